@@ -1,0 +1,1 @@
+//! What each service promises: its trait, types, errors, conformance suite and gRPC adapters.

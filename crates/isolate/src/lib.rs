@@ -1,0 +1,1 @@
+//! Runs untrusted JavaScript in WebAssembly isolates that start from an image.

@@ -1,0 +1,1 @@
+//! Every limit by name, with its reason and its default.

@@ -1,0 +1,1 @@
+//! Schemas and validators: parsing, checking and comparing them.

@@ -1,0 +1,1 @@
+//! The _system functions that the command line tool and the dashboard call.

@@ -1,0 +1,1 @@
+//! One transaction: catalog, reads with their read set, pending writes, limits.

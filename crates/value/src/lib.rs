@@ -1,0 +1,1 @@
+//! Convex values: types, encodings, order, index keys, ids and sizes.

@@ -1,0 +1,1 @@
+//! Content-addressed blobs: bundles, source maps, images.

@@ -1,0 +1,1 @@
+//! Subscriptions: each session's queries, run again when what they read has changed.

@@ -1,0 +1,1 @@
+//! The edge: HTTP API, WebSocket sync protocol, deploy API.

@@ -1,0 +1,1 @@
+//! Function runners: queries and mutations in isolates against a snapshot.

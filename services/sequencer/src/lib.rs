@@ -1,0 +1,1 @@
+//! The newest published timestamp, confirmed by the leader.
