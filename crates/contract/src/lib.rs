@@ -1,1 +1,38 @@
-//! What each service promises: its trait, types, errors, conformance suite and gRPC adapters.
+//! What each service promises to the others.
+//!
+//! Every service is known by a trait of plain Rust types whose documentation is its contract. In one process a call is
+//! direct; between processes it is gRPC, by the adapters beside the traits. The conformance suites (feature `conformance`)
+//! run against any implementation, so that both ways are held to the same sentences.
+//!
+//! This crate knows nothing of RocksDB, Raft, JavaScript or HTTP.
+
+mod blob;
+pub mod document;
+mod error;
+mod fanout;
+mod identity;
+mod interval;
+mod position;
+mod runner;
+mod sequencer;
+mod transaction_log;
+
+pub use blob::{BlobDigest, BlobStore};
+pub use error::{Error, ErrorKind, Result, Retry};
+pub use fanout::{
+    Fanout, FanoutSession, QueryChange, QueryModification, SessionCommand, SessionRound, SessionStart,
+};
+pub use identity::{Identity, UserIdentity};
+pub use interval::{Interval, ReadSet};
+pub use position::{CommitId, DeploymentId, DeploymentRef, Epoch, GroupId, IndexId, Position, Timestamp};
+pub use runner::{
+    Caller, Evaluation, EvaluationRequest, FunctionCall, FunctionError, FunctionKind, LogEntry, LogLevel,
+    LogLine, LogPage, ModuleSource, MutationCall, MutationOutcome, Observed, QueryCall, QueryOutcome,
+    ReadMoment, Runner, SessionRequest,
+};
+pub use sequencer::Sequencer;
+pub use transaction_log::{
+    BackfillProgress, BackfillStep, Commit, CommitNotice, CommitOutcome, Conflict, IndexUpdate, Lookup,
+    Order, Read, ReadAt, ReadResult, Row, StreamEvent, StreamEvents, TouchedKey, TransactionLog, Version,
+    Write,
+};

@@ -1,0 +1,92 @@
+//! The one error type at contracts, and its tables of HTTP and gRPC statuses.
+
+use std::{borrow::Cow, fmt};
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a service did not do what it was asked.
+///
+/// `code` is stable and documented in `docs/reference/errors.md`; `message` is for people and may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    pub kind: ErrorKind,
+    pub code: Cow<'static, str>,
+    pub message: String,
+    pub retry: Retry,
+}
+
+/// What kind of trouble it is; decides the status that a caller over HTTP or gRPC sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The request can't be right, whenever it is sent.
+    BadRequest,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    /// The request was right but lost a race.
+    Conflict,
+    TooManyRequests,
+    /// The service can't take more now, or is not ready.
+    Overloaded,
+    /// The time asked for is older than what is kept.
+    OutOfRetention,
+    /// A defect of ours, or of the machine.
+    Internal,
+}
+
+/// Whether the same request may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Retry {
+    Never,
+    /// At once: it was refused before it had any effect.
+    Now,
+    /// After a pause: it was refused before it had any effect.
+    Later,
+}
+
+impl ErrorKind {
+    pub const fn http_status(self) -> u16 {
+        match self {
+            ErrorKind::BadRequest => 400,
+            ErrorKind::Unauthenticated => 401,
+            ErrorKind::Forbidden => 403,
+            ErrorKind::NotFound => 404,
+            ErrorKind::Conflict => 409,
+            ErrorKind::TooManyRequests => 429,
+            ErrorKind::Overloaded | ErrorKind::OutOfRetention => 503,
+            ErrorKind::Internal => 500,
+        }
+    }
+}
+
+impl Error {
+    pub fn new(kind: ErrorKind, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Error {
+        let retry = match kind {
+            ErrorKind::Conflict => Retry::Now,
+            ErrorKind::Overloaded | ErrorKind::TooManyRequests => Retry::Later,
+            _ => Retry::Never,
+        };
+        Error { kind, code: code.into(), message: message.into(), retry }
+    }
+
+    pub fn bad_request(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::BadRequest, code, message)
+    }
+
+    pub fn overloaded(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Overloaded, code, message)
+    }
+
+    /// A defect; the message is for the log, the user sees a general sentence.
+    pub fn internal(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Internal, "InternalServerError", message)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,91 @@
+//! Positions in the order of commits, as types that can't be mixed up.
+
+use std::fmt;
+
+/// A commit timestamp: nanoseconds since the Unix epoch, at most `i64::MAX`.
+///
+/// Timestamps order commits; they follow the wall clock as far as they can but never step back. A timestamp that is
+/// handed to a reader is that of a published commit, never a reading of a clock.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// Before every commit: the state of an empty store.
+    pub const ZERO: Timestamp = Timestamp(0);
+    pub const MAX: Timestamp = Timestamp(i64::MAX as u64);
+
+    /// `None` above `i64::MAX`, which clients refuse.
+    pub const fn new(nanoseconds: u64) -> Option<Timestamp> {
+        if nanoseconds <= i64::MAX as u64 { Some(Timestamp(nanoseconds)) } else { None }
+    }
+
+    pub const fn as_nanoseconds(self) -> u64 {
+        self.0
+    }
+
+    /// The smallest timestamp above this one; `None` at the end of time.
+    pub const fn next(self) -> Option<Timestamp> {
+        Timestamp::new(self.0 + 1)
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ts{}", self.0)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// A leader's reign, or a part of it: the Raft term, and how often the leader had to start anew within it because a
+/// proposal was refused. Ordered. Whatever was validated in one epoch and not appended to the log dies with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Epoch {
+    pub term: u64,
+    pub reset: u32,
+}
+
+/// Names one request to commit; the same in every attempt at it. Random, 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitId(pub [u8; 16]);
+
+/// One Raft group, which holds one or many deployments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u32);
+
+/// One database with its functions; what users call a deployment. The number, not the name, is in stores and messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeploymentId(pub u32);
+
+/// Where a deployment lives. Keys and requests carry both numbers, so that a deployment can move between groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeploymentRef {
+    pub group: GroupId,
+    pub deployment: DeploymentId,
+}
+
+/// Names an index within a deployment. Never used again after the index is gone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IndexId(pub [u8; 16]);
+
+impl fmt::Debug for IndexId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("index:")?;
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+/// Where a replica of a group stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The epoch that this replica knows of.
+    pub epoch: Epoch,
+    /// Whether this replica leads that epoch and has applied everything older, so that it takes commits.
+    pub ready: bool,
+    /// The last commit that is applied here. Never goes back while the process lives.
+    pub published: Timestamp,
+}

@@ -1,0 +1,232 @@
+//! The contract of the transaction log.
+
+use std::{pin::Pin, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::Stream;
+use tokio::sync::watch;
+
+use crate::{
+    CommitId, DeploymentRef, Epoch, GroupId, IndexId, Interval, Position, ReadSet, Result, Timestamp,
+};
+
+/// The order of commits, and the multi-version store that they make.
+///
+/// ```text
+///   received → validated → proposed → durable → applied → published
+///      │           │ ts        │ one Raft entry per batch     │ answered, streamed, readable
+///      └ refused   └ in the window and the head overlay       └ on every replica
+/// ```
+#[async_trait]
+pub trait TransactionLog: Send + Sync + 'static {
+    /// Where this replica of `group` stands. The receiver sees every later change, though not each one.
+    fn position(&self, group: GroupId) -> Result<watch::Receiver<Position>>;
+
+    /// Validates and commits. The answer MUST NOT be [`CommitOutcome::Committed`] before everything that the
+    /// transaction read and wrote is fsynced on a quorum and applied here.
+    ///
+    /// The same commit id sent again joins the pending commit or gets the recorded answer (for 10 minutes); it MUST
+    /// NOT commit twice. A commit without writes is validated just the same and writes nothing.
+    async fn commit(&self, commit: Commit) -> Result<CommitOutcome>;
+
+    /// What became of a commit whose answer was [`CommitOutcome::Unknown`]. Only a ready leader answers.
+    async fn lookup(&self, at: DeploymentRef, id: CommitId) -> Result<Lookup>;
+
+    /// Reads at one moment; the results are in the order of `reads`.
+    ///
+    /// Waits up to 2 s until this replica has published `at.timestamp`, then fails with `NotYet`; fails with
+    /// `OutOfRetention` below the horizon. With `at.epoch` the read is speculative: it sees what that epoch has
+    /// validated and not yet published, and fails with `EpochEnded` once the epoch is over.
+    async fn read(&self, deployment: DeploymentRef, at: ReadAt, reads: &[Read]) -> Result<Vec<ReadResult>>;
+
+    /// The position of the group's leader, once a quorum has confirmed that it still leads: every commit that was
+    /// acknowledged before the call is in it.
+    async fn confirm_leadership(&self, group: GroupId) -> Result<Position>;
+
+    /// The commits of a deployment above `from`, in order, without gaps, forever; ends only by
+    /// [`StreamEvent::Lagged`] or with the service. Every replica gives the same commits.
+    async fn subscribe(&self, deployment: DeploymentRef, from: Timestamp) -> Result<StreamEvents>;
+
+    /// Writes the entries of a new index for documents that are older than it, some at a time. A step may be sent
+    /// again. Writes that are newer than the index have put their own entries.
+    async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress>;
+}
+
+pub type StreamEvents = Pin<Box<dyn Stream<Item = StreamEvent> + Send>>;
+
+/// A transaction that wants to be committed.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    pub deployment: DeploymentRef,
+    /// The epoch that shall decide; another one answers `NotLeader`, so that an undecided commit can't come to life
+    /// later.
+    pub epoch: Epoch,
+    pub id: CommitId,
+    /// The moment at which the transaction read.
+    pub begin: ReadAt,
+    pub read_set: Arc<ReadSet>,
+    pub writes: Vec<Write>,
+}
+
+/// One document, new, changed or gone, with its keys in every index of its table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The table's primary index, which holds the documents themselves.
+    pub primary: IndexId,
+    /// The document's key there.
+    pub key: Bytes,
+    /// The document ([`crate::document`]); `None` deletes it.
+    pub document: Option<Bytes>,
+    /// The document's old and new key in each other index of the table, also where they are equal: whoever read a
+    /// range must see a change of any field.
+    pub index_updates: Vec<IndexUpdate>,
+}
+
+/// `old` is `None` for a document that was not there, `new` for one that is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexUpdate {
+    pub index: IndexId,
+    pub old: Option<Bytes>,
+    pub new: Option<Bytes>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// Durable and published. Without writes: nothing that was read had changed, and `timestamp` is a published moment
+    /// at which that was so.
+    Committed { timestamp: Timestamp },
+    /// Something that was read has changed since. Run again, best at `Conflict::run_again_at`.
+    Conflict(Conflict),
+    /// This replica does not lead the epoch named in the commit. It had no effect.
+    NotLeader,
+    /// It was validated and will never commit: its epoch ended before it was appended. It had no effect.
+    NotCommitted,
+    /// Leadership was lost while it was on its way: [`TransactionLog::lookup`] tells, once there is a leader.
+    Unknown,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The index and key of one write that was in the way; `None` where the begin timestamp was too old to tell.
+    pub write: Option<(IndexId, Bytes)>,
+    /// The newest state, unpublished commits included, at which the next run has the best chance.
+    pub run_again_at: ReadAt,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    Committed {
+        timestamp: Timestamp,
+    },
+    /// Appended and undecided: ask again.
+    Pending,
+    /// Not there: it can only still commit in the epoch that its commit names, and not at all if that is over.
+    Absent {
+        epoch: Epoch,
+    },
+    NotLeader,
+}
+
+/// A moment to read at. With an epoch it may lie above what is published, and can be read only at that epoch's leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadAt {
+    pub timestamp: Timestamp,
+    pub epoch: Option<Epoch>,
+}
+
+impl ReadAt {
+    pub fn published(timestamp: Timestamp) -> ReadAt {
+        ReadAt { timestamp, epoch: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Ascending,
+    Descending,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// The document at exactly this key.
+    Point { index: IndexId, key: Bytes },
+    /// The documents in the interval, in the order of their keys; stops after `rows_max` rows or once their documents
+    /// have `bytes_max` bytes, whichever is first, but not before one row.
+    Range { index: IndexId, interval: Interval, order: Order, rows_max: usize, bytes_max: usize },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadResult {
+    Point(Option<Version>),
+    /// `more`: it stopped at a limit before the end of the interval; what follows begins behind the last row's key.
+    Range {
+        rows: Vec<Row>,
+        more: bool,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The key in the index that was read.
+    pub key: Bytes,
+    pub version: Version,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The commit that wrote it.
+    pub timestamp: Timestamp,
+    /// See [`crate::document`].
+    pub document: Bytes,
+}
+
+#[derive(Clone, Debug)]
+pub enum StreamEvent {
+    Commit(Arc<CommitNotice>),
+    /// Every commit of the deployment up to `published` was sent before this. Sent at least every 500 ms, and whenever
+    /// another deployment of the group moves it.
+    Heartbeat {
+        epoch: Epoch,
+        published: Timestamp,
+    },
+    /// The subscriber was too slow, or `from` is older than what is kept; the stream ends. Whatever was derived from it
+    /// must be dropped; subscribe anew from what is published.
+    Lagged {
+        from: Timestamp,
+    },
+}
+
+/// A published commit, as those see it who keep something that was derived from reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitNotice {
+    pub timestamp: Timestamp,
+    /// Each key that was written, old and new ones, in every index.
+    pub keys: Vec<TouchedKey>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TouchedKey {
+    pub index: IndexId,
+    pub key: Bytes,
+}
+
+/// Fills a new index with up to 512 documents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackfillStep {
+    pub deployment: DeploymentRef,
+    /// The index that holds the documents.
+    pub primary: IndexId,
+    pub index: IndexId,
+    /// The indexed fields as dotted paths, `_creationTime` and `_id` included: each entry's key is made of exactly them.
+    pub fields: Vec<String>,
+    /// Where to go on in the primary index; `None` starts.
+    pub from: Option<Bytes>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackfillProgress {
+    pub documents: u64,
+    /// Where the next step goes on; `None` when the index is complete.
+    pub next: Option<Bytes>,
+}
