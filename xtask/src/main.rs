@@ -1,1 +1,35 @@
-fn main() {}
+//! Checks and chores of this repository that need more than a line of shell. `make help` lists the commands that
+//! call them.
+
+#![allow(clippy::print_stdout, reason = "it talks to the person who called it")]
+
+mod checks;
+mod demo;
+mod end_to_end;
+mod processes;
+mod setup;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "usage: xtask check | setup | demo | end-to-end [test file …]";
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("check") => checks::run(&repository_root()?),
+        Some("setup") => setup::run(&repository_root()?),
+        Some("demo") => demo::run(&repository_root()?),
+        Some("end-to-end") => end_to_end::run(&repository_root()?, arguments.collect()),
+        _ => bail!(USAGE),
+    }
+}
+
+/// The folder of the workspace. Cargo sets the variable for `cargo run`; the path is not compiled in, so that a
+/// moved clone with an old build still finds itself.
+fn repository_root() -> Result<PathBuf> {
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("run this as `cargo run -p xtask`")?;
+    let root = PathBuf::from(manifest);
+    Ok(root.parent().context("xtask stands in no folder")?.to_path_buf())
+}

@@ -1,0 +1,32 @@
+# The commands a person types. Longer logic is in xtask/. CARGO_TARGET_DIR is respected; without it, everything that is
+# built goes to target/.
+
+XTASK := cargo run --quiet --package xtask --
+
+.PHONY: help setup build dev demo test lint
+
+help: ## Shows this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Installs what building and testing need (Debian packages as root or by sudo, npm packages).
+	@command -v cargo >/dev/null || { echo 'setup: Rust is missing: https://rustup.rs'; exit 1; }
+	@command -v cc >/dev/null || { echo 'setup: a C compiler is missing: apt-get install gcc'; exit 1; }
+	@$(XTASK) setup
+
+build: setup
+	@cargo build --package tidemark
+
+dev: build ## Runs Tidemark on ./.tidemark; prints where it serves and the admin key.
+	@cargo run --quiet --package tidemark -- dev
+
+demo: build ## Shows the chat example live on a Tidemark of its own. Ctrl-C stops everything.
+	@$(XTASK) demo
+
+test: build ## Runs every test: the crates', then those with the official tools and clients.
+	@cargo test --workspace
+	@$(XTASK) end-to-end
+
+lint: setup ## Checks formatting, lints and the repository's own rules.
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets -- -D warnings
+	@$(XTASK) check

@@ -1,0 +1,128 @@
+//! Installs what building and testing need and this machine does not have: Debian packages, and the packages of the
+//! example and the tests from npm's lock files. Does nothing, quickly, where nothing is missing.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Debian's packages, what each is for, and a file or program that shows it is there however it was installed.
+const PACKAGES: [(&str, &str, Proof); 6] = [
+    ("g++", "links RocksDB", Proof::Program("g++")),
+    ("clang-19", "compiles RocksDB and the JavaScript engine", Proof::Program("clang++-19")),
+    ("lld-19", "links the JavaScript engine", Proof::Program("wasm-ld-19")),
+    ("libclang-rt-19-dev-wasm32", "links the JavaScript engine", Proof::Package),
+    ("libclang-19-dev", "reads RocksDB's headers", Proof::Package),
+    ("chromium", "shows the chat page to the tests", Proof::Program("chromium")),
+];
+
+enum Proof {
+    Program(&'static str),
+    Package,
+}
+
+/// Folders with a `package-lock.json`.
+const NODE_FOLDERS: [&str; 2] = ["examples/chat", "tests/end-to-end"];
+
+const NODE_MAJOR_MIN: u32 = 20;
+
+pub fn run(root: &Path) -> Result<()> {
+    install_debian_packages()?;
+    ensure_node()?;
+    for folder in NODE_FOLDERS {
+        install_node_packages(&root.join(folder), folder)?;
+    }
+    Ok(())
+}
+
+fn install_debian_packages() -> Result<()> {
+    let missing: Vec<_> = PACKAGES.iter().filter(|(name, _, proof)| !is_there(name, proof)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for (name, purpose, _) in &missing {
+        eprintln!("setup: {name} is missing ({purpose})");
+    }
+    let names: Vec<&str> = missing.iter().map(|(name, ..)| *name).collect();
+    let by_hand = format!("install them with: apt-get install {}", names.join(" "));
+    if !has_program("apt-get") {
+        bail!(
+            "this is no Debian system, so setup can't install packages; the list above names what is needed"
+        );
+    }
+    // SAFETY: geteuid only reads the process's own id.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    let quietly_root = is_root || succeeds(Command::new("sudo").args(["-n", "true"]));
+    ensure!(quietly_root, "neither root nor sudo without a password; {by_hand}");
+    let apt = |arguments: &[&str]| {
+        let mut command = if is_root { Command::new("apt-get") } else { Command::new("sudo") };
+        if !is_root {
+            command.arg("apt-get");
+        }
+        command
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        succeeds(&mut command)
+    };
+    let mut install = vec!["install", "-y", "-q", "--no-install-recommends"];
+    install.extend(&names);
+    // The package lists of a new machine are often missing or old.
+    if !(apt(&["update", "-q"]) && apt(&install)) {
+        bail!("apt-get could not install them; {by_hand}");
+    }
+    Ok(())
+}
+
+fn is_there(package: &str, proof: &Proof) -> bool {
+    match proof {
+        Proof::Program(program) => has_program(program),
+        Proof::Package => {
+            let query = Command::new("dpkg-query")
+                .args(["-W", "-f", "${Status}", package])
+                .stderr(Stdio::null())
+                .output();
+            query.is_ok_and(|output| output.stdout == b"install ok installed")
+        }
+    }
+}
+
+fn has_program(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn ensure_node() -> Result<()> {
+    let needed = format!("Node.js {NODE_MAJOR_MIN} or newer, with npm, is needed for the official tools");
+    let output = Command::new("node").arg("--version").output().context(needed.clone())?;
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_string();
+    let major = version.trim_start_matches('v').split('.').next().and_then(|part| part.parse::<u32>().ok());
+    ensure!(major.is_some_and(|major| major >= NODE_MAJOR_MIN), "{needed}; this is {version}");
+    ensure!(has_program("npm"), "{needed}; npm is missing");
+    Ok(())
+}
+
+fn install_node_packages(folder: &Path, name: &str) -> Result<()> {
+    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    let wanted = changed(&folder.join("package-lock.json"));
+    let installed: Option<SystemTime> = changed(&folder.join("node_modules/.package-lock.json"));
+    if installed.is_some() && installed >= wanted {
+        return Ok(());
+    }
+    eprintln!("setup: npm packages of {name}");
+    // `--ignore-scripts`: none of the packages needs its own, they bring what is prebuilt as packages of their own.
+    let mut install = Command::new("npm");
+    install
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    ensure!(succeeds(&mut install), "`npm ci` failed in {name}");
+    Ok(())
+}
