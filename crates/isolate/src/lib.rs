@@ -1,1 +1,51 @@
 //! Runs untrusted JavaScript in WebAssembly isolates that start from an image.
+//!
+//! The engine is QuickJS-NG, compiled to WebAssembly and run by wasmtime. The modules of a deployment are evaluated
+//! once, and the memory that results is its [`Image`]. A [`Slot`] is a private mapping of an image in which one call
+//! after another runs; after each call the slot is reset to the image, so that no call sees anything of another.
+//!
+//! A call is *stepped*: [`Slot::start`] runs the guest until it waits for the host, ends, or is killed;
+//! [`Slot::resume`] brings answers. Between steps the guest is only memory: nothing of it is on the native stack, so
+//! other slots may run on the same thread.
+//!
+//! ```no_run
+//! # use isolate::*;
+//! # fn answer(operation: &AsyncOperation) -> Answer { Ok("null".into()) }
+//! # fn example(source: ImageSource, invocation: Invocation<'_>, host: &mut dyn SyncHost) -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::new()?;
+//! let image = engine.build_image(source)?; // Blocks for as long as the modules take to evaluate.
+//! // On a thread made by `thread_builder`:
+//! let mut slot = Slot::new(&image)?;
+//! let mut step = slot.start(&invocation, host)?;
+//! while let Step::NeedsHost { operations } = step {
+//!     let answers = operations.iter().map(|operation| (operation.id, answer(operation))).collect();
+//!     step = slot.resume(answers, host)?;
+//! }
+//! let observations = slot.observations();
+//! // Answer the caller first; resetting is off the response path.
+//! slot.reset()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Architecture invariant:** this crate knows nothing of documents, transactions or the network. Syscalls are names
+//! and JSON text to it.
+
+mod analysis;
+mod call;
+mod engine;
+mod error;
+mod image;
+mod slot;
+mod source;
+
+pub use analysis::{AnalyzedFunction, Declaration, HttpRoute, ModuleAnalysis, Visibility};
+pub use call::{
+    Answer, AsyncOperation, CallLimits, ConsoleLevel, ConsoleLine, FunctionKind, Invocation, KillReason,
+    Observations, OperationId, Step, SyncHost, SyscallError,
+};
+pub use engine::{Engine, thread_builder};
+pub use error::{EngineError, ImportError, JsError};
+pub use image::Image;
+pub use slot::Slot;
+pub use source::{ImageSource, ImportLimits, ModuleSource, UnsetVariables};

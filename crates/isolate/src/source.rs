@@ -1,0 +1,61 @@
+//! What an image is made of.
+
+use std::collections::BTreeMap;
+
+/// The modules and the surroundings from which an [`Image`](crate::Image) is built.
+///
+/// Everything that can influence the evaluation of the modules is here, so that equal sources give equal images.
+#[derive(Clone, Debug)]
+pub struct ImageSource {
+    /// All modules that can be imported, entry points and others, in any order.
+    pub modules: Vec<ModuleSource>,
+    /// What `process.env` holds, at import and in every call.
+    pub environment: BTreeMap<String, String>,
+    /// What reading a variable that is not in `environment` does.
+    pub unset_variables: UnsetVariables,
+    /// The seed of `Math.random` and `crypto.getRandomValues` while the modules are evaluated.
+    pub import_seed: [u8; 32],
+    /// The clock while the modules are evaluated, in milliseconds since the Unix epoch. It stands still.
+    pub import_time_ms: u64,
+    /// What the evaluation of the modules may use.
+    pub limits: ImportLimits,
+}
+
+/// One JavaScript module.
+#[derive(Clone, Debug)]
+pub struct ModuleSource {
+    /// The path by which other modules import it relatively, and which stack traces show, such as `messages.js` or
+    /// `_deps/ABC.js`.
+    pub path: String,
+    /// The text of an ES module.
+    pub source: String,
+    /// Whether calls can name it. Other modules are evaluated only if an entry point imports them.
+    pub is_entry_point: bool,
+}
+
+/// What reading an unset environment variable does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnsetVariables {
+    /// It is `undefined`, as in functions.
+    #[default]
+    Undefined,
+    /// It fails the import with [`ImportError::MissingEnvironmentVariable`](crate::ImportError), as in
+    /// `auth.config.js`.
+    Fail,
+}
+
+/// What the evaluation of an image's modules may use.
+#[derive(Clone, Copy, Debug)]
+pub struct ImportLimits {
+    /// Processor time for all modules together, in milliseconds.
+    pub user_time_ms_max: u64,
+    /// The linear memory of the image, in bytes.
+    pub memory_bytes_max: u64,
+}
+
+impl Default for ImportLimits {
+    fn default() -> Self {
+        // Ten times slower than a JIT on loops, but a bundle of 20 MB evaluates within two seconds.
+        ImportLimits { user_time_ms_max: 10_000, memory_bytes_max: 512 << 20 }
+    }
+}
