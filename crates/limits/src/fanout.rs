@@ -1,0 +1,37 @@
+use crate::MIB;
+
+group! {
+    /// Subscriptions and the commit stream that they follow.
+    pub struct FanoutLimits {
+        /// Shortest time between two tides under load; a quiet instance moves at once.
+        tide_ms_min: u64 = 5,
+        /// How long an added query waits for the timestamp that its session has seen (close code 1013).
+        timestamp_wait_ms_max: u64 = 5_000,
+        /// Transitions of a session that may be unsent; a slower session skips tides.
+        transitions_unsent_max: usize = 2,
+        /// Queries of one session (`TooManyQueries`).
+        session_queries_max: usize = 10_000,
+        /// Sessions of one instance (close code 1013).
+        sessions_max: usize = 100_000,
+        /// Queries that one instance runs at the same time.
+        runs_in_flight_max: usize = 256,
+        /// How long subscriptions and cached results without a listener are kept, in bytes of their values.
+        unlistened_bytes_max: usize = 100 * MIB,
+        /// Heartbeats on a quiet commit stream prove that it is current.
+        stream_heartbeat_ms: u64 = 500,
+        /// Without a heartbeat for this long, nothing new is served and another replica is asked.
+        stream_silence_ms_max: u64 = 5_000,
+        /// First pause before a query that failed for no fault of its own is run again.
+        query_retry_ms_min: u64 = 500,
+        /// Longest such pause.
+        query_retry_ms_max: u64 = 600_000,
+        /// Sessions cross a new version of the code over this time, so that a push is no stampede.
+        push_spread_ms_max: u64 = 2_000,
+    }
+}
+
+const _: () = {
+    let limits = FanoutLimits::DEFAULT;
+    assert!(limits.transitions_unsent_max > 0);
+    assert!(limits.query_retry_ms_min <= limits.query_retry_ms_max);
+};

@@ -1,0 +1,31 @@
+use crate::MIB;
+
+group! {
+    /// The HTTP edge.
+    pub struct GatewayLimits {
+        /// Body of a call of a function (413): the largest arguments and their envelope.
+        api_body_bytes_max: usize = 16 * MIB + 2_000,
+        /// Body of a push as it is sent (413).
+        push_body_bytes_max: usize = 200_000_000,
+        /// Body of a push when it is decompressed (413): a small one may unpack to anything.
+        push_decompressed_bytes_max: usize = 256 * MIB,
+        /// Body of every other request (413).
+        other_body_bytes_max: usize = MIB,
+        /// Body of a request to, and of a response from, an HTTP action (`HttpResponseTooLarge`).
+        http_action_body_bytes_max: usize = 20 * MIB,
+        /// Calls of functions over HTTP that run at once; more of them wait.
+        requests_in_flight_max: usize = 1_024,
+        /// Time for one request (408).
+        request_ms_max: u64 = 300_000,
+        /// How long a long poll (logs, the state of a schema) is held before it is answered as unchanged.
+        long_poll_ms_max: u64 = 60_000,
+        /// Log entries that are kept for `convex logs`.
+        log_entries_max: usize = 10_000,
+        /// Bytes of the log entries that are kept.
+        log_entries_bytes_max: usize = 64 * MIB,
+        /// Time for open requests to end when the process stops.
+        shutdown_ms_max: u64 = 10_000,
+    }
+}
+
+const _: () = assert!(GatewayLimits::DEFAULT.long_poll_ms_max < GatewayLimits::DEFAULT.request_ms_max);

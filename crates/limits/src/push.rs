@@ -1,0 +1,48 @@
+group! {
+    /// What a schema may declare.
+    pub struct SchemaLimits {
+        /// Tables of a deployment, its components' included (`TooManyTables`).
+        tables_max: usize = 10_000,
+        /// Indexes of one table, text and vector indexes included (`TooManyIndexes`): each write maintains them all.
+        table_indexes_max: usize = 64,
+        /// Text search indexes of one table (`TooManyIndexes`).
+        table_search_indexes_max: usize = 4,
+        /// Vector indexes of one table (`TooManyIndexes`).
+        table_vector_indexes_max: usize = 4,
+        /// Fields of one index (`IndexTooManyFields`).
+        index_fields_max: usize = 16,
+        /// Filter fields of one text or vector index (`IndexTooManyFields`).
+        index_filter_fields_max: usize = 16,
+        /// Fewest dimensions of a vector index (`InvalidVectorDimensions`).
+        vector_dimensions_min: usize = 2,
+        /// Most dimensions of a vector index (`InvalidVectorDimensions`).
+        vector_dimensions_max: usize = 4_096,
+        /// Nesting of one validator (`InvalidValidator`): checking recurses.
+        validator_nesting_max: usize = 64,
+        /// Nodes of one validator (`InvalidValidator`): bounds parsing and comparing.
+        validator_nodes_max: usize = 65_536,
+    }
+}
+
+group! {
+    /// What one push may bring.
+    pub struct PushLimits {
+        /// Modules of one component (`ModulesTooLarge`).
+        modules_max: usize = 4_096,
+        /// Source text and source maps of all modules (`ModulesTooLarge`).
+        modules_bytes_max: usize = 230_000_000,
+        /// Compressed packages (`ModulesTooLarge`).
+        packages_bytes_max: usize = 90_000_000,
+        /// How long a started push may be finished: type checking happens in between.
+        pending_age_ms_min: u64 = 600_000,
+        /// Runs of the evaluation of one push at the same time.
+        evaluations_in_flight_max: usize = 2,
+    }
+}
+
+const _: () = {
+    let limits = SchemaLimits::DEFAULT;
+    assert!(limits.table_search_indexes_max + limits.table_vector_indexes_max <= limits.table_indexes_max);
+    assert!(limits.vector_dimensions_min <= limits.vector_dimensions_max);
+    assert!(limits.vector_dimensions_max <= crate::ARRAY_LENGTH_MAX);
+};

@@ -1,0 +1,22 @@
+group! {
+    /// How long a mutation that conflicts is run again before the caller hears of it
+    /// (`OptimisticConcurrencyControlFailure`).
+    pub struct RetryLimits {
+        /// Time from the first attempt; no attempt starts after it.
+        conflict_retry_ms_max: u64 = 5_000,
+        /// Attempts, the first one included.
+        conflict_attempts_max: u32 = 64,
+        /// How long an outcome that is unknown after a change of leader is looked up before the caller is told so.
+        lookup_ms_max: u64 = 30_000,
+        /// Shortest pause between two questions to a log that has no ready leader.
+        not_ready_backoff_ms_min: u64 = 10,
+        /// Longest such pause.
+        not_ready_backoff_ms_max: u64 = 1_000,
+    }
+}
+
+const _: () = {
+    let limits = RetryLimits::DEFAULT;
+    assert!(limits.conflict_attempts_max > 0);
+    assert!(limits.not_ready_backoff_ms_min <= limits.not_ready_backoff_ms_max);
+};

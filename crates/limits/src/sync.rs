@@ -1,0 +1,37 @@
+use crate::MIB;
+
+group! {
+    /// The WebSocket sync protocol.
+    pub struct SyncLimits {
+        /// One message from a client: arguments of one call and their envelope (close code 1009).
+        message_bytes_max: usize = 17 * MIB,
+        /// A Transition with more bytes is sent in chunks to clients that know them.
+        transition_chunk_bytes_max: usize = 5_000_000,
+        /// Mutations of one session that may wait for their turn (`TooManyConcurrentMutations`).
+        pending_mutations_max: usize = 1_000,
+        /// Actions of one session that may run (`TooManyInflightActionsForSingleClient`).
+        actions_in_flight_max: usize = 1_000,
+        /// Wall time of one mutation, retries included, before the client is told that it failed.
+        mutation_ms_max: u64 = 60_000,
+        /// WebSocket pings: a pong counts as life.
+        ping_interval_ms: u64 = 5_000,
+        /// A client that sent nothing for so long is gone.
+        client_silence_ms_max: u64 = 120_000,
+        /// A sync `Ping` is sent when nothing else was for so long: clients reconnect after 30 or 60 s of silence.
+        heartbeat_ms: u64 = 15_000,
+        /// Time until the first message, `Connect`.
+        connect_ms_max: u64 = 30_000,
+        /// Bytes of a close reason, as the WebSocket standard has it.
+        close_reason_bytes_max: usize = 123,
+        /// Bytes waiting to be written to one socket; a client that reads slower is closed (code 1013).
+        unsent_bytes_max: usize = 64 * MIB,
+        /// Connections of one process (503).
+        connections_max: usize = 50_000,
+    }
+}
+
+const _: () = {
+    let limits = SyncLimits::DEFAULT;
+    assert!(limits.close_reason_bytes_max <= 123);
+    assert!(limits.transition_chunk_bytes_max <= limits.unsent_bytes_max);
+};

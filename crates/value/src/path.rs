@@ -1,0 +1,230 @@
+//! Paths of functions, modules and components.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use limits::FIELD_NAME_CHARS_MAX;
+
+use crate::{
+    ValueError,
+    error::excerpt,
+    name::{ExportName, check_identifier, serde_as_text},
+};
+
+/// The path of a module below the functions folder, `/` between directories, without the extension `.js`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModulePath(Arc<str>);
+
+impl ModulePath {
+    /// The path without the extension.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path as bundles and schedules spell it: `messages.js`.
+    pub fn with_extension(&self) -> String {
+        format!("{}.js", self.0)
+    }
+
+    /// Whether the module is one of the system's own.
+    pub fn is_system(&self) -> bool {
+        self.0.starts_with("_system/")
+    }
+
+    /// Whether the module is a chunk that others share; nothing in it can be called.
+    pub fn is_shared_chunk(&self) -> bool {
+        self.0.starts_with("_deps/") || self.0.starts_with("actions/_deps/")
+    }
+}
+
+impl FromStr for ModulePath {
+    type Err = ValueError;
+
+    /// Takes the path with or without `.js`.
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let invalid = |reason| ValueError::InvalidPath { text: excerpt(text), reason };
+        if text.len() > FIELD_NAME_CHARS_MAX {
+            return Err(invalid("it is too long"));
+        }
+        let stem = text.strip_suffix(".js").unwrap_or(text);
+        for segment in stem.split('/') {
+            if segment.is_empty() || segment == "." || segment == ".." {
+                return Err(invalid("each part between slashes must be the name of a folder or a file"));
+            }
+            if !segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+            {
+                return Err(invalid(
+                    "it has other characters than ASCII letters, digits, `_`, `-`, `.` and `/`",
+                ));
+            }
+        }
+        if stem.rsplit('/').next().is_some_and(|file| file.contains('.')) {
+            return Err(invalid("the only extension of a module is `.js`"));
+        }
+        Ok(Self(stem.into()))
+    }
+}
+
+impl fmt::Display for ModulePath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A function of a component: a module and an export.
+///
+/// `messages`, `messages.js`, `messages:default` and `messages.js:default` are the same path. `Display` writes the
+/// canonical spelling, with the export and without the extension.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FunctionPath {
+    pub module: ModulePath,
+    pub export: ExportName,
+}
+
+impl FunctionPath {
+    pub fn new(module: ModulePath, export: ExportName) -> Self {
+        Self { module, export }
+    }
+
+    /// The function named by a URL, where the export follows the last slash: `messages/list`.
+    pub fn from_url_path(text: &str) -> Result<Self, ValueError> {
+        match text.rsplit_once('/') {
+            Some((module, export)) => Ok(Self { module: module.parse()?, export: export.parse()? }),
+            None => text.parse(),
+        }
+    }
+
+    /// The path as schedules and logs spell it: `messages.js:list`.
+    pub fn with_extension(&self) -> String {
+        format!("{}.js:{}", self.module, self.export)
+    }
+}
+
+impl FromStr for FunctionPath {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let (module, export) = text.rsplit_once(':').unwrap_or((text, ExportName::DEFAULT));
+        Ok(Self { module: module.parse()?, export: export.parse()? })
+    }
+}
+
+impl fmt::Display for FunctionPath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.module, self.export)
+    }
+}
+
+/// An instance of a component: the names from the app down to it, `/` between them; empty for the app itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ComponentPath(Arc<str>);
+
+impl ComponentPath {
+    /// The app itself.
+    pub fn root() -> Self {
+        Self("".into())
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for ComponentPath {
+    fn default() -> Self {
+        Self::root()
+    }
+}
+
+impl FromStr for ComponentPath {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text.len() > FIELD_NAME_CHARS_MAX {
+            return Err(ValueError::InvalidPath { text: excerpt(text), reason: "it is too long" });
+        }
+        if !text.is_empty() {
+            text.split('/').try_for_each(|name| check_identifier(name, "the component name"))?;
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for ComponentPath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+serde_as_text!(ModulePath);
+serde_as_text!(FunctionPath);
+serde_as_text!(ComponentPath);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_names_the_same_function() {
+        for (spellings, canonical, with_extension) in [
+            (&["messages:list", "messages.js:list"][..], "messages:list", "messages.js:list"),
+            (
+                &["dir/mod", "dir/mod.js", "dir/mod:default", "dir/mod.js:default"],
+                "dir/mod:default",
+                "dir/mod.js:default",
+            ),
+            (
+                &["_system/cli/modules:apiSpec"],
+                "_system/cli/modules:apiSpec",
+                "_system/cli/modules.js:apiSpec",
+            ),
+        ] {
+            for spelling in spellings {
+                let path: FunctionPath = spelling.parse().expect(spelling);
+                assert_eq!(
+                    (path.to_string().as_str(), path.with_extension().as_str()),
+                    (canonical, with_extension)
+                );
+            }
+        }
+        assert_eq!(FunctionPath::from_url_path("a/b/list").expect("legal").to_string(), "a/b:list");
+        assert_eq!(FunctionPath::from_url_path("messages").expect("legal").to_string(), "messages:default");
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused() {
+        let long = "x".repeat(2000);
+        for text in [
+            "", ":", "a:", ":a", "a:b:c", "/a", "a/", "a//b", "../a", "./a", "a/../b", "a.ts", "a.js.js",
+            "a.b:c", "a b:c", "a:b-c", "a:9", "a:_", "a\\b", "é", ".js", "dir/.js", &long,
+        ] {
+            assert!(text.parse::<FunctionPath>().is_err(), "{text}");
+        }
+        assert!("_componentDeps/ab-_9".parse::<ModulePath>().is_ok());
+    }
+
+    #[test]
+    fn components() {
+        assert!("".parse::<ComponentPath>().expect("legal").is_root());
+        assert_eq!("a/b_2".parse::<ComponentPath>().expect("legal").as_str(), "a/b_2");
+        for text in ["/", "a/", "/a", "a//b", "a-b", "a b"] {
+            assert!(text.parse::<ComponentPath>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn chunks_and_system_modules_are_told_apart() {
+        for (path, system, chunk) in [
+            ("_system/cli/x", true, false),
+            ("_deps/QTGC", false, true),
+            ("actions/_deps/Q", false, true),
+            ("a", false, false),
+        ] {
+            let module: ModulePath = path.parse().expect(path);
+            assert_eq!((module.is_system(), module.is_shared_chunk()), (system, chunk), "{path}");
+        }
+    }
+}
