@@ -1,0 +1,154 @@
+//! The token transfer, the workload by which the field compares backends: a transfer moves 1 between two of 100,000
+//! accounts, 64 callers send transfers over HTTP, accounts are drawn uniformly or by Zipf's law.
+//!
+//! One run measures Tidemark and its peers on the same machine, one after the other: Node.js with PostgreSQL at
+//! SERIALIZABLE in five round trips, and the same with the transfer as one server-side call. After each run the money
+//! in all accounts must be what it was.
+#![allow(clippy::print_stdout, reason = "a report is what this program is for")]
+
+mod postgres;
+mod processes;
+mod tidemark;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use harness::{Answer, Callers, Draw, Report, Uniform, Zipf, ratio};
+use http_body_util::Full;
+use hyper::{Request, body::Bytes};
+use rand::RngExt;
+
+const BALANCE: u64 = 1_000_000_000;
+
+/// Measures token transfers per second.
+#[derive(Parser)]
+struct Arguments {
+    /// How long each run lasts, after a warm-up of two seconds.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    #[arg(long, default_value_t = 64)]
+    callers: usize,
+    #[arg(long, default_value_t = 100_000)]
+    accounts: usize,
+    /// The exponent of the skewed run.
+    #[arg(long, default_value_t = 1.5)]
+    zipf: f64,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The server; by default the one built beside this program.
+    #[arg(long)]
+    tidemark: Option<PathBuf>,
+    /// Measures Tidemark alone.
+    #[arg(long)]
+    without_peers: bool,
+}
+
+/// Where transfers are sent, and in which form.
+#[derive(Clone)]
+struct Target {
+    address: SocketAddr,
+    path: &'static str,
+    body: fn(from: usize, to: usize) -> String,
+}
+
+impl Target {
+    async fn measure(&self, arguments: &Arguments, draw: std::sync::Arc<dyn Draw>) -> Result<Report> {
+        let target = self.clone();
+        let accounts = arguments.accounts;
+        let make = move |random: &mut rand::rngs::StdRng| {
+            let from = draw.draw(random);
+            // Another account, drawn likewise.
+            let to = loop {
+                let to = draw.draw(random);
+                if to != from {
+                    break to;
+                }
+                if random.random_range(0..64) == 0 {
+                    break (from + 1) % accounts;
+                }
+            };
+            Request::post(target.path)
+                .header("host", target.address.to_string())
+                .header("content-type", "application/json")
+                .body(Full::new(Bytes::from((target.body)(from, to))))
+                .expect("the parts are valid")
+        };
+        let judge = |status: u16, body: &[u8]| {
+            let text = String::from_utf8_lossy(body);
+            if status == 200 && text.contains("\"success\"") {
+                Answer::Done
+            } else {
+                Answer::Failed(format!("{status} {text}"))
+            }
+        };
+        let callers = Callers {
+            address: self.address,
+            callers: arguments.callers,
+            warm_up: Duration::from_secs(2),
+            duration: Duration::from_secs(arguments.seconds),
+            seed: arguments.seed,
+        };
+        harness::run(callers, make, judge).await.map_err(|error| anyhow::anyhow!("{error}"))
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let draws: [std::sync::Arc<dyn Draw>; 2] = [
+        std::sync::Arc::new(Uniform(arguments.accounts)),
+        std::sync::Arc::new(Zipf::new(arguments.accounts, arguments.zipf)),
+    ];
+    println!(
+        "{} accounts of {BALANCE}, {} callers, {} s each, seed {}",
+        arguments.accounts, arguments.callers, arguments.seconds, arguments.seed
+    );
+    let folder = tempfile::tempdir()?;
+    let total = BALANCE * arguments.accounts as u64;
+
+    let mut ours = Vec::new();
+    {
+        let binary = match &arguments.tidemark {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?.with_file_name("tidemark"),
+        };
+        let server = tidemark::Tidemark::start(&binary, folder.path()).await?;
+        server.open_accounts(arguments.accounts, BALANCE).await.context("open the accounts")?;
+        let target = Target { address: server.address, path: "/api/mutation", body: tidemark::body };
+        for draw in &draws {
+            let report = target.measure(&arguments, draw.clone()).await?;
+            print_row("Tidemark", &draw.name(), &report);
+            let sum = server.total(arguments.accounts).await?;
+            ensure!(sum == total, "Tidemark: the accounts hold {sum}, not {total}");
+            ours.push(report);
+        }
+        server.stop().await?;
+    }
+    if arguments.without_peers {
+        return Ok(());
+    }
+    let database = postgres::Postgres::start(folder.path(), arguments.accounts, BALANCE).await?;
+    let peer = postgres::NodePeer::start(&database, arguments.callers).await?;
+    for (name, path) in [("Node.js + PostgreSQL, five round trips", "/rounds"), ("Node.js + PostgreSQL, one call", "/call")] {
+        let target = Target { address: peer.address, path, body: postgres::body };
+        for (draw, ours) in draws.iter().zip(&ours) {
+            let report = target.measure(&arguments, draw.clone()).await?;
+            print_row(name, &draw.name(), &report);
+            println!("{:>78}", format!("Tidemark is {:.2} times as fast", ratio(ours, &report)));
+            let sum = database.total().await?;
+            ensure!(sum == total, "{name}: the accounts hold {sum}, not {total}");
+        }
+    }
+    peer.stop().await?;
+    database.stop().await?;
+    println!("Money is conserved in every store.");
+    Ok(())
+}
+
+fn print_row(name: &str, draw: &str, report: &Report) {
+    println!("{name:<40} {draw:<9} {report}");
+    if let Some(failure) = &report.first_failure {
+        println!("    first failure: {failure}");
+    }
+}
