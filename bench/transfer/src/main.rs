@@ -130,7 +130,9 @@ async fn main() -> Result<()> {
     }
     let database = postgres::Postgres::start(folder.path(), arguments.accounts, BALANCE).await?;
     let peer = postgres::NodePeer::start(&database, arguments.callers).await?;
-    for (name, path) in [("Node.js + PostgreSQL, five round trips", "/rounds"), ("Node.js + PostgreSQL, one call", "/call")] {
+    for (name, path) in
+        [("Node.js + PostgreSQL, five round trips", "/rounds"), ("Node.js + PostgreSQL, one call", "/call")]
+    {
         let target = Target { address: peer.address, path, body: postgres::body };
         for (draw, ours) in draws.iter().zip(&ours) {
             let report = target.measure(&arguments, draw.clone()).await?;

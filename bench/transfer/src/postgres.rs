@@ -47,7 +47,8 @@ impl Postgres {
                 Command::new(program)
             }
         };
-        processes::run(command("initdb").arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres"])).await?;
+        processes::run(command("initdb").arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres"]))
+            .await?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let settings = [
             "listen_addresses=127.0.0.1".to_owned(),
@@ -62,8 +63,12 @@ impl Postgres {
         ];
         let mut server = command("postgres");
         server.arg("-D").arg(&data).args(settings.iter().flat_map(|setting| ["-c", setting]));
-        let process =
-            server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
+        let process = server
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
         let postgres = Postgres { process, port };
         let mut ready = postgres.psql("select 1").await;
         for _ in 0..100 {
@@ -98,7 +103,19 @@ impl Postgres {
         let port = self.port.to_string();
         processes::run(
             Command::new(format!("{BINARIES}/psql"))
-                .args(["-h", "127.0.0.1", "-U", "postgres", "-qAt", "-v", "ON_ERROR_STOP=1", "-p", &port, "-c", sql])
+                .args([
+                    "-h",
+                    "127.0.0.1",
+                    "-U",
+                    "postgres",
+                    "-qAt",
+                    "-v",
+                    "ON_ERROR_STOP=1",
+                    "-p",
+                    &port,
+                    "-c",
+                    sql,
+                ])
                 .arg("postgres"),
         )
         .await
@@ -122,7 +139,8 @@ pub struct NodePeer {
 impl NodePeer {
     pub async fn start(database: &Postgres, connections: usize) -> Result<NodePeer> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer");
-        processes::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder)).await?;
+        processes::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))
+            .await?;
         let mut process = Command::new("node")
             .arg("server.mjs")
             .current_dir(&folder)

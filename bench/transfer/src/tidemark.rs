@@ -38,10 +38,12 @@ impl Tidemark {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let environment = std::fs::read_to_string(&environment).context("Tidemark did not begin to serve within 30 s")?;
+        let environment =
+            std::fs::read_to_string(&environment).context("Tidemark did not begin to serve within 30 s")?;
         let variable = |name: &str| {
             let line = environment.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
-            line.map(|value| value.trim_matches('"').to_owned()).with_context(|| format!("{name} is not in the env file"))
+            line.map(|value| value.trim_matches('"').to_owned())
+                .with_context(|| format!("{name} is not in the env file"))
         };
         let url = variable("CONVEX_SELF_HOSTED_URL")?;
         let key = variable("CONVEX_SELF_HOSTED_ADMIN_KEY")?;
@@ -77,7 +79,8 @@ impl Tidemark {
     pub async fn open_accounts(&self, accounts: usize, balance: u64) -> Result<()> {
         for from in (0..accounts).step_by(500) {
             let to = (from + 500).min(accounts);
-            self.call("mutation", "accounts:open", json!({"from": from, "to": to, "balance": balance})).await?;
+            self.call("mutation", "accounts:open", json!({"from": from, "to": to, "balance": balance}))
+                .await?;
         }
         Ok(())
     }
