@@ -27,7 +27,7 @@ pub enum JsonFormat {
     /// Lossy, for people and other languages: `json`, also `convex_clean_json`. Int64 becomes a decimal string, bytes
     /// base64, NaN and the infinities strings. On the way in there are only JSON's own types, and numbers are Float64.
     Clean,
-    /// What exports hold: `export_json`. A number without a fraction is an Int64, one with a fraction a Float64; the
+    /// What exports hold: `export_json`. A number without fraction and exponent is an Int64, any other a Float64; the
     /// special floats and bytes are as in the lossless form.
     Export,
 }

@@ -137,7 +137,10 @@ fn push_int64(key: &mut Vec<u8>, integer: i64) {
 
 fn push_escaped(key: &mut Vec<u8>, bytes: &[u8]) {
     let mut rest = bytes;
-    while let Some(position) = rest.iter().position(|byte| *byte == END) {
+    // `contains` looks at many bytes at once, and most strings hold no zero.
+    while rest.contains(&END)
+        && let Some(position) = rest.iter().position(|byte| *byte == END)
+    {
         key.extend_from_slice(&rest[..=position]);
         key.push(ESCAPED);
         rest = &rest[position + 1..];

@@ -26,6 +26,8 @@ pub mod key;
 pub mod name;
 mod order;
 pub mod path;
+#[cfg(test)]
+mod properties;
 mod size;
 mod value;
 

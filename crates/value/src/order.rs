@@ -52,3 +52,62 @@ impl PartialEq for Value {
 }
 
 impl Eq for Value {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key;
+
+    #[test]
+    fn every_type_and_edge_in_order() {
+        let ascending: Vec<Option<Value>> = vec![
+            None,
+            Some(Value::Null),
+            Some(Value::Int64(i64::MIN)),
+            Some(Value::Int64(-1)),
+            Some(Value::Int64(0)),
+            Some(Value::Int64(i64::MAX)),
+            Some(Value::Float64(-f64::NAN)),
+            Some(Value::Float64(f64::NEG_INFINITY)),
+            Some(Value::Float64(-1.0)),
+            Some(Value::Float64(-5e-324)),
+            Some(Value::Float64(-0.0)),
+            Some(Value::Float64(0.0)),
+            Some(Value::Float64(5e-324)),
+            Some(Value::Float64(f64::INFINITY)),
+            Some(Value::Float64(f64::NAN)),
+            Some(Value::Boolean(false)),
+            Some(Value::Boolean(true)),
+            Some(Value::from("")),
+            Some(Value::from("\0")),
+            Some(Value::from("a")),
+            Some(Value::from("a\0")),
+            Some(Value::from("aa")),
+            Some(Value::from("\u{FFFF}")),
+            Some(Value::from("\u{10000}")),
+            Some(Value::Bytes(vec![])),
+            Some(Value::Bytes(vec![0])),
+            Some(Value::Bytes(vec![0, 0])),
+            Some(Value::Bytes(vec![0xFF])),
+            Some(Value::Array(vec![])),
+            Some(Value::Array(vec![Value::Null])),
+            Some(Value::Array(vec![Value::Null, Value::Null])),
+            Some(Value::Array(vec![Value::Array(vec![])])),
+            Some(object! {}.into()),
+            Some(object! {"" => Value::Null}.into()),
+            Some(object! {"a" => Value::Null}.into()),
+            Some(object! {"a" => Value::Null, "b" => Value::Null}.into()),
+            Some(object! {"a" => 1.0}.into()),
+            Some(object! {"aa" => Value::Null}.into()),
+            Some(object! {"b" => Value::Null}.into()),
+        ];
+        for (left_position, left) in ascending.iter().enumerate() {
+            for (right_position, right) in ascending.iter().enumerate() {
+                let expected = left_position.cmp(&right_position);
+                assert_eq!(left.cmp(right), expected, "{left:?} and {right:?}");
+                let (left, right) = (key::encode(&[left.as_ref()]), key::encode(&[right.as_ref()]));
+                assert_eq!(left.cmp(&right), expected, "{left:?} and {right:?}");
+            }
+        }
+    }
+}
