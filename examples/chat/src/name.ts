@@ -16,7 +16,7 @@ export function useName() {
 export function hueOf(name: string) {
   let hash = 0;
   for (const character of name) {
-    hash = (hash * 31 + character.codePointAt(0)!) % 360;
+    hash = (hash * 137 + character.codePointAt(0)! * 59) % 360;
   }
   return hash;
 }

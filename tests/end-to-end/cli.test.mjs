@@ -1,0 +1,337 @@
+// The official CLI, as it comes from npm, against a real Tidemark.
+import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { ConvexHttpClient } from "convex/browser";
+import { anyApi } from "convex/server";
+import { asAdmin, callFunction, post } from "./harness/functions.mjs";
+import { chat, createProject, pushApp } from "./harness/project.mjs";
+import { startTidemark } from "./harness/tidemark.mjs";
+
+const { channels, messages } = anyApi;
+const LIMIT = { timeout: 180_000 };
+const READY = /Convex functions ready!/;
+
+/** The functions that are served, by module, as the server tells the CLI. */
+async function deployedHashes(tidemark) {
+  const response = await post(tidemark, "/api/get_config_hashes", JSON.stringify({ version: "1.48.0" }), asAdmin(tidemark));
+  assert.equal(response.status, 200);
+  return (await response.json()).moduleHashes.sort((one, other) => one.path.localeCompare(other.path));
+}
+
+/** Opens a channel and writes into it; returns the channel's id and the messages' ids. */
+async function writeMessages(tidemark, bodies) {
+  const client = new ConvexHttpClient(tidemark.url);
+  const channel = await client.mutation(channels.open, { name: "harbour" });
+  const ids = [];
+  for (const body of bodies) {
+    ids.push(await client.mutation(messages.send, { channel, author: "Ada", body }));
+  }
+  return { channel, ids };
+}
+
+async function readMessages(tidemark, channel) {
+  const { page } = await new ConvexHttpClient(tidemark.url).query(messages.list, {
+    channel,
+    paginationOpts: { numItems: 100, cursor: null },
+  });
+  return page.reverse().map(({ body }) => body);
+}
+
+test("convex dev --once pushes an app, whose functions then run", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await createProject(context, tidemark, { app: chat });
+  const push = await project.mustRun("dev", "--once");
+  assert.match(push.output, READY);
+  assert.match(await project.read(".env.local"), new RegExp(`CONVEX_URL=${tidemark.url}`));
+  const { channel } = await writeMessages(tidemark, ["first", "second"]);
+  assert.deepEqual(await readMessages(tidemark, channel), ["first", "second"]);
+});
+
+test("a second push without changes succeeds and changes nothing", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await createProject(context, tidemark, { app: chat });
+  await project.mustRun("dev", "--once");
+  const hashes = await deployedHashes(tidemark);
+  assert.deepEqual(hashes.map(({ path }) => path).filter((path) => !path.startsWith("_deps/")), ["channels.js", "messages.js"]);
+  await project.mustRun("dev", "--once");
+  assert.deepEqual(await deployedHashes(tidemark), hashes);
+});
+
+test("convex dev pushes again when a file changes", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const greeter = (word) => `
+    import { query } from "./_generated/server";
+    export const greet = query({ args: {}, handler: () => "${word}" });
+  `;
+  const project = await createProject(context, tidemark, { files: { "convex/greeter.ts": greeter("hello") } });
+  const watch = project.start("dev");
+  await watch.prints(READY);
+  assert.equal((await callFunction(tidemark, "query", "greeter:greet")).body.value, "hello");
+  await project.write("convex/greeter.ts", greeter("ahoy"));
+  await watch.prints(READY, { count: 2 });
+  assert.equal((await callFunction(tidemark, "query", "greeter:greet")).body.value, "ahoy");
+});
+
+test("convex deploy pushes without asking, and data outlives it", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await pushApp(context, tidemark, chat);
+  const { channel } = await writeMessages(tidemark, ["before the deploy"]);
+  const source = await project.read("convex/messages.ts");
+  await project.write("convex/messages.ts", source.replace("BODY_LENGTH_MAX = 2000", "BODY_LENGTH_MAX = 5"));
+  await project.mustRun("deploy");
+  assert.deepEqual(await readMessages(tidemark, channel), ["before the deploy"]);
+  await assert.rejects(writeMessages(tidemark, ["too long now"]), /ConvexError|at most 5|1 to 5/);
+});
+
+test("a function taken out of the code is gone after the push", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await pushApp(context, tidemark, chat);
+  await project.remove("convex/messages.ts");
+  await project.mustRun("deploy");
+  const { body } = await callFunction(tidemark, "query", "messages:list");
+  assert.equal(body.status, "error");
+  assert.match(body.errorMessage, /Could not find function/);
+});
+
+test("convex codegen writes what the example has committed, and TypeScript accepts it", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await createProject(context, tidemark, { app: chat });
+  await project.remove("convex/_generated");
+  await project.mustRun("codegen");
+  for (const file of await readdir(join(chat, "convex/_generated"))) {
+    const committed = await readFile(join(chat, "convex/_generated", file), "utf8");
+    assert.equal(await project.read(`convex/_generated/${file}`), committed, file);
+  }
+  const compiler = await project.typecheck();
+  assert.equal(compiler.code, 0, compiler.output);
+  assert.deepEqual(await deployedHashes(tidemark), [], "codegen deployed the app");
+});
+
+test("convex run calls a mutation and a query and prints what they return", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await pushApp(context, tidemark, chat);
+  const opened = await project.mustRun("run", "channels:open", JSON.stringify({ name: "harbour", topic: "tides" }));
+  const id = JSON.parse(opened.stdout);
+  const listed = await project.mustRun("run", "channels:list");
+  const [channel] = JSON.parse(listed.stdout);
+  assert.deepEqual([channel._id, channel.name, channel.topic], [id, "harbour", "tides"]);
+});
+
+test("convex run of a function that isn't there lists those that are", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await pushApp(context, tidemark, chat);
+  const run = await project.convex("run", "channels:sink");
+  assert.equal(run.code, 1, run.output);
+  assert.match(run.output, /Could not find function/);
+  assert.match(run.output, /channels:open/);
+});
+
+test("convex run shows a function's own error", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await pushApp(context, tidemark, chat);
+  const run = await project.convex("run", "channels:open", JSON.stringify({ name: "No Spaces" }));
+  assert.equal(run.code, 1, run.output);
+  assert.match(run.output, /A channel's name has 1 to 24/);
+});
+
+test("convex data lists the tables and shows a table's documents", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await pushApp(context, tidemark, chat);
+  const { ids } = await writeMessages(tidemark, ["low water", "high water"]);
+  const tables = await project.mustRun("data");
+  assert.deepEqual(tables.stdout.trim().split(/\s+/).sort(), ["channels", "messages"]);
+  const rows = await project.mustRun("data", "messages");
+  for (const text of [...ids, "low water", "high water"]) {
+    assert.ok(rows.stdout.includes(text), `${text} is not in\n${rows.output}`);
+  }
+  const limited = await project.mustRun("data", "messages", "--limit", "1", "--order", "desc");
+  assert.ok(limited.stdout.includes("high water") && !limited.stdout.includes("low water"), limited.output);
+});
+
+test("convex logs follows what functions print and what they fail with", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await createProject(context, tidemark, {
+    files: {
+      "convex/speaker.ts": `
+        import { query } from "./_generated/server";
+        export const say = query({ args: {}, handler: () => { console.log("the tide", { height: 4 }); return null; } });
+        export const fail = query({ args: {}, handler: () => { throw new Error("ran aground"); } });
+      `,
+    },
+  });
+  await project.mustRun("deploy");
+  const logs = project.start("logs");
+  await logs.prints(/Watching logs/);
+  await callFunction(tidemark, "query", "speaker:say");
+  await logs.prints(/speaker:say.*\[LOG\].*'the tide'/);
+  await callFunction(tidemark, "query", "speaker:fail");
+  await logs.prints(/ran aground/);
+  await logs.stop();
+
+  const history = project.start("logs", "--history", "10");
+  await history.prints(/'the tide'/);
+});
+
+test("a schema that the data doesn't fit is refused with the document's id, and the data stays", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await pushApp(context, tidemark, chat);
+  const { channel, ids } = await writeMessages(tidemark, ["no stars here"]);
+  const hashes = await deployedHashes(tidemark);
+  const schema = await project.read("convex/schema.ts");
+  await project.write("convex/schema.ts", schema.replace("body: v.string(),", "body: v.string(),\n    stars: v.number(),"));
+  for (const command of [["dev", "--once"], ["deploy"]]) {
+    const push = await project.convex(...command, "--typecheck", "disable");
+    assert.equal(push.code, 1, push.output);
+    assert.match(push.output, /Schema validation failed/);
+    assert.ok(push.output.includes(ids[0]), `the document's id is not in\n${push.output}`);
+    assert.match(push.output, /stars/);
+  }
+  assert.deepEqual(await readMessages(tidemark, channel), ["no stars here"]);
+  assert.deepEqual(await deployedHashes(tidemark), hashes);
+  await writeMessages(tidemark, ["the old schema still holds"]);
+});
+
+test("an index added to a table with data finds all of it", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await pushApp(context, tidemark, chat);
+  const bodies = Array.from({ length: 40 }, (_, index) => `message ${index}`);
+  await writeMessages(tidemark, bodies);
+  const schema = await project.read("convex/schema.ts");
+  await project.write("convex/schema.ts", schema.replace('.index("by_channel"', '.index("by_body", ["body"]).index("by_channel"'));
+  await project.write(
+    "convex/finder.ts",
+    `import { v } from "convex/values";
+     import { query } from "./_generated/server";
+     export const find = query({
+       args: { body: v.string() },
+       handler: async (ctx, { body }) =>
+         (await ctx.db.query("messages").withIndex("by_body", (range) => range.eq("body", body)).collect()).length,
+     });`,
+  );
+  const push = await project.mustRun("dev", "--once");
+  assert.match(push.output, /messages\.by_body/);
+  for (const body of bodies) {
+    assert.equal((await callFunction(tidemark, "query", "finder:find", { body })).body.value, 1, body);
+  }
+});
+
+test("a push that fails changes nothing and says what to mend", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await pushApp(context, tidemark, chat);
+  const { channel } = await writeMessages(tidemark, ["still here"]);
+  const hashes = await deployedHashes(tidemark);
+  await project.write("convex/broken.ts", 'export {};\nthrow new Error("this module fails when it is imported");\n');
+  const push = await project.convex("dev", "--once", "--typecheck", "disable");
+  assert.equal(push.code, 1, push.output);
+  assert.match(push.output, /this module fails when it is imported/);
+  assert.match(push.output, /broken/);
+  assert.deepEqual(await deployedHashes(tidemark), hashes);
+  assert.deepEqual(await readMessages(tidemark, channel), ["still here"]);
+});
+
+const schemaWith = (index) => `
+  import { defineSchema, defineTable } from "convex/server";
+  import { v } from "convex/values";
+  export default defineSchema({
+    notes: defineTable({ text: v.string(), place: v.array(v.float64()) }).${index},
+  });
+`;
+
+// What Tidemark doesn't do yet is refused when it is pushed, never silently left out.
+const UNSUPPORTED = {
+  "a cron job": {
+    names: [/crons/],
+    files: {
+      "convex/notes.ts": `
+        import { internalMutation } from "./_generated/server";
+        export const tidy = internalMutation({ args: {}, handler: () => null });`,
+      "convex/crons.ts": `
+        import { cronJobs } from "convex/server";
+        import { internal } from "./_generated/api";
+        const crons = cronJobs();
+        crons.interval("tidy up", { minutes: 1 }, internal.notes.tidy);
+        export default crons;`,
+    },
+  },
+  "a component": {
+    names: [/convex\.config|component/i, /widget/],
+    files: {
+      "convex/convex.config.ts": `
+        import { defineApp } from "convex/server";
+        import widget from "./widget/convex.config";
+        const app = defineApp();
+        app.use(widget);
+        export default app;`,
+      "convex/widget/convex.config.ts": `
+        import { defineComponent } from "convex/server";
+        export default defineComponent("widget");`,
+    },
+  },
+  "a search index": {
+    names: [/schema/, /search_text/],
+    files: { "convex/schema.ts": schemaWith('searchIndex("search_text", { searchField: "text" })') },
+  },
+  "a vector index": {
+    names: [/schema/, /by_place/],
+    files: { "convex/schema.ts": schemaWith('vectorIndex("by_place", { vectorField: "place", dimensions: 2 })') },
+  },
+  "an auth provider": {
+    names: [/auth\.config/],
+    files: {
+      "convex/auth.config.ts": `
+        export default { providers: [{ domain: "https://login.example.com", applicationID: "notes" }] };`,
+    },
+  },
+  'a "use node" module': {
+    names: [/native/],
+    files: {
+      "convex/native.ts": `"use node";
+        import { platform } from "node:os";
+        import { internalAction } from "./_generated/server";
+        export const where = internalAction({ args: {}, handler: async () => platform() });`,
+    },
+  },
+};
+
+for (const [feature, { files, names }] of Object.entries(UNSUPPORTED)) {
+  test(`${feature} is refused by name when it is pushed`, LIMIT, async (context) => {
+    const tidemark = await startTidemark(context);
+    const project = await createProject(context, tidemark, { files });
+    const push = await project.convex("dev", "--once", "--typecheck", "disable");
+    assert.equal(push.code, 1, push.output);
+    assert.match(push.output, /400/);
+    for (const name of names) {
+      assert.match(push.output, name);
+    }
+    assert.match(push.output, /not supported|not yet/i);
+    assert.deepEqual(await deployedHashes(tidemark), []);
+  });
+}
+
+test("actions and HTTP routes are accepted, and refused when they are called", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await createProject(context, tidemark, {
+    files: {
+      "convex/outside.ts": `
+        import { action } from "./_generated/server";
+        export const fetchTides = action({ args: {}, handler: async () => 4 });`,
+      "convex/http.ts": `
+        import { httpRouter } from "convex/server";
+        import { httpAction } from "./_generated/server";
+        const http = httpRouter();
+        http.route({ path: "/tides", method: "GET", handler: httpAction(async () => new Response("4")) });
+        export default http;`,
+    },
+  });
+  await project.mustRun("dev", "--once");
+  const { body } = await callFunction(tidemark, "action", "outside:fetchTides");
+  assert.match(body.errorMessage ?? body.message, /not supported|not yet/i, JSON.stringify(body));
+  const { convexSiteUrl } = await (
+    await fetch(`${tidemark.url}/api/v1/get_canonical_urls`, asAdmin(tidemark))
+  ).json();
+  const answer = await fetch(`${convexSiteUrl}/tides`);
+  assert.equal(answer.status, 404);
+  assert.match(await answer.text(), /\w+ \w+/, "a sentence says why");
+});

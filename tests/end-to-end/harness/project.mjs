@@ -1,0 +1,155 @@
+// An app's folder, as its developer would have it, and the official CLI in it.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { temporaryFolder } from "./tidemark.mjs";
+
+const COMMAND_MS_MAX = 90_000;
+const nodeModules = new URL("../node_modules", import.meta.url).pathname;
+const apps = new URL("../apps/", import.meta.url).pathname;
+
+/** The example that the README shows. */
+export const chat = new URL("../../../examples/chat", import.meta.url).pathname;
+
+/** A project with the `convex/` folder of an app (a name in apps/, or a path), or with only the given files. */
+export async function createProject(context, tidemark, { app, files = {} } = {}) {
+  const folder = await temporaryFolder(context);
+  if (app) {
+    await cp(join(app.startsWith("/") ? app : join(apps, app), "convex"), join(folder, "convex"), { recursive: true });
+  }
+  await symlink(nodeModules, join(folder, "node_modules"));
+  const project = new Project(context, folder, tidemark);
+  const { dependencies } = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8"));
+  const manifest = { name: "app", private: true, type: "module", dependencies: { convex: dependencies.convex } };
+  await project.write("package.json", JSON.stringify(manifest));
+  for (const [path, text] of Object.entries(files)) {
+    await project.write(path, text);
+  }
+  return project;
+}
+
+/** Starts from an empty Tidemark: pushes the app and fails the test if that fails. */
+export async function pushApp(context, tidemark, app) {
+  const project = await createProject(context, tidemark, { app });
+  await project.mustRun("deploy", "--typecheck", "disable");
+  return project;
+}
+
+class Project {
+  #context;
+
+  constructor(context, folder, tidemark) {
+    this.#context = context;
+    this.folder = folder;
+    this.tidemark = tidemark;
+  }
+
+  async write(path, text) {
+    await mkdir(dirname(join(this.folder, path)), { recursive: true });
+    await writeFile(join(this.folder, path), text);
+  }
+
+  async read(path) {
+    return readFile(join(this.folder, path), "utf8");
+  }
+
+  async remove(path) {
+    await rm(join(this.folder, path), { recursive: true });
+  }
+
+  /** Runs `convex …` to its end. */
+  async convex(...words) {
+    const command = this.start(...words);
+    await command.ended;
+    return command;
+  }
+
+  /** Runs `convex …`, which must succeed. */
+  async mustRun(...words) {
+    const command = await this.convex(...words);
+    assert.equal(command.code, 0, `convex ${words.join(" ")} failed:\n${command.output}`);
+    return command;
+  }
+
+  /** Starts `convex …`; it is ended with the test if it still runs. */
+  start(...words) {
+    return this.#spawn(join(nodeModules, ".bin", "convex"), words);
+  }
+
+  /** Runs the TypeScript compiler over the app's functions. */
+  async typecheck() {
+    const command = this.#spawn(join(nodeModules, ".bin", "tsc"), ["--noEmit", "--project", "convex"]);
+    await command.ended;
+    return command;
+  }
+
+  #spawn(program, words) {
+    const { CONVEX_DEPLOYMENT, CONVEX_DEPLOY_KEY, NODE_TEST_CONTEXT, ...environment } = process.env;
+    const child = spawn(program, words, {
+      cwd: this.folder,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: {
+        ...environment,
+        CI: "1",
+        HOME: this.folder,
+        CONVEX_SELF_HOSTED_URL: this.tidemark.url,
+        CONVEX_SELF_HOSTED_ADMIN_KEY: this.tidemark.adminKey,
+      },
+    });
+    const command = new Command(child);
+    this.#context.after(() => command.stop());
+    return command;
+  }
+}
+
+/** A running or ended command and what it printed. */
+class Command {
+  #child;
+  #listeners = new Set();
+  stdout = "";
+  output = "";
+  code = null;
+
+  constructor(child) {
+    this.#child = child;
+    child.stdout.setEncoding("utf8").on("data", (text) => this.#add(text, true));
+    child.stderr.setEncoding("utf8").on("data", (text) => this.#add(text, false));
+    const timer = setTimeout(() => child.kill("SIGKILL"), COMMAND_MS_MAX);
+    this.ended = once(child, "close").then(([code]) => {
+      clearTimeout(timer);
+      this.code = code;
+      this.#listeners.forEach((listener) => listener());
+    });
+  }
+
+  #add(text, isStdout) {
+    this.output += text;
+    this.stdout += isStdout ? text : "";
+    this.#listeners.forEach((listener) => listener());
+  }
+
+  /** Waits until the command has printed what matches, for the `count`-th time. */
+  async prints(pattern, { count = 1 } = {}) {
+    const all = new RegExp(pattern, "g");
+    const found = () => (this.output.match(all) ?? []).length >= count;
+    while (!found()) {
+      assert.equal(this.code, null, `the command ended without printing ${pattern}:\n${this.output}`);
+      await new Promise((resolve) => {
+        const listener = () => {
+          this.#listeners.delete(listener);
+          resolve();
+        };
+        this.#listeners.add(listener);
+      });
+    }
+  }
+
+  async stop() {
+    if (this.code === null) {
+      this.#child.kill("SIGTERM");
+      await this.ended;
+    }
+  }
+}

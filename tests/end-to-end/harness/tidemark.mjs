@@ -1,0 +1,137 @@
+// A real Tidemark process on a folder of its own, for the length of a test.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const START_MS_MAX = 30_000;
+const STOP_MS_MAX = 15_000;
+
+/** The binary under test: what `make test` built, or what TIDEMARK_BINARY names. */
+export function tidemarkBinary() {
+  const targetFolder = process.env.CARGO_TARGET_DIR ?? new URL("../../../target", import.meta.url).pathname;
+  return process.env.TIDEMARK_BINARY ?? join(targetFolder, "debug", "tidemark");
+}
+
+/** A folder that goes with the test. `context` is a test's context, or node:test itself for a whole file. */
+export async function temporaryFolder(context) {
+  const folder = await mkdtemp(join(tmpdir(), "tidemark-test-"));
+  context.after(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
+  return folder;
+}
+
+/**
+ * Starts Tidemark and waits until it serves. It is stopped when the test ends, which then fails if the log holds a
+ * warning, an error or a panic that `allowedInLog` (regular expressions) doesn't name.
+ */
+export async function startTidemark(context, { allowedInLog = [], environment = {} } = {}) {
+  const tidemark = new Tidemark(await temporaryFolder(context), allowedInLog);
+  context.after(() => tidemark.end());
+  await tidemark.start(environment);
+  return tidemark;
+}
+
+class Tidemark {
+  #allowedInLog;
+  #process = null;
+  log = "";
+  port = 0;
+  sitePort = 0;
+
+  constructor(folder, allowedInLog) {
+    this.dataFolder = join(folder, "data");
+    this.#allowedInLog = allowedInLog;
+  }
+
+  get processId() {
+    return this.#process.pid;
+  }
+
+  /** Starts on the ports it had before, on free ones the first time. */
+  async start(environment = {}) {
+    const envFile = join(this.dataFolder, "env");
+    const leftover = await modificationTime(envFile);
+    const child = spawn(
+      tidemarkBinary(),
+      ["dev", "--data-dir", this.dataFolder, "--port", `${this.port}`, "--site-port", `${this.sitePort}`],
+      { env: { ...process.env, ...environment }, stdio: ["ignore", "pipe", "pipe"] },
+    );
+    this.#process = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text) => (this.log += text));
+    }
+    const failure = once(child, "error").then(([error]) => error);
+    const deadline = Date.now() + START_MS_MAX;
+    // Tidemark writes the file when it serves; one that a killed process left behind doesn't count.
+    for (let now = leftover; now === leftover; now = await modificationTime(envFile)) {
+      const ended = child.exitCode ?? child.signalCode;
+      assert.equal(ended, null, `tidemark ended (${ended}) before it served:\n${this.log}`);
+      assert.ok(Date.now() < deadline, `tidemark does not serve after ${START_MS_MAX} ms:\n${this.log}`);
+      const error = await Promise.race([failure, sleep(20)]);
+      if (error) {
+        throw error;
+      }
+    }
+    const variables = parseEnvironment(await readFile(envFile, "utf8"));
+    this.url = variables.CONVEX_SELF_HOSTED_URL;
+    this.adminKey = variables.CONVEX_SELF_HOSTED_ADMIN_KEY;
+    this.port = Number(new URL(this.url).port);
+  }
+
+  /** Kills the process as a power switch would, without a chance to tidy up. */
+  async kill() {
+    this.#process.kill("SIGKILL");
+    await this.ended();
+  }
+
+  /** Asks the process to stop and returns its exit code. */
+  async stop(signal = "SIGTERM") {
+    this.#process.kill(signal);
+    const timer = setTimeout(() => this.#process.kill("SIGKILL"), STOP_MS_MAX);
+    await this.ended();
+    clearTimeout(timer);
+    return this.#process.exitCode;
+  }
+
+  /** Waits for the process to end by itself and returns its exit code, null if a signal ended it. */
+  async ended() {
+    if (this.#process.exitCode === null && this.#process.signalCode === null) {
+      await once(this.#process, "exit");
+    }
+    return this.#process.exitCode;
+  }
+
+  get running() {
+    return this.#process !== null && this.#process.exitCode === null && this.#process.signalCode === null;
+  }
+
+  async end() {
+    if (this.running) {
+      assert.equal(await this.stop(), 0, `tidemark did not stop cleanly:\n${this.log}`);
+    }
+    const unexpected = alarmingLines(this.log).filter((line) => !this.#allowedInLog.some((allowed) => allowed.test(line)));
+    assert.deepEqual(unexpected, [], "lines in Tidemark's log that no test expects");
+  }
+}
+
+/** Lines of a log that mean that somebody must look. */
+export function alarmingLines(log) {
+  return log
+    .replace(/\x1b\[[0-9;]*m/g, "")
+    .split("\n")
+    .filter((line) => /^\S+\s+(WARN|ERROR)\b|"level":"(WARN|ERROR)"|panicked at/.test(line));
+}
+
+export function parseEnvironment(text) {
+  const lines = text.split("\n").filter((line) => line.includes("="));
+  return Object.fromEntries(
+    lines.map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1).replace(/^(["'])(.*)\1$/, "$2")]),
+  );
+}
+
+async function modificationTime(path) {
+  return (await stat(path).catch(() => null))?.mtimeMs ?? null;
+}

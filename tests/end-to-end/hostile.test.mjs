@@ -1,0 +1,58 @@
+// Functions that would bring a host down if it let them.
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { callFunction } from "./harness/functions.mjs";
+import { pushApp } from "./harness/project.mjs";
+import { startTidemark } from "./harness/tidemark.mjs";
+
+const LIMIT = { timeout: 60_000 };
+/** The time limit of a function is 4 s; the rest is for a slow machine. */
+const ANSWER_MS_MAX = 15_000;
+
+const tidemark = await startTidemark({ after });
+await pushApp({ after }, tidemark, "hostile");
+
+for (const [name, error] of Object.entries({
+  loopForever: /timed out/,
+  loopInPromises: /timed out/,
+  allocateWithoutEnd: /out of memory|OutOfMemory|memory limit/i,
+  growString: /out of memory|OutOfMemory|memory limit|Invalid string length|string too long/i,
+  neverResolve: /will never resolve/,
+  recurseWithoutEnd: /Maximum call stack size exceeded|stack overflow/i,
+  backtrack: /timed out/,
+  multiplyBigInts: /timed out|out of memory|OutOfMemory|BigInt/i,
+  throwDeepObject: /Uncaught/,
+})) {
+  test(`${name} gets its error, and the next call works`, LIMIT, async () => {
+    const started = Date.now();
+    const { status, body } = await callFunction(tidemark, "query", `hostile:${name}`);
+    assert.equal(status, 200, JSON.stringify(body));
+    assert.equal(body.status, "error", JSON.stringify(body));
+    assert.match(body.errorMessage, error);
+    assert.ok(Date.now() - started < ANSWER_MS_MAX, `it took ${Date.now() - started} ms`);
+    await assertServes();
+  });
+}
+
+test("honest calls are answered while hostile ones run", LIMIT, async () => {
+  const hostile = ["loopForever", "backtrack", "allocateWithoutEnd", "loopForever"].map((name) =>
+    callFunction(tidemark, "query", `hostile:${name}`),
+  );
+  await assertServes();
+  for (const { body } of await Promise.all(hostile)) {
+    assert.equal(body.status, "error", JSON.stringify(body));
+  }
+});
+
+test("nothing that a call leaves behind reaches the next one", LIMIT, async () => {
+  for (let round = 0; round < 20; round++) {
+    assert.equal((await callFunction(tidemark, "mutation", "hostile:poison")).body.status, "success");
+    const { body } = await callFunction(tidemark, "query", "hostile:lookForPoison");
+    assert.deepEqual(body.value, [], "what an earlier call left behind");
+  }
+});
+
+async function assertServes() {
+  const { body } = await callFunction(tidemark, "query", "hostile:hello", { name: "harbour" });
+  assert.deepEqual([body.status, body.value], ["success", "hello harbour"]);
+}

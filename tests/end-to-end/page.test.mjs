@@ -1,0 +1,178 @@
+// The chat example's page in a real browser. UPDATE_SCREENSHOTS=1 writes docs/images.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { test } from "node:test";
+import { ConvexHttpClient } from "convex/browser";
+import { anyApi } from "convex/server";
+import { chromium } from "playwright-core";
+import { chat, pushApp } from "./harness/project.mjs";
+import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
+
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const LIMIT = { timeout: 180_000 };
+const DESKTOP = { width: 1200, height: 760 };
+const PHONE = { width: 390, height: 780 };
+const images = new URL("../../docs/images/", import.meta.url).pathname;
+
+async function launchBrowser(context) {
+  const browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    headless: true,
+    // A browser that is run by a test talks to nobody but the test's page.
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+  context.after(() => browser.close());
+  return browser;
+}
+
+/** Builds the example's page for this Tidemark and serves it; returns its address. */
+async function servePage(context, tidemark) {
+  const folder = await temporaryFolder(context);
+  const vite = join(chat, "node_modules/.bin/vite");
+  const environment = { ...process.env, VITE_CONVEX_URL: tidemark.url };
+  const options = { cwd: chat, env: environment, stdio: ["ignore", "pipe", "pipe"] };
+  const build = spawn(vite, ["build", "--emptyOutDir", "--outDir", folder], options);
+  let printed = "";
+  build.stderr.on("data", (text) => (printed += text));
+  const [code] = await once(build, "close");
+  assert.equal(code, 0, `vite build failed:\n${printed}`);
+
+  const port = await freePort();
+  const preview = spawn(vite, ["preview", "--strictPort", "--host", "127.0.0.1", "--port", `${port}`, "--outDir", folder], options);
+  context.after(async () => {
+    preview.kill();
+    await once(preview, "close");
+  });
+  await new Promise((resolve, reject) => {
+    preview.stdout.on("data", (text) => `${text}`.includes(`${port}`) && resolve());
+    preview.once("exit", (exit) => reject(new Error(`vite preview ended with ${exit}`)));
+  });
+  return `http://127.0.0.1:${port}/`;
+}
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** A browser of one person, with the page open; fails the test on an error in the page. */
+async function open(context, browser, address, name, viewport = DESKTOP) {
+  const person = await browser.newContext({ viewport });
+  const page = await person.newPage();
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(`${error}`));
+  context.after(() => assert.deepEqual(errors, [], `errors in ${name}'s page`));
+  await page.goto(address);
+  await page.getByLabel("Your name").fill(name);
+  return page;
+}
+
+async function screenshot(page, name) {
+  if (process.env.UPDATE_SCREENSHOTS === "1") {
+    await mkdir(images, { recursive: true });
+    await page.waitForTimeout(400); // until the arriving message stands still
+    await page.screenshot({ path: join(images, `${name}.png`) });
+  }
+}
+
+const messages = (page) => page.getByRole("list", { name: "Messages" });
+
+test("what one page sends, the other shows, and both come back after a restart", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  await pushApp(context, tidemark, chat);
+  const backend = new ConvexHttpClient(tidemark.url);
+  const harbour = await backend.mutation(anyApi.channels.open, { name: "harbour", topic: "What came in with the tide" });
+  await backend.mutation(anyApi.channels.open, { name: "kitchen", topic: "Who washes up" });
+  await backend.mutation(anyApi.channels.open, { name: "weather", topic: "Wind, water and how to dress for them" });
+  const conversation = [
+    ["Barbara", "High water was at six, a hand above the old mark."],
+    ["Lamport", "Before or after the bell?"],
+    ["Barbara", "The log has both, in one order. Ask anyone."],
+    ["Barbara", "I pulled the plug at noon. Nothing acknowledged was missing afterwards."],
+  ];
+  for (const [author, body] of conversation) {
+    await backend.mutation(anyApi.messages.send, { channel: harbour, author, body });
+  }
+
+  const browser = await launchBrowser(context);
+  const address = await servePage(context, tidemark);
+  const ada = await open(context, browser, address, "Ada");
+  const grace = await open(context, browser, address, "Grace", PHONE);
+  await messages(ada).getByText("The log has both, in one order.").waitFor();
+
+  await ada.getByLabel("Message", { exact: true }).fill("Hello from the other window!");
+  await ada.getByRole("button", { name: "Send" }).click();
+  await messages(grace).getByText("Hello from the other window!").waitFor();
+  await messages(grace).getByText("Ada", { exact: true }).waitFor();
+
+  await grace.getByLabel("Message", { exact: true }).fill("I see it. No refresh.");
+  await grace.getByLabel("Message", { exact: true }).press("Enter");
+  await messages(ada).getByText("I see it. No refresh.").waitFor();
+  await ada.getByRole("list", { name: "Authors" }).getByTitle("Grace").waitFor();
+  await screenshot(ada, "chat");
+  await screenshot(grace, "chat-phone");
+
+  await tidemark.kill();
+  await ada.getByRole("status").getByText("reconnecting").waitFor();
+  await tidemark.start();
+  await grace.getByLabel("Message", { exact: true }).fill("Back again, and nothing is gone.");
+  await grace.getByRole("button", { name: "Send" }).click();
+  await messages(ada).getByText("Back again, and nothing is gone.").waitFor();
+  await messages(ada).getByText("Hello from the other window!").waitFor();
+  assert.equal(await messages(ada).getByText("Back again, and nothing is gone.").count(), 1);
+});
+
+test("a long channel is read a page at a time", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  await pushApp(context, tidemark, chat);
+  const backend = new ConvexHttpClient(tidemark.url);
+  const channel = await backend.mutation(anyApi.channels.open, { name: "harbour" });
+  for (let number = 1; number <= 70; number++) {
+    await backend.mutation(anyApi.messages.send, { channel, author: "Ada", body: `message ${number}.` });
+  }
+  const browser = await launchBrowser(context);
+  const page = await open(context, browser, await servePage(context, tidemark), "Grace");
+  await messages(page).getByText("message 70.", { exact: true }).waitFor();
+  assert.equal(await messages(page).getByText(/^message \d+\.$/).count(), 30);
+  for (const count of [60, 70]) {
+    await page.getByRole("button", { name: "Older messages" }).click();
+    await page.waitForFunction((wanted) => document.querySelectorAll(".message").length === wanted, count);
+  }
+  assert.equal(await page.getByRole("button", { name: "Older messages" }).count(), 0);
+
+  // A message that arrives meanwhile neither pushes one out nor shows one twice.
+  await backend.mutation(anyApi.messages.send, { channel, author: "Ada", body: "message 71." });
+  await messages(page).getByText("message 71.", { exact: true }).waitFor();
+  const shown = await messages(page).getByText(/^message \d+\.$/).allTextContents();
+  assert.deepEqual(shown, Array.from({ length: 71 }, (_, index) => `message ${71 - index}.`));
+});
+
+test("a new channel opens, and a bad name is refused with the function's own sentence", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  await pushApp(context, tidemark, chat);
+  const browser = await launchBrowser(context);
+  const page = await open(context, browser, await servePage(context, tidemark), "Ada");
+  const name = page.getByLabel("New channel");
+  await name.fill("Low Water");
+  await name.press("Enter");
+  await page.getByRole("heading", { name: "low-water" }).waitFor();
+  await name.fill("what?");
+  await name.press("Enter");
+  await page.getByText("A channel's name has 1 to 24 lower case letters, digits or hyphens.").waitFor();
+});

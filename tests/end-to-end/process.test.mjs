@@ -1,0 +1,105 @@
+// `tidemark dev` as a process: how it starts, what it refuses, how it stops.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { readdir, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { test } from "node:test";
+import { WebSocket } from "ws";
+import { startTidemark, temporaryFolder, tidemarkBinary } from "./harness/tidemark.mjs";
+
+const LIMIT = { timeout: 60_000 };
+
+function runToEnd(...words) {
+  const { status, stdout, stderr } = spawnSync(tidemarkBinary(), words, { encoding: "utf8", timeout: 20_000 });
+  return { code: status, output: stdout + stderr };
+}
+
+async function occupiedPort(context) {
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  context.after(() => server.close());
+  return server.address().port;
+}
+
+test("the env file is readable by its owner only, and what it names serves", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const { mode } = await stat(join(tidemark.dataFolder, "env"));
+  assert.equal((mode & 0o777).toString(8), "600");
+  assert.equal((await fetch(`${tidemark.url}/version`)).status, 200);
+  assert.match(tidemark.url, /^http:\/\/127\.0\.0\.1:\d+$/);
+});
+
+test("one screen says what is served where", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  for (const text of [tidemark.url, tidemark.dataFolder]) {
+    assert.ok(tidemark.log.includes(text), `${text} is not in\n${tidemark.log}`);
+  }
+  assert.ok(tidemark.log.split("\n").length <= 25, `more than a screen:\n${tidemark.log}`);
+});
+
+test("a restart keeps the admin key and writes the env file again", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const { adminKey, url } = tidemark;
+  assert.equal(await tidemark.stop(), 0);
+  await tidemark.start();
+  assert.deepEqual([tidemark.adminKey, tidemark.url], [adminKey, url]);
+});
+
+test("two folders have different admin keys", LIMIT, async (context) => {
+  const [one, other] = await Promise.all([startTidemark(context), startTidemark(context)]);
+  assert.notEqual(one.adminKey, other.adminKey);
+});
+
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  test(`${signal} stops it cleanly, with a client connected`, LIMIT, async (context) => {
+    const tidemark = await startTidemark(context);
+    const socket = new WebSocket(`${tidemark.url.replace("http", "ws")}/api/1.48.0/sync`);
+    await new Promise((resolve) => socket.once("open", resolve));
+    const started = Date.now();
+    assert.equal(await tidemark.stop(signal), 0, tidemark.log);
+    assert.ok(Date.now() - started < 10_000, "it took more than ten seconds");
+    assert.ok(!existsSync(join(tidemark.dataFolder, "env")), "the env file says that it still serves");
+    socket.terminate();
+  });
+}
+
+for (const option of ["--port", "--site-port"]) {
+  test(`a used ${option} is refused with exit code 2, naming it and who has it`, LIMIT, async (context) => {
+    const folder = await temporaryFolder(context);
+    const port = await occupiedPort(context);
+    const ports = { "--port": 0, "--site-port": 0, [option]: port };
+    const words = Object.entries(ports).flatMap(([name, value]) => [name, `${value}`]);
+    const { code, output } = runToEnd("dev", "--data-dir", join(folder, "data"), ...words);
+    assert.equal(code, 2, output);
+    assert.ok(output.includes(`${port}`), output);
+    assert.ok(output.includes(`${process.pid}`), `the process ${process.pid} is not named in\n${output}`);
+    assert.ok(!existsSync(join(folder, "data", "env")), "the env file says that it serves");
+  });
+}
+
+test("a used folder is refused with exit code 2, naming it and who has it", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const { code, output } = runToEnd("dev", "--data-dir", tidemark.dataFolder, "--port", "0", "--site-port", "0");
+  assert.equal(code, 2, output);
+  assert.ok(output.includes(tidemark.dataFolder), output);
+  assert.ok(output.includes(`${tidemark.processId}`), `the process ${tidemark.processId} is not named in\n${output}`);
+  assert.equal((await fetch(`${tidemark.url}/version`)).status, 200, "the first one no longer serves");
+});
+
+test("a folder that holds something else is refused and left as it is", LIMIT, async (context) => {
+  const folder = await temporaryFolder(context);
+  await writeFile(join(folder, "notes.txt"), "not Tidemark's");
+  const { code, output } = runToEnd("dev", "--data-dir", folder, "--port", "0", "--site-port", "0");
+  assert.ok(code !== 0 && code !== null, output);
+  assert.ok(output.includes(folder), output);
+  assert.deepEqual(await readdir(folder), ["notes.txt"]);
+});
+
+test("an unknown option is refused with exit code 2 and the usage", LIMIT, () => {
+  const { code, output } = runToEnd("dev", "--prot", "1");
+  assert.equal(code, 2, output);
+  assert.match(output, /--prot/);
+  assert.match(output, /Usage/i);
+});
