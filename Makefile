@@ -3,7 +3,7 @@
 
 XTASK := cargo run --quiet --package xtask --
 
-.PHONY: help setup build dev demo test lint
+.PHONY: help setup build dev demo test lint bench
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,3 +30,6 @@ lint: setup ## Checks formatting, lints and the repository's own rules.
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@$(XTASK) check
+
+bench: build ## Measures token transfers per second, beside PostgreSQL (postgresql-15 must be installed).
+	@cargo run --quiet --package transfer
