@@ -1,1 +1,50 @@
-//! One transaction: catalog, reads with their read set, pending writes, limits.
+//! One transaction: it reads at one moment, keeps what it writes to itself, and knows exactly what it has read.
+//!
+//! A [`Transaction`] begins at a [`contract::ReadAt`] of a [`contract::TransactionLog`] and ends as a [`Finished`]: the
+//! read set and the writes that a [`contract::Commit`] takes. In between it offers what functions do with documents
+//! (get, insert, patch, replace, delete, queries, pages), with all checks, limits and error codes, and nested calls
+//! whose writes can be rolled back.
+//!
+//! Everything is documents in tables. The system's own tables ([`SystemTable`]) have typed rows ([`SystemRow`]) and
+//! definitions in code; the application's tables, indexes, schemas and modules are rows in them. What applies at a moment
+//! is a [`Catalog`], which [`CatalogCache`] shares between transactions: a commit that changes it also writes the one
+//! metadata document, whose version therefore names the catalog. Reading that document is left out of the read set;
+//! what a transaction uses of the catalog is recorded row by row instead, so that a push disturbs only those whom it
+//! concerns.
+//!
+//! This crate knows nothing of JavaScript, HTTP or how the log stores things.
+
+mod catalog;
+mod catalog_cache;
+mod cursor;
+mod document;
+mod documents;
+mod enforcement;
+mod error;
+mod expression;
+mod fact;
+mod page;
+mod pending;
+mod query;
+mod range;
+mod scan;
+mod system_rows;
+pub mod system_tables;
+mod transaction;
+mod usage;
+
+pub use catalog::{Catalog, Index, IndexState, StoredSchema, Table, TableState};
+pub use catalog_cache::CatalogCache;
+pub use cursor::CursorKey;
+pub use document::Document;
+pub use documents::GetRequest;
+pub use error::{Error, Result, UserError};
+pub use page::{Page, PageRequest, PageStatus};
+pub use query::Query;
+pub use scan::QueryId;
+pub use system_tables::{
+    AuthRow, EnvironmentVariableRow, IndexRow, ModuleEnvironment, ModuleRow, SchemaFailure, SchemaRow,
+    SchemaState, SessionRequestRow, Stored, SystemRow, SystemTable, TableRow, UdfConfigRow,
+};
+pub use transaction::{Finished, NestedOutcome, Options, Transaction};
+pub use usage::{Metric, NestedLimits, Usage, UsageWarning};

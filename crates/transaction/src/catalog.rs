@@ -1,0 +1,435 @@
+//! What a deployment consists of besides documents, as of one moment.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use contract::{IndexId, Timestamp};
+use limits::SchemaLimits;
+use schema::DatabaseSchema;
+use value::{
+    CREATION_TIME_FIELD, DocumentId, FieldPath, ID_FIELD, IndexName, InternalId, Object, TableName,
+    TableNumber, key,
+};
+
+use crate::{
+    Error, Result,
+    system_tables::{
+        AuthRow, EnvironmentVariableRow, IndexRow, ModuleRow, SchemaRow, SchemaState, Stored, SystemRow,
+        SystemTable, TableRow, UdfConfigRow,
+    },
+};
+
+/// A table and its indexes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    pub name: TableName,
+    pub number: TableNumber,
+    pub state: TableState,
+    /// The true identity of the table; names and numbers can be given again.
+    pub tablet: InternalId,
+    /// The primary index, which holds the documents.
+    pub by_id: Arc<Index>,
+    /// All other indexes, in whatever state: `by_creation_time` first.
+    pub indexes: Vec<Arc<Index>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TableState {
+    Active,
+    /// Being filled by an import.
+    Hidden,
+    /// Dropped; its documents are being removed.
+    Deleting,
+}
+
+/// An index of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    pub id: IndexId,
+    pub name: IndexName,
+    /// As declared; empty for `by_id` and `by_creation_time`.
+    pub fields: Vec<FieldPath>,
+    pub state: IndexState,
+    /// Maintained, but not to be queried until it is declared without.
+    pub staged: bool,
+    /// What keys are made of: the declared fields, `_creationTime`, `_id`.
+    key_fields: Vec<FieldPath>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IndexState {
+    /// New writes are in it, older documents not all.
+    Backfilling,
+    /// Complete, and not yet part of the active schema.
+    Backfilled,
+    /// Can be queried.
+    Enabled,
+}
+
+impl TableState {
+    pub const fn name(self) -> &'static str {
+        match self {
+            TableState::Active => "active",
+            TableState::Hidden => "hidden",
+            TableState::Deleting => "deleting",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<TableState> {
+        [TableState::Active, TableState::Hidden, TableState::Deleting]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+}
+
+impl IndexState {
+    pub const fn name(self) -> &'static str {
+        match self {
+            IndexState::Backfilling => "backfilling",
+            IndexState::Backfilled => "backfilled",
+            IndexState::Enabled => "enabled",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<IndexState> {
+        use IndexState::*;
+        [Backfilling, Backfilled, Enabled].into_iter().find(|state| state.name() == name)
+    }
+}
+
+impl Table {
+    /// A table with its two built-in indexes.
+    pub(crate) fn new(
+        name: TableName,
+        number: TableNumber,
+        state: TableState,
+        tablet: InternalId,
+        by_id: IndexId,
+        by_creation_time: IndexId,
+    ) -> Table {
+        let built_in = |id, name: &str| {
+            let name = name.parse().expect("the names of built-in indexes are legal");
+            Arc::new(Index::new(id, name, Vec::new(), IndexState::Enabled, false))
+        };
+        Table {
+            name,
+            number,
+            state,
+            tablet,
+            by_id: built_in(by_id, IndexName::BY_ID),
+            indexes: vec![built_in(by_creation_time, IndexName::BY_CREATION_TIME)],
+        }
+    }
+
+    /// The index of this name, in whatever state.
+    pub fn index(&self, name: &str) -> Option<&Arc<Index>> {
+        if name == IndexName::BY_ID {
+            return Some(&self.by_id);
+        }
+        self.indexes.iter().find(|index| index.name.as_str() == name)
+    }
+
+    pub fn is_system(&self) -> bool {
+        self.number < TableNumber::FIRST_USER
+    }
+
+    /// The key of a document of this table in the primary index.
+    pub(crate) fn primary_key(&self, id: InternalId) -> Vec<u8> {
+        key::encode(&[Some(&DocumentId::new(self.number, id).into())])
+    }
+}
+
+impl Index {
+    pub(crate) fn new(
+        id: IndexId,
+        name: IndexName,
+        fields: Vec<FieldPath>,
+        state: IndexState,
+        staged: bool,
+    ) -> Index {
+        let built_in = |field: &str| field.parse().expect("the names of system fields are legal");
+        let mut key_fields = fields.clone();
+        if name.as_str() != IndexName::BY_ID {
+            key_fields.push(built_in(CREATION_TIME_FIELD));
+        }
+        key_fields.push(built_in(ID_FIELD));
+        Index { id, name, fields, state, staged, key_fields }
+    }
+
+    /// What its keys are made of: the declared fields, `_creationTime` (not in `by_id`), `_id`.
+    pub fn key_fields(&self) -> &[FieldPath] {
+        &self.key_fields
+    }
+
+    /// The fields that a query may bound, in order: all but `_id`, which only ties keys apart, except in `by_id`.
+    pub fn range_fields(&self) -> &[FieldPath] {
+        match self.key_fields.split_last() {
+            Some((_, fields)) if !fields.is_empty() => fields,
+            _ => &self.key_fields,
+        }
+    }
+
+    pub(crate) fn key_of(&self, document: &Object) -> Vec<u8> {
+        key::encode_fields(document, &self.key_fields)
+    }
+}
+
+/// A stored schema was held to the limits when it was pushed; they may have been lowered since.
+const ANY_SCHEMA: SchemaLimits = SchemaLimits {
+    tables_max: usize::MAX,
+    table_indexes_max: usize::MAX,
+    table_search_indexes_max: usize::MAX,
+    table_vector_indexes_max: usize::MAX,
+    index_fields_max: usize::MAX,
+    index_filter_fields_max: usize::MAX,
+    vector_dimensions_min: 0,
+    vector_dimensions_max: usize::MAX,
+    validator_nesting_max: usize::MAX,
+    validator_nodes_max: usize::MAX,
+};
+
+/// A stored schema, and what it says once it was asked.
+pub struct StoredSchema {
+    pub id: DocumentId,
+    pub row: SchemaRow,
+    parsed: OnceLock<Result<Arc<DatabaseSchema>>>,
+}
+
+impl StoredSchema {
+    fn new(stored: Stored<SchemaRow>) -> StoredSchema {
+        StoredSchema { id: stored.id, row: stored.row, parsed: OnceLock::new() }
+    }
+
+    /// Parsed when it is first asked for.
+    pub fn schema(&self) -> Result<Arc<DatabaseSchema>> {
+        self.parsed
+            .get_or_init(|| match DatabaseSchema::from_json(&self.row.schema, &ANY_SCHEMA) {
+                Ok(schema) => Ok(Arc::new(schema)),
+                Err(error) => Err(Error::stored(format!("schema {}: {error}", self.id))),
+            })
+            .clone()
+    }
+}
+
+impl fmt::Debug for StoredSchema {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("StoredSchema")
+            .field("id", &self.id)
+            .field("row", &self.row)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tables, indexes, schemas, modules, environment and configuration of a deployment, as of one moment.
+///
+/// A catalog is immutable and shared by all transactions to which the same metadata applies. What a transaction uses
+/// of it must be in its read set: ask the [`crate::Transaction`], which records that; what is read here is not recorded.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    version: Timestamp,
+    by_tablet: HashMap<InternalId, Arc<Table>>,
+    /// Active tables of the application.
+    by_name: HashMap<TableName, InternalId>,
+    /// Of the application's tables, those that still occupy their number.
+    by_number: BTreeMap<TableNumber, InternalId>,
+    schemas: Vec<Arc<StoredSchema>>,
+    modules: BTreeMap<String, Arc<Stored<ModuleRow>>>,
+    environment_variables: BTreeMap<String, Stored<EnvironmentVariableRow>>,
+    udf_config: Option<Stored<UdfConfigRow>>,
+    auth: Option<Stored<AuthRow>>,
+}
+
+impl Catalog {
+    /// The catalog of a deployment without any metadata.
+    pub(crate) fn empty(version: Timestamp) -> Catalog {
+        Catalog { version, ..Catalog::default() }
+    }
+
+    /// The commit that changed it last; [`Timestamp::ZERO`] if there was none.
+    pub fn version(&self) -> Timestamp {
+        self.version
+    }
+
+    /// The active table of this name. Names that begin with an underscore are the system's: its own ones, and the two
+    /// under which applications see some of them.
+    pub fn table(&self, name: &str) -> Option<&Arc<Table>> {
+        if name.starts_with('_') {
+            return SystemTable::by_name(name).map(SystemTable::table);
+        }
+        self.by_name.get(name).map(|tablet| &self.by_tablet[tablet])
+    }
+
+    /// The active table with this number.
+    pub fn table_by_number(&self, number: TableNumber) -> Option<&Arc<Table>> {
+        if let Some(table) = SystemTable::by_number(number) {
+            return Some(table.table());
+        }
+        let table = &self.by_tablet[self.by_number.get(&number)?];
+        (table.state == TableState::Active).then_some(table)
+    }
+
+    /// The table with this identity, in whatever state.
+    pub fn table_by_tablet(&self, tablet: &InternalId) -> Option<&Arc<Table>> {
+        self.by_tablet.get(tablet)
+    }
+
+    /// The application's active tables, by number.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.by_number
+            .values()
+            .map(|tablet| &self.by_tablet[tablet])
+            .filter(|table| table.state == TableState::Active)
+    }
+
+    /// The smallest number that no table occupies.
+    pub(crate) fn free_table_number(&self) -> Option<TableNumber> {
+        let mut free = TableNumber::FIRST_USER.get();
+        for number in self.by_number.keys() {
+            if number.get() == free {
+                free += 1;
+            }
+        }
+        TableNumber::new(free)
+    }
+
+    /// The schema that is enforced.
+    pub fn active_schema(&self) -> Option<&Arc<StoredSchema>> {
+        self.schemas_in(&[SchemaState::Active]).next()
+    }
+
+    /// The schema that a push has brought and not yet finished.
+    pub fn coming_schema(&self) -> Option<&Arc<StoredSchema>> {
+        self.schemas_in(&[SchemaState::Pending, SchemaState::Validated]).next()
+    }
+
+    fn schemas_in(&self, states: &'static [SchemaState]) -> impl Iterator<Item = &Arc<StoredSchema>> {
+        self.schemas.iter().filter(|schema| states.contains(&schema.row.state))
+    }
+
+    /// By path with extension.
+    pub fn module(&self, path: &str) -> Option<&Arc<Stored<ModuleRow>>> {
+        self.modules.get(path)
+    }
+
+    /// By path, in its order.
+    pub fn modules(&self) -> impl Iterator<Item = &Arc<Stored<ModuleRow>>> {
+        self.modules.values()
+    }
+
+    /// By name, in its order.
+    pub fn environment_variables(&self) -> impl Iterator<Item = &Stored<EnvironmentVariableRow>> {
+        self.environment_variables.values()
+    }
+
+    pub fn environment_variable(&self, name: &str) -> Option<&Stored<EnvironmentVariableRow>> {
+        self.environment_variables.get(name)
+    }
+
+    pub fn udf_config(&self) -> Option<&Stored<UdfConfigRow>> {
+        self.udf_config.as_ref()
+    }
+
+    pub fn auth(&self) -> Option<&Stored<AuthRow>> {
+        self.auth.as_ref()
+    }
+
+    /// Follows a change of a row of a metadata table: `old` and `new` are the document's fields before and after.
+    /// Loading a catalog is the same: every row is new. Tables must come before their indexes.
+    pub(crate) fn apply(
+        &mut self,
+        table: SystemTable,
+        id: DocumentId,
+        old: Option<&Object>,
+        new: Option<&Object>,
+    ) -> Result<()> {
+        match table {
+            SystemTable::Tables => self.apply_table(row(id, old)?, row(id, new)?),
+            SystemTable::Indexes => return self.apply_index(row(id, old)?, row(id, new)?),
+            SystemTable::Schemas => {
+                self.schemas.retain(|schema| schema.id != id);
+                if let Some(stored) = row::<SchemaRow>(id, new)? {
+                    let history = matches!(stored.row.state, SchemaState::Failed | SchemaState::Overwritten);
+                    if !history {
+                        self.schemas.push(Arc::new(StoredSchema::new(stored)));
+                    }
+                }
+            }
+            SystemTable::Modules => {
+                let (old, new) = (row::<ModuleRow>(id, old)?, row::<ModuleRow>(id, new)?);
+                if let Some(old) = old {
+                    self.modules.remove(&old.row.path);
+                }
+                if let Some(new) = new {
+                    self.modules.insert(new.row.path.clone(), Arc::new(new));
+                }
+            }
+            SystemTable::EnvironmentVariables => {
+                let (old, new) =
+                    (row::<EnvironmentVariableRow>(id, old)?, row::<EnvironmentVariableRow>(id, new)?);
+                if let Some(old) = old {
+                    self.environment_variables.remove(&old.row.name);
+                }
+                if let Some(new) = new {
+                    self.environment_variables.insert(new.row.name.clone(), new);
+                }
+            }
+            SystemTable::UdfConfig => self.udf_config = row(id, new)?,
+            SystemTable::Auth => self.auth = row(id, new)?,
+            SystemTable::Metadata
+            | SystemTable::SessionRequests
+            | SystemTable::ScheduledJobs
+            | SystemTable::FileStorage => {}
+        }
+        Ok(())
+    }
+
+    fn apply_table(&mut self, old: Option<Stored<TableRow>>, new: Option<Stored<TableRow>>) {
+        let mut indexes = None;
+        if let Some(Stored { row: old, .. }) = old {
+            self.by_number.remove(&old.number);
+            if self.by_name.get(&old.name) == Some(&old.tablet) {
+                self.by_name.remove(&old.name);
+            }
+            indexes = self.by_tablet.remove(&old.tablet).map(|table| table.indexes.clone());
+        }
+        if let Some(Stored { row: new, .. }) = new {
+            let mut table =
+                Table::new(new.name, new.number, new.state, new.tablet, new.by_id, new.by_creation_time);
+            if let Some(indexes) = indexes {
+                table.indexes = indexes;
+            }
+            self.by_number.insert(table.number, table.tablet);
+            if table.state == TableState::Active {
+                self.by_name.insert(table.name.clone(), table.tablet);
+            }
+            self.by_tablet.insert(table.tablet, Arc::new(table));
+        }
+    }
+
+    fn apply_index(&mut self, old: Option<Stored<IndexRow>>, new: Option<Stored<IndexRow>>) -> Result<()> {
+        if let Some(Stored { row: old, .. }) = old
+            && let Some(table) = self.by_tablet.get_mut(&old.table)
+        {
+            Arc::make_mut(table).indexes.retain(|index| index.id != old.id);
+        }
+        if let Some(Stored { id, row: new }) = new {
+            let Some(table) = self.by_tablet.get_mut(&new.table) else {
+                return Err(Error::stored(format!("index {id} is over a table that is not there")));
+            };
+            let index = Index::new(new.id, new.name, new.fields, new.state, new.staged);
+            Arc::make_mut(table).indexes.push(Arc::new(index));
+        }
+        Ok(())
+    }
+}
+
+fn row<R: SystemRow>(id: DocumentId, fields: Option<&Object>) -> Result<Option<Stored<R>>> {
+    let Some(fields) = fields else { return Ok(None) };
+    let row = R::from_fields(fields)
+        .map_err(|error| Error::stored(format!("row {id} of {}: {error}", R::TABLE.name())))?;
+    Ok(Some(Stored { id, row }))
+}

@@ -1,0 +1,175 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use contract::{
+    DeploymentRef, Epoch, IndexId, Interval, Order, Read, ReadAt, ReadResult, Row, Timestamp, TransactionLog,
+};
+use tokio::sync::OnceCell;
+use value::{CREATION_TIME_FIELD, ID_FIELD, Object, Value};
+
+use crate::{
+    Catalog, Document, Error, Result,
+    system_tables::{METADATA_DOCUMENT, SystemTable},
+};
+
+/// Catalogs that were loaded, for all deployments that a process serves; least recently used ones go first.
+///
+/// A catalog is named by the commit that changed the metadata last. One that was read above what is published is kept
+/// apart, with the epoch in which it was read: should that epoch end, another commit may get the same timestamp.
+#[derive(Debug)]
+pub struct CatalogCache {
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug)]
+struct Entries {
+    capacity: usize,
+    uses: u64,
+    by_key: HashMap<CatalogKey, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    last_use: u64,
+    /// Filled by whoever asks first; the others wait for it.
+    catalog: Arc<OnceCell<Arc<Catalog>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct CatalogKey {
+    deployment: DeploymentRef,
+    version: Timestamp,
+    epoch: Option<Epoch>,
+}
+
+/// The tables that a catalog is loaded from; tables come before their indexes.
+const LOADED: [SystemTable; 7] = [
+    SystemTable::Tables,
+    SystemTable::Indexes,
+    SystemTable::Schemas,
+    SystemTable::Modules,
+    SystemTable::EnvironmentVariables,
+    SystemTable::UdfConfig,
+    SystemTable::Auth,
+];
+
+/// Rows that are asked for at once while loading.
+const PAGE_ROWS: usize = 1_024;
+const PAGE_BYTES: usize = 2 * limits::MIB;
+
+impl CatalogCache {
+    /// `capacity`: the number of catalogs that are kept.
+    pub fn new(capacity: usize) -> CatalogCache {
+        assert!(capacity > 0, "a cache needs room for one catalog");
+        CatalogCache { entries: Mutex::new(Entries { capacity, uses: 0, by_key: HashMap::new() }) }
+    }
+
+    /// The catalog of a deployment at a moment.
+    pub async fn get(
+        &self,
+        log: &dyn TransactionLog,
+        deployment: DeploymentRef,
+        at: ReadAt,
+    ) -> Result<Arc<Catalog>> {
+        let version = metadata_version(log, deployment, at).await?;
+        let published = CatalogKey { deployment, version, epoch: None };
+        let key = CatalogKey { epoch: at.epoch, ..published };
+        let cell = self.cell(key, published);
+        let catalog =
+            cell.get_or_try_init(|| async { load(log, deployment, at, version).await.map(Arc::new) }).await?;
+        Ok(Arc::clone(catalog))
+    }
+
+    /// The cell of `key`, unless the catalog is there as a published one.
+    fn cell(&self, key: CatalogKey, published: CatalogKey) -> Arc<OnceCell<Arc<Catalog>>> {
+        // The map is whole after every statement, so a panic elsewhere while it was locked does no harm.
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |entry: &Entry| entry.catalog.initialized();
+        let key = if entries.by_key.get(&published).is_some_and(known) { published } else { key };
+        entries.uses += 1;
+        let last_use = entries.uses;
+        if !entries.by_key.contains_key(&key)
+            && entries.by_key.len() >= entries.capacity
+            && let Some(oldest) =
+                entries.by_key.iter().min_by_key(|(_, entry)| entry.last_use).map(|(key, _)| *key)
+        {
+            entries.by_key.remove(&oldest);
+        }
+        let entry = entries.by_key.entry(key).or_insert_with(|| Entry { last_use, catalog: Arc::default() });
+        entry.last_use = last_use;
+        Arc::clone(&entry.catalog)
+    }
+}
+
+/// The key of the one metadata document in its table's primary index.
+pub(crate) fn metadata_key() -> (IndexId, Bytes) {
+    let table = SystemTable::Metadata.table();
+    (table.by_id.id, table.primary_key(METADATA_DOCUMENT).into())
+}
+
+/// The metadata document. It says nothing; the commit that wrote it last is what counts.
+pub(crate) fn metadata_document() -> Document {
+    let mut object = Object::new();
+    object.insert(ID_FIELD, value::DocumentId::new(SystemTable::Metadata.number(), METADATA_DOCUMENT));
+    object.insert(CREATION_TIME_FIELD, Value::Float64(1.0));
+    Document::from_object(&object)
+}
+
+async fn metadata_version(
+    log: &dyn TransactionLog,
+    deployment: DeploymentRef,
+    at: ReadAt,
+) -> Result<Timestamp> {
+    let (index, key) = metadata_key();
+    let mut results = log.read(deployment, at, &[Read::Point { index, key }]).await?;
+    match results.pop() {
+        Some(ReadResult::Point(version)) => Ok(version.map_or(Timestamp::ZERO, |version| version.timestamp)),
+        _ => Err(unexpected_result()),
+    }
+}
+
+async fn load(
+    log: &dyn TransactionLog,
+    deployment: DeploymentRef,
+    at: ReadAt,
+    version: Timestamp,
+) -> Result<Catalog> {
+    let mut catalog = Catalog::empty(version);
+    if version == Timestamp::ZERO {
+        return Ok(catalog);
+    }
+    for table in LOADED {
+        let mut rest = Some(Interval::all());
+        while let Some(interval) = rest.take() {
+            let read = Read::Range {
+                index: table.table().by_id.id,
+                interval,
+                order: Order::Ascending,
+                rows_max: PAGE_ROWS,
+                bytes_max: PAGE_BYTES,
+            };
+            let (rows, more) = match log.read(deployment, at, &[read]).await?.pop() {
+                Some(ReadResult::Range { rows, more }) => (rows, more),
+                _ => return Err(unexpected_result()),
+            };
+            if let (true, Some(last)) = (more, rows.last()) {
+                rest = Some(Interval { start: value::key::successor(&last.key).into(), end: None });
+            }
+            for Row { version, .. } in rows {
+                let object = Document::from_stored(version.document)?.to_object()?;
+                let id = object.get(ID_FIELD).and_then(Value::as_str).and_then(|id| id.parse().ok());
+                let id =
+                    id.ok_or_else(|| Error::stored(format!("a row of {} without an id", table.name())))?;
+                catalog.apply(table, id, None, Some(&object))?;
+            }
+        }
+    }
+    Ok(catalog)
+}
+
+pub(crate) fn unexpected_result() -> Error {
+    Error::Service(contract::Error::internal("the log answered a read with a result of another kind"))
+}

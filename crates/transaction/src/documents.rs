@@ -1,0 +1,475 @@
+//! What functions do with single documents.
+
+use std::sync::Arc;
+
+use contract::{IndexId, Interval, Order};
+use limits::ValueLimits;
+use value::{
+    CREATION_TIME_FIELD, DocumentId, ID_FIELD, Object, Patch, TableName, TableNumber, Value, ValueError,
+    check_document,
+};
+
+use crate::{
+    Document, Error, Result, Table, Transaction,
+    catalog::TableState,
+    fact::Fact,
+    pending::DocumentKey,
+    range::prefix_interval,
+    scan::Scan,
+    system_tables::{SystemTable, TableRow},
+};
+
+/// One document to get.
+#[derive(Clone, Copy, Debug)]
+pub struct GetRequest<'r> {
+    pub id: &'r str,
+    /// The table that the id must be of, where the function named one.
+    pub table: Option<&'r str>,
+    /// Whether the function asked for a document of the system (`db.system`).
+    pub is_system: bool,
+}
+
+/// A document that an operation is about: its table, and its key there.
+struct Target {
+    table: Arc<Table>,
+    id: DocumentId,
+    key: DocumentKey,
+}
+
+impl Target {
+    fn new(table: Arc<Table>, id: DocumentId) -> Target {
+        let key = DocumentKey { primary: table.by_id.id, key: table.primary_key(id.internal_id).into() };
+        Target { table, id, key }
+    }
+}
+
+impl Transaction {
+    /// The document with this id; `None` if there is none.
+    pub async fn get(&mut self, request: GetRequest<'_>) -> Result<Option<Document>> {
+        let mut results = self.get_many(&[request]).await;
+        results.pop().expect("one result for one request")
+    }
+
+    /// Several documents by one read of the log. Each has its own result, in the order of the requests.
+    pub async fn get_many(&mut self, requests: &[GetRequest<'_>]) -> Vec<Result<Option<Document>>> {
+        let targets: Vec<Result<Option<Target>>> =
+            requests.iter().map(|request| self.target_of_get(request)).collect();
+        let unknown: Vec<DocumentKey> = targets
+            .iter()
+            .filter_map(|target| Some(&target.as_ref().ok()?.as_ref()?.key))
+            .filter(|key| self.pending.get(key).is_none())
+            .cloned()
+            .collect();
+        let mut committed = match self.committed(&unknown).await {
+            Ok(committed) => committed.into_iter(),
+            Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let mut visible = |transaction: &mut Transaction, target: Target| {
+            let document = match transaction.pending.get(&target.key) {
+                Some(pending) => pending.document.clone(),
+                None => committed.next().expect("one was read for each that is not pending"),
+            };
+            transaction.count_read(&target.table, document.as_ref())?;
+            Ok(document)
+        };
+        targets
+            .into_iter()
+            .map(|target| match target? {
+                Some(target) => visible(self, target),
+                None => Ok(None),
+            })
+            .collect()
+    }
+
+    fn target_of_get(&mut self, request: &GetRequest<'_>) -> Result<Option<Target>> {
+        self.usage.database_queries += 1;
+        self.check_usage()?;
+        let id = parse_id(request.id)?;
+        self.check_table_of(id, request.table)?;
+        match (SystemTable::by_number(id.table), request.is_system) {
+            (None, true) => {
+                Err(system_table_error("`db.system.get` was given the id of a user table: use `db.get`"))
+            }
+            (Some(table), false) if table.visible_name().is_some() => {
+                Err(system_table_error("`db.get` was given the id of a system table: use `db.system.get`"))
+            }
+            (Some(table), true) if table.visible_name().is_some() => {
+                Ok(Some(Target::new(Arc::clone(table.table()), id)))
+            }
+            // To functions the other system tables do not exist.
+            (Some(_), _) => Ok(None),
+            (None, false) => Ok(self.user_table(id.table).map(|table| Target::new(table, id))),
+        }
+    }
+
+    /// Inserts a document; its id comes back. A table that isn't there is created.
+    pub async fn insert(&mut self, table: &str, value: Value) -> Result<DocumentId> {
+        let object = into_document(value)?;
+        let name: TableName = table.parse()?;
+        if name.is_system() {
+            return Err(system_table_error(&format!("functions can't write to `{name}`")));
+        }
+        self.facts.rely_on(Fact::TableName(name.clone()));
+        let known = self.catalog.table(name.as_str()).cloned();
+        // What fails must change nothing, the table included.
+        let mark = self.pending.mark();
+        let catalog = Arc::clone(&self.catalog);
+        let result = async {
+            let table = match known {
+                Some(table) => table,
+                None => self.create_table(name).await?,
+            };
+            self.insert_into(&table, object).await
+        }
+        .await;
+        if result.is_err() {
+            self.pending.roll_back(mark);
+            self.catalog = catalog;
+        }
+        result
+    }
+
+    pub(crate) async fn insert_into(&mut self, table: &Arc<Table>, mut object: Object) -> Result<DocumentId> {
+        for field in [ID_FIELD, CREATION_TIME_FIELD] {
+            if object.contains(field) {
+                let message = format!("`{field}` is set by the system: leave it out of documents to insert");
+                return Err(Error::user("InvalidDocumentError", message));
+            }
+        }
+        let id = DocumentId::new(table.number, self.new_internal_id());
+        object.insert(ID_FIELD, id);
+        object.insert(CREATION_TIME_FIELD, self.new_creation_time());
+        self.write(Target::new(Arc::clone(table), id), None, Some(object)).await?;
+        Ok(id)
+    }
+
+    /// Creates an active table of the application, with the smallest number that is free.
+    pub async fn create_table(&mut self, name: TableName) -> Result<Arc<Table>> {
+        self.facts.rely_on(Fact::TableName(name.clone()));
+        let tables_max = self.limits.schema.tables_max;
+        if self.catalog.tables().count() >= tables_max {
+            return Err(Error::user(
+                "TooManyTables",
+                format!("a deployment has at most {tables_max} tables"),
+            ));
+        }
+        let number = self.catalog.free_table_number();
+        let number = number.ok_or_else(|| Error::user("TooManyTables", "all table numbers are taken"))?;
+        self.facts.rely_on(Fact::TableNumber(number));
+        let row = TableRow {
+            name,
+            number,
+            state: TableState::Active,
+            tablet: self.new_internal_id(),
+            by_id: self.new_index_id(),
+            by_creation_time: self.new_index_id(),
+        };
+        self.insert_row(&row).await?;
+        let table = self.catalog.table_by_tablet(&row.tablet);
+        Ok(Arc::clone(table.expect("the catalog follows what is written")))
+    }
+
+    /// A new id for an index; random.
+    pub fn new_index_id(&mut self) -> IndexId {
+        IndexId(*self.new_internal_id().as_bytes())
+    }
+
+    /// Sets and removes top-level fields of a document. One that stays as it was is read, but not written.
+    pub async fn patch(&mut self, id: &str, table: Option<&str>, patch: Patch) -> Result<()> {
+        let placeholder =
+            |value: &Option<Value>| value.as_ref().is_some_and(Value::contains_commit_timestamp);
+        if patch.0.values().any(placeholder) {
+            return Err(commit_timestamp_not_supported());
+        }
+        let (target, before) = self.target_of_write(id, table).await?;
+        let mut after = before.clone();
+        patch.apply(&mut after);
+        self.change(target, before, after).await
+    }
+
+    /// Sets all fields of a document but `_id` and `_creationTime`, which may be given if they are equal.
+    pub async fn replace(&mut self, id: &str, table: Option<&str>, value: Value) -> Result<()> {
+        let mut after = into_document(value)?;
+        let (target, before) = self.target_of_write(id, table).await?;
+        for field in [ID_FIELD, CREATION_TIME_FIELD] {
+            if let (false, Some(value)) = (after.contains(field), before.get(field)) {
+                after.insert(field, value.clone());
+            }
+        }
+        self.change(target, before, after).await
+    }
+
+    /// Deletes a document.
+    pub async fn delete(&mut self, id: &str, table: Option<&str>) -> Result<()> {
+        let (target, before) = self.target_of_write(id, table).await?;
+        self.write(target, Some(before), None).await
+    }
+
+    async fn change(&mut self, target: Target, before: Object, after: Object) -> Result<()> {
+        if after.get(ID_FIELD) != before.get(ID_FIELD) {
+            let message = format!("the `_id` of document {} can't be changed", target.id);
+            return Err(Error::user("InvalidIdError", message));
+        }
+        if after.get(CREATION_TIME_FIELD) != before.get(CREATION_TIME_FIELD) {
+            let message = format!("the `_creationTime` of document {} can't be changed", target.id);
+            return Err(Error::user("InvalidCreationTimeError", message));
+        }
+        if after == before {
+            return Ok(());
+        }
+        self.write(target, Some(before), Some(after)).await
+    }
+
+    /// A document of a user table that must be there, and its fields.
+    async fn target_of_write(&mut self, id: &str, table: Option<&str>) -> Result<(Target, Object)> {
+        self.usage.database_queries += 1;
+        self.check_usage()?;
+        let id = parse_id(id)?;
+        self.check_table_of(id, table)?;
+        if SystemTable::by_number(id.table).is_some() {
+            return Err(system_table_error("functions can't write to system tables"));
+        }
+        let table = self.user_table(id.table).ok_or_else(|| nonexistent(id))?;
+        self.target_with_fields(Target::new(table, id)).await
+    }
+
+    async fn target_with_fields(&mut self, target: Target) -> Result<(Target, Object)> {
+        let document = match self.pending.get(&target.key) {
+            Some(pending) => pending.document.clone(),
+            None => self.committed(std::slice::from_ref(&target.key)).await?.pop().flatten(),
+        };
+        self.count_read(&target.table, document.as_ref())?;
+        let object = document.ok_or_else(|| nonexistent(target.id))?.to_object()?;
+        Ok((target, object))
+    }
+
+    /// The row of a system table that must be there, and its fields.
+    async fn system_target(&mut self, table: SystemTable, id: DocumentId) -> Result<(Target, Object)> {
+        self.target_with_fields(Target::new(Arc::clone(table.table()), id)).await
+    }
+
+    pub(crate) async fn replace_system(
+        &mut self,
+        table: SystemTable,
+        id: DocumentId,
+        mut fields: Object,
+    ) -> Result<()> {
+        let (target, before) = self.system_target(table, id).await?;
+        for field in [ID_FIELD, CREATION_TIME_FIELD] {
+            if let Some(value) = before.get(field) {
+                fields.insert(field, value.clone());
+            }
+        }
+        self.change(target, before, fields).await
+    }
+
+    pub(crate) async fn delete_system(&mut self, table: SystemTable, id: DocumentId) -> Result<()> {
+        let (target, before) = self.system_target(table, id).await?;
+        self.write(target, Some(before), None).await
+    }
+
+    /// Writes a document: `before` is as the transaction sees it now, `None` for an insert, `after` is complete, `None`
+    /// for a delete. Everything is checked before anything changes.
+    async fn write(&mut self, target: Target, before: Option<Object>, after: Option<Object>) -> Result<()> {
+        let Target { table, id, key } = target;
+        let system_table = SystemTable::by_number(table.number);
+        let document = match &after {
+            Some(object) => {
+                let limits = match system_table {
+                    Some(_) => self.system_row_limits(),
+                    None => self.limits.value,
+                };
+                check_document(object, &limits)?;
+                Some(Document::from_object(object))
+            }
+            None => None,
+        };
+        let size_bytes = match (&document, &before) {
+            (Some(document), _) => document.size_bytes(),
+            (None, before) => before.as_ref().map_or(0, Object::size_bytes),
+        };
+        let usage_before = self.usage;
+        if system_table.is_some() {
+            self.usage.system_documents_written += 1;
+            self.usage.system_bytes_written += size_bytes;
+        } else {
+            self.usage.documents_written += 1;
+            self.usage.bytes_written += size_bytes;
+        }
+        self.check_usage()?;
+        match system_table {
+            None => {
+                // The write lists the keys in every index, and must fit the schemas.
+                self.facts.rely_on(Fact::Indexes(table.tablet));
+                self.facts.rely_on(Fact::Schemas);
+                if let Some(object) = &after
+                    && let Err(error) = self.enforce_schemas(&table, id, object).await
+                {
+                    self.usage = usage_before;
+                    return Err(error);
+                }
+            }
+            Some(system_table) if system_table.is_metadata() => {
+                Arc::make_mut(&mut self.catalog).apply(system_table, id, before.as_ref(), after.as_ref())?;
+            }
+            Some(_) => {}
+        }
+        let after = document.zip(after.as_ref());
+        self.pending.write(&table, key, before.as_ref(), after);
+        if system_table == Some(SystemTable::Indexes) || system_table == Some(SystemTable::Tables) {
+            self.refresh_pending_tables();
+        }
+        Ok(())
+    }
+
+    /// Gives pending documents the definitions that their tables have now.
+    pub(crate) fn refresh_pending_tables(&mut self) {
+        for table in self.pending.tables() {
+            if let Some(newest) = self.catalog.table_by_tablet(&table.tablet)
+                && !Arc::ptr_eq(newest, &table)
+            {
+                self.pending.table_changed(newest);
+            }
+        }
+    }
+
+    fn system_row_limits(&self) -> ValueLimits {
+        let mut limits = self.limits.value;
+        limits.document_bytes_max = limits.value_bytes_max;
+        limits.document_nesting_max = limits::VALUE_NESTING_MAX;
+        limits
+    }
+
+    /// The number of documents of a table; 0 if there is no such table.
+    ///
+    /// They are counted one by one, and whatever is inserted or deleted later conflicts. Not held to the limits on
+    /// documents read.
+    pub async fn count(&mut self, table: &str) -> Result<u64> {
+        self.usage.database_queries += 1;
+        self.check_usage()?;
+        let Some(table) = self.table_to_read(table.parse()?)? else { return Ok(0) };
+        let by_id = Arc::clone(&table.by_id);
+        let rows_max = self.limits.log.read_page_documents_max;
+        let mut scan = Scan::new(&table, by_id.id, Interval::all(), Order::Ascending, rows_max, rows_max);
+        self.record_interval(by_id.id, Interval::all());
+        let mut count = 0;
+        while scan.next(self).await?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// The canonical form of an id if it is one of this table, whether or not the document is there. `is_system` is
+    /// whether the function asked through `db.system`.
+    pub fn normalize_id(&mut self, table: &str, text: &str) -> Result<Option<String>> {
+        let name: TableName = table.parse()?;
+        let number = match name.is_system() {
+            true => SystemTable::by_name(table)
+                .filter(|table| table.visible_name().is_some())
+                .map(SystemTable::number),
+            false => {
+                self.facts.rely_on(Fact::TableName(name));
+                self.catalog.table(table).map(|table| table.number)
+            }
+        };
+        let id: Option<DocumentId> = text.parse().ok();
+        Ok(id.filter(|id| Some(id.table) == number).map(String::from))
+    }
+
+    /// The table that a function may query by this name; `None` if there is none.
+    pub(crate) fn table_to_read(&mut self, name: TableName) -> Result<Option<Arc<Table>>> {
+        if name.is_system() {
+            let table = SystemTable::by_name(name.as_str());
+            return match table.filter(|table| table.visible_name() == Some(name.as_str())) {
+                Some(table) => Ok(Some(Arc::clone(table.table()))),
+                None => Err(system_table_error(&format!(
+                    "there is no system table `{name}` that functions may read"
+                ))),
+            };
+        }
+        let table = self.catalog.table(name.as_str()).cloned();
+        self.facts.rely_on(Fact::TableName(name));
+        Ok(table)
+    }
+
+    fn user_table(&mut self, number: TableNumber) -> Option<Arc<Table>> {
+        self.facts.rely_on(Fact::TableNumber(number));
+        self.catalog.table_by_number(number).cloned()
+    }
+
+    /// Checks an id against the table that the function named with it.
+    fn check_table_of(&mut self, id: DocumentId, named: Option<&str>) -> Result<()> {
+        let Some(named) = named else { return Ok(()) };
+        let name: TableName = named.parse()?;
+        let number = match name.is_system() {
+            true => SystemTable::by_name(named).map(SystemTable::number),
+            false => {
+                self.facts.rely_on(Fact::TableName(name));
+                self.catalog.table(named).map(|table| table.number)
+            }
+        };
+        if number == Some(id.table) {
+            return Ok(());
+        }
+        Err(Error::user("InvalidTable", format!("the id {id} is not of the table `{named}`")))
+    }
+
+    /// Counts a read of one document, or of a place where none is.
+    pub(crate) fn count_read(&mut self, table: &Table, document: Option<&Document>) -> Result<()> {
+        let Some(document) = document else { return Ok(()) };
+        if table.is_system() {
+            self.usage.system_documents_read += 1;
+            self.usage.system_bytes_read += document.size_bytes();
+            return Ok(());
+        }
+        self.usage.documents_read += 1;
+        self.usage.bytes_read += document.size_bytes();
+        self.check_usage()
+    }
+
+    /// Reads all documents of a system table whose index key begins with these values.
+    pub(crate) async fn system_documents(
+        &mut self,
+        table: SystemTable,
+        index: &str,
+        prefix: &[Value],
+    ) -> Result<Vec<Document>> {
+        let index = table.index(index).id;
+        let interval = prefix_interval(prefix);
+        self.record_interval(index, interval.clone());
+        let rows_max = self.limits.log.read_page_documents_max;
+        let mut scan = Scan::new(table.table(), index, interval, Order::Ascending, rows_max, rows_max);
+        let mut documents = Vec::new();
+        while let Some((_, document)) = scan.next(self).await? {
+            self.count_read(table.table(), Some(&document))?;
+            documents.push(document);
+        }
+        Ok(documents)
+    }
+}
+
+fn parse_id(id: &str) -> Result<DocumentId> {
+    id.parse().map_err(|error| {
+        let shown: String = id.chars().take(64).collect();
+        Error::user("InvalidArgument", format!("{shown:?} is not the id of a document: {error}"))
+    })
+}
+
+fn into_document(value: Value) -> Result<Object> {
+    if value.contains_commit_timestamp() {
+        return Err(commit_timestamp_not_supported());
+    }
+    value.into_object().map_err(|other| ValueError::NotADocument { type_name: other.type_name() }.into())
+}
+
+fn commit_timestamp_not_supported() -> Error {
+    Error::user("CommitTimestampNotSupported", "this version can't store `commitTs` in documents")
+}
+
+fn nonexistent(id: DocumentId) -> Error {
+    Error::user("NonexistentDocument", format!("there is no document with the id {id}"))
+}
+
+fn system_table_error(message: &str) -> Error {
+    Error::user("SystemTableError", message)
+}

@@ -1,0 +1,195 @@
+//! What a transaction has written so far, over the committed state that it began with.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use contract::{IndexId, IndexUpdate, Order, Write};
+use value::Object;
+
+use crate::{Document, catalog::Table};
+
+/// Names a document: its table's primary index and its key there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct DocumentKey {
+    pub primary: IndexId,
+    pub key: Bytes,
+}
+
+/// The pending writes: per document its committed and its newest state, and per index what lies at which key.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    documents: BTreeMap<DocumentKey, PendingDocument>,
+    /// In each index of a written table, the primary key of the pending document at each of its keys.
+    overlays: HashMap<IndexId, BTreeMap<Bytes, Bytes>>,
+    /// What each write replaced, oldest first.
+    undo: Vec<(DocumentKey, Option<PendingDocument>)>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PendingDocument {
+    table: Arc<Table>,
+    /// Whether the document is there in the committed state.
+    committed: bool,
+    /// Its keys there, in every index but the primary.
+    committed_keys: Vec<(IndexId, Bytes)>,
+    /// `None` if it is deleted.
+    pub document: Option<Document>,
+    keys: Vec<(IndexId, Bytes)>,
+}
+
+/// A point to go back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UndoMark(usize);
+
+impl Pending {
+    pub(crate) fn get(&self, key: &DocumentKey) -> Option<&PendingDocument> {
+        self.documents.get(key)
+    }
+
+    /// Whether anything of this table is pending.
+    pub(crate) fn touches(&self, primary: IndexId) -> bool {
+        self.overlays.contains_key(&primary)
+    }
+
+    /// Records a write. `before` is the document as the transaction saw it until now, `None` for an insert; `after` is
+    /// `None` for a delete.
+    pub(crate) fn write(
+        &mut self,
+        table: &Arc<Table>,
+        key: DocumentKey,
+        before: Option<&Object>,
+        after: Option<(Document, &Object)>,
+    ) {
+        let keys_of = |object: &Object| -> Vec<(IndexId, Bytes)> {
+            table.indexes.iter().map(|index| (index.id, index.key_of(object).into())).collect()
+        };
+        let previous = self.documents.get(&key).cloned();
+        let (committed, committed_keys) = match &previous {
+            Some(previous) => (previous.committed, previous.committed_keys.clone()),
+            None => (before.is_some(), before.map(keys_of).unwrap_or_default()),
+        };
+        let keys = after.as_ref().map(|(_, object)| keys_of(object)).unwrap_or_default();
+        let document = after.map(|(document, _)| document);
+        let next = PendingDocument { table: Arc::clone(table), committed, committed_keys, document, keys };
+        self.set(key.clone(), Some(next));
+        self.undo.push((key, previous));
+    }
+
+    /// Takes a new definition of a table into account: its pending documents get their keys in new indexes and lose
+    /// those in dropped ones. Not undone by [`Pending::roll_back`] by itself: it must be told again.
+    pub(crate) fn table_changed(&mut self, table: &Arc<Table>) {
+        let of_table = |key: &&DocumentKey| key.primary == table.by_id.id;
+        let keys: Vec<DocumentKey> = self.documents.keys().filter(of_table).cloned().collect();
+        for key in keys {
+            let Some(mut pending) = self.documents.get(&key).cloned() else { continue };
+            // A document is parsed again here, which only happens when a push and writes share a transaction.
+            let object = pending.document.as_ref().and_then(|document| document.to_object().ok());
+            pending.table = Arc::clone(table);
+            pending.keys = match &object {
+                Some(object) => {
+                    table.indexes.iter().map(|index| (index.id, index.key_of(object).into())).collect()
+                }
+                None => Vec::new(),
+            };
+            self.set(key, Some(pending));
+        }
+    }
+
+    fn set(&mut self, key: DocumentKey, next: Option<PendingDocument>) {
+        let previous = match &next {
+            Some(next) => self.documents.insert(key.clone(), next.clone()),
+            None => self.documents.remove(&key),
+        };
+        if let Some(previous) = previous.filter(|previous| previous.document.is_some()) {
+            self.overlay(key.primary).remove(&key.key);
+            for (index, index_key) in &previous.keys {
+                self.overlay(*index).remove(index_key);
+            }
+        }
+        if let Some(next) = next.filter(|next| next.document.is_some()) {
+            self.overlay(key.primary).insert(key.key.clone(), key.key.clone());
+            for (index, index_key) in next.keys {
+                self.overlay(index).insert(index_key, key.key.clone());
+            }
+        } else {
+            // The table counts as touched from now on, also if the write deletes.
+            self.overlay(key.primary);
+        }
+    }
+
+    fn overlay(&mut self, index: IndexId) -> &mut BTreeMap<Bytes, Bytes> {
+        self.overlays.entry(index).or_default()
+    }
+
+    /// The first pending document of `index` within the bounds, in `order`.
+    pub(crate) fn next_in(
+        &self,
+        primary: IndexId,
+        index: IndexId,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        order: Order,
+    ) -> Option<(&Bytes, &Document)> {
+        let mut range = self.overlays.get(&index)?.range::<[u8], _>(bounds);
+        let (index_key, key) = match order {
+            Order::Ascending => range.next()?,
+            Order::Descending => range.next_back()?,
+        };
+        let key = DocumentKey { primary, key: key.clone() };
+        let document = self.documents.get(&key).and_then(|pending| pending.document.as_ref());
+        Some((index_key, document.expect("an overlay holds only documents that are there")))
+    }
+
+    /// The definitions of the tables of all pending documents, as they were when they were written.
+    pub(crate) fn tables(&self) -> Vec<Arc<Table>> {
+        let mut tables: Vec<Arc<Table>> = Vec::new();
+        for pending in self.documents.values() {
+            if !tables.iter().any(|table| Arc::ptr_eq(table, &pending.table)) {
+                tables.push(Arc::clone(&pending.table));
+            }
+        }
+        tables
+    }
+
+    pub(crate) fn mark(&self) -> UndoMark {
+        UndoMark(self.undo.len())
+    }
+
+    /// Undoes every write after the mark, newest first.
+    pub(crate) fn roll_back(&mut self, mark: UndoMark) {
+        while self.undo.len() > mark.0 {
+            let (key, previous) = self.undo.pop().expect("longer than the mark");
+            self.set(key, previous);
+        }
+    }
+
+    /// What is to be committed. Documents that were inserted and deleted again are left out.
+    pub(crate) fn into_writes(self) -> Vec<Write> {
+        let changed = |pending: &PendingDocument| pending.committed || pending.document.is_some();
+        let writes = self.documents.into_iter().filter(|(_, pending)| changed(pending));
+        writes
+            .map(|(key, pending)| {
+                let key_in = |keys: &[(IndexId, Bytes)], index: IndexId| {
+                    keys.iter().find(|(known, _)| *known == index).map(|(_, key)| key.clone())
+                };
+                let mut index_updates = Vec::with_capacity(pending.table.indexes.len());
+                for index in &pending.table.indexes {
+                    let old = key_in(&pending.committed_keys, index.id);
+                    let new = key_in(&pending.keys, index.id);
+                    if old.is_some() || new.is_some() {
+                        index_updates.push(IndexUpdate { index: index.id, old, new });
+                    }
+                }
+                Write {
+                    primary: key.primary,
+                    key: key.key,
+                    document: pending.document.map(|document| document.stored().clone()),
+                    index_updates,
+                }
+            })
+            .collect()
+    }
+}

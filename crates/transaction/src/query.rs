@@ -1,0 +1,203 @@
+//! Queries as functions send them: a source and operators.
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use value::{FieldPath, IndexName, JsonFormat, TableName, Value};
+
+use limits::TransactionLimits;
+
+use crate::{Error, Result, cursor::Fingerprint, expression::Expression};
+
+/// A query: what is scanned in which order, and what happens to each document on its way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    pub(crate) source: Source,
+    pub(crate) operators: Vec<Operator>,
+    /// Of the text that the function sent.
+    text_hash: [u8; 32],
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Source {
+    pub table: TableName,
+    pub index: IndexName,
+    pub range: Vec<RangeExpression>,
+    pub order: contract::Order,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Operator {
+    Filter(Expression),
+    Limit(usize),
+}
+
+/// One condition on a field of the index.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RangeExpression {
+    pub comparison: RangeComparison,
+    pub field: FieldPath,
+    /// `None` is undefined.
+    pub value: Option<Value>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) enum RangeComparison {
+    Eq,
+    Gt,
+    Gte,
+    Lt,
+    Lte,
+}
+
+#[derive(Deserialize)]
+struct QueryJson {
+    source: SourceJson,
+    #[serde(default)]
+    operators: Vec<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+enum SourceJson {
+    FullTableScan { table_name: String, order: Option<OrderJson> },
+    IndexRange { index_name: String, range: Vec<RangeJson>, order: Option<OrderJson> },
+    Search {},
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OrderJson {
+    Asc,
+    Desc,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RangeJson {
+    r#type: RangeComparison,
+    field_path: String,
+    value: serde_json::Value,
+}
+
+impl Query {
+    /// Reads a query as the function library writes it: `{"source": …, "operators": […]}`.
+    pub fn from_json(text: &str, limits: &TransactionLimits) -> Result<Query> {
+        let json = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        Query::from_serde_json(json, limits)
+    }
+
+    /// As [`Query::from_json`], for a query within JSON that was parsed already.
+    pub fn from_serde_json(json: serde_json::Value, limits: &TransactionLimits) -> Result<Query> {
+        // Maps are sorted by key, so equal queries have equal text.
+        let text_hash = Sha256::digest(json.to_string().as_bytes()).into();
+        let json = QueryJson::deserialize(json).map_err(|error| invalid(error.to_string()))?;
+        let source = match json.source {
+            SourceJson::FullTableScan { table_name, order } => Source {
+                table: table_name.parse()?,
+                index: IndexName::BY_CREATION_TIME.parse()?,
+                range: Vec::new(),
+                order: order_of(order),
+            },
+            SourceJson::IndexRange { index_name, range, order } => {
+                let Some((table, index)) = index_name.split_once('.') else {
+                    return Err(invalid(format!(
+                        "{index_name:?} must be the table and the index, with a dot between"
+                    )));
+                };
+                Source {
+                    table: table.parse()?,
+                    index: index.parse()?,
+                    range: range.into_iter().map(RangeExpression::from_json).collect::<Result<_>>()?,
+                    order: order_of(order),
+                }
+            }
+            SourceJson::Search {} => {
+                return Err(Error::user(
+                    "SearchNotSupported",
+                    "this version has no text search indexes; use an index range and `filter`",
+                ));
+            }
+        };
+        if json.operators.len() > limits.query_operators_max {
+            return Err(Error::user(
+                "TooManyQueryOperators",
+                format!("a query has at most {} operators", limits.query_operators_max),
+            ));
+        }
+        let mut nodes_left = limits.filter_nodes_max;
+        let operators = json
+            .operators
+            .iter()
+            .map(|operator| Operator::from_json(operator, limits, &mut nodes_left))
+            .collect::<Result<_>>()?;
+        Ok(Query { source, operators, text_hash })
+    }
+
+    /// Every document of a table, in the order of creation. For callers within the system.
+    pub fn full_table_scan(table: TableName, order: contract::Order) -> Query {
+        let text_hash = Sha256::digest(format!("scan {table} {order:?}").as_bytes()).into();
+        let index = IndexName::BY_CREATION_TIME.parse().expect("a legal name");
+        Query { source: Source { table, index, range: Vec::new(), order }, operators: Vec::new(), text_hash }
+    }
+
+    /// What ties a cursor to this query. An index may be declared anew with other fields, so they are in it.
+    pub(crate) fn fingerprint(&self, index_fields: &[FieldPath]) -> Fingerprint {
+        let mut hash = Sha256::new();
+        hash.update(self.text_hash);
+        for field in index_fields {
+            hash.update(field.to_string().as_bytes());
+            hash.update([0]);
+        }
+        let hash: [u8; 32] = hash.finalize().into();
+        Fingerprint(*hash.first_chunk().expect("16 of 32 bytes"))
+    }
+}
+
+impl RangeExpression {
+    fn from_json(json: RangeJson) -> Result<RangeExpression> {
+        Ok(RangeExpression {
+            comparison: json.r#type,
+            field: json.field_path.parse()?,
+            value: value_or_undefined(json.value)?,
+        })
+    }
+}
+
+impl Operator {
+    fn from_json(
+        json: &serde_json::Value,
+        limits: &TransactionLimits,
+        nodes_left: &mut usize,
+    ) -> Result<Operator> {
+        let wrong = || invalid("an operator must be a filter or a limit".to_owned());
+        let fields = json.as_object().filter(|fields| fields.len() == 1).ok_or_else(wrong)?;
+        if let Some(filter) = fields.get("filter") {
+            return Expression::from_json(filter, limits.filter_nesting_max, nodes_left)
+                .map(Operator::Filter);
+        }
+        let limit = fields.get("limit").and_then(serde_json::Value::as_f64).ok_or_else(wrong)?;
+        if !(limit >= 0.0 && limit.fract() == 0.0) {
+            return Err(invalid(format!("a limit must be a whole number of at least 0, not {limit}")));
+        }
+        Ok(Operator::Limit(limit as usize))
+    }
+}
+
+fn order_of(order: Option<OrderJson>) -> contract::Order {
+    match order {
+        Some(OrderJson::Desc) => contract::Order::Descending,
+        Some(OrderJson::Asc) | None => contract::Order::Ascending,
+    }
+}
+
+/// A literal; `{"$undefined": null}` is undefined, `None`.
+pub(crate) fn value_or_undefined(json: serde_json::Value) -> Result<Option<Value>> {
+    if json.as_object().is_some_and(|fields| fields.len() == 1 && fields.contains_key("$undefined")) {
+        return Ok(None);
+    }
+    Ok(Some(Value::from_serde_json(json, JsonFormat::ConvexEncoded)?))
+}
+
+pub(crate) fn invalid(message: String) -> Error {
+    Error::user("InvalidQuery", message)
+}

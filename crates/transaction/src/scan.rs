@@ -1,0 +1,318 @@
+//! Walking an index: committed rows and pending writes, merged in the order of the index.
+
+use std::{collections::VecDeque, ops::Bound, sync::Arc};
+
+use bytes::Bytes;
+use contract::{IndexId, Interval, Order, Read, ReadResult, Row};
+use value::key;
+
+use crate::{
+    Document, Error, Query, Result, Table, Transaction,
+    catalog::{Index, IndexState},
+    catalog_cache::unexpected_result,
+    fact::Fact,
+    pending::DocumentKey,
+    query::Operator,
+    range::interval_of,
+};
+
+/// An open query of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryId(pub u64);
+
+/// A walk over an interval of one index. It knows how far it was consumed; reading ahead does not count.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    table: Arc<Table>,
+    index: IndexId,
+    whole: Interval,
+    order: Order,
+    /// The key of the last row that was consumed, pending ones included.
+    position: Option<Bytes>,
+    exhausted: bool,
+    /// Committed rows that were read ahead.
+    ahead: VecDeque<Row>,
+    /// What of the interval was not read yet; `None` when all was.
+    unread: Option<Interval>,
+    /// Rows to ask for next time; grows.
+    rows: usize,
+    rows_max: usize,
+}
+
+/// An open query: a scan and what happens to each document on its way.
+#[derive(Debug)]
+pub(crate) struct QueryStream {
+    /// `None` if there is no such table.
+    pub scan: Option<Scan>,
+    operators: Vec<Operator>,
+}
+
+impl Scan {
+    /// `rows`: how many rows to ask for at first; later twice as many each time, up to `rows_max`.
+    pub(crate) fn new(
+        table: &Arc<Table>,
+        index: IndexId,
+        interval: Interval,
+        order: Order,
+        rows: usize,
+        rows_max: usize,
+    ) -> Scan {
+        let unread = (!interval.is_empty()).then(|| interval.clone());
+        let (rows, rows_max) = (rows.clamp(1, rows_max), rows_max);
+        Scan {
+            table: Arc::clone(table),
+            index,
+            whole: interval,
+            order,
+            position: None,
+            exhausted: false,
+            ahead: VecDeque::new(),
+            unread,
+            rows,
+            rows_max,
+        }
+    }
+
+    pub(crate) fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// Whether the interval's end was reached.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.exhausted
+    }
+
+    /// The part of the interval whose contents were seen; `None` if nothing was.
+    pub(crate) fn consumed(&self) -> Option<(IndexId, Interval)> {
+        if self.exhausted {
+            return Some((self.index, self.whole.clone()));
+        }
+        let position = self.position.as_ref()?;
+        let Interval { start, end } = self.whole.clone();
+        let consumed = match self.order {
+            Order::Ascending => Interval { start, end: Some(key::successor(position).into()) },
+            Order::Descending => Interval { start: position.clone(), end },
+        };
+        Some((self.index, consumed))
+    }
+
+    /// The next document and its key in the index; `None` at the end. The caller counts the read.
+    pub(crate) async fn next(&mut self, transaction: &mut Transaction) -> Result<Option<(Bytes, Document)>> {
+        if self.exhausted {
+            return Ok(None);
+        }
+        loop {
+            if self.ahead.is_empty() && self.unread.is_some() {
+                self.read_ahead(transaction).await?;
+            }
+            let committed = self.ahead.front().map(|row| &row.key);
+            let pending = self.next_pending(transaction);
+            let pending_first = match (committed, &pending) {
+                (None, None) => {
+                    self.exhausted = true;
+                    return Ok(None);
+                }
+                (Some(_), None) => false,
+                (None, Some(_)) => true,
+                (Some(committed), Some((pending, _))) => match self.order {
+                    Order::Ascending => pending <= committed,
+                    Order::Descending => pending >= committed,
+                },
+            };
+            if pending_first && let Some((key, document)) = pending {
+                // The same key in one index is the same document: its committed version is superseded.
+                if committed == Some(&key) {
+                    self.ahead.pop_front();
+                }
+                self.position = Some(key.clone());
+                return Ok(Some((key, document)));
+            }
+            let Row { key, version } = self.ahead.pop_front().expect("the committed row is first");
+            self.position = Some(key.clone());
+            let primary_key = Transaction::primary_key_in(&key)?;
+            let document_key = DocumentKey { primary: self.table.by_id.id, key: primary_key };
+            if transaction.pending.get(&document_key).is_some() {
+                // Deleted, or shown where its new key is.
+                continue;
+            }
+            let document = Document::from_stored(version.document)?;
+            transaction.remember(document_key, Some(document.clone()));
+            return Ok(Some((key, document)));
+        }
+    }
+
+    fn next_pending(&self, transaction: &Transaction) -> Option<(Bytes, Document)> {
+        let primary = self.table.by_id.id;
+        if self.whole.is_empty() || !transaction.pending.touches(primary) {
+            return None;
+        }
+        let mut lower = Bound::Included(&self.whole.start[..]);
+        let mut upper = self.whole.end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&end[..]));
+        if let Some(position) = &self.position {
+            match self.order {
+                Order::Ascending => lower = Bound::Excluded(&position[..]),
+                Order::Descending => upper = Bound::Excluded(&position[..]),
+            }
+        }
+        // The interval behind the last possible key is empty, which the map would not take.
+        if let (Bound::Excluded(lower), Bound::Excluded(upper)) = (lower, upper)
+            && lower >= upper
+        {
+            return None;
+        }
+        let (key, document) = transaction.pending.next_in(primary, self.index, (lower, upper), self.order)?;
+        Some((key.clone(), document.clone()))
+    }
+
+    async fn read_ahead(&mut self, transaction: &Transaction) -> Result<()> {
+        let Some(interval) = self.unread.take() else { return Ok(()) };
+        let read = Read::Range {
+            index: self.index,
+            interval: interval.clone(),
+            order: self.order,
+            rows_max: self.rows,
+            bytes_max: transaction.limits.log.read_page_bytes_max,
+        };
+        self.rows = (self.rows * 2).min(self.rows_max);
+        let Some(ReadResult::Range { rows, more }) = transaction.read(&[read]).await?.pop() else {
+            return Err(unexpected_result());
+        };
+        if let (true, Some(last)) = (more, rows.last()) {
+            let Interval { start, end } = interval;
+            self.unread = Some(match self.order {
+                Order::Ascending => Interval { start: key::successor(&last.key).into(), end },
+                Order::Descending => Interval { start, end: Some(last.key.clone()) },
+            });
+        }
+        self.ahead = rows.into();
+        Ok(())
+    }
+}
+
+impl QueryStream {
+    /// What of its index was seen.
+    pub(crate) fn consumed(&self) -> Option<(IndexId, Interval)> {
+        self.scan.as_ref()?.consumed()
+    }
+
+    /// The next document that passes all operators.
+    pub(crate) async fn next(&mut self, transaction: &mut Transaction) -> Result<Option<Document>> {
+        let Some(scan) = &mut self.scan else { return Ok(None) };
+        loop {
+            if self.operators.iter().any(|operator| matches!(operator, Operator::Limit(0))) {
+                return Ok(None);
+            }
+            let Some((_, document)) = scan.next(transaction).await? else { return Ok(None) };
+            transaction.count_read(scan.table(), Some(&document))?;
+            if passes(&mut self.operators, &document)? {
+                return Ok(Some(document));
+            }
+        }
+    }
+}
+
+/// Whether a document passes all operators; limits count down.
+pub(crate) fn passes(operators: &mut [Operator], document: &Document) -> Result<bool> {
+    let mut object = None;
+    for operator in operators {
+        match operator {
+            Operator::Limit(0) => return Ok(false),
+            Operator::Limit(left) => *left -= 1,
+            Operator::Filter(filter) => {
+                let object = match &object {
+                    Some(object) => object,
+                    None => object.insert(document.to_object()?),
+                };
+                if !filter.accepts(object)? {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+    Ok(true)
+}
+
+impl Transaction {
+    /// Opens a query. It is checked here; documents come with [`Transaction::next_document`].
+    pub fn open_query(&mut self, query: Query) -> Result<QueryId> {
+        let open_max = self.limits.transaction.open_queries_max;
+        if self.open_queries() >= open_max {
+            let message = format!("a function may iterate over at most {open_max} queries at the same time");
+            return Err(Error::user("TooManyOpenQueries", message));
+        }
+        self.usage.database_queries += 1;
+        self.check_usage()?;
+        let scan = match self.index_to_read(&query)? {
+            None => None,
+            Some((table, index)) => {
+                let interval = interval_of(&index, &query.source.range)?;
+                let rows = first_rows(&query.operators, self.limits.function.prefetch_documents);
+                let rows_max = self.limits.log.read_page_documents_max;
+                Some(Scan::new(&table, index.id, interval, query.source.order, rows, rows_max))
+            }
+        };
+        let id = QueryId(self.next_query);
+        self.next_query += 1;
+        self.streams.insert(id, QueryStream { scan, operators: query.operators });
+        Ok(id)
+    }
+
+    /// The next document of an open query; `None` when there are no more. Fails with `QueryNotFound` if there is no such
+    /// query or it was closed.
+    pub async fn next_document(&mut self, query: QueryId) -> Result<Option<Document>> {
+        let mut stream = self.streams.remove(&query).ok_or_else(|| {
+            Error::user(
+                "QueryNotFound",
+                format!("the function has no open query with the number {}", query.0),
+            )
+        })?;
+        let result = stream.next(self).await;
+        self.streams.insert(query, stream);
+        result
+    }
+
+    /// Closes a query; whether it was open. What it has read stays read.
+    pub fn close_query(&mut self, query: QueryId) -> bool {
+        let Some(stream) = self.streams.remove(&query) else { return false };
+        self.record_stream(&stream);
+        true
+    }
+
+    /// The table and index of a query; `None` if the table isn't there, which is an empty one. Checks that the index
+    /// may be queried.
+    pub(crate) fn index_to_read(&mut self, query: &Query) -> Result<Option<(Arc<Table>, Arc<Index>)>> {
+        let name = &query.source.index;
+        let shown = format!("{}.{name}", query.source.table);
+        let not_found = || Error::user("IndexNotFoundError", format!("there is no index `{shown}`"));
+        let Some(table) = self.table_to_read(query.source.table.clone())? else {
+            return if name.is_reserved() { Ok(None) } else { Err(not_found()) };
+        };
+        if !name.is_reserved() {
+            self.facts.rely_on(Fact::Index(table.tablet, name.clone()));
+        }
+        let index = Arc::clone(table.index(name.as_str()).ok_or_else(not_found)?);
+        if index.staged {
+            let message =
+                format!("the index `{shown}` is staged: it can't be queried until it is declared without");
+            return Err(Error::user("IndexStagedError", message));
+        }
+        match index.state {
+            IndexState::Enabled => Ok(Some((table, index))),
+            IndexState::Backfilling | IndexState::Backfilled => Err(Error::user(
+                "IndexBackfillingError",
+                format!(
+                    "the index `{shown}` is still being built: it can be queried when the push is finished"
+                ),
+            )),
+        }
+    }
+}
+
+/// How many rows to ask for at first: as many as can be needed if that is known, else the usual number.
+pub(crate) fn first_rows(operators: &[Operator], usual: usize) -> usize {
+    let limits = operators.iter().map_while(|operator| match operator {
+        Operator::Limit(limit) => Some(*limit),
+        Operator::Filter(_) => None,
+    });
+    limits.min().unwrap_or(usual).min(usual)
+}

@@ -1,0 +1,211 @@
+//! The tables of the system. They are tables like all others, but their definitions are code: numbers, internal ids
+//! and indexes are the same in every deployment and need no rows of their own.
+
+mod rows;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
+
+use contract::IndexId;
+use value::{InternalId, TableNumber};
+
+use crate::catalog::{Index, IndexState, Table, TableState};
+
+pub use rows::{
+    AuthRow, EnvironmentVariableRow, IndexRow, ModuleEnvironment, ModuleRow, SchemaFailure, SchemaRow,
+    SchemaState, SessionRequestRow, Stored, SystemRow, TableRow, UdfConfigRow,
+};
+
+/// A system table, by the part of its number above 512. The numbers are those that existing ids and tools know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum SystemTable {
+    Tables = 1,
+    Indexes = 2,
+    /// Its one document is written by every commit that changes what a [`crate::Catalog`] holds; the commit that wrote
+    /// it last names the catalog.
+    Metadata = 3,
+    UdfConfig = 6,
+    Auth = 7,
+    Modules = 9,
+    EnvironmentVariables = 13,
+    SessionRequests = 17,
+    Schemas = 20,
+    /// What `_scheduled_functions` shows.
+    ScheduledJobs = 27,
+    /// What `_storage` shows.
+    FileStorage = 28,
+}
+
+/// Numbers up to here were given out by older systems; the numbers of system tables lie above.
+const RESERVED_NUMBERS: u32 = 512;
+
+/// The names by which applications may read two of the tables, through `db.system`.
+pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
+    [("_storage", SystemTable::FileStorage), ("_scheduled_functions", SystemTable::ScheduledJobs)];
+
+impl SystemTable {
+    pub const ALL: [SystemTable; 11] = [
+        SystemTable::Tables,
+        SystemTable::Indexes,
+        SystemTable::Metadata,
+        SystemTable::UdfConfig,
+        SystemTable::Auth,
+        SystemTable::Modules,
+        SystemTable::EnvironmentVariables,
+        SystemTable::SessionRequests,
+        SystemTable::Schemas,
+        SystemTable::ScheduledJobs,
+        SystemTable::FileStorage,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            SystemTable::Tables => "_tables",
+            SystemTable::Indexes => "_index",
+            SystemTable::Metadata => "_metadata",
+            SystemTable::UdfConfig => "_udf_config",
+            SystemTable::Auth => "_auth",
+            SystemTable::Modules => "_modules",
+            SystemTable::EnvironmentVariables => "_environment_variables",
+            SystemTable::SessionRequests => "_session_requests",
+            SystemTable::Schemas => "_schemas",
+            SystemTable::ScheduledJobs => "_scheduled_jobs",
+            SystemTable::FileStorage => "_file_storage",
+        }
+    }
+
+    pub const fn number(self) -> TableNumber {
+        match TableNumber::new(RESERVED_NUMBERS + self as u32) {
+            Some(number) => number,
+            None => unreachable!(),
+        }
+    }
+
+    /// The indexes besides `by_id` and `by_creation_time`, with their fields as the application would declare them.
+    const fn indexes(self) -> &'static [(&'static str, &'static [&'static str])] {
+        match self {
+            SystemTable::Tables => &[("by_name", &["name"]), ("by_number", &["number"])],
+            SystemTable::Indexes => &[("by_table_and_name", &["table", "name"])],
+            SystemTable::Modules => &[("by_path", &["path"])],
+            SystemTable::EnvironmentVariables => &[("by_name", &["name"])],
+            SystemTable::SessionRequests => &[("by_session_and_request", &["session", "request"])],
+            SystemTable::Schemas => &[("by_state", &["state"])],
+            SystemTable::Metadata
+            | SystemTable::UdfConfig
+            | SystemTable::Auth
+            | SystemTable::ScheduledJobs
+            | SystemTable::FileStorage => &[],
+        }
+    }
+
+    /// Whether a [`crate::Catalog`] is made of this table's rows, so that a change of them is a new catalog.
+    pub(crate) const fn is_metadata(self) -> bool {
+        matches!(
+            self,
+            SystemTable::Tables
+                | SystemTable::Indexes
+                | SystemTable::Schemas
+                | SystemTable::Modules
+                | SystemTable::EnvironmentVariables
+                | SystemTable::UdfConfig
+                | SystemTable::Auth
+        )
+    }
+
+    /// The definition.
+    pub fn table(self) -> &'static Arc<Table> {
+        &DEFINITIONS.by_system_table[&self]
+    }
+
+    /// The index of this name over this table. The names are those in the code, so it is there.
+    pub(crate) fn index(self, name: &str) -> &'static Arc<Index> {
+        self.table().index(name).expect("the code names only indexes that it defines")
+    }
+
+    pub(crate) fn by_number(number: TableNumber) -> Option<SystemTable> {
+        SystemTable::ALL.into_iter().find(|table| table.number() == number)
+    }
+
+    /// By its own name, or by the name under which applications see it.
+    pub(crate) fn by_name(name: &str) -> Option<SystemTable> {
+        let shown = VIRTUAL_TABLES.iter().find(|(shown, _)| *shown == name).map(|(_, table)| *table);
+        shown.or_else(|| SystemTable::ALL.into_iter().find(|table| table.name() == name))
+    }
+
+    /// The name under which applications may read it; `None` for those that are the system's alone.
+    pub(crate) fn visible_name(self) -> Option<&'static str> {
+        VIRTUAL_TABLES.iter().find(|(_, table)| *table == self).map(|(shown, _)| *shown)
+    }
+}
+
+/// The internal id of a system table, or of one of its indexes: the table's number and a position. Ids that are made
+/// at run time are random in these places.
+const fn static_id(table: SystemTable, position: u8) -> [u8; 16] {
+    let mut id = [0; 16];
+    let number = table.number().get().to_be_bytes();
+    id[8] = number[0];
+    id[9] = number[1];
+    id[10] = number[2];
+    id[11] = number[3];
+    id[15] = position;
+    id
+}
+
+/// The internal id of the one document of [`SystemTable::Metadata`].
+pub(crate) const METADATA_DOCUMENT: InternalId = InternalId::from_bytes([0; 16]);
+
+struct Definitions {
+    by_system_table: HashMap<SystemTable, Arc<Table>>,
+}
+
+static DEFINITIONS: LazyLock<Definitions> = LazyLock::new(|| Definitions {
+    by_system_table: SystemTable::ALL.into_iter().map(|table| (table, Arc::new(definition(table)))).collect(),
+});
+
+fn definition(table: SystemTable) -> Table {
+    let id = |position| IndexId(static_id(table, position));
+    let mut definition = Table::new(
+        table.name().parse().expect("a legal name"),
+        table.number(),
+        TableState::Active,
+        InternalId::from_bytes(static_id(table, 0)),
+        id(1),
+        id(2),
+    );
+    for (position, (name, fields)) in (3..).zip(table.indexes()) {
+        let name = name.parse().expect("a legal name");
+        let fields = fields.iter().map(|field| field.parse().expect("a legal path")).collect();
+        definition.indexes.push(Arc::new(Index::new(id(position), name, fields, IndexState::Enabled, false)));
+    }
+    definition
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn all_tables_and_indexes_have_ids_of_their_own() {
+        let mut ids = HashSet::new();
+        for table in SystemTable::ALL.map(SystemTable::table) {
+            assert!(ids.insert(table.tablet.as_bytes().to_vec()));
+            assert!(ids.insert(table.by_id.id.0.to_vec()));
+            assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
+        }
+        assert_eq!(ids.len(), 11 + 11 + 11 + 7);
+    }
+
+    #[test]
+    fn the_visible_tables_have_the_numbers_that_their_ids_show() {
+        assert_eq!(SystemTable::FileStorage.number(), TableNumber::FILE_STORAGE);
+        assert_eq!(SystemTable::ScheduledJobs.number(), TableNumber::SCHEDULED_FUNCTIONS);
+        assert_eq!(SystemTable::by_name("_storage"), Some(SystemTable::FileStorage));
+        assert_eq!(SystemTable::by_name("_tables"), Some(SystemTable::Tables));
+        assert_eq!(SystemTable::by_name("messages"), None);
+    }
+}

@@ -1,0 +1,519 @@
+//! The rows of the system tables, as types.
+
+use std::sync::Arc;
+
+use contract::{BlobDigest, IndexId};
+use value::{DocumentId, FieldPath, IndexName, InternalId, Object, TableName, TableNumber, Value, object};
+
+use super::SystemTable;
+use crate::catalog::{IndexState, TableState};
+
+/// A row of a system table: fields of a document, without `_id` and `_creationTime`.
+pub trait SystemRow: Sized {
+    const TABLE: SystemTable;
+
+    /// The row that a document holds. Fails with a sentence on what is not as it must be.
+    fn from_fields(fields: &Object) -> Result<Self, String>;
+
+    fn to_fields(&self) -> Object;
+}
+
+/// A row that is stored, with its document's id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored<R> {
+    pub id: DocumentId,
+    pub row: R,
+}
+
+/// A table of the application. Its data and indexes are named by ids that are never used again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableRow {
+    pub name: TableName,
+    pub number: TableNumber,
+    pub state: TableState,
+    /// The true identity of the table.
+    pub tablet: InternalId,
+    pub by_id: IndexId,
+    pub by_creation_time: IndexId,
+}
+
+/// An index that a schema declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexRow {
+    /// The tablet that it is over.
+    pub table: InternalId,
+    pub id: IndexId,
+    pub name: IndexName,
+    /// As declared: without the `_creationTime` and `_id` that end every key.
+    pub fields: Vec<FieldPath>,
+    pub state: IndexState,
+    /// Declared as staged: maintained, but not to be queried.
+    pub staged: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SchemaState {
+    /// Pushed; the documents are being checked.
+    Pending,
+    /// Every document fits; waits for the push to finish.
+    Validated,
+    /// Enforced. At most one.
+    Active,
+    /// A document does not fit.
+    Failed,
+    /// A later push took its place.
+    Overwritten,
+}
+
+/// Why a schema failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaFailure {
+    /// For people.
+    pub message: String,
+    /// The table whose document did not fit.
+    pub table: Option<String>,
+}
+
+/// A version of the schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaRow {
+    pub state: SchemaState,
+    /// As the schema module exports it.
+    pub schema: Arc<str>,
+    /// Set if and only if it failed.
+    pub error: Option<SchemaFailure>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ModuleEnvironment {
+    Isolate,
+    Node,
+}
+
+/// A module of the pushed code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleRow {
+    /// As pushed, with extension: `messages.js`, `_deps/TKJ7AP77.js`.
+    pub path: String,
+    pub environment: ModuleEnvironment,
+    pub source: BlobDigest,
+    pub source_map: Option<BlobDigest>,
+    /// The SHA-256 of the source followed by the source map, if there is one; what a push compares to see whether a
+    /// module changed.
+    pub hash: [u8; 32],
+    /// What evaluating it showed, as JSON; `None` for shared chunks.
+    pub analysis: Option<Arc<str>>,
+    /// The paths of the modules that it imports itself.
+    pub imports: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvironmentVariableRow {
+    pub name: String,
+    pub value: String,
+}
+
+/// What the pushed code needs besides its modules. At most one row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UdfConfigRow {
+    /// The version of the `convex` package that pushed.
+    pub server_version: String,
+    /// What seeds randomness while modules are imported.
+    pub import_seed: u64,
+    /// What the clock shows while modules are imported; milliseconds since the Unix epoch.
+    pub import_time: f64,
+    /// The functions folder, as the command line tool names it.
+    pub functions_directory: String,
+    /// Changes with anything that an image of the code is made of; hexadecimal.
+    pub code_hash: String,
+}
+
+/// The authentication providers of the pushed code. At most one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthRow {
+    /// The `providers` of `auth.config.js`, as JSON.
+    pub providers: Arc<str>,
+}
+
+/// What a client's mutation answered, so that it is not run again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRequestRow {
+    /// Lower-case UUID.
+    pub session: String,
+    pub request: u32,
+    /// Convex JSON.
+    pub result: Arc<str>,
+    pub log_lines: Vec<String>,
+    /// The function that ran, as `messages:send`.
+    pub function: String,
+}
+
+impl SystemRow for TableRow {
+    const TABLE: SystemTable = SystemTable::Tables;
+
+    fn from_fields(fields: &Object) -> Result<Self, String> {
+        let fields = Fields(fields);
+        Ok(TableRow {
+            name: fields.parse("name")?,
+            number: fields.table_number("number")?,
+            state: TableState::from_name(fields.text("state")?).ok_or("`state` is not known")?,
+            tablet: fields.parse("tablet")?,
+            by_id: fields.index_id("byId")?,
+            by_creation_time: fields.index_id("byCreationTime")?,
+        })
+    }
+
+    fn to_fields(&self) -> Object {
+        object! {
+            "name" => self.name.as_str(),
+            "number" => f64::from(self.number.get()),
+            "state" => self.state.name(),
+            "tablet" => self.tablet.to_string(),
+            "byId" => hex::encode(self.by_id.0),
+            "byCreationTime" => hex::encode(self.by_creation_time.0),
+        }
+    }
+}
+
+impl SystemRow for IndexRow {
+    const TABLE: SystemTable = SystemTable::Indexes;
+
+    fn from_fields(fields: &Object) -> Result<Self, String> {
+        let fields = Fields(fields);
+        let paths = fields.texts("fields")?;
+        Ok(IndexRow {
+            table: fields.parse("table")?,
+            id: fields.index_id("id")?,
+            name: fields.parse("name")?,
+            fields: paths
+                .iter()
+                .map(|path| path.parse().map_err(|error| format!("`fields`: {error}")))
+                .collect::<Result<_, String>>()?,
+            state: IndexState::from_name(fields.text("state")?).ok_or("`state` is not known")?,
+            staged: fields.boolean("staged")?,
+        })
+    }
+
+    fn to_fields(&self) -> Object {
+        object! {
+            "table" => self.table.to_string(),
+            "id" => hex::encode(self.id.0),
+            "name" => self.name.as_str(),
+            "fields" => texts(self.fields.iter().map(FieldPath::to_string)),
+            "state" => self.state.name(),
+            "staged" => self.staged,
+        }
+    }
+}
+
+impl SchemaState {
+    pub const fn name(self) -> &'static str {
+        match self {
+            SchemaState::Pending => "pending",
+            SchemaState::Validated => "validated",
+            SchemaState::Active => "active",
+            SchemaState::Failed => "failed",
+            SchemaState::Overwritten => "overwritten",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<SchemaState> {
+        use SchemaState::*;
+        [Pending, Validated, Active, Failed, Overwritten].into_iter().find(|state| state.name() == name)
+    }
+}
+
+impl SystemRow for SchemaRow {
+    const TABLE: SystemTable = SystemTable::Schemas;
+
+    fn from_fields(fields: &Object) -> Result<Self, String> {
+        let fields = Fields(fields);
+        let error = match fields.optional_text("error")? {
+            Some(message) => Some(SchemaFailure {
+                message: message.to_owned(),
+                table: fields.optional_text("errorTable")?.map(str::to_owned),
+            }),
+            None => None,
+        };
+        Ok(SchemaRow {
+            state: SchemaState::from_name(fields.text("state")?).ok_or("`state` is not known")?,
+            schema: fields.text("schema")?.into(),
+            error,
+        })
+    }
+
+    fn to_fields(&self) -> Object {
+        let mut fields = object! { "state" => self.state.name(), "schema" => &*self.schema };
+        if let Some(error) = &self.error {
+            fields.insert("error", error.message.as_str());
+            if let Some(table) = &error.table {
+                fields.insert("errorTable", table.as_str());
+            }
+        }
+        fields
+    }
+}
+
+impl ModuleEnvironment {
+    /// As pushes name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ModuleEnvironment::Isolate => "isolate",
+            ModuleEnvironment::Node => "node",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<ModuleEnvironment> {
+        [ModuleEnvironment::Isolate, ModuleEnvironment::Node].into_iter().find(|known| known.name() == name)
+    }
+}
+
+impl SystemRow for ModuleRow {
+    const TABLE: SystemTable = SystemTable::Modules;
+
+    fn from_fields(fields: &Object) -> Result<Self, String> {
+        let fields = Fields(fields);
+        Ok(ModuleRow {
+            path: fields.text("path")?.to_owned(),
+            environment: ModuleEnvironment::from_name(fields.text("environment")?)
+                .ok_or("`environment` is not known")?,
+            source: BlobDigest(fields.digest("source")?),
+            source_map: match fields.optional_text("sourceMap")? {
+                Some(_) => Some(BlobDigest(fields.digest("sourceMap")?)),
+                None => None,
+            },
+            hash: fields.digest("hash")?,
+            analysis: fields.optional_text("analysis")?.map(Arc::from),
+            imports: fields.texts("imports")?,
+        })
+    }
+
+    fn to_fields(&self) -> Object {
+        let mut fields = object! {
+            "path" => self.path.as_str(),
+            "environment" => self.environment.name(),
+            "source" => hex::encode(self.source.0),
+            "hash" => hex::encode(self.hash),
+            "imports" => texts(self.imports.iter().cloned()),
+        };
+        if let Some(source_map) = &self.source_map {
+            fields.insert("sourceMap", hex::encode(source_map.0));
+        }
+        if let Some(analysis) = &self.analysis {
+            fields.insert("analysis", &**analysis);
+        }
+        fields
+    }
+}
+
+impl SystemRow for EnvironmentVariableRow {
+    const TABLE: SystemTable = SystemTable::EnvironmentVariables;
+
+    fn from_fields(fields: &Object) -> Result<Self, String> {
+        let fields = Fields(fields);
+        Ok(EnvironmentVariableRow {
+            name: fields.text("name")?.to_owned(),
+            value: fields.text("value")?.to_owned(),
+        })
+    }
+
+    fn to_fields(&self) -> Object {
+        object! { "name" => self.name.as_str(), "value" => self.value.as_str() }
+    }
+}
+
+impl SystemRow for UdfConfigRow {
+    const TABLE: SystemTable = SystemTable::UdfConfig;
+
+    fn from_fields(fields: &Object) -> Result<Self, String> {
+        let fields = Fields(fields);
+        Ok(UdfConfigRow {
+            server_version: fields.text("serverVersion")?.to_owned(),
+            // The same 64 bits, as JSON can hold them.
+            import_seed: fields.integer("importSeed")?.cast_unsigned(),
+            import_time: fields.number("importTime")?,
+            functions_directory: fields.text("functionsDirectory")?.to_owned(),
+            code_hash: fields.text("codeHash")?.to_owned(),
+        })
+    }
+
+    fn to_fields(&self) -> Object {
+        object! {
+            "serverVersion" => self.server_version.as_str(),
+            "importSeed" => self.import_seed.cast_signed(),
+            "importTime" => self.import_time,
+            "functionsDirectory" => self.functions_directory.as_str(),
+            "codeHash" => self.code_hash.as_str(),
+        }
+    }
+}
+
+impl SystemRow for AuthRow {
+    const TABLE: SystemTable = SystemTable::Auth;
+
+    fn from_fields(fields: &Object) -> Result<Self, String> {
+        Ok(AuthRow { providers: Fields(fields).text("providers")?.into() })
+    }
+
+    fn to_fields(&self) -> Object {
+        object! { "providers" => &*self.providers }
+    }
+}
+
+impl SystemRow for SessionRequestRow {
+    const TABLE: SystemTable = SystemTable::SessionRequests;
+
+    fn from_fields(fields: &Object) -> Result<Self, String> {
+        let fields = Fields(fields);
+        Ok(SessionRequestRow {
+            session: fields.text("session")?.to_owned(),
+            request: fields.u32("request")?,
+            result: fields.text("result")?.into(),
+            log_lines: fields.texts("logLines")?,
+            function: fields.text("function")?.to_owned(),
+        })
+    }
+
+    fn to_fields(&self) -> Object {
+        object! {
+            "session" => self.session.as_str(),
+            "request" => f64::from(self.request),
+            "result" => &*self.result,
+            "logLines" => texts(self.log_lines.iter().cloned()),
+            "function" => self.function.as_str(),
+        }
+    }
+}
+
+fn texts(texts: impl Iterator<Item = String>) -> Vec<Value> {
+    texts.map(Value::String).collect()
+}
+
+/// Fields of a row, read with errors that name the field.
+struct Fields<'o>(&'o Object);
+
+impl<'o> Fields<'o> {
+    fn value(&self, name: &str) -> Result<&'o Value, String> {
+        self.0.get(name).ok_or_else(|| format!("`{name}` is missing"))
+    }
+
+    fn text(&self, name: &str) -> Result<&'o str, String> {
+        self.value(name)?.as_str().ok_or_else(|| format!("`{name}` is not a string"))
+    }
+
+    fn optional_text(&self, name: &str) -> Result<Option<&'o str>, String> {
+        if self.0.contains(name) { self.text(name).map(Some) } else { Ok(None) }
+    }
+
+    fn texts(&self, name: &str) -> Result<Vec<String>, String> {
+        let wrong = || format!("`{name}` is not an array of strings");
+        let members = self.value(name)?.as_array().ok_or_else(wrong)?;
+        members.iter().map(|member| member.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
+    }
+
+    fn boolean(&self, name: &str) -> Result<bool, String> {
+        self.value(name)?.as_bool().ok_or_else(|| format!("`{name}` is not a boolean"))
+    }
+
+    fn number(&self, name: &str) -> Result<f64, String> {
+        self.value(name)?.as_f64().ok_or_else(|| format!("`{name}` is not a number"))
+    }
+
+    fn integer(&self, name: &str) -> Result<i64, String> {
+        self.value(name)?.as_i64().ok_or_else(|| format!("`{name}` is not an integer"))
+    }
+
+    fn u32(&self, name: &str) -> Result<u32, String> {
+        let number = self.number(name)?;
+        let integer = number as u32;
+        if f64::from(integer) == number {
+            Ok(integer)
+        } else {
+            Err(format!("`{name}` is not a whole number of 32 bits"))
+        }
+    }
+
+    fn table_number(&self, name: &str) -> Result<TableNumber, String> {
+        TableNumber::new(self.u32(name)?).ok_or_else(|| format!("`{name}` is not the number of a table"))
+    }
+
+    fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &str) -> Result<T, String> {
+        self.text(name)?.parse().map_err(|error| format!("`{name}`: {error}"))
+    }
+
+    fn index_id(&self, name: &str) -> Result<IndexId, String> {
+        self.parse::<InternalId>(name).map(|id| IndexId(*id.as_bytes()))
+    }
+
+    fn digest(&self, name: &str) -> Result<[u8; 32], String> {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(self.text(name)?, &mut digest).map_err(|error| format!("`{name}`: {error}"))?;
+        Ok(digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comes_back<R: SystemRow + PartialEq + std::fmt::Debug>(row: R) {
+        let fields = row.to_fields();
+        assert_eq!(R::from_fields(&fields).unwrap(), row);
+        for name in fields.names().map(str::to_owned).collect::<Vec<_>>() {
+            let mut broken = fields.clone();
+            broken.insert(name.as_str(), Value::Null);
+            let error = R::from_fields(&broken).unwrap_err();
+            assert!(error.contains(&format!("`{name}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn rows_come_back_and_broken_fields_are_named() {
+        comes_back(TableRow {
+            name: "messages".parse().unwrap(),
+            number: TableNumber::FIRST_USER,
+            state: TableState::Hidden,
+            tablet: InternalId::from_bytes([1; 16]),
+            by_id: IndexId([2; 16]),
+            by_creation_time: IndexId([3; 16]),
+        });
+        comes_back(IndexRow {
+            table: InternalId::from_bytes([1; 16]),
+            id: IndexId([255; 16]),
+            name: "by_author".parse().unwrap(),
+            fields: vec!["author.name".parse().unwrap(), "kind".parse().unwrap()],
+            state: IndexState::Backfilling,
+            staged: true,
+        });
+        comes_back(SchemaRow {
+            state: SchemaState::Failed,
+            schema: "{}".into(),
+            error: Some(SchemaFailure { message: "no".into(), table: Some("messages".into()) }),
+        });
+        comes_back(ModuleRow {
+            path: "messages.js".into(),
+            environment: ModuleEnvironment::Isolate,
+            source: BlobDigest([9; 32]),
+            source_map: Some(BlobDigest([8; 32])),
+            hash: [7; 32],
+            analysis: Some("{}".into()),
+            imports: vec!["_deps/A.js".into()],
+        });
+        comes_back(EnvironmentVariableRow { name: "A".into(), value: "é".into() });
+        comes_back(UdfConfigRow {
+            server_version: "1.48.0".into(),
+            import_seed: u64::MAX,
+            import_time: 1.5,
+            functions_directory: "convex/".into(),
+            code_hash: "00".into(),
+        });
+        comes_back(AuthRow { providers: "[]".into() });
+        comes_back(SessionRequestRow {
+            session: "s".into(),
+            request: u32::MAX,
+            result: "null".into(),
+            log_lines: vec!["[LOG] a".into()],
+            function: "messages:send".into(),
+        });
+    }
+}

@@ -1,0 +1,222 @@
+//! What a transaction has used, and how much of it nested calls may use.
+
+use limits::TransactionLimits;
+
+use crate::{Error, Result};
+
+/// Counters of one transaction, nested calls included. Only user tables count, unless a field says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of the documents scanned.
+    pub bytes_read: usize,
+    /// Documents scanned, also those that a filter dropped.
+    pub documents_read: usize,
+    /// Index ranges read: one for each read of one document and for each query.
+    pub database_queries: usize,
+    /// Bytes of the documents written; a deleted document counts with the size that it had.
+    pub bytes_written: usize,
+    /// Inserts, updates and deletes.
+    pub documents_written: usize,
+    /// Documents of system tables scanned. Not limited.
+    pub system_documents_read: usize,
+    /// Bytes of documents of system tables scanned. Not limited.
+    pub system_bytes_read: usize,
+    /// Writes to system tables.
+    pub system_documents_written: usize,
+    /// Bytes written to system tables.
+    pub system_bytes_written: usize,
+}
+
+/// Lower limits for one nested call, as its caller asked for; `None` leaves the transaction's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NestedLimits {
+    pub bytes_read: Option<f64>,
+    pub documents_read: Option<f64>,
+    pub database_queries: Option<f64>,
+    pub bytes_written: Option<f64>,
+    pub documents_written: Option<f64>,
+}
+
+/// One line of `getTransactionMetrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// As functions see it: `bytesRead`.
+    pub name: &'static str,
+    pub used: usize,
+    pub remaining: usize,
+}
+
+/// A limit of which so much is used that the function's author should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageWarning {
+    /// The code of the error that going over the limit would be.
+    pub code: &'static str,
+    /// One sentence.
+    pub message: String,
+}
+
+/// The most that the counters may reach; like [`Usage`], but only what users can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Caps {
+    bytes_read: usize,
+    documents_read: usize,
+    database_queries: usize,
+    bytes_written: usize,
+    documents_written: usize,
+    system_documents_written: usize,
+    system_bytes_written: usize,
+}
+
+impl Caps {
+    pub(crate) fn of(limits: &TransactionLimits) -> Caps {
+        Caps {
+            bytes_read: limits.read_bytes_max,
+            documents_read: limits.read_documents_max,
+            database_queries: limits.read_intervals_max,
+            bytes_written: limits.written_bytes_max,
+            documents_written: limits.written_documents_max,
+            system_documents_written: limits.system_written_documents_max,
+            system_bytes_written: limits.system_written_bytes_max,
+        }
+    }
+
+    /// The caps of a call that begins when `used` is used. They are never higher than its caller's.
+    pub(crate) fn nested(&self, used: &Usage, nested: &NestedLimits) -> Caps {
+        // A fraction, a negative number or NaN becomes the next whole number that is not more; that is `as`.
+        let lower = |cap: usize, used: usize, limit: Option<f64>| match limit {
+            Some(limit) => cap.min(used.saturating_add(limit as usize)),
+            None => cap,
+        };
+        Caps {
+            bytes_read: lower(self.bytes_read, used.bytes_read, nested.bytes_read),
+            documents_read: lower(self.documents_read, used.documents_read, nested.documents_read),
+            database_queries: lower(self.database_queries, used.database_queries, nested.database_queries),
+            bytes_written: lower(self.bytes_written, used.bytes_written, nested.bytes_written),
+            documents_written: lower(
+                self.documents_written,
+                used.documents_written,
+                nested.documents_written,
+            ),
+            ..*self
+        }
+    }
+}
+
+impl Usage {
+    pub(crate) fn check(&self, caps: &Caps) -> Result<()> {
+        let over = |code: &'static str, what: &str, cap: usize, hint: &str| {
+            Err(Error::user(code, format!("the function {what} (limit: {cap}). {hint}")))
+        };
+        const READ_LESS: &str = "Read less at once: use an index range, `take` or `paginate`.";
+        const WRITE_LESS: &str = "Write less at once: split the work over several mutations.";
+        if self.documents_read > caps.documents_read {
+            return over("TooManyDocumentsRead", "read too many documents", caps.documents_read, READ_LESS);
+        }
+        if self.bytes_read > caps.bytes_read {
+            return over("TooManyBytesRead", "read too many bytes", caps.bytes_read, READ_LESS);
+        }
+        if self.database_queries > caps.database_queries {
+            let hint = "Each `get` and each query counts: fetch several documents by one query.";
+            return over("TooManyReads", "read too many index ranges", caps.database_queries, hint);
+        }
+        if self.documents_written > caps.documents_written {
+            return over("TooManyWrites", "wrote too many documents", caps.documents_written, WRITE_LESS);
+        }
+        if self.bytes_written > caps.bytes_written {
+            return over("TooManyBytesWritten", "wrote too many bytes", caps.bytes_written, WRITE_LESS);
+        }
+        if self.system_documents_written > caps.system_documents_written {
+            let what = "wrote too many rows of system tables";
+            return over("TooManySystemWrites", what, caps.system_documents_written, "");
+        }
+        if self.system_bytes_written > caps.system_bytes_written {
+            let what = "wrote too many bytes to system tables";
+            return over("TooManySystemWrites", what, caps.system_bytes_written, "");
+        }
+        Ok(())
+    }
+
+    fn counters(&self, caps: &Caps) -> [(Metric, &'static str); 5] {
+        let metric =
+            |name, used: usize, cap: usize| Metric { name, used, remaining: cap.saturating_sub(used) };
+        [
+            (metric("bytesRead", self.bytes_read, caps.bytes_read), "TooManyBytesRead"),
+            (metric("bytesWritten", self.bytes_written, caps.bytes_written), "TooManyBytesWritten"),
+            (metric("databaseQueries", self.database_queries, caps.database_queries), "TooManyReads"),
+            (metric("documentsRead", self.documents_read, caps.documents_read), "TooManyDocumentsRead"),
+            (metric("documentsWritten", self.documents_written, caps.documents_written), "TooManyWrites"),
+        ]
+    }
+
+    pub(crate) fn metrics(&self, caps: &Caps) -> Vec<Metric> {
+        self.counters(caps).into_iter().map(|(metric, _)| metric).collect()
+    }
+
+    /// One warning for each limit of which `percent` or more is used.
+    pub fn warnings(&self, limits: &TransactionLimits) -> Vec<UsageWarning> {
+        let near = |metric: &Metric| {
+            let cap = metric.used + metric.remaining;
+            metric.used * 100 >= cap * limits.warn_percent
+        };
+        self.counters(&Caps::of(limits))
+            .into_iter()
+            .filter(|(metric, _)| near(metric))
+            .map(|(Metric { name, used, remaining }, code)| UsageWarning {
+                code,
+                message: format!("{name}: {used} of at most {} are used", used + remaining),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_fails_by_its_name_and_only_above_it() {
+        let caps = Caps::of(&TransactionLimits::DEFAULT);
+        let limits = TransactionLimits::DEFAULT;
+        type Counter = fn(&mut Usage) -> &mut usize;
+        let cases: [(&str, usize, Counter); 7] = [
+            ("TooManyDocumentsRead", limits.read_documents_max, |usage| &mut usage.documents_read),
+            ("TooManyBytesRead", limits.read_bytes_max, |usage| &mut usage.bytes_read),
+            ("TooManyReads", limits.read_intervals_max, |usage| &mut usage.database_queries),
+            ("TooManyWrites", limits.written_documents_max, |usage| &mut usage.documents_written),
+            ("TooManyBytesWritten", limits.written_bytes_max, |usage| &mut usage.bytes_written),
+            ("TooManySystemWrites", limits.system_written_documents_max, |usage| {
+                &mut usage.system_documents_written
+            }),
+            ("TooManySystemWrites", limits.system_written_bytes_max, |usage| &mut usage.system_bytes_written),
+        ];
+        for (code, limit, counter) in cases {
+            let mut usage = Usage::default();
+            *counter(&mut usage) = limit;
+            assert!(usage.check(&caps).is_ok(), "{code}");
+            *counter(&mut usage) = limit + 1;
+            assert_eq!(usage.check(&caps).unwrap_err().code(), code);
+        }
+    }
+
+    #[test]
+    fn a_nested_call_gets_at_most_what_its_caller_has_left() {
+        let limits = TransactionLimits { read_documents_max: 10, ..TransactionLimits::DEFAULT };
+        let caps = Caps::of(&limits);
+        let used = Usage { documents_read: 4, ..Usage::default() };
+        let reads = |documents_read| NestedLimits { documents_read, ..NestedLimits::default() };
+        assert_eq!(caps.nested(&used, &reads(Some(2.0))).documents_read, 6);
+        assert_eq!(caps.nested(&used, &reads(Some(-3.0))).documents_read, 4);
+        assert_eq!(caps.nested(&used, &reads(Some(f64::INFINITY))).documents_read, 10);
+        assert_eq!(caps.nested(&used, &reads(None)), caps);
+    }
+
+    #[test]
+    fn a_warning_comes_at_four_fifths() {
+        let limits = TransactionLimits::DEFAULT;
+        let usage = |documents_written| Usage { documents_written, ..Usage::default() };
+        assert_eq!(usage(limits.written_documents_max * 8 / 10 - 1).warnings(&limits), []);
+        let warnings = usage(limits.written_documents_max * 8 / 10).warnings(&limits);
+        assert_eq!(warnings.iter().map(|warning| warning.code).collect::<Vec<_>>(), ["TooManyWrites"]);
+    }
+}
