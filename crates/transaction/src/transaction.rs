@@ -169,6 +169,13 @@ impl Transaction {
         self.catalog.table(name.as_str()).filter(|table| !table.is_system()).cloned()
     }
 
+    /// Puts everything in a table into the read set, also that it is not there, without reading it.
+    pub fn watch_table(&mut self, name: &TableName) {
+        if let Some(table) = self.table(name) {
+            self.record_interval(table.by_id.id, Interval::all());
+        }
+    }
+
     /// The application's active tables, by number.
     pub fn tables(&mut self) -> Vec<Arc<Table>> {
         self.facts.rely_on(Fact::Tables);
