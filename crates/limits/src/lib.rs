@@ -24,7 +24,7 @@ pub use fanout::FanoutLimits;
 pub use function::FunctionLimits;
 pub use gateway::GatewayLimits;
 pub use log::LogLimits;
-pub use push::{PushLimits, SchemaLimits};
+pub use push::{PushLimits, SchemaLimits, VALIDATOR_COMPARISONS_MAX};
 pub use retry::RetryLimits;
 pub use sync::SyncLimits;
 pub use transaction::TransactionLimits;

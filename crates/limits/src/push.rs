@@ -1,3 +1,8 @@
+/// Pairs of validators that are looked at to prove that one accepts all that another does. Unions within unions need
+/// the product of their sizes; beyond this the proof is given up and the data is checked instead. Fixed: only speed
+/// depends on it.
+pub const VALIDATOR_COMPARISONS_MAX: usize = 1_000_000;
+
 group! {
     /// What a schema may declare.
     pub struct SchemaLimits {

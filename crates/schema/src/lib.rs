@@ -17,6 +17,8 @@ mod display;
 mod error;
 mod index;
 mod json;
+#[cfg(test)]
+mod properties;
 mod superset;
 mod validator;
 
