@@ -1,0 +1,276 @@
+//! `finish_push`: the one commit that makes the pushed code the served code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use contract::{DeploymentRef, Error, IndexId, Result};
+use schema::DatabaseSchema;
+use serde_json::{Value as Json, json};
+use transaction::{IndexRow, IndexState, ModuleRow, SchemaState, Stored, Transaction, UdfConfigRow};
+use value::{DocumentId, TableName};
+
+use crate::{
+    Deploy, FinishPushRequest,
+    prepared::{Prepared, environment_hash},
+    schema_change::{IndexChangeKind, SchemaChange},
+    start::index_rows,
+    system_transaction::{Work, service_error},
+    wait::schema_id,
+    worker::schema_row,
+};
+
+impl Deploy {
+    /// The answer of `finish_push`. The same push may be finished again: it then changes nothing.
+    pub async fn finish_push(&self, deployment: DeploymentRef, request: FinishPushRequest) -> Result<Json> {
+        let invalid = |what: &str| Error::bad_request("InvalidPush", format!("`startPush` holds no {what}."));
+        let packages = request.start_push.get("componentDefinitionPackages");
+        let prepared = packages.and_then(|packages| packages.get("")).ok_or_else(|| invalid("package"))?;
+        let prepared = Prepared::from_json(prepared)?;
+        let change = request.start_push.get("schemaChange").ok_or_else(|| invalid("schemaChange"))?;
+        let finish = Finish {
+            modules: prepared.module_rows()?,
+            schema: match &prepared.schema {
+                Some(text) => Some(
+                    DatabaseSchema::from_json(text, &self.services().limits.schema)
+                        .map_err(|error| Error::bad_request(error.code(), error.to_string()))?,
+                ),
+                None => None,
+            },
+            schema_id: schema_id(change)?,
+            prepared,
+        };
+        for module in finish.modules.values() {
+            if self.services().blobs.get(module.source).await?.is_none() {
+                return Err(Error::bad_request(
+                    "InvalidPush",
+                    format!("The text of module `{}` was never pushed.", module.path),
+                ));
+            }
+        }
+        if request.dry_run {
+            let mut transaction = self.snapshot(deployment).await?;
+            return finish.write(&mut transaction, true).await;
+        }
+        self.transact(deployment, &finish).await
+    }
+}
+
+struct Finish {
+    prepared: Prepared,
+    modules: BTreeMap<String, ModuleRow>,
+    schema: Option<DatabaseSchema>,
+    schema_id: Option<DocumentId>,
+}
+
+#[async_trait]
+impl Work for Finish {
+    type Output = Json;
+
+    async fn run(&self, transaction: &mut Transaction) -> Result<Json> {
+        self.write(transaction, false).await
+    }
+}
+
+/// A push must be repeated; the command line tool does that by itself.
+fn race(what: &str) -> Error {
+    Error::bad_request("RaceDetected", format!("{what} meanwhile; the push has to be repeated."))
+}
+
+impl Finish {
+    /// Writes everything into the transaction; a dry run does not look at what would have been prepared, and is not
+    /// committed.
+    async fn write(&self, transaction: &mut Transaction, dry_run: bool) -> Result<Json> {
+        let variables: BTreeMap<String, String> = transaction
+            .environment_variables()
+            .into_iter()
+            .map(|variable| (variable.row.name, variable.row.value))
+            .collect();
+        if environment_hash(&variables) != self.prepared.environment_hash {
+            return Err(race("The environment variables have changed"));
+        }
+        let config = self.prepared.config_row()?;
+        let old_config = transaction.udf_config();
+        let old_hash = old_config.as_ref().map(|config| config.row.code_hash.as_str()).unwrap_or_default();
+        if old_hash != self.prepared.base_code_hash && old_hash != config.code_hash {
+            return Err(race("Another push has changed the code"));
+        }
+        let schema_diff = self.write_schema(transaction, dry_run).await?;
+        let index_diff = self.write_indexes(transaction, dry_run).await?;
+        let modules = self.write_modules(transaction).await?;
+        let version_diff = match &old_config {
+            Some(old) if old.row.server_version == config.server_version => Json::Null,
+            old => json!({
+                "previous_version": old.as_ref().map_or("", |old| &old.row.server_version),
+                "next_version": config.server_version,
+            }),
+        };
+        let is_first = old_config.is_none();
+        match old_config {
+            // The code is what it was: it keeps its import phase, so that nothing computed by it is invalidated.
+            Some(old) if !modules.any => {
+                let same = UdfConfigRow {
+                    server_version: config.server_version,
+                    functions_directory: config.functions_directory,
+                    ..old.row
+                };
+                transaction.replace_row(old.id, &same).await.map_err(service_error)?;
+            }
+            Some(old) => transaction.replace_row(old.id, &config).await.map_err(service_error)?,
+            None => {
+                transaction.insert_row(&config).await.map_err(service_error)?;
+            }
+        }
+        Ok(json!({
+            "authDiff": {"added": [], "removed": []},
+            "definitionDiffs": {"": {}},
+            "componentDiffs": {
+                "": {
+                    "diffType": {"type": if is_first { "create" } else { "modify" }},
+                    "moduleDiff": {"added": modules.added, "removed": modules.removed},
+                    "udfConfigDiff": version_diff,
+                    "cronDiff": {"added": [], "updated": [], "deleted": []},
+                    "indexDiff": index_diff,
+                    "schemaDiff": schema_diff,
+                }
+            },
+        }))
+    }
+
+    /// Makes the prepared schema the enforced one.
+    async fn write_schema(&self, transaction: &mut Transaction, dry_run: bool) -> Result<Json> {
+        let active = transaction
+            .catalog()
+            .active_schema()
+            .map(|active| Stored { id: active.id, row: active.row.clone() });
+        let wanted = self.prepared.schema.as_deref();
+        if let Some(id) = self.schema_id {
+            let Some(mut row) = schema_row(transaction, id).await? else {
+                return Err(race("Another push began"));
+            };
+            match row.state {
+                SchemaState::Active => return Ok(Json::Null),
+                SchemaState::Overwritten => return Err(race("Another push began")),
+                SchemaState::Failed => {
+                    let reason = row.error.map(|error| error.message).unwrap_or_default();
+                    return Err(Error::bad_request("SchemaValidationFailed", reason));
+                }
+                SchemaState::Pending => {
+                    return Err(Error::bad_request(
+                        "SchemaNotReady",
+                        "The documents are still being checked against the schema.",
+                    ));
+                }
+                SchemaState::Validated => {}
+            }
+            if row.schema.as_ref() != wanted.unwrap_or_default() {
+                return Err(Error::bad_request("InvalidPush", "The push names another schema than its own."));
+            }
+            row.state = SchemaState::Active;
+            transaction.replace_row(id, &row).await.map_err(service_error)?;
+        } else if wanted.is_some() && !dry_run {
+            return Err(Error::bad_request("InvalidPush", "The push names no schema, but brings one."));
+        }
+        let previous = active.as_ref().map(|active| active.row.schema.clone());
+        if previous.as_deref() == wanted {
+            return Ok(Json::Null);
+        }
+        if let Some(Stored { id, mut row }) = active {
+            row.state = SchemaState::Overwritten;
+            transaction.replace_row(id, &row).await.map_err(service_error)?;
+        }
+        Ok(json!({"previous_schema": previous, "next_schema": wanted}))
+    }
+
+    /// Enables what was filled, drops what is no longer declared, and makes the tables that were not there.
+    async fn write_indexes(&self, transaction: &mut Transaction, dry_run: bool) -> Result<Json> {
+        let before: BTreeSet<TableName> =
+            transaction.catalog().tables().map(|table| table.name.clone()).collect();
+        let change = SchemaChange::between(transaction.catalog(), self.schema.as_ref());
+        for table in self.schema.iter().flat_map(|schema| schema.tables.keys()) {
+            if !before.contains(table) {
+                transaction.create_table(table.clone()).await.map_err(service_error)?;
+            }
+        }
+        let rows = index_rows(transaction).await?;
+        for (_, index) in &change.abandoned {
+            if let Some((id, _)) = rows.get(&index.id) {
+                transaction.delete_row::<IndexRow>(*id).await.map_err(service_error)?;
+            }
+        }
+        for wanted in &change.indexes {
+            let existing = wanted.existing.as_ref().and_then(|index| rows.get(&index.id));
+            match (wanted.kind, existing) {
+                (IndexChangeKind::Identical, _) => {}
+                (IndexChangeKind::Dropped, Some((id, _))) => {
+                    transaction.delete_row::<IndexRow>(*id).await.map_err(service_error)?;
+                }
+                (_, Some((id, row))) => {
+                    if row.state == IndexState::Backfilling && !wanted.staged && !dry_run {
+                        return Err(race("An index is still being filled"));
+                    }
+                    let state = match (wanted.staged, row.state) {
+                        (false, _) => IndexState::Enabled,
+                        (true, IndexState::Backfilling) => IndexState::Backfilling,
+                        (true, _) => IndexState::Backfilled,
+                    };
+                    let row = IndexRow { state, staged: wanted.staged, ..row.clone() };
+                    transaction.replace_row(*id, &row).await.map_err(service_error)?;
+                }
+                (_, None) => {
+                    if before.contains(&wanted.table) {
+                        // It was made by a write since the push began, and nothing has filled the index.
+                        if dry_run {
+                            continue;
+                        }
+                        return Err(race("A table was created"));
+                    }
+                    let Some(table) = transaction.catalog().table(wanted.table.as_str()) else { continue };
+                    let row = IndexRow {
+                        table: table.tablet,
+                        id: IndexId(rand::random()),
+                        name: wanted.name.clone(),
+                        fields: wanted.fields.clone(),
+                        state: if wanted.staged { IndexState::Backfilled } else { IndexState::Enabled },
+                        staged: wanted.staged,
+                    };
+                    transaction.insert_row(&row).await.map_err(service_error)?;
+                }
+            }
+        }
+        Ok(change.to_json())
+    }
+
+    async fn write_modules(&self, transaction: &mut Transaction) -> Result<ModuleDiff> {
+        let mut diff = ModuleDiff::default();
+        let mut old: BTreeMap<String, _> =
+            transaction.modules().into_iter().map(|module| (module.row.path.clone(), module)).collect();
+        for (path, module) in &self.modules {
+            match old.remove(path) {
+                Some(stored) if stored.row == *module => {}
+                Some(stored) => {
+                    diff.any = true;
+                    transaction.replace_row(stored.id, module).await.map_err(service_error)?;
+                }
+                None => {
+                    diff.any = true;
+                    diff.added.push(path.clone());
+                    transaction.insert_row(module).await.map_err(service_error)?;
+                }
+            }
+        }
+        for (path, stored) in old {
+            diff.any = true;
+            diff.removed.push(path);
+            transaction.delete_row::<ModuleRow>(stored.id).await.map_err(service_error)?;
+        }
+        Ok(diff)
+    }
+}
+
+#[derive(Default)]
+struct ModuleDiff {
+    added: Vec<String>,
+    removed: Vec<String>,
+    /// Something was added, removed or changed.
+    any: bool,
+}

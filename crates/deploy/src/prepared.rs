@@ -1,0 +1,172 @@
+//! What `start_push` leaves for `finish_push`. It travels through the command line tool, which sends back what it was
+//! given, so that no node has to remember a push.
+
+use std::collections::BTreeMap;
+
+use contract::{BlobDigest, Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+use transaction::{ModuleEnvironment, ModuleRow, UdfConfigRow};
+
+/// The format of [`Prepared`]; another one is refused.
+const FORMAT_VERSION: u32 = 1;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Prepared {
+    format_version: u32,
+    pub modules: Vec<PreparedModule>,
+    /// The canonical JSON of the schema; `None` without one.
+    pub schema: Option<String>,
+    pub server_version: String,
+    pub functions: String,
+    /// Hexadecimal, because JavaScript's numbers are too small for it.
+    import_seed: String,
+    pub import_time: f64,
+    /// The deployed code that the push was compared with.
+    pub base_code_hash: String,
+    /// Of the environment variables that the code was evaluated with.
+    pub environment_hash: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreparedModule {
+    pub path: String,
+    pub environment: String,
+    source: String,
+    source_map: Option<String>,
+    pub hash: String,
+    analysis: Option<String>,
+    imports: Vec<String>,
+}
+
+pub struct Config<'a> {
+    pub server_version: &'a str,
+    pub functions: &'a str,
+    pub import_seed: u64,
+    pub import_time: f64,
+}
+
+impl Prepared {
+    pub fn new(
+        modules: &[ModuleRow],
+        schema: Option<String>,
+        config: &Config<'_>,
+        base_code_hash: String,
+        environment_hash: String,
+    ) -> Prepared {
+        Prepared {
+            format_version: FORMAT_VERSION,
+            modules: modules.iter().map(PreparedModule::from_row).collect(),
+            schema,
+            server_version: config.server_version.to_owned(),
+            functions: config.functions.to_owned(),
+            import_seed: format!("{:016x}", config.import_seed),
+            import_time: config.import_time,
+            base_code_hash,
+            environment_hash,
+        }
+    }
+
+    pub fn to_json(&self) -> Json {
+        serde_json::to_value(self).expect("texts and numbers are JSON")
+    }
+
+    pub fn from_json(json: &Json) -> Result<Prepared> {
+        let prepared = Prepared::deserialize(json).map_err(|error| invalid(error.to_string()))?;
+        if prepared.format_version != FORMAT_VERSION {
+            return Err(invalid(format!("format {} is not known", prepared.format_version)));
+        }
+        Ok(prepared)
+    }
+
+    pub fn module_rows(&self) -> Result<BTreeMap<String, ModuleRow>> {
+        let mut rows = BTreeMap::new();
+        for module in &self.modules {
+            if rows.insert(module.path.clone(), module.to_row()?).is_some() {
+                return Err(invalid(format!("module {} is there twice", module.path)));
+            }
+        }
+        Ok(rows)
+    }
+
+    pub fn config_row(&self) -> Result<UdfConfigRow> {
+        let import_seed = u64::from_str_radix(&self.import_seed, 16)
+            .map_err(|_| invalid("the import seed is not a number"))?;
+        let mut row = UdfConfigRow {
+            server_version: self.server_version.clone(),
+            import_seed,
+            import_time: self.import_time,
+            functions_directory: self.functions.clone(),
+            code_hash: String::new(),
+        };
+        row.code_hash = self.code_hash();
+        Ok(row)
+    }
+
+    /// Names everything that an image of the code is made of.
+    pub fn code_hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for module in &self.modules {
+            hash.update(format!("{}\n{}\n", module.path, module.hash));
+        }
+        hash.update(format!("{}\n{}\n{}", self.import_seed, self.import_time, self.environment_hash));
+        hex::encode(hash.finalize())
+    }
+}
+
+impl PreparedModule {
+    fn from_row(row: &ModuleRow) -> PreparedModule {
+        PreparedModule {
+            path: row.path.clone(),
+            environment: row.environment.name().to_owned(),
+            source: hex::encode(row.source.0),
+            source_map: row.source_map.map(|digest| hex::encode(digest.0)),
+            hash: hex::encode(row.hash),
+            analysis: row.analysis.as_deref().map(str::to_owned),
+            imports: row.imports.clone(),
+        }
+    }
+
+    fn to_row(&self) -> Result<ModuleRow> {
+        let digest = |text: &str| {
+            let mut bytes = [0; 32];
+            hex::decode_to_slice(text, &mut bytes)
+                .map_err(|_| invalid(format!("module {}: `{text}` is not a digest", self.path)))?;
+            Ok::<_, Error>(bytes)
+        };
+        Ok(ModuleRow {
+            path: self.path.clone(),
+            environment: ModuleEnvironment::from_name(&self.environment)
+                .ok_or_else(|| invalid(format!("module {}: unknown environment", self.path)))?,
+            source: BlobDigest(digest(&self.source)?),
+            source_map: self.source_map.as_deref().map(digest).transpose()?.map(BlobDigest),
+            hash: digest(&self.hash)?,
+            analysis: self.analysis.as_deref().map(Into::into),
+            imports: self.imports.clone(),
+        })
+    }
+}
+
+/// The hash by which the command line tool knows a module: over its source, then its source map if there is one.
+pub fn module_hash(source: &str, source_map: Option<&str>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(source);
+    hash.update(source_map.unwrap_or_default());
+    hash.finalize().into()
+}
+
+pub fn environment_hash<'a>(variables: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in variables {
+        // Lengths keep one variable from looking like two.
+        hash.update(format!("{}:{name}{}:{value}", name.len(), value.len()));
+    }
+    hex::encode(hash.finalize())
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::bad_request("InvalidPush", format!("This is not what start_push answered: {}", message.into()))
+}

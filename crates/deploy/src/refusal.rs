@@ -1,0 +1,163 @@
+//! What this version does not serve yet. A push that needs it is refused whole, with the file and the export named, so
+//! that nobody finds out in production.
+
+use contract::{Error, Evaluation, Result};
+use schema::DatabaseSchema;
+use serde_json::Value as Json;
+
+use crate::request::{BundledModule, PushRequest};
+
+/// Refuses what can be seen without running the code.
+pub fn check_bundles(request: &PushRequest) -> Result<()> {
+    if let Some(component) = request.component_definitions.first() {
+        return Err(Error::bad_request(
+            "ComponentsNotSupported",
+            format!(
+                "`convex.config.js` (default export) mounts the component `{}`: components are not supported by this \
+                 version of Tidemark.",
+                component.definition_path
+            ),
+        ));
+    }
+    if let Some(module) =
+        request.app_definition.changed_modules.iter().find(|module| module.environment == "node")
+    {
+        return Err(node_module(module));
+    }
+    if let Some(module) =
+        request.app_definition.unchanged_module_hashes.iter().find(|module| module.environment == "node")
+    {
+        return Err(Error::bad_request(
+            "NodeActionsNotSupported",
+            format!("`{}` begins with \"use node\": {NODE_SENTENCE}", module.path),
+        ));
+    }
+    if let Some(package) = request.node_dependencies.first() {
+        return Err(Error::bad_request(
+            "NodeActionsNotSupported",
+            format!("`convex.json` lists the external package `{}`: {NODE_SENTENCE}", package.name),
+        ));
+    }
+    Ok(())
+}
+
+const NODE_SENTENCE: &str = "Node.js actions are not supported by this version of Tidemark.";
+
+fn node_module(module: &BundledModule) -> Error {
+    let exports = exported_names(&module.source);
+    let named = match exports.len() {
+        0 => String::new(),
+        1 => format!(" (export `{}`)", exports[0]),
+        _ => format!(
+            " (exports {})",
+            exports.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    Error::bad_request(
+        "NodeActionsNotSupported",
+        format!("`{}`{named} begins with \"use node\": {NODE_SENTENCE}", module.path),
+    )
+}
+
+/// The names in the `export { a as b, c };` list with which the bundler ends a module. Only for messages.
+fn exported_names(source: &str) -> Vec<String> {
+    let Some((_, tail)) = source.rsplit_once("export {") else { return Vec::new() };
+    let Some((list, _)) = tail.split_once('}') else { return Vec::new() };
+    list.split(',')
+        .map(|item| item.rsplit(" as ").next().unwrap_or(item).trim())
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Refuses what shows only once the code was run.
+pub fn check_evaluation(evaluation: &Evaluation) -> Result<()> {
+    for (path, analysis) in &evaluation.modules {
+        let analysis: Json = serde_json::from_str(analysis)
+            .map_err(|error| Error::internal(format!("the analysis of {path} is not JSON: {error}")))?;
+        let Some(crons) = analysis.get("cronSpecs").filter(|crons| !crons.is_null()) else { continue };
+        let names: Vec<&str> = crons
+            .as_array()
+            .map(|list| list.iter().filter_map(|entry| entry.get(0)?.as_str()).collect())
+            .unwrap_or_default();
+        if let Some(first) = names.first() {
+            return Err(Error::bad_request(
+                "CronsNotSupported",
+                format!(
+                    "`{path}` (default export) schedules the cron job `{first}`{}: cron jobs are not supported by this \
+                     version of Tidemark.",
+                    if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() }
+                ),
+            ));
+        }
+    }
+    if let Some(providers) = &evaluation.auth_providers {
+        let providers: Json = serde_json::from_str(providers)
+            .map_err(|error| Error::internal(format!("the auth providers are not JSON: {error}")))?;
+        if let Some(provider) = providers.as_array().and_then(|list| list.first()) {
+            let named = ["domain", "issuer"]
+                .iter()
+                .find_map(|key| provider.get(key)?.as_str())
+                .map(|name| format!(" `{name}`"))
+                .unwrap_or_default();
+            return Err(Error::bad_request(
+                "AuthProvidersNotSupported",
+                format!(
+                    "`auth.config.js` (default export) configures the auth provider{named}: auth providers are not \
+                     supported by this version of Tidemark.",
+                ),
+            ));
+        }
+    }
+    if let Some(definition) = &evaluation.app_definition {
+        let definition: Json = serde_json::from_str(definition)
+            .map_err(|error| Error::internal(format!("the app definition is not JSON: {error}")))?;
+        if definition.get("childComponents").and_then(Json::as_array).is_some_and(|list| !list.is_empty()) {
+            return Err(Error::bad_request(
+                "ComponentsNotSupported",
+                "`convex.config.js` (default export) mounts a component: components are not supported by this version \
+                 of Tidemark.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses index kinds that are not built yet.
+pub fn check_schema(schema: &DatabaseSchema) -> Result<()> {
+    for table in schema.tables.values() {
+        if let Some(index) = table.search_indexes.keys().chain(table.staged_search_indexes.keys()).next() {
+            return Err(Error::bad_request(
+                "SearchIndexesNotSupported",
+                format!(
+                    "`schema.js` (default export) defines the search index `{}.{}`: search indexes are not supported \
+                     by this version of Tidemark.",
+                    table.name, index
+                ),
+            ));
+        }
+        if let Some(index) = table.vector_indexes.keys().chain(table.staged_vector_indexes.keys()).next() {
+            return Err(Error::bad_request(
+                "VectorIndexesNotSupported",
+                format!(
+                    "`schema.js` (default export) defines the vector index `{}.{}`: vector indexes are not supported \
+                     by this version of Tidemark.",
+                    table.name, index
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exports_of_a_bundle_are_named() {
+        let source = "var p = 1;\nexport {\n  p as run,\n  other\n};\n//# sourceMappingURL=x.js.map\n";
+        assert_eq!(exported_names(source), ["run", "other"]);
+        assert!(exported_names("no exports here").is_empty());
+    }
+}

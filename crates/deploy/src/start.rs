@@ -1,0 +1,417 @@
+//! `start_push`: evaluates the bundles, and begins to prepare what the new schema needs.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use contract::{
+    BlobDigest, DeploymentRef, Error, Evaluation, EvaluationRequest, IndexId, ModuleSource, Result,
+};
+use schema::DatabaseSchema;
+use serde_json::{Map, Value as Json, json};
+use transaction::{
+    Catalog, IndexRow, IndexState, ModuleEnvironment, ModuleRow, SchemaRow, SchemaState, Transaction,
+};
+use value::DocumentId;
+
+use crate::{
+    Deploy, imports,
+    prepared::{Config, Prepared, environment_hash, module_hash},
+    refusal,
+    request::{BundledModule, PushRequest},
+    schema_change::{IndexChangeKind, SchemaChange},
+    system_transaction::{Work, service_error},
+};
+
+/// The variables that every deployment has, whatever its own are.
+const PLATFORM_VARIABLES: [&str; 2] = ["CONVEX_CLOUD_URL", "CONVEX_SITE_URL"];
+
+/// A push whose code has been evaluated; nothing is written yet but blobs.
+pub(crate) struct Evaluated {
+    pub evaluation: Evaluation,
+    pub schema: Option<DatabaseSchema>,
+    /// Compared with what was deployed when it was evaluated.
+    pub change: SchemaChange,
+    /// The state that it was compared with.
+    pub catalog: Arc<Catalog>,
+    modules: Vec<ModuleRow>,
+    server_version: String,
+    functions: String,
+    base_code_hash: String,
+    environment_hash: String,
+}
+
+/// A module with its text, on its way to be evaluated.
+struct Bundle {
+    path: String,
+    source: Arc<str>,
+    source_map: Option<Arc<str>>,
+    hash: [u8; 32],
+}
+
+impl Deploy {
+    /// The answer of `start_push`. Changes nothing that is served; with `dry_run` it writes nothing at all.
+    pub async fn start_push(&self, deployment: DeploymentRef, request: PushRequest) -> Result<Json> {
+        let writes = !request.dry_run && !request.for_codegen;
+        let evaluated = self.evaluate(deployment, request).await?;
+        let schema_id = if writes { self.prepare_schema(deployment, &evaluated).await? } else { None };
+        if writes {
+            self.keep_preparing(deployment, schema_id);
+        }
+        Ok(answer(&evaluated, schema_id))
+    }
+
+    /// Runs the code of a push, refuses what is not served, and compares the result with what is deployed.
+    pub(crate) async fn evaluate(
+        &self,
+        deployment: DeploymentRef,
+        request: PushRequest,
+    ) -> Result<Evaluated> {
+        refusal::check_bundles(&request)?;
+        let mut transaction = self.snapshot(deployment).await?;
+        let bundles = self.bundles(&mut transaction, &request).await?;
+        let environment: BTreeMap<String, String> = transaction
+            .environment_variables()
+            .into_iter()
+            .map(|variable| (variable.row.name, variable.row.value))
+            .collect();
+        let source = |bundle: &BundledModule| ModuleSource {
+            path: bundle.path.clone(),
+            source: bundle.source.clone(),
+            source_map: bundle.source_map.clone(),
+        };
+        let evaluation = self
+            .services()
+            .runner
+            .evaluate(EvaluationRequest {
+                deployment,
+                modules: bundles
+                    .iter()
+                    .map(|bundle| ModuleSource {
+                        path: bundle.path.clone(),
+                        source: bundle.source.clone(),
+                        source_map: bundle.source_map.clone(),
+                    })
+                    .collect(),
+                schema: request.app_definition.schema.as_ref().map(source),
+                app_definition: request.app_definition.definition.as_ref().map(source),
+                environment_variables: environment.clone(),
+            })
+            .await?;
+        refusal::check_evaluation(&evaluation)?;
+        check_declared_variables(&evaluation, &environment)?;
+        let schema = match &evaluation.schema {
+            Some(text) => Some(
+                DatabaseSchema::from_json(text, &self.services().limits.schema)
+                    .map_err(|error| Error::bad_request(error.code(), format!("schema.js: {error}")))?,
+            ),
+            None => None,
+        };
+        if let Some(schema) = &schema {
+            refusal::check_schema(schema)?;
+        }
+        let modules = self.store(bundles, &evaluation).await?;
+        let base_code_hash = transaction.udf_config().map(|config| config.row.code_hash).unwrap_or_default();
+        let catalog = transaction.catalog().clone();
+        Ok(Evaluated {
+            change: SchemaChange::between(&catalog, schema.as_ref()),
+            evaluation,
+            schema,
+            catalog,
+            modules,
+            server_version: request.app_definition.udf_server_version,
+            functions: request.functions,
+            base_code_hash,
+            environment_hash: environment_hash(&environment),
+        })
+    }
+
+    /// All modules of the push with their text: those that came with it, and the deployed ones that it names.
+    async fn bundles(&self, transaction: &mut Transaction, request: &PushRequest) -> Result<Vec<Bundle>> {
+        let limits = &self.services().limits.push;
+        let app = &request.app_definition;
+        let count = app.changed_modules.len() + app.unchanged_module_hashes.len();
+        if count > limits.modules_max {
+            let message = format!("{count} modules are too many (the maximum is {}).", limits.modules_max);
+            return Err(Error::bad_request("ModulesTooLarge", message));
+        }
+        let mut bundles = Vec::with_capacity(count);
+        for module in &app.changed_modules {
+            check_module_path(&module.path)?;
+            bundles.push(Bundle {
+                path: module.path.clone(),
+                source: module.source.clone(),
+                source_map: module.source_map.clone(),
+                hash: module_hash(&module.source, module.source_map.as_deref()),
+            });
+        }
+        for named in &app.unchanged_module_hashes {
+            let deployed = transaction.module(&named.path).filter(|deployed| {
+                hex::encode(deployed.row.hash) == named.sha256.to_ascii_lowercase()
+                    && deployed.row.environment.name() == named.environment
+            });
+            let Some(deployed) = deployed else {
+                let message = format!("`{}` was changed by another push meanwhile.", named.path);
+                return Err(Error::bad_request("RaceDetected", message));
+            };
+            let source_map = match deployed.row.source_map {
+                Some(digest) => Some(self.text_of(digest, &named.path).await?),
+                None => None,
+            };
+            bundles.push(Bundle {
+                path: named.path.clone(),
+                source: self.text_of(deployed.row.source, &named.path).await?,
+                source_map,
+                hash: deployed.row.hash,
+            });
+        }
+        bundles.sort_by(|one, two| one.path.cmp(&two.path));
+        if let Some(pair) = bundles.windows(2).find(|pair| pair[0].path == pair[1].path) {
+            let message = format!("The push brings `{}` twice.", pair[0].path);
+            return Err(Error::bad_request("InvalidModules", message));
+        }
+        let bytes: usize = bundles
+            .iter()
+            .map(|bundle| bundle.source.len() + bundle.source_map.as_deref().map_or(0, str::len))
+            .sum();
+        if bytes > limits.modules_bytes_max {
+            let message = format!(
+                "The modules have {bytes} bytes in all (the maximum is {}).",
+                limits.modules_bytes_max
+            );
+            return Err(Error::bad_request("ModulesTooLarge", message));
+        }
+        Ok(bundles)
+    }
+
+    async fn text_of(&self, digest: BlobDigest, path: &str) -> Result<Arc<str>> {
+        let bytes = self.services().blobs.get(digest).await?;
+        let bytes =
+            bytes.ok_or_else(|| Error::internal(format!("the text of module {path} is not stored")))?;
+        let text = std::str::from_utf8(&bytes);
+        text.map(Arc::from).map_err(|_| Error::internal(format!("the text of module {path} is not UTF-8")))
+    }
+
+    /// Stores the texts, and gives the rows that would serve them.
+    async fn store(&self, bundles: Vec<Bundle>, evaluation: &Evaluation) -> Result<Vec<ModuleRow>> {
+        let blobs = &self.services().blobs;
+        let paths: BTreeMap<String, ()> = bundles.iter().map(|bundle| (bundle.path.clone(), ())).collect();
+        let mut rows = Vec::with_capacity(bundles.len());
+        for bundle in bundles {
+            let imports = imports::of(&bundle.path, &bundle.source, |path| {
+                paths.get_key_value(path).map(|(known, ())| &**known)
+            });
+            let source_map = match &bundle.source_map {
+                Some(text) => Some(blobs.put(Bytes::copy_from_slice(text.as_bytes())).await?),
+                None => None,
+            };
+            rows.push(ModuleRow {
+                source: blobs.put(Bytes::copy_from_slice(bundle.source.as_bytes())).await?,
+                source_map,
+                environment: ModuleEnvironment::Isolate,
+                hash: bundle.hash,
+                analysis: evaluation.modules.get(&bundle.path).cloned(),
+                imports,
+                path: bundle.path,
+            });
+        }
+        Ok(rows)
+    }
+
+    /// Writes the pending schema and the new indexes, in place of those of a push that never finished. Returns the
+    /// schema's row, if there is anything to wait for in it.
+    async fn prepare_schema(
+        &self,
+        deployment: DeploymentRef,
+        evaluated: &Evaluated,
+    ) -> Result<Option<DocumentId>> {
+        self.transact(deployment, &PrepareSchema { schema: evaluated.schema.clone() }).await
+    }
+}
+
+/// Writes the pending schema and the new indexes, in place of those of a push that never finished.
+struct PrepareSchema {
+    schema: Option<DatabaseSchema>,
+}
+
+#[async_trait]
+impl Work for PrepareSchema {
+    /// The schema's row, if there is a schema.
+    type Output = Option<DocumentId>;
+
+    async fn run(&self, transaction: &mut Transaction) -> Result<Option<DocumentId>> {
+        for state in [SchemaState::Pending, SchemaState::Validated] {
+            for mut old in transaction
+                .rows::<SchemaRow>("by_state", &[state.name().into()])
+                .await
+                .map_err(service_error)?
+            {
+                old.row.state = SchemaState::Overwritten;
+                transaction.replace_row(old.id, &old.row).await.map_err(service_error)?;
+            }
+        }
+        let change = SchemaChange::between(transaction.catalog(), self.schema.as_ref());
+        let rows = index_rows(transaction).await?;
+        for (_, index) in &change.abandoned {
+            if let Some((id, _)) = rows.get(&index.id) {
+                transaction.delete_row::<IndexRow>(*id).await.map_err(service_error)?;
+            }
+        }
+        for wanted in change.indexes.iter().filter(|index| index.kind == IndexChangeKind::Added) {
+            match wanted.existing.as_ref().and_then(|index| rows.get(&index.id)) {
+                Some((id, row)) if row.staged != wanted.staged => {
+                    let row = IndexRow { staged: wanted.staged, ..row.clone() };
+                    transaction.replace_row(*id, &row).await.map_err(service_error)?;
+                }
+                Some(_) => {}
+                None => {
+                    // An index of a table that isn't there yet is made with the table, when the push finishes.
+                    let Some(table) = transaction.catalog().table(wanted.table.as_str()) else { continue };
+                    let row = IndexRow {
+                        table: table.tablet,
+                        id: IndexId(rand::random()),
+                        name: wanted.name.clone(),
+                        fields: wanted.fields.clone(),
+                        state: IndexState::Backfilling,
+                        staged: wanted.staged,
+                    };
+                    transaction.insert_row(&row).await.map_err(service_error)?;
+                }
+            }
+        }
+        let Some(text) = self.schema.as_ref().map(|schema| Arc::from(schema.to_json())) else {
+            return Ok(None);
+        };
+        if let Some(active) = transaction.catalog().active_schema()
+            && active.row.schema == text
+        {
+            return Ok(Some(active.id));
+        }
+        let row = SchemaRow { state: SchemaState::Pending, schema: text, error: None };
+        transaction.insert_row(&row).await.map(Some).map_err(service_error)
+    }
+}
+
+/// The rows of all declared indexes, by the index they are of.
+pub(crate) async fn index_rows(
+    transaction: &mut Transaction,
+) -> Result<BTreeMap<IndexId, (DocumentId, IndexRow)>> {
+    let rows = transaction.rows::<IndexRow>("by_creation_time", &[]).await.map_err(service_error)?;
+    Ok(rows.into_iter().map(|stored| (stored.row.id, (stored.id, stored.row))).collect())
+}
+
+/// A module's path comes from outside: relative, with nothing in it that could mean another file.
+fn check_module_path(path: &str) -> Result<()> {
+    let is_plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\\');
+    if path.len() <= 1024
+        && path.ends_with(".js")
+        && path.split('/').all(is_plain)
+        && !path.contains(char::is_control)
+    {
+        return Ok(());
+    }
+    Err(Error::bad_request("InvalidModules", format!("{path:?} is not the path of a module.")))
+}
+
+/// `defineApp({ env })` may ask for variables that must be set.
+fn check_declared_variables(evaluation: &Evaluation, environment: &BTreeMap<String, String>) -> Result<()> {
+    let definition = app_definition(evaluation)?;
+    let declared = definition.get("envVars").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    let missing: Vec<&str> = declared
+        .iter()
+        .filter(|entry| entry[1]["optional"] != Json::Bool(true))
+        .filter_map(|entry| entry[0].as_str())
+        .filter(|name| !environment.contains_key(*name) && !PLATFORM_VARIABLES.contains(name))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::bad_request(
+        "MissingEnvironmentVariables",
+        format!(
+            "Environment variables that `convex.config.js` (default export) requires are not set: {}.",
+            missing.join(", ")
+        ),
+    ))
+}
+
+fn app_definition(evaluation: &Evaluation) -> Result<Json> {
+    match &evaluation.app_definition {
+        Some(text) => serde_json::from_str(text)
+            .map_err(|error| Error::internal(format!("the app definition is not JSON: {error}"))),
+        None => Ok(json!({})),
+    }
+}
+
+/// What the command line tool generates code from, and sends back to `finish_push`.
+fn answer(evaluated: &Evaluated, schema_id: Option<DocumentId>) -> Json {
+    let evaluation = &evaluated.evaluation;
+    let config = Config {
+        server_version: &evaluated.server_version,
+        functions: &evaluated.functions,
+        import_seed: evaluation.import_seed,
+        import_time: evaluation.import_time,
+    };
+    let prepared = Prepared::new(
+        &evaluated.modules,
+        evaluated.schema.as_ref().map(DatabaseSchema::to_json),
+        &config,
+        evaluated.base_code_hash.clone(),
+        evaluated.environment_hash.clone(),
+    );
+    let functions: Map<String, Json> = evaluation
+        .modules
+        .iter()
+        .map(|(path, analysis)| (path.clone(), serde_json::from_str(analysis).unwrap_or(Json::Null)))
+        .collect();
+    let http_routes = functions.get("http.js").and_then(|module| module.get("httpRoutes")).cloned();
+    let mut definition_type = json!({"type": "app"});
+    let mut definition = json!({
+        "path": "",
+        "childComponents": [],
+        "httpMounts": {},
+        "exports": {"type": "branch", "branch": []},
+    });
+    if let Ok(exported) = app_definition(evaluation) {
+        if let Some(prefix) = exported.get("httpPrefix").filter(|prefix| prefix.is_string()) {
+            definition_type["httpPrefix"] = prefix.clone();
+        }
+        if let Some(variables) = exported.get("envVars").filter(|variables| variables.is_array()) {
+            definition["envVars"] = variables.clone();
+        }
+    }
+    definition["definitionType"] = definition_type;
+    let schema = evaluated.schema.as_ref().map_or(Json::Null, DatabaseSchema::to_serde_json);
+    json!({
+        // The variables' values stay here: whether they changed shows in the hash among the prepared things.
+        "environmentVariables": {},
+        "externalDepsId": null,
+        "componentDefinitionPackages": {"": prepared.to_json()},
+        "appAuth": [],
+        "analysis": {
+            "": {
+                "definition": definition,
+                "schema": schema,
+                "functions": functions,
+                "udfConfig": {"serverVersion": evaluated.server_version},
+            }
+        },
+        "app": {
+            "definitionPath": "",
+            "componentPath": "",
+            "args": {},
+            "childComponents": {},
+            "httpRoutes": {"httpModuleRoutes": http_routes.unwrap_or(Json::Null), "mounts": []},
+            "exports": {},
+        },
+        "schemaChange": schema_change(evaluated, schema_id),
+    })
+}
+
+pub(crate) fn schema_change(evaluated: &Evaluated, schema_id: Option<DocumentId>) -> Json {
+    json!({
+        "allocatedComponentIds": {},
+        "schemaIds": {"": schema_id.map(|id| id.to_string())},
+        "indexDiffs": {"": evaluated.change.to_json()},
+    })
+}
