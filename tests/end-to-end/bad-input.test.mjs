@@ -9,8 +9,9 @@ import { startTidemark } from "./harness/tidemark.mjs";
 const MEBIBYTE = 2 ** 20;
 const LIMIT = { timeout: 30_000 };
 
-const tidemark = await startTidemark({ after });
-await pushApp({ after }, tidemark, "journal");
+const file = { after };
+const tidemark = await startTidemark(file);
+await pushApp(file, tidemark, "journal");
 let appended = 0;
 
 afterEach(async () => {

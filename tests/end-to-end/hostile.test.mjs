@@ -9,8 +9,9 @@ const LIMIT = { timeout: 60_000 };
 /** The time limit of a function is 4 s; the rest is for a slow machine. */
 const ANSWER_MS_MAX = 15_000;
 
-const tidemark = await startTidemark({ after });
-await pushApp({ after }, tidemark, "hostile");
+const file = { after };
+const tidemark = await startTidemark(file);
+await pushApp(file, tidemark, "hostile");
 
 for (const [name, error] of Object.entries({
   loopForever: /timed out/,

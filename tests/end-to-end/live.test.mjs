@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { BaseConvexClient, ConvexClient } from "convex/browser";
 import { anyApi } from "convex/server";
 import { WebSocket } from "ws";
+import { whenOver } from "./harness/cleanup.mjs";
 import { pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
@@ -15,7 +16,7 @@ const texts = (count) => Array.from({ length: count }, (_, index) => `entry ${in
 
 function connect(context, tidemark) {
   const client = new ConvexClient(tidemark.url);
-  context.after(() => client.close());
+  whenOver(context, () => client.close());
   return client;
 }
 
@@ -40,7 +41,7 @@ function watchViews(context, tidemark) {
   );
   client.subscribe("journal:list", {});
   client.subscribe("journal:count", {});
-  context.after(() => client.close());
+  whenOver(context, () => client.close());
   return {
     views,
     /** Waits for a view with so many entries. */

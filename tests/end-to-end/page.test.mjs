@@ -9,6 +9,7 @@ import { test } from "node:test";
 import { ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
 import { chromium } from "playwright-core";
+import { whenOver } from "./harness/cleanup.mjs";
 import { chat, pushApp } from "./harness/project.mjs";
 import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 
@@ -33,7 +34,7 @@ async function launchBrowser(context) {
       "--disable-sync",
     ],
   });
-  context.after(() => browser.close());
+  whenOver(context, () => browser.close());
   return browser;
 }
 
@@ -51,7 +52,7 @@ async function servePage(context, tidemark) {
 
   const port = await freePort();
   const preview = spawn(vite, ["preview", "--strictPort", "--host", "127.0.0.1", "--port", `${port}`, "--outDir", folder], options);
-  context.after(async () => {
+  whenOver(context, async () => {
     preview.kill();
     await once(preview, "close");
   });
@@ -77,7 +78,7 @@ async function open(context, browser, address, name, viewport = DESKTOP) {
   const page = await person.newPage();
   const errors = [];
   page.on("pageerror", (error) => errors.push(`${error}`));
-  context.after(() => assert.deepEqual(errors, [], `errors in ${name}'s page`));
+  whenOver(context, () => assert.deepEqual(errors, [], `errors in ${name}'s page`));
   await page.goto(address);
   await page.getByLabel("Your name").fill(name);
   return page;

@@ -7,6 +7,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { WebSocket } from "ws";
+import { whenOver } from "./harness/cleanup.mjs";
 import { startTidemark, temporaryFolder, tidemarkBinary } from "./harness/tidemark.mjs";
 
 const LIMIT = { timeout: 60_000 };
@@ -19,7 +20,7 @@ function runToEnd(...words) {
 async function occupiedPort(context) {
   const server = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
-  context.after(() => server.close());
+  whenOver(context, () => server.close());
   return server.address().port;
 }
 

@@ -4,9 +4,12 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { whenOver } from "./cleanup.mjs";
 import { temporaryFolder } from "./tidemark.mjs";
 
 const COMMAND_MS_MAX = 90_000;
+const PRINT_MS_MAX = 45_000;
 const nodeModules = new URL("../node_modules", import.meta.url).pathname;
 const apps = new URL("../apps/", import.meta.url).pathname;
 
@@ -99,7 +102,7 @@ class Project {
       },
     });
     const command = new Command(child);
-    this.#context.after(() => command.stop());
+    whenOver(this.#context, () => command.stop());
     return command;
   }
 }
@@ -107,7 +110,6 @@ class Project {
 /** A running or ended command and what it printed. */
 class Command {
   #child;
-  #listeners = new Set();
   stdout = "";
   output = "";
   code = null;
@@ -120,29 +122,22 @@ class Command {
     this.ended = once(child, "close").then(([code]) => {
       clearTimeout(timer);
       this.code = code;
-      this.#listeners.forEach((listener) => listener());
     });
   }
 
   #add(text, isStdout) {
     this.output += text;
     this.stdout += isStdout ? text : "";
-    this.#listeners.forEach((listener) => listener());
   }
 
   /** Waits until the command has printed what matches, for the `count`-th time. */
   async prints(pattern, { count = 1 } = {}) {
     const all = new RegExp(pattern, "g");
-    const found = () => (this.output.match(all) ?? []).length >= count;
-    while (!found()) {
+    const deadline = Date.now() + PRINT_MS_MAX;
+    while ((this.output.match(all) ?? []).length < count) {
       assert.equal(this.code, null, `the command ended without printing ${pattern}:\n${this.output}`);
-      await new Promise((resolve) => {
-        const listener = () => {
-          this.#listeners.delete(listener);
-          resolve();
-        };
-        this.#listeners.add(listener);
-      });
+      assert.ok(Date.now() < deadline, `the command does not print ${pattern}, only:\n${this.output}`);
+      await sleep(50);
     }
   }
 

@@ -6,6 +6,7 @@ import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { whenOver } from "./cleanup.mjs";
 
 const START_MS_MAX = 30_000;
 const STOP_MS_MAX = 15_000;
@@ -19,7 +20,7 @@ export function tidemarkBinary() {
 /** A folder that goes with the test. `context` is a test's context, or node:test itself for a whole file. */
 export async function temporaryFolder(context) {
   const folder = await mkdtemp(join(tmpdir(), "tidemark-test-"));
-  context.after(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
+  whenOver(context, () => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
   return folder;
 }
 
@@ -29,7 +30,7 @@ export async function temporaryFolder(context) {
  */
 export async function startTidemark(context, { allowedInLog = [], environment = {} } = {}) {
   const tidemark = new Tidemark(await temporaryFolder(context), allowedInLog);
-  context.after(() => tidemark.end());
+  whenOver(context, () => tidemark.end());
   await tidemark.start(environment);
   return tidemark;
 }
