@@ -30,6 +30,7 @@ lint: setup ## Checks formatting, lints and the repository's own rules.
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@$(XTASK) check
+	@cd examples/chat && npm run --silent typecheck
 
 bench: build ## Measures token transfers per second, beside PostgreSQL (postgresql-15 must be installed).
 	@cargo run --quiet --package transfer

@@ -1,4 +1,5 @@
-// Three people who talk about the tide, and answer whoever says hello: company for somebody who looks at the page alone.
+// Three people who talk about the tide and welcome whoever writes: company for somebody who looks at the page alone.
+// Prints what arrives.
 // Usage: CONVEX_URL=http://… node bot.mjs [seconds between messages]
 import { ConvexClient } from "convex/browser";
 import { api } from "./convex/_generated/api.js";
@@ -34,19 +35,21 @@ for (const channel of CHANNELS) {
 }
 const [harbour] = channels;
 
+// The newest messages as they arrive, whoever wrote them. What was there before is not news.
 const speakers = new Set(TALK.map(([author]) => author));
-const answered = new Set();
+let seen = null;
 client.onUpdate(
   api.messages.list,
-  { channel: harbour, paginationOpts: { numItems: 1, cursor: null } },
-  ({ page: [latest] }) => {
-    if (latest && !speakers.has(latest.author) && !answered.has(latest._id)) {
-      answered.add(latest._id);
-      void client.mutation(api.messages.send, {
-        channel: harbour,
-        author: "Grace",
-        body: `Welcome, ${latest.author}. That arrived at once.`,
-      });
+  { channel: harbour, paginationOpts: { numItems: 20, cursor: null } },
+  ({ page }) => {
+    const news = seen === null ? [] : page.filter(({ _id }) => !seen.has(_id)).reverse();
+    seen = new Set(page.map(({ _id }) => _id));
+    for (const { author, body } of news) {
+      console.log(`  ${author.padEnd(10)} ${body}`);
+      if (!speakers.has(author)) {
+        const welcome = { channel: harbour, author: "Grace", body: `Welcome, ${author}. That arrived at once.` };
+        void client.mutation(api.messages.send, welcome);
+      }
     }
   },
 );
