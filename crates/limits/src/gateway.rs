@@ -11,6 +11,10 @@ group! {
         push_decompressed_bytes_max: usize = 256 * MIB,
         /// Body of every other request (413).
         other_body_bytes_max: usize = MIB,
+        /// Body that `/echo` sends back (413): the network test of the command line tool sends 64 MiB.
+        echo_body_bytes_max: usize = 64 * MIB,
+        /// Bodies that are echoed at once, since nobody is authenticated there; more of them wait.
+        echoes_in_flight_max: usize = 4,
         /// Body of a request to, and of a response from, an HTTP action (`HttpResponseTooLarge`).
         http_action_body_bytes_max: usize = 20 * MIB,
         /// Calls of functions over HTTP that run at once; more of them wait.

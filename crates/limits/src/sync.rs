@@ -21,6 +21,9 @@ group! {
         heartbeat_ms: u64 = 15_000,
         /// Time until the first message, `Connect`.
         connect_ms_max: u64 = 30_000,
+        /// How long a client that was refused by `AuthError` or `FatalError` may take to close by itself, which spares
+        /// it a pause before it comes back.
+        refused_linger_ms_max: u64 = 5_000,
         /// Bytes of a close reason, as the WebSocket standard has it.
         close_reason_bytes_max: usize = 123,
         /// Bytes waiting to be written to one socket; a client that reads slower is closed (code 1013).
