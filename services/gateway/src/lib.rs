@@ -1,1 +1,30 @@
-//! The edge: HTTP API, WebSocket sync protocol, deploy API.
+//! The edge: what clients, the command line tool and browsers talk to.
+//!
+//! * the HTTP function API (`/api/query`, `/api/mutation`, …), for one call at a time;
+//! * the WebSocket sync protocol (`/api/{version}/sync`), for live queries and exactly-once mutations;
+//! * the deploy API, by which the command line tool pushes code, and the log stream that it prints;
+//! * the site address, where HTTP actions will answer.
+//!
+//! The gateway authenticates, checks sizes, gives each call a request id, and passes on: the runners execute, the fan-out
+//! keeps queries live. It owns nothing but connections, so that any number of gateways can stand side by side.
+//!
+//! [`Options`] say where it stands, [`Services`] what it calls; [`Gateway::serve`] runs until it is told to stop.
+//!
+//! This crate knows nothing of JavaScript, transactions or the store.
+
+mod admin_key;
+mod authentication;
+mod edge;
+mod error;
+mod functions;
+mod information;
+mod logs;
+mod request_id;
+mod router;
+mod server;
+mod site;
+mod sync;
+
+pub use admin_key::AdminKeys;
+pub use edge::{Options, Services};
+pub use server::Gateway;

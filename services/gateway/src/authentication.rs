@@ -1,0 +1,184 @@
+//! From a header or a message to an identity.
+
+use std::collections::BTreeMap;
+
+use axum::http::{HeaderMap, header::AUTHORIZATION};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use contract::{Identity, UserIdentity};
+use serde_json::value::RawValue;
+
+use crate::{AdminKeys, error::ApiError};
+
+/// Who sent a request, by its `Authorization` header: `Convex <admin key>`, with `:<base64 of identity attributes>`
+/// behind it to act as a user, or `Bearer <token>`.
+pub(crate) fn identity_of(headers: &HeaderMap, keys: &AdminKeys) -> Result<Identity, ApiError> {
+    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Identity::Anonymous) };
+    let text = header.to_str().map_err(|_| invalid_header())?;
+    let (scheme, credentials) = text.trim().split_once(' ').ok_or_else(invalid_header)?;
+    let credentials = credentials.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Err(no_auth_provider());
+    }
+    if !scheme.eq_ignore_ascii_case("convex") {
+        return Err(invalid_header());
+    }
+    // A colon before the bar belongs to the key, the first one behind it begins the identity.
+    let bar = credentials.find('|').ok_or_else(bad_key)?;
+    let (key, acting_as) = match credentials[bar..].find(':') {
+        Some(colon) => (&credentials[..bar + colon], Some(&credentials[bar + colon + 1..])),
+        None => (credentials, None),
+    };
+    let decode = |encoded: &str| {
+        let json = BASE64_STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        json.ok_or_else(|| invalid_identity("it is not the base64 of UTF-8"))
+    };
+    let acting_as = acting_as.map(decode).transpose()?;
+    admin(keys, key, acting_as.as_deref())
+}
+
+/// The holder of `key`, acting as the user whose attributes are the JSON object `acting_as`.
+pub(crate) fn admin(keys: &AdminKeys, key: &str, acting_as: Option<&str>) -> Result<Identity, ApiError> {
+    if !keys.accepts(key) {
+        return Err(bad_key());
+    }
+    let acting_as = acting_as.map(user_from_attributes).transpose()?;
+    Ok(Identity::Admin { key_name: keys.deployment_name().to_owned(), acting_as })
+}
+
+/// Refuses whoever is not an administrator.
+pub(crate) fn require_admin(headers: &HeaderMap, keys: &AdminKeys) -> Result<Identity, ApiError> {
+    match identity_of(headers, keys)? {
+        identity @ Identity::Admin { .. } => Ok(identity),
+        _ => Err(ApiError::unauthorized(
+            "MissingAdminKey",
+            "This needs the header \"Authorization: Convex <admin key>\".",
+        )),
+    }
+}
+
+pub(crate) fn no_auth_provider() -> ApiError {
+    ApiError::unauthorized(
+        "NoAuthProvider",
+        "This deployment has no auth providers configured, so it can't check a user's token.",
+    )
+}
+
+fn bad_key() -> ApiError {
+    ApiError::forbidden("BadDeployKey", "The admin key is not valid for this deployment.")
+}
+
+fn invalid_header() -> ApiError {
+    ApiError::unauthorized(
+        "InvalidAuthHeader",
+        "The Authorization header must be \"Convex <admin key>\" or \"Bearer <token>\".",
+    )
+}
+
+fn invalid_identity(why: &str) -> ApiError {
+    ApiError::bad_request("InvalidIdentity", format!("The identity to act as can't be used: {why}."))
+}
+
+/// Every function sees a token identifier, an issuer and a subject; the first is made of the other two or split into them.
+fn user_from_attributes(json: &str) -> Result<UserIdentity, ApiError> {
+    let raw: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_str(json).map_err(|_| invalid_identity("it is not a JSON object"))?;
+    let mut attributes: BTreeMap<String, String> = raw
+        .into_iter()
+        .map(|(name, value)| (name, value.get().to_owned()))
+        .filter(|(_, value)| value != "null")
+        .collect();
+    let text = |name: &str| -> Result<Option<String>, ApiError> {
+        let parse = |value: &String| serde_json::from_str(value);
+        attributes
+            .get(name)
+            .map(parse)
+            .transpose()
+            .map_err(|_| invalid_identity(&format!("{name} must be a string")))
+    };
+    let (token_identifier, issuer, subject) = (text("tokenIdentifier")?, text("issuer")?, text("subject")?);
+    let (issuer, subject) = match (&token_identifier, issuer, subject) {
+        (_, Some(issuer), Some(subject)) => (issuer, subject),
+        (Some(identifier), issuer, subject) => {
+            let (from_issuer, from_subject) = identifier
+                .rsplit_once('|')
+                .ok_or_else(|| invalid_identity("tokenIdentifier must be an issuer, a bar and a subject"))?;
+            (
+                issuer.unwrap_or_else(|| from_issuer.to_owned()),
+                subject.unwrap_or_else(|| from_subject.to_owned()),
+            )
+        }
+        (None, ..) => return Err(invalid_identity("it needs tokenIdentifier, or both issuer and subject")),
+    };
+    let token_identifier = token_identifier.unwrap_or_else(|| format!("{issuer}|{subject}"));
+    for (name, value) in [("tokenIdentifier", token_identifier), ("issuer", issuer), ("subject", subject)] {
+        let json = serde_json::to_string(&value).expect("a string has a JSON form");
+        attributes.insert(name.to_owned(), json);
+    }
+    Ok(UserIdentity { attributes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> AdminKeys {
+        AdminKeys::new(&[1; 32], "dev")
+    }
+
+    fn identity(header: &str) -> Result<Identity, ApiError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, header.parse().expect("a header"));
+        identity_of(&headers, &keys())
+    }
+
+    fn code(result: Result<Identity, ApiError>) -> String {
+        result.expect_err("must be refused").code().to_owned()
+    }
+
+    #[test]
+    fn no_header_is_anonymous() {
+        assert_eq!(identity_of(&HeaderMap::new(), &keys()).ok(), Some(Identity::Anonymous));
+    }
+
+    #[test]
+    fn an_admin_key_may_carry_an_identity_behind_a_colon() {
+        let key = keys().key();
+        let plain = identity(&format!("Convex {key}")).expect("valid");
+        assert_eq!(plain, Identity::Admin { key_name: "dev".to_owned(), acting_as: None });
+        assert_eq!(identity(&format!("convex prod:{key}")).expect("valid"), plain);
+
+        let attributes =
+            BASE64_STANDARD.encode(r#"{"issuer":"https://x","subject":"s","name":"Bob","admin":true}"#);
+        let acting = identity(&format!("Convex prod:{key}:{attributes}")).expect("valid");
+        let user = acting.user().expect("acts as a user");
+        assert_eq!(user.attributes["tokenIdentifier"], r#""https://x|s""#);
+        assert_eq!(user.attributes["name"], r#""Bob""#);
+        assert_eq!(user.attributes["admin"], "true");
+    }
+
+    #[test]
+    fn the_token_identifier_alone_is_enough() {
+        let user = user_from_attributes(r#"{"tokenIdentifier":"https://x|s"}"#).expect("valid");
+        assert_eq!(
+            (&user.attributes["issuer"][..], &user.attributes["subject"][..]),
+            (r#""https://x""#, r#""s""#)
+        );
+    }
+
+    #[test]
+    fn wrong_credentials_are_refused_by_code() {
+        let key = keys().key();
+        assert_eq!(code(identity("Convex dev|00")), "BadDeployKey");
+        assert_eq!(code(identity("Convex nonsense")), "BadDeployKey");
+        assert_eq!(code(identity("Convex")), "InvalidAuthHeader");
+        assert_eq!(code(identity("Basic abc")), "InvalidAuthHeader");
+        assert_eq!(code(identity("Bearer abc")), "NoAuthProvider");
+        assert_eq!(code(identity(&format!("Convex {key}:%%%"))), "InvalidIdentity");
+        for attributes in
+            ["[]", "{}", r#"{"subject":"s"}"#, r#"{"subject":1,"issuer":"x"}"#, r#"{"tokenIdentifier":"x"}"#]
+        {
+            let encoded = BASE64_STANDARD.encode(attributes);
+            assert_eq!(code(identity(&format!("Convex {key}:{encoded}"))), "InvalidIdentity", "{attributes}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use contract::{DeploymentRef, Fanout, Runner, Sequencer};
+use limits::Limits;
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{AdminKeys, sync::Sessions};
+
+/// Where a gateway stands.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub deployment: DeploymentRef,
+    pub deployment_name: String,
+    pub admin_keys: AdminKeys,
+    /// The address at which clients reach the API: `http://127.0.0.1:3210`.
+    pub cloud_url: String,
+    /// The address of HTTP actions: `http://127.0.0.1:3211`.
+    pub site_url: String,
+    pub limits: Limits,
+}
+
+/// What a gateway calls.
+#[derive(Clone)]
+pub struct Services {
+    pub runner: Arc<dyn Runner>,
+    pub fanout: Arc<dyn Fanout>,
+    pub sequencer: Arc<dyn Sequencer>,
+}
+
+pub(crate) struct Edge {
+    pub options: Options,
+    pub services: Services,
+    /// Live connections by their session.
+    pub sessions: Sessions,
+    /// Calls of functions over HTTP.
+    pub calls: Semaphore,
+    /// Open sockets.
+    pub sockets: Arc<Semaphore>,
+    /// Bodies of `/echo`, which can be large.
+    pub echoes: Semaphore,
+    /// Everything that outlives the request which started it.
+    pub tasks: TaskTracker,
+    pub shutdown: CancellationToken,
+}
+
+pub(crate) type SharedEdge = Arc<Edge>;
+
+impl Edge {
+    pub(crate) fn new(options: Options, services: Services, shutdown: CancellationToken) -> Edge {
+        let limits = &options.limits;
+        Edge {
+            sessions: Sessions::default(),
+            calls: Semaphore::new(limits.gateway.requests_in_flight_max),
+            sockets: Arc::new(Semaphore::new(limits.sync.connections_max)),
+            echoes: Semaphore::new(limits.gateway.echoes_in_flight_max),
+            tasks: TaskTracker::new(),
+            shutdown,
+            services,
+            options,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Errors as HTTP answers.
+
+use std::borrow::Cow;
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use contract::ErrorKind;
+use serde_json::json;
+
+/// Why a request was refused: `{"code", "message"}` with a status. Codes are listed in `docs/reference/errors.md`.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: Cow<'static, str>,
+    message: String,
+}
+
+impl ApiError {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> ApiError {
+        ApiError { status, code: code.into(), message: message.into() }
+    }
+
+    pub(crate) fn bad_request(code: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    pub(crate) fn unauthorized(code: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::UNAUTHORIZED, code, message)
+    }
+
+    pub(crate) fn forbidden(code: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::FORBIDDEN, code, message)
+    }
+
+    /// What Convex has and this version does not. Never 404: the command line tool would try for half a minute.
+    pub(crate) fn not_implemented(code: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::NOT_IMPLEMENTED, code, message)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+/// A service's error on its way out. Defects are logged here, once, and the caller learns no more than that.
+impl From<contract::Error> for ApiError {
+    fn from(error: contract::Error) -> ApiError {
+        let status =
+            StatusCode::from_u16(error.kind.http_status()).expect("the table of statuses holds valid ones");
+        ApiError { status, message: public_message(&error), code: error.code }
+    }
+}
+
+/// The sentence that a client is shown.
+pub(crate) fn public_message(error: &contract::Error) -> String {
+    if error.kind == ErrorKind::Internal {
+        tracing::error!(code = %error.code, "{}", error.message);
+        return "The request could not be completed because of a fault of the server. Try again later."
+            .to_owned();
+    }
+    error.message.clone()
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "code": self.code, "message": self.message }))).into_response()
+    }
+}

@@ -1,0 +1,325 @@
+//! The HTTP function API: one call of a function per request.
+//!
+//! A function that throws is a success of HTTP (200, `"status": "error"`); other statuses are for requests that could not
+//! be run.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use contract::{
+    Caller, ErrorKind, FunctionCall, FunctionError, FunctionKind, Identity, MutationCall, QueryCall,
+    ReadMoment,
+};
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+use sync_protocol::normalize_arguments;
+use value::{FunctionPath, JsonFormat, Value, ValueError};
+
+use crate::{
+    authentication,
+    edge::{Edge, SharedEdge},
+    error::ApiError,
+    request_id::new_request_id,
+};
+
+/// The body of every call. Unknown fields are ignored.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CallBody<'a> {
+    #[serde(default)]
+    path: Option<String>,
+    /// An object, or an array that holds one.
+    #[serde(default, borrow)]
+    args: Option<&'a RawValue>,
+    #[serde(default)]
+    format: Option<String>,
+    #[serde(default)]
+    component_path: Option<String>,
+    #[serde(default)]
+    ts: Option<sync_protocol::Timestamp>,
+}
+
+/// A request that was read and whose sender is known.
+struct Call {
+    function: FunctionCall,
+    format: JsonFormat,
+    timestamp: Option<contract::Timestamp>,
+}
+
+/// What a function gave, of whichever kind.
+struct Outcome {
+    result: Result<Arc<str>, FunctionError>,
+    log_lines: Vec<String>,
+}
+
+pub(crate) async fn query(
+    State(edge): State<SharedEdge>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let call = read_call(&edge, &headers, &body, None)?;
+    let outcome = admitted(&edge, run_query(&edge, call.function, ReadMoment::Latest)).await?;
+    answer(outcome, call.format)
+}
+
+pub(crate) async fn query_at_timestamp(
+    State(edge): State<SharedEdge>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let call = read_call(&edge, &headers, &body, None)?;
+    let timestamp = call
+        .timestamp
+        .ok_or_else(|| ApiError::bad_request("MissingTimestamp", "The field \"ts\" is missing."))?;
+    let outcome = admitted(&edge, run_query(&edge, call.function, ReadMoment::At(timestamp))).await?;
+    answer(outcome, call.format)
+}
+
+/// The newest moment, for queries that shall all be answered at one: the client sends it to `query_at_ts`.
+pub(crate) async fn query_timestamp(
+    State(edge): State<SharedEdge>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    authentication::identity_of(&headers, &edge.options.admin_keys)?;
+    let position = edge.services.sequencer.latest(edge.options.deployment.group).await?;
+    let timestamp = sync_protocol::Timestamp::new(position.published.as_nanoseconds())
+        .expect("both kinds of timestamps have the same bounds");
+    Ok(Json(json!({ "ts": timestamp.encode() })).into_response())
+}
+
+pub(crate) async fn mutation(
+    State(edge): State<SharedEdge>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let call = read_call(&edge, &headers, &body, None)?;
+    let outcome = admitted(&edge, run_mutation(&edge, call.function)).await?;
+    answer(outcome, call.format)
+}
+
+pub(crate) async fn action(
+    State(edge): State<SharedEdge>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    read_call(&edge, &headers, &body, None)?;
+    Err(actions_not_implemented())
+}
+
+/// A function of any kind.
+pub(crate) async fn function(
+    State(edge): State<SharedEdge>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let call = read_call(&edge, &headers, &body, None)?;
+    let outcome = admitted(&edge, run_any_kind(&edge, call.function)).await?;
+    answer(outcome, call.format)
+}
+
+/// A function of any kind, named by the URL: `/api/run/messages/list`.
+pub(crate) async fn run(
+    State(edge): State<SharedEdge>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let path = FunctionPath::from_url_path(&path).map_err(value_error)?.to_string();
+    let call = read_call(&edge, &headers, &body, Some(path))?;
+    let outcome = admitted(&edge, run_any_kind(&edge, call.function)).await?;
+    answer(outcome, call.format)
+}
+
+pub(crate) fn actions_not_implemented() -> ApiError {
+    ApiError::not_implemented("ActionsNotImplemented", ACTIONS_NOT_IMPLEMENTED)
+}
+
+pub(crate) const ACTIONS_NOT_IMPLEMENTED: &str =
+    "This version of Tidemark does not run actions yet: they can be deployed, not called.";
+
+/// Reads a call; `path` is given where the body does not name it.
+fn read_call(edge: &Edge, headers: &HeaderMap, body: &[u8], path: Option<String>) -> Result<Call, ApiError> {
+    let identity = authentication::identity_of(headers, &edge.options.admin_keys)?;
+    let body: CallBody<'_> = serde_json::from_slice(body).map_err(|error| {
+        ApiError::bad_request("InvalidJson", format!("The body is not a call of a function: {error}"))
+    })?;
+    let path = path.or(body.path).ok_or_else(|| {
+        ApiError::bad_request("MissingPath", "The field \"path\" is missing: the function's name.")
+    })?;
+    let component = body.component_path.unwrap_or_default();
+    if !component.is_empty() && !identity.is_admin() {
+        return Err(ApiError::forbidden(
+            "ComponentNeedsAdmin",
+            "Only an admin key may call into a component.",
+        ));
+    }
+    let format = match body.format {
+        Some(name) => name.parse().map_err(value_error)?,
+        None => JsonFormat::Clean,
+    };
+    let arguments: Arc<str> = match body.args {
+        Some(arguments) => normalize_arguments(arguments).map_err(|error| {
+            ApiError::bad_request("InvalidArguments", format!("The field \"args\" is wrong: {error}."))
+        })?,
+        None => "[{}]".into(),
+    };
+    let arguments = match format {
+        JsonFormat::ConvexEncoded => arguments,
+        other => Value::from_json_in(&arguments, other).map_err(value_error)?.to_json().into(),
+    };
+    let timestamp = body.ts.and_then(|timestamp| contract::Timestamp::new(timestamp.as_nanoseconds()));
+    let function = function_call(edge, identity, Caller::HttpApi, component, path, arguments);
+    Ok(Call { function, format, timestamp })
+}
+
+pub(crate) fn function_call(
+    edge: &Edge,
+    identity: Identity,
+    caller: Caller,
+    component: String,
+    path: String,
+    arguments: Arc<str>,
+) -> FunctionCall {
+    FunctionCall {
+        deployment: edge.options.deployment,
+        component,
+        path,
+        arguments,
+        identity,
+        caller,
+        request_id: new_request_id(),
+    }
+}
+
+/// Runs `work` once fewer than the limit's number of calls run.
+async fn admitted<T>(edge: &Edge, work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    let wait = Duration::from_millis(edge.options.limits.function.slot_wait_ms_max);
+    match tokio::time::timeout(wait, edge.calls.acquire()).await {
+        Ok(permit) => {
+            let _permit = permit.expect("the semaphore is never closed");
+            work.await
+        }
+        Err(_) => Err(ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "TooManyConcurrentRequests",
+            "Too many functions are being called at once. Try again later.",
+        )),
+    }
+}
+
+async fn run_query(edge: &Edge, function: FunctionCall, at: ReadMoment) -> Result<Outcome, ApiError> {
+    let outcome = edge.services.runner.query(QueryCall { function, at, journal: None }).await?;
+    Ok(Outcome { result: outcome.result, log_lines: outcome.log_lines })
+}
+
+async fn run_mutation(edge: &Edge, function: FunctionCall) -> Result<Outcome, ApiError> {
+    let call = MutationCall { function, session: None, not_before: contract::Timestamp::ZERO };
+    match edge.services.runner.mutation(call).await {
+        Ok(outcome) => Ok(Outcome { result: outcome.result, log_lines: outcome.log_lines }),
+        // It ran and lost every race; the status tells that the same call may be sent again.
+        Err(error) if error.kind == ErrorKind::Conflict => {
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.code, error.message))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn run_any_kind(edge: &Edge, function: FunctionCall) -> Result<Outcome, ApiError> {
+    match edge.services.runner.kind(&function).await? {
+        Some(FunctionKind::Mutation) => run_mutation(edge, function).await,
+        Some(FunctionKind::Action) => Err(actions_not_implemented()),
+        // What is not there, or can't be called, is said by the runner in the words that tools look for.
+        Some(FunctionKind::Query | FunctionKind::HttpAction) | None => {
+            run_query(edge, function, ReadMoment::Latest).await
+        }
+    }
+}
+
+/// Written by hand, since the value is JSON already and can have megabytes.
+fn answer(outcome: Outcome, format: JsonFormat) -> Result<Response, ApiError> {
+    let log_lines = json_of(&outcome.log_lines);
+    let body = match outcome.result {
+        Ok(value) => {
+            let value = in_format(value, format)?;
+            format!(r#"{{"status":"success","value":{value},"logLines":{log_lines}}}"#)
+        }
+        Err(error) => {
+            let message = json_of(&error.message);
+            // Absent, not null, where there is none: clients make a plain error of it only then.
+            let data = match error.data {
+                Some(data) => format!(r#","errorData":{}"#, in_format(data, format)?),
+                None => String::new(),
+            };
+            format!(r#"{{"status":"error","errorMessage":{message}{data},"logLines":{log_lines}}}"#)
+        }
+    };
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn json_of(strings: &impl serde::Serialize) -> String {
+    serde_json::to_string(strings).expect("strings have a JSON form")
+}
+
+fn in_format(value: Arc<str>, format: JsonFormat) -> Result<Arc<str>, ApiError> {
+    if format == JsonFormat::ConvexEncoded {
+        return Ok(value);
+    }
+    let value = Value::from_json(&value)
+        .map_err(|error| contract::Error::internal(format!("a function's result is not a value: {error}")))?;
+    Ok(value.to_json_in(format).into())
+}
+
+fn value_error(error: ValueError) -> ApiError {
+    ApiError::bad_request(error.code(), format!("{error}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn body_of(outcome: Outcome, format: JsonFormat) -> String {
+        let response = answer(outcome, format).expect("has a form");
+        assert_eq!(response.status(), StatusCode::OK);
+        let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.expect("is in memory");
+        String::from_utf8(bytes.to_vec()).expect("is text")
+    }
+
+    fn succeeded(value: &str) -> Outcome {
+        Outcome { result: Ok(value.into()), log_lines: vec!["[LOG] 'hi'".to_owned()] }
+    }
+
+    #[tokio::test]
+    async fn values_are_answered_in_the_format_that_was_asked_for() {
+        let value = r#"{"big":{"$integer":"BwAAAAAAAAA="},"bytes":{"$bytes":"ABCD"},"nan":{"$float":"AAAAAAAA+H8="}}"#;
+        assert_eq!(
+            body_of(succeeded(value), JsonFormat::ConvexEncoded).await,
+            format!(r#"{{"status":"success","value":{value},"logLines":["[LOG] 'hi'"]}}"#)
+        );
+        assert_eq!(
+            body_of(succeeded(value), JsonFormat::Clean).await,
+            r#"{"status":"success","value":{"big":"7","bytes":"ABCD","nan":"NaN"},"logLines":["[LOG] 'hi'"]}"#
+        );
+    }
+
+    #[tokio::test]
+    async fn only_convex_errors_have_data() {
+        let failed = |data: Option<&str>| Outcome {
+            result: Err(FunctionError { message: "Uncaught \"x\"".to_owned(), data: data.map(Arc::from) }),
+            log_lines: Vec::new(),
+        };
+        assert_eq!(
+            body_of(failed(None), JsonFormat::Clean).await,
+            r#"{"status":"error","errorMessage":"Uncaught \"x\"","logLines":[]}"#
+        );
+        assert_eq!(
+            body_of(failed(Some("null")), JsonFormat::Clean).await,
+            r#"{"status":"error","errorMessage":"Uncaught \"x\"","errorData":null,"logLines":[]}"#
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! Which path leads where, and what every request passes through.
+
+use std::{sync::LazyLock, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderMap, HeaderName, Method, StatusCode, Uri},
+    middleware::{self, Next},
+    response::Response,
+    routing::{any, get, post},
+};
+use sync_protocol::ClientVersion;
+use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
+
+use crate::{edge::SharedEdge, error::ApiError, functions, information, logs, sync};
+
+static CONVEX_CLIENT: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("convex-client"));
+
+pub(crate) fn router(edge: SharedEdge) -> Router {
+    let limits = edge.options.limits.gateway;
+    let functions = Router::new()
+        .route("/api/query", post(functions::query))
+        .route("/api/mutation", post(functions::mutation))
+        .route("/api/action", post(functions::action))
+        .route("/api/function", post(functions::function))
+        .route("/api/run/{*path}", post(functions::run))
+        .route("/api/query_at_ts", post(functions::query_at_timestamp))
+        .layer(DefaultBodyLimit::max(limits.api_body_bytes_max));
+    let others = Router::new()
+        .route("/", get(information::banner))
+        .route("/version", get(information::version))
+        .route("/instance_version", get(information::version))
+        .route("/instance_name", get(information::instance_name))
+        .route("/echo", any(information::echo))
+        .route("/api/v1/get_canonical_urls", get(information::canonical_urls))
+        .route("/api/check_admin_key", get(information::check_admin_key))
+        .route("/api/debug_event", post(information::debug_event))
+        .route("/api/query_ts", post(functions::query_timestamp))
+        .route("/api/stream_function_logs", get(logs::stream_function_logs))
+        .route("/api/sync", get(sync::upgrade))
+        .route("/api/{version}/sync", get(sync::upgrade_versioned))
+        .layer(DefaultBodyLimit::max(limits.other_body_bytes_max));
+    functions
+        .merge(others)
+        .fallback(not_served)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(edge.clone(), within_time))
+        .layer(middleware::from_fn(known_client))
+        .layer(middleware::map_response(described))
+        .layer(cors())
+        .with_state(edge)
+}
+
+/// Any origin may call, as with the original: credentials are in a header that a page must hold, never in a cookie.
+fn cors() -> CorsLayer {
+    const MAX_AGE: Duration = Duration::from_secs(86_400);
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::mirror_request())
+        .allow_headers(AllowHeaders::mirror_request())
+        .allow_methods(AllowMethods::list([
+            Method::GET,
+            Method::POST,
+            Method::OPTIONS,
+            Method::PATCH,
+            Method::DELETE,
+            Method::PUT,
+        ]))
+        .allow_credentials(true)
+        .max_age(MAX_AGE)
+}
+
+/// Clients append paths to addresses which may end in a slash: `//api/query` is `/api/query`.
+pub(crate) fn without_double_slashes<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
+    let uri = request.uri();
+    if !uri.path().contains("//") {
+        return request;
+    }
+    let mut path = String::with_capacity(uri.path().len());
+    for character in uri.path().chars() {
+        if character != '/' || !path.ends_with('/') {
+            path.push(character);
+        }
+    }
+    if let Some(query) = uri.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = path.parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+async fn within_time(
+    State(edge): State<SharedEdge>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let time = Duration::from_millis(edge.options.limits.gateway.request_ms_max);
+    tokio::time::timeout(time, next.run(request)).await.map_err(|_| {
+        ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "RequestTimeout",
+            "The request took longer than a request may.",
+        )
+    })
+}
+
+/// The header is optional, but what is there must be readable.
+async fn known_client(headers: HeaderMap, request: Request, next: Next) -> Result<Response, ApiError> {
+    client_version(&headers)?;
+    Ok(next.run(request).await)
+}
+
+pub(crate) fn client_version(headers: &HeaderMap) -> Result<Option<ClientVersion>, ApiError> {
+    let Some(header) = headers.get(&*CONVEX_CLIENT) else { return Ok(None) };
+    let version = header.to_str().ok().map(ClientVersion::from_header);
+    match version {
+        Some(Ok(version)) => Ok(Some(version)),
+        _ => Err(ApiError::bad_request(
+            "InvalidClientVersion",
+            "The header Convex-Client must be a name and a version, such as npm-1.48.0.",
+        )),
+    }
+}
+
+async fn not_served(method: Method, uri: Uri) -> ApiError {
+    let path = uri.path();
+    if path.starts_with("/api/") || path.starts_with("/http/") {
+        return ApiError::not_implemented(
+            "EndpointNotImplemented",
+            format!("This version of Tidemark does not serve {method} {path}."),
+        );
+    }
+    ApiError::new(StatusCode::NOT_FOUND, "NotFound", format!("There is nothing at {path}."))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    let message = format!("{} does not take {method}.", uri.path());
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+}
+
+/// Refusals of the framework (a body that is too large, a query string that can't be read) get the shape of all others.
+async fn described(response: Response) -> Response {
+    use axum::{http::header::CONTENT_TYPE, response::IntoResponse};
+    let status = response.status();
+    let is_plain = !response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|content_type| content_type.as_bytes().starts_with(b"application/json"));
+    if !status.is_client_error() || !is_plain {
+        return response;
+    }
+    let (code, message) = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ("RequestTooLarge", "The body is larger than what this endpoint takes.")
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            ("UnsupportedEncoding", "The body's encoding is not known here.")
+        }
+        StatusCode::UPGRADE_REQUIRED => ("WebSocketExpected", "This is the address of a WebSocket."),
+        _ => ("BadRequest", "The request can't be read."),
+    };
+    ApiError::new(status, code, message).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normalized(uri: &str) -> String {
+        let request = axum::http::Request::builder().uri(uri).body(()).expect("a request");
+        without_double_slashes(request).uri().to_string()
+    }
+
+    #[test]
+    fn double_slashes_count_once_in_the_path_alone() {
+        assert_eq!(normalized("//api//1.48.0///sync"), "/api/1.48.0/sync");
+        assert_eq!(normalized("/api/query?next=a//b"), "/api/query?next=a//b");
+        assert_eq!(normalized("//api/query?next=a//b"), "/api/query?next=a//b");
+        assert_eq!(normalized("/"), "/");
+    }
+}

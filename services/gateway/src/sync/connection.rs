@@ -1,0 +1,350 @@
+//! One connection: reads, writes, and keeps the time.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::extract::ws::{Message, WebSocket};
+use contract::{FanoutSession, Identity, SessionCommand, SessionRound, SessionStart};
+use limits::SyncLimits;
+use sync_protocol::{
+    ClientMessage, ClientVersion, Connect, MutationResult, ServerMessage, split_into_chunks,
+};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_tungstenite::tungstenite;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    close::Close,
+    mutations::{Answer, Mutations},
+    session::{Session, Step, to_wire},
+    sessions::Registration,
+};
+use crate::edge::SharedEdge;
+
+/// Serves one socket until either side closes it.
+pub(super) async fn run(edge: SharedEdge, client: Option<ClientVersion>, socket: WebSocket) {
+    let now = Instant::now();
+    let mut connection = Connection {
+        takes_chunks: client.is_some_and(|client| client.takes_transition_chunks()),
+        limits: edge.options.limits.sync,
+        edge,
+        socket,
+        last_sent: now,
+        last_received: now,
+    };
+    if let Err(End::Close(close)) = connection.serve().await {
+        connection.close(close).await;
+    }
+}
+
+/// Why a connection ends.
+enum End {
+    /// The peer closed it, or is gone.
+    Gone,
+    /// We close it.
+    Close(Close),
+}
+
+impl From<Close> for End {
+    fn from(close: Close) -> End {
+        End::Close(close)
+    }
+}
+
+impl From<contract::Error> for End {
+    fn from(error: contract::Error) -> End {
+        End::Close(Close::after(&error))
+    }
+}
+
+struct Connection {
+    edge: SharedEdge,
+    limits: SyncLimits,
+    socket: WebSocket,
+    takes_chunks: bool,
+    last_sent: Instant,
+    last_received: Instant,
+}
+
+/// What exists once the client has said `Connect`.
+struct Connected {
+    session: Session,
+    fanout: FanoutSession,
+    mutations: Mutations,
+    registration: Registration,
+}
+
+impl Connection {
+    async fn serve(&mut self) -> Result<(), End> {
+        let connect = self.connect().await?;
+        tracing::debug!(
+            session = %connect.session_id,
+            count = connect.connection_count,
+            after = connect.last_close_reason.as_deref().unwrap_or(""),
+            "a client connected"
+        );
+        let ended = CancellationToken::new();
+        // Whatever ends the connection ends the task that runs its mutations.
+        let _ends = ended.clone().drop_guard();
+        let registration = self.edge.sessions.register(connect.session_id);
+        let (now_ms, _) = clock();
+        let options = &self.edge.options;
+        let queries_max = options.limits.fanout.session_queries_max;
+        let session = Session::new(&connect, now_ms, options.admin_keys.clone(), queries_max);
+        let start = SessionStart {
+            deployment: options.deployment,
+            not_before: session.observed(),
+            identity: Identity::Anonymous,
+        };
+        let fanout = self.edge.services.fanout.open(start).await?;
+        let mutations = Mutations::start(&self.edge, ended);
+        self.converse(Connected { session, fanout, mutations, registration }).await
+    }
+
+    /// Waits for the first message, which must be `Connect`.
+    async fn connect(&mut self) -> Result<Connect, End> {
+        let shutdown = self.edge.shutdown.clone();
+        let time = Duration::from_millis(self.limits.connect_ms_max);
+        let first = async {
+            loop {
+                if let Some(message) = self.receive().await? {
+                    return Ok::<_, End>(message);
+                }
+            }
+        };
+        let first = tokio::select! {
+            first = timeout(time, first) => first.map_err(|_| Close::silent())??,
+            () = shutdown.cancelled() => return Err(Close::shutting_down().into()),
+        };
+        match first {
+            ClientMessage::Connect(connect) => Ok(connect),
+            _ => Err(Close::violation("the first message must be Connect").into()),
+        }
+    }
+
+    async fn converse(&mut self, mut connected: Connected) -> Result<(), End> {
+        let shutdown = self.edge.shutdown.clone();
+        let superseded = connected.registration.superseded().clone();
+        let mut ping = interval(Duration::from_millis(self.limits.ping_interval_ms));
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let heartbeat = self.last_sent + Duration::from_millis(self.limits.heartbeat_ms);
+            tokio::select! {
+                () = shutdown.cancelled() => return Err(Close::shutting_down().into()),
+                () = superseded.cancelled() => return Err(Close::superseded().into()),
+                message = self.receive() => if let Some(message) = message? {
+                    self.message(&mut connected, message).await?;
+                },
+                Some(answer) = connected.mutations.answers.recv() => self.answer(&mut connected, answer).await?,
+                round = connected.fanout.rounds.recv() => {
+                    let round = round.ok_or_else(fanout_ended)??;
+                    // The response to a mutation comes before the Transition that covers it, where that is possible.
+                    while let Ok(answer) = connected.mutations.answers.try_recv() {
+                        self.answer(&mut connected, answer).await?;
+                    }
+                    self.round(&mut connected, round).await?;
+                }
+                _ = ping.tick() => self.ping().await?,
+                () = sleep_until(heartbeat) => self.send(&ServerMessage::Ping).await?,
+            }
+        }
+    }
+
+    async fn message(&mut self, connected: &mut Connected, message: ClientMessage) -> Result<(), End> {
+        match connected.session.message(message) {
+            None => Ok(()),
+            Some(Step::Command(command)) => command_fanout(connected, command).await,
+            Some(Step::Mutation(mutation)) => connected.mutations.waiting.try_send(mutation).map_err(|_| {
+                let error = contract::Error::new(
+                    contract::ErrorKind::TooManyRequests,
+                    "TooManyConcurrentMutations",
+                    "too many mutations of one client are waiting",
+                );
+                Close::after(&error).into()
+            }),
+            Some(Step::Send(message)) => self.send(&message).await,
+            Some(Step::Refuse(message)) => {
+                self.send(&message).await?;
+                self.linger().await
+            }
+            Some(Step::Close(close)) => Err(close.into()),
+        }
+    }
+
+    /// After a refusal clients close by themselves and come back at once; if we closed first they would wait.
+    async fn linger(&mut self) -> Result<(), End> {
+        let shutdown = self.edge.shutdown.clone();
+        let time = Duration::from_millis(self.limits.refused_linger_ms_max);
+        let until_gone = async {
+            loop {
+                match self.receive().await {
+                    Err(End::Gone) => return,
+                    Err(End::Close(_)) | Ok(_) => {}
+                }
+            }
+        };
+        tokio::select! {
+            gone = timeout(time, until_gone) => match gone {
+                Ok(()) => Err(End::Gone),
+                Err(_) => Err(Close::violation("the connection was refused").into()),
+            },
+            () = shutdown.cancelled() => Err(Close::shutting_down().into()),
+        }
+    }
+
+    async fn answer(&mut self, connected: &mut Connected, answer: Answer) -> Result<(), End> {
+        let outcome = answer.outcome?;
+        let (result, command) = match (outcome.result, outcome.timestamp) {
+            (Ok(value), Some(timestamp)) => {
+                connected.session.answered(timestamp);
+                let result = MutationResult::Success { value, timestamp: to_wire(timestamp) };
+                (result, Some(SessionCommand::Wrote { timestamp }))
+            }
+            (Ok(_), None) => unreachable!("a success without a timestamp does not become an answer"),
+            (Err(error), _) => {
+                // Rust and Python report a ConvexError only when the next Transition has come.
+                let command = error.data.is_some().then_some(SessionCommand::Touch);
+                (MutationResult::Failure { message: error.message, data: error.data }, command)
+            }
+        };
+        let response = ServerMessage::MutationResponse {
+            request_id: answer.request_id,
+            result,
+            log_lines: outcome.log_lines,
+        };
+        self.send(&response).await?;
+        match command {
+            Some(command) => command_fanout(connected, command).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn round(&mut self, connected: &mut Connected, round: SessionRound) -> Result<(), End> {
+        let (_, now_ns) = clock();
+        let transition = connected.session.round(round, now_ns)?;
+        let text = ServerMessage::Transition(transition).to_json();
+        let chunk_bytes_max = self.limits.transition_chunk_bytes_max;
+        if !self.takes_chunks || text.len() <= chunk_bytes_max {
+            return self.send_text(text).await;
+        }
+        let chunks = split_into_chunks(&text, chunk_bytes_max);
+        let transition_id = Uuid::new_v4().to_string();
+        for (part_number, chunk) in chunks.iter().enumerate() {
+            let part = ServerMessage::TransitionChunk {
+                chunk: (*chunk).to_owned(),
+                part_number,
+                total_parts: chunks.len(),
+                transition_id: transition_id.clone(),
+            };
+            self.send(&part).await?;
+        }
+        Ok(())
+    }
+
+    /// The next message, or `None` for a frame without one.
+    async fn receive(&mut self) -> Result<Option<ClientMessage>, End> {
+        let frame = self.socket.recv().await.ok_or(End::Gone)?;
+        self.last_received = Instant::now();
+        match frame {
+            Ok(Message::Text(text)) => {
+                let message = ClientMessage::parse(&text).map_err(Close::violation)?;
+                Ok(Some(message))
+            }
+            Ok(Message::Ping(_) | Message::Pong(_)) => Ok(None),
+            Ok(Message::Binary(_)) => Err(Close::violation("binary frames mean nothing here").into()),
+            Ok(Message::Close(_)) => Err(End::Gone),
+            Err(error) => Err(receive_error(error)),
+        }
+    }
+
+    async fn ping(&mut self) -> Result<(), End> {
+        if self.last_received.elapsed() > Duration::from_millis(self.limits.client_silence_ms_max) {
+            return Err(Close::silent().into());
+        }
+        self.write(Message::Ping(Default::default())).await
+    }
+
+    async fn send(&mut self, message: &ServerMessage) -> Result<(), End> {
+        self.send_text(message.to_json()).await
+    }
+
+    async fn send_text(&mut self, text: String) -> Result<(), End> {
+        self.write(Message::Text(text.into())).await?;
+        self.last_sent = Instant::now();
+        Ok(())
+    }
+
+    /// Waits until the peer has taken all but what the kernel buffers, so that at most one message waits in memory.
+    async fn write(&mut self, message: Message) -> Result<(), End> {
+        let started = Instant::now();
+        let silence = Duration::from_millis(self.limits.client_silence_ms_max);
+        match timeout(silence, self.socket.send(message)).await {
+            Ok(Ok(())) => {
+                // A peer that slowly took a large message was alive, though nothing could be read from it meanwhile.
+                if started.elapsed() > Duration::from_millis(self.limits.ping_interval_ms) {
+                    self.last_received = Instant::now();
+                }
+                Ok(())
+            }
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(Close::silent().into()),
+        }
+    }
+
+    /// Says why, and gives the peer a moment to take it.
+    async fn close(&mut self, close: Close) {
+        tracing::debug!(code = close.code, reason = close.reason, "closing a connection");
+        let frame = close.into_frame(self.limits.close_reason_bytes_max);
+        let time = Duration::from_millis(self.limits.refused_linger_ms_max);
+        let closing = async {
+            if self.socket.send(Message::Close(Some(frame))).await.is_ok() {
+                // The peer answers with a close frame of its own; the socket ends behind it.
+                while let Some(Ok(_)) = self.socket.recv().await {}
+            }
+        };
+        if timeout(time, closing).await.is_err() {
+            tracing::debug!("a peer did not answer the close frame");
+        }
+    }
+}
+
+async fn command_fanout(connected: &mut Connected, command: SessionCommand) -> Result<(), End> {
+    if connected.fanout.commands.send(command).await.is_ok() {
+        return Ok(());
+    }
+    // It ended the session: why is the last thing among its rounds.
+    while let Some(round) = connected.fanout.rounds.recv().await {
+        round?;
+    }
+    Err(fanout_ended().into())
+}
+
+fn fanout_ended() -> contract::Error {
+    contract::Error::overloaded(
+        "SubscriptionsWorkerFullError",
+        "the subscriptions of this session have ended",
+    )
+}
+
+fn receive_error(error: axum::Error) -> End {
+    use tungstenite::{Error, error::CapacityError};
+    let error = error.into_inner();
+    match error.downcast_ref::<Error>() {
+        Some(Error::Capacity(CapacityError::MessageTooLong { size, max_size })) => End::Close(Close {
+            code: axum::extract::ws::close_code::SIZE,
+            reason: format!("MessageTooLarge: {size} bytes, {max_size} are allowed"),
+        }),
+        Some(Error::Utf8(_)) => End::Close(Close {
+            code: axum::extract::ws::close_code::INVALID,
+            reason: "ProtocolViolation: a text frame was not UTF-8".to_owned(),
+        }),
+        Some(Error::Protocol(violation)) => End::Close(Close::violation(violation)),
+        _ => End::Gone,
+    }
+}
+
+/// Our clock: milliseconds and nanoseconds since the Unix epoch.
+fn clock() -> (i64, i64) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (now.as_millis() as i64, now.as_nanos() as i64)
+}

@@ -1,0 +1,65 @@
+//! The WebSocket sync protocol.
+//!
+//! A connection is one task ([`connection`]), which owns the socket and the session's place in the fan-out, and a second one
+//! ([`mutations`]), which runs the session's mutations one after the other. What a message means is decided by a state machine
+//! without input or output ([`session`]).
+
+mod close;
+mod connection;
+mod mutations;
+mod session;
+mod sessions;
+
+use axum::{
+    extract::{Path, State, WebSocketUpgrade},
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use sync_protocol::ClientVersion;
+
+use crate::{edge::SharedEdge, error::ApiError, router::client_version};
+
+pub(crate) use sessions::Sessions;
+
+/// Clients that tell who they are in a header: Rust, Python.
+pub(crate) async fn upgrade(
+    State(edge): State<SharedEdge>,
+    headers: HeaderMap,
+    socket: WebSocketUpgrade,
+) -> Result<Response, ApiError> {
+    let client = client_version(&headers)?;
+    accept(edge, client, socket)
+}
+
+/// Clients of the npm package, whose browsers can't set headers.
+pub(crate) async fn upgrade_versioned(
+    State(edge): State<SharedEdge>,
+    Path(version): Path<String>,
+    socket: WebSocketUpgrade,
+) -> Result<Response, ApiError> {
+    let client = ClientVersion::from_socket_path(&version)
+        .map_err(|error| ApiError::bad_request("InvalidClientVersion", format!("{error}.")))?;
+    accept(edge, Some(client), socket)
+}
+
+fn accept(
+    edge: SharedEdge,
+    client: Option<ClientVersion>,
+    socket: WebSocketUpgrade,
+) -> Result<Response, ApiError> {
+    let permit = edge.sockets.clone().try_acquire_owned().map_err(|_| {
+        ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "TooManyConnections",
+            "This server has as many connections as it may have. Try again later.",
+        )
+    })?;
+    // From now on the gateway waits for this connection before it says that it has stopped.
+    let tracked = edge.tasks.token();
+    let message_bytes_max = edge.options.limits.sync.message_bytes_max;
+    let socket = socket.max_message_size(message_bytes_max).max_frame_size(message_bytes_max);
+    Ok(socket.on_upgrade(async move |socket| {
+        connection::run(edge, client, socket).await;
+        drop((permit, tracked));
+    }))
+}

@@ -1,0 +1,427 @@
+//! What a client's messages mean: the version numbers, the identity and the queries of one connection.
+//!
+//! Without input or output: messages and rounds go in, [`Step`]s come out, which the connection carries out in order.
+
+use std::{collections::HashSet, sync::Arc};
+
+use contract::{
+    Identity, QueryChange, QueryModification, SessionCommand, SessionRequest, SessionRound, Timestamp,
+};
+use sync_protocol::{
+    Authenticate, ClientMessage, Connect, FunctionRequest, ModifyQuerySet, QuerySetModification,
+    ServerMessage, StateModification, StateVersion, Token, Transition,
+};
+
+use super::close::Close;
+use crate::{AdminKeys, authentication, functions::ACTIONS_NOT_IMPLEMENTED};
+
+/// One connection after its `Connect`.
+pub(super) struct Session {
+    admin_keys: AdminKeys,
+    queries_max: usize,
+    session_id: Arc<str>,
+    identity: Identity,
+    /// As far as the client's messages went.
+    query_set_version: u32,
+    identity_version: u32,
+    queries: HashSet<u32>,
+    /// The end of the last Transition.
+    shown: StateVersion,
+    /// The newest moment that the client may have seen.
+    observed: Timestamp,
+    client_clock_skew_ms: Option<i64>,
+    /// After a refusal everything else that the client sent before it knew is dropped.
+    refused: bool,
+}
+
+/// What follows from a message.
+#[derive(Debug)]
+pub(super) enum Step {
+    Command(SessionCommand),
+    Mutation(QueuedMutation),
+    Send(ServerMessage),
+    /// Send, then drop everything that arrives until the client closes.
+    Refuse(ServerMessage),
+    Close(Close),
+}
+
+/// A mutation that waits for those before it.
+#[derive(Debug, PartialEq)]
+pub(super) struct QueuedMutation {
+    pub request: FunctionRequest,
+    pub session: SessionRequest,
+    /// Who the client was when it sent the message.
+    pub identity: Identity,
+    pub not_before: Timestamp,
+}
+
+impl Session {
+    pub(super) fn new(connect: &Connect, now_ms: i64, admin_keys: AdminKeys, queries_max: usize) -> Session {
+        Session {
+            admin_keys,
+            queries_max,
+            session_id: connect.session_id.hyphenated().to_string().into(),
+            identity: Identity::Anonymous,
+            query_set_version: 0,
+            identity_version: 0,
+            queries: HashSet::new(),
+            shown: StateVersion::default(),
+            observed: connect.max_observed_timestamp.map(from_wire).unwrap_or_default(),
+            client_clock_skew_ms: connect.client_clock_ms.map(|clock| clock - now_ms),
+            refused: false,
+        }
+    }
+
+    pub(super) fn observed(&self) -> Timestamp {
+        self.observed
+    }
+
+    /// Messages come strictly in the order in which the client sent them.
+    pub(super) fn message(&mut self, message: ClientMessage) -> Option<Step> {
+        if self.refused {
+            return None;
+        }
+        let step = match message {
+            ClientMessage::Connect(_) => Step::Close(Close::violation("Connect came twice")),
+            ClientMessage::ModifyQuerySet(change) => self.modify_query_set(change),
+            ClientMessage::Mutation(request) => self.mutation(request),
+            ClientMessage::Action(request) => Step::Send(ServerMessage::ActionResponse {
+                request_id: request.request_id,
+                result: Err((ACTIONS_NOT_IMPLEMENTED.to_owned(), None)),
+                log_lines: Vec::new(),
+            }),
+            ClientMessage::Authenticate(authenticate) => self.authenticate(authenticate),
+            ClientMessage::Event => return None,
+        };
+        self.refused = matches!(step, Step::Refuse(_) | Step::Close(_));
+        Some(step)
+    }
+
+    fn modify_query_set(&mut self, change: ModifyQuerySet) -> Step {
+        if change.base_version != self.query_set_version
+            || Some(change.new_version) != change.base_version.checked_add(1)
+        {
+            return Step::Refuse(ServerMessage::FatalError {
+                error: format!(
+                    "The query set is at version {}; a change from {} to {} does not follow it.",
+                    self.query_set_version, change.base_version, change.new_version
+                ),
+            });
+        }
+        let mut modifications = Vec::with_capacity(change.modifications.len());
+        for modification in change.modifications {
+            modifications.push(match modification {
+                QuerySetModification::Add { query_id, path, arguments, journal, component } => {
+                    if !component.is_empty() && !self.identity.is_admin() {
+                        return Step::Close(Close::violation("only an admin key may call into a component"));
+                    }
+                    if !self.queries.insert(query_id) {
+                        return Step::Close(Close::violation(format_args!(
+                            "query {query_id} was added twice"
+                        )));
+                    }
+                    if self.queries.len() > self.queries_max {
+                        return Step::Close(Close::after(&contract::Error::new(
+                            contract::ErrorKind::TooManyRequests,
+                            "TooManyQueries",
+                            format!("a session may have {} live queries", self.queries_max),
+                        )));
+                    }
+                    QueryModification::Add { query: query_id, component, path, arguments, journal }
+                }
+                QuerySetModification::Remove { query_id } => {
+                    if !self.queries.remove(&query_id) {
+                        return Step::Close(Close::violation(format_args!(
+                            "query {query_id} is not there to remove"
+                        )));
+                    }
+                    QueryModification::Remove { query: query_id }
+                }
+            });
+        }
+        self.query_set_version = change.new_version;
+        Step::Command(SessionCommand::ModifyQueries { version: change.new_version, modifications })
+    }
+
+    fn mutation(&mut self, request: FunctionRequest) -> Step {
+        if !request.component.is_empty() && !self.identity.is_admin() {
+            return Step::Close(Close::violation("only an admin key may call into a component"));
+        }
+        Step::Mutation(QueuedMutation {
+            session: SessionRequest { session: self.session_id.to_string(), request: request.request_id },
+            request,
+            identity: self.identity.clone(),
+            not_before: self.observed,
+        })
+    }
+
+    fn authenticate(&mut self, authenticate: Authenticate) -> Step {
+        let Some(next) = authenticate
+            .base_version
+            .checked_add(1)
+            .filter(|_| authenticate.base_version == self.identity_version)
+        else {
+            return Step::Refuse(ServerMessage::FatalError {
+                error: format!(
+                    "The identity is at version {}; a change from {} does not follow it.",
+                    self.identity_version, authenticate.base_version
+                ),
+            });
+        };
+        let identity = match &authenticate.token {
+            Token::None => Ok(Identity::Anonymous),
+            Token::User(_) => Err(authentication::no_auth_provider()),
+            Token::Admin { key, acting_as } => {
+                authentication::admin(&self.admin_keys, key, acting_as.as_deref())
+            }
+        };
+        match identity {
+            Ok(identity) => {
+                self.identity = identity.clone();
+                self.identity_version = next;
+                Step::Command(SessionCommand::SetIdentity { version: next, identity })
+            }
+            // What the client sent behind this was meant for the identity that it did not get.
+            Err(error) => Step::Refuse(ServerMessage::AuthError {
+                error: error.message().to_owned(),
+                base_version: authenticate.base_version,
+                auth_update_attempted: true,
+            }),
+        }
+    }
+
+    /// The Transition that shows a round.
+    pub(super) fn round(&mut self, round: SessionRound, now_ns: i64) -> Result<Transition, contract::Error> {
+        let start = self.shown;
+        let end = StateVersion {
+            query_set: round.query_set_version,
+            identity: round.identity_version,
+            timestamp: to_wire(round.timestamp),
+        };
+        let follows = start.query_set <= end.query_set
+            && start.identity <= end.identity
+            && start.timestamp <= end.timestamp
+            && end.query_set <= self.query_set_version
+            && end.identity <= self.identity_version;
+        if !follows {
+            return Err(contract::Error::internal(format!("a round to {end:?} can't follow {start:?}")));
+        }
+        self.shown = end;
+        self.observed = self.observed.max(round.timestamp);
+        Ok(Transition {
+            start,
+            end,
+            modifications: round.changes.into_iter().map(modification).collect(),
+            client_clock_skew_ms: self.client_clock_skew_ms,
+            server_clock_ns: Some(now_ns),
+        })
+    }
+
+    /// A mutation of the client's was answered with this moment.
+    pub(super) fn answered(&mut self, timestamp: Timestamp) {
+        self.observed = self.observed.max(timestamp);
+    }
+}
+
+fn modification(change: QueryChange) -> StateModification {
+    match change {
+        QueryChange::Updated { query, value, log_lines, journal } => {
+            StateModification::QueryUpdated { query_id: query, value, log_lines, journal }
+        }
+        QueryChange::Failed { query, error, log_lines, journal } => StateModification::QueryFailed {
+            query_id: query,
+            message: error.message,
+            data: error.data,
+            log_lines,
+            journal,
+        },
+        QueryChange::Removed { query } => StateModification::QueryRemoved { query_id: query },
+    }
+}
+
+pub(super) fn to_wire(timestamp: Timestamp) -> sync_protocol::Timestamp {
+    sync_protocol::Timestamp::new(timestamp.as_nanoseconds())
+        .expect("both kinds of timestamps have the same bounds")
+}
+
+fn from_wire(timestamp: sync_protocol::Timestamp) -> Timestamp {
+    Timestamp::new(timestamp.as_nanoseconds()).expect("both kinds of timestamps have the same bounds")
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const NOW_MS: i64 = 1_000_000;
+
+    fn session() -> Session {
+        let connect = Connect {
+            session_id: Uuid::from_u128(0xAB),
+            max_observed_timestamp: sync_protocol::Timestamp::new(5),
+            client_clock_ms: Some(NOW_MS + 250),
+            connection_count: 0,
+            last_close_reason: None,
+        };
+        Session::new(&connect, NOW_MS, AdminKeys::new(&[1; 32], "dev"), 3)
+    }
+
+    fn message(session: &mut Session, json: &str) -> Option<Step> {
+        session.message(ClientMessage::parse(json).expect("a message"))
+    }
+
+    fn modify(session: &mut Session, base: u32, new: u32, modifications: &str) -> Option<Step> {
+        let json = format!(
+            r#"{{"type":"ModifyQuerySet","baseVersion":{base},"newVersion":{new},"modifications":[{modifications}]}}"#
+        );
+        message(session, &json)
+    }
+
+    fn add(query_id: u32) -> String {
+        format!(r#"{{"type":"Add","queryId":{query_id},"udfPath":"a:b","args":[{{}}]}}"#)
+    }
+
+    fn round(timestamp: u64, query_set_version: u32, identity_version: u32) -> SessionRound {
+        let timestamp = Timestamp::new(timestamp).expect("in range");
+        SessionRound { timestamp, query_set_version, identity_version, changes: Vec::new() }
+    }
+
+    fn closes_with(step: Option<Step>, reason: &str) {
+        match step {
+            Some(Step::Close(close)) => assert!(close.reason.starts_with(reason), "{close:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn transitions_chain_exactly_and_carry_the_clocks() {
+        let mut session = session();
+        assert!(matches!(
+            modify(&mut session, 0, 1, &add(0)),
+            Some(Step::Command(SessionCommand::ModifyQueries { version: 1, .. }))
+        ));
+        assert!(matches!(
+            modify(&mut session, 1, 2, ""),
+            Some(Step::Command(SessionCommand::ModifyQueries { version: 2, .. }))
+        ));
+        let first = session.round(round(10, 1, 0), 77).expect("follows");
+        assert_eq!(first.start, StateVersion::default());
+        assert_eq!((first.client_clock_skew_ms, first.server_clock_ns), (Some(250), Some(77)));
+        let second = session.round(round(10, 2, 0), 78).expect("a version-neutral moment is fine");
+        assert_eq!(second.start, first.end);
+        assert!(session.round(round(9, 2, 0), 79).is_err(), "time would go back");
+        assert!(session.round(round(11, 1, 0), 79).is_err(), "the query set would go back");
+        assert!(session.round(round(11, 3, 0), 79).is_err(), "the client never sent that version");
+    }
+
+    #[test]
+    fn wrong_version_numbers_are_fatal_and_nothing_after_them_counts() {
+        for (base, new) in [(1, 2), (0, 2), (0, 0)] {
+            let mut session = session();
+            assert!(matches!(
+                modify(&mut session, base, new, ""),
+                Some(Step::Refuse(ServerMessage::FatalError { .. }))
+            ));
+            assert!(modify(&mut session, 0, 1, "").is_none());
+        }
+        let mut session = session();
+        let step = message(&mut session, r#"{"type":"Authenticate","baseVersion":1,"tokenType":"None"}"#);
+        assert!(matches!(step, Some(Step::Refuse(ServerMessage::FatalError { .. }))));
+    }
+
+    #[test]
+    fn queries_are_added_and_removed_once() {
+        closes_with(
+            modify(&mut session(), 0, 1, &format!("{},{}", add(0), add(0))),
+            "ProtocolViolation: query 0 was added twice",
+        );
+        closes_with(
+            modify(&mut session(), 0, 1, r#"{"type":"Remove","queryId":4}"#),
+            "ProtocolViolation: query 4",
+        );
+        let mut reused = session();
+        modify(&mut reused, 0, 1, &add(0));
+        modify(&mut reused, 1, 2, r#"{"type":"Remove","queryId":0}"#);
+        assert!(matches!(modify(&mut reused, 2, 3, &add(0)), Some(Step::Command(_))));
+    }
+
+    #[test]
+    fn a_session_has_a_bounded_number_of_queries() {
+        let mut session = session();
+        let queries: Vec<String> = (0..4).map(add).collect();
+        closes_with(modify(&mut session, 0, 1, &queries.join(",")), "TooManyQueries");
+    }
+
+    #[test]
+    fn mutations_carry_the_session_the_identity_and_what_the_client_has_seen() {
+        let mut session = session();
+        let mutation = r#"{"type":"Mutation","requestId":7,"udfPath":"a:b","args":[{}]}"#;
+        let Some(Step::Mutation(first)) = message(&mut session, mutation) else { panic!() };
+        assert_eq!(first.session.session, "00000000-0000-0000-0000-0000000000ab");
+        assert_eq!((first.session.request, first.not_before.as_nanoseconds()), (7, 5));
+        assert_eq!(first.identity, Identity::Anonymous);
+        session.answered(Timestamp::new(20).expect("in range"));
+        session.round(round(12, 0, 0), 0).expect("follows");
+        let Some(Step::Mutation(second)) = message(&mut session, mutation) else { panic!() };
+        assert_eq!(second.not_before.as_nanoseconds(), 20);
+    }
+
+    #[test]
+    fn an_admin_key_changes_the_identity_and_a_wrong_one_ends_the_conversation() {
+        let mut session = session();
+        let key = AdminKeys::new(&[1; 32], "dev").key();
+        let authenticate = |base: u32, key: &str| {
+            format!(
+                r#"{{"type":"Authenticate","baseVersion":{base},"tokenType":"Admin","value":"{key}","impersonating":{{"issuer":"i","subject":"s"}}}}"#
+            )
+        };
+        let Some(Step::Command(SessionCommand::SetIdentity { version: 1, identity })) =
+            message(&mut session, &authenticate(0, &key))
+        else {
+            panic!()
+        };
+        assert_eq!(identity.user().map(|user| user.attributes["tokenIdentifier"].as_str()), Some(r#""i|s""#));
+        let refusal = message(&mut session, &authenticate(1, "dev|wrong"));
+        assert!(matches!(
+            refusal,
+            Some(Step::Refuse(ServerMessage::AuthError { base_version: 1, auth_update_attempted: true, .. }))
+        ));
+        let mutation = r#"{"type":"Mutation","requestId":7,"udfPath":"a:b","args":[{}]}"#;
+        assert!(message(&mut session, mutation).is_none(), "must not run as somebody else");
+    }
+
+    #[test]
+    fn users_are_refused_while_there_is_no_provider_and_anonymous_is_accepted() {
+        let user = r#"{"type":"Authenticate","baseVersion":0,"tokenType":"User","value":"jwt"}"#;
+        let Some(Step::Refuse(ServerMessage::AuthError { error, .. })) = message(&mut session(), user) else {
+            panic!()
+        };
+        assert!(error.contains("no auth providers"), "{error}");
+        let none = r#"{"type":"Authenticate","baseVersion":0,"tokenType":"None"}"#;
+        assert!(matches!(
+            message(&mut session(), none),
+            Some(Step::Command(SessionCommand::SetIdentity { version: 1, identity: Identity::Anonymous }))
+        ));
+    }
+
+    #[test]
+    fn components_are_for_administrators() {
+        let query = r#"{"type":"Add","queryId":0,"udfPath":"a:b","args":[{}],"componentPath":"inner"}"#;
+        closes_with(modify(&mut session(), 0, 1, query), "ProtocolViolation: only an admin key");
+        let mutation =
+            r#"{"type":"Mutation","requestId":7,"udfPath":"a:b","args":[{}],"componentPath":"inner"}"#;
+        closes_with(message(&mut session(), mutation), "ProtocolViolation: only an admin key");
+    }
+
+    #[test]
+    fn actions_are_answered_and_do_not_disturb_the_session() {
+        let mut session = session();
+        let action = r#"{"type":"Action","requestId":7,"udfPath":"a:b","args":[{}]}"#;
+        assert!(matches!(
+            message(&mut session, action),
+            Some(Step::Send(ServerMessage::ActionResponse { request_id: 7, result: Err(_), .. }))
+        ));
+        assert!(modify(&mut session, 0, 1, "").is_some());
+    }
+}

@@ -1,0 +1,87 @@
+//! Which connection is a session's newest.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// The live connections by their session ids. A client has one connection at a time: where a second one appears with the
+/// same id, the first is dead and its client just could not say so.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    connections: Arc<Mutex<Connections>>,
+}
+
+#[derive(Default)]
+struct Connections {
+    by_session: HashMap<Uuid, (u64, CancellationToken)>,
+    next_number: u64,
+}
+
+/// A connection's place among them, given up when dropped.
+pub(super) struct Registration {
+    connections: Arc<Mutex<Connections>>,
+    session: Uuid,
+    number: u64,
+    superseded: CancellationToken,
+}
+
+impl Sessions {
+    /// Registers a connection, and tells the one before it to end.
+    pub(super) fn register(&self, session: Uuid) -> Registration {
+        let superseded = CancellationToken::new();
+        let mut connections = lock(&self.connections);
+        let number = connections.next_number;
+        connections.next_number += 1;
+        if let Some((_, before)) = connections.by_session.insert(session, (number, superseded.clone())) {
+            before.cancel();
+        }
+        drop(connections);
+        Registration { connections: self.connections.clone(), session, number, superseded }
+    }
+}
+
+impl Registration {
+    /// Cancelled when a newer connection has the same session.
+    pub(super) fn superseded(&self) -> &CancellationToken {
+        &self.superseded
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut connections = lock(&self.connections);
+        if connections.by_session.get(&self.session).is_some_and(|(number, _)| *number == self.number) {
+            connections.by_session.remove(&self.session);
+        }
+    }
+}
+
+/// Every change is complete before the lock is released, so a panic elsewhere leaves nothing half done.
+fn lock(connections: &Mutex<Connections>) -> MutexGuard<'_, Connections> {
+    connections.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_connection_ends_the_older_one_and_outlives_its_registration() {
+        let sessions = Sessions::default();
+        let session = Uuid::from_u128(1);
+        let first = sessions.register(session);
+        let other = sessions.register(Uuid::from_u128(2));
+        let second = sessions.register(session);
+        assert!(first.superseded().is_cancelled() && !second.superseded().is_cancelled());
+        assert!(!other.superseded().is_cancelled());
+        drop(first);
+        let third = sessions.register(session);
+        assert!(second.superseded().is_cancelled(), "dropping the first did not remove the second");
+        drop((second, third, other));
+        assert!(lock(&sessions.connections).by_session.is_empty());
+    }
+}
