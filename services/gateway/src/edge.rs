@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use contract::{DeploymentRef, Fanout, Runner, Sequencer};
+use deploy::Deploy;
 use limits::Limits;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,6 +29,7 @@ pub struct Services {
     pub runner: Arc<dyn Runner>,
     pub fanout: Arc<dyn Fanout>,
     pub sequencer: Arc<dyn Sequencer>,
+    pub deploy: Deploy,
 }
 
 pub(crate) struct Edge {

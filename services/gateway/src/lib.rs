@@ -19,6 +19,7 @@ mod error;
 mod functions;
 mod information;
 mod logs;
+mod push;
 mod request_id;
 mod router;
 mod server;

@@ -11,9 +11,13 @@ use axum::{
     routing::{any, get, post},
 };
 use sync_protocol::ClientVersion;
-use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
+use tower_http::{
+    cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer},
+    decompression::RequestDecompressionLayer,
+    limit::RequestBodyLimitLayer,
+};
 
-use crate::{edge::SharedEdge, error::ApiError, functions, information, logs, sync};
+use crate::{edge::SharedEdge, error::ApiError, functions, information, logs, push, sync};
 
 static CONVEX_CLIENT: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("convex-client"));
 
@@ -27,6 +31,18 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/run/{*path}", post(functions::run))
         .route("/api/query_at_ts", post(functions::query_at_timestamp))
         .layer(DefaultBodyLimit::max(limits.api_body_bytes_max));
+    let pushes = Router::new()
+        .route("/api/get_config_hashes", post(push::config_hashes))
+        .route("/api/deploy2/evaluate_schema", post(push::evaluate_schema))
+        .route("/api/deploy2/evaluate_push", post(push::evaluate_push))
+        .route("/api/deploy2/start_push", post(push::start_push))
+        .route("/api/deploy2/wait_for_schema", post(push::wait_for_schema))
+        .route("/api/deploy2/finish_push", post(push::finish_push))
+        .route("/api/deploy2/report_push_completed", post(push::report_push_completed))
+        // From the outside in: the bytes as they are sent, the decompression, the bytes that come out of it.
+        .layer(DefaultBodyLimit::max(limits.push_decompressed_bytes_max))
+        .layer(RequestDecompressionLayer::new())
+        .layer(RequestBodyLimitLayer::new(limits.push_body_bytes_max));
     let others = Router::new()
         .route("/", get(information::banner))
         .route("/version", get(information::version))
@@ -42,6 +58,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/{version}/sync", get(sync::upgrade_versioned))
         .layer(DefaultBodyLimit::max(limits.other_body_bytes_max));
     functions
+        .merge(pushes)
         .merge(others)
         .fallback(not_served)
         .method_not_allowed_fallback(wrong_method)
