@@ -1,4 +1,5 @@
-// Random transactions under load, judged by the checker (tests/checker). SEED=n repeats a run's choices.
+// Random transactions under load, judged by the checker (tests/checker). SEED=n repeats a run's choices, TRANSACTIONS=n
+// makes it shorter or longer, HISTORY=file keeps what the checker was given.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
@@ -9,7 +10,7 @@ import { pushApp } from "./harness/project.mjs";
 import { startTidemark, temporaryFolder, tidemarkBinary } from "./harness/tidemark.mjs";
 
 const LIMIT = { timeout: 300_000 };
-const TRANSACTIONS = 3_000;
+const TRANSACTIONS = Number(process.env.TRANSACTIONS ?? 3_000);
 
 function chooseSeed(context) {
   const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 32));
@@ -17,7 +18,6 @@ function chooseSeed(context) {
   return seed;
 }
 
-/** Judges a history; HISTORY=file keeps it. */
 async function assertAccepted(context, history, seed) {
   const file = process.env.HISTORY ?? join(await temporaryFolder(context), "history.jsonl");
   await writeFile(file, history.map((transaction) => `${JSON.stringify(transaction)}\n`).join(""));
