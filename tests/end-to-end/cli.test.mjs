@@ -136,6 +136,27 @@ test("convex run shows a function's own error", LIMIT, async (context) => {
   assert.match(run.output, /A channel's name has 1 to 24/);
 });
 
+test("convex function-spec describes the functions that are served", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await pushApp(context, tidemark, chat);
+  const { url, functions } = JSON.parse((await project.mustRun("function-spec")).stdout);
+  assert.equal(url, tidemark.url);
+  const identifiers = functions.map(({ identifier }) => identifier).sort();
+  const expected = ["channels.js:list", "channels.js:open", "messages.js:authors", "messages.js:list", "messages.js:send"];
+  assert.deepEqual(identifiers, expected);
+  const send = functions.find(({ identifier }) => identifier === "messages.js:send");
+  assert.deepEqual([send.functionType, send.visibility], ["Mutation", { kind: "public" }]);
+  assert.deepEqual(Object.keys(send.args.value).sort(), ["author", "body", "channel"]);
+  assert.deepEqual(send.returns, { type: "id", tableName: "messages" });
+});
+
+test("convex env list answers that there are no variables", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await createProject(context, tidemark, { app: chat });
+  const list = await project.mustRun("env", "list");
+  assert.doesNotMatch(list.stdout, /=/);
+});
+
 test("convex data lists the tables and shows a table's documents", LIMIT, async (context) => {
   const tidemark = await startTidemark(context);
   const project = await pushApp(context, tidemark, chat);
@@ -191,6 +212,38 @@ test("a schema that the data doesn't fit is refused with the document's id, and 
   assert.deepEqual(await readMessages(tidemark, channel), ["no stars here"]);
   assert.deepEqual(await deployedHashes(tidemark), hashes);
   await writeMessages(tidemark, ["the old schema still holds"]);
+});
+
+test("convex dev pushes again by itself when the data is mended", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const schema = (fields) => `
+    import { defineSchema, defineTable } from "convex/server";
+    import { v } from "convex/values";
+    export default defineSchema({ notes: defineTable({ ${fields} }) });
+  `;
+  const project = await createProject(context, tidemark, {
+    files: {
+      "convex/schema.ts": schema("text: v.optional(v.string())"),
+      "convex/notes.ts": `
+        import { mutation } from "./_generated/server";
+        export const add = mutation({ args: {}, handler: (ctx) => ctx.db.insert("notes", {}) });
+        export const mend = mutation({
+          args: {},
+          handler: async (ctx) => {
+            for (const { _id } of await ctx.db.query("notes").collect()) {
+              await ctx.db.patch(_id, { text: "mended" });
+            }
+          },
+        });`,
+    },
+  });
+  const watch = project.start("dev", "--typecheck", "disable");
+  await watch.prints(READY);
+  await callFunction(tidemark, "mutation", "notes:add");
+  await project.write("convex/schema.ts", schema("text: v.string()"));
+  await watch.prints(/Schema validation failed/);
+  await callFunction(tidemark, "mutation", "notes:mend");
+  await watch.prints(READY, { count: 2 });
 });
 
 test("an index added to a table with data finds all of it", LIMIT, async (context) => {
