@@ -1,0 +1,89 @@
+//! The arguments of a function: an array with one object.
+
+use std::borrow::Cow;
+
+use schema::{TableLookup, Validator};
+use serde_json::value::RawValue;
+use value::Value;
+
+use crate::failure::Thrown;
+
+/// Fails, as the caller shall see it, unless `text` is an array with one object that fits the validator.
+pub(crate) fn check(
+    text: &str,
+    validator: &Validator,
+    tables: &dyn TableLookup,
+    bytes_max: usize,
+) -> Result<(), Thrown> {
+    if text.len() > bytes_max {
+        return Err(Thrown::new(format!(
+            "FunctionArgumentsTooLarge: the arguments have {} bytes, more than the {bytes_max} that are allowed.",
+            text.len()
+        )));
+    }
+    let invalid = |reason: &dyn std::fmt::Display| Thrown::new(format!("InvalidArguments: {reason}"));
+    let [object]: [&RawValue; 1] = serde_json::from_str(text)
+        .map_err(|error| invalid(&format_args!("arguments are an array with one object: {error}")))?;
+    if !object.get().starts_with('{') {
+        return Err(invalid(&"arguments are an object"));
+    }
+    if *validator == Validator::Any {
+        // The function parses them; that they are JSON is known by now.
+        return Ok(());
+    }
+    let value = Value::from_json(object.get()).map_err(|error| invalid(&error))?;
+    let fits = validator.check(&value, tables);
+    fits.map_err(|failure| Thrown::new(format!("ArgumentValidationError: {failure}")))
+}
+
+/// Arguments as clients may send them, made an array with one object: no arguments are an empty object.
+pub(crate) fn normalize(text: &str) -> Cow<'_, str> {
+    match text.trim() {
+        "[]" => Cow::Borrowed("[{}]"),
+        object if object.starts_with('{') => Cow::Owned(format!("[{object}]")),
+        array => Cow::Borrowed(array),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use value::{TableName, TableNumber};
+
+    use super::*;
+
+    fn no_tables(_: &TableName) -> Option<TableNumber> {
+        None
+    }
+
+    fn failure(text: &str, validator: &Validator) -> String {
+        check(text, validator, &no_tables, 100).expect_err(text).to_log_text("")
+    }
+
+    #[test]
+    fn arguments_are_one_object() {
+        for text in ["", "[", "[1]", "[{},{}]", "{}", "null", "[null]", "[{\"a\":}]"] {
+            assert!(failure(text, &Validator::Any).starts_with("InvalidArguments: "), "{text}");
+        }
+        assert_eq!(check(r#"[{"a":1}]"#, &Validator::Any, &no_tables, 100), Ok(()));
+    }
+
+    #[test]
+    fn arguments_are_held_to_their_validator_and_size() {
+        let validator = Validator::Object(Default::default());
+        assert_eq!(check("[{}]", &validator, &no_tables, 100), Ok(()));
+        assert!(
+            failure(r#"[{"a":1}]"#, &validator)
+                .starts_with("ArgumentValidationError: Object contains the extra")
+        );
+        let large = format!(r#"[{{"a":"{}"}}]"#, "x".repeat(100));
+        assert!(failure(&large, &validator).starts_with("FunctionArgumentsTooLarge"));
+        assert!(failure(r#"[{"a":{"$nonsense":1}}]"#, &validator).starts_with("InvalidArguments"));
+    }
+
+    #[test]
+    fn no_arguments_and_a_bare_object_are_understood() {
+        assert_eq!(normalize(" [] "), "[{}]");
+        assert_eq!(normalize(r#"{"a":1}"#), r#"[{"a":1}]"#);
+        assert_eq!(normalize(r#"[{"a":1}]"#), r#"[{"a":1}]"#);
+    }
+}

@@ -1,0 +1,206 @@
+//! How a function fails: what others may catch, and what ends everything.
+
+use std::sync::Arc;
+
+use contract::{Error, FunctionError};
+use isolate::{JsError, KillReason, SyscallError};
+use transaction::UserError;
+
+/// A failure of a function. Its caller, if that is a function, may catch it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Thrown {
+    /// As people see it: `Uncaught TypeError: …`, `ArgumentValidationError: …`.
+    title: String,
+    /// As a function that catches it sees it.
+    message: String,
+    /// Frames, in terms of the bundled modules; may be empty.
+    pub(crate) stack: String,
+    /// Convex JSON: what a `ConvexError` carries.
+    pub(crate) data: Option<Arc<str>>,
+}
+
+impl Thrown {
+    /// A failure that the host found before or after the function ran.
+    pub(crate) fn new(message: impl Into<String>) -> Thrown {
+        let message = message.into();
+        Thrown { title: message.clone(), message, stack: String::new(), data: None }
+    }
+
+    /// What a client is told.
+    pub(crate) fn to_function_error(&self, request_id: &str, mapped_stack: &str) -> FunctionError {
+        FunctionError { message: self.to_text(request_id, mapped_stack), data: self.data.clone() }
+    }
+
+    /// What a client is told if it shall not see the inside: the data of an application's own errors is meant for it.
+    pub(crate) fn to_redacted_error(&self, request_id: &str) -> FunctionError {
+        FunctionError { message: header(request_id), data: self.data.clone() }
+    }
+
+    /// What the log shows.
+    pub(crate) fn to_log_text(&self, mapped_stack: &str) -> String {
+        match mapped_stack {
+            "" => self.title.clone(),
+            stack => format!("{}\n{stack}", self.title),
+        }
+    }
+
+    fn to_text(&self, request_id: &str, mapped_stack: &str) -> String {
+        format!("{}\n{}", header(request_id), self.to_log_text(mapped_stack))
+    }
+}
+
+fn header(request_id: &str) -> String {
+    format!("[Request ID: {request_id}] Server Error")
+}
+
+impl From<JsError> for Thrown {
+    fn from(error: JsError) -> Thrown {
+        let message = match error.message.as_str() {
+            "" => error.name.clone(),
+            message if error.name == "Error" || error.convex_error_data.is_some() => message.to_owned(),
+            message => format!("{}: {message}", error.name),
+        };
+        let title = match error.message.as_str() {
+            "" => format!("Uncaught {}", error.name),
+            message => format!("Uncaught {}: {message}", error.name),
+        };
+        Thrown { title, message, stack: error.stack, data: error.convex_error_data.map(Arc::from) }
+    }
+}
+
+impl From<UserError> for Thrown {
+    fn from(error: UserError) -> Thrown {
+        let message = error.to_string();
+        let data = error.data.map(|data| Arc::from(data.to_json()));
+        Thrown { title: format!("Uncaught Error: {message}"), message, stack: String::new(), data }
+    }
+}
+
+impl From<Thrown> for SyscallError {
+    fn from(thrown: Thrown) -> SyscallError {
+        SyscallError { message: thrown.message, data: thrown.data.as_deref().map(str::to_owned) }
+    }
+}
+
+/// What ends a whole tree of calls; no function can catch it.
+#[derive(Clone, Debug)]
+pub(crate) enum Stop {
+    /// A limit ended it. That is an answer: the caller is told so.
+    Killed(KillReason),
+    /// Its host calls took too long.
+    HostCallsTookTooLong { limit_ms: u64 },
+    /// Not the function's fault; there is no answer.
+    Service(Error),
+}
+
+impl Stop {
+    /// The answer, if there is one.
+    pub(crate) fn into_answer(self) -> Result<Thrown, Error> {
+        let text = match self {
+            Stop::Killed(KillReason::TimedOut { limit_ms }) => format!(
+                "Function execution timed out (maximum duration: {} s). Do less at once, or use an action.",
+                limit_ms as f64 / 1e3
+            ),
+            Stop::Killed(KillReason::OutOfMemory { limit_bytes }) => {
+                format!(
+                    "FunctionOutOfMemory: the function used more than {} MiB of memory.",
+                    limit_bytes >> 20
+                )
+            }
+            Stop::Killed(KillReason::StackOverflow) => {
+                "StackOverflow: the functions call each other too deeply.".to_owned()
+            }
+            Stop::Killed(KillReason::NeverResolves) => NEVER_RESOLVES.to_owned(),
+            Stop::Killed(KillReason::Trap(reason)) => {
+                tracing::error!(reason, "an isolate trapped");
+                "InternalServerError: the isolate that ran the function failed.".to_owned()
+            }
+            Stop::HostCallsTookTooLong { limit_ms } => format!(
+                "SystemTimeoutError: the function's reads and writes took longer than {} s.",
+                limit_ms as f64 / 1e3
+            ),
+            Stop::Service(error) => return Err(error),
+        };
+        Ok(Thrown::new(text))
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Service(error)
+    }
+}
+
+/// The failure of a function which waits for what can't happen; its caller may catch it.
+pub(crate) const NEVER_RESOLVES: &str = "The function returned a promise that will never resolve: nothing that it \
+                                         waits for is on its way. Is a promise left unresolved?";
+
+/// A transaction's error, as the function sees it or as the end of everything.
+pub(crate) fn split(error: transaction::Error) -> Result<Thrown, Stop> {
+    match error {
+        transaction::Error::User(error) => Ok(error.into()),
+        transaction::Error::Service(error) => Err(Stop::Service(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn js_error(name: &str, message: &str) -> JsError {
+        JsError {
+            name: name.to_owned(),
+            message: message.to_owned(),
+            stack: "    at handler (messages.js:1:2)".to_owned(),
+            code: None,
+            convex_error_data: None,
+        }
+    }
+
+    #[test]
+    fn clients_see_the_request_the_error_and_where_it_was_thrown() {
+        let thrown = Thrown::from(js_error("TypeError", "no"));
+        let error = thrown.to_function_error("abc", "    at handler (../convex/messages.ts:5:9)");
+        assert_eq!(
+            error.message,
+            "[Request ID: abc] Server Error\nUncaught TypeError: no\n    at handler (../convex/messages.ts:5:9)"
+        );
+        assert_eq!(error.data, None);
+    }
+
+    #[test]
+    fn an_error_without_a_message_has_its_name() {
+        let thrown = Thrown::from(js_error("Error", ""));
+        assert_eq!(thrown.to_log_text(""), "Uncaught Error");
+        assert_eq!(SyscallError::from(thrown).message, "Error");
+    }
+
+    #[test]
+    fn a_redacted_error_keeps_only_what_the_application_meant_for_its_clients() {
+        let mut error = js_error("ConvexError", "secret");
+        error.convex_error_data = Some(r#"{"code":1}"#.to_owned());
+        let redacted = Thrown::from(error).to_redacted_error("abc");
+        assert_eq!(redacted.message, "[Request ID: abc] Server Error");
+        assert_eq!(redacted.data.as_deref(), Some(r#"{"code":1}"#));
+    }
+
+    #[test]
+    fn a_function_that_catches_sees_the_message_and_the_data() {
+        assert_eq!(SyscallError::from(Thrown::from(js_error("Error", "no"))).message, "no");
+        assert_eq!(SyscallError::from(Thrown::from(js_error("RangeError", "no"))).message, "RangeError: no");
+        let mut error = js_error("ConvexError", "no");
+        error.convex_error_data = Some("7".to_owned());
+        let caught = SyscallError::from(Thrown::from(error));
+        assert_eq!((caught.message.as_str(), caught.data.as_deref()), ("no", Some("7")));
+    }
+
+    #[test]
+    fn limits_are_answers_and_faults_are_not() {
+        let timed_out =
+            Stop::Killed(KillReason::TimedOut { limit_ms: 4_000 }).into_answer().expect("an answer");
+        assert!(
+            timed_out.to_log_text("").starts_with("Function execution timed out (maximum duration: 4 s)")
+        );
+        assert!(Stop::Service(Error::internal("disk")).into_answer().is_err());
+    }
+}

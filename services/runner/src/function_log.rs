@@ -1,0 +1,198 @@
+//! The function log: what ran lately, in memory.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use contract::{DeploymentRef, LogEntry, LogPage};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// What every entry costs besides its texts.
+const ENTRY_BYTES: usize = 256;
+
+/// How much of the past each deployment keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    pub entries_max: usize,
+    pub bytes_max: usize,
+}
+
+/// The newest executions of each deployment. The oldest go first; all are gone when the process ends.
+pub struct FunctionLog {
+    retention: Retention,
+    rings: Mutex<HashMap<DeploymentRef, Arc<Ring>>>,
+}
+
+struct Ring {
+    kept: Mutex<Kept>,
+    /// The newest cursor; readers wait on it.
+    newest: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Kept {
+    entries: VecDeque<(u64, usize, LogEntry)>,
+    bytes: usize,
+}
+
+impl FunctionLog {
+    pub fn new(retention: Retention) -> FunctionLog {
+        FunctionLog { retention, rings: Mutex::default() }
+    }
+
+    pub fn append(&self, deployment: DeploymentRef, entry: LogEntry) {
+        let ring = self.ring(deployment);
+        let bytes = size(&entry);
+        let mut kept = ring.kept.lock();
+        let cursor = next_cursor(*ring.newest.borrow(), SystemTime::now());
+        kept.bytes += bytes;
+        kept.entries.push_back((cursor, bytes, entry));
+        while kept.entries.len() > self.retention.entries_max
+            || (kept.bytes > self.retention.bytes_max && kept.entries.len() > 1)
+        {
+            let Some((_, bytes, _)) = kept.entries.pop_front() else { break };
+            kept.bytes -= bytes;
+        }
+        // Told under the lock, so that cursors are told in their order.
+        ring.newest.send_replace(cursor);
+    }
+
+    /// The entries behind `cursor`, oldest first. Waits up to `wait` for the first one, but not at cursor 0.
+    pub async fn page(&self, deployment: DeploymentRef, cursor: u64, wait: Duration) -> LogPage {
+        let ring = self.ring(deployment);
+        if cursor != 0 {
+            let mut newest = ring.newest.subscribe();
+            // An error would mean that the sender is gone, but the ring holds it.
+            let _ = tokio::time::timeout(wait, newest.wait_for(|newest| *newest > cursor)).await;
+        }
+        let kept = ring.kept.lock();
+        let newest = *ring.newest.borrow();
+        let first = kept.entries.partition_point(|(position, _, _)| *position <= cursor);
+        LogPage {
+            entries: kept.entries.range(first..).map(|(_, _, entry)| entry.clone()).collect(),
+            cursor: newest.max(cursor),
+        }
+    }
+
+    fn ring(&self, deployment: DeploymentRef) -> Arc<Ring> {
+        let mut rings = self.rings.lock();
+        Arc::clone(rings.entry(deployment).or_insert_with(|| {
+            let start = next_cursor(0, SystemTime::now());
+            Arc::new(Ring { kept: Mutex::default(), newest: watch::Sender::new(start) })
+        }))
+    }
+}
+
+/// Microseconds of the wall clock, but always growing: a client that comes back after a restart of the server with a
+/// cursor from before then sees what is new, and nothing twice. Below 2⁵³ until the year 2255.
+fn next_cursor(last: u64, now: SystemTime) -> u64 {
+    let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+    (last + 1).max(u64::try_from(now).unwrap_or(0))
+}
+
+fn size(entry: &LogEntry) -> usize {
+    let lines: usize = entry
+        .lines
+        .iter()
+        .map(|line| ENTRY_BYTES / 4 + line.messages.iter().map(String::len).sum::<usize>())
+        .sum();
+    ENTRY_BYTES + lines + entry.identifier.len() + entry.error.as_ref().map_or(0, String::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::{Caller, DeploymentId, FunctionKind, GroupId, LogLevel, LogLine};
+
+    use super::*;
+
+    const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
+    const LARGE: Retention = Retention { entries_max: 100, bytes_max: 1 << 20 };
+
+    fn entry(text: &str) -> LogEntry {
+        LogEntry {
+            kind: FunctionKind::Query,
+            identifier: "messages:list".to_owned(),
+            component: None,
+            timestamp: 0.0,
+            execution_time: Duration::ZERO,
+            lines: vec![LogLine {
+                level: LogLevel::Log,
+                messages: vec![text.to_owned()],
+                truncated: false,
+                timestamp: 0.0,
+            }],
+            error: None,
+            cached: false,
+            caller: Caller::HttpApi,
+            identity: "user",
+            request_id: String::new(),
+            execution_id: String::new(),
+            conflict: None,
+            will_retry: false,
+        }
+    }
+
+    fn texts(page: &LogPage) -> Vec<&str> {
+        page.entries.iter().map(|entry| entry.lines[0].messages[0].as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn every_entry_is_read_once_in_order() {
+        let log = FunctionLog::new(LARGE);
+        log.append(DEPLOYMENT, entry("one"));
+        log.append(DEPLOYMENT, entry("two"));
+        let first = log.page(DEPLOYMENT, 0, Duration::ZERO).await;
+        assert_eq!(texts(&first), ["one", "two"]);
+        log.append(DEPLOYMENT, entry("three"));
+        let second = log.page(DEPLOYMENT, first.cursor, Duration::ZERO).await;
+        assert_eq!(texts(&second), ["three"]);
+        assert!(second.cursor < 1 << 53);
+    }
+
+    #[tokio::test]
+    async fn cursor_zero_answers_at_once_and_its_cursor_misses_nothing() {
+        let log = FunctionLog::new(LARGE);
+        let empty = log.page(DEPLOYMENT, 0, Duration::from_secs(3_600)).await;
+        assert!(empty.entries.is_empty());
+        log.append(DEPLOYMENT, entry("one"));
+        let page = log.page(DEPLOYMENT, empty.cursor, Duration::from_secs(3_600)).await;
+        assert_eq!(texts(&page), ["one"]);
+    }
+
+    #[tokio::test]
+    async fn a_reader_waits_for_the_next_entry() {
+        let log = Arc::new(FunctionLog::new(LARGE));
+        let cursor = log.page(DEPLOYMENT, 0, Duration::ZERO).await.cursor;
+        let reader = {
+            let log = Arc::clone(&log);
+            tokio::spawn(async move { log.page(DEPLOYMENT, cursor, Duration::from_secs(60)).await })
+        };
+        tokio::task::yield_now().await;
+        log.append(DEPLOYMENT, entry("late"));
+        let page = reader.await.expect("the reader does not panic");
+        assert_eq!(texts(&page), ["late"]);
+    }
+
+    #[tokio::test]
+    async fn the_oldest_entries_go_when_there_are_too_many_or_too_large_ones() {
+        let log = FunctionLog::new(Retention { entries_max: 2, bytes_max: 10_000 });
+        for text in ["one", "two", "three"] {
+            log.append(DEPLOYMENT, entry(text));
+        }
+        assert_eq!(texts(&log.page(DEPLOYMENT, 0, Duration::ZERO).await), ["two", "three"]);
+        let large = "x".repeat(20_000);
+        log.append(DEPLOYMENT, entry(&large));
+        assert_eq!(texts(&log.page(DEPLOYMENT, 0, Duration::ZERO).await), [large.as_str()]);
+    }
+
+    #[tokio::test]
+    async fn deployments_do_not_see_each_other() {
+        let other = DeploymentRef { deployment: DeploymentId(2), ..DEPLOYMENT };
+        let log = FunctionLog::new(LARGE);
+        log.append(DEPLOYMENT, entry("mine"));
+        assert!(log.page(other, 0, Duration::ZERO).await.entries.is_empty());
+    }
+}

@@ -1,0 +1,83 @@
+//! Plain counters of what the runner does.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counters themselves.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    pub(crate) queries: Counter,
+    pub(crate) mutations: Counter,
+    pub(crate) mutation_attempts: Counter,
+    pub(crate) conflicts: Counter,
+    pub(crate) conflicts_given_up: Counter,
+    pub(crate) commits_looked_up: Counter,
+    pub(crate) session_replays: Counter,
+    pub(crate) function_errors: Counter,
+    pub(crate) kills: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) images_built: Counter,
+}
+
+/// What the counters say at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MetricsSnapshot {
+    /// Queries that ran, nested ones not counted.
+    pub queries: u64,
+    /// Mutations that were asked for.
+    pub mutations: u64,
+    /// How often mutations ran: more than `mutations` where they conflict.
+    pub mutation_attempts: u64,
+    /// Attempts that the log refused because of a conflict.
+    pub conflicts: u64,
+    /// Mutations that ended with `OptimisticConcurrencyControlFailure`.
+    pub conflicts_given_up: u64,
+    /// Commits whose answer was lost and had to be looked up.
+    pub commits_looked_up: u64,
+    /// Mutations answered from a session record.
+    pub session_replays: u64,
+    /// Functions that threw.
+    pub function_errors: u64,
+    /// Functions that were ended by a limit.
+    pub kills: u64,
+    /// Calls that were refused because there was no free thread.
+    pub refused: u64,
+    /// Images built.
+    pub images_built: u64,
+    /// Calls that run now.
+    pub running: u64,
+    /// Calls that wait for a thread now.
+    pub waiting: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Metrics {
+    pub(crate) fn snapshot(&self, running: u64, waiting: u64) -> MetricsSnapshot {
+        MetricsSnapshot {
+            queries: self.queries.get(),
+            mutations: self.mutations.get(),
+            mutation_attempts: self.mutation_attempts.get(),
+            conflicts: self.conflicts.get(),
+            conflicts_given_up: self.conflicts_given_up.get(),
+            commits_looked_up: self.commits_looked_up.get(),
+            session_replays: self.session_replays.get(),
+            function_errors: self.function_errors.get(),
+            kills: self.kills.get(),
+            refused: self.refused.get(),
+            images_built: self.images_built.get(),
+            running,
+            waiting,
+        }
+    }
+}

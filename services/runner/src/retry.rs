@@ -1,0 +1,355 @@
+//! What follows from the log's answer to a commit: the state machine behind every mutation.
+//!
+//! ```text
+//!            ┌────────────── run again ◄─────────────┐
+//!            ▼                                       │
+//!   run ── commit ──► Committed ──► answer           │
+//!            ▲   ├──► Conflict, NotCommitted ────────┤  (up to a time and a count)
+//!            │   ├──► NotLeader ─── wait for leader ─┤
+//!            │   └──► Unknown ───── wait for leader ── lookup ──► Committed ──► answer
+//!            └─ the same message again ◄──────────────┘│
+//!                                                      └► Pending ─► pause, lookup
+//! ```
+//!
+//! It knows neither the log nor the clock: answers and the time since the first attempt are passed in, and it says what
+//! to do next. One commit id serves all attempts of one request, and a next attempt is made only once it is certain
+//! that the one before did not commit, so that a request never takes effect twice.
+
+use std::time::Duration;
+
+use contract::{CommitOutcome, Conflict, Epoch, Lookup, Timestamp};
+use limits::RetryLimits;
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The last attempt committed: its outcome is the answer.
+    Answer(Timestamp),
+    /// Run the function again, at the newest state that the conflict names.
+    RunAgainAfterConflict(Conflict),
+    /// Run the function again, at the newest published moment, once there is a ready leader.
+    RunAgainWithLeader,
+    /// Send the same commit, epoch included, once more.
+    SendAgain,
+    /// Pause, then ask a ready leader what became of the commit.
+    LookUp { after: Duration },
+    /// Tell the caller that others were always faster.
+    GiveUpOnConflicts(Conflict),
+    /// Tell the caller that nobody knows whether it committed.
+    GiveUpOnUnknown,
+}
+
+/// The attempts at one mutation.
+#[derive(Debug)]
+pub struct Attempts {
+    limits: RetryLimits,
+    /// How many were begun, the running one included.
+    count: u32,
+    /// The epoch that the last commit named.
+    epoch: Epoch,
+    /// Since when, counted from the first attempt, the last commit's outcome is unknown.
+    unknown_since: Option<Duration>,
+    pause: Duration,
+}
+
+impl Attempts {
+    pub fn new(limits: RetryLimits) -> Attempts {
+        Attempts {
+            limits,
+            count: 0,
+            epoch: Epoch::default(),
+            unknown_since: None,
+            pause: Duration::from_millis(limits.not_ready_backoff_ms_min),
+        }
+    }
+
+    /// The function begins to run.
+    pub fn begin(&mut self) {
+        self.count += 1;
+    }
+
+    /// A commit that names `epoch` is sent.
+    pub fn send(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    /// The log answered the commit, `elapsed` after the first attempt began.
+    pub fn committed(&mut self, outcome: CommitOutcome, elapsed: Duration) -> Next {
+        match outcome {
+            CommitOutcome::Committed { timestamp } => Next::Answer(timestamp),
+            CommitOutcome::Conflict(conflict) => {
+                if self.is_exhausted(elapsed) {
+                    return Next::GiveUpOnConflicts(conflict);
+                }
+                self.forget_the_unknown();
+                Next::RunAgainAfterConflict(conflict)
+            }
+            CommitOutcome::NotCommitted | CommitOutcome::NotLeader => self.did_not_commit(elapsed),
+            CommitOutcome::Unknown => self.unknown(elapsed),
+        }
+    }
+
+    /// The attempt could not go on to its commit, because the epoch at whose newest state it read is over.
+    pub fn epoch_ended(&mut self, elapsed: Duration) -> Next {
+        self.did_not_commit(elapsed)
+    }
+
+    /// The answer to the commit was lost.
+    pub fn unknown(&mut self, elapsed: Duration) -> Next {
+        self.unknown_since.get_or_insert(elapsed);
+        self.look_up(elapsed)
+    }
+
+    /// The log answered [`Next::LookUp`]; `None` if it could not.
+    pub fn looked_up(&mut self, lookup: Option<Lookup>, elapsed: Duration) -> Next {
+        match lookup {
+            Some(Lookup::Committed { timestamp }) => Next::Answer(timestamp),
+            // The epoch that could still have committed it is over, so it never will.
+            Some(Lookup::Absent { epoch }) if epoch > self.epoch => self.did_not_commit(elapsed),
+            // It got lost before the leader saw it, and that leader still leads.
+            Some(Lookup::Absent { epoch }) if epoch == self.epoch => {
+                if self.unknown_for(elapsed) >= Duration::from_millis(self.limits.lookup_ms_max) {
+                    return Next::GiveUpOnUnknown;
+                }
+                Next::SendAgain
+            }
+            // An answer from an older epoch says nothing about the one that the commit names.
+            Some(Lookup::Absent { .. } | Lookup::Pending | Lookup::NotLeader) | None => self.look_up(elapsed),
+        }
+    }
+
+    /// The last attempt is certain to have had no effect, for a reason that is not a conflict.
+    fn did_not_commit(&mut self, elapsed: Duration) -> Next {
+        if self.count >= self.limits.conflict_attempts_max
+            || elapsed >= Duration::from_millis(self.limits.lookup_ms_max)
+        {
+            return Next::GiveUpOnUnknown;
+        }
+        self.forget_the_unknown();
+        Next::RunAgainWithLeader
+    }
+
+    fn forget_the_unknown(&mut self) {
+        self.unknown_since = None;
+        self.pause = Duration::from_millis(self.limits.not_ready_backoff_ms_min);
+    }
+
+    fn look_up(&mut self, elapsed: Duration) -> Next {
+        if self.unknown_for(elapsed) >= Duration::from_millis(self.limits.lookup_ms_max) {
+            return Next::GiveUpOnUnknown;
+        }
+        let after = self.pause;
+        self.pause = (self.pause * 2).min(Duration::from_millis(self.limits.not_ready_backoff_ms_max));
+        Next::LookUp { after }
+    }
+
+    fn unknown_for(&self, elapsed: Duration) -> Duration {
+        elapsed.saturating_sub(self.unknown_since.unwrap_or(elapsed))
+    }
+
+    fn is_exhausted(&self, elapsed: Duration) -> bool {
+        self.count >= self.limits.conflict_attempts_max
+            || elapsed >= Duration::from_millis(self.limits.conflict_retry_ms_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::ReadAt;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn epoch(term: u64) -> Epoch {
+        Epoch { term, reset: 0 }
+    }
+
+    fn timestamp(nanoseconds: u64) -> Timestamp {
+        Timestamp::new(nanoseconds).expect("small")
+    }
+
+    fn conflict() -> Conflict {
+        Conflict { write: None, run_again_at: ReadAt { timestamp: timestamp(9), epoch: Some(epoch(3)) } }
+    }
+
+    fn started(limits: RetryLimits) -> Attempts {
+        let mut attempts = Attempts::new(limits);
+        attempts.begin();
+        attempts.send(epoch(3));
+        attempts
+    }
+
+    #[test]
+    fn a_conflict_runs_again_at_the_newest_state() {
+        let mut attempts = started(RetryLimits::DEFAULT);
+        let next = attempts.committed(CommitOutcome::Conflict(conflict()), Duration::ZERO);
+        assert_eq!(next, Next::RunAgainAfterConflict(conflict()));
+    }
+
+    #[test]
+    fn conflicts_are_given_up_by_count_and_by_time() {
+        let limits = RetryLimits { conflict_attempts_max: 2, ..RetryLimits::DEFAULT };
+        let mut attempts = started(limits);
+        attempts.begin();
+        let next = attempts.committed(CommitOutcome::Conflict(conflict()), Duration::ZERO);
+        assert_eq!(next, Next::GiveUpOnConflicts(conflict()));
+
+        let late = Duration::from_millis(RetryLimits::DEFAULT.conflict_retry_ms_max);
+        let next = started(RetryLimits::DEFAULT).committed(CommitOutcome::Conflict(conflict()), late);
+        assert_eq!(next, Next::GiveUpOnConflicts(conflict()));
+    }
+
+    #[test]
+    fn what_will_never_commit_runs_again_at_what_is_published() {
+        for outcome in [CommitOutcome::NotCommitted, CommitOutcome::NotLeader] {
+            let next = started(RetryLimits::DEFAULT).committed(outcome, Duration::ZERO);
+            assert_eq!(next, Next::RunAgainWithLeader);
+        }
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_looked_up_until_it_is_known() {
+        let mut attempts = started(RetryLimits::DEFAULT);
+        assert!(matches!(attempts.committed(CommitOutcome::Unknown, Duration::ZERO), Next::LookUp { .. }));
+        for undecided in
+            [Some(Lookup::Pending), Some(Lookup::NotLeader), None, Some(Lookup::Absent { epoch: epoch(2) })]
+        {
+            assert!(matches!(attempts.looked_up(undecided, Duration::ZERO), Next::LookUp { .. }));
+        }
+        let found = Some(Lookup::Committed { timestamp: timestamp(7) });
+        assert_eq!(attempts.looked_up(found, Duration::ZERO), Next::Answer(timestamp(7)));
+    }
+
+    #[test]
+    fn a_commit_absent_in_a_later_epoch_runs_again() {
+        let mut attempts = started(RetryLimits::DEFAULT);
+        attempts.committed(CommitOutcome::Unknown, Duration::ZERO);
+        let absent = Some(Lookup::Absent { epoch: Epoch { term: 3, reset: 1 } });
+        assert_eq!(attempts.looked_up(absent, Duration::ZERO), Next::RunAgainWithLeader);
+    }
+
+    #[test]
+    fn a_commit_absent_in_the_same_epoch_is_sent_again_and_never_run_again() {
+        let mut attempts = started(RetryLimits::DEFAULT);
+        attempts.committed(CommitOutcome::Unknown, Duration::ZERO);
+        let absent = Some(Lookup::Absent { epoch: epoch(3) });
+        assert_eq!(attempts.looked_up(absent, Duration::ZERO), Next::SendAgain);
+    }
+
+    #[test]
+    fn an_outcome_that_stays_unknown_is_given_up_after_a_time() {
+        let mut attempts = started(RetryLimits::DEFAULT);
+        attempts.committed(CommitOutcome::Unknown, Duration::from_secs(3));
+        let late = Duration::from_secs(3) + Duration::from_millis(RetryLimits::DEFAULT.lookup_ms_max);
+        assert_eq!(attempts.looked_up(Some(Lookup::Pending), late), Next::GiveUpOnUnknown);
+    }
+
+    #[test]
+    fn pauses_between_lookups_grow_to_their_limit() {
+        let mut attempts = started(RetryLimits::DEFAULT);
+        let mut next = attempts.committed(CommitOutcome::Unknown, Duration::ZERO);
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            let Next::LookUp { after } = next else { panic!("{next:?}") };
+            pauses.push(after.as_millis() as u64);
+            next = attempts.looked_up(Some(Lookup::Pending), Duration::ZERO);
+        }
+        assert_eq!(pauses[0], RetryLimits::DEFAULT.not_ready_backoff_ms_min);
+        assert_eq!(pauses[11], RetryLimits::DEFAULT.not_ready_backoff_ms_max);
+        assert!(pauses.is_sorted());
+    }
+
+    /// A log that knows what really became of the commit, and answers as a real one may: late, not at all, or from
+    /// another epoch.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Commit,
+        LoseAnswerAfterCommit,
+        LoseMessage,
+        Conflict,
+        ChangeLeader,
+        Pending,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            Just(Event::Commit),
+            Just(Event::LoseAnswerAfterCommit),
+            Just(Event::LoseMessage),
+            Just(Event::Conflict),
+            Just(Event::ChangeLeader),
+            Just(Event::Pending),
+        ]
+    }
+
+    proptest! {
+        /// Whatever the log does, no attempt is made while an earlier one has committed or may still commit.
+        #[test]
+        fn nothing_is_run_again_that_has_committed(events in prop::collection::vec(event(), 1..40)) {
+            let mut attempts = started(RetryLimits::DEFAULT);
+            let mut leader = epoch(3);
+            let mut named = leader;
+            let mut committed: Option<Timestamp> = None;
+            let mut sent = true;
+            let mut next = None;
+            for event in events {
+                match next.take() {
+                    None if sent => {
+                        sent = false;
+                        let outcome = match event {
+                            Event::Commit if named == leader => {
+                                committed = Some(timestamp(1));
+                                CommitOutcome::Committed { timestamp: timestamp(1) }
+                            }
+                            Event::LoseAnswerAfterCommit if named == leader => {
+                                committed = Some(timestamp(1));
+                                CommitOutcome::Unknown
+                            }
+                            Event::Conflict if named == leader => CommitOutcome::Conflict(conflict()),
+                            Event::ChangeLeader => {
+                                leader = epoch(leader.term + 1);
+                                CommitOutcome::Unknown
+                            }
+                            Event::LoseMessage | Event::Pending => CommitOutcome::Unknown,
+                            _ => CommitOutcome::NotLeader,
+                        };
+                        next = Some(attempts.committed(outcome, Duration::ZERO));
+                    }
+                    None => break,
+                    Some(Next::Answer(at)) => {
+                        prop_assert_eq!(Some(at), committed);
+                        break;
+                    }
+                    Some(Next::RunAgainAfterConflict(_) | Next::RunAgainWithLeader) => {
+                        prop_assert_eq!(committed, None, "ran again after a commit");
+                        attempts.begin();
+                        named = leader;
+                        attempts.send(named);
+                        sent = true;
+                    }
+                    Some(Next::SendAgain) => {
+                        prop_assert_eq!(committed, None);
+                        attempts.send(named);
+                        sent = true;
+                    }
+                    Some(Next::LookUp { .. }) => {
+                        let lookup = match event {
+                            Event::Pending => Some(Lookup::Pending),
+                            Event::LoseMessage => None,
+                            Event::ChangeLeader => {
+                                leader = epoch(leader.term + 1);
+                                Some(Lookup::NotLeader)
+                            }
+                            _ => Some(match committed {
+                                Some(timestamp) => Lookup::Committed { timestamp },
+                                None => Lookup::Absent { epoch: leader },
+                            }),
+                        };
+                        next = Some(attempts.looked_up(lookup, Duration::ZERO));
+                    }
+                    Some(Next::GiveUpOnConflicts(_) | Next::GiveUpOnUnknown) => break,
+                }
+            }
+        }
+    }
+}

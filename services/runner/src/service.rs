@@ -1,0 +1,240 @@
+//! The runner as others see it, and what all its calls share.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use contract::{
+    BlobStore, DeploymentRef, Error, Evaluation, EvaluationRequest, FunctionCall, FunctionKind, LogPage,
+    MutationCall, MutationOutcome, QueryCall, QueryOutcome, ReadAt, Result, Sequencer, Timestamp,
+    TransactionLog,
+};
+use isolate::Engine;
+use tokio_util::sync::CancellationToken;
+use transaction::{CatalogCache, CursorKey, Transaction};
+use value::FunctionPath;
+
+use crate::{
+    MetricsSnapshot, RunnerOptions,
+    execution::find,
+    function_log::FunctionLog,
+    functions::FunctionCache,
+    images::Images,
+    metrics::Metrics,
+    run::door_of,
+    slots::Slots,
+    source_map::SourceMapCache,
+    threads::{ThreadLimits, Threads},
+};
+
+/// What the runner works with.
+#[derive(Clone)]
+pub struct Services {
+    pub log: Arc<dyn TransactionLog>,
+    pub sequencer: Arc<dyn Sequencer>,
+    pub blobs: Arc<dyn BlobStore>,
+    pub catalogs: Arc<CatalogCache>,
+    /// Seals cursors and journals; the same in all processes that serve the same deployments.
+    pub cursor_key: CursorKey,
+}
+
+/// Runs functions on threads of this process; [`contract::Runner`] says what is promised.
+pub struct Runner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) threads: Threads,
+    shutdown: CancellationToken,
+}
+
+/// What every call looks at, on whichever thread it runs.
+pub(crate) struct Shared {
+    pub options: RunnerOptions,
+    pub limits: Arc<limits::Limits>,
+    pub log: Arc<dyn TransactionLog>,
+    pub sequencer: Arc<dyn Sequencer>,
+    pub blobs: Arc<dyn BlobStore>,
+    pub catalogs: Arc<CatalogCache>,
+    pub cursor_key: CursorKey,
+    /// The environment variables that every deployment has.
+    pub platform: BTreeMap<String, String>,
+    pub system: system::Environment,
+    pub functions: FunctionCache,
+    pub images: Images,
+    pub source_maps: SourceMapCache,
+    pub function_log: FunctionLog,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Runner {
+    /// Loads the engine and starts the threads. Once `shutdown` is cancelled, new calls are refused; [`Runner::stop`]
+    /// then waits for those that run.
+    pub fn start(services: Services, options: RunnerOptions, shutdown: CancellationToken) -> Result<Runner> {
+        let engine = Engine::new().map_err(|error| Error::internal(error.to_string()))?;
+        let metrics = Arc::new(Metrics::default());
+        let function = options.limits.function;
+        let images = Images::new(
+            engine,
+            Arc::clone(&services.blobs),
+            Arc::clone(&metrics),
+            function.images_bytes_max as u64,
+            options.catalogs,
+            function.import_time_ms_max,
+        );
+        let thread_limits = ThreadLimits {
+            threads: options.threads,
+            queue_max: function.slot_queue_max,
+            wait_max: Duration::from_millis(function.slot_wait_ms_max),
+        };
+        let slots_per_thread = options.slots_per_thread;
+        let threads = Threads::start(thread_limits, move || Slots::new(slots_per_thread))
+            .map_err(|error| Error::internal(format!("starting the isolate threads: {error}")))?;
+        let shared = Shared {
+            limits: Arc::new(options.limits),
+            log: services.log,
+            sequencer: services.sequencer,
+            blobs: services.blobs,
+            catalogs: services.catalogs,
+            cursor_key: services.cursor_key,
+            platform: BTreeMap::from([
+                ("CONVEX_CLOUD_URL".to_owned(), options.cloud_url.clone()),
+                ("CONVEX_SITE_URL".to_owned(), options.site_url.clone()),
+            ]),
+            system: system::Environment { cloud_url: options.cloud_url.clone() },
+            functions: FunctionCache::new(options.modules),
+            images,
+            source_maps: SourceMapCache::new(options.source_maps),
+            function_log: FunctionLog::new(options.log),
+            metrics,
+            options,
+        };
+        Ok(Runner { shared: Arc::new(shared), threads, shutdown })
+    }
+
+    /// Waits for the calls that run; cancel the token first.
+    pub async fn stop(self: Arc<Self>) {
+        let stopped = tokio::task::spawn_blocking(move || self.threads.stop()).await;
+        if stopped.is_err() {
+            tracing::error!("stopping the isolate threads panicked");
+        }
+    }
+
+    /// What the runner has done and is doing.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        let (running, waiting) = self.threads.load();
+        self.shared.metrics.snapshot(running, waiting)
+    }
+
+    fn check_running(&self) -> Result<()> {
+        if self.shutdown.is_cancelled() {
+            return Err(Error::overloaded(
+                "ShuttingDown",
+                "The function runner is shutting down. Try again.",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl contract::Runner for Runner {
+    async fn query(&self, call: QueryCall) -> Result<QueryOutcome> {
+        self.check_running()?;
+        self.run_query(call).await
+    }
+
+    async fn mutation(&self, call: MutationCall) -> Result<MutationOutcome> {
+        self.check_running()?;
+        self.run_mutation(call).await
+    }
+
+    async fn kind(&self, call: &FunctionCall) -> Result<Option<FunctionKind>> {
+        self.check_running()?;
+        let Ok(path) = call.path.parse::<FunctionPath>() else { return Ok(None) };
+        if path.module.is_system() {
+            let is_callable = call.identity.is_admin() && system::exists(&call.path);
+            return Ok(is_callable.then_some(FunctionKind::Query));
+        }
+        if !call.component.is_empty() {
+            return Ok(None);
+        }
+        let position = self.shared.sequencer.latest(call.deployment.group).await?;
+        let mut transaction =
+            self.shared.begin(call.deployment, ReadAt::published(position.published)).await?;
+        let function = find(&self.shared, &mut transaction, &path, door_of(&call.identity))?;
+        Ok(function.map(|function| contract_kind(function.kind)))
+    }
+
+    async fn evaluate(&self, request: EvaluationRequest) -> Result<Evaluation> {
+        self.check_running()?;
+        self.evaluate_code(request).await
+    }
+
+    async fn log(&self, deployment: DeploymentRef, cursor: u64, wait: Duration) -> Result<LogPage> {
+        let page = self.shared.function_log.page(deployment, cursor, wait);
+        tokio::select! {
+            page = page => Ok(page),
+            () = self.shutdown.cancelled() => Ok(LogPage { entries: Vec::new(), cursor }),
+        }
+    }
+}
+
+impl Shared {
+    /// A transaction for looking something up in the catalog.
+    async fn begin(&self, deployment: DeploymentRef, at: ReadAt) -> Result<Transaction> {
+        let options = self.transaction_options(rand::random(), wall_clock_ns(), None);
+        let log = Arc::clone(&self.log);
+        match Transaction::begin(log, deployment, at, &self.catalogs, options).await {
+            Ok(transaction) => Ok(transaction),
+            Err(transaction::Error::Service(error)) => Err(error),
+            Err(transaction::Error::User(error)) => Err(Error::internal(error.to_string())),
+        }
+    }
+
+    pub(crate) fn transaction_options(
+        &self,
+        id_seed: [u8; 32],
+        now_ns: u64,
+        journal: Option<Arc<str>>,
+    ) -> transaction::Options {
+        transaction::Options {
+            limits: Arc::clone(&self.limits),
+            id_seed,
+            now_ns,
+            cursor_key: self.cursor_key.clone(),
+            journal,
+        }
+    }
+}
+
+pub(crate) fn contract_kind(kind: isolate::FunctionKind) -> FunctionKind {
+    match kind {
+        isolate::FunctionKind::Query => FunctionKind::Query,
+        isolate::FunctionKind::Mutation => FunctionKind::Mutation,
+        isolate::FunctionKind::Action => FunctionKind::Action,
+    }
+}
+
+/// Nanoseconds since the Unix epoch.
+pub(crate) fn wall_clock_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What a function that reads at `begin` sees as the time: the wall clock, but never before what it reads.
+pub(crate) fn clock_for(begin: Timestamp, wall_clock_ns: u64) -> u64 {
+    wall_clock_ns.max(begin.as_nanoseconds())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_never_sees_a_time_before_what_it_reads() {
+        let begin = Timestamp::new(1_000).expect("small");
+        assert_eq!(clock_for(begin, 999), 1_000);
+        assert_eq!(clock_for(begin, 1_001), 1_001);
+    }
+}

@@ -1,0 +1,200 @@
+//! From places in bundles to places in the files that people wrote.
+
+use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
+
+use contract::{BlobDigest, BlobStore};
+use lru::LruCache;
+use parking_lot::Mutex;
+use sourcemap::SourceMap;
+use transaction::Catalog;
+
+/// How many frames of a stack are shown.
+const FRAMES_MAX: usize = 32;
+
+/// The source maps of some modules, by module path.
+#[derive(Default)]
+pub struct SourceMaps {
+    maps: HashMap<String, Arc<SourceMap>>,
+}
+
+/// Parsed source maps; least recently used ones go first. Maps that can't be read are remembered as such.
+pub struct SourceMapCache {
+    maps: Mutex<LruCache<BlobDigest, Option<Arc<SourceMap>>>>,
+}
+
+impl SourceMapCache {
+    pub fn new(capacity: usize) -> SourceMapCache {
+        let capacity = NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN);
+        SourceMapCache { maps: Mutex::new(LruCache::new(capacity)) }
+    }
+
+    /// The maps that a stack needs. Those that can't be had are left out: an error without its place is better than
+    /// none.
+    pub async fn for_stack(&self, stack: &str, catalog: &Catalog, blobs: &dyn BlobStore) -> SourceMaps {
+        let mut maps = SourceMaps::default();
+        for module in modules_of(stack) {
+            let Some(digest) = catalog.module(module).and_then(|module| module.row.source_map) else {
+                continue;
+            };
+            let known = self.maps.lock().get(&digest).cloned();
+            let map = match known {
+                Some(map) => map,
+                None => {
+                    let Ok(Some(text)) = blobs.get(digest).await else { continue };
+                    let parsed =
+                        tokio::task::spawn_blocking(move || SourceMap::from_slice(&text).ok().map(Arc::new));
+                    let Ok(map) = parsed.await else { continue };
+                    self.maps.lock().put(digest, map.clone());
+                    map
+                }
+            };
+            if let Some(map) = map {
+                maps.maps.insert(module.to_owned(), map);
+            }
+        }
+        maps
+    }
+}
+
+impl SourceMaps {
+    /// Adds a module's map. A map that can't be read is left out: stacks then show the bundle.
+    pub fn add(&mut self, module: &str, text: &[u8]) {
+        if let Ok(map) = SourceMap::from_slice(text) {
+            self.maps.insert(module.to_owned(), Arc::new(map));
+        }
+    }
+
+    /// The stack in terms of the original files. Frames that no map knows are kept as they are.
+    pub fn map_stack(&self, stack: &str) -> String {
+        let mut mapped = String::with_capacity(stack.len());
+        for line in stack.lines().filter(|line| !line.trim().is_empty()).take(FRAMES_MAX) {
+            if !mapped.is_empty() {
+                mapped.push('\n');
+            }
+            match Frame::parse(line).and_then(|frame| self.map_frame(&frame)) {
+                Some(line) => mapped.push_str(&line),
+                None => mapped.push_str(line),
+            }
+        }
+        mapped
+    }
+
+    /// Where a place in a bundle came from: file, line and column, both from 1.
+    pub fn original(&self, module: &str, line: u32, column: u32) -> Option<(String, u32, u32)> {
+        let map = self.maps.get(module)?;
+        let token = map.lookup_token(line.checked_sub(1)?, column.checked_sub(1)?)?;
+        let file = join(module, token.get_source()?);
+        Some((file, token.get_src_line() + 1, token.get_src_col() + 1))
+    }
+
+    fn map_frame(&self, frame: &Frame<'_>) -> Option<String> {
+        let (file, line, column) = self.original(frame.module, frame.line, frame.column)?;
+        Some(match frame.function {
+            Some(function) => format!("    at {function} ({file}:{line}:{column})"),
+            None => format!("    at {file}:{line}:{column}"),
+        })
+    }
+}
+
+/// The modules that a stack names, each once.
+fn modules_of(stack: &str) -> Vec<&str> {
+    let mut modules = Vec::new();
+    for frame in stack.lines().take(FRAMES_MAX).filter_map(Frame::parse) {
+        if !modules.contains(&frame.module) {
+            modules.push(frame.module);
+        }
+    }
+    modules
+}
+
+/// `at function (module:line:column)` or `at module:line:column`.
+struct Frame<'a> {
+    function: Option<&'a str>,
+    module: &'a str,
+    line: u32,
+    column: u32,
+}
+
+impl<'a> Frame<'a> {
+    fn parse(line: &'a str) -> Option<Frame<'a>> {
+        let frame = line.trim().strip_prefix("at ")?;
+        let (function, place) = match frame.strip_suffix(')').and_then(|frame| frame.rsplit_once(" (")) {
+            Some((function, place)) => (Some(function), place),
+            None => (None, frame),
+        };
+        let (place, column) = place.rsplit_once(':')?;
+        let (module, line) = place.rsplit_once(':')?;
+        Some(Frame { function, module, line: line.parse().ok()?, column: column.parse().ok()? })
+    }
+}
+
+/// A source path is relative to the module that its map belongs to.
+fn join(module: &str, source: &str) -> String {
+    if source.starts_with('/') || source.contains("://") {
+        return source.to_owned();
+    }
+    let folder = module.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in folder.split('/').chain(source.split('/')) {
+        match segment {
+            "" | "." => {}
+            ".." if segments.last().is_some_and(|last| *last != "..") => {
+                segments.pop();
+            }
+            _ => segments.push(segment),
+        }
+    }
+    segments.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first line of the bundle, from column 4 on, is line 5, column 2 (from 0) of the second source.
+    fn map(sources: &str) -> String {
+        format!(r#"{{"version":3,"sources":{sources},"names":[],"mappings":"AAAA,ICKE"}}"#)
+    }
+
+    #[test]
+    fn frames_name_the_file_that_was_written() {
+        let mut maps = SourceMaps::default();
+        maps.add("messages.js", map(r#"["../convex/other.ts","../convex/messages.ts"]"#).as_bytes());
+        let stack = "    at handler (messages.js:1:9)\n    at messages.js:1:1\n    at native\n    at x (unknown.js:3:4)\n";
+        assert_eq!(
+            maps.map_stack(stack),
+            "    at handler (../convex/messages.ts:6:3)\n    at ../convex/other.ts:1:1\n    at native\n    at x (unknown.js:3:4)"
+        );
+    }
+
+    #[test]
+    fn sources_are_relative_to_their_module() {
+        assert_eq!(join("sub/dir.js", "../../convex/sub/dir.ts"), "../convex/sub/dir.ts");
+        assert_eq!(join("a.js", "../convex/a.ts"), "../convex/a.ts");
+        assert_eq!(join("_deps/X.js", "../../../node_modules/x/y.ts"), "../../node_modules/x/y.ts");
+    }
+
+    #[test]
+    fn a_broken_map_or_a_wild_place_leaves_the_frame() {
+        let mut maps = SourceMaps::default();
+        maps.add("a.js", b"{");
+        maps.add("b.js", map(r#"["../convex/b.ts","../convex/c.ts"]"#).as_bytes());
+        for frame in
+            ["    at f (a.js:1:1)", "    at f (b.js:0:0)", "    at f (b.js:99999999999:1)", "at (", "x:y:z"]
+        {
+            assert_eq!(maps.map_stack(frame), frame);
+        }
+    }
+
+    #[test]
+    fn a_stack_names_its_modules() {
+        let stack = "    at f (a.js:1:1)\n    at b.js:1:2\n    at g (a.js:9:9)\n    at native";
+        assert_eq!(modules_of(stack), ["a.js", "b.js"]);
+    }
+
+    #[test]
+    fn an_endless_stack_is_cut() {
+        let stack = "    at f (a.js:1:1)\n".repeat(10_000);
+        assert_eq!(SourceMaps::default().map_stack(&stack).lines().count(), FRAMES_MAX);
+    }
+}

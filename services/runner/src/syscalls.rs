@@ -1,0 +1,482 @@
+//! What functions ask of their host: the operations of the function library.
+
+use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Instant};
+
+use isolate::{Answer, AsyncOperation, FunctionKind, SyscallError};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use transaction::{GetRequest, NestedLimits, PageRequest, Query, QueryId, Transaction};
+use value::{FunctionPath, Patch, Value};
+
+use crate::{
+    execution::{Door, Execution},
+    failure::{Stop, split},
+    functions::Function,
+    slots::Slots,
+};
+
+/// Begins every handle of a function; between the two parts is the component, which is empty for the app.
+const HANDLE_PREFIX: &str = "function://;";
+
+/// What an operation comes to: JSON text, a failure that the function can catch, or the end of everything.
+type Answered = Result<Answer, Stop>;
+
+/// Makes `?` work on failures that the function can catch: `Ok(Err(…))` of [`Answered`].
+enum Failure {
+    Caught(SyscallError),
+    Stop(Stop),
+}
+
+type Attempt<T = String> = Result<T, Failure>;
+
+impl From<SyscallError> for Failure {
+    fn from(error: SyscallError) -> Failure {
+        Failure::Caught(error)
+    }
+}
+
+impl From<transaction::Error> for Failure {
+    fn from(error: transaction::Error) -> Failure {
+        match split(error) {
+            Ok(thrown) => Failure::Caught(thrown.into()),
+            Err(stop) => Failure::Stop(stop),
+        }
+    }
+}
+
+impl From<Stop> for Failure {
+    fn from(stop: Stop) -> Failure {
+        Failure::Stop(stop)
+    }
+}
+
+impl From<contract::Error> for Failure {
+    fn from(error: contract::Error) -> Failure {
+        Failure::Stop(error.into())
+    }
+}
+
+impl From<value::ValueError> for Failure {
+    fn from(error: value::ValueError) -> Failure {
+        transaction::Error::from(error).into()
+    }
+}
+
+fn answered(attempt: Attempt) -> Answered {
+    match attempt {
+        Ok(json) => Ok(Ok(json)),
+        Err(Failure::Caught(error)) => Ok(Err(error)),
+        Err(Failure::Stop(stop)) => Err(stop),
+    }
+}
+
+fn caught(code: &str, message: impl std::fmt::Display) -> Failure {
+    Failure::Caught(SyscallError::new(format!("{code}: {message}")))
+}
+
+fn parse<'a, T: Deserialize<'a>>(operation: &str, arguments: &'a str) -> Attempt<T> {
+    serde_json::from_str(arguments).map_err(|error| {
+        caught("InvalidOperationArguments", format_args!("`{operation}` can't read its arguments: {error}"))
+    })
+}
+
+/// What operations of documents are given. Values stay text until they are needed.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DocumentArguments<'a> {
+    id: Option<String>,
+    table: Option<String>,
+    #[serde(default)]
+    is_system: bool,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NormalizeArguments {
+    table: String,
+    id_string: String,
+}
+
+#[derive(Deserialize)]
+struct QueryStreamArguments {
+    query: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct QueryIdArguments {
+    query_id: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageArguments {
+    query: serde_json::Value,
+    cursor: Option<String>,
+    end_cursor: Option<String>,
+    page_size: f64,
+    maximum_rows_read: Option<f64>,
+    maximum_bytes_read: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct CountArguments {
+    table: String,
+}
+
+/// How operations name a function: exactly one of these.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Address {
+    name: Option<String>,
+    function_handle: Option<String>,
+    reference: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RunArguments<'a> {
+    udf_type: String,
+    #[serde(borrow)]
+    args: Option<&'a RawValue>,
+    transaction_limits: Option<NestedLimits>,
+}
+
+impl Execution {
+    /// Answers an operation while the function goes on with other things.
+    pub(crate) async fn answer(&mut self, slots: &mut Slots, operation: &AsyncOperation) -> Answered {
+        let AsyncOperation { name, arguments, .. } = operation;
+        if name == "1.0/runUdf" {
+            // Its time is that of the function that runs, and of its own operations.
+            return answered(self.run_udf(slots, arguments).await);
+        }
+        let since = Instant::now();
+        let answer = answered(self.operation(name, arguments).await);
+        self.count_host_time(since)?;
+        answer
+    }
+
+    async fn operation(&mut self, name: &str, arguments: &str) -> Attempt {
+        let is_mutation = self.frame().function.kind == FunctionKind::Mutation;
+        match name {
+            "1.0/get" => self.get(parse(name, arguments)?).await,
+            "1.0/queryStreamNext" => self.query_stream_next(parse(name, arguments)?).await,
+            "1.0/queryPage" => self.query_page(parse(name, arguments)?).await,
+            "1.0/count" => {
+                let CountArguments { table } = parse(name, arguments)?;
+                Ok(Value::Float64(self.transaction.count(&table).await? as f64).to_json())
+            }
+            "1.0/getUserIdentity" => {
+                self.observed.identity = true;
+                Ok(identity_json(&self.identity))
+            }
+            "1.0/getFunctionMetadata" => {
+                let name = self.frame().function.path.to_string();
+                Ok(serde_json::json!({"name": name, "componentPath": ""}).to_string())
+            }
+            "1.0/getDeploymentMetadata" => {
+                let name = &self.shared.options.deployment_name;
+                Ok(serde_json::json!({"name": name, "class": "s16"}).to_string())
+            }
+            "1.0/getTransactionMetrics" => Ok(self.transaction_metrics()),
+            "1.0/createFunctionHandle" => {
+                let function = self.function_at(parse(name, arguments)?)?;
+                Ok(serde_json::Value::from(format!("{HANDLE_PREFIX}{}", function.path)).to_string())
+            }
+            "1.0/auditLog" => {
+                tracing::info!(function = %self.frame().function.path, body = arguments, "audit log");
+                Ok("null".to_owned())
+            }
+            "1.0/getRequestMetadata" if is_mutation => Ok(serde_json::json!({
+                "ip": null,
+                "userAgent": null,
+                "requestId": self.request_id,
+                "scheduledFunctionId": null,
+                "authToken": null,
+            })
+            .to_string()),
+            "1.0/insert" | "1.0/shallowMerge" | "1.0/replace" | "1.0/remove" => {
+                if !is_mutation {
+                    return Err(caught("ReadOnly", "a query can't change documents; only mutations can"));
+                }
+                self.write(name, parse(name, arguments)?).await
+            }
+            _ => Err(match not_yet(name) {
+                Some(feature) => caught(
+                    "NotSupportedYet",
+                    format_args!("{feature} ({name}) are not supported by this version of Tidemark yet"),
+                ),
+                None => Failure::Caught(SyscallError::new(format!("Unknown async operation: {name}"))),
+            }),
+        }
+    }
+
+    async fn get(&mut self, arguments: DocumentArguments<'_>) -> Attempt {
+        let id = required("1.0/get", "id", arguments.id)?;
+        let request =
+            GetRequest { id: &id, table: arguments.table.as_deref(), is_system: arguments.is_system };
+        let document = self.transaction.get(request).await?;
+        Ok(document.map_or_else(|| "null".to_owned(), |document| document.json().to_owned()))
+    }
+
+    async fn write(&mut self, operation: &str, arguments: DocumentArguments<'_>) -> Attempt {
+        let DocumentArguments { id, table, value, .. } = arguments;
+        if operation == "1.0/insert" {
+            let table = required(operation, "table", table)?;
+            let value = Value::from_json_with_placeholder(required(operation, "value", value)?.get())?;
+            let id = self.transaction.insert(&table, value).await?;
+            return Ok(serde_json::json!({"_id": String::from(id)}).to_string());
+        }
+        let id = required(operation, "id", id)?;
+        let table = table.as_deref();
+        match operation {
+            "1.0/shallowMerge" => {
+                let patch = Patch::from_json(required(operation, "value", value)?.get())?;
+                self.transaction.patch(&id, table, patch).await?;
+            }
+            "1.0/replace" => {
+                let value = Value::from_json_with_placeholder(required(operation, "value", value)?.get())?;
+                self.transaction.replace(&id, table, value).await?;
+            }
+            _ => self.transaction.delete(&id, table).await?,
+        }
+        Ok("null".to_owned())
+    }
+
+    async fn query_stream_next(&mut self, arguments: QueryIdArguments) -> Attempt {
+        Ok(match self.transaction.next_document(QueryId(arguments.query_id)).await? {
+            Some(document) => format!(r#"{{"value":{},"done":false}}"#, document.json()),
+            None => r#"{"value":null,"done":true}"#.to_owned(),
+        })
+    }
+
+    async fn query_page(&mut self, arguments: PageArguments) -> Attempt {
+        let limits = self.shared.options.limits.transaction;
+        let page = self.transaction.page(PageRequest {
+            query: Query::from_serde_json(arguments.query, &limits)?,
+            cursor: arguments.cursor,
+            end_cursor: arguments.end_cursor,
+            page_size: arguments.page_size,
+            maximum_rows_read: arguments.maximum_rows_read,
+            maximum_bytes_read: arguments.maximum_bytes_read,
+        });
+        Ok(page.await?.to_json())
+    }
+
+    fn transaction_metrics(&self) -> String {
+        let transaction = self.shared.options.limits.transaction;
+        let mut metrics: BTreeMap<&str, (usize, usize)> = BTreeMap::from([
+            ("functionsScheduled", (0, transaction.scheduled_functions_max)),
+            ("scheduledFunctionArgsBytes", (0, transaction.scheduled_arguments_bytes_max)),
+            ("filesWritten", (0, 0)),
+            ("fileWriteBytes", (0, 0)),
+            ("filesRead", (0, 0)),
+            ("fileReadBytes", (0, 0)),
+        ]);
+        metrics.extend(
+            self.transaction.metrics().iter().map(|metric| (metric.name, (metric.used, metric.remaining))),
+        );
+        let mut json = String::from("{");
+        for (name, (used, remaining)) in metrics {
+            let separator = if json.len() > 1 { "," } else { "" };
+            let _ = write!(json, r#"{separator}"{name}":{{"used":{used},"remaining":{remaining}}}"#);
+        }
+        json.push('}');
+        json
+    }
+
+    async fn run_udf(&mut self, slots: &mut Slots, arguments: &str) -> Attempt {
+        let operation = "1.0/runUdf";
+        let RunArguments { udf_type, args, transaction_limits } = parse(operation, arguments)?;
+        let address: Address = parse(operation, arguments)?;
+        let caller = self.frame().function.kind;
+        let kind = match udf_type.as_str() {
+            "query" | "snapshotQuery" => FunctionKind::Query,
+            "mutation" => FunctionKind::Mutation,
+            _ => {
+                return Err(caught(
+                    "InvalidFunctionCall",
+                    format_args!("`{udf_type}` is no kind of function"),
+                ));
+            }
+        };
+        if caller == FunctionKind::Query && udf_type != "query" {
+            return Err(caught("InvalidFunctionCall", "a query can call queries only"));
+        }
+        if self.frames.len() > self.shared.options.limits.transaction.call_depth_max {
+            return Err(caught(
+                "MaximumCallDepthExceeded",
+                format_args!(
+                    "functions call each other more than {} levels deep",
+                    self.shared.options.limits.transaction.call_depth_max
+                ),
+            ));
+        }
+        let path = self.path_at(address)?;
+        let function = match self.resolve(&path, kind, Door::Internal)? {
+            Ok(function) => function,
+            Err(thrown) => return Err(Failure::Caught(thrown.into())),
+        };
+        let arguments = format!("[{}]", args.map_or("{}", RawValue::get));
+        let limits = transaction_limits.unwrap_or_default();
+        let result = if udf_type == "snapshotQuery" {
+            self.run_snapshot_query(slots, function, &arguments, &limits).await?
+        } else {
+            self.call_nested(slots, function, &arguments, &limits).await?
+        };
+        result.map_err(|thrown| Failure::Caught(thrown.into()))
+    }
+
+    /// Runs a query on what the transaction began with: it sees none of its writes, and adds nothing to what it has
+    /// read, so nothing that it sees can make the mutation conflict.
+    async fn run_snapshot_query(
+        &mut self,
+        slots: &mut Slots,
+        function: Arc<Function>,
+        arguments: &str,
+        limits: &NestedLimits,
+    ) -> Result<Result<String, crate::failure::Thrown>, Failure> {
+        let seed = self.new_seed();
+        let options = self.shared.transaction_options(seed, self.now_ms.saturating_mul(1_000_000), None);
+        let snapshot = Transaction::begin(
+            Arc::clone(self.transaction.log()),
+            self.transaction.deployment(),
+            self.transaction.begin_at(),
+            &self.shared.catalogs,
+            options,
+        );
+        let snapshot = snapshot.await?;
+        let own = std::mem::replace(&mut self.transaction, snapshot);
+        let result = self.call_nested(slots, function, arguments, limits).await;
+        self.transaction = own;
+        Ok(result?)
+    }
+
+    fn path_at(&self, address: Address) -> Attempt<FunctionPath> {
+        let components =
+            || caught("NotSupportedYet", "components are not supported by this version of Tidemark yet");
+        let name = match (address.name, address.function_handle, address.reference) {
+            (Some(name), None, None) => name,
+            (None, Some(handle), None) => match handle.strip_prefix(HANDLE_PREFIX) {
+                Some(path) => path.to_owned(),
+                None => {
+                    return Err(caught(
+                        "InvalidFunctionHandle",
+                        format_args!("`{handle}` is no function's handle"),
+                    ));
+                }
+            },
+            (None, None, Some(_)) => return Err(components()),
+            _ => return Err(caught("InvalidFunctionCall", "a call names exactly one function")),
+        };
+        Ok(name.parse::<FunctionPath>()?)
+    }
+
+    fn function_at(&mut self, address: Address) -> Attempt<Arc<Function>> {
+        let path = self.path_at(address)?;
+        let function = crate::execution::find(&self.shared, &mut self.transaction, &path, Door::Internal)?;
+        function.ok_or_else(|| Failure::Caught(crate::execution::not_found(&path).into()))
+    }
+
+    /// Answers an operation at once.
+    pub(crate) fn answer_sync(&mut self, name: &str, arguments: &str) -> Result<String, SyscallError> {
+        let attempt = match name {
+            "1.0/queryStream" => self.query_stream(name, arguments),
+            "1.0/queryCleanup" => parse(name, arguments).map(|QueryIdArguments { query_id }| {
+                self.transaction.close_query(QueryId(query_id)).to_string()
+            }),
+            "1.0/db/normalizeId" => self.normalize_id(name, arguments),
+            "1.0/getSnapshotTs" => {
+                self.observed.time = true;
+                let timestamp = self.transaction.begin_at().timestamp.as_nanoseconds();
+                Ok(Value::Int64(i64::try_from(timestamp).unwrap_or(i64::MAX)).to_json())
+            }
+            _ => Err(Failure::Caught(SyscallError::new(format!("Unknown sync operation: {name}")))),
+        };
+        attempt.map_err(|failure| match failure {
+            Failure::Caught(error) => error,
+            Failure::Stop(stop) => {
+                // The function is stopped as soon as it comes back to its host.
+                self.stop = Some(stop);
+                SyscallError::new("the function is being stopped")
+            }
+        })
+    }
+
+    fn query_stream(&mut self, name: &str, arguments: &str) -> Attempt {
+        let QueryStreamArguments { query } = parse(name, arguments)?;
+        let query = Query::from_serde_json(query, &self.shared.options.limits.transaction)?;
+        let QueryId(id) = self.transaction.open_query(query)?;
+        Ok(format!(r#"{{"queryId":{id}}}"#))
+    }
+
+    fn normalize_id(&mut self, name: &str, arguments: &str) -> Attempt {
+        let NormalizeArguments { table, id_string } = parse(name, arguments)?;
+        let id = self.transaction.normalize_id(&table, &id_string)?;
+        Ok(serde_json::json!({ "id": id }).to_string())
+    }
+}
+
+fn required<T>(operation: &str, name: &str, value: Option<T>) -> Attempt<T> {
+    value.ok_or_else(|| caught("InvalidOperationArguments", format_args!("`{operation}` needs `{name}`")))
+}
+
+/// The user's attributes, which are JSON texts already.
+fn identity_json(identity: &contract::Identity) -> String {
+    let Some(user) = identity.user() else { return "null".to_owned() };
+    let mut json = String::from("{");
+    for (name, value) in &user.attributes {
+        let separator = if json.len() > 1 { "," } else { "" };
+        let _ = write!(json, "{separator}{}:{value}", serde_json::Value::from(name.as_str()));
+    }
+    json.push('}');
+    json
+}
+
+/// The feature that a known operation belongs to, if it is one of those that are still to come.
+fn not_yet(operation: &str) -> Option<&'static str> {
+    Some(match operation {
+        "1.0/schedule" | "1.0/cancel_job" | "1.0/actions/schedule" | "1.0/actions/cancel_job" => {
+            "scheduled functions"
+        }
+        "1.0/actions/query" | "1.0/actions/mutation" | "1.0/actions/action" => "actions",
+        "1.0/actions/vectorSearch" => "vector searches",
+        "1.0/storageGetUrl"
+        | "1.0/storageGetMetadata"
+        | "1.0/storageGenerateUploadUrl"
+        | "1.0/storageDelete"
+        | "1.0/storageStore"
+        | "1.0/storageGet" => "files",
+        "1.0/signJwt" => "signed tokens",
+        "1.0/createServiceToken" | "1.0/getServiceUrl" => "managed services",
+        "1.0/componentArgument" => "components",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::{Identity, UserIdentity};
+
+    use super::*;
+
+    #[test]
+    fn an_identity_is_an_object_of_its_attributes() {
+        let attributes = BTreeMap::from([
+            ("subject".to_owned(), "\"bob\"".to_owned()),
+            ("properties.\"x\"".to_owned(), "{\"a\":[1]}".to_owned()),
+        ]);
+        let json = identity_json(&Identity::User(UserIdentity { attributes }));
+        let parsed: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+        assert_eq!(parsed, serde_json::json!({"subject": "bob", "properties.\"x\"": {"a": [1]}}));
+        assert_eq!(identity_json(&Identity::Anonymous), "null");
+    }
+
+    #[test]
+    fn operations_of_coming_features_are_told_from_unknown_ones() {
+        assert_eq!(not_yet("1.0/schedule"), Some("scheduled functions"));
+        assert_eq!(not_yet("1.0/getSomething"), None);
+    }
+}
