@@ -1,0 +1,243 @@
+//! Pages: together they hold everything once, whatever is written between them.
+
+mod common;
+
+use common::{
+    Store, for_seeds, id_of, index_query, json,
+    model::{ModelQuery, random_store},
+};
+use contract::CommitOutcome;
+use rand::RngExt;
+use serde_json::json;
+use transaction::{Error, NestedLimits, NestedOutcome, Page, PageRequest, PageStatus, Query, Result};
+
+fn request(query: Query, cursor: Option<&str>, page_size: f64) -> PageRequest {
+    PageRequest {
+        query,
+        cursor: cursor.map(str::to_owned),
+        end_cursor: None,
+        page_size,
+        maximum_rows_read: None,
+        maximum_bytes_read: None,
+    }
+}
+
+fn ids(page: &Page) -> Vec<String> {
+    page.documents.iter().map(id_of).collect()
+}
+
+/// Reads one page in a transaction of its own; the journal comes with it.
+async fn page(
+    store: &Store,
+    request: PageRequest,
+    journal: Option<String>,
+) -> Result<(Page, Option<String>)> {
+    let mut transaction = store.begin_with_journal(journal).await;
+    let page = transaction.page(request).await?;
+    Ok((page, transaction.finish().journal))
+}
+
+#[test]
+fn pages_cover_everything_once_while_others_write() {
+    let mut split = 0;
+    for_seeds(300, async |_, mut random| {
+        let (store, mut model) = random_store(&mut random).await;
+        let mut query = ModelQuery { limit: None, ..ModelQuery::random(&model, &mut random) };
+        if random.random() {
+            query.conditions.clear();
+        }
+        let at_first = model.answer(&query);
+        let (mut seen, mut changed) = (Vec::new(), Vec::new());
+        let mut pages = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut request = request(query.query(), cursor.as_deref(), random.random_range(1..5).into());
+            if random.random_range(0..3) == 0 {
+                request.maximum_rows_read = Some(random.random_range(1..4).into());
+            }
+            let (read, journal) = page(&store, request, None).await.unwrap();
+            seen.extend(ids(&read));
+            pages.push((cursor.replace(read.continue_cursor.clone()), read.continue_cursor.clone(), journal));
+            if read.is_done || pages.len() > 40 {
+                break;
+            }
+            if pages.len() < 20 {
+                let before = model.documents.clone();
+                let mut transaction = store.begin().await;
+                model.random_write(&mut transaction, &mut random).await;
+                store.must_commit(transaction).await;
+                let touched = before.iter().filter(|document| !model.documents.contains(document));
+                changed.extend(touched.map(|document| common::model::id_in(document).to_owned()));
+            }
+        }
+        for id in at_first.iter().filter(|id| !changed.contains(id)) {
+            assert_eq!(seen.iter().filter(|seen| *seen == id).count(), 1, "{id} was there all the time");
+        }
+
+        // Run again at one moment, the pages are the whole: by their journals, by their ends, and split in two.
+        let expected = model.answer(&query);
+        let (mut by_journal, mut by_end, mut in_halves) = (Vec::new(), Vec::new(), Vec::new());
+        for (cursor, end, journal) in pages {
+            let size = random.random_range(1..5).into();
+            let (read, journal_again) =
+                page(&store, request(query.query(), cursor.as_deref(), size), journal.clone()).await.unwrap();
+            assert_eq!(
+                (read.continue_cursor.as_str(), &journal_again),
+                (end.as_str(), &journal),
+                "the end stays"
+            );
+            by_journal.extend(ids(&read));
+
+            let request = |cursor: Option<&str>, end: &str| PageRequest {
+                end_cursor: Some(end.to_owned()),
+                ..request(query.query(), cursor, size)
+            };
+            let (read, _) = page(&store, request(cursor.as_deref(), &end), None).await.unwrap();
+            assert_eq!(read.continue_cursor, end);
+            by_end.extend(ids(&read));
+            match &read.split_cursor {
+                None => in_halves.extend(ids(&read)),
+                Some(middle) => {
+                    split += 1;
+                    let (first, _) = page(&store, request(cursor.as_deref(), middle), None).await.unwrap();
+                    let (second, _) = page(&store, request(Some(middle), &end), None).await.unwrap();
+                    in_halves.extend(ids(&first).into_iter().chain(ids(&second)));
+                }
+            }
+        }
+        assert_eq!(by_journal, expected, "by journals: {query:?}");
+        assert_eq!(by_end, expected, "by end cursors: {query:?}");
+        assert_eq!(in_halves, expected, "in halves: {query:?}");
+    });
+    assert!(
+        split > 50 || std::env::var("SEED").is_ok(),
+        "the test must see pages that can be split: {split}"
+    );
+}
+
+/// A table with `count` documents, and a query over all of them.
+async fn numbered(count: usize) -> (Store, impl Fn() -> Query) {
+    let store = Store::new();
+    let mut transaction = store.begin().await;
+    for n in 0..count {
+        transaction.insert("t", json(json!({"n": n}))).await.unwrap();
+    }
+    store.must_commit(transaction).await;
+    (store, || index_query("t.by_creation_time", json!([]), "asc", json!([])))
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T>) -> String {
+    result.expect_err("it must fail").code().to_owned()
+}
+
+#[tokio::test]
+async fn a_page_depends_on_what_lies_in_it_and_not_on_what_follows() {
+    let (store, query) = numbered(10).await;
+    let mut transaction = store.begin().await;
+    let read = transaction.page(request(query(), None, 4.0)).await.unwrap();
+    assert!(!read.is_done && read.status.is_none());
+    let end = transaction.finish();
+    let mut other = store.begin().await;
+    other.insert("t", json(json!({}))).await.unwrap();
+    store.must_commit(other).await;
+    assert!(
+        matches!(store.commit_finished(end.clone()).await, CommitOutcome::Committed { .. }),
+        "it lies behind"
+    );
+    let mut other = store.begin().await;
+    other.delete(&ids(&read)[2], None).await.unwrap();
+    store.must_commit(other).await;
+    assert!(matches!(store.commit_finished(end).await, CommitOutcome::Conflict(_)));
+}
+
+#[tokio::test]
+async fn limits_on_what_is_read_cut_a_page_and_ask_to_split_it() {
+    let (store, query) = numbered(10).await;
+    let rows = |rows: f64| PageRequest { maximum_rows_read: Some(rows), ..request(query(), None, 8.0) };
+    let (cut, _) = page(&store, rows(5.0), None).await.unwrap();
+    assert_eq!((cut.documents.len(), cut.status), (5, Some(PageStatus::SplitRequired)));
+    assert!(!cut.is_done && cut.split_cursor.is_some());
+    let (near, _) = page(&store, rows(9.0), None).await.unwrap();
+    assert_eq!((near.documents.len(), near.status), (8, Some(PageStatus::SplitRecommended)));
+    let (bytes, _) =
+        page(&store, PageRequest { maximum_bytes_read: Some(100.0), ..request(query(), None, 8.0) }, None)
+            .await
+            .unwrap();
+    assert_eq!((bytes.documents.len(), bytes.status), (2, Some(PageStatus::SplitRequired)));
+    let (whole, _) = page(&store, request(query(), None, 11.0), None).await.unwrap();
+    assert!(whole.is_done && whole.documents.len() == 10);
+}
+
+#[tokio::test]
+async fn sizes_that_make_no_sense_are_refused_by_name() {
+    let (store, query) = numbered(1).await;
+    let base = || request(query(), None, 1.0);
+    for (request, expected) in [
+        (PageRequest { page_size: 0.0, ..base() }, "NoDocumentsForPagination"),
+        (PageRequest { page_size: f64::NAN, ..base() }, "NoDocumentsForPagination"),
+        (PageRequest { page_size: 32_001.0, ..base() }, "PageSizeTooLarge"),
+        (PageRequest { maximum_rows_read: Some(0.0), ..base() }, "InvalidPaginationLimit"),
+        (PageRequest { maximum_bytes_read: Some(-1.0), ..base() }, "InvalidPaginationLimit"),
+    ] {
+        assert_eq!(code(page(&store, request, None).await), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_is_good_for_its_query_only() {
+    let (store, query) = numbered(5).await;
+    let (first, journal) = page(&store, request(query(), None, 2.0), None).await.unwrap();
+    let cursor = Some(first.continue_cursor.as_str());
+    let descending = index_query("t.by_creation_time", json!([]), "desc", json!([]));
+    let filtered =
+        index_query("t.by_creation_time", json!([]), "asc", json!([{"filter": {"$literal": true}}]));
+    for other in [descending.clone(), filtered] {
+        let error = page(&store, request(other, cursor, 2.0), None).await.unwrap_err();
+        let Error::User(error) = error else { panic!("{error}") };
+        assert_eq!(error.code, "InvalidCursor");
+        assert_eq!(
+            error.data.unwrap().to_json(),
+            r#"{"isConvexSystemError":true,"paginationError":"InvalidCursor"}"#
+        );
+    }
+    assert_eq!(code(page(&store, request(query(), Some("nonsense"), 2.0), None).await), "InvalidCursor");
+    // A journal of another query belongs to older code: the page begins anew.
+    let (other, _) = page(&store, request(descending, None, 3.0), journal).await.unwrap();
+    assert_eq!(other.documents.len(), 3);
+}
+
+#[tokio::test]
+async fn a_function_reads_one_page_and_nested_ones_leave_no_journal() {
+    let (store, query) = numbered(5).await;
+    let mut transaction = store.begin().await;
+    transaction.page(request(query(), None, 2.0)).await.unwrap();
+    assert_eq!(code(transaction.page(request(query(), None, 2.0)).await), "MultiplePaginatedDatabaseQueries");
+
+    let mut transaction = store.begin().await;
+    transaction.begin_nested(&NestedLimits::default()).unwrap();
+    transaction.page(request(query(), None, 2.0)).await.unwrap();
+    transaction.end_nested(NestedOutcome::Keep);
+    transaction.begin_nested(&NestedLimits::default()).unwrap();
+    transaction.page(request(query(), None, 2.0)).await.unwrap();
+    transaction.end_nested(NestedOutcome::Keep);
+    assert_eq!(transaction.finish().journal, None);
+}
+
+#[tokio::test]
+async fn a_page_is_written_as_the_library_reads_it() {
+    let (store, query) = numbered(2).await;
+    let (read, _) = page(&store, request(query(), None, 5.0), None).await.unwrap();
+    let json: serde_json::Value = serde_json::from_str(&read.to_json()).unwrap();
+    assert_eq!(json["page"][1]["n"], json!(1));
+    assert_eq!((&json["isDone"], &json["pageStatus"]), (&json!(true), &json!(null)));
+    assert_eq!(json["continueCursor"], json!(read.continue_cursor));
+    assert_eq!(json["splitCursor"], json!(read.split_cursor.unwrap()));
+    let (missing, _) = page(
+        &store,
+        request(Query::full_table_scan("no".parse().unwrap(), contract::Order::Ascending), None, 5.0),
+        None,
+    )
+    .await
+    .unwrap();
+    assert!(missing.is_done && missing.documents.is_empty());
+}

@@ -1,0 +1,276 @@
+//! Queries: which documents come in which order, and what they leave in the read set.
+
+mod common;
+
+use common::{
+    Store, create_index, fields, for_seeds, get, id_of, index_query, json,
+    model::{Model, ModelQuery, random_store, shown, written_keys},
+    patch, query, take,
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::json;
+use transaction::{Error, Query, Transaction};
+
+fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+    result.expect_err("it must fail").code().to_owned()
+}
+
+#[test]
+fn pending_writes_and_committed_rows_are_one_ordered_whole() {
+    for_seeds(400, async |_, mut random| {
+        let (store, mut model) = random_store(&mut random).await;
+        let mut transaction = store.begin().await;
+        for _ in 0..30 {
+            if random.random_range(0..3) == 0 {
+                model.random_write(&mut transaction, &mut random).await;
+                continue;
+            }
+            let query = ModelQuery::random(&model, &mut random);
+            let expected = model.answer(&query);
+            let count = random.random_range(0..20);
+            let found = take(&mut transaction, query.query(), count).await.unwrap();
+            let found: Vec<String> = found.iter().map(id_of).collect();
+            assert_eq!(found, expected[..expected.len().min(count)], "{query:?}");
+        }
+        store.must_commit(transaction).await;
+        let mut transaction = store.begin().await;
+        for _ in 0..5 {
+            let query = ModelQuery::random(&model, &mut random);
+            let found = take(&mut transaction, query.query(), usize::MAX).await.unwrap();
+            assert_eq!(found.iter().map(id_of).collect::<Vec<_>>(), model.answer(&query), "{query:?}");
+        }
+    });
+}
+
+/// A function that reads at random, and writes now and then; the same `random` makes it the same function. Returns all
+/// that it has seen.
+async fn random_function(transaction: &mut Transaction, mut model: Model, mut random: StdRng) -> Vec<String> {
+    let mut seen = Vec::new();
+    for _ in 0..random.random_range(1..4) {
+        match random.random_range(0..6) {
+            0 => {
+                if let Some(id) = model.random_id(&mut random) {
+                    seen.push(format!("{:?}", transaction.get(get(&id)).await.unwrap().as_ref().map(shown)));
+                }
+            }
+            1 => {
+                let change = json!({"a": random.random_range(0..3)});
+                if let Some(id) = model.random_id(&mut random) {
+                    seen.push(format!("{:?}", transaction.patch(&id, None, patch(change)).await));
+                }
+            }
+            2 => {
+                let document = json!({"a": random.random_range(0..3)});
+                seen.push(
+                    transaction.insert(common::model::TABLE, json(document)).await.unwrap().to_string(),
+                );
+            }
+            _ => {
+                let query = ModelQuery::random(&model, &mut random);
+                let count = random.random_range(0..4);
+                let found = take(transaction, query.query(), count).await.unwrap();
+                seen.extend(found.iter().map(shown));
+            }
+        }
+    }
+    model.documents.clear();
+    seen
+}
+
+#[test]
+fn whatever_leaves_the_read_set_alone_does_not_change_what_was_seen() {
+    let (mut same, mut touched) = (0, 0);
+    for_seeds(1_500, async |_, mut random| {
+        let (store, model) = random_store(&mut random).await;
+        let function = random.random::<u64>();
+        let options = store.options();
+        let run = async |at| {
+            let mut transaction = store.begin_at(at, options.clone()).await;
+            let seen =
+                random_function(&mut transaction, model.clone(), StdRng::seed_from_u64(function)).await;
+            (seen, transaction.finish())
+        };
+        let (seen, finished) = run(store.log.published()).await;
+
+        let mut other = store.begin().await;
+        let mut changed = model.clone();
+        for _ in 0..random.random_range(1..3) {
+            changed.random_write(&mut other, &mut random).await;
+        }
+        let other = other.finish();
+        let keys = written_keys(&other);
+        store.commit_finished(other).await;
+
+        if keys.iter().any(|(index, key)| finished.read_set.contains(*index, key)) {
+            touched += 1;
+        } else {
+            let (seen_now, _) = run(store.log.published()).await;
+            assert_eq!(seen, seen_now);
+            same += 1;
+        }
+    });
+    if std::env::var("SEED").is_err() {
+        assert!(same > 300 && touched > 300, "the test must see both: {same} and {touched}");
+    }
+}
+
+/// Documents with `n` from 0 to 9, an index over `n`, and the number of index keys that reading `query` covers.
+async fn keys_covered(query: Query, count: usize) -> usize {
+    let store = Store::new();
+    let mut transaction = store.begin().await;
+    create_index(&mut transaction, "t", "by_n", &["n"]).await;
+    for n in 0..10 {
+        transaction.insert("t", json(json!({"n": n}))).await.unwrap();
+    }
+    let finished = transaction.finish();
+    let keys = written_keys(&finished);
+    store.commit_finished(finished).await;
+    let mut transaction = store.begin().await;
+    let index = transaction.catalog().table("t").unwrap().index("by_n").unwrap().id;
+    take(&mut transaction, query, count).await.unwrap();
+    let read_set = transaction.finish().read_set;
+    keys.iter().filter(|(of, key)| *of == index && read_set.contains(*of, key)).count()
+}
+
+#[tokio::test]
+async fn only_what_was_consumed_is_in_the_read_set() {
+    let by_n = |range: serde_json::Value, order: &str, operators: serde_json::Value| {
+        index_query("t.by_n", range, order, operators)
+    };
+    let above_2 = json!([{"type": "Gt", "fieldPath": "n", "value": 2}]);
+    assert_eq!(keys_covered(by_n(above_2.clone(), "asc", json!([])), 3).await, 3);
+    assert_eq!(keys_covered(by_n(above_2.clone(), "desc", json!([])), 2).await, 2);
+    assert_eq!(keys_covered(by_n(above_2.clone(), "asc", json!([{"limit": 2}])), 10).await, 2);
+    assert_eq!(
+        keys_covered(by_n(above_2.clone(), "asc", json!([])), 10).await,
+        7,
+        "the whole range when it is exhausted"
+    );
+    let fifth = json!([{"filter": {"$eq": [{"$field": "n"}, {"$literal": 5}]}}, {"limit": 1}]);
+    assert_eq!(keys_covered(by_n(json!([]), "asc", fifth), 10).await, 6, "what a filter drops was read too");
+    assert_eq!(keys_covered(by_n(above_2, "asc", json!([{"limit": 0}])), 10).await, 0);
+}
+
+#[tokio::test]
+async fn ranges_that_make_no_sense_are_refused_by_name() {
+    let store = Store::new();
+    let mut transaction = store.begin().await;
+    create_index(&mut transaction, "t", "by_a_b", &["a", "b"]).await;
+    let range = |conditions: &[(&str, &str)]| -> serde_json::Value {
+        conditions.iter().map(|(kind, field)| json!({"type": kind, "fieldPath": field, "value": 1})).collect()
+    };
+    for (conditions, expected) in [
+        (range(&[("Eq", "c")]), "FieldNotInIndex"),
+        (range(&[("Lt", "_id")]), "FieldNotInIndex"),
+        (range(&[("Eq", "b")]), "InvalidIndexRange"),
+        (range(&[("Gt", "b")]), "InvalidIndexRange"),
+        (range(&[("Eq", "a"), ("Gt", "a")]), "InvalidIndexRange"),
+        (range(&[("Eq", "a"), ("Eq", "a")]), "AlreadyDefinedBound"),
+        (range(&[("Gt", "a"), ("Gte", "a")]), "AlreadyDefinedBound"),
+        (range(&[("Gt", "a"), ("Lt", "b")]), "BoundsOnMultipleFields"),
+        (range(&[("Gt", "a"), ("Gt", "b")]), "BoundsOnMultipleFields"),
+    ] {
+        let query = index_query("t.by_a_b", conditions.clone(), "asc", json!([]));
+        assert_eq!(code(transaction.open_query(query)), expected, "{conditions}");
+    }
+    for (conditions, index) in [
+        (range(&[("Eq", "a"), ("Eq", "b"), ("Gt", "_creationTime"), ("Lte", "_creationTime")]), "by_a_b"),
+        (range(&[("Lt", "a"), ("Gt", "a")]), "by_a_b"),
+        (range(&[("Eq", "_id")]), "by_id"),
+    ] {
+        let query = index_query(&format!("t.{index}"), conditions, "asc", json!([]));
+        assert_eq!(take(&mut transaction, query, 10).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn an_index_can_be_queried_only_when_it_is_enabled() {
+    use transaction::{IndexRow, IndexState, Stored};
+    let store = Store::new();
+    let mut transaction = store.begin().await;
+    create_index(&mut transaction, "t", "by_a", &["a"]).await;
+    let mut rows: Vec<Stored<IndexRow>> = transaction.rows("by_id", &[]).await.unwrap();
+    let Stored { id, mut row } = rows.pop().unwrap();
+    let by_a = || index_query("t.by_a", json!([]), "asc", json!([]));
+    for (state, staged, expected) in [
+        (IndexState::Backfilling, false, "IndexBackfillingError"),
+        (IndexState::Backfilled, false, "IndexBackfillingError"),
+        (IndexState::Backfilled, true, "IndexStagedError"),
+    ] {
+        (row.state, row.staged) = (state, staged);
+        transaction.replace_row(id, &row).await.unwrap();
+        assert_eq!(code(transaction.open_query(by_a())), expected);
+    }
+    (row.state, row.staged) = (IndexState::Enabled, false);
+    transaction.replace_row(id, &row).await.unwrap();
+    transaction.open_query(by_a()).unwrap();
+    transaction.delete_row::<IndexRow>(id).await.unwrap();
+    assert_eq!(code(transaction.open_query(by_a())), "IndexNotFoundError");
+    assert_eq!(
+        code(transaction.open_query(index_query("missing.by_a", json!([]), "asc", json!([])))),
+        "IndexNotFoundError"
+    );
+    for index in ["by_id", "by_creation_time"] {
+        let query = index_query(&format!("missing.{index}"), json!([]), "asc", json!([]));
+        assert_eq!(take(&mut transaction, query, 1).await.unwrap(), []);
+    }
+}
+
+#[test]
+fn queries_that_are_not_well_formed_are_refused() {
+    let limits = limits::Limits::DEFAULT.transaction;
+    let scan = |operators: serde_json::Value| json!({"source": {"type": "FullTableScan", "tableName": "t", "order": null}, "operators": operators});
+    let search = json!({"source": {"type": "Search", "indexName": "t.s", "filters": []}, "operators": []});
+    for (query, expected) in [
+        (json!([]), "InvalidQuery"),
+        (json!({"source": {"type": "Other"}, "operators": []}), "InvalidQuery"),
+        (
+            json!({"source": {"type": "IndexRange", "indexName": "t", "range": []}, "operators": []}),
+            "InvalidQuery",
+        ),
+        (
+            json!({"source": {"type": "FullTableScan", "tableName": "9"}, "operators": []}),
+            "InvalidIdentifier",
+        ),
+        (scan(json!([{"limit": -1}])), "InvalidQuery"),
+        (scan(json!([{"limit": 1.5}])), "InvalidQuery"),
+        (scan(json!([{"limit": 1, "filter": {"$literal": true}}])), "InvalidQuery"),
+        (scan(json!([{"sort": 1}])), "InvalidQuery"),
+        (scan(json!(vec![json!({"limit": 1}); 257])), "TooManyQueryOperators"),
+        (search, "SearchNotSupported"),
+    ] {
+        assert_eq!(code(Query::from_serde_json(query.clone(), &limits)), expected, "{query}");
+    }
+    assert_eq!(code(Query::from_json("{", &limits)), "InvalidQuery");
+    assert!(Query::from_serde_json(scan(json!(vec![json!({"limit": 1}); 256])), &limits).is_ok());
+}
+
+#[tokio::test]
+async fn a_document_that_is_changed_while_it_is_iterated_over_is_seen_as_it_is_then() {
+    let store = Store::new();
+    let mut transaction = store.begin().await;
+    for n in 0..5 {
+        transaction.insert("t", json(json!({"n": n}))).await.unwrap();
+    }
+    store.must_commit(transaction).await;
+    let mut transaction = store.begin().await;
+    let all =
+        take(&mut transaction, Query::full_table_scan("t".parse().unwrap(), contract::Order::Ascending), 9);
+    let ids: Vec<String> = all.await.unwrap().iter().map(id_of).collect();
+    let open = transaction
+        .open_query(query(json!({"source": {"type": "FullTableScan", "tableName": "t", "order": "asc"}})));
+    let open = open.unwrap();
+    assert_eq!(fields(&transaction.next_document(open).await.unwrap().unwrap()), json!({"n": 0}));
+    transaction.patch(&ids[1], None, patch(json!({"n": 10}))).await.unwrap();
+    transaction.delete(&ids[2], None).await.unwrap();
+    transaction.delete(&ids[0], None).await.unwrap();
+    transaction.insert("t", json(json!({"n": 5}))).await.unwrap();
+    let mut rest = Vec::new();
+    while let Some(document) = transaction.next_document(open).await.unwrap() {
+        rest.push(fields(&document));
+    }
+    assert_eq!(rest, [json!({"n": 10}), json!({"n": 3}), json!({"n": 4}), json!({"n": 5})]);
+    assert!(transaction.next_document(open).await.unwrap().is_none(), "the end stays the end");
+    assert!(transaction.close_query(open) && !transaction.close_query(open));
+    assert_eq!(code(transaction.next_document(open).await), "QueryNotFound");
+}
