@@ -1,1 +1,11 @@
-//! The gRPC messages and services, generated from the .proto files.
+//! The messages and services of gRPC and of the log, generated from the .proto files beside this crate.
+//!
+//! Generated types stay inside the adapters in crate `contract` and the entry format of `txlog`; everything else speaks
+//! the contracts' plain types.
+
+pub mod txlog {
+    pub mod v1 {
+        #![allow(missing_docs, clippy::all)]
+        tonic::include_proto!("tidemark.txlog.v1");
+    }
+}

@@ -1,0 +1,15 @@
+//! Compiles the .proto files without protoc.
+
+use std::path::PathBuf;
+
+const FILES: [&str; 1] = ["tidemark/txlog/v1/entry.proto"];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
+    let descriptors = protox::compile(FILES, [&root])?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    for file in FILES {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    Ok(())
+}
