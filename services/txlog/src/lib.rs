@@ -1,1 +1,45 @@
 //! The transaction log: validates, orders, replicates and stores commits, and serves reads of them.
+//!
+//! [`Service::start`] opens a folder with [`Options`]; [`Service::handle`] gives the [`Handle`] that others call, by the
+//! contract [`contract::TransactionLog`].
+//!
+//! A commit passes through small state machines that know nothing of clocks, disks or networks: `leader` composes
+//! `validator` and `window` (may it be?), `batcher` (which entry does it go into?), `undecided` and `overlay` (who waits,
+//! who reads it before it is published?); `apply` and `backfill` say what an entry does to the store. Around them
+//! `proposer`, `state_machine`, `raft_log` and `state_store` do what touches Raft and the disk.
+//!
+//! This crate knows nothing of tables, schemas or functions, and of documents only what an index key takes.
+
+mod apply;
+mod backfill;
+mod batcher;
+mod clock;
+mod entry;
+mod fatal;
+mod group;
+mod handle;
+mod keys;
+mod leader;
+mod network;
+mod options;
+mod overlay;
+mod planted;
+mod proposer;
+mod raft_log;
+mod raft_types;
+mod reads;
+mod retention;
+mod service;
+mod state_machine;
+mod state_store;
+mod stream;
+mod undecided;
+mod validator;
+mod window;
+
+pub use clock::Clock;
+pub use fatal::{EXIT_CODE_STORAGE_FAILED, FatalHandler};
+pub use handle::{Handle, Measures};
+pub use options::{Deployment, Options, StoreOptions};
+pub use service::{Service, StartError};
+pub use state_store::OpenError;

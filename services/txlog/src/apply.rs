@@ -1,0 +1,319 @@
+//! What an entry of the log does to the store: the same on every replica.
+//!
+//! Pure over [`Store`] and [`Changes`]; bound to [`crate::entry::ENTRY_VERSION`].
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use bytes::Bytes;
+use contract::{BackfillProgress, CommitId, CommitNotice, DeploymentId, Timestamp, Write};
+use proto::txlog::v1 as wire;
+
+use crate::{
+    backfill,
+    entry::{
+        Batch, CommitWrites, EntryError, LogEntry, Staged, decode_versioned, decode_writes, encode_versioned,
+        timestamp, touched_keys,
+    },
+    keys::{self, Incarnation, Stored, StoredError},
+    planted,
+};
+
+/// The parts of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Documents and index entries, each with all its versions.
+    Data,
+    /// Which commit ids committed, and when.
+    Records,
+    /// Parts of large commits which are not committed yet.
+    Stages,
+    /// How far each group has come.
+    Applied,
+}
+
+/// What apply reads.
+pub trait Store {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, ApplyError>;
+
+    /// Visits the pairs from `from` on and before `to`, in order.
+    fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ApplyError>;
+}
+
+/// Sees a key and its value, and says whether to go on.
+pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, ApplyError> + 'v;
+
+/// What apply changes, at once or not at all.
+pub trait Changes {
+    fn put(&mut self, family: Family, key: &[u8], value: &[u8]);
+    /// Deletes the keys from `from` on and before `to`.
+    fn delete_range(&mut self, family: Family, from: &[u8], to: &[u8]);
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    #[error(transparent)]
+    Stored(#[from] StoredError),
+    #[error("the store failed: {0}")]
+    Store(String),
+    #[error("the log is damaged: {0}")]
+    Log(String),
+}
+
+/// The log id of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct EntryId {
+    pub term: u64,
+    pub index: u64,
+}
+
+/// How far a group has come; in the store beside its data, changed by the same writes.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct AppliedState {
+    /// `None` before the first entry.
+    pub last: Option<EntryId>,
+    pub last_timestamp: Timestamp,
+    /// What is older can't be read any more.
+    pub horizon: Timestamp,
+    /// Commit records that are older are as good as gone.
+    pub records_floor: Timestamp,
+    /// As Raft's storage encodes it; empty before the first.
+    pub membership: Bytes,
+}
+
+const APPLIED_VERSION: u8 = 1;
+
+impl AppliedState {
+    pub fn encode(&self) -> Bytes {
+        let last = self.last.unwrap_or_default();
+        let message = wire::AppliedState {
+            term: last.term,
+            index: last.index,
+            last_timestamp: self.last_timestamp.as_nanoseconds(),
+            horizon: self.horizon.as_nanoseconds(),
+            records_floor: self.records_floor.as_nanoseconds(),
+            membership: self.membership.clone(),
+        };
+        encode_versioned(APPLIED_VERSION, &message)
+    }
+
+    pub fn decode(bytes: Bytes) -> Result<AppliedState, EntryError> {
+        let message: wire::AppliedState = decode_versioned(APPLIED_VERSION, bytes)?;
+        Ok(AppliedState {
+            last: Some(EntryId { term: message.term, index: message.index }),
+            last_timestamp: timestamp(message.last_timestamp)?,
+            horizon: timestamp(message.horizon)?,
+            records_floor: timestamp(message.records_floor)?,
+            membership: message.membership,
+        })
+    }
+}
+
+/// What is at a place of the log.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// Begins a term.
+    Blank,
+    /// As Raft's storage encodes it.
+    Membership(Bytes),
+    Entry(LogEntry),
+}
+
+/// What an entry did.
+#[derive(Clone, Debug)]
+pub enum Applied {
+    /// It moved only the log's position, or something that nobody sees.
+    Nothing,
+    /// A term has begun.
+    TermBegan(u64),
+    Commits(Vec<AppliedCommit>),
+    /// The batch did not follow the store's last timestamp, or its term was not that of its place: as if it were not
+    /// there. Its commits' timestamps.
+    Skipped(Vec<Timestamp>),
+    Backfilled(BackfillProgress),
+}
+
+pub type AppliedCommit = (DeploymentId, CommitId, Arc<CommitNotice>);
+
+/// Applies a group's entries, one after the other.
+#[derive(Debug)]
+pub struct Applier {
+    incarnation: Incarnation,
+    /// Where the state lies in [`Family::Applied`].
+    state_key: [u8; 4],
+    state: AppliedState,
+}
+
+impl Applier {
+    pub fn new(incarnation: Incarnation, state: AppliedState) -> Applier {
+        Applier { incarnation, state_key: incarnation.0.to_be_bytes(), state }
+    }
+
+    /// Reads how far the group had come.
+    pub fn open(incarnation: Incarnation, store: &impl Store) -> Result<Applier, ApplyError> {
+        let state = match store.get(Family::Applied, &incarnation.0.to_be_bytes())? {
+            Some(bytes) => AppliedState::decode(bytes)?,
+            None => AppliedState::default(),
+        };
+        Ok(Applier::new(incarnation, state))
+    }
+
+    pub fn state(&self) -> &AppliedState {
+        &self.state
+    }
+
+    /// Whether the payload reads what earlier entries wrote, so that those changes must be in the store first.
+    pub fn reads_store(payload: &Payload) -> bool {
+        match payload {
+            Payload::Blank | Payload::Membership(_) => false,
+            Payload::Entry(LogEntry::Batch(batch)) => {
+                batch.commits.iter().any(|commit| matches!(commit.writes, CommitWrites::Staged(_)))
+            }
+            Payload::Entry(LogEntry::Backfill(_)) => true,
+            Payload::Entry(LogEntry::StagePart { .. } | LogEntry::DropStage { .. }) => false,
+        }
+    }
+
+    /// Applies the entry at `id`. The state goes into `changes` by [`Applier::save`], once for many entries.
+    pub fn apply(
+        &mut self,
+        store: &impl Store,
+        changes: &mut impl Changes,
+        id: EntryId,
+        payload: Payload,
+    ) -> Result<Applied, ApplyError> {
+        if self.state.last.is_some_and(|last| id.index <= last.index) {
+            return Err(ApplyError::Log(format!("entry {id:?} does not follow {:?}", self.state.last)));
+        }
+        let applied = match payload {
+            Payload::Blank => {
+                // Whatever older terms staged and did not commit is nobody's any more.
+                let begin = keys::stage_term(self.incarnation, 0);
+                changes.delete_range(Family::Stages, &begin, &keys::stage_term(self.incarnation, id.term));
+                Applied::TermBegan(id.term)
+            }
+            Payload::Membership(membership) => {
+                self.state.membership = membership;
+                Applied::Nothing
+            }
+            Payload::Entry(LogEntry::Batch(batch)) => self.apply_batch(store, changes, id, batch)?,
+            Payload::Entry(LogEntry::StagePart { term, stage, part, content }) => {
+                if term == id.term {
+                    let key = keys::stage_part(self.incarnation, term, stage, part);
+                    changes.put(Family::Stages, &key, &content);
+                }
+                Applied::Nothing
+            }
+            Payload::Entry(LogEntry::DropStage { term, stage }) => {
+                self.drop_stage(changes, term, stage);
+                Applied::Nothing
+            }
+            Payload::Entry(LogEntry::Backfill(step)) => Applied::Backfilled(backfill::apply(
+                self.incarnation,
+                self.state.last_timestamp,
+                store,
+                changes,
+                &step,
+            )?),
+        };
+        self.state.last = Some(id);
+        Ok(applied)
+    }
+
+    /// Puts the state into the changes that it belongs to.
+    pub fn save(&self, changes: &mut impl Changes) {
+        changes.put(Family::Applied, &self.state_key, &self.state.encode());
+    }
+
+    fn apply_batch(
+        &mut self,
+        store: &impl Store,
+        changes: &mut impl Changes,
+        id: EntryId,
+        batch: Batch,
+    ) -> Result<Applied, ApplyError> {
+        let follows =
+            batch.previous == self.state.last_timestamp || planted::is(planted::Bug::ApplyIgnoresPrevious);
+        if batch.epoch.term != id.term || !follows {
+            return Ok(Applied::Skipped(batch.commits.iter().map(|commit| commit.timestamp).collect()));
+        }
+        let mut applied = Vec::with_capacity(batch.commits.len());
+        for commit in batch.commits {
+            if commit.timestamp <= self.state.last_timestamp {
+                return Err(ApplyError::Log(format!("commit {} is out of order", commit.timestamp)));
+            }
+            let encoded = match commit.writes {
+                CommitWrites::Inlined(bytes) => bytes,
+                CommitWrites::Staged(staged) => {
+                    let bytes = self.assemble(store, id.term, staged)?;
+                    self.drop_stage(changes, id.term, staged.stage);
+                    bytes
+                }
+            };
+            let writes = decode_writes(encoded)?;
+            for write in &writes {
+                put_write(changes, self.incarnation, commit.deployment, commit.timestamp, write);
+            }
+            let record = keys::record(self.incarnation, commit.deployment, commit.id);
+            changes.put(Family::Records, &record, &keys::encode_record(commit.timestamp));
+            self.state.last_timestamp = commit.timestamp;
+            let notice = CommitNotice { timestamp: commit.timestamp, keys: touched_keys(&writes) };
+            applied.push((commit.deployment, commit.id, Arc::new(notice)));
+        }
+        self.state.horizon = self.state.horizon.max(batch.horizon);
+        self.state.records_floor = self.state.records_floor.max(batch.records_floor);
+        Ok(Applied::Commits(applied))
+    }
+
+    fn assemble(&self, store: &impl Store, term: u64, staged: Staged) -> Result<Bytes, ApplyError> {
+        let mut content = Vec::with_capacity(usize::try_from(staged.bytes).unwrap_or(0));
+        for part in 0..staged.parts {
+            let key = keys::stage_part(self.incarnation, term, staged.stage, part);
+            let bytes = store.get(Family::Stages, &key)?.ok_or_else(|| {
+                ApplyError::Log(format!("part {part} of stage {} is missing", staged.stage))
+            })?;
+            content.extend_from_slice(&bytes);
+        }
+        if content.len() as u64 != staged.bytes || crc32c::crc32c(&content) != staged.crc32c {
+            return Err(ApplyError::Log(format!("stage {} is not what was staged", staged.stage)));
+        }
+        Ok(content.into())
+    }
+
+    fn drop_stage(&self, changes: &mut impl Changes, term: u64, stage: u64) {
+        let begin = keys::stage(self.incarnation, term, stage);
+        if let Some(end) = keys::behind(&begin) {
+            changes.delete_range(Family::Stages, &begin, &end);
+        }
+    }
+}
+
+/// A document's new version and its index entries, all at the same timestamp.
+fn put_write(
+    changes: &mut impl Changes,
+    incarnation: Incarnation,
+    deployment: DeploymentId,
+    timestamp: Timestamp,
+    write: &Write,
+) {
+    let primary = keys::index_prefix(incarnation, deployment, write.primary);
+    let document = write.document.as_deref().map_or(Stored::Gone, Stored::Document);
+    changes.put(Family::Data, &keys::version(&primary, &write.key, timestamp), &document.encode());
+    for update in &write.index_updates {
+        let index = keys::index_prefix(incarnation, deployment, update.index);
+        if let Some(old) = update.old.as_ref().filter(|old| update.new.as_ref() != Some(old)) {
+            changes.put(Family::Data, &keys::version(&index, old, timestamp), &Stored::Gone.encode());
+        }
+        if let Some(new) = &update.new {
+            let reference = Stored::Reference { primary: write.primary, key: &write.key };
+            changes.put(Family::Data, &keys::version(&index, new, timestamp), &reference.encode());
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The format of log entries: a version byte, then a protobuf message.
+//!
+//! A commit's writes are encoded once, when the commit arrives, and go into the entry as they are.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use contract::{CommitId, DeploymentId, Epoch, IndexId, IndexUpdate, Timestamp, TouchedKey, Write};
+use prost::Message;
+use proto::txlog::v1 as wire;
+
+/// The first byte of every entry that this version writes, and the only one it reads.
+pub const ENTRY_VERSION: u8 = 1;
+
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EntryError {
+    #[error("log entry format {0} is not known to this version")]
+    UnknownVersion(u8),
+    #[error("a log entry is damaged: {0}")]
+    Damaged(String),
+}
+
+fn damaged(what: impl ToString) -> EntryError {
+    EntryError::Damaged(what.to_string())
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogEntry {
+    Batch(Batch),
+    StagePart { term: u64, stage: u64, part: u32, content: Bytes },
+    DropStage { term: u64, stage: u64 },
+    Backfill(Backfill),
+}
+
+/// Commits that were validated one after the other by one epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    pub epoch: Epoch,
+    /// The last timestamp of the batch before; the entry is skipped where the store's last timestamp is another one.
+    pub previous: Timestamp,
+    pub commits: Vec<StampedCommit>,
+    pub horizon: Timestamp,
+    pub records_floor: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct StampedCommit {
+    pub timestamp: Timestamp,
+    pub deployment: DeploymentId,
+    pub id: CommitId,
+    pub writes: CommitWrites,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum CommitWrites {
+    /// As [`encode_writes`] made it.
+    Inlined(Bytes),
+    Staged(Staged),
+}
+
+/// Where the writes of a large commit lie: in parts, in entries of the same term before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Staged {
+    pub stage: u64,
+    pub parts: u32,
+    pub bytes: u64,
+    pub crc32c: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backfill {
+    pub deployment: DeploymentId,
+    pub primary: IndexId,
+    pub index: IndexId,
+    pub fields: Vec<String>,
+    pub from: Option<Bytes>,
+    pub documents_max: u32,
+}
+
+impl Default for CommitWrites {
+    fn default() -> Self {
+        CommitWrites::Inlined(Bytes::new())
+    }
+}
+
+impl CommitWrites {
+    /// How many bytes of the entry they take.
+    pub fn entry_bytes(&self) -> usize {
+        match self {
+            CommitWrites::Inlined(bytes) => bytes.len(),
+            CommitWrites::Staged(_) => 32,
+        }
+    }
+}
+
+impl LogEntry {
+    pub fn encode(self) -> Bytes {
+        use wire::log_entry::Kind;
+        let kind = match self {
+            LogEntry::Batch(batch) => Kind::Batch(wire::Batch {
+                term: batch.epoch.term,
+                reset: batch.epoch.reset,
+                previous_timestamp: batch.previous.as_nanoseconds(),
+                commits: batch.commits.into_iter().map(StampedCommit::into_wire).collect(),
+                horizon: batch.horizon.as_nanoseconds(),
+                records_floor: batch.records_floor.as_nanoseconds(),
+            }),
+            LogEntry::StagePart { term, stage, part, content } => {
+                Kind::StagePart(wire::StagePart { term, stage, part, content })
+            }
+            LogEntry::DropStage { term, stage } => Kind::DropStage(wire::DropStage { term, stage }),
+            LogEntry::Backfill(backfill) => Kind::Backfill(wire::Backfill {
+                deployment: backfill.deployment.0,
+                primary: Bytes::copy_from_slice(&backfill.primary.0),
+                index: Bytes::copy_from_slice(&backfill.index.0),
+                fields: backfill.fields,
+                from: backfill.from,
+                documents_max: backfill.documents_max,
+            }),
+        };
+        encode_versioned(ENTRY_VERSION, &wire::LogEntry { kind: Some(kind) })
+    }
+
+    pub fn decode(bytes: Bytes) -> Result<LogEntry, EntryError> {
+        use wire::log_entry::Kind;
+        let message: wire::LogEntry = decode_versioned(ENTRY_VERSION, bytes)?;
+        Ok(match message.kind.ok_or_else(|| damaged("it has no kind"))? {
+            Kind::Batch(batch) => LogEntry::Batch(Batch {
+                epoch: Epoch { term: batch.term, reset: batch.reset },
+                previous: timestamp(batch.previous_timestamp)?,
+                commits: batch
+                    .commits
+                    .into_iter()
+                    .map(StampedCommit::from_wire)
+                    .collect::<Result<_, EntryError>>()?,
+                horizon: timestamp(batch.horizon)?,
+                records_floor: timestamp(batch.records_floor)?,
+            }),
+            Kind::StagePart(part) => LogEntry::StagePart {
+                term: part.term,
+                stage: part.stage,
+                part: part.part,
+                content: part.content,
+            },
+            Kind::DropStage(drop) => LogEntry::DropStage { term: drop.term, stage: drop.stage },
+            Kind::Backfill(backfill) => LogEntry::Backfill(Backfill {
+                deployment: DeploymentId(backfill.deployment),
+                primary: index_id(&backfill.primary)?,
+                index: index_id(&backfill.index)?,
+                fields: backfill.fields,
+                from: backfill.from,
+                documents_max: backfill.documents_max,
+            }),
+        })
+    }
+}
+
+impl StampedCommit {
+    fn into_wire(self) -> wire::StampedCommit {
+        use wire::stamped_commit::Writes;
+        wire::StampedCommit {
+            timestamp: self.timestamp.as_nanoseconds(),
+            deployment: self.deployment.0,
+            commit_id: Bytes::copy_from_slice(&self.id.0),
+            writes: Some(match self.writes {
+                CommitWrites::Inlined(bytes) => Writes::Inlined(bytes),
+                CommitWrites::Staged(staged) => Writes::Staged(wire::Staged {
+                    stage: staged.stage,
+                    parts: staged.parts,
+                    bytes: staged.bytes,
+                    crc32c: staged.crc32c,
+                }),
+            }),
+        }
+    }
+
+    fn from_wire(commit: wire::StampedCommit) -> Result<StampedCommit, EntryError> {
+        use wire::stamped_commit::Writes;
+        Ok(StampedCommit {
+            timestamp: timestamp(commit.timestamp)?,
+            deployment: DeploymentId(commit.deployment),
+            id: CommitId(sixteen(&commit.commit_id, "a commit id")?),
+            writes: match commit.writes.ok_or_else(|| damaged("a commit has no writes"))? {
+                Writes::Inlined(bytes) => CommitWrites::Inlined(bytes),
+                Writes::Staged(staged) => CommitWrites::Staged(Staged {
+                    stage: staged.stage,
+                    parts: staged.parts,
+                    bytes: staged.bytes,
+                    crc32c: staged.crc32c,
+                }),
+            },
+        })
+    }
+}
+
+/// The bytes of a commit's writes, for [`CommitWrites`].
+pub fn encode_writes(writes: &[Write]) -> Bytes {
+    let message = wire::CommitWrites {
+        writes: writes
+            .iter()
+            .map(|write| wire::Write {
+                primary: Bytes::copy_from_slice(&write.primary.0),
+                key: write.key.clone(),
+                document: write.document.clone(),
+                index_updates: write
+                    .index_updates
+                    .iter()
+                    .map(|update| wire::IndexUpdate {
+                        index: Bytes::copy_from_slice(&update.index.0),
+                        old: update.old.clone(),
+                        new: update.new.clone(),
+                    })
+                    .collect(),
+            })
+            .collect(),
+    };
+    message.encode_to_vec().into()
+}
+
+pub fn decode_writes(bytes: Bytes) -> Result<Vec<Write>, EntryError> {
+    let message = wire::CommitWrites::decode(bytes).map_err(damaged)?;
+    message
+        .writes
+        .into_iter()
+        .map(|write| {
+            Ok(Write {
+                primary: index_id(&write.primary)?,
+                key: write.key,
+                document: write.document,
+                index_updates: write
+                    .index_updates
+                    .into_iter()
+                    .map(|update| {
+                        Ok(IndexUpdate { index: index_id(&update.index)?, old: update.old, new: update.new })
+                    })
+                    .collect::<Result<_, EntryError>>()?,
+            })
+        })
+        .collect()
+}
+
+/// Each key that the writes touch, old and new ones, in every index.
+///
+/// The keys are copied into one buffer of their own: they are kept much longer than the documents that came with them.
+pub fn touched_keys(writes: &[Write]) -> Vec<TouchedKey> {
+    let mut spans: Vec<(IndexId, usize)> = Vec::with_capacity(writes.len() * 4);
+    let mut buffer: Vec<u8> = Vec::new();
+    let mut touch = |index: IndexId, key: &[u8]| {
+        buffer.extend_from_slice(key);
+        spans.push((index, key.len()));
+    };
+    for write in writes {
+        touch(write.primary, &write.key);
+        for update in &write.index_updates {
+            if let Some(old) = &update.old {
+                touch(update.index, old);
+            }
+            if let Some(new) = update.new.as_ref().filter(|new| update.old.as_ref() != Some(new)) {
+                touch(update.index, new);
+            }
+        }
+    }
+    let mut rest = Bytes::from(buffer);
+    spans.into_iter().map(|(index, bytes)| TouchedKey { index, key: rest.split_to(bytes) }).collect()
+}
+
+/// A version byte, then the message.
+pub(crate) fn encode_versioned(version: u8, message: &impl Message) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(1 + message.encoded_len());
+    bytes.put_u8(version);
+    message.encode(&mut bytes).expect("the buffer grows as it is written");
+    bytes.freeze()
+}
+
+pub(crate) fn decode_versioned<M: Message + Default>(version: u8, mut bytes: Bytes) -> Result<M, EntryError> {
+    match bytes.first() {
+        None => Err(damaged("it is empty")),
+        Some(&found) if found != version => Err(EntryError::UnknownVersion(found)),
+        Some(_) => M::decode(bytes.split_off(1)).map_err(damaged),
+    }
+}
+
+pub(crate) fn timestamp(nanoseconds: u64) -> Result<Timestamp, EntryError> {
+    Timestamp::new(nanoseconds).ok_or_else(|| damaged("a timestamp is out of range"))
+}
+
+fn index_id(bytes: &[u8]) -> Result<IndexId, EntryError> {
+    Ok(IndexId(sixteen(bytes, "an index id")?))
+}
+
+fn sixteen(bytes: &[u8], what: &str) -> Result<[u8; 16], EntryError> {
+    bytes.try_into().map_err(|_| damaged(format!("{what} has {} bytes", bytes.len())))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes() -> impl Strategy<Value = Bytes> {
+        prop::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from)
+    }
+
+    fn write() -> impl Strategy<Value = Write> {
+        let update = (any::<[u8; 16]>(), prop::option::of(bytes()), prop::option::of(bytes()))
+            .prop_map(|(index, old, new)| IndexUpdate { index: IndexId(index), old, new });
+        (any::<[u8; 16]>(), bytes(), prop::option::of(bytes()), prop::collection::vec(update, 0..3)).prop_map(
+            |(primary, key, document, index_updates)| Write {
+                primary: IndexId(primary),
+                key,
+                document,
+                index_updates,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn writes_come_back_as_they_were(writes in prop::collection::vec(write(), 0..4)) {
+            prop_assert_eq!(decode_writes(encode_writes(&writes)).unwrap(), writes);
+        }
+
+        #[test]
+        fn no_bytes_make_decoding_panic(content in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut versioned = vec![ENTRY_VERSION];
+            versioned.extend_from_slice(&content);
+            if let Ok(entry) = LogEntry::decode(versioned.into()) {
+                entry.encode();
+            }
+            let _ = decode_writes(content.into());
+        }
+    }
+
+    #[test]
+    fn entries_come_back_as_they_were() {
+        let entries = [
+            LogEntry::Batch(Batch {
+                epoch: Epoch { term: 3, reset: 2 },
+                previous: Timestamp::new(5).unwrap(),
+                commits: vec![
+                    StampedCommit {
+                        timestamp: Timestamp::new(6).unwrap(),
+                        deployment: DeploymentId(1),
+                        id: CommitId([4; 16]),
+                        writes: CommitWrites::Inlined(encode_writes(&[])),
+                    },
+                    StampedCommit {
+                        timestamp: Timestamp::new(7).unwrap(),
+                        deployment: DeploymentId(1),
+                        id: CommitId([5; 16]),
+                        writes: CommitWrites::Staged(Staged { stage: 1, parts: 2, bytes: 3, crc32c: 4 }),
+                    },
+                ],
+                horizon: Timestamp::ZERO,
+                records_floor: Timestamp::new(1).unwrap(),
+            }),
+            LogEntry::StagePart { term: 1, stage: 2, part: 3, content: Bytes::from_static(b"part") },
+            LogEntry::DropStage { term: 1, stage: 2 },
+            LogEntry::Backfill(Backfill {
+                deployment: DeploymentId(1),
+                primary: IndexId([1; 16]),
+                index: IndexId([2; 16]),
+                fields: vec!["a.b".into(), "_id".into()],
+                from: Some(Bytes::from_static(b"from")),
+                documents_max: 512,
+            }),
+        ];
+        for entry in entries {
+            assert_eq!(LogEntry::decode(entry.clone().encode()).unwrap(), entry);
+        }
+    }
+
+    #[test]
+    fn an_unknown_version_is_refused_by_name() {
+        let mut bytes = LogEntry::DropStage { term: 1, stage: 2 }.encode().to_vec();
+        bytes[0] = 9;
+        assert_eq!(LogEntry::decode(bytes.into()), Err(EntryError::UnknownVersion(9)));
+        assert!(LogEntry::decode(Bytes::new()).is_err());
+    }
+}

@@ -1,0 +1,452 @@
+//! The transaction log as others see it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use contract::{
+    BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch,
+    Error, ErrorKind, GroupId, Lookup, Position, Read, ReadAt, ReadResult, Result, Retry, StreamEvents,
+    Timestamp, TransactionLog,
+};
+use openraft::raft::ReadPolicy;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    apply::{ApplyError, Family, Store},
+    entry::{Backfill, CommitWrites, LogEntry, Staged, encode_writes, touched_keys},
+    group::Group,
+    keys,
+    leader::{Received, Request},
+    options::Deployment,
+    overlay::OverlayVersion,
+    proposer::{GroupRaft, ProposalError, propose},
+    raft_types::EntryOutcome,
+    reads::{RangeLimits, Reader},
+};
+
+/// Calls the log in this process; cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    groups: HashMap<GroupId, Arc<HandleGroup>>,
+    deployments: Vec<Deployment>,
+    fsyncs: Arc<AtomicU64>,
+    token: CancellationToken,
+}
+
+/// What can be measured of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measures {
+    /// Validated, not yet applied; bounded by `commits_queued_max`.
+    pub commits_undecided: usize,
+    /// Of these, not yet handed to Raft.
+    pub commits_waiting: usize,
+    /// Bounded by `window_bytes_max`.
+    pub window_bytes: usize,
+    /// Changes to the store since it was flushed.
+    pub unflushed_bytes: u64,
+    /// How often the node's log was made durable.
+    pub fsyncs: u64,
+}
+
+/// A group, and what its callers share beyond it.
+pub struct HandleGroup {
+    group: Arc<Group>,
+    raft: GroupRaft,
+    /// Numbers the large commits of this process; with the term no two are the same.
+    stages: AtomicU64,
+    /// Bytes that may be staged at once.
+    stage_room: Arc<Semaphore>,
+}
+
+/// The semaphore of staged bytes counts in these.
+const STAGE_UNIT_BYTES: usize = 1 << 10;
+
+impl HandleGroup {
+    pub fn new(group: Arc<Group>, raft: GroupRaft) -> HandleGroup {
+        let room = group.limits.staged_bytes_max / STAGE_UNIT_BYTES;
+        HandleGroup { group, raft, stages: AtomicU64::new(0), stage_room: Arc::new(Semaphore::new(room)) }
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(
+        groups: HashMap<GroupId, Arc<HandleGroup>>,
+        deployments: Vec<Deployment>,
+        fsyncs: Arc<AtomicU64>,
+        token: CancellationToken,
+    ) -> Handle {
+        Handle { shared: Arc::new(Shared { groups, deployments, fsyncs, token }) }
+    }
+
+    /// The deployments that this node serves.
+    pub fn deployments(&self) -> &[Deployment] {
+        &self.shared.deployments
+    }
+
+    /// Where the deployment of this name lives.
+    pub fn deployment(&self, name: &str) -> Option<DeploymentRef> {
+        self.shared
+            .deployments
+            .iter()
+            .find(|deployment| deployment.name == name)
+            .map(|deployment| deployment.at)
+    }
+
+    /// How near each of the group's limits is.
+    pub fn measures(&self, group: GroupId) -> Result<Measures> {
+        let group = &self.group(group)?.group;
+        let leader = group.leader.read();
+        Ok(Measures {
+            commits_undecided: leader.undecided(),
+            commits_waiting: leader.waiting(),
+            window_bytes: leader.window_bytes(),
+            unflushed_bytes: group.unflushed_bytes(),
+            fsyncs: self.shared.fsyncs.load(Ordering::Relaxed),
+        })
+    }
+
+    fn group(&self, group: GroupId) -> Result<&Arc<HandleGroup>> {
+        self.shared.groups.get(&group).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "GroupNotFound", format!("group {} is not on this node", group.0))
+        })
+    }
+
+    fn of(&self, at: DeploymentRef) -> Result<&Arc<HandleGroup>> {
+        let group = self.group(at.group)?;
+        if !group.group.deployments.contains(&at.deployment) {
+            let message = format!("deployment {} is not in group {}", at.deployment.0, at.group.0);
+            return Err(Error::new(ErrorKind::NotFound, "DeploymentNotFound", message));
+        }
+        Ok(group)
+    }
+}
+
+/// A failure of the store that was read.
+fn store_failed(error: ApplyError) -> Error {
+    Error::internal(error.to_string())
+}
+
+fn not_leader() -> Error {
+    Error::new(ErrorKind::Overloaded, "NotLeader", "this replica does not lead the group")
+}
+
+fn epoch_ended() -> Error {
+    Error {
+        retry: Retry::Now,
+        ..Error::new(ErrorKind::Conflict, "EpochEnded", "the epoch of a speculative read is over")
+    }
+}
+
+impl HandleGroup {
+    /// The store's record of a commit.
+    fn recorded(&self, deployment: DeploymentId, id: CommitId) -> Result<Option<Timestamp>> {
+        let key = keys::record(self.group.incarnation, deployment, id);
+        let Some(value) = self.group.store.get(Family::Records, &key).map_err(store_failed)? else {
+            return Ok(None);
+        };
+        let timestamp = keys::decode_record(&value).map_err(|error| store_failed(error.into()))?;
+        Ok((timestamp >= self.group.records_floor()).then_some(timestamp))
+    }
+
+    /// Waits until this replica has published `timestamp`.
+    async fn published(&self, timestamp: Timestamp) -> Result<()> {
+        if self.group.published() >= timestamp {
+            return Ok(());
+        }
+        let mut position = self.group.position();
+        let wait = Duration::from_millis(self.group.limits.read_wait_ms_max);
+        let reached = position.wait_for(|position| position.published >= timestamp);
+        match tokio::time::timeout(wait, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Error::overloaded("NotYet", format!("this replica has not come to {timestamp} yet"))),
+        }
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
+        let limits = &self.group.limits;
+        let waiting = self.group.leader.read().undecided();
+        if waiting >= limits.commits_queued_max {
+            return Err(Error::overloaded("CommitterFullError", "too many commits wait for the log"));
+        }
+        let encoded = if commit.writes.is_empty() { Bytes::new() } else { encode_writes(&commit.writes) };
+        let request = Request {
+            deployment: commit.deployment.deployment,
+            epoch: commit.epoch,
+            id: commit.id,
+            begin: commit.begin,
+            keys: touched_keys(&commit.writes),
+            read_set: commit.read_set,
+            writes: commit.writes.into(),
+            encoded: CommitWrites::Inlined(encoded.clone()),
+        };
+        if encoded.len() > limits.single_entry_bytes_max {
+            return self.commit_large(request, encoded).await;
+        }
+        self.commit_request(request).await
+    }
+
+    async fn commit_request(&self, mut request: Request) -> Result<CommitOutcome> {
+        loop {
+            let no_record_at = self.group.published();
+            if let Some(timestamp) = self.recorded(request.deployment, request.id)? {
+                self.published(timestamp).await?;
+                return Ok(CommitOutcome::Committed { timestamp });
+            }
+            let checked = self.group.leader.read().check(&request, no_record_at);
+            let checked = match checked {
+                Ok(checked) => checked,
+                Err(outcome) => return Ok(outcome),
+            };
+            let (waiter, outcome) = oneshot::channel();
+            let (received, published) = {
+                let mut leader = self.group.leader.write();
+                let received = leader.receive(&mut request, checked, waiter, self.group.clock.now());
+                (received, leader.published())
+            };
+            match received {
+                Received::OnItsWay => {
+                    self.group.work.notify_one();
+                    // Without an answer the service has ended, and the commit may have got through.
+                    return Ok(outcome.await.unwrap_or(CommitOutcome::Unknown));
+                }
+                Received::Answered(_, outcome) => return Ok(outcome),
+                Received::Unchanged { checked, .. } => {
+                    let timestamp = published.max(request.begin.timestamp);
+                    debug_assert!(timestamp <= checked);
+                    return self.unchanged(&request, timestamp).await;
+                }
+                Received::AskStoreAgain(_) => {}
+            }
+        }
+    }
+
+    /// Ends a commit without writes: nothing that it read had changed at `timestamp`.
+    async fn unchanged(&self, request: &Request, timestamp: Timestamp) -> Result<CommitOutcome> {
+        let mut position = self.group.position();
+        let reached = position
+            .wait_for(|position| position.epoch != request.epoch || position.published >= timestamp)
+            .await
+            .is_ok();
+        if !reached {
+            return Ok(CommitOutcome::NotCommitted);
+        }
+        let confirmed = self.confirm_leadership().await;
+        // Had the epoch ended in between, another leader could have changed what was read.
+        let stands = self.group.leader.read().epoch() == request.epoch;
+        match confirmed {
+            Ok(_) if stands => Ok(CommitOutcome::Committed { timestamp }),
+            _ => Ok(CommitOutcome::NotCommitted),
+        }
+    }
+
+    async fn commit_large(&self, mut request: Request, encoded: Bytes) -> Result<CommitOutcome> {
+        let permit = self.room_to_stage(encoded.len()).await?;
+        // Most of what would be refused is refused before anything is staged.
+        if self.recorded(request.deployment, request.id)?.is_none() {
+            let checked = self.group.leader.read().check(&request, self.group.published());
+            if let Err(outcome) = checked {
+                return Ok(outcome);
+            }
+        }
+        let term = request.epoch.term;
+        let stage = self.stages.fetch_add(1, Ordering::Relaxed);
+        let crc32c = crc32c::crc32c(&encoded);
+        let bytes = encoded.len() as u64;
+        let mut rest = encoded;
+        let mut parts = 0;
+        // One part after the other, so that everybody else's batches get in between.
+        while !rest.is_empty() {
+            let content = rest.split_to(rest.len().min(self.group.limits.staged_entry_bytes_max));
+            let entry = LogEntry::StagePart { term, stage, part: parts, content };
+            if self.propose(term, entry).await.is_err() {
+                // The parts go with their term.
+                return Ok(CommitOutcome::NotCommitted);
+            }
+            parts += 1;
+        }
+        request.encoded = CommitWrites::Staged(Staged { stage, parts, bytes, crc32c });
+        let outcome = self.commit_request(request).await;
+        if !matches!(outcome, Ok(CommitOutcome::Committed { .. } | CommitOutcome::Unknown)) {
+            // Whether it works or not: the next term drops what is left.
+            let _ = self.propose(term, LogEntry::DropStage { term, stage }).await;
+        }
+        drop(permit);
+        outcome
+    }
+
+    async fn room_to_stage(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(STAGE_UNIT_BYTES)).unwrap_or(u32::MAX);
+        if bytes > self.group.limits.staged_bytes_max {
+            return Err(Error::bad_request(
+                "CommitTooLarge",
+                format!("a commit's writes have {bytes} bytes"),
+            ));
+        }
+        let permit = self.stage_room.clone().try_acquire_many_owned(units);
+        permit.map_err(|_| Error::overloaded("CommitterFullError", "too many large commits wait for the log"))
+    }
+
+    async fn propose(&self, term: u64, entry: LogEntry) -> Result<EntryOutcome, ProposalError> {
+        propose(&self.raft, term, entry).await?.await
+    }
+
+    async fn lookup(&self, deployment: DeploymentId, id: CommitId) -> Result<Lookup> {
+        let known = self.group.leader.read().lookup(deployment, id, None);
+        if !matches!(known, Lookup::Absent { .. }) {
+            return Ok(known);
+        }
+        // What the leader has forgotten is in the store.
+        let recorded = self.recorded(deployment, id)?;
+        Ok(recorded.map_or(known, |timestamp| Lookup::Committed { timestamp }))
+    }
+
+    async fn read(&self, deployment: DeploymentId, at: ReadAt, reads: &[Read]) -> Result<Vec<ReadResult>> {
+        let overlays = match at.epoch {
+            None => {
+                self.published(at.timestamp).await?;
+                reads.iter().map(|_| Above::default()).collect()
+            }
+            // First what is above the store, then the store: what is published in between is seen in one of them.
+            Some(epoch) => self.above(deployment, at.timestamp, epoch, reads)?,
+        };
+        self.in_retention(at.timestamp)?;
+        let reader = Reader::new(&self.group.store, self.group.incarnation, deployment, at.timestamp);
+        let results =
+            reads.iter().zip(overlays).map(|(read, above)| self.read_one(&reader, read, above)).collect();
+        // Compaction goes by the horizon: if it has not passed by now, nothing was missing.
+        self.in_retention(at.timestamp)?;
+        results
+    }
+
+    fn read_one(&self, reader: &Reader<'_>, read: &Read, above: Above) -> Result<ReadResult> {
+        match read {
+            Read::Point { index, key } => {
+                reader.point(*index, key, above.point).map(ReadResult::Point).map_err(store_failed)
+            }
+            Read::Range { index, interval, order, rows_max, bytes_max } => {
+                let limits = RangeLimits { rows_max: *rows_max, bytes_max: *bytes_max };
+                let (rows, more) =
+                    reader.range(*index, interval, *order, limits, above.range).map_err(store_failed)?;
+                Ok(ReadResult::Range { rows, more })
+            }
+        }
+    }
+
+    fn above(
+        &self,
+        deployment: DeploymentId,
+        at: Timestamp,
+        epoch: Epoch,
+        reads: &[Read],
+    ) -> Result<Vec<Above>> {
+        let leader = self.group.leader.read();
+        let overlay = leader.overlay(epoch).filter(|_| at <= leader.head()).ok_or_else(epoch_ended)?;
+        Ok(reads
+            .iter()
+            .map(|read| match read {
+                Read::Point { index, key } => {
+                    Above { point: overlay.point(deployment, *index, key, at), ..Above::default() }
+                }
+                Read::Range { index, interval, .. } => {
+                    Above { range: overlay.range(deployment, *index, interval, at), ..Above::default() }
+                }
+            })
+            .collect())
+    }
+
+    fn in_retention(&self, at: Timestamp) -> Result<()> {
+        if at < self.group.horizon() {
+            let message = format!("{at} is older than what is kept");
+            return Err(Error::new(ErrorKind::OutOfRetention, "OutOfRetention", message));
+        }
+        Ok(())
+    }
+
+    async fn confirm_leadership(&self) -> Result<Position> {
+        self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|_| not_leader())?;
+        let position = *self.group.position().borrow();
+        Ok(position)
+    }
+
+    async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
+        let epoch = {
+            let leader = self.group.leader.read();
+            leader.is_ready().then(|| leader.epoch()).ok_or_else(not_leader)?
+        };
+        for field in &step.fields {
+            if let Err(error) = field.parse::<value::FieldPath>() {
+                return Err(Error::bad_request("InvalidIndexField", error.to_string()));
+            }
+        }
+        let entry = LogEntry::Backfill(Backfill {
+            deployment: step.deployment.deployment,
+            primary: step.primary,
+            index: step.index,
+            fields: step.fields,
+            from: step.from,
+            documents_max: u32::try_from(self.group.limits.backfill_documents_max).unwrap_or(u32::MAX),
+        });
+        match self.propose(epoch.term, entry).await {
+            Ok(EntryOutcome::Backfilled { documents, next }) => {
+                Ok(BackfillProgress { documents, next: next.map(Bytes::from) })
+            }
+            Ok(outcome) => Err(Error::internal(format!("a backfill was answered with {outcome:?}"))),
+            // A step may be sent again, whatever became of it.
+            Err(ProposalError::Refused | ProposalError::Unknown) => Err(not_leader()),
+        }
+    }
+}
+
+/// What the overlay has of one read.
+#[derive(Default)]
+struct Above {
+    point: Option<OverlayVersion>,
+    range: BTreeMap<Bytes, OverlayVersion>,
+}
+
+#[async_trait]
+impl TransactionLog for Handle {
+    fn position(&self, group: GroupId) -> Result<watch::Receiver<Position>> {
+        Ok(self.group(group)?.group.position())
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
+        self.of(commit.deployment)?.commit(commit).await
+    }
+
+    async fn lookup(&self, at: DeploymentRef, id: CommitId) -> Result<Lookup> {
+        self.of(at)?.lookup(at.deployment, id).await
+    }
+
+    async fn read(&self, deployment: DeploymentRef, at: ReadAt, reads: &[Read]) -> Result<Vec<ReadResult>> {
+        self.of(deployment)?.read(deployment.deployment, at, reads).await
+    }
+
+    async fn confirm_leadership(&self, group: GroupId) -> Result<Position> {
+        self.group(group)?.confirm_leadership().await
+    }
+
+    async fn subscribe(&self, deployment: DeploymentRef, from: Timestamp) -> Result<StreamEvents> {
+        let group = &self.of(deployment)?.group;
+        let heartbeat = Duration::from_millis(limits::FanoutLimits::DEFAULT.stream_heartbeat_ms);
+        let token = self.shared.token.clone();
+        Ok(group.buffer.subscribe(deployment.deployment, from, group.position(), heartbeat, token))
+    }
+
+    async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
+        self.of(step.deployment)?.backfill(step).await
+    }
+}

@@ -1,0 +1,379 @@
+//! What a replica decides about commits: which it takes, what becomes of those on their way when proposals are refused
+//! or leadership changes, and what it answers about them.
+//!
+//! Pure: clock, log and store are outside. Every replica has one; only the one that leads and is ready takes commits.
+
+use std::sync::Arc;
+
+use contract::{
+    CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, Epoch, Lookup, ReadAt, ReadSet, Timestamp,
+    TouchedKey, Write,
+};
+
+use crate::{
+    batcher::{BatchLimits, BatchNumber, Batcher},
+    entry::{Batch, CommitWrites, StampedCommit},
+    overlay::Overlay,
+    retention::Retention,
+    undecided::{Known, OpenCommit, Undecided},
+    validator::{Reading, Refusal, Validator},
+};
+
+/// `W` is whoever waits for an outcome.
+#[derive(Debug)]
+pub struct Leader<W> {
+    epoch: Epoch,
+    standing: Standing,
+    /// The term whose blank entry was applied last: everything older is decided here.
+    decided_term: u64,
+    validator: Validator,
+    batcher: Batcher,
+    undecided: Undecided<W>,
+    overlay: Overlay,
+    retention: Retention,
+    records_age_ms: u64,
+    /// The last applied timestamp.
+    published: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct LeaderOptions {
+    pub batches: BatchLimits,
+    /// How long a moment stays readable after it was the newest.
+    pub retention_ms: u64,
+    /// How long a commit can be looked up.
+    pub records_age_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Follows,
+    /// Elected; older entries may still be undecided.
+    Leads,
+    Ready,
+}
+
+/// A commit as it comes in, with its writes encoded.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub deployment: DeploymentId,
+    pub epoch: Epoch,
+    pub id: CommitId,
+    pub begin: ReadAt,
+    pub read_set: Arc<ReadSet>,
+    pub writes: Arc<[Write]>,
+    /// Each key that the writes touch.
+    pub keys: Vec<TouchedKey>,
+    pub encoded: CommitWrites,
+}
+
+/// What [`Leader::check`] has already done for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Nothing in the read set was written up to here.
+    pub up_to: Timestamp,
+    /// The request's id had no record in a store that had published this.
+    pub no_record_at: Timestamp,
+}
+
+/// What became of a request that came in.
+#[derive(Debug, PartialEq)]
+pub enum Received<W> {
+    /// It is on its way, or joined one that is: the waiter hears later.
+    OnItsWay,
+    /// The answer is known.
+    Answered(W, CommitOutcome),
+    /// It has no writes; nothing it read had changed up to `checked`. The answer stands once `published` has come to
+    /// its begin timestamp and a quorum has confirmed that this leader still leads.
+    Unchanged { waiter: W, checked: Timestamp },
+    /// Its record may have come into the store since that was asked: ask again, then come again.
+    AskStoreAgain(W),
+}
+
+/// Somebody's outcome.
+#[derive(Debug, PartialEq)]
+pub struct Answer<W> {
+    pub waiter: W,
+    pub outcome: CommitOutcome,
+}
+
+impl<W> Leader<W> {
+    /// `last` is the store's last timestamp.
+    pub fn new(options: LeaderOptions, last: Timestamp) -> Leader<W> {
+        Leader {
+            epoch: Epoch::default(),
+            standing: Standing::Follows,
+            decided_term: 0,
+            validator: Validator::new(last),
+            batcher: Batcher::new(options.batches, last),
+            undecided: Undecided::default(),
+            overlay: Overlay::default(),
+            retention: Retention::new(last, options.retention_ms),
+            records_age_ms: options.records_age_ms,
+            published: last,
+        }
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.standing == Standing::Ready
+    }
+
+    pub fn published(&self) -> Timestamp {
+        self.published
+    }
+
+    pub fn head(&self) -> Timestamp {
+        self.validator.head()
+    }
+
+    /// Memory that the window takes.
+    pub fn window_bytes(&self) -> usize {
+        self.validator.window_bytes()
+    }
+
+    /// Commits that are validated and not decided.
+    pub fn undecided(&self) -> usize {
+        self.undecided.len()
+    }
+
+    /// Commits that wait for a batch.
+    pub fn waiting(&self) -> usize {
+        self.batcher.waiting()
+    }
+
+    /// What was written above the store, if `epoch` still stands.
+    pub fn overlay(&self, epoch: Epoch) -> Option<&Overlay> {
+        (self.is_ready() && epoch == self.epoch).then_some(&self.overlay)
+    }
+
+    /// The part of validation that needs no turn: the window as it is now. `no_record_at` is what the store had published
+    /// when it was asked for the request's record and had none.
+    pub fn check(&self, request: &Request, no_record_at: Timestamp) -> Result<Checked, CommitOutcome> {
+        self.admit(request)?;
+        if self.undecided.known(request.deployment, request.id) != Known::No {
+            // Whatever it read: the answer is that of the commit under way.
+            return Ok(Checked { up_to: request.begin.timestamp, no_record_at });
+        }
+        let reading = Reading {
+            deployment: request.deployment,
+            seen: request.begin.timestamp,
+            read_set: &request.read_set,
+        };
+        let up_to = self.validator.check(reading).map_err(|refusal| self.refuse(refusal))?;
+        Ok(Checked { up_to, no_record_at })
+    }
+
+    fn admit(&self, request: &Request) -> Result<(), CommitOutcome> {
+        if !self.is_ready() || request.epoch != self.epoch {
+            return Err(CommitOutcome::NotLeader);
+        }
+        if request.begin.epoch.is_some_and(|epoch| epoch != self.epoch) {
+            return Err(self.refuse(Refusal::Untellable));
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, refusal: Refusal) -> CommitOutcome {
+        let write = match refusal {
+            Refusal::Written(index, key) => Some((index, key)),
+            Refusal::Untellable | Refusal::EndOfTime => None,
+        };
+        let run_again_at = ReadAt { timestamp: self.validator.head(), epoch: Some(self.epoch) };
+        CommitOutcome::Conflict(Conflict { write, run_again_at })
+    }
+
+    /// Takes a commit, in its turn. A request that is on its way has given away its keys and its encoded writes.
+    pub fn receive(
+        &mut self,
+        request: &mut Request,
+        checked: Checked,
+        waiter: W,
+        clock: Timestamp,
+    ) -> Received<W> {
+        if let Err(outcome) = self.admit(request) {
+            return Received::Answered(waiter, outcome);
+        }
+        match self.undecided.known(request.deployment, request.id) {
+            Known::Undecided(timestamp) => {
+                self.undecided.join(timestamp, waiter);
+                return Received::OnItsWay;
+            }
+            Known::Committed(timestamp) => {
+                return Received::Answered(waiter, CommitOutcome::Committed { timestamp });
+            }
+            // What was decided up to the floor is known by the store alone.
+            Known::No if checked.no_record_at < self.validator.floor() => {
+                return Received::AskStoreAgain(waiter);
+            }
+            Known::No => {}
+        }
+        let reading =
+            Reading { deployment: request.deployment, seen: checked.up_to, read_set: &request.read_set };
+        if request.writes.is_empty() {
+            return match self.validator.check(reading) {
+                Ok(checked) => Received::Unchanged { waiter, checked },
+                Err(refusal) => Received::Answered(waiter, self.refuse(refusal)),
+            };
+        }
+        let keys = std::mem::take(&mut request.keys);
+        let notice = match self.validator.validate(reading, keys, clock) {
+            Ok(notice) => notice,
+            Err(refusal) => return Received::Answered(waiter, self.refuse(refusal)),
+        };
+        let timestamp = notice.timestamp;
+        self.overlay.add(request.deployment, timestamp, &request.writes);
+        self.batcher.push(StampedCommit {
+            timestamp,
+            deployment: request.deployment,
+            id: request.id,
+            writes: std::mem::take(&mut request.encoded),
+        });
+        self.undecided.add(
+            timestamp,
+            OpenCommit {
+                deployment: request.deployment,
+                id: request.id,
+                writes: request.writes.clone(),
+                waiters: vec![waiter],
+            },
+        );
+        Received::OnItsWay
+    }
+
+    /// The batch to propose now, if any.
+    pub fn close_batch(&mut self) -> Option<(BatchNumber, Batch)> {
+        if !self.is_ready() {
+            return None;
+        }
+        let closed = self.batcher.close()?;
+        let newest = closed.commits.iter().map(|commit| commit.timestamp).max().unwrap_or(closed.previous);
+        let records_age = self.records_age_ms.saturating_mul(1_000_000);
+        let records_floor = newest.as_nanoseconds().saturating_sub(records_age);
+        let batch = Batch {
+            epoch: self.epoch,
+            previous: closed.previous,
+            commits: closed.commits,
+            horizon: self.retention.horizon(newest),
+            records_floor: Timestamp::new(records_floor).unwrap_or_default(),
+        };
+        Some((closed.number, batch))
+    }
+
+    /// The log refused a batch before it was appended. A new epoch begins: what was validated after the last batch that
+    /// was not refused will never be.
+    pub fn refused(&mut self, number: BatchNumber) -> Vec<Answer<W>> {
+        let Some(last_accepted) = self.batcher.refused(number) else { return Vec::new() };
+        self.epoch.reset += 1;
+        self.validator.drop_above(last_accepted);
+        let dropped = self.undecided.drop_above(last_accepted);
+        self.answer_dropped(dropped, |_| CommitOutcome::NotCommitted)
+    }
+
+    /// The election of this replica, in `term`.
+    pub fn elected(&mut self, term: u64) -> Vec<Answer<W>> {
+        if self.epoch.term == term && self.standing != Standing::Follows {
+            return Vec::new();
+        }
+        let answers = self.follow(term);
+        self.standing = Standing::Leads;
+        self.become_ready();
+        answers
+    }
+
+    /// Another replica leads, or nobody. What was appended may still be committed; nothing else will.
+    pub fn follow(&mut self, term: u64) -> Vec<Answer<W>> {
+        let led = self.standing != Standing::Follows;
+        self.standing = Standing::Follows;
+        if term != self.epoch.term {
+            self.epoch = Epoch { term, reset: 0 };
+        } else if led {
+            // A term that is led again by the same replica is another epoch.
+            self.epoch.reset += 1;
+        }
+        let handed_over = self.batcher.give_up();
+        self.validator.drop_above(self.published);
+        let dropped = self.undecided.drop_above(self.published);
+        self.answer_dropped(dropped, |timestamp| {
+            if timestamp <= handed_over { CommitOutcome::Unknown } else { CommitOutcome::NotCommitted }
+        })
+    }
+
+    fn answer_dropped(
+        &mut self,
+        dropped: Vec<(Timestamp, OpenCommit<W>)>,
+        outcome: impl Fn(Timestamp) -> CommitOutcome,
+    ) -> Vec<Answer<W>> {
+        let mut answers = Vec::new();
+        for (timestamp, commit) in dropped {
+            self.overlay.remove(commit.deployment, timestamp, &commit.writes);
+            let outcome = outcome(timestamp);
+            answers
+                .extend(commit.waiters.into_iter().map(|waiter| Answer { waiter, outcome: outcome.clone() }));
+        }
+        answers
+    }
+
+    /// The blank entry that begins a term was applied: everything older is decided.
+    pub fn applied_blank(&mut self, term: u64) {
+        self.decided_term = self.decided_term.max(term);
+        self.become_ready();
+    }
+
+    fn become_ready(&mut self) {
+        if self.standing == Standing::Leads && self.decided_term == self.epoch.term {
+            self.standing = Standing::Ready;
+        }
+    }
+
+    /// A batch is in the store: its commits, in order.
+    pub fn applied(&mut self, commits: &[(DeploymentId, CommitId, Arc<CommitNotice>)]) -> Vec<Answer<W>> {
+        let mut answers = Vec::new();
+        for (deployment, id, notice) in commits {
+            let timestamp = notice.timestamp;
+            self.validator.applied(*deployment, notice);
+            self.published = self.published.max(timestamp);
+            self.retention.applied(timestamp);
+            let Some(commit) = self.undecided.committed(timestamp, *deployment, *id) else { continue };
+            self.overlay.remove(*deployment, timestamp, &commit.writes);
+            let committed = CommitOutcome::Committed { timestamp };
+            answers.extend(
+                commit.waiters.into_iter().map(|waiter| Answer { waiter, outcome: committed.clone() }),
+            );
+        }
+        self.batcher.applied(self.published);
+        answers
+    }
+
+    /// Every replica has skipped a batch: it followed one that is not there.
+    pub fn skipped(&mut self, timestamps: impl IntoIterator<Item = Timestamp>) -> Vec<Answer<W>> {
+        let dropped = timestamps
+            .into_iter()
+            .filter_map(|timestamp| Some((timestamp, self.undecided.drop_one(timestamp)?)))
+            .collect();
+        self.answer_dropped(dropped, |_| CommitOutcome::NotCommitted)
+    }
+
+    /// What became of a commit; `recorded` is the store's record of it.
+    pub fn lookup(&self, deployment: DeploymentId, id: CommitId, recorded: Option<Timestamp>) -> Lookup {
+        if !self.is_ready() {
+            return Lookup::NotLeader;
+        }
+        match (self.undecided.known(deployment, id), recorded) {
+            (Known::Committed(timestamp), _) | (Known::No, Some(timestamp)) => {
+                Lookup::Committed { timestamp }
+            }
+            (Known::Undecided(_), _) => Lookup::Pending,
+            (Known::No, None) => Lookup::Absent { epoch: self.epoch },
+        }
+    }
+
+    /// Forgets what is older than any running transaction, and more if it takes too much.
+    pub fn trim(&mut self, keep_above: Timestamp, bytes_max: usize) {
+        self.validator.trim(keep_above, self.published, bytes_max);
+        self.undecided.trim(self.validator.floor());
+    }
+}

@@ -1,0 +1,51 @@
+//! Defects that the model tests plant, to show that they would be found. Outside of tests there are none.
+
+/// One defect in each of the log's state machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// Commits are validated against what is published, not against what is on its way.
+    ValidatorIgnoresInFlight,
+    /// A batch hands its commits over in another order than they were validated in.
+    BatcherReorders,
+    /// An entry is applied though it does not follow the store's last timestamp.
+    ApplyIgnoresPrevious,
+    /// A commit on its way is answered as absent.
+    LookupDeniesPending,
+    /// After a reset timestamps are given a second time.
+    RecoveryLowersHead,
+}
+
+#[cfg(not(test))]
+pub(crate) const fn is(_: Bug) -> bool {
+    false
+}
+
+#[cfg(test)]
+pub(crate) use in_tests::is;
+#[cfg(test)]
+#[expect(unused_imports, reason = "the model tests come next")]
+pub(crate) use in_tests::plant;
+
+#[cfg(test)]
+mod in_tests {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    pub(crate) fn is(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+
+    /// Plants a bug on this thread, for as long as `run` runs.
+    #[expect(dead_code, reason = "the model tests come next")]
+    pub(crate) fn plant<T>(bug: Bug, run: impl FnOnce() -> T) -> T {
+        PLANTED.set(Some(bug));
+        let result = run();
+        PLANTED.set(None);
+        result
+    }
+}

@@ -1,0 +1,529 @@
+//! The Raft logs of all groups of a node, in one RocksDB instance.
+//!
+//! One thread writes: it takes everything that is queued, writes it as one batch and makes it durable by one fsync. A
+//! write that fails ends the process before anybody hears of it: the disk's state is unknown from then on.
+//!
+//! ```text
+//! group u32 | 'e' | index u64   an entry
+//! group u32 | 'm' | 'v'|'c'|'p' the vote, the committed and the purged log id, as JSON
+//! ```
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Debug,
+    io,
+    ops::{Bound, RangeBounds},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use bytes::Bytes;
+use contract::GroupId;
+use openraft::{
+    EntryPayload, OptionalSend, RaftLogReader,
+    entry::RaftEntry,
+    storage::{IOFlushed, LogState, RaftLogStorage},
+    vote::RaftLeaderId,
+};
+use parking_lot::Mutex;
+use rocksdb::{DB, DBRecoveryMode, Options, ReadOptions, WriteBatch, WriteOptions};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    fatal::FatalHandler,
+    raft_types::{Entry, EntryBytes, LogId, RaftTypes, Vote},
+    state_store::{OpenError, check_folder},
+};
+
+const FORMAT: &str = "tidemark log 1\n";
+/// The first byte of everything stored here.
+const VALUE_VERSION: u8 = 1;
+/// Operations that may wait for the writer; over it the callers wait.
+const OPERATIONS_QUEUED_MAX: usize = 4_096;
+/// Entries of a group that are kept in memory, so that apply and replication need not read them back.
+const CACHE_BYTES_MAX: usize = 32 << 20;
+
+/// The log store of a node. Dropping it ends the writer once everything queued is written.
+pub struct RaftLogs {
+    database: Arc<DB>,
+    operations: mpsc::Sender<Operation>,
+    writer: Option<JoinHandle<()>>,
+    fsyncs: Arc<AtomicU64>,
+    groups: Mutex<HashMap<GroupId, Arc<GroupState>>>,
+}
+
+/// The log of one group.
+#[derive(Clone)]
+pub struct RaftLog {
+    group: GroupId,
+    database: Arc<DB>,
+    operations: mpsc::Sender<Operation>,
+    state: Arc<GroupState>,
+}
+
+#[derive(Default)]
+struct GroupState {
+    cache: Mutex<EntryCache>,
+    /// The state is flushed up to before this index: only that may be purged.
+    flushed_before: AtomicU64,
+}
+
+/// The newest entries, readable as soon as they are appended.
+#[derive(Default)]
+struct EntryCache {
+    entries: BTreeMap<u64, Entry>,
+    bytes: usize,
+    /// Up to here the writer has them.
+    written: u64,
+}
+
+enum Operation {
+    Append {
+        group: GroupId,
+        entries: Vec<(u64, Vec<u8>)>,
+        state: Arc<GroupState>,
+        flushed: IOFlushed<RaftTypes>,
+    },
+    /// Done when durable.
+    Put {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        done: oneshot::Sender<()>,
+    },
+    /// Needs not be durable: it only saves time after a restart.
+    PutLazily {
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
+    DeleteRange {
+        from: Vec<u8>,
+        to: Vec<u8>,
+        put: Option<(Vec<u8>, Vec<u8>)>,
+        done: oneshot::Sender<()>,
+    },
+}
+
+impl RaftLogs {
+    /// Opens the folder. A torn end of the write-ahead log is what a crash leaves and is cut off; other damage is an error.
+    pub fn open(path: &Path, fatal: FatalHandler) -> Result<RaftLogs, OpenError> {
+        check_folder(path, FORMAT)?;
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_paranoid_checks(true);
+        options.set_write_buffer_size(64 << 20);
+        options.set_max_total_wal_size(256 << 20);
+        options.set_keep_log_file_num(4);
+        options.set_max_background_jobs(2);
+        let database = DB::open(&options, path)
+            .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
+        let database = Arc::new(database);
+        let (operations, queue) = mpsc::channel(OPERATIONS_QUEUED_MAX);
+        let fsyncs = Arc::new(AtomicU64::new(0));
+        let writer = Writer { database: database.clone(), queue, fatal, fsyncs: fsyncs.clone() };
+        let writer = std::thread::Builder::new()
+            .name("raft-log-writer".into())
+            .spawn(move || writer.run())
+            .map_err(|source| OpenError::Folder { path: path.to_owned(), source })?;
+        Ok(RaftLogs { database, operations, writer: Some(writer), fsyncs, groups: Mutex::default() })
+    }
+
+    pub fn group(&self, group: GroupId) -> RaftLog {
+        let state = self.groups.lock().entry(group).or_default().clone();
+        RaftLog { group, database: self.database.clone(), operations: self.operations.clone(), state }
+    }
+
+    /// How often the log was made durable since it was opened.
+    pub fn fsyncs(&self) -> Arc<AtomicU64> {
+        self.fsyncs.clone()
+    }
+
+    /// Waits until everything queued is written; every [`RaftLog`] must be gone.
+    pub fn close(mut self) {
+        let writer = self.writer.take();
+        drop(self);
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+    }
+}
+
+struct Writer {
+    database: Arc<DB>,
+    queue: mpsc::Receiver<Operation>,
+    fatal: FatalHandler,
+    fsyncs: Arc<AtomicU64>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Some(first) = self.queue.blocking_recv() {
+            let mut batch = WriteBatch::default();
+            let mut durable = false;
+            let mut answers = Vec::new();
+            let mut next = Some(first);
+            while let Some(operation) = next {
+                durable |= !matches!(operation, Operation::PutLazily { .. });
+                answers.extend(add_to(&mut batch, operation));
+                next = self.queue.try_recv().ok();
+            }
+            let mut options = WriteOptions::default();
+            options.set_sync(durable);
+            if let Err(error) = self.database.write_opt(batch, &options) {
+                self.fatal.end(&format!("the log can't be written: {error}"));
+                // Nobody is answered: what is on the disk is not known.
+                std::mem::forget(answers);
+                return;
+            }
+            if durable {
+                self.fsyncs.fetch_add(1, Ordering::Relaxed);
+            }
+            answers.into_iter().for_each(Written::tell);
+        }
+    }
+}
+
+/// Who hears that an operation is durable.
+enum Written {
+    Entries { state: Arc<GroupState>, last: u64, flushed: IOFlushed<RaftTypes> },
+    Other(oneshot::Sender<()>),
+}
+
+impl Written {
+    fn tell(self) {
+        match self {
+            Written::Entries { state, last, flushed } => {
+                state.cache.lock().written_up_to(last);
+                flushed.io_completed(Ok(()));
+            }
+            Written::Other(done) => {
+                // Whoever asked may have gone.
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+fn add_to(batch: &mut WriteBatch, operation: Operation) -> Option<Written> {
+    match operation {
+        Operation::Append { group, entries, state, flushed } => {
+            let last = entries.last().map_or(0, |(index, _)| *index);
+            for (index, value) in entries {
+                batch.put(entry_key(group, index), value);
+            }
+            Some(Written::Entries { state, last, flushed })
+        }
+        Operation::Put { key, value, done } => {
+            batch.put(key, value);
+            Some(Written::Other(done))
+        }
+        Operation::PutLazily { key, value } => {
+            batch.put(key, value);
+            None
+        }
+        Operation::DeleteRange { from, to, put, done } => {
+            batch.delete_range(from, to);
+            if let Some((key, value)) = put {
+                batch.put(key, value);
+            }
+            Some(Written::Other(done))
+        }
+    }
+}
+
+impl EntryCache {
+    fn insert(&mut self, entry: Entry) {
+        self.bytes += entry_bytes(&entry);
+        if let Some(replaced) = self.entries.insert(entry.index(), entry) {
+            self.bytes -= entry_bytes(&replaced);
+        }
+    }
+
+    fn written_up_to(&mut self, index: u64) {
+        self.written = self.written.max(index);
+        while self.bytes > CACHE_BYTES_MAX
+            && let Some(oldest) = self.entries.first_entry().filter(|entry| *entry.key() <= self.written)
+        {
+            self.bytes -= entry_bytes(&oldest.remove());
+        }
+    }
+
+    fn truncate_from(&mut self, index: u64) {
+        let gone = self.entries.split_off(&index);
+        self.bytes -= gone.values().map(entry_bytes).sum::<usize>();
+        self.written = self.written.min(index.saturating_sub(1));
+    }
+
+    fn purge_up_to(&mut self, index: u64) {
+        let kept = self.entries.split_off(&(index + 1));
+        self.bytes -= self.entries.values().map(entry_bytes).sum::<usize>();
+        self.entries = kept;
+    }
+}
+
+fn entry_bytes(entry: &Entry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(EntryBytes(bytes)) => 64 + bytes.len(),
+        _ => 256,
+    }
+}
+
+fn entry_key(group: GroupId, index: u64) -> Vec<u8> {
+    [&group.0.to_be_bytes()[..], b"e", &index.to_be_bytes()].concat()
+}
+
+fn meta_key(group: GroupId, what: u8) -> Vec<u8> {
+    [&group.0.to_be_bytes()[..], b"m", &[what]].concat()
+}
+
+const VOTE: u8 = b'v';
+const COMMITTED: u8 = b'c';
+const PURGED: u8 = b'p';
+
+const BLANK: u8 = 0;
+const NORMAL: u8 = 1;
+const MEMBERSHIP: u8 = 2;
+
+/// Version, kind, term, then the payload. The index is the key's.
+fn encode_entry(entry: &Entry) -> io::Result<Vec<u8>> {
+    let mut value = Vec::with_capacity(10 + entry_bytes(entry));
+    value.push(VALUE_VERSION);
+    let (kind, payload) = match &entry.payload {
+        EntryPayload::Blank => (BLANK, Bytes::new()),
+        EntryPayload::Normal(EntryBytes(bytes)) => (NORMAL, bytes.clone()),
+        EntryPayload::Membership(membership) => (MEMBERSHIP, serde_json::to_vec(membership)?.into()),
+    };
+    value.push(kind);
+    value.extend_from_slice(&entry.log_id.leader_id.term.to_be_bytes());
+    value.extend_from_slice(&payload);
+    Ok(value)
+}
+
+fn decode_entry(index: u64, value: &[u8]) -> io::Result<Entry> {
+    let [version, kind, rest @ ..] = value else { return Err(damaged("an entry is empty")) };
+    if *version != VALUE_VERSION {
+        return Err(damaged(&format!("log record format {version} is not known to this version")));
+    }
+    let (term, payload) = rest.split_first_chunk::<8>().ok_or_else(|| damaged("an entry has no term"))?;
+    let payload = match *kind {
+        BLANK => EntryPayload::Blank,
+        NORMAL => EntryPayload::Normal(EntryBytes(Bytes::copy_from_slice(payload))),
+        MEMBERSHIP => EntryPayload::Membership(serde_json::from_slice(payload)?),
+        _ => return Err(damaged("an entry has an unknown kind")),
+    };
+    Ok(Entry { log_id: log_id(u64::from_be_bytes(*term), index), payload })
+}
+
+/// The log id of the entry that the leader of `term` put at `index`.
+pub fn log_id(term: u64, index: u64) -> LogId {
+    LogId::new(openraft::impls::leader_id_std::LeaderId::new(term, 0).to_committed(), index)
+}
+
+fn encode_meta<T: serde::Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![VALUE_VERSION];
+    serde_json::to_writer(&mut bytes, value)?;
+    Ok(bytes)
+}
+
+fn decode_meta<T: serde::de::DeserializeOwned>(value: &[u8]) -> io::Result<T> {
+    match value.split_first() {
+        Some((&VALUE_VERSION, json)) => Ok(serde_json::from_slice(json)?),
+        Some((version, _)) => {
+            Err(damaged(&format!("log record format {version} is not known to this version")))
+        }
+        None => Err(damaged("a record is empty")),
+    }
+}
+
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the log is damaged: {what}"))
+}
+
+impl RaftLog {
+    /// The state up to `index` is flushed.
+    pub fn state_flushed(&self, index: u64) {
+        self.state.flushed_before.fetch_max(index + 1, Ordering::AcqRel);
+    }
+
+    fn meta<T: serde::de::DeserializeOwned>(&self, what: u8) -> io::Result<Option<T>> {
+        let value = self.database.get_pinned(meta_key(self.group, what)).map_err(io::Error::other)?;
+        value.map(|value| decode_meta(&value)).transpose()
+    }
+
+    async fn send(&self, operation: Operation) -> io::Result<()> {
+        self.operations.send(operation).await.map_err(|_| io::Error::other("the log's writer has ended"))
+    }
+
+    async fn sent(&self, operation: Operation, done: oneshot::Receiver<()>) -> io::Result<()> {
+        self.send(operation).await?;
+        done.await.map_err(|_| io::Error::other("the log's writer has ended"))
+    }
+
+    fn stored_entries(&self, from: u64, end: Option<u64>) -> io::Result<Vec<Entry>> {
+        let mut options = ReadOptions::default();
+        let upper = match end {
+            Some(end) => entry_key(self.group, end),
+            None => entry_key_end(self.group),
+        };
+        options.set_iterate_upper_bound(upper);
+        let mut iterator = self.database.raw_iterator_opt(options);
+        iterator.seek(entry_key(self.group, from));
+        let mut entries = Vec::new();
+        while let Some((key, value)) = iterator.item() {
+            entries.push(decode_entry(entry_index(key)?, value)?);
+            iterator.next();
+        }
+        iterator.status().map_err(io::Error::other)?;
+        Ok(entries)
+    }
+
+    fn last_stored(&self) -> io::Result<Option<LogId>> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(entry_key(self.group, 0));
+        options.set_iterate_upper_bound(entry_key_end(self.group));
+        let mut iterator = self.database.raw_iterator_opt(options);
+        iterator.seek_to_last();
+        let last = match iterator.item() {
+            Some((key, value)) => Some(decode_entry(entry_index(key)?, value)?.log_id),
+            None => None,
+        };
+        iterator.status().map_err(io::Error::other)?;
+        Ok(last)
+    }
+}
+
+/// Behind every entry of the group.
+fn entry_key_end(group: GroupId) -> Vec<u8> {
+    [&group.0.to_be_bytes()[..], b"f"].concat()
+}
+
+fn entry_index(key: &[u8]) -> io::Result<u64> {
+    let index = key.last_chunk::<8>().ok_or_else(|| damaged("a key is too short"))?;
+    Ok(u64::from_be_bytes(*index))
+}
+
+impl RaftLogReader<RaftTypes> for RaftLog {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, io::Error> {
+        let from = match range.start_bound() {
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => index + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(index) => Some(index + 1),
+            Bound::Excluded(index) => Some(*index),
+            Bound::Unbounded => None,
+        };
+        if end.is_some_and(|end| end <= from) {
+            return Ok(Vec::new());
+        }
+        let (cached, first_cached) = {
+            let cache = self.state.cache.lock();
+            let upper = end.map_or(Bound::Unbounded, Bound::Excluded);
+            let cached: Vec<Entry> =
+                cache.entries.range((Bound::Included(from), upper)).map(|(_, entry)| entry.clone()).collect();
+            let first = cached.first().map(|entry| entry.index());
+            (cached, first)
+        };
+        if first_cached == Some(from) {
+            return Ok(cached);
+        }
+        // What the cache has left behind is written.
+        let mut entries = self.stored_entries(from, first_cached.or(end))?;
+        entries.extend(cached);
+        Ok(entries)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        self.meta(VOTE)
+    }
+}
+
+impl RaftLogStorage<RaftTypes> for RaftLog {
+    type LogReader = RaftLog;
+
+    async fn get_log_state(&mut self) -> Result<LogState<RaftTypes>, io::Error> {
+        let last_purged_log_id = self.meta(PURGED)?;
+        let newest = self.state.cache.lock().entries.last_key_value().map(|(_, entry)| entry.log_id);
+        let last_log_id = match newest {
+            Some(newest) => Some(newest),
+            None => self.last_stored()?.or(last_purged_log_id),
+        };
+        Ok(LogState { last_purged_log_id, last_log_id })
+    }
+
+    async fn get_log_reader(&mut self) -> RaftLog {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let (done, written) = oneshot::channel();
+        let put = Operation::Put { key: meta_key(self.group, VOTE), value: encode_meta(vote)?, done };
+        self.sent(put, written).await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        let key = meta_key(self.group, COMMITTED);
+        self.send(Operation::PutLazily { key, value: encode_meta(&committed)? }).await
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(self.meta::<Option<LogId>>(COMMITTED)?.flatten())
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<RaftTypes>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut encoded = Vec::new();
+        {
+            let mut cache = self.state.cache.lock();
+            for entry in entries {
+                encoded.push((entry.index(), encode_entry(&entry)?));
+                cache.insert(entry);
+            }
+        }
+        let state = self.state.clone();
+        self.send(Operation::Append { group: self.group, entries: encoded, state, flushed: callback }).await
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        let from = last_log_id.map_or(0, |last| last.index + 1);
+        self.state.cache.lock().truncate_from(from);
+        let (done, written) = oneshot::channel();
+        let delete = Operation::DeleteRange {
+            from: entry_key(self.group, from),
+            to: entry_key_end(self.group),
+            put: None,
+            done,
+        };
+        self.sent(delete, written).await
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        let flushed_before = self.state.flushed_before.load(Ordering::Acquire);
+        if log_id.index >= flushed_before {
+            return Err(io::Error::other(format!(
+                "entry {} must not be purged: the state is flushed up to before {flushed_before} only",
+                log_id.index
+            )));
+        }
+        self.state.cache.lock().purge_up_to(log_id.index);
+        let (done, written) = oneshot::channel();
+        let delete = Operation::DeleteRange {
+            from: entry_key(self.group, 0),
+            to: entry_key(self.group, log_id.index + 1),
+            put: Some((meta_key(self.group, PURGED), encode_meta(&log_id)?)),
+            done,
+        };
+        self.sent(delete, written).await
+    }
+}

@@ -1,0 +1,338 @@
+//! Reads of the store at a timestamp, with what is above it laid over.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use contract::{DeploymentId, IndexId, Interval, Order, Row, Timestamp, Version};
+use rocksdb::{DBRawIterator, ReadOptions};
+
+use crate::{
+    apply::{ApplyError, Family},
+    keys::{self, Incarnation, Stored, StoredError},
+    overlay::OverlayVersion,
+    state_store::{StateStore, store_error},
+};
+
+/// How many versions of a key are passed one by one before its end is sought.
+const VERSIONS_PASSED_MAX: usize = 4;
+
+/// One deployment as of a timestamp.
+pub struct Reader<'s> {
+    store: &'s StateStore,
+    incarnation: Incarnation,
+    deployment: DeploymentId,
+    at: Timestamp,
+}
+
+/// What a range read stops at.
+#[derive(Clone, Copy, Debug)]
+pub struct RangeLimits {
+    pub rows_max: usize,
+    pub bytes_max: usize,
+}
+
+impl<'s> Reader<'s> {
+    pub fn new(
+        store: &'s StateStore,
+        incarnation: Incarnation,
+        deployment: DeploymentId,
+        at: Timestamp,
+    ) -> Self {
+        Reader { store, incarnation, deployment, at }
+    }
+
+    /// The document at a key; `above` is what the overlay has of it.
+    pub fn point(
+        &self,
+        index: IndexId,
+        key: &[u8],
+        above: Option<OverlayVersion>,
+    ) -> Result<Option<Version>, ApplyError> {
+        let prefix = keys::index_prefix(self.incarnation, self.deployment, index);
+        let mut options = ReadOptions::default();
+        options.set_prefix_same_as_start(true);
+        let mut iterator =
+            self.store.database().raw_iterator_cf_opt(self.store.handle(Family::Data), options);
+        iterator.seek(keys::version(&prefix, key, self.at));
+        let found = match iterator.item() {
+            Some((stored, value)) => {
+                let (key_prefix, timestamp) = keys::split_version(stored)?;
+                (key_prefix == keys::key_prefix(&prefix, key)).then_some((timestamp, value))
+            }
+            None => {
+                iterator.status().map_err(store_error)?;
+                None
+            }
+        };
+        match (above, found) {
+            (Some(above), None) => Ok(version_above(above)),
+            (Some(above), Some((timestamp, _))) if above.timestamp >= timestamp => Ok(version_above(above)),
+            (_, Some((timestamp, value))) => self.resolve(timestamp, value),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The rows of an interval, in order, and whether there are more behind a limit.
+    pub fn range(
+        &self,
+        index: IndexId,
+        interval: &Interval,
+        order: Order,
+        limits: RangeLimits,
+        mut above: BTreeMap<Bytes, OverlayVersion>,
+    ) -> Result<(Vec<Row>, bool), ApplyError> {
+        let mut rows: Vec<Row> = Vec::new();
+        if interval.is_empty() {
+            return Ok((rows, false));
+        }
+        let mut bytes = 0;
+        let mut cursor = RangeCursor::new(self, index, interval, order);
+        let mut below = cursor.next()?;
+        loop {
+            let next_above = match order {
+                Order::Ascending => above.first_entry(),
+                Order::Descending => above.last_entry(),
+            };
+            // Whichever comes first in the order; the newer one where both have the key.
+            let version = match (&below, next_above) {
+                (None, None) => return Ok((rows, false)),
+                (Some(row), Some(over)) if comes_before(&row.key, over.key(), order) => below.take(),
+                (Some(row), Some(over)) if row.key == *over.key() => {
+                    let (key, over) = over.remove_entry();
+                    let below = below.take().expect("it was just matched");
+                    if over.timestamp >= below.timestamp {
+                        Some(CursorRow::above(key, over))
+                    } else {
+                        Some(below)
+                    }
+                }
+                (_, Some(over)) => {
+                    let (key, over) = over.remove_entry();
+                    Some(CursorRow::above(key, over))
+                }
+                (Some(_), None) => below.take(),
+            };
+            let Some(row) = version else { continue };
+            let key = row.key.clone();
+            // A limit is noticed at the first row behind it, so that `more` is never said in vain.
+            if !rows.is_empty()
+                && (rows.len() >= limits.rows_max || bytes >= limits.bytes_max)
+                && row.is_there()?
+            {
+                return Ok((rows, true));
+            }
+            if let Some(version) = row.resolve(self)? {
+                bytes += version.document.len();
+                rows.push(Row { key, version });
+            }
+            if below.is_none() {
+                below = cursor.next()?;
+            }
+        }
+    }
+
+    /// The document behind a stored value of this timestamp.
+    fn resolve(&self, timestamp: Timestamp, value: &[u8]) -> Result<Option<Version>, ApplyError> {
+        let document = match Stored::decode(value)? {
+            Stored::Gone => return Ok(None),
+            Stored::Document(document) => Bytes::copy_from_slice(document),
+            Stored::Reference { primary, key } => self.referenced(primary, key, timestamp)?,
+        };
+        Ok(Some(Version { timestamp, document }))
+    }
+
+    /// An index entry has the timestamp of the document that it refers to, so that the document can be got without a search.
+    fn referenced(&self, primary: IndexId, key: &[u8], timestamp: Timestamp) -> Result<Bytes, ApplyError> {
+        let prefix = keys::index_prefix(self.incarnation, self.deployment, primary);
+        let stored = self
+            .store
+            .database()
+            .get_pinned_cf(self.store.handle(Family::Data), keys::version(&prefix, key, timestamp))
+            .map_err(store_error)?;
+        let missing = StoredError::Damaged("an index entry refers to nothing");
+        match stored.as_deref().map(Stored::decode).transpose()? {
+            Some(Stored::Document(document)) => Ok(Bytes::copy_from_slice(document)),
+            _ => Err(missing.into()),
+        }
+    }
+}
+
+fn version_above(above: OverlayVersion) -> Option<Version> {
+    Some(Version { timestamp: above.timestamp, document: above.document? })
+}
+
+fn comes_before(one: &[u8], two: &[u8], order: Order) -> bool {
+    match order {
+        Order::Ascending => one < two,
+        Order::Descending => one > two,
+    }
+}
+
+/// A key with its newest version as of the reader's timestamp, deletions included.
+struct CursorRow {
+    key: Bytes,
+    timestamp: Timestamp,
+    value: CursorValue,
+}
+
+enum CursorValue {
+    Stored(Vec<u8>),
+    Above(OverlayVersion),
+}
+
+impl CursorRow {
+    fn above(key: Bytes, version: OverlayVersion) -> CursorRow {
+        CursorRow { key, timestamp: version.timestamp, value: CursorValue::Above(version) }
+    }
+
+    /// Whether there is a document.
+    fn is_there(&self) -> Result<bool, ApplyError> {
+        match &self.value {
+            CursorValue::Stored(value) => Ok(Stored::decode(value)? != Stored::Gone),
+            CursorValue::Above(version) => Ok(version.document.is_some()),
+        }
+    }
+
+    fn resolve(self, reader: &Reader<'_>) -> Result<Option<Version>, ApplyError> {
+        match self.value {
+            CursorValue::Stored(value) => reader.resolve(self.timestamp, &value),
+            CursorValue::Above(version) => Ok(version_above(version)),
+        }
+    }
+}
+
+/// Walks over the keys of an interval in the store.
+struct RangeCursor<'s> {
+    iterator: DBRawIterator<'s>,
+    at: Timestamp,
+    order: Order,
+    /// The key that was given last, as all its versions begin.
+    passed: Vec<u8>,
+}
+
+impl<'s> RangeCursor<'s> {
+    fn new(reader: &Reader<'s>, index: IndexId, interval: &Interval, order: Order) -> RangeCursor<'s> {
+        let prefix = keys::index_prefix(reader.incarnation, reader.deployment, index);
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        options.set_iterate_lower_bound(keys::bound(&prefix, &interval.start));
+        let end = match &interval.end {
+            Some(end) => Some(keys::bound(&prefix, end)),
+            None => keys::behind(&prefix),
+        };
+        if let Some(end) = end {
+            options.set_iterate_upper_bound(end);
+        }
+        let mut iterator =
+            reader.store.database().raw_iterator_cf_opt(reader.store.handle(Family::Data), options);
+        match order {
+            Order::Ascending => iterator.seek_to_first(),
+            Order::Descending => iterator.seek_to_last(),
+        }
+        RangeCursor { iterator, at: reader.at, order, passed: Vec::new() }
+    }
+
+    /// The next key that was there or deleted at the timestamp.
+    fn next(&mut self) -> Result<Option<CursorRow>, ApplyError> {
+        match self.order {
+            Order::Ascending => self.next_ascending(),
+            Order::Descending => self.next_descending(),
+        }
+    }
+
+    fn next_ascending(&mut self) -> Result<Option<CursorRow>, ApplyError> {
+        let mut passed = 0;
+        loop {
+            let Some((stored, value)) = self.iterator.item() else {
+                self.iterator.status().map_err(store_error)?;
+                return Ok(None);
+            };
+            let (key, timestamp) = keys::split_version(stored)?;
+            let old = key == self.passed;
+            if !old && timestamp <= self.at {
+                let row = CursorRow {
+                    key: keys::unescape(key)?,
+                    timestamp,
+                    value: CursorValue::Stored(value.to_vec()),
+                };
+                self.passed.clear();
+                self.passed.extend_from_slice(key);
+                self.iterator.next();
+                return Ok(Some(row));
+            }
+            passed += 1;
+            if passed <= VERSIONS_PASSED_MAX {
+                self.iterator.next();
+                continue;
+            }
+            // Many versions: go to the one wanted, or behind the last.
+            let mut target = key.to_vec();
+            keys::push_timestamp(&mut target, if old { Timestamp::ZERO } else { self.at });
+            if old {
+                target.push(0);
+            }
+            self.iterator.seek(target);
+            passed = 0;
+        }
+    }
+
+    fn next_descending(&mut self) -> Result<Option<CursorRow>, ApplyError> {
+        loop {
+            // The oldest version of a key comes first.
+            let Some((stored, value)) = self.iterator.item() else {
+                self.iterator.status().map_err(store_error)?;
+                return Ok(None);
+            };
+            let (key, oldest) = keys::split_version(stored)?;
+            let key = key.to_vec();
+            if oldest > self.at {
+                self.leave_backwards(&key);
+                continue;
+            }
+            let mut newest = (oldest, value.to_vec());
+            let mut passed = 0;
+            loop {
+                self.iterator.prev();
+                let Some((stored, value)) = self.iterator.item() else { break };
+                let (other, timestamp) = keys::split_version(stored)?;
+                if other != key || timestamp > self.at {
+                    break;
+                }
+                newest = (timestamp, value.to_vec());
+                passed += 1;
+                if passed > VERSIONS_PASSED_MAX {
+                    let mut target = key.clone();
+                    keys::push_timestamp(&mut target, self.at);
+                    self.iterator.seek(&target);
+                    if let Some((stored, value)) = self.iterator.item() {
+                        let (_, timestamp) = keys::split_version(stored)?;
+                        newest = (timestamp, value.to_vec());
+                    }
+                    break;
+                }
+            }
+            self.iterator.status().map_err(store_error)?;
+            self.leave_backwards(&key);
+            let (timestamp, value) = newest;
+            return Ok(Some(CursorRow {
+                key: keys::unescape(&key)?,
+                timestamp,
+                value: CursorValue::Stored(value),
+            }));
+        }
+    }
+
+    /// Goes before all versions of a key.
+    fn leave_backwards(&mut self, key: &[u8]) {
+        let before = |stored: &[u8]| keys::without_timestamp(stored) < key;
+        for _ in 0..VERSIONS_PASSED_MAX {
+            match self.iterator.key() {
+                Some(stored) if !before(stored) => self.iterator.prev(),
+                _ => return,
+            }
+        }
+        if self.iterator.key().is_some_and(|stored| !before(stored)) {
+            self.iterator.seek_for_prev(key);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Puts the parts of a node's transaction log together, and takes them down again.
+
+use std::{collections::BTreeMap, collections::HashMap, sync::Arc, time::Duration};
+
+use contract::{DeploymentId, GroupId};
+use openraft::{Config, Raft, SnapshotPolicy, async_runtime::WatchReceiver, impls::EmptyNode};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    apply::Applier,
+    fatal::FatalHandler,
+    group::Group,
+    handle::{Handle, HandleGroup},
+    keys::Incarnation,
+    network::NoPeers,
+    options::Options,
+    proposer::{GroupRaft, follow_leadership, propose_batches},
+    raft_log::RaftLogs,
+    state_machine::StateMachine,
+    state_store::{OpenError, StateStore},
+};
+
+/// How often it is looked whether the store should be flushed.
+const FLUSH_LOOK: Duration = Duration::from_millis(250);
+/// How long a group with one voter may take until it takes commits.
+const READY_WAIT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the state of group {group} can't be read: {reason}")]
+    State { group: u32, reason: String },
+    #[error("group {group} can't start: {reason}")]
+    Raft { group: u32, reason: String },
+}
+
+/// A node's transaction log: its tasks and stores. Calls go through [`Service::handle`].
+pub struct Service {
+    handle: Handle,
+    groups: Vec<(Arc<Group>, GroupRaft)>,
+    logs: RaftLogs,
+    store: Arc<StateStore>,
+    fatal: FatalHandler,
+    tasks: JoinSet<()>,
+    token: CancellationToken,
+}
+
+impl Service {
+    /// Opens the folder, replays what the store had not flushed, and returns once every group takes commits. It ends with
+    /// the token; then [`Service::stopped`] closes everything.
+    pub async fn start(options: Options, token: CancellationToken) -> Result<Service, StartError> {
+        let logs = RaftLogs::open(&options.folder.join("log"), options.fatal.clone())?;
+        let store = StateStore::open(&options.folder.join("state"), options.store.state_store())?;
+        let store = Arc::new(store);
+        let mut deployments: BTreeMap<GroupId, Vec<DeploymentId>> = BTreeMap::new();
+        for deployment in &options.deployments {
+            deployments.entry(deployment.at.group).or_default().push(deployment.at.deployment);
+        }
+        let mut tasks = JoinSet::new();
+        let mut groups = Vec::new();
+        let mut handles = HashMap::new();
+        for (id, deployments) in deployments {
+            let (group, raft) = start_group(&options, id, deployments, &logs, &store).await?;
+            tasks.spawn(follow_leadership(group.clone(), raft.clone(), token.clone()));
+            tasks.spawn(propose_batches(group.clone(), raft.clone(), token.clone()));
+            tasks.spawn(flush_in_time(group.clone(), raft.clone(), options.clone(), token.clone()));
+            handles.insert(id, Arc::new(HandleGroup::new(group.clone(), raft.clone())));
+            groups.push((group, raft));
+        }
+        for (group, _) in &groups {
+            let mut position = group.position();
+            let ready = tokio::time::timeout(READY_WAIT, position.wait_for(|position| position.ready)).await;
+            if !matches!(ready, Ok(Ok(_))) {
+                token.cancel();
+                let reason = format!("it did not lead within {READY_WAIT:?}");
+                return Err(StartError::Raft { group: group.id.0, reason });
+            }
+        }
+        let handle = Handle::new(handles, options.deployments, logs.fsyncs(), token.clone());
+        Ok(Service { handle, groups, logs, store, fatal: options.fatal, tasks, token })
+    }
+
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Waits for the token, then answers who still waits, flushes the store and closes the files.
+    pub async fn stopped(mut self) {
+        self.token.cancelled().await;
+        while self.tasks.join_next().await.is_some() {}
+        for (group, raft) in self.groups {
+            if let Err(error) = raft.shutdown().await {
+                tracing::error!(group = group.id.0, %error, "raft did not end in order");
+            }
+        }
+        let store = self.store.clone();
+        let flushed = tokio::task::spawn_blocking(move || store.flush(&[])).await;
+        if let Ok(Err(error)) = flushed {
+            self.fatal.end(&format!("the state can't be flushed: {error}"));
+        }
+        drop(self.handle);
+        let logs = self.logs;
+        let _ = tokio::task::spawn_blocking(move || logs.close()).await;
+    }
+}
+
+async fn start_group(
+    options: &Options,
+    id: GroupId,
+    deployments: Vec<DeploymentId>,
+    logs: &RaftLogs,
+    store: &Arc<StateStore>,
+) -> Result<(Arc<Group>, GroupRaft), StartError> {
+    let failed = |reason: String| StartError::Raft { group: id.0, reason };
+    // Groups are numbered from 0; an incarnation of a group that is replaced as a whole will have a number of its own.
+    let incarnation = Incarnation(id.0);
+    let applier = Applier::open(incarnation, &**store)
+        .map_err(|error| StartError::State { group: id.0, reason: error.to_string() })?;
+    let group = Arc::new(Group::new(
+        id,
+        incarnation,
+        deployments,
+        options.limits,
+        options.clock.clone(),
+        store.clone(),
+        applier.state(),
+    ));
+    let log = logs.group(id);
+    let state_machine = StateMachine::new(group.clone(), applier, log.clone(), options.fatal.clone());
+    let config = raft_config(options, id).map_err(&failed)?;
+    let raft = Raft::new(options.node, Arc::new(config), NoPeers, log, state_machine)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    if raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
+        let voters: Vec<u64> = raft.server_metrics().borrow_watched().membership_config.voter_ids().collect();
+        if voters == [options.node] {
+            // Nobody else could have been elected: there is nothing to wait for.
+            raft.trigger().elect(false).await.map_err(|error| failed(error.to_string()))?;
+        }
+    } else {
+        let members = BTreeMap::from([(options.node, EmptyNode::new())]);
+        raft.initialize(members).await.map_err(|error| failed(error.to_string()))?;
+    }
+    Ok((group, raft))
+}
+
+fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
+    let config = Config {
+        cluster_name: format!("tidemark-{}", group.0),
+        heartbeat_interval: 250,
+        election_timeout_min: 1_000,
+        election_timeout_max: 2_000,
+        max_payload_entries: 1_024,
+        // The state is flushed by its bytes and age, not by the number of entries.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: options.store.log_entries_kept,
+        enable_pre_vote: Some(true),
+        // A restarted leader has lost what it had not flushed: it must be elected and apply its log first.
+        enable_leader_restore: Some(false),
+        api_channel_size: Some(1_024),
+        notification_channel_size: Some(1_024),
+        ..Config::default()
+    };
+    config.validate().map_err(|error| error.to_string())
+}
+
+/// Flushes the store by bytes and age of what it has not flushed.
+async fn flush_in_time(group: Arc<Group>, raft: GroupRaft, options: Options, token: CancellationToken) {
+    let age = Duration::from_millis(options.store.flush_age_ms);
+    let mut changed_since: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            () = token.cancelled() => return,
+            () = tokio::time::sleep(FLUSH_LOOK) => {}
+        }
+        let bytes = group.unflushed_bytes();
+        if bytes == 0 {
+            changed_since = None;
+            continue;
+        }
+        let since = *changed_since.get_or_insert_with(Instant::now);
+        if bytes >= options.store.flush_bytes || since.elapsed() >= age {
+            changed_since = None;
+            if raft.trigger().snapshot().await.is_err() {
+                return;
+            }
+        }
+    }
+}

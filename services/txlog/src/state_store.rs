@@ -1,0 +1,343 @@
+//! The state of all groups of a node, in one RocksDB instance.
+//!
+//! It has no write-ahead log: what it had not flushed is applied again from the Raft log. Its column families are flushed
+//! together, so that data and applied position always fit.
+
+use std::{
+    collections::HashMap,
+    ffi::CStr,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use contract::Timestamp;
+use parking_lot::RwLock;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactionDecision, DB, FlushOptions, Options,
+    ReadOptions, SliceTransform, WriteBatch, WriteOptions,
+    compaction_filter::CompactionFilter,
+    compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory},
+};
+
+use crate::{
+    apply::{ApplyError, Changes, Family, Store, Visit},
+    keys::{self, Incarnation, Stored},
+};
+
+/// What the folder's format file must say.
+const FORMAT: &str = "tidemark state 1\n";
+
+#[derive(Clone, Copy, Debug)]
+pub struct StateStoreOptions {
+    /// Memory for blocks read from files.
+    pub block_cache_bytes: usize,
+    /// A memtable of this size is written to a file.
+    pub write_buffer_bytes: usize,
+}
+
+impl Default for StateStoreOptions {
+    fn default() -> Self {
+        StateStoreOptions { block_cache_bytes: 256 << 20, write_buffer_bytes: 64 << 20 }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{path} is not a store of this version: its format file says {found:?}, expected {expected:?}")]
+    Format { path: PathBuf, found: String, expected: &'static str },
+    #[error("{path}: {source}")]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error("{path} can't be opened: {source}")]
+    Database { path: PathBuf, source: rocksdb::Error },
+}
+
+/// Creates the folder, or checks that what is in it has the expected format.
+pub fn check_folder(path: &Path, expected: &'static str) -> Result<(), OpenError> {
+    let folder = |source| OpenError::Folder { path: path.to_owned(), source };
+    fs::create_dir_all(path).map_err(folder)?;
+    let file = path.join("format");
+    match fs::read_to_string(&file) {
+        Ok(found) if found == expected => Ok(()),
+        Ok(found) => Err(OpenError::Format { path: path.to_owned(), found, expected }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if path.join("CURRENT").exists() {
+                return Err(OpenError::Format { path: path.to_owned(), found: String::new(), expected });
+            }
+            fs::write(&file, expected).and_then(|()| fs::File::open(&file)?.sync_all()).map_err(folder)
+        }
+        Err(error) => Err(folder(error)),
+    }
+}
+
+/// Below which timestamp compaction may drop what is not the newest, and which records are as good as gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Floors {
+    pub horizon: Timestamp,
+    pub records: Timestamp,
+}
+
+type FloorsOfGroups = Arc<RwLock<HashMap<Incarnation, Floors>>>;
+
+#[derive(Debug)]
+pub struct StateStore {
+    database: DB,
+    /// Applied and flushed.
+    floors: FloorsOfGroups,
+}
+
+impl StateStore {
+    pub fn open(path: &Path, options: StateStoreOptions) -> Result<StateStore, OpenError> {
+        check_folder(path, FORMAT)?;
+        let floors = FloorsOfGroups::default();
+        let mut database_options = Options::default();
+        database_options.create_if_missing(true);
+        database_options.create_missing_column_families(true);
+        database_options.set_atomic_flush(true);
+        database_options.set_max_background_jobs(2);
+        database_options.set_keep_log_file_num(4);
+        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        let families = [Family::Data, Family::Records, Family::Stages, Family::Applied].map(|family| {
+            ColumnFamilyDescriptor::new(name(family), family_options(family, &cache, options, &floors))
+        });
+        let database = DB::open_cf_descriptors(&database_options, path, families)
+            .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
+        Ok(StateStore { database, floors })
+    }
+
+    /// Makes everything written so far last. The floors of the groups, as they were applied before, hold for compaction
+    /// from now on.
+    pub fn flush(&self, floors: &[(Incarnation, Floors)]) -> Result<(), ApplyError> {
+        let handles = [Family::Data, Family::Records, Family::Stages, Family::Applied]
+            .map(|family| self.handle(family));
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        self.database.flush_cfs_opt(&handles, &options).map_err(store_error)?;
+        self.floors.write().extend(floors.iter().copied());
+        Ok(())
+    }
+
+    pub fn write(&self, changes: StateChanges<'_>) -> Result<(), ApplyError> {
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.database.write_opt(changes.batch, &options).map_err(store_error)
+    }
+
+    pub fn changes(&self) -> StateChanges<'_> {
+        StateChanges { store: self, batch: WriteBatch::default() }
+    }
+
+    pub(crate) fn database(&self) -> &DB {
+        &self.database
+    }
+
+    pub(crate) fn handle(&self, family: Family) -> &rocksdb::ColumnFamily {
+        self.database.cf_handle(name(family)).expect("every family is opened with the store")
+    }
+}
+
+fn name(family: Family) -> &'static str {
+    match family {
+        Family::Data => "data",
+        Family::Records => "records",
+        Family::Stages => "stages",
+        Family::Applied => "default",
+    }
+}
+
+fn family_options(
+    family: Family,
+    cache: &Cache,
+    options: StateStoreOptions,
+    floors: &FloorsOfGroups,
+) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_bloom_filter(10.0, false);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_format_version(5);
+    let mut family_options = Options::default();
+    family_options.set_write_buffer_size(options.write_buffer_bytes);
+    family_options.set_max_write_buffer_number(4);
+    family_options.set_level_compaction_dynamic_level_bytes(true);
+    match family {
+        Family::Data => {
+            // A point read seeks within the versions of one key: files and memtables that don't have it are passed over.
+            family_options.set_prefix_extractor(SliceTransform::create(
+                "without-timestamp",
+                keys::without_timestamp,
+                Some(keys::has_timestamp),
+            ));
+            family_options.set_memtable_prefix_bloom_ratio(0.1);
+            family_options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+            family_options.set_compaction_filter_factory(RetentionFactory { floors: floors.clone() });
+        }
+        Family::Records => {
+            family_options.set_compaction_filter_factory(RecordsFactory { floors: floors.clone() });
+        }
+        Family::Stages | Family::Applied => {}
+    }
+    family_options.set_block_based_table_factory(&blocks);
+    family_options
+}
+
+pub(crate) fn store_error(error: rocksdb::Error) -> ApplyError {
+    ApplyError::Store(error.to_string())
+}
+
+impl Store for StateStore {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, ApplyError> {
+        let value = self.database.get_pinned_cf(self.handle(family), key).map_err(store_error)?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ApplyError> {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        if let Some(to) = to {
+            options.set_iterate_upper_bound(to);
+        }
+        let mut iterator = self.database.raw_iterator_cf_opt(self.handle(family), options);
+        iterator.seek(from);
+        while let Some((key, value)) = iterator.item() {
+            if visit(key, value)?.is_break() {
+                return Ok(());
+            }
+            iterator.next();
+        }
+        iterator.status().map_err(store_error)
+    }
+}
+
+/// Changes that become visible together.
+pub struct StateChanges<'s> {
+    store: &'s StateStore,
+    batch: WriteBatch,
+}
+
+impl StateChanges<'_> {
+    pub fn bytes(&self) -> usize {
+        self.batch.size_in_bytes()
+    }
+}
+
+impl Changes for StateChanges<'_> {
+    fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
+        self.batch.put_cf(self.store.handle(family), key, value);
+    }
+
+    fn delete_range(&mut self, family: Family, from: &[u8], to: &[u8]) {
+        self.batch.delete_range_cf(self.store.handle(family), from, to);
+    }
+}
+
+/// Drops versions below the horizon that are not the newest there.
+struct RetentionFactory {
+    floors: FloorsOfGroups,
+}
+
+impl CompactionFilterFactory for RetentionFactory {
+    type Filter = Retention;
+
+    fn create(&mut self, context: CompactionFilterContext) -> Retention {
+        Retention {
+            floors: self.floors.read().clone(),
+            everything: context.is_full_compaction,
+            key: Vec::new(),
+            newest_kept: false,
+        }
+    }
+
+    fn name(&self) -> &CStr {
+        c"tidemark-retention"
+    }
+}
+
+/// Sees the versions of each key from the newest on, but not necessarily all of them: what is dropped must be hidden by one
+/// that was seen.
+struct Retention {
+    floors: HashMap<Incarnation, Floors>,
+    /// No file lies below those that are compacted.
+    everything: bool,
+    /// The key whose versions are passing by.
+    key: Vec<u8>,
+    /// Its newest version below the horizon was seen.
+    newest_kept: bool,
+}
+
+impl Retention {
+    fn drops(&mut self, stored: &[u8], value: &[u8]) -> bool {
+        let Some(floors) = keys::incarnation(stored).and_then(|incarnation| self.floors.get(&incarnation))
+        else {
+            return false;
+        };
+        let Ok((key, timestamp)) = keys::split_version(stored) else { return false };
+        if key != self.key {
+            self.key.clear();
+            self.key.extend_from_slice(key);
+            self.newest_kept = false;
+        }
+        if timestamp > floors.horizon {
+            return false;
+        }
+        if self.newest_kept {
+            return true;
+        }
+        self.newest_kept = true;
+        // A deletion has done its work where nothing older can come to light.
+        self.everything && matches!(Stored::decode(value), Ok(Stored::Gone))
+    }
+}
+
+impl CompactionFilter for Retention {
+    fn filter(&mut self, _level: u32, key: &[u8], value: &[u8]) -> CompactionDecision {
+        if self.drops(key, value) { CompactionDecision::Remove } else { CompactionDecision::Keep }
+    }
+
+    fn name(&self) -> &CStr {
+        c"tidemark-retention"
+    }
+}
+
+/// Drops commit records that are as good as gone.
+struct RecordsFactory {
+    floors: FloorsOfGroups,
+}
+
+impl CompactionFilterFactory for RecordsFactory {
+    type Filter = Records;
+
+    fn create(&mut self, _context: CompactionFilterContext) -> Records {
+        Records { floors: self.floors.read().clone() }
+    }
+
+    fn name(&self) -> &CStr {
+        c"tidemark-records"
+    }
+}
+
+struct Records {
+    floors: HashMap<Incarnation, Floors>,
+}
+
+impl CompactionFilter for Records {
+    fn filter(&mut self, _level: u32, key: &[u8], value: &[u8]) -> CompactionDecision {
+        let floors = keys::incarnation(key).and_then(|incarnation| self.floors.get(&incarnation));
+        match (floors, keys::decode_record(value)) {
+            (Some(floors), Ok(timestamp)) if timestamp < floors.records => CompactionDecision::Remove,
+            _ => CompactionDecision::Keep,
+        }
+    }
+
+    fn name(&self) -> &CStr {
+        c"tidemark-records"
+    }
+}

@@ -1,0 +1,168 @@
+//! The commits whose fate is open, who waits for it, and what became of those decided lately.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use contract::{CommitId, DeploymentId, Timestamp, Write};
+
+use crate::planted;
+
+/// Commits by id and by timestamp. `W` is whoever waits for the answer. Pure.
+///
+/// A commit's id stays known for as long as its commit is in the window: a request that was looked up in the store
+/// before it was decided, and comes here after, must not be taken for a new one.
+#[derive(Debug)]
+pub struct Undecided<W> {
+    by_timestamp: BTreeMap<Timestamp, OpenCommit<W>>,
+    by_id: HashMap<(DeploymentId, CommitId), Timestamp>,
+    decided: BTreeMap<Timestamp, (DeploymentId, CommitId)>,
+}
+
+#[derive(Debug)]
+pub struct OpenCommit<W> {
+    pub deployment: DeploymentId,
+    pub id: CommitId,
+    /// What it will write, for taking it out of the overlay.
+    pub writes: Arc<[Write]>,
+    pub waiters: Vec<W>,
+}
+
+/// What is known of a commit id here; the store knows the older ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    Undecided(Timestamp),
+    Committed(Timestamp),
+    No,
+}
+
+impl<W> Default for Undecided<W> {
+    fn default() -> Self {
+        Undecided { by_timestamp: BTreeMap::new(), by_id: HashMap::new(), decided: BTreeMap::new() }
+    }
+}
+
+impl<W> Undecided<W> {
+    pub fn len(&self) -> usize {
+        self.by_timestamp.len()
+    }
+
+    pub fn known(&self, deployment: DeploymentId, id: CommitId) -> Known {
+        match self.by_id.get(&(deployment, id)) {
+            None => Known::No,
+            Some(timestamp) if self.by_timestamp.contains_key(timestamp) => {
+                if planted::is(planted::Bug::LookupDeniesPending) {
+                    return Known::No;
+                }
+                Known::Undecided(*timestamp)
+            }
+            Some(timestamp) => Known::Committed(*timestamp),
+        }
+    }
+
+    pub fn add(&mut self, timestamp: Timestamp, commit: OpenCommit<W>) {
+        self.by_id.insert((commit.deployment, commit.id), timestamp);
+        self.by_timestamp.insert(timestamp, commit);
+    }
+
+    pub fn join(&mut self, timestamp: Timestamp, waiter: W) {
+        if let Some(commit) = self.by_timestamp.get_mut(&timestamp) {
+            commit.waiters.push(waiter);
+        }
+    }
+
+    /// The commit is in the store. On replicas that did not validate it nobody waited.
+    pub fn committed(
+        &mut self,
+        timestamp: Timestamp,
+        deployment: DeploymentId,
+        id: CommitId,
+    ) -> Option<OpenCommit<W>> {
+        self.by_id.insert((deployment, id), timestamp);
+        self.decided.insert(timestamp, (deployment, id));
+        self.by_timestamp.remove(&timestamp)
+    }
+
+    /// The commit will never be.
+    pub fn drop_one(&mut self, timestamp: Timestamp) -> Option<OpenCommit<W>> {
+        let commit = self.by_timestamp.remove(&timestamp)?;
+        self.forget(&commit, timestamp);
+        Some(commit)
+    }
+
+    /// The commits above `last`, taken out.
+    pub fn drop_above(&mut self, last: Timestamp) -> Vec<(Timestamp, OpenCommit<W>)> {
+        let Some(first) = last.next() else { return Vec::new() };
+        let dropped: Vec<_> = self.by_timestamp.split_off(&first).into_iter().collect();
+        for (timestamp, commit) in &dropped {
+            self.forget(commit, *timestamp);
+        }
+        dropped
+    }
+
+    fn forget(&mut self, commit: &OpenCommit<W>, timestamp: Timestamp) {
+        let id = (commit.deployment, commit.id);
+        if self.by_id.get(&id) == Some(&timestamp) {
+            self.by_id.remove(&id);
+        }
+    }
+
+    /// Decided commits up to `floor` are left to the store's records.
+    pub fn trim(&mut self, floor: Timestamp) {
+        while let Some(oldest) = self.decided.first_entry().filter(|entry| *entry.key() <= floor) {
+            let (timestamp, id) = oldest.remove_entry();
+            if self.by_id.get(&id) == Some(&timestamp) {
+                self.by_id.remove(&id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEPLOYMENT: DeploymentId = DeploymentId(1);
+
+    fn timestamp(nanoseconds: u64) -> Timestamp {
+        Timestamp::new(nanoseconds).unwrap()
+    }
+
+    fn open(id: u8, waiter: &'static str) -> OpenCommit<&'static str> {
+        OpenCommit {
+            deployment: DEPLOYMENT,
+            id: CommitId([id; 16]),
+            writes: Arc::new([]),
+            waiters: vec![waiter],
+        }
+    }
+
+    #[test]
+    fn an_id_is_known_from_validation_until_the_window_has_left_it_behind() {
+        let mut undecided = Undecided::default();
+        let id = CommitId([1; 16]);
+        undecided.add(timestamp(5), open(1, "first"));
+        assert_eq!(undecided.known(DEPLOYMENT, id), Known::Undecided(timestamp(5)));
+        assert_eq!(undecided.known(DeploymentId(2), id), Known::No);
+        undecided.join(timestamp(5), "second");
+        let done = undecided.committed(timestamp(5), DEPLOYMENT, id).unwrap();
+        assert_eq!(done.waiters, ["first", "second"]);
+        assert_eq!(undecided.known(DEPLOYMENT, id), Known::Committed(timestamp(5)));
+        undecided.trim(timestamp(4));
+        assert_eq!(undecided.known(DEPLOYMENT, id), Known::Committed(timestamp(5)));
+        undecided.trim(timestamp(5));
+        assert_eq!(undecided.known(DEPLOYMENT, id), Known::No);
+    }
+
+    #[test]
+    fn what_was_dropped_is_as_if_it_had_never_been() {
+        let mut undecided = Undecided::default();
+        undecided.add(timestamp(5), open(1, "a"));
+        undecided.add(timestamp(6), open(2, "b"));
+        let dropped = undecided.drop_above(timestamp(5));
+        assert_eq!(dropped.len(), 1);
+        assert_eq!(undecided.known(DEPLOYMENT, CommitId([2; 16])), Known::No);
+        assert_eq!(undecided.len(), 1);
+    }
+}

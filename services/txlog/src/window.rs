@@ -1,0 +1,323 @@
+//! What was written lately, by index key: the memory against which commits are validated.
+//!
+//! It holds published and in-flight writes alike; those that die with their epoch are dropped again.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    ops::Bound,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use contract::{CommitNotice, DeploymentId, IndexId, Interval, ReadSet, Timestamp};
+
+/// Keys in a chunk before it is split; the cost of checking a range is one step per chunk in it.
+const CHUNK_KEYS_MAX: usize = 128;
+/// What one key costs beside its bytes: its entries in the chunk and in the list of commits.
+const KEY_OVERHEAD_BYTES: usize = 112;
+const COMMIT_OVERHEAD_BYTES: usize = 96;
+
+/// The newest write timestamp of each index key that was written above the floor.
+#[derive(Debug)]
+pub struct Window {
+    indexes: HashMap<(DeploymentId, IndexId), IndexWindow>,
+    commits: VecDeque<WindowCommit>,
+    /// Everything written above it is known.
+    floor: Timestamp,
+    bytes: usize,
+    /// Keys of all commits ever added, for comparing the cost of two ways to check.
+    keys_added: u64,
+}
+
+#[derive(Debug)]
+struct WindowCommit {
+    deployment: DeploymentId,
+    notice: Arc<CommitNotice>,
+    /// [`Window::keys_added`] before this commit.
+    keys_before: u64,
+}
+
+/// A write that stands in the way of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConflictingWrite {
+    pub index: IndexId,
+    pub key: Bytes,
+    pub timestamp: Timestamp,
+}
+
+impl Window {
+    pub fn new(floor: Timestamp) -> Window {
+        Window { indexes: HashMap::new(), commits: VecDeque::new(), floor, bytes: 0, keys_added: 0 }
+    }
+
+    pub fn floor(&self) -> Timestamp {
+        self.floor
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The timestamp of the newest commit in it; the floor if there is none.
+    pub fn newest(&self) -> Timestamp {
+        self.commits.back().map_or(self.floor, |commit| commit.notice.timestamp)
+    }
+
+    /// Adds a commit, which must be newer than all that were added before.
+    pub fn add(&mut self, deployment: DeploymentId, notice: Arc<CommitNotice>) {
+        assert!(notice.timestamp > self.newest(), "commits enter the window in their order");
+        for touched in &notice.keys {
+            self.indexes
+                .entry((deployment, touched.index))
+                .or_default()
+                .set(touched.key.clone(), notice.timestamp);
+        }
+        self.bytes += commit_bytes(&notice);
+        let keys_before = self.keys_added;
+        self.keys_added += notice.keys.len() as u64;
+        self.commits.push_back(WindowCommit { deployment, notice, keys_before });
+    }
+
+    /// Forgets commits until `bytes_max` is kept, and all that are not newer than `keep_above`; the floor rises with
+    /// them. What is above `published` always stays.
+    pub fn trim(&mut self, keep_above: Timestamp, published: Timestamp, bytes_max: usize) {
+        while let Some(oldest) = self.commits.front() {
+            let timestamp = oldest.notice.timestamp;
+            if timestamp > published || (timestamp > keep_above && self.bytes <= bytes_max) {
+                break;
+            }
+            let commit = self.commits.pop_front().expect("it was just seen");
+            self.bytes -= commit_bytes(&commit.notice);
+            self.floor = timestamp;
+            for touched in &commit.notice.keys {
+                let index = (commit.deployment, touched.index);
+                let Some(window) = self.indexes.get_mut(&index) else { continue };
+                window.forget(&touched.key, timestamp);
+                if window.is_empty() {
+                    self.indexes.remove(&index);
+                }
+            }
+        }
+    }
+
+    /// Forgets the commits above `last`, which will never be: as if they had not been added.
+    pub fn drop_above(&mut self, last: Timestamp) {
+        let kept = self.commits.partition_point(|commit| commit.notice.timestamp <= last);
+        if kept == self.commits.len() {
+            return;
+        }
+        // Rare, so simply done: the index is built anew from what stays.
+        let commits: Vec<WindowCommit> = self.commits.drain(..).take(kept).collect();
+        *self = Window::new(self.floor);
+        for commit in commits {
+            self.add(commit.deployment, commit.notice);
+        }
+    }
+
+    /// A write newer than `after` to something that `read_set` holds. `after` must not be below the floor.
+    pub fn find(
+        &self,
+        deployment: DeploymentId,
+        after: Timestamp,
+        read_set: &ReadSet,
+    ) -> Option<ConflictingWrite> {
+        assert!(after >= self.floor, "below the floor the window can't tell");
+        let first = self.commits.partition_point(|commit| commit.notice.timestamp <= after);
+        let newer = self.commits.range(first..);
+        let oldest_newer = self.commits.get(first)?;
+        // Few writes since: look each up in the read set. Many: look the intervals up among the keys.
+        let keys_newer = self.keys_added - oldest_newer.keys_before;
+        if keys_newer <= 4 * read_set.len() as u64 {
+            return newer.filter(|commit| commit.deployment == deployment).find_map(|commit| {
+                let touched = commit
+                    .notice
+                    .keys
+                    .iter()
+                    .find(|touched| read_set.contains(touched.index, &touched.key))?;
+                Some(ConflictingWrite {
+                    index: touched.index,
+                    key: touched.key.clone(),
+                    timestamp: commit.notice.timestamp,
+                })
+            });
+        }
+        read_set.iter().find_map(|(index, interval)| {
+            let (key, timestamp) = self.indexes.get(&(deployment, index))?.find(after, interval)?;
+            Some(ConflictingWrite { index, key, timestamp })
+        })
+    }
+}
+
+fn commit_bytes(notice: &CommitNotice) -> usize {
+    let keys: usize = notice.keys.iter().map(|touched| touched.key.len() + KEY_OVERHEAD_BYTES).sum();
+    COMMIT_OVERHEAD_BYTES + keys
+}
+
+/// The keys of one index in order, in chunks which know an upper bound of their timestamps.
+#[derive(Debug, Default)]
+struct IndexWindow {
+    /// By the lowest key that may be in the chunk; the first chunk's is the empty key.
+    chunks: BTreeMap<Bytes, Chunk>,
+    /// Not below any timestamp in the index.
+    newest: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Chunk {
+    keys: Vec<(Bytes, Timestamp)>,
+    newest: Timestamp,
+}
+
+impl IndexWindow {
+    fn is_empty(&self) -> bool {
+        self.chunks.values().all(|chunk| chunk.keys.is_empty())
+    }
+
+    fn set(&mut self, key: Bytes, timestamp: Timestamp) {
+        self.newest = self.newest.max(timestamp);
+        if self.chunks.is_empty() {
+            self.chunks.insert(Bytes::new(), Chunk::default());
+        }
+        let (_, chunk) = self
+            .chunks
+            .range_mut::<[u8], _>((Bound::Unbounded, Bound::Included(&key[..])))
+            .next_back()
+            .expect("the first chunk begins at the empty key");
+        chunk.newest = chunk.newest.max(timestamp);
+        match chunk.keys.binary_search_by(|(known, _)| known.cmp(&key)) {
+            Ok(at) => chunk.keys[at].1 = timestamp,
+            Err(at) => chunk.keys.insert(at, (key, timestamp)),
+        }
+        if chunk.keys.len() > CHUNK_KEYS_MAX {
+            let upper = chunk.keys.split_off(CHUNK_KEYS_MAX / 2);
+            let newest = upper.iter().map(|(_, timestamp)| *timestamp).max().unwrap_or_default();
+            self.chunks.insert(upper[0].0.clone(), Chunk { keys: upper, newest });
+        }
+    }
+
+    /// Removes the key unless it was written again after `timestamp`.
+    fn forget(&mut self, key: &[u8], timestamp: Timestamp) {
+        let Some((lowest, chunk)) =
+            self.chunks.range_mut::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()
+        else {
+            return;
+        };
+        if let Ok(at) = chunk.keys.binary_search_by(|(known, _)| known[..].cmp(key))
+            && chunk.keys[at].1 <= timestamp
+        {
+            chunk.keys.remove(at);
+        }
+        if chunk.keys.is_empty() && !lowest.is_empty() {
+            let lowest = lowest.clone();
+            self.chunks.remove(&lowest);
+        }
+    }
+
+    fn find(&self, after: Timestamp, interval: &Interval) -> Option<(Bytes, Timestamp)> {
+        if self.newest <= after || interval.is_empty() {
+            return None;
+        }
+        let first = self
+            .chunks
+            .range::<[u8], _>((Bound::Unbounded, Bound::Included(&interval.start[..])))
+            .next_back()
+            .map_or(Bytes::new(), |(lowest, _)| lowest.clone());
+        self.chunks
+            .range(first..)
+            .take_while(|(lowest, _)| interval.end.as_ref().is_none_or(|end| *lowest < end))
+            .filter(|(_, chunk)| chunk.newest > after)
+            .find_map(|(_, chunk)| {
+                let from = chunk.keys.partition_point(|(key, _)| *key < interval.start);
+                chunk.keys[from..]
+                    .iter()
+                    .take_while(|(key, _)| interval.end.as_ref().is_none_or(|end| key < end))
+                    .find(|(_, timestamp)| *timestamp > after)
+                    .cloned()
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::TouchedKey;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DEPLOYMENT: DeploymentId = DeploymentId(1);
+    const INDEX: IndexId = IndexId([1; 16]);
+
+    fn timestamp(nanoseconds: u64) -> Timestamp {
+        Timestamp::new(nanoseconds).unwrap()
+    }
+
+    fn key(number: u16) -> Bytes {
+        Bytes::copy_from_slice(&number.to_be_bytes())
+    }
+
+    fn notice(at: u64, keys: &[u16]) -> Arc<CommitNotice> {
+        let keys = keys.iter().map(|number| TouchedKey { index: INDEX, key: key(*number) }).collect();
+        Arc::new(CommitNotice { timestamp: timestamp(at), keys })
+    }
+
+    proptest! {
+        /// Against the plain list of all writes.
+        #[test]
+        fn it_finds_a_conflict_if_and_only_if_there_is_one(
+            commits in prop::collection::vec(prop::collection::vec(0u16..400, 0..40), 1..60),
+            trims in prop::collection::vec(0usize..60, 0..3),
+            dropped in prop::option::of(0usize..60),
+            checks in prop::collection::vec((0u64..62, prop::collection::vec((0u16..400, 0u16..50), 1..40)), 1..20),
+        ) {
+            let mut window = Window::new(Timestamp::ZERO);
+            for (at, keys) in commits.iter().enumerate() {
+                window.add(DEPLOYMENT, notice(at as u64 + 1, keys));
+                if trims.contains(&at) {
+                    window.trim(timestamp(at as u64 / 2), Timestamp::MAX, usize::MAX);
+                }
+            }
+            let kept = dropped.unwrap_or(60).max(window.floor().as_nanoseconds() as usize);
+            window.drop_above(timestamp(kept as u64));
+            let commits = &commits[..kept.min(commits.len())];
+            for (after, ranges) in checks {
+                let after = timestamp(after).max(window.floor());
+                let mut read_set = ReadSet::new();
+                for (start, length) in ranges {
+                    read_set.add(INDEX, Interval { start: key(start), end: Some(key(start + length)) });
+                }
+                let expected = commits.iter().enumerate().any(|(at, keys)| {
+                    at as u64 + 1 > after.as_nanoseconds() && keys.iter().any(|number| read_set.contains(INDEX, &key(*number)))
+                });
+                let found = window.find(DEPLOYMENT, after, &read_set);
+                prop_assert_eq!(found.is_some(), expected);
+                if let Some(found) = found {
+                    prop_assert!(found.timestamp > after && read_set.contains(found.index, &found.key));
+                }
+                prop_assert!(window.find(DeploymentId(2), after, &read_set).is_none(), "deployments are apart");
+            }
+        }
+    }
+
+    #[test]
+    fn trimming_to_nothing_frees_everything() {
+        let mut window = Window::new(Timestamp::ZERO);
+        for at in 1..200 {
+            window.add(DEPLOYMENT, notice(at, &[at as u16, 7, 9]));
+        }
+        window.trim(Timestamp::ZERO, timestamp(150), 0);
+        assert_eq!(window.floor(), timestamp(150), "what is on its way stays");
+        window.trim(Timestamp::ZERO, timestamp(199), 0);
+        assert_eq!((window.bytes(), window.floor(), window.indexes.len()), (0, timestamp(199), 0));
+    }
+
+    #[test]
+    fn pressure_raises_the_floor() {
+        let mut window = Window::new(Timestamp::ZERO);
+        for at in 1..=100 {
+            window.add(DEPLOYMENT, notice(at, &[at as u16]));
+            window.trim(Timestamp::ZERO, Timestamp::MAX, 2_000);
+            assert!(window.bytes() <= 2_000);
+        }
+        assert!(window.floor() > timestamp(50));
+    }
+}

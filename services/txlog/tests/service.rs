@@ -1,0 +1,285 @@
+//! The whole service on a folder: what is committed is read, streamed, and there after a restart.
+
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use contract::{
+    Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, GroupId, IndexId, IndexUpdate, Interval,
+    Lookup, Order, Position, Read, ReadAt, ReadResult, ReadSet, StreamEvent, Timestamp, TransactionLog,
+    Write,
+};
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+use txlog::{Options, Service};
+
+const DEV: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
+const BY_ID: IndexId = IndexId([1; 16]);
+const BY_NAME: IndexId = IndexId([2; 16]);
+
+struct Running {
+    service: Service,
+    token: CancellationToken,
+}
+
+impl Running {
+    async fn start(folder: &Path) -> Running {
+        Running::start_with(Options::embedded(folder)).await
+    }
+
+    async fn start_with(options: Options) -> Running {
+        let token = CancellationToken::new();
+        let service = Service::start(options, token.clone()).await.expect("the service starts");
+        Running { service, token }
+    }
+
+    fn log(&self) -> txlog::Handle {
+        self.service.handle()
+    }
+
+    async fn stop(self) {
+        self.token.cancel();
+        self.service.stopped().await;
+    }
+}
+
+fn position(log: &impl TransactionLog) -> Position {
+    *log.position(DEV.group).unwrap().borrow()
+}
+
+fn document(text: &str) -> Bytes {
+    contract::document::encode(&format!("{{\"text\":\"{text}\"}}"), text.len() as u32)
+}
+
+fn write(key: &str, text: Option<&str>) -> Write {
+    Write {
+        primary: BY_ID,
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        document: text.map(document),
+        index_updates: Vec::new(),
+    }
+}
+
+fn commit(log: &impl TransactionLog, id: u8, writes: Vec<Write>) -> Commit {
+    let position = position(log);
+    Commit {
+        deployment: DEV,
+        epoch: position.epoch,
+        id: CommitId([id; 16]),
+        begin: ReadAt::published(position.published),
+        read_set: Arc::new(ReadSet::new()),
+        writes,
+    }
+}
+
+async fn committed(log: &impl TransactionLog, commit: Commit) -> Timestamp {
+    match log.commit(commit).await.unwrap() {
+        CommitOutcome::Committed { timestamp } => timestamp,
+        other => panic!("not committed: {other:?}"),
+    }
+}
+
+async fn text_at(log: &impl TransactionLog, at: ReadAt, key: &str) -> Option<Bytes> {
+    let read = Read::Point { index: BY_ID, key: Bytes::copy_from_slice(key.as_bytes()) };
+    match &log.read(DEV, at, &[read]).await.unwrap()[..] {
+        [ReadResult::Point(version)] => version.as_ref().map(|version| version.document.clone()),
+        other => panic!("one point was asked for: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_committed_is_read_streamed_and_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path()).await;
+    let log = running.log();
+    let begin = position(&log).published;
+    let mut events = log.subscribe(DEV, begin).await.unwrap();
+    let first =
+        committed(&log, commit(&log, 1, vec![write("a", Some("one")), write("b", Some("two"))])).await;
+    let second = committed(&log, commit(&log, 2, vec![write("a", None)])).await;
+    assert!(first > begin && second > first);
+    assert_eq!(position(&log).published, second, "an acknowledged commit is published");
+    assert_eq!(text_at(&log, ReadAt::published(begin), "a").await, None);
+    assert_eq!(text_at(&log, ReadAt::published(first), "a").await, Some(document("one")));
+    assert_eq!(text_at(&log, ReadAt::published(second), "a").await, None);
+    let mut streamed = Vec::new();
+    while streamed.len() < 2 {
+        match events.next().await {
+            Some(StreamEvent::Commit(notice)) => streamed.push((notice.timestamp, notice.keys.len())),
+            Some(StreamEvent::Heartbeat { .. }) => {}
+            other => panic!("the stream ended: {other:?}"),
+        }
+    }
+    assert_eq!(streamed, [(first, 2), (second, 1)]);
+    let epoch = position(&log).epoch;
+    drop((log, events));
+    running.stop().await;
+
+    let running = Running::start(folder.path()).await;
+    let log = running.log();
+    assert_eq!(position(&log).published, second);
+    assert!(position(&log).epoch > epoch, "another process leads another term");
+    assert_eq!(text_at(&log, ReadAt::published(second), "b").await, Some(document("two")));
+    assert_eq!(text_at(&log, ReadAt::published(first), "a").await, Some(document("one")));
+    let again = committed(&log, commit(&log, 1, vec![write("a", Some("again"))])).await;
+    assert_eq!(again, first, "the record answers");
+    assert_eq!(log.lookup(DEV, CommitId([2; 16])).await.unwrap(), Lookup::Committed { timestamp: second });
+    drop(log);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_increments_lose_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path()).await;
+    let log = running.log();
+    let zero = Bytes::from(0u64.to_be_bytes().to_vec());
+    let key = Bytes::from_static(b"counter");
+    let put = |value: Bytes| Write {
+        primary: BY_ID,
+        key: Bytes::from_static(b"counter"),
+        document: Some(value),
+        index_updates: Vec::new(),
+    };
+    committed(&log, commit(&log, 255, vec![put(zero)])).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..8u8 {
+        let (log, key) = (log.clone(), key.clone());
+        tasks.spawn(async move {
+            let mut conflicts = 0;
+            for round in 0..25u8 {
+                let mut begin = ReadAt::published(position(&log).published);
+                loop {
+                    let read = Read::Point { index: BY_ID, key: key.clone() };
+                    let results = log.read(DEV, begin, &[read]).await.unwrap();
+                    let ReadResult::Point(Some(version)) = &results[0] else {
+                        panic!("the counter is there")
+                    };
+                    let value = u64::from_be_bytes(version.document[..].try_into().unwrap());
+                    let mut read_set = ReadSet::new();
+                    read_set.add(BY_ID, Interval::point(&key));
+                    let mut id = [task; 16];
+                    id[0] = round;
+                    let commit = Commit {
+                        deployment: DEV,
+                        epoch: position(&log).epoch,
+                        id: CommitId(id),
+                        begin,
+                        read_set: Arc::new(read_set),
+                        writes: vec![Write {
+                            primary: BY_ID,
+                            key: key.clone(),
+                            document: Some(Bytes::from((value + 1).to_be_bytes().to_vec())),
+                            index_updates: Vec::new(),
+                        }],
+                    };
+                    match log.commit(commit).await.unwrap() {
+                        CommitOutcome::Committed { .. } => break,
+                        CommitOutcome::Conflict(conflict) => {
+                            conflicts += 1;
+                            begin = conflict.run_again_at;
+                        }
+                        other => panic!("unexpected: {other:?}"),
+                    }
+                }
+            }
+            conflicts
+        });
+    }
+    let conflicts: i32 = tasks.join_all().await.into_iter().sum();
+    let last = text_at(&log, ReadAt::published(position(&log).published), "counter").await.unwrap();
+    assert_eq!(u64::from_be_bytes(last[..].try_into().unwrap()), 200, "after {conflicts} conflicts");
+    drop(log);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_takes_commits_after_a_pause_longer_than_any_lease() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path()).await;
+    let log = running.log();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    committed(&log, commit(&log, 1, vec![write("a", Some("late"))])).await;
+    drop(log);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ranges_of_a_secondary_index_resolve_to_documents() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path()).await;
+    let log = running.log();
+    let named = |id: &str, old: Option<&str>, new: Option<&str>| Write {
+        primary: BY_ID,
+        key: Bytes::copy_from_slice(id.as_bytes()),
+        document: new.map(document),
+        index_updates: vec![IndexUpdate {
+            index: BY_NAME,
+            old: old.map(|name| Bytes::copy_from_slice(name.as_bytes())),
+            new: new.map(|name| Bytes::copy_from_slice(name.as_bytes())),
+        }],
+    };
+    let names = ["ada", "bob", "cyd", "dee", "eve"];
+    let writes = names.iter().map(|name| named(&format!("id-{name}"), None, Some(name))).collect();
+    let before = committed(&log, commit(&log, 1, writes)).await;
+    // Many versions of one, one gone, one moved.
+    for round in 0..20 {
+        committed(&log, commit(&log, 10 + round, vec![named("id-bob", Some("bob"), Some("bob"))])).await;
+    }
+    let writes = vec![named("id-cyd", Some("cyd"), None), named("id-eve", Some("eve"), Some("abe"))];
+    let after = committed(&log, commit(&log, 2, writes)).await;
+    let range = async |at: Timestamp, interval: Interval, order: Order, rows_max: usize| {
+        let read = Read::Range { index: BY_NAME, interval, order, rows_max, bytes_max: usize::MAX };
+        match log.read(DEV, ReadAt::published(at), &[read]).await.unwrap().remove(0) {
+            ReadResult::Range { rows, more } => {
+                for row in &rows {
+                    let name = String::from_utf8(row.key.to_vec()).unwrap();
+                    assert_eq!(row.version.document, document(&name), "the document as of then");
+                }
+                let keys: Vec<_> =
+                    rows.iter().map(|row| String::from_utf8(row.key.to_vec()).unwrap()).collect();
+                (keys.join(" "), more)
+            }
+            other => panic!("a range was asked for: {other:?}"),
+        }
+    };
+    let all = Interval::all();
+    assert_eq!(range(before, all.clone(), Order::Ascending, 9).await, ("ada bob cyd dee eve".into(), false));
+    assert_eq!(range(after, all.clone(), Order::Ascending, 9).await, ("abe ada bob dee".into(), false));
+    assert_eq!(range(after, all.clone(), Order::Descending, 9).await, ("dee bob ada abe".into(), false));
+    assert_eq!(range(before, all.clone(), Order::Descending, 9).await, ("eve dee cyd bob ada".into(), false));
+    assert_eq!(range(after, all.clone(), Order::Ascending, 3).await, ("abe ada bob".into(), true));
+    assert_eq!(range(after, all, Order::Ascending, 4).await, ("abe ada bob dee".into(), false));
+    let some = Interval { start: Bytes::from_static(b"ada"), end: Some(Bytes::from_static(b"dee")) };
+    assert_eq!(range(after, some.clone(), Order::Ascending, 9).await, ("ada bob".into(), false));
+    assert_eq!(range(after, some, Order::Descending, 1).await, ("bob".into(), true));
+    drop(log);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_commit_is_staged_and_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path()).await;
+    let log = running.log();
+    let large: HashMap<String, Bytes> =
+        (0..30).map(|at| (format!("large-{at}"), document(&"x".repeat(100_000 + at)))).collect();
+    let writes = large
+        .iter()
+        .map(|(key, document)| Write { document: Some(document.clone()), ..write(key, None) })
+        .collect::<Vec<_>>();
+    let begin = position(&log).published;
+    let timestamp = committed(&log, commit(&log, 1, writes.clone())).await;
+    for (key, document) in &large {
+        assert_eq!(text_at(&log, ReadAt::published(timestamp), key).await.as_ref(), Some(document));
+        assert_eq!(text_at(&log, ReadAt::published(begin), key).await, None);
+    }
+    // A large one that conflicts leaves nothing.
+    let mut conflicting = Commit { begin: ReadAt::published(begin), ..commit(&log, 2, writes) };
+    let mut read_set = ReadSet::new();
+    read_set.add(BY_ID, Interval::all());
+    conflicting.read_set = Arc::new(read_set);
+    assert!(matches!(log.commit(conflicting).await.unwrap(), CommitOutcome::Conflict(_)));
+    assert_eq!(position(&log).published, timestamp);
+    drop(log);
+    running.stop().await;
+}
