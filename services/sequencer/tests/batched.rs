@@ -1,0 +1,109 @@
+//! Against a real log in a temporary folder.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use contract::{
+    BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, GroupId,
+    Lookup, Position, Read, ReadAt, ReadResult, Result, Sequencer, StreamEvents, Timestamp, TransactionLog,
+};
+use sequencer::Batched;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+const GROUP: GroupId = GroupId(1);
+const DEV: DeploymentRef = DeploymentRef { group: GROUP, deployment: DeploymentId(1) };
+
+/// The log, but each confirmation waits to be let through, and is counted.
+struct Counted {
+    log: txlog::Handle,
+    begun: AtomicU64,
+    gate: Semaphore,
+}
+
+#[async_trait]
+impl TransactionLog for Counted {
+    fn position(&self, group: GroupId) -> Result<watch::Receiver<Position>> {
+        self.log.position(group)
+    }
+    async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
+        self.log.commit(commit).await
+    }
+    async fn lookup(&self, at: DeploymentRef, id: CommitId) -> Result<Lookup> {
+        self.log.lookup(at, id).await
+    }
+    async fn read(&self, deployment: DeploymentRef, at: ReadAt, reads: &[Read]) -> Result<Vec<ReadResult>> {
+        self.log.read(deployment, at, reads).await
+    }
+    async fn confirm_leadership(&self, group: GroupId) -> Result<Position> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.gate.acquire().await.expect("the gate stays").forget();
+        self.log.confirm_leadership(group).await
+    }
+    async fn subscribe(&self, deployment: DeploymentRef, from: Timestamp) -> Result<StreamEvents> {
+        self.log.subscribe(deployment, from).await
+    }
+    async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
+        self.log.backfill(step).await
+    }
+}
+
+fn some_commit(log: &impl TransactionLog) -> Commit {
+    let position = *log.position(GROUP).unwrap().borrow();
+    Commit {
+        deployment: DEV,
+        epoch: position.epoch,
+        id: CommitId([1; 16]),
+        begin: ReadAt::published(position.published),
+        read_set: Arc::default(),
+        writes: vec![contract::Write {
+            primary: contract::IndexId([1; 16]),
+            key: bytes::Bytes::from_static(b"key"),
+            document: Some(contract::document::encode("{}", 2)),
+            index_updates: Vec::new(),
+        }],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_confirmation_serves_all_calls_that_began_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = CancellationToken::new();
+    let service =
+        txlog::Service::start(txlog::Options::embedded(folder.path()), token.clone()).await.unwrap();
+    let log = Arc::new(Counted { log: service.handle(), begun: AtomicU64::new(0), gate: Semaphore::new(0) });
+    let sequencer = Arc::new(Batched::new(log.clone()));
+    let call = || {
+        let sequencer = sequencer.clone();
+        tokio::spawn(async move { sequencer.latest(GROUP).await })
+    };
+    let first = call();
+    while log.begun.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // These come while the first is under way: it must not serve them; one more serves all of them.
+    let CommitOutcome::Committed { timestamp } = log.commit(some_commit(&*log)).await.unwrap() else {
+        panic!("not committed")
+    };
+    let later: Vec<_> = (0..50).map(|_| call()).collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(log.begun.load(Ordering::SeqCst), 1, "the others wait for the first to end");
+    log.gate.add_permits(1);
+    assert!(first.await.unwrap().unwrap().ready);
+    log.gate.add_permits(1);
+    for call in later {
+        let position = call.await.unwrap().unwrap();
+        assert!(position.published >= timestamp, "it holds what was acknowledged before the call");
+    }
+    assert_eq!(log.begun.load(Ordering::SeqCst), 2);
+    assert!(sequencer.latest(GroupId(9)).await.is_err(), "there is no such group");
+    drop((sequencer, log));
+    token.cancel();
+    service.stopped().await;
+}
