@@ -296,7 +296,8 @@ impl<W> Leader<W> {
         }
         let handed_over = self.batcher.give_up();
         self.validator.drop_above(self.published);
-        let dropped = self.undecided.drop_above(self.published);
+        // All of them: those of the next leader may have been applied already, above what is dropped.
+        let dropped = self.undecided.drop_above(Timestamp::ZERO);
         self.answer_dropped(dropped, |timestamp| {
             if timestamp <= handed_over { CommitOutcome::Unknown } else { CommitOutcome::NotCommitted }
         })
@@ -334,6 +335,11 @@ impl<W> Leader<W> {
         let mut answers = Vec::new();
         for (deployment, id, notice) in commits {
             let timestamp = notice.timestamp;
+            if !self.undecided.is_open(timestamp, *deployment, *id) {
+                // Another leader's commit. Whatever this one has on its way will never be, even before it hears that it
+                // has lost; its timestamps may be above those that come now.
+                self.validator.drop_above(self.published);
+            }
             self.validator.applied(*deployment, notice);
             self.published = self.published.max(timestamp);
             self.retention.applied(timestamp);

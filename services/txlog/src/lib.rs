@@ -20,12 +20,16 @@ mod group;
 mod handle;
 mod keys;
 mod leader;
+#[cfg(test)]
+mod model_tests;
 mod network;
 mod options;
 mod overlay;
 mod planted;
 mod proposer;
 mod raft_log;
+#[cfg(test)]
+mod raft_storage_tests;
 mod raft_types;
 mod reads;
 mod retention;

@@ -21,10 +21,7 @@ pub(crate) const fn is(_: Bug) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) use in_tests::is;
-#[cfg(test)]
-#[expect(unused_imports, reason = "the model tests come next")]
-pub(crate) use in_tests::plant;
+pub(crate) use in_tests::{is, plant};
 
 #[cfg(test)]
 mod in_tests {
@@ -41,7 +38,6 @@ mod in_tests {
     }
 
     /// Plants a bug on this thread, for as long as `run` runs.
-    #[expect(dead_code, reason = "the model tests come next")]
     pub(crate) fn plant<T>(bug: Bug, run: impl FnOnce() -> T) -> T {
         PLANTED.set(Some(bug));
         let result = run();

@@ -61,6 +61,12 @@ impl<W> Undecided<W> {
         }
     }
 
+    /// Whether this commit is on its way here.
+    pub fn is_open(&self, timestamp: Timestamp, deployment: DeploymentId, id: CommitId) -> bool {
+        let open = self.by_timestamp.get(&timestamp);
+        open.is_some_and(|commit| commit.deployment == deployment && commit.id == id)
+    }
+
     pub fn add(&mut self, timestamp: Timestamp, commit: OpenCommit<W>) {
         self.by_id.insert((commit.deployment, commit.id), timestamp);
         self.by_timestamp.insert(timestamp, commit);
@@ -79,9 +85,10 @@ impl<W> Undecided<W> {
         deployment: DeploymentId,
         id: CommitId,
     ) -> Option<OpenCommit<W>> {
+        let ours = self.is_open(timestamp, deployment, id);
         self.by_id.insert((deployment, id), timestamp);
         self.decided.insert(timestamp, (deployment, id));
-        self.by_timestamp.remove(&timestamp)
+        if ours { self.by_timestamp.remove(&timestamp) } else { None }
     }
 
     /// The commit will never be.
