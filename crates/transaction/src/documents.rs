@@ -359,8 +359,7 @@ impl Transaction {
         Ok(count)
     }
 
-    /// The canonical form of an id if it is one of this table, whether or not the document is there. `is_system` is
-    /// whether the function asked through `db.system`.
+    /// The canonical form of an id if it is one of this table, whether or not the document is there.
     pub fn normalize_id(&mut self, table: &str, text: &str) -> Result<Option<String>> {
         let name: TableName = table.parse()?;
         let number = match name.is_system() {

@@ -97,8 +97,11 @@ impl Transaction {
         }
         let limits = self.limits.transaction;
         let items = page_items(page_size, limits.page_items_max)?;
-        let rows = page_limit("maximumRowsRead", maximum_rows_read, limits.read_documents_max)?;
-        let bytes = page_limit("maximumBytesRead", maximum_bytes_read, limits.read_bytes_max)?;
+        // A page ends before the function would fail by what is left to it; the largest document must still fit.
+        let (rows_left, bytes_left) = self.reads_left();
+        let bytes_left = bytes_left.saturating_sub(self.limits.value.document_bytes_max).max(1);
+        let rows = page_limit("maximumRowsRead", maximum_rows_read, rows_left.max(1))?;
+        let bytes = page_limit("maximumBytesRead", maximum_bytes_read, bytes_left)?;
         self.usage.database_queries += 1;
         self.check_usage()?;
 
@@ -258,10 +261,10 @@ fn page_items(page_size: f64, items_max: usize) -> Result<usize> {
     Ok(page_size as usize)
 }
 
-fn page_limit(name: &str, limit: Option<f64>, default: usize) -> Result<usize> {
+fn page_limit(name: &str, limit: Option<f64>, most: usize) -> Result<usize> {
     match limit {
-        None => Ok(default),
-        Some(limit) if limit >= 1.0 => Ok((limit as usize).min(default)),
+        None => Ok(most),
+        Some(limit) if limit >= 1.0 => Ok((limit as usize).min(most)),
         Some(limit) => {
             Err(Error::user("InvalidPaginationLimit", format!("`{name}` must be at least 1, not {limit}")))
         }

@@ -29,7 +29,7 @@ pub(crate) struct Pending {
     undo: Vec<(DocumentKey, Option<PendingDocument>)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct PendingDocument {
     table: Arc<Table>,
     /// Whether the document is there in the committed state.
@@ -64,18 +64,18 @@ impl Pending {
         before: Option<&Object>,
         after: Option<(Document, &Object)>,
     ) {
-        let keys_of = |object: &Object| -> Vec<(IndexId, Bytes)> {
-            table.indexes.iter().map(|index| (index.id, index.key_of(object).into())).collect()
+        let previous = self.take(&key);
+        let (committed, committed_keys) = match (&previous, before) {
+            (Some(previous), _) => (previous.committed, previous.committed_keys.clone()),
+            (None, Some(before)) => (true, keys_of(table, before)),
+            (None, None) => (false, Vec::new()),
         };
-        let previous = self.documents.get(&key).cloned();
-        let (committed, committed_keys) = match &previous {
-            Some(previous) => (previous.committed, previous.committed_keys.clone()),
-            None => (before.is_some(), before.map(keys_of).unwrap_or_default()),
+        let (document, keys) = match after {
+            Some((document, object)) => (Some(document), keys_of(table, object)),
+            None => (None, Vec::new()),
         };
-        let keys = after.as_ref().map(|(_, object)| keys_of(object)).unwrap_or_default();
-        let document = after.map(|(document, _)| document);
         let next = PendingDocument { table: Arc::clone(table), committed, committed_keys, document, keys };
-        self.set(key.clone(), Some(next));
+        self.put(key.clone(), next);
         self.undo.push((key, previous));
     }
 
@@ -85,40 +85,36 @@ impl Pending {
         let of_table = |key: &&DocumentKey| key.primary == table.by_id.id;
         let keys: Vec<DocumentKey> = self.documents.keys().filter(of_table).cloned().collect();
         for key in keys {
-            let Some(mut pending) = self.documents.get(&key).cloned() else { continue };
+            let Some(mut pending) = self.take(&key) else { continue };
             // A document is parsed again here, which only happens when a push and writes share a transaction.
             let object = pending.document.as_ref().and_then(|document| document.to_object().ok());
             pending.table = Arc::clone(table);
-            pending.keys = match &object {
-                Some(object) => {
-                    table.indexes.iter().map(|index| (index.id, index.key_of(object).into())).collect()
-                }
-                None => Vec::new(),
-            };
-            self.set(key, Some(pending));
+            pending.keys = object.map(|object| keys_of(table, &object)).unwrap_or_default();
+            self.put(key, pending);
         }
     }
 
-    fn set(&mut self, key: DocumentKey, next: Option<PendingDocument>) {
-        let previous = match &next {
-            Some(next) => self.documents.insert(key.clone(), next.clone()),
-            None => self.documents.remove(&key),
-        };
-        if let Some(previous) = previous.filter(|previous| previous.document.is_some()) {
+    fn take(&mut self, key: &DocumentKey) -> Option<PendingDocument> {
+        let pending = self.documents.remove(key)?;
+        if pending.document.is_some() {
             self.overlay(key.primary).remove(&key.key);
-            for (index, index_key) in &previous.keys {
+            for (index, index_key) in &pending.keys {
                 self.overlay(*index).remove(index_key);
             }
         }
-        if let Some(next) = next.filter(|next| next.document.is_some()) {
-            self.overlay(key.primary).insert(key.key.clone(), key.key.clone());
-            for (index, index_key) in next.keys {
-                self.overlay(index).insert(index_key, key.key.clone());
+        Some(pending)
+    }
+
+    fn put(&mut self, key: DocumentKey, pending: PendingDocument) {
+        // The table counts as touched from now on, also if the write deletes.
+        let primary = self.overlay(key.primary);
+        if pending.document.is_some() {
+            primary.insert(key.key.clone(), key.key.clone());
+            for (index, index_key) in &pending.keys {
+                self.overlay(*index).insert(index_key.clone(), key.key.clone());
             }
-        } else {
-            // The table counts as touched from now on, also if the write deletes.
-            self.overlay(key.primary);
         }
+        self.documents.insert(key, pending);
     }
 
     fn overlay(&mut self, index: IndexId) -> &mut BTreeMap<Bytes, Bytes> {
@@ -162,7 +158,10 @@ impl Pending {
     pub(crate) fn roll_back(&mut self, mark: UndoMark) {
         while self.undo.len() > mark.0 {
             let (key, previous) = self.undo.pop().expect("longer than the mark");
-            self.set(key, previous);
+            self.take(&key);
+            if let Some(previous) = previous {
+                self.put(key, previous);
+            }
         }
     }
 
@@ -192,4 +191,9 @@ impl Pending {
             })
             .collect()
     }
+}
+
+/// The keys of a document of `table` in every index but the primary.
+fn keys_of(table: &Table, document: &Object) -> Vec<(IndexId, Bytes)> {
+    table.indexes.iter().map(|index| (index.id, index.key_of(document).into())).collect()
 }

@@ -13,8 +13,8 @@ use crate::{Error, Result, cursor::Fingerprint, expression::Expression};
 pub struct Query {
     pub(crate) source: Source,
     pub(crate) operators: Vec<Operator>,
-    /// Of the text that the function sent.
-    text_hash: [u8; 32],
+    /// As the function sent it; what cursors are tied to.
+    json: serde_json::Value,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -88,10 +88,9 @@ impl Query {
 
     /// As [`Query::from_json`], for a query within JSON that was parsed already.
     pub fn from_serde_json(json: serde_json::Value, limits: &TransactionLimits) -> Result<Query> {
-        // Maps are sorted by key, so equal queries have equal text.
-        let text_hash = Sha256::digest(json.to_string().as_bytes()).into();
-        let json = QueryJson::deserialize(json).map_err(|error| invalid(error.to_string()))?;
-        let source = match json.source {
+        let QueryJson { source, operators } =
+            QueryJson::deserialize(&json).map_err(|error| invalid(error.to_string()))?;
+        let source = match source {
             SourceJson::FullTableScan { table_name, order } => Source {
                 table: table_name.parse()?,
                 index: IndexName::BY_CREATION_TIME.parse()?,
@@ -118,32 +117,41 @@ impl Query {
                 ));
             }
         };
-        if json.operators.len() > limits.query_operators_max {
+        if operators.len() > limits.query_operators_max {
             return Err(Error::user(
                 "TooManyQueryOperators",
                 format!("a query has at most {} operators", limits.query_operators_max),
             ));
         }
         let mut nodes_left = limits.filter_nodes_max;
-        let operators = json
-            .operators
+        let operators = operators
             .iter()
             .map(|operator| Operator::from_json(operator, limits, &mut nodes_left))
             .collect::<Result<_>>()?;
-        Ok(Query { source, operators, text_hash })
+        Ok(Query { source, operators, json })
     }
 
     /// Every document of a table, in the order of creation. For callers within the system.
     pub fn full_table_scan(table: TableName, order: contract::Order) -> Query {
-        let text_hash = Sha256::digest(format!("scan {table} {order:?}").as_bytes()).into();
+        let order_name = match order {
+            contract::Order::Ascending => "asc",
+            contract::Order::Descending => "desc",
+        };
+        let source = serde_json::json!({"type": "FullTableScan", "tableName": table, "order": order_name});
         let index = IndexName::BY_CREATION_TIME.parse().expect("a legal name");
-        Query { source: Source { table, index, range: Vec::new(), order }, operators: Vec::new(), text_hash }
+        Query {
+            source: Source { table, index, range: Vec::new(), order },
+            operators: Vec::new(),
+            json: serde_json::json!({"source": source, "operators": []}),
+        }
     }
 
     /// What ties a cursor to this query. An index may be declared anew with other fields, so they are in it.
     pub(crate) fn fingerprint(&self, index_fields: &[FieldPath]) -> Fingerprint {
         let mut hash = Sha256::new();
-        hash.update(self.text_hash);
+        // Maps are sorted by key, so equal queries have equal text.
+        hash.update(self.json.to_string().as_bytes());
+        hash.update([0]);
         for field in index_fields {
             hash.update(field.to_string().as_bytes());
             hash.update([0]);

@@ -338,6 +338,11 @@ impl Transaction {
         self.streams.range(QueryId(self.frame().first_query)..).count()
     }
 
+    /// The documents and the bytes that the running function may still read.
+    pub(crate) fn reads_left(&self) -> (usize, usize) {
+        self.usage.reads_left(&self.frame().caps)
+    }
+
     pub(crate) fn check_usage(&self) -> Result<()> {
         self.usage.check(&self.frame().caps)
     }

@@ -149,6 +149,12 @@ impl Usage {
         ]
     }
 
+    /// Documents and bytes.
+    pub(crate) fn reads_left(&self, caps: &Caps) -> (usize, usize) {
+        let documents = caps.documents_read.saturating_sub(self.documents_read);
+        (documents, caps.bytes_read.saturating_sub(self.bytes_read))
+    }
+
     pub(crate) fn metrics(&self, caps: &Caps) -> Vec<Metric> {
         self.counters(caps).into_iter().map(|(metric, _)| metric).collect()
     }

@@ -293,3 +293,18 @@ async fn what_was_read_is_read_from_the_log_once() {
     assert_eq!(reads() - before, 1, "a patch reads what is known already");
     assert_eq!(transaction.usage().documents_read, 32, "and counts it");
 }
+
+#[tokio::test]
+async fn a_transaction_can_move_between_threads() {
+    fn is_send<T: Send>(future: T) -> T {
+        future
+    }
+    let store = Store::new();
+    let mut transaction = is_send(store.begin().await);
+    let id = is_send(transaction.insert("t", json(json!({})))).await.unwrap().to_string();
+    is_send(transaction.patch(&id, None, patch(json!({"a": 1})))).await.unwrap();
+    is_send(transaction.get(get(&id))).await.unwrap();
+    let query = transaction.open_query(scan("t")).unwrap();
+    is_send(transaction.next_document(query)).await.unwrap();
+    is_send(transaction.delete(&id, None)).await.unwrap();
+}

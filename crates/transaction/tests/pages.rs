@@ -169,6 +169,27 @@ async fn limits_on_what_is_read_cut_a_page_and_ask_to_split_it() {
 }
 
 #[tokio::test]
+async fn a_page_ends_before_the_function_would_have_read_too_much() {
+    let mut limits = limits::Limits::DEFAULT;
+    limits.transaction.read_documents_max = 8;
+    limits.value.document_bytes_max = 1_000;
+    let store = Store::with_limits(limits);
+    let mut transaction = store.begin().await;
+    for n in 0..20 {
+        transaction.insert("t", json(json!({"n": n, "text": "x".repeat(800)}))).await.unwrap();
+    }
+    store.must_commit(transaction).await;
+    let query = || index_query("t.by_creation_time", json!([]), "asc", json!([]));
+    let (by_rows, _) = page(&store, request(query(), None, 20.0), None).await.unwrap();
+    assert_eq!((by_rows.documents.len(), by_rows.status), (8, Some(PageStatus::SplitRequired)));
+
+    let mut store = store;
+    store.limits.transaction.read_bytes_max = 3_000;
+    let (by_bytes, _) = page(&store, request(query(), None, 20.0), None).await.unwrap();
+    assert_eq!((by_bytes.documents.len(), by_bytes.status), (3, Some(PageStatus::SplitRequired)));
+}
+
+#[tokio::test]
 async fn sizes_that_make_no_sense_are_refused_by_name() {
     let (store, query) = numbered(1).await;
     let base = || request(query(), None, 1.0);

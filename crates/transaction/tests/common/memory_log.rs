@@ -67,11 +67,12 @@ impl State {
 
     fn range(&self, index: IndexId, interval: &Interval, timestamp: Timestamp) -> Vec<Row> {
         let mut rows = Vec::new();
-        for ((_, key), versions) in
-            self.entries.range((index, Bytes::new())..).take_while(|((of, _), _)| *of == index)
-        {
-            if interval.contains(key)
-                && let Some((_, Some(document))) = at(versions, timestamp)
+        let from = (index, interval.start.clone());
+        for ((of, key), versions) in self.entries.range(from..) {
+            if *of != index || !interval.contains(key) {
+                break;
+            }
+            if let Some((_, Some(document))) = at(versions, timestamp)
                 && let Some(version) = self.document(document, timestamp)
             {
                 rows.push(Row { key: key.clone(), version });
