@@ -15,6 +15,19 @@ group! {
         sessions_max: usize = 100_000,
         /// Queries that one instance runs at the same time.
         runs_in_flight_max: usize = 256,
+        /// Commands of one session that wait to be taken; then its client's socket is not read.
+        session_commands_max: usize = 64,
+        /// Sessions of one deployment that may wait to begin (`SubscriptionsWorkerFullError`).
+        openings_waiting_max: usize = 1_024,
+        /// Events of one commit stream that may wait before the log's own buffer fills.
+        stream_events_waiting_max: usize = 256,
+        /// Bytes of all results of a deployment's live queries; beyond it no query can be added
+        /// (`SubscriptionsWorkerFullError`).
+        result_bytes_max: usize = 1_024 * MIB,
+        /// Bytes of what the newest commits touched: a run that began before them can't be shown to hold.
+        recent_commit_bytes_max: usize = 16 * MIB,
+        /// A deployment without sessions is followed no longer after this time; its cached results go.
+        deployment_idle_ms_max: u64 = 60_000,
         /// How long subscriptions and cached results without a listener are kept, in bytes of their values.
         unlistened_bytes_max: usize = 100 * MIB,
         /// Heartbeats on a quiet commit stream prove that it is current.
@@ -25,6 +38,8 @@ group! {
         query_retry_ms_min: u64 = 500,
         /// Longest such pause.
         query_retry_ms_max: u64 = 600_000,
+        /// A query that could not be run for this long ends its sessions (close code 1013).
+        query_give_up_ms_max: u64 = 30_000,
         /// Sessions cross a new version of the code over this time, so that a push is no stampede.
         push_spread_ms_max: u64 = 2_000,
     }

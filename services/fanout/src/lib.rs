@@ -1,1 +1,31 @@
-//! Subscriptions: each session's queries, run again when what they read has changed.
+//! Live queries: keeps the queries of client sessions up to date.
+//!
+//! A session lives whole on one instance of this service. The instance follows the commit stream of each deployment
+//! that it has sessions of, and moves them in *tides*: at a moment T, the newest published one, all sessions that are
+//! due (a result no longer holds, a query was added, the identity changed, a write of their own is to be seen) start a
+//! round. Every query whose result does not hold at T is run at exactly T, once for all sessions that ask the same;
+//! when a session's queries have all answered, it is sent one [`contract::SessionRound`] to T. So each view is of one
+//! moment. A session has one round at a time and few unsent ones; a slow session skips tides and holds up nobody.
+//!
+//! [`Service`] is what others see. Inside, `tides` decides everything and is plain data, so that a simulation can hold
+//! it against a model; `deployment` connects it to the commit stream, the runners and the sessions.
+//!
+//! This crate knows nothing of sockets, tokens or JavaScript, and reads no document itself.
+
+mod call;
+mod deployment;
+mod feed;
+mod flights;
+mod metrics;
+mod outcome;
+mod run;
+#[cfg(test)]
+mod scenarios;
+mod service;
+mod session;
+#[cfg(test)]
+mod simulation;
+mod tides;
+
+pub use metrics::{Metrics, MetricsSnapshot};
+pub use service::{Options, Service};

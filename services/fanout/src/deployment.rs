@@ -1,0 +1,260 @@
+//! The loop of one deployment: takes what the stream, the sessions and the runners bring to the tides, and does what
+//! the tides say.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use contract::{Error, Position, Result, SessionCommand, SessionRound, SessionStart};
+use futures::{
+    FutureExt, Stream, StreamExt,
+    future::BoxFuture,
+    stream::{BoxStream, FuturesUnordered, SelectAll},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{AbortHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    call::Command,
+    feed::FeedEvent,
+    flights::RunId,
+    outcome::FinishedRun,
+    run::Runs,
+    service::SessionPlace,
+    session::SessionId,
+    tides::{Effect, RunOrder, Tides},
+};
+
+/// Arguments longer than this are made canonical on a thread that may block.
+const INLINE_ARGUMENT_BYTES_MAX: usize = 64 << 10;
+
+/// Events taken at once before the tides are asked; more commits in one look mean fewer rounds.
+const EVENTS_AT_ONCE_MAX: usize = 512;
+
+/// A session that wants to begin.
+pub(crate) struct Opening {
+    pub start: SessionStart,
+    pub commands: mpsc::Receiver<SessionCommand>,
+    /// Has one place more than rounds may be unsent: it is for the error that ends the session.
+    pub rounds: mpsc::Sender<Result<SessionRound>>,
+    /// Counts the session as long as it lives.
+    pub place: SessionPlace,
+}
+
+pub(crate) struct Deployment {
+    pub tides: Tides,
+    pub runs: Arc<Runs>,
+    pub openings: mpsc::Receiver<Opening>,
+    pub events: mpsc::Receiver<FeedEvent>,
+    pub position: watch::Receiver<Position>,
+    pub shutdown: CancellationToken,
+    /// Without sessions for so long, the deployment is given up until somebody asks for it again.
+    pub idle_max: Duration,
+}
+
+struct Client {
+    rounds: mpsc::Sender<Result<SessionRound>>,
+    _place: SessionPlace,
+}
+
+/// What the loop holds besides the tides.
+#[derive(Default)]
+struct Connections {
+    clients: HashMap<SessionId, Client>,
+    /// `None` is a session's last.
+    commands: SelectAll<BoxStream<'static, (SessionId, Option<Command>)>>,
+    /// Sessions that wait until their client has taken a round.
+    room: FuturesUnordered<BoxFuture<'static, SessionId>>,
+    running: JoinSet<(RunId, Result<FinishedRun>)>,
+    tasks: HashMap<RunId, AbortHandle>,
+    next_session: u64,
+}
+
+impl Deployment {
+    /// Ends on shutdown, or when `give_up` says so after a time without sessions.
+    pub async fn run(mut self, give_up: impl Fn(&mpsc::Receiver<Opening>) -> bool) {
+        let mut connections = Connections::default();
+        let mut idle_since = Instant::now();
+        let shutdown = self.shutdown.clone();
+        loop {
+            if !connections.clients.is_empty() {
+                idle_since = Instant::now();
+            }
+            let idle_end = idle_since + self.idle_max;
+            let wake = self.tides.wake_at(Instant::now()).unwrap_or(idle_end);
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(event) = self.events.recv() => self.take_event(event),
+                Some(opening) = self.openings.recv() => self.take_opening(opening, &mut connections),
+                Some((session, command)) = connections.commands.next(), if !connections.commands.is_empty() => {
+                    self.take_command(session, command, &mut connections);
+                }
+                Some(session) = connections.room.next(), if !connections.room.is_empty() => {
+                    self.tides.room(session, Instant::now());
+                }
+                Some(joined) = connections.running.join_next_with_id(), if !connections.running.is_empty() => {
+                    self.take_run(joined, &mut connections);
+                }
+                () = tokio::time::sleep_until(wake.into()) => {
+                    if connections.clients.is_empty() && idle_end <= Instant::now() && give_up(&self.openings) {
+                        break;
+                    }
+                }
+            }
+            self.take_what_is_there(&mut connections);
+            self.tides.tide(Instant::now());
+            self.perform(&mut connections);
+        }
+        connections.running.shutdown().await;
+    }
+
+    /// Everything else that has come in by now, so that one tide serves it all.
+    fn take_what_is_there(&mut self, connections: &mut Connections) {
+        for _ in 0..EVENTS_AT_ONCE_MAX {
+            let Ok(event) = self.events.try_recv() else { break };
+            self.take_event(event);
+        }
+        for _ in 0..EVENTS_AT_ONCE_MAX {
+            let Some(joined) = connections.running.try_join_next_with_id() else { break };
+            self.take_run(joined, connections);
+        }
+        for _ in 0..EVENTS_AT_ONCE_MAX {
+            let Some(Some((session, command))) = connections.commands.next().now_or_never() else { break };
+            self.take_command(session, command, connections);
+        }
+    }
+
+    fn take_event(&mut self, event: FeedEvent) {
+        let now = Instant::now();
+        match event {
+            FeedEvent::Follow(from) => self.tides.follow(from, now),
+            FeedEvent::Commit(commit) => self.tides.commit(&commit, now),
+            FeedEvent::Published(published) => self.tides.heartbeat(published, now),
+        }
+    }
+
+    fn take_opening(&mut self, opening: Opening, connections: &mut Connections) {
+        let session = SessionId(connections.next_session);
+        connections.next_session += 1;
+        self.tides.open(session, opening.start.identity, opening.start.not_before);
+        connections.clients.insert(session, Client { rounds: opening.rounds, _place: opening.place });
+        connections.commands.push(commands_of(session, opening.commands).boxed());
+    }
+
+    fn take_command(&mut self, session: SessionId, command: Option<Command>, connections: &mut Connections) {
+        match command {
+            Some(command) => {
+                let published = self.position.borrow().published;
+                self.tides.command(session, command, published, Instant::now());
+            }
+            None => {
+                self.tides.close(session);
+                connections.clients.remove(&session);
+            }
+        }
+    }
+
+    fn take_run(&mut self, joined: Joined, connections: &mut Connections) {
+        let (run, finished) = match joined {
+            Ok((_, (run, finished))) => (run, finished),
+            Err(error) => {
+                let task = error.id();
+                let Some((run, _)) = connections.tasks.iter().find(|(_, handle)| handle.id() == task) else {
+                    return;
+                };
+                tracing::error!(%error, "a run of a live query ended abnormally");
+                (*run, Err(Error::internal("a run of a live query ended abnormally")))
+            }
+        };
+        connections.tasks.remove(&run);
+        self.tides.run_finished(run, finished, Instant::now());
+    }
+
+    /// Does what the tides want done; what follows from that at once is done as well.
+    fn perform(&mut self, connections: &mut Connections) {
+        for effect in self.tides.take_effects() {
+            match effect {
+                Effect::Run(order) => self.start_run(order, connections),
+                Effect::Abandon(run) => {
+                    if let Some(task) = connections.tasks.remove(&run) {
+                        task.abort();
+                    }
+                }
+                Effect::Send(session, round) => self.send(session, round, connections),
+                Effect::End(session, error) => {
+                    if let Some(client) = connections.clients.remove(&session) {
+                        // There is a place for it; if not, the client is gone.
+                        let _ = client.rounds.try_send(Err(error));
+                    }
+                }
+            }
+        }
+    }
+
+    fn start_run(&mut self, order: RunOrder, connections: &mut Connections) {
+        let (run, runs) = (order.run, self.runs.clone());
+        let task = connections.running.spawn(async move { (order.run, runs.run(&order).await) });
+        connections.tasks.insert(run, task);
+    }
+
+    fn send(&mut self, session: SessionId, round: SessionRound, connections: &mut Connections) {
+        let Some(client) = connections.clients.get(&session) else { return };
+        let lag = self.position.borrow().published.as_nanoseconds();
+        let lag = lag.saturating_sub(round.timestamp.as_nanoseconds());
+        self.runs.metrics.lag_nanoseconds.store(lag, std::sync::atomic::Ordering::Relaxed);
+        if client.rounds.try_send(Ok(round)).is_err() {
+            self.tides.close(session);
+            connections.clients.remove(&session);
+        } else if client.rounds.capacity() >= 2 {
+            self.tides.room(session, Instant::now());
+        } else {
+            let rounds = client.rounds.clone();
+            let room = async move {
+                // An error means that the client is gone; the next round finds that out.
+                let _ = rounds.reserve_many(2).await;
+                session
+            };
+            connections.room.push(room.boxed());
+        }
+    }
+}
+
+type Joined = std::result::Result<(tokio::task::Id, (RunId, Result<FinishedRun>)), tokio::task::JoinError>;
+
+fn commands_of(
+    session: SessionId,
+    commands: mpsc::Receiver<SessionCommand>,
+) -> impl Stream<Item = (SessionId, Option<Command>)> {
+    let commands = futures::stream::unfold(commands, |mut commands| async move {
+        let command = commands.recv().await?;
+        Some((prepare(command).await, commands))
+    });
+    commands.map(Some).chain(futures::stream::once(async { None })).map(move |command| (session, command))
+}
+
+async fn prepare(command: SessionCommand) -> Command {
+    let bytes = match &command {
+        SessionCommand::ModifyQueries { modifications, .. } => modifications
+            .iter()
+            .map(|modification| match modification {
+                contract::QueryModification::Add { arguments, .. } => arguments.len(),
+                contract::QueryModification::Remove { .. } => 0,
+            })
+            .sum(),
+        _ => 0,
+    };
+    if bytes <= INLINE_ARGUMENT_BYTES_MAX {
+        return command.into();
+    }
+    match tokio::task::spawn_blocking(|| Command::from(command)).await {
+        Ok(command) => command,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is being shut down, and this task with it.
+        Err(_) => std::future::pending().await,
+    }
+}

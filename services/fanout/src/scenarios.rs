@@ -1,0 +1,483 @@
+//! The tides in single situations, step by step.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use contract::{
+    CommitNotice, Error, Identity, IndexId, Interval, Observed, QueryChange, QueryOutcome, ReadSet,
+    SessionRound, Timestamp, TouchedKey, UserIdentity,
+};
+
+use crate::{
+    call::{Asker, Call, Command, Modification},
+    flights::RunId,
+    metrics::Metrics,
+    outcome::FinishedRun,
+    session::SessionId,
+    tides::{Effect, RunOrder, TideOptions, Tides},
+};
+
+const INDEX: IndexId = IndexId([7; 16]);
+
+fn at(nanoseconds: u64) -> Timestamp {
+    Timestamp::new(nanoseconds).expect("small")
+}
+
+/// Tides whose stream stands at 100, and what they want done.
+struct Bench {
+    tides: Tides,
+    metrics: Arc<Metrics>,
+    now: Instant,
+    orders: Vec<RunOrder>,
+    rounds: BTreeMap<SessionId, Vec<SessionRound>>,
+    ends: Vec<(SessionId, Error)>,
+    abandoned: Vec<RunId>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let options = TideOptions {
+            pause: Duration::from_millis(5),
+            timestamp_wait_max: Duration::from_secs(5),
+            stream_silence_max: Duration::from_secs(5),
+            observed_time_max: Duration::from_secs(17),
+            session_queries_max: 3,
+            result_bytes_max: 1 << 20,
+            idle_bytes_max: 1 << 20,
+            recent_commit_bytes_max: 1 << 20,
+        };
+        let metrics = Arc::new(Metrics::default());
+        let mut bench = Bench {
+            tides: Tides::new(options, metrics.clone()),
+            metrics,
+            now: Instant::now(),
+            orders: Vec::new(),
+            rounds: BTreeMap::new(),
+            ends: Vec::new(),
+            abandoned: Vec::new(),
+        };
+        bench.tides.follow(at(100), bench.now);
+        bench
+    }
+
+    fn open(&mut self, number: u64) -> SessionId {
+        self.open_as(number, Identity::Anonymous, at(0))
+    }
+
+    fn open_as(&mut self, number: u64, identity: Identity, not_before: Timestamp) -> SessionId {
+        self.tides.open(SessionId(number), identity, not_before);
+        SessionId(number)
+    }
+
+    fn command(&mut self, session: SessionId, command: Command) {
+        let published = self.tides.published();
+        self.tides.command(session, command, published, self.now);
+    }
+
+    fn add(&mut self, session: SessionId, version: u32, query: u32, path: &str) {
+        let call = Arc::new(Call::new(String::new(), path, &"[{}]".into()));
+        let modifications = vec![Modification::Add { query, call, journal: None }];
+        self.command(session, Command::ModifyQueries { version, modifications });
+    }
+
+    fn commit(&mut self, timestamp: u64, key: &'static [u8]) {
+        let keys = vec![TouchedKey { index: INDEX, key: key.into() }];
+        self.tides.commit(&Arc::new(CommitNotice { timestamp: at(timestamp), keys }), self.now);
+    }
+
+    fn tide(&mut self) {
+        self.tides.tide(self.now);
+        self.look();
+    }
+
+    fn look(&mut self) {
+        for effect in self.tides.take_effects() {
+            match effect {
+                Effect::Run(order) => self.orders.push(order),
+                Effect::Abandon(run) => self.abandoned.push(run),
+                Effect::Send(session, round) => self.rounds.entry(session).or_default().push(round),
+                Effect::End(session, error) => self.ends.push((session, error)),
+            }
+        }
+    }
+
+    fn wait(&mut self, milliseconds: u64) {
+        self.now += Duration::from_millis(milliseconds);
+    }
+
+    /// Finishes the oldest run: it has read the key that its path names.
+    fn finish(&mut self, value: &str, observed: Observed) {
+        let order = self.orders.remove(0);
+        let mut read_set = ReadSet::new();
+        read_set
+            .add(INDEX, Interval::point(order.call.path.split(':').nth(1).expect("an export").as_bytes()));
+        let outcome = QueryOutcome {
+            timestamp: order.at,
+            result: Ok(value.into()),
+            log_lines: Vec::new(),
+            journal: None,
+            read_set: Arc::new(read_set),
+            observed,
+        };
+        self.tides.run_finished(order.run, Ok(FinishedRun::new(outcome, None)), self.now);
+        self.look();
+    }
+
+    fn answer(&mut self, value: &str) {
+        self.finish(value, Observed::default());
+    }
+
+    fn last_round(&self, session: SessionId) -> &SessionRound {
+        self.rounds[&session].last().expect("a round")
+    }
+
+    fn rounds_of(&self, session: SessionId) -> usize {
+        self.rounds.get(&session).map_or(0, Vec::len)
+    }
+
+    /// A session that shows query 1, `m:a`.
+    fn settled(&mut self, number: u64) -> SessionId {
+        let session = self.open(number);
+        self.add(session, 1, 1, "m:a");
+        self.wait(5);
+        self.tide();
+        if !self.orders.is_empty() {
+            self.answer("1");
+        }
+        assert_eq!(self.last_round(session).query_set_version, 1);
+        self.tides.room(session, self.now);
+        session
+    }
+}
+
+fn user(subject: &str, issued: &str) -> Identity {
+    let attributes = [("subject", subject), ("iat", issued)];
+    Identity::User(UserIdentity {
+        attributes: attributes.map(|(name, json)| (name.to_owned(), json.to_owned())).into(),
+    })
+}
+
+const READS_IDENTITY: Observed = Observed { time: false, identity: true };
+const READS_TIME: Observed = Observed { time: true, identity: false };
+
+#[test]
+fn a_quiet_instance_moves_at_once_and_a_busy_one_pauses() {
+    let mut bench = Bench::new();
+    let session = bench.settled(1);
+    bench.wait(100);
+    bench.commit(110, b"a");
+    assert_eq!(bench.tides.wake_at(bench.now), Some(bench.now));
+    bench.tide();
+    assert_eq!(bench.orders.len(), 1, "no pause before the first");
+    bench.answer("2");
+    bench.tides.room(session, bench.now);
+    bench.wait(1);
+    bench.commit(120, b"a");
+    bench.commit(121, b"a");
+    bench.tide();
+    assert!(bench.orders.is_empty(), "1 ms after the last tide");
+    assert_eq!(bench.tides.wake_at(bench.now), Some(bench.now + Duration::from_millis(4)));
+    bench.wait(4);
+    bench.tide();
+    assert_eq!(bench.orders.len(), 1);
+    assert_eq!(bench.orders[0].at, at(121));
+}
+
+#[test]
+fn a_commit_that_touches_nothing_starts_nothing() {
+    let mut bench = Bench::new();
+    let session = bench.settled(1);
+    bench.wait(100);
+    bench.commit(110, b"b");
+    assert_eq!(bench.tides.wake_at(bench.now), None);
+    bench.tide();
+    assert_eq!((bench.orders.len(), bench.rounds_of(session)), (0, 1));
+}
+
+#[test]
+fn a_hundred_sessions_share_one_run() {
+    let mut bench = Bench::new();
+    let sessions: Vec<SessionId> = (0..100).map(|number| bench.open(number)).collect();
+    for session in &sessions {
+        bench.add(*session, 1, 1, "m:a");
+    }
+    bench.tide();
+    assert_eq!(bench.orders.len(), 1);
+    bench.answer("1");
+    assert!(sessions.iter().all(|session| bench.rounds_of(*session) == 1));
+    assert_eq!(bench.metrics.snapshot().runs, 1);
+}
+
+#[test]
+fn a_slow_session_skips_tides_and_holds_up_nobody() {
+    let mut bench = Bench::new();
+    let (slow, quick) = (bench.settled(1), bench.settled(2));
+    bench.wait(100);
+    bench.commit(110, b"a");
+    bench.tide();
+    bench.answer("2");
+    // From now on the slow one takes nothing.
+    for step in 0..10 {
+        bench.tides.room(quick, bench.now);
+        bench.wait(10);
+        bench.commit(120 + step, b"a");
+        bench.tide();
+        bench.answer(&format!("{step}"));
+    }
+    assert_eq!((bench.rounds_of(quick), bench.rounds_of(slow)), (12, 2));
+    bench.tides.room(slow, bench.now);
+    bench.wait(10);
+    bench.tide();
+    assert!(bench.orders.is_empty(), "the result is there");
+    let round = bench.last_round(slow);
+    assert_eq!(round.timestamp, at(129));
+    assert!(matches!(&round.changes[..], [QueryChange::Updated { value, .. }] if &**value == "9"));
+}
+
+#[test]
+fn a_session_under_constant_writes_gets_a_round_per_run() {
+    let mut bench = Bench::new();
+    let session = bench.settled(1);
+    for step in 0..100 {
+        // The query never runs as fast as it is written to.
+        bench.commit(200 + 3 * step, b"a");
+        bench.wait(5);
+        bench.tide();
+        bench.commit(201 + 3 * step, b"a");
+        bench.tide();
+        let started_at = bench.orders[0].at;
+        bench.answer(&format!("{step}"));
+        assert_eq!(bench.last_round(session).timestamp, started_at);
+        bench.tides.room(session, bench.now);
+    }
+    assert_eq!(bench.rounds_of(session), 101);
+}
+
+#[test]
+fn a_moment_that_is_not_reached_in_time_ends_the_session() {
+    let mut bench = Bench::new();
+    let session = bench.open_as(1, Identity::Anonymous, at(500));
+    bench.add(session, 1, 1, "m:a");
+    bench.tide();
+    let end = bench.now + Duration::from_secs(5);
+    assert_eq!((bench.orders.len(), bench.tides.wake_at(bench.now)), (0, Some(end)));
+    bench.wait(4_999);
+    bench.tides.heartbeat(at(499), bench.now);
+    bench.tide();
+    assert!(bench.ends.is_empty());
+    bench.wait(1);
+    bench.tide();
+    assert_eq!(bench.ends[0].1.code, "TimestampNotReached");
+
+    let session = bench.open_as(2, Identity::Anonymous, at(500));
+    bench.add(session, 1, 1, "m:a");
+    bench.wait(4_000);
+    bench.tides.heartbeat(at(500), bench.now);
+    bench.tide();
+    assert_eq!(bench.orders[0].at, at(500), "reached in time");
+}
+
+#[test]
+fn a_write_of_its_own_gets_its_round_though_nothing_changed() {
+    let mut bench = Bench::new();
+    let session = bench.settled(1);
+    bench.command(session, Command::Wrote { timestamp: at(110) });
+    bench.wait(100);
+    bench.tide();
+    assert_eq!(bench.rounds_of(session), 1, "110 is not published");
+    bench.commit(111, b"b");
+    bench.tide();
+    let round = bench.last_round(session).clone();
+    assert_eq!((round.timestamp, round.changes.len()), (at(111), 0));
+    bench.tides.room(session, bench.now);
+    // Once more, where the session is past it already.
+    bench.command(session, Command::Wrote { timestamp: at(110) });
+    bench.wait(100);
+    bench.tide();
+    assert_eq!(bench.rounds_of(session), 3);
+}
+
+#[test]
+fn a_silent_stream_serves_nothing_new() {
+    let mut bench = Bench::new();
+    let session = bench.settled(1);
+    bench.wait(5_000);
+    bench.add(session, 2, 2, "m:b");
+    bench.tide();
+    assert!(bench.orders.is_empty());
+    bench.tides.heartbeat(at(100), bench.now);
+    bench.tide();
+    assert_eq!(bench.orders.len(), 1);
+}
+
+#[test]
+fn after_a_gap_everything_runs_again_and_equal_results_are_not_sent() {
+    let mut bench = Bench::new();
+    let session = bench.settled(1);
+    bench.wait(100);
+    bench.tides.follow(at(200), bench.now);
+    bench.tide();
+    assert_eq!(bench.orders[0].at, at(200));
+    bench.answer("1");
+    let round = bench.last_round(session);
+    assert_eq!((round.timestamp, round.changes.len()), (at(200), 0));
+    let counted = bench.metrics.snapshot();
+    assert_eq!((counted.changes_suppressed, counted.stream_gaps), (1, 1));
+}
+
+#[test]
+fn a_result_that_looked_at_the_clock_is_given_to_others_for_17_seconds() {
+    let mut bench = Bench::new();
+    let first = bench.open(1);
+    bench.add(first, 1, 1, "m:a");
+    bench.tide();
+    bench.finish("1", READS_TIME);
+    for (milliseconds, runs) in [(16_990, 0), (10, 1)] {
+        bench.wait(milliseconds);
+        bench.tides.heartbeat(at(100), bench.now);
+        let other = bench.open(milliseconds);
+        bench.add(other, 1, 1, "m:a");
+        // The tide before was long ago, or a moment ago.
+        bench.tides.tide(bench.now + Duration::from_millis(5));
+        bench.look();
+        assert_eq!(bench.orders.len(), runs, "after {milliseconds} more milliseconds");
+    }
+    bench.finish("2", READS_TIME);
+    assert_eq!(bench.rounds_of(first), 1, "who has it keeps it");
+    bench.tides.room(first, bench.now);
+    bench.commit(110, b"a");
+    bench.wait(10);
+    bench.tide();
+    assert_eq!(bench.orders.len(), 1, "until it is touched");
+}
+
+#[test]
+fn a_query_that_reads_the_identity_runs_for_each_and_another_for_all() {
+    let mut bench = Bench::new();
+    for (number, subject) in ["ann", "bob", "cid"].iter().enumerate() {
+        let session = bench.open_as(number as u64, user(subject, "1"), at(0));
+        bench.add(session, 1, 1, "m:a");
+        bench.add(session, 2, 2, "m:b");
+    }
+    bench.tide();
+    assert_eq!(bench.orders.len(), 2, "one leads for each query");
+    bench.finish("ann's", READS_IDENTITY);
+    bench.answer("everybody's");
+    assert_eq!(bench.orders.len(), 2, "the others run for themselves");
+    bench.finish("bob's", READS_IDENTITY);
+    bench.finish("cid's", READS_IDENTITY);
+    for (number, value) in ["ann's", "bob's", "cid's"].iter().enumerate() {
+        let session = SessionId(number as u64);
+        let changes = &bench.last_round(session).changes;
+        assert!(matches!(&changes[0], QueryChange::Updated { value: shown, .. } if **shown == **value));
+        bench.tides.room(session, bench.now);
+    }
+    // Next time it is known, and nobody waits for another's run.
+    bench.wait(10);
+    bench.commit(110, b"a");
+    bench.tide();
+    assert_eq!(bench.orders.len(), 3);
+}
+
+#[test]
+fn a_new_token_of_the_same_user_runs_nothing_and_raises_the_version() {
+    let mut bench = Bench::new();
+    let session = bench.open_as(1, user("ann", "1"), at(0));
+    bench.add(session, 1, 1, "m:a");
+    bench.tide();
+    bench.finish("ann's", READS_IDENTITY);
+    for (version, identity, runs) in [(1, user("ann", "2"), 0), (2, user("bob", "1"), 1)] {
+        bench.tides.room(session, bench.now);
+        bench.wait(10);
+        bench.command(session, Command::SetIdentity { version, asker: Arc::new(Asker::new(identity)) });
+        bench.tide();
+        assert_eq!(bench.orders.len(), runs);
+        if runs == 0 {
+            let round = bench.last_round(session);
+            assert_eq!((round.identity_version, round.changes.len()), (version, 0));
+        }
+    }
+    assert_eq!(bench.rounds_of(session), 2, "the version is raised when everything was run again");
+    bench.finish("bob's", READS_IDENTITY);
+    assert_eq!(bench.last_round(session).identity_version, 2);
+}
+
+#[test]
+fn a_query_that_is_replaced_under_its_number_is_updated_once() {
+    let mut bench = Bench::new();
+    let session = bench.settled(1);
+    bench.wait(10);
+    let call = Arc::new(Call::new(String::new(), "m:b", &"[{}]".into()));
+    let modifications =
+        vec![Modification::Remove { query: 1 }, Modification::Add { query: 1, call, journal: None }];
+    bench.command(session, Command::ModifyQueries { version: 2, modifications });
+    bench.tide();
+    // The same value as the one before, and yet it is sent.
+    bench.answer("1");
+    let round = bench.last_round(session).clone();
+    assert!(matches!(&round.changes[..], [QueryChange::Updated { query: 1, .. }]));
+    bench.tides.room(session, bench.now);
+    bench.wait(10);
+    bench.command(
+        session,
+        Command::ModifyQueries { version: 3, modifications: vec![Modification::Remove { query: 1 }] },
+    );
+    bench.tide();
+    assert!(matches!(&bench.last_round(session).changes[..], [QueryChange::Removed { query: 1 }]));
+}
+
+#[test]
+fn what_cannot_be_right_ends_the_session_by_name() {
+    let mut bench = Bench::new();
+    let removal = || vec![Modification::Remove { query: 9 }];
+    let stranger = bench.open(1);
+    bench.command(stranger, Command::ModifyQueries { version: 1, modifications: removal() });
+    let twice = bench.open(2);
+    bench.add(twice, 1, 1, "m:a");
+    bench.add(twice, 2, 1, "m:a");
+    let greedy = bench.open(3);
+    (0..4).for_each(|query| bench.add(greedy, query + 1, query, "m:a"));
+    bench.look();
+    let codes: Vec<&str> = bench.ends.iter().map(|(_, error)| &*error.code).collect();
+    assert_eq!(codes, ["QueryNotFound", "QueryAlreadyAdded", "TooManyQueries"]);
+    bench.tide();
+    assert!(bench.orders.is_empty(), "nobody is left");
+    assert_eq!(bench.metrics.snapshot().sessions_failed, 3);
+}
+
+#[test]
+fn runs_that_nobody_waits_for_are_abandoned() {
+    let mut bench = Bench::new();
+    let (one, two) = (bench.open(1), bench.open(2));
+    bench.add(one, 1, 1, "m:a");
+    bench.add(two, 1, 1, "m:a");
+    bench.tide();
+    bench.tides.close(one);
+    bench.look();
+    assert!(bench.abandoned.is_empty());
+    bench.tides.close(two);
+    bench.look();
+    assert_eq!(bench.abandoned, [bench.orders[0].run]);
+}
+
+#[test]
+fn a_run_that_cannot_be_had_ends_the_sessions_that_wait_for_it() {
+    let mut bench = Bench::new();
+    let (waiting, other) = (bench.open(1), bench.settled(2));
+    bench.add(waiting, 1, 1, "m:b");
+    bench.wait(10);
+    bench.tide();
+    let run = bench.orders.remove(0).run;
+    bench.tides.run_finished(run, Err(Error::overloaded("ExpiredInQueue", "no")), bench.now);
+    bench.look();
+    assert_eq!(bench.ends.len(), 1);
+    assert_eq!((bench.ends[0].0, &*bench.ends[0].1.code), (waiting, "ExpiredInQueue"));
+    bench.commit(110, b"a");
+    bench.wait(10);
+    bench.tide();
+    bench.answer("2");
+    assert_eq!(bench.last_round(other).timestamp, at(110));
+}

@@ -1,0 +1,525 @@
+//! When which query runs at which moment, and what each session is sent.
+//!
+//! Plain data: events go in, effects come out, time is an argument.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use contract::{CommitNotice, Error, ErrorKind, Identity, SessionRound, Timestamp};
+use tracked::{EntryId, Results, TrackedResult};
+
+use crate::{
+    call::{Asker, Call, Command, CopyKey, Modification},
+    flights::{Flights, Question, RunId},
+    metrics::{Metrics, Share, add},
+    outcome::{FinishedRun, Outcome},
+    session::{Listener, Query, Round, Session, SessionId, Slot},
+};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TideOptions {
+    /// Shortest time between two tides.
+    pub pause: Duration,
+    /// How long a session may wait for a moment that the stream has not reached.
+    pub timestamp_wait_max: Duration,
+    /// Without a word from the stream for this long, no round starts.
+    pub stream_silence_max: Duration,
+    /// How long a result whose run looked at the clock is given to others.
+    pub observed_time_max: Duration,
+    pub session_queries_max: usize,
+    pub result_bytes_max: usize,
+    pub idle_bytes_max: usize,
+    pub recent_commit_bytes_max: usize,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Run this and report it by [`Tides::run_finished`].
+    Run(RunOrder),
+    /// Nobody waits for the run any more.
+    Abandon(RunId),
+    /// Followed by [`Tides::room`] once the session can be sent one more.
+    Send(SessionId, SessionRound),
+    /// The session is over.
+    End(SessionId, Error),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct RunOrder {
+    pub run: RunId,
+    pub call: Arc<Call>,
+    pub journal: Option<Arc<str>>,
+    pub identity: Identity,
+    pub at: Timestamp,
+}
+
+#[derive(Debug)]
+pub(crate) struct Tides {
+    options: TideOptions,
+    results: Results<CopyKey, Arc<Outcome>, Listener>,
+    sessions: BTreeMap<SessionId, Session>,
+    flights: Flights,
+    /// Sessions that are due, have room and no round.
+    ready: BTreeSet<SessionId>,
+    /// Whether something happened since the last look at `ready`, so that another look may start a round.
+    stirred: bool,
+    /// When the first of those that are ready and can't start has waited too long.
+    wait_end: Option<Instant>,
+    last_tide: Option<Instant>,
+    /// The last word from the stream; `None` before the first.
+    heard: Option<Instant>,
+    next_serial: u64,
+    effects: Vec<Effect>,
+    metrics: Arc<Metrics>,
+    copies: Share,
+    copy_bytes: Share,
+}
+
+impl Tides {
+    /// Knows nothing of the stream yet: nothing starts before [`Tides::follow`].
+    pub fn new(options: TideOptions, metrics: Arc<Metrics>) -> Tides {
+        Tides {
+            results: Results::new(Timestamp::ZERO, options.idle_bytes_max, options.recent_commit_bytes_max),
+            options,
+            sessions: BTreeMap::new(),
+            flights: Flights::default(),
+            ready: BTreeSet::new(),
+            stirred: false,
+            wait_end: None,
+            last_tide: None,
+            heard: None,
+            next_serial: 0,
+            effects: Vec::new(),
+            metrics,
+            copies: Share::default(),
+            copy_bytes: Share::default(),
+        }
+    }
+
+    pub fn published(&self) -> Timestamp {
+        self.results.published()
+    }
+
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// The stream begins anew above `from`. What was known before can't be shown to hold any more.
+    pub fn follow(&mut self, from: Timestamp, now: Instant) {
+        if self.heard.is_some() {
+            add(&self.metrics.stream_gaps, 1);
+        }
+        let listeners = self.results.restart(from);
+        self.hear(now);
+        self.loosen(listeners, now);
+    }
+
+    pub fn commit(&mut self, commit: &Arc<CommitNotice>, now: Instant) {
+        let listeners = self.results.apply(commit);
+        self.hear(now);
+        self.loosen(listeners, now);
+    }
+
+    /// There is no other commit up to `published`.
+    pub fn heartbeat(&mut self, published: Timestamp, now: Instant) {
+        self.results.advance(published);
+        self.hear(now);
+    }
+
+    pub fn open(&mut self, session: SessionId, identity: Identity, not_before: Timestamp) {
+        let known = self.sessions.insert(session, Session::new(Arc::new(Asker::new(identity)), not_before));
+        assert!(known.is_none(), "session ids are used once");
+    }
+
+    /// `replica_published` is what the replica has published by now: an added query sees at least that, so that a
+    /// write which was acknowledged before is in its first answer.
+    pub fn command(&mut self, id: SessionId, command: Command, replica_published: Timestamp, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        match command {
+            Command::ModifyQueries { version, modifications } => {
+                session.versions.query_set = version;
+                for modification in modifications {
+                    if let Err(error) = self.modify(id, modification, replica_published) {
+                        self.fail(id, error);
+                        return;
+                    }
+                }
+            }
+            Command::SetIdentity { version, asker } => self.set_asker(id, version, asker),
+            Command::Wrote { timestamp } => session.wrote = session.wrote.max(Some(timestamp)),
+            Command::Touch => session.touched = true,
+        }
+        self.refresh(id, now);
+    }
+
+    /// The session can be sent one more round.
+    pub fn room(&mut self, id: SessionId, now: Instant) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.has_room = true;
+            self.refresh(id, now);
+        }
+    }
+
+    pub fn close(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.remove(&id) else { return };
+        self.ready.remove(&id);
+        for (number, query) in session.queries {
+            if let Some(entry) = query.entry {
+                self.results.detach(entry, Listener { session: id, query: number, serial: query.serial });
+            }
+        }
+        for (number, slot) in session.round.into_iter().flat_map(|round| round.slots) {
+            if let Some(run) = slot.run
+                && self.flights.leave(run, id, number)
+            {
+                self.effects.push(Effect::Abandon(run));
+            }
+        }
+    }
+
+    pub fn run_finished(&mut self, run: RunId, finished: Result<FinishedRun, Error>, now: Instant) {
+        let Some(flight) = self.flights.land(run) else { return };
+        let finished = match finished {
+            Ok(finished) => finished,
+            Err(error) => {
+                for (session, _) in flight.waiters {
+                    self.fail(session, error.clone());
+                }
+                return;
+            }
+        };
+        let reads_identity = finished.observed.identity;
+        let fits = |tides: &Tides, session: SessionId| {
+            !reads_identity
+                || tides.round_of(session).is_some_and(|round| round.asker.key == flight.asker.key)
+        };
+        let (mut answered, others): (Vec<_>, Vec<_>) =
+            flight.waiters.iter().copied().partition(|(session, _)| fits(self, *session));
+        // Some may wait for a run of the same question in another's name, which is not needed for them any more.
+        for (other, session, query) in self.flights.waiters(&flight.question) {
+            if fits(self, session) {
+                if self.flights.leave(other, session, query) {
+                    self.effects.push(Effect::Abandon(other));
+                }
+                answered.push((session, query));
+            }
+        }
+        let listeners: BTreeSet<Listener> = answered
+            .iter()
+            .filter_map(|(session, query)| self.listener_for(*session, *query, reads_identity))
+            .collect();
+        let mut keys = Vec::new();
+        if finished.outcome.result.is_ok() {
+            let identity = reads_identity.then_some(flight.asker.key);
+            let asked = flight.question.copy_key(identity);
+            // The next who has this journal asks for the same pages.
+            let next = CopyKey { journal: finished.outcome.journal.clone(), ..asked.clone() };
+            if next != asked {
+                keys.push(next);
+            }
+            keys.push(asked);
+        }
+        let result = TrackedResult {
+            value: finished.outcome.clone(),
+            read_set: finished.read_set,
+            from: flight.question.at,
+            value_bytes: finished.outcome.bytes,
+            findable_until: finished.observed.time.then(|| flight.started + self.options.observed_time_max),
+        };
+        let entry = self.results.insert(keys, result, listeners.clone());
+        for (session, query) in &answered {
+            self.fill(*session, *query, &finished.outcome, reads_identity);
+        }
+        if let Some(entry) = entry {
+            listeners.into_iter().for_each(|listener| self.listen(listener, entry));
+        }
+        for (session, query) in &others {
+            self.mark_identity_reader(*session, *query);
+            self.resolve(*session, *query, now);
+        }
+        for (session, _) in answered.into_iter().chain(others) {
+            self.complete(session, now);
+        }
+    }
+
+    /// Starts the rounds that can start. To be called after events, and at [`Tides::wake_at`].
+    pub fn tide(&mut self, now: Instant) {
+        self.copies.set(&self.metrics.copies, self.results.len() as u64);
+        self.copy_bytes.set(&self.metrics.copy_bytes, self.results.bytes() as u64);
+        if self.last_tide.is_some_and(|last| now < last + self.options.pause) {
+            return;
+        }
+        self.stirred = false;
+        self.wait_end = None;
+        let at = self.published();
+        let current = self.heard.is_some_and(|heard| now < heard + self.options.stream_silence_max);
+        let mut started = false;
+        for id in self.ready.clone() {
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            if current && session.is_due_at(at) {
+                started = true;
+                self.start_round(id, at, now);
+                continue;
+            }
+            let end = session.due_since.unwrap_or(now) + self.options.timestamp_wait_max;
+            if end <= now {
+                self.fail(id, moment_not_reached(at));
+            } else {
+                self.wait_end = Some(self.wait_end.map_or(end, |other| other.min(end)));
+            }
+        }
+        if started {
+            self.last_tide = Some(now);
+            add(&self.metrics.tides, 1);
+        }
+    }
+
+    /// When [`Tides::tide`] has to be called if nothing happens before.
+    pub fn wake_at(&self, now: Instant) -> Option<Instant> {
+        if self.stirred && !self.ready.is_empty() {
+            return Some(self.last_tide.map_or(now, |last| last + self.options.pause).max(now));
+        }
+        self.wait_end
+    }
+
+    fn hear(&mut self, now: Instant) {
+        self.heard = Some(now);
+        self.stirred = true;
+    }
+
+    /// These have lost their results.
+    fn loosen(&mut self, listeners: BTreeSet<Listener>, now: Instant) {
+        for listener in listeners {
+            let Some(session) = self.sessions.get_mut(&listener.session) else { continue };
+            let Some(query) = session.queries.get_mut(&listener.query) else { continue };
+            if query.serial == listener.serial {
+                query.entry = None;
+                session.loose.insert(listener.query);
+                self.refresh(listener.session, now);
+            }
+        }
+    }
+
+    fn modify(
+        &mut self,
+        id: SessionId,
+        modification: Modification,
+        replica_published: Timestamp,
+    ) -> Result<(), Error> {
+        let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+        match modification {
+            Modification::Add { query, call, journal } => {
+                if session.queries.contains_key(&query) {
+                    return Err(Error::bad_request(
+                        "QueryAlreadyAdded",
+                        format!("Query {query} was added while it is there already."),
+                    ));
+                }
+                if session.queries.len() >= self.options.session_queries_max {
+                    return Err(Error::new(
+                        ErrorKind::TooManyRequests,
+                        "TooManyQueries",
+                        format!("A client can have {} queries.", self.options.session_queries_max),
+                    ));
+                }
+                if self.results.bytes() >= self.options.result_bytes_max {
+                    return Err(Error::overloaded(
+                        "SubscriptionsWorkerFullError",
+                        "The results of live queries take all the memory they may.",
+                    ));
+                }
+                let serial = self.next_serial;
+                self.next_serial += 1;
+                session.queries.insert(
+                    query,
+                    Query { serial, call, journal, reads_identity: false, entry: None, sent: None },
+                );
+                session.loose.insert(query);
+                session.removed.remove(&query);
+                session.floor = session.floor.max(replica_published);
+            }
+            Modification::Remove { query } => {
+                let Some(known) = session.queries.remove(&query) else {
+                    return Err(Error::bad_request(
+                        "QueryNotFound",
+                        format!("Query {query} was removed, but it is not there."),
+                    ));
+                };
+                session.loose.remove(&query);
+                session.removed.insert(query);
+                if let Some(entry) = known.entry {
+                    self.results.detach(entry, Listener { session: id, query, serial: known.serial });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set_asker(&mut self, id: SessionId, version: u32, asker: Arc<Asker>) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let old = std::mem::replace(&mut session.asker, asker);
+        session.versions.identity = version;
+        let same_visibility = old.visibility == session.asker.visibility;
+        let same_key = old.key == session.asker.key;
+        for (number, query) in &mut session.queries {
+            if same_visibility && (same_key || !query.reads_identity) {
+                continue;
+            }
+            if let Some(entry) = query.entry.take() {
+                session.loose.insert(*number);
+                self.results.detach(entry, Listener { session: id, query: *number, serial: query.serial });
+            }
+        }
+    }
+
+    fn start_round(&mut self, id: SessionId, at: Timestamp, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.begin_round(at, now);
+        self.ready.remove(&id);
+        for query in session.loose.clone() {
+            self.resolve(id, query, now);
+        }
+        self.complete(id, now);
+    }
+
+    /// Finds the answer to one query of a round: a result that holds at its moment, or a run at exactly that.
+    fn resolve(&mut self, id: SessionId, number: u32, now: Instant) {
+        let Some(round) = self.round_of(id) else { return };
+        let Some(slot) = round.slots.get(&number) else { return };
+        let (at, asker, call) = (round.at, round.asker.clone(), slot.call.clone());
+        let reads_identity = slot.reads_identity;
+        let question =
+            Question { call: call.key, visibility: asker.visibility, journal: slot.journal.clone(), at };
+        for identity in [Some(asker.key), None] {
+            let Some(entry) = self.results.find(&question.copy_key(identity), now) else { continue };
+            let Some(result) = self.results.get(entry).filter(|result| result.from <= at) else {
+                continue;
+            };
+            let outcome = result.value.clone();
+            let listener = self.listener_for(id, number, identity.is_some());
+            self.fill(id, number, &outcome, identity.is_some());
+            if let Some(listener) = listener {
+                self.results.attach(entry, listener);
+                self.listen(listener, entry);
+            }
+            return;
+        }
+        let run = self.flights.find(&question, asker.key, reads_identity).unwrap_or_else(|| {
+            let (journal, identity) = (question.journal.clone(), asker.identity.clone());
+            let run = self.flights.start(question, asker, now);
+            self.effects.push(Effect::Run(RunOrder { run, call, journal, identity, at }));
+            add(&self.metrics.runs, 1);
+            run
+        });
+        self.flights.join(run, id, number);
+        if let Some(slot) = self.slot_mut(id, number) {
+            slot.run = Some(run);
+        }
+    }
+
+    /// One query of a round has its answer.
+    fn fill(&mut self, id: SessionId, number: u32, outcome: &Arc<Outcome>, reads_identity: bool) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(round) = session.round.as_mut() else { return };
+        let Some(slot) = round.slots.get_mut(&number) else { return };
+        assert!(slot.outcome.is_none(), "an answer comes once");
+        slot.outcome = Some(outcome.clone());
+        slot.run = None;
+        round.slots_missing -= 1;
+        let serial = slot.serial;
+        if let Some(query) = session.queries.get_mut(&number).filter(|query| query.serial == serial) {
+            query.journal = outcome.journal.clone();
+            query.reads_identity = reads_identity;
+        }
+    }
+
+    /// The query as a listener of the result that its round got, unless it has changed so that the result is not its
+    /// own any more.
+    fn listener_for(&self, id: SessionId, number: u32, reads_identity: bool) -> Option<Listener> {
+        let session = self.sessions.get(&id)?;
+        let round = session.round.as_ref()?;
+        let slot = round.slots.get(&number)?;
+        let query = session.queries.get(&number)?;
+        (query.serial == slot.serial && session.fits(round, reads_identity)).then_some(Listener {
+            session: id,
+            query: number,
+            serial: query.serial,
+        })
+    }
+
+    /// The listener's result holds now.
+    fn listen(&mut self, listener: Listener, entry: EntryId) {
+        let Some(session) = self.sessions.get_mut(&listener.session) else { return };
+        if let Some(query) = session.queries.get_mut(&listener.query) {
+            query.entry = Some(entry);
+            session.loose.remove(&listener.query);
+        }
+    }
+
+    fn mark_identity_reader(&mut self, id: SessionId, number: u32) {
+        if let Some(slot) = self.slot_mut(id, number) {
+            slot.reads_identity = true;
+            slot.run = None;
+        }
+    }
+
+    fn complete(&mut self, id: SessionId, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(completed) = session.complete_round() else { return };
+        add(&self.metrics.rounds, 1);
+        add(&self.metrics.changes, completed.round.changes.len() as u64);
+        add(&self.metrics.changes_suppressed, completed.suppressed);
+        let waited = now.saturating_duration_since(completed.due_since);
+        add(&self.metrics.wait_microseconds, waited.as_micros() as u64);
+        self.effects.push(Effect::Send(id, completed.round));
+        self.refresh(id, now);
+    }
+
+    /// Keeps `ready` true to what the session is.
+    fn refresh(&mut self, id: SessionId, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let due = session.is_due();
+        if due && session.has_room && session.round.is_none() {
+            session.due_since.get_or_insert(now);
+            self.ready.insert(id);
+            self.stirred = true;
+        } else {
+            session.due_since = None;
+            self.ready.remove(&id);
+        }
+    }
+
+    fn fail(&mut self, id: SessionId, error: Error) {
+        if self.sessions.contains_key(&id) {
+            add(&self.metrics.sessions_failed, 1);
+            self.close(id);
+            self.effects.push(Effect::End(id, error));
+        }
+    }
+
+    fn round_of(&self, id: SessionId) -> Option<&Round> {
+        self.sessions.get(&id)?.round.as_ref()
+    }
+
+    fn slot_mut(&mut self, id: SessionId, number: u32) -> Option<&mut Slot> {
+        self.sessions.get_mut(&id)?.round.as_mut()?.slots.get_mut(&number)
+    }
+}
+
+impl Drop for Tides {
+    fn drop(&mut self) {
+        self.copies.set(&self.metrics.copies, 0);
+        self.copy_bytes.set(&self.metrics.copy_bytes, 0);
+    }
+}
+
+fn moment_not_reached(published: Timestamp) -> Error {
+    Error::overloaded(
+        "TimestampNotReached",
+        format!("This server has not come to the moment that the client has seen; it is at {published}."),
+    )
+}
