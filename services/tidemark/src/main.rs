@@ -1,4 +1,52 @@
+//! The `tidemark` program.
+//!
+//! `tidemark dev` runs every service in one process on an embedded store. [`embedded`] constructs the services and takes
+//! them down in reverse; nothing else in the project starts one. Around it: [`configuration`] (flags, environment, file,
+//! defaults), [`data_folder`] (one process at a time, secret, format), [`ports`], [`process`] (signals, panics, limits of
+//! the system) and [`screen`] (what is told to the person who started it).
+//!
+//! Exit codes: 0 after a graceful stop, 2 where something that was asked for can't be had (a folder or a port in use, a
+//! configuration that can't be read), 1 for everything else, 70 where the storage failed.
+
+mod configuration;
+mod data_folder;
+mod embedded;
+mod ports;
+mod process;
+mod refusal;
+mod screen;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use configuration::{Arguments, Command};
+use refusal::Refusal;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+const EXIT_FAILURE: u8 = 1;
+const EXIT_REFUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let Arguments { command: Command::Dev(arguments) } = Arguments::parse();
+    process::set_up_log();
+    process::end_on_panic();
+    process::raise_open_files_limit();
+    let run = || -> anyhow::Result<()> {
+        let configuration = configuration::load(arguments)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let result = runtime.block_on(embedded::run(configuration));
+        // Threads that still block (a second Ctrl-C does not come this far) hold nobody up.
+        runtime.shutdown_background();
+        result
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            screen::print_error(&format!("tidemark: {error:#}"));
+            let refused = error.downcast_ref::<Refusal>().is_some();
+            ExitCode::from(if refused { EXIT_REFUSED } else { EXIT_FAILURE })
+        }
+    }
+}

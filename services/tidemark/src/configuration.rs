@@ -1,0 +1,171 @@
+//! What the program is told: flags over `TIDEMARK_*` variables over a file over defaults.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+
+use limits::Limits;
+use serde::Deserialize;
+
+use crate::refusal::Refusal;
+
+/// A Convex-compatible backend: TypeScript queries and mutations over a document database, live in every client.
+#[derive(Debug, clap::Parser)]
+#[command(name = "tidemark", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Run everything in one process, for developing an app on this machine.
+    Dev(DevArguments),
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub struct DevArguments {
+    /// Where the data is kept [default: ./.tidemark].
+    #[arg(long, env = "TIDEMARK_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The address to listen on [default: 127.0.0.1].
+    #[arg(long, env = "TIDEMARK_HOST", value_name = "ADDRESS")]
+    pub host: Option<IpAddr>,
+    /// The port of the API; 0 picks a free one [default: 3210].
+    #[arg(long, env = "TIDEMARK_PORT")]
+    pub port: Option<u16>,
+    /// The port of HTTP actions; 0 picks a free one [default: 3211].
+    #[arg(long, env = "TIDEMARK_SITE_PORT", value_name = "PORT")]
+    pub site_port: Option<u16>,
+    /// The address by which clients reach the API, where it is not the one listened on.
+    #[arg(long, env = "TIDEMARK_CLOUD_URL", value_name = "URL")]
+    pub cloud_url: Option<String>,
+    /// The address by which clients reach HTTP actions, where it is not the one listened on.
+    #[arg(long, env = "TIDEMARK_SITE_URL", value_name = "URL")]
+    pub site_url: Option<String>,
+    /// A TOML file with settings and limits.
+    #[arg(long, env = "TIDEMARK_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What the file may say: the same names, and the limits.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    data_dir: Option<PathBuf>,
+    host: Option<IpAddr>,
+    port: Option<u16>,
+    site_port: Option<u16>,
+    cloud_url: Option<String>,
+    site_url: Option<String>,
+    limits: Limits,
+}
+
+/// What was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    pub data_folder: PathBuf,
+    pub host: IpAddr,
+    pub port: u16,
+    pub site_port: u16,
+    /// `None`: made of the address that is listened on.
+    pub cloud_url: Option<String>,
+    pub site_url: Option<String>,
+    pub limits: Limits,
+}
+
+const DATA_FOLDER: &str = ".tidemark";
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PORT: u16 = 3210;
+const SITE_PORT: u16 = 3211;
+
+/// Reads the file, if one is named, and puts the settings together. (Variables have become arguments already.)
+pub fn load(arguments: DevArguments) -> Result<Configuration, Refusal> {
+    let file = match &arguments.config {
+        Some(path) => {
+            let unusable = |reason: String| Refusal::Configuration(format!("{}: {reason}", path.display()));
+            let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+            toml::from_str(&text).map_err(|error| unusable(error.to_string()))?
+        }
+        None => File::default(),
+    };
+    combine(arguments, file)
+}
+
+fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal> {
+    if let Some(sentence) = file.limits.broken_relation() {
+        return Err(Refusal::Configuration(sentence.to_owned()));
+    }
+    let port = arguments.port.or(file.port).unwrap_or(PORT);
+    let site_port = arguments.site_port.or(file.site_port).unwrap_or(SITE_PORT);
+    if port != 0 && port == site_port {
+        return Err(Refusal::Configuration(format!("port and site_port are both {port}")));
+    }
+    Ok(Configuration {
+        data_folder: arguments.data_dir.or(file.data_dir).unwrap_or_else(|| DATA_FOLDER.into()),
+        host: arguments.host.or(file.host).unwrap_or(HOST),
+        port,
+        site_port,
+        cloud_url: url("cloud_url", arguments.cloud_url.or(file.cloud_url))?,
+        site_url: url("site_url", arguments.site_url.or(file.site_url))?,
+        limits: file.limits,
+    })
+}
+
+/// Without the slash at its end: clients append paths.
+fn url(name: &str, url: Option<String>) -> Result<Option<String>, Refusal> {
+    let Some(url) = url else { return Ok(None) };
+    let url = url.trim_end_matches('/');
+    let allowed = |character: char| character.is_ascii_graphic() && !"'\"\\`$".contains(character);
+    if !(url.starts_with("http://") || url.starts_with("https://")) || !url.chars().all(allowed) {
+        return Err(Refusal::Configuration(format!(
+            "{name} must be a URL that begins with http:// or https://"
+        )));
+    }
+    Ok(Some(url.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> File {
+        toml::from_str(text).expect("valid")
+    }
+
+    #[test]
+    fn defaults_are_the_ports_that_the_tools_expect() {
+        let configuration = combine(DevArguments::default(), File::default()).expect("valid");
+        assert_eq!((configuration.port, configuration.site_port), (3210, 3211));
+        assert_eq!(configuration.host, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert_eq!(configuration.data_folder, PathBuf::from(".tidemark"));
+    }
+
+    #[test]
+    fn arguments_go_over_the_file_and_the_file_over_defaults() {
+        let arguments = DevArguments { port: Some(1), ..DevArguments::default() };
+        let file = file("port = 2\nsite_port = 3\n[limits.gateway]\nrequest_ms_max = 90000\n");
+        let configuration = combine(arguments, file).expect("valid");
+        assert_eq!((configuration.port, configuration.site_port), (1, 3));
+        assert_eq!(configuration.limits.gateway.request_ms_max, 90_000);
+        assert_eq!(configuration.limits.sync, Limits::DEFAULT.sync);
+    }
+
+    #[test]
+    fn what_contradicts_itself_or_is_not_known_is_refused_by_name() {
+        let refused =
+            |text: &str| combine(DevArguments::default(), file(text)).expect_err("refused").to_string();
+        assert!(refused("port = 5\nsite_port = 5").contains("both 5"));
+        assert!(refused("[limits.sync]\nheartbeat_ms = 40000").contains("sync.heartbeat_ms"));
+        assert!(refused("cloud_url = \"example.com\"").contains("cloud_url"));
+        let unknown = toml::from_str::<File>("prot = 5").expect_err("misspelt").to_string();
+        assert!(unknown.contains("prot"), "{unknown}");
+    }
+
+    #[test]
+    fn urls_lose_the_slash_at_their_end() {
+        let url = url("cloud_url", Some("https://example.com/".to_owned())).expect("valid");
+        assert_eq!(url.as_deref(), Some("https://example.com"));
+    }
+}

@@ -1,0 +1,233 @@
+//! The folder that holds everything a deployment is.
+//!
+//! ```text
+//!   lock      locked by the process that uses the folder; holds its process id
+//!   format    the version of this layout; another one is refused by name
+//!   secret    32 random bytes in hexadecimal; keys for different purposes are derived from it
+//!   log/ state/ blobs/
+//!   env       only while it serves: the two variables that the command line tool takes
+//! ```
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use hkdf::Hkdf;
+use rustix::fs::{FlockOperation, flock};
+use sha2::Sha256;
+
+use crate::{process, refusal::Refusal};
+
+const FORMAT: &str = "tidemark data folder, format 1\n";
+const PRIVATE_FILE: u32 = 0o600;
+const PRIVATE_FOLDER: u32 = 0o700;
+
+/// The folder, held by this process as long as this value lives.
+pub struct DataFolder {
+    path: PathBuf,
+    secret: [u8; 32],
+    /// The system lets go of the lock when the file is closed, also when the process is killed.
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Takes the folder, and makes it if it is not there.
+    pub fn open(path: &Path) -> Result<DataFolder, Refusal> {
+        let unusable = |reason: String| Refusal::UnusableFolder { folder: path.to_owned(), reason };
+        let failed = |error: io::Error| unusable(error.to_string());
+        DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(path).map_err(failed)?;
+        // Named in full in messages and in what child processes are told.
+        let path = path.canonicalize().map_err(failed)?;
+        let lock = lock(&path)?;
+        remove_if_there(&path.join("env")).map_err(failed)?;
+        match fs::read_to_string(path.join("format")) {
+            Ok(format) if format == FORMAT => {}
+            Ok(format) => {
+                let format: String = format.trim().chars().take(80).collect();
+                return Err(unusable(format!(
+                    "it says \"{format}\", which this version of Tidemark does not know"
+                )));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make_new(&path).map_err(&unusable)?,
+            Err(error) => return Err(failed(error)),
+        }
+        let secret = read_secret(&path.join("secret")).map_err(&unusable)?;
+        Ok(DataFolder { path, secret, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn secret(&self) -> &[u8; 32] {
+        &self.secret
+    }
+
+    /// A key for one purpose.
+    pub fn derive_key(&self, purpose: &str) -> [u8; 32] {
+        let mut key = [0; 32];
+        Hkdf::<Sha256>::new(None, &self.secret)
+            .expand(purpose.as_bytes(), &mut key)
+            .expect("32 bytes are within what HKDF can give");
+        key
+    }
+
+    /// Says how to reach the deployment, for tools that wait until it serves.
+    pub fn publish_env(&self, url: &str, admin_key: &str) -> io::Result<()> {
+        let text = format!("CONVEX_SELF_HOSTED_URL='{url}'\nCONVEX_SELF_HOSTED_ADMIN_KEY='{admin_key}'\n");
+        write_whole(&self.path.join("env"), text.as_bytes())
+    }
+
+    pub fn withdraw_env(&self) {
+        if let Err(error) = remove_if_there(&self.path.join("env")) {
+            tracing::warn!("removing the file env from the data folder: {error}");
+        }
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, Refusal> {
+    let failed =
+        |error: io::Error| Refusal::UnusableFolder { folder: folder.to_owned(), reason: error.to_string() };
+    let path = folder.join("lock");
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(PRIVATE_FILE);
+    let mut file = options.open(path).map_err(failed)?;
+    if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if error != rustix::io::Errno::WOULDBLOCK {
+            return Err(failed(error.into()));
+        }
+        let mut holder = String::new();
+        let process = file
+            .read_to_string(&mut holder)
+            .ok()
+            .and_then(|_| holder.trim().parse().ok())
+            .map(process::describe);
+        return Err(Refusal::FolderInUse { folder: folder.to_owned(), process });
+    }
+    file.set_len(0).map_err(failed)?;
+    file.rewind().map_err(failed)?;
+    writeln!(file, "{}", std::process::id()).map_err(failed)?;
+    Ok(file)
+}
+
+/// The format goes last: a folder that has it is complete.
+fn make_new(folder: &Path) -> Result<(), String> {
+    let said = |error: io::Error| error.to_string();
+    const OURS: [&str; 2] = ["lock", "secret"];
+    for entry in fs::read_dir(folder).map_err(said)? {
+        let name = entry.map_err(said)?.file_name();
+        if !OURS.iter().any(|ours| name == *ours) && !name.to_string_lossy().ends_with(TEMPORARY) {
+            return Err(format!("it holds {name:?} and is not a data folder of Tidemark"));
+        }
+    }
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| format!("no randomness: {error}"))?;
+    write_whole(&folder.join("secret"), format!("{}\n", hex::encode(secret)).as_bytes()).map_err(said)?;
+    write_whole(&folder.join("format"), FORMAT.as_bytes()).map_err(said)
+}
+
+fn read_secret(path: &Path) -> Result<[u8; 32], String> {
+    let file = |error: io::Error| format!("the file secret can't be read: {error}");
+    let text = fs::read_to_string(path).map_err(file)?;
+    if fs::metadata(path).map_err(file)?.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(path, Permissions::from_mode(PRIVATE_FILE)).map_err(file)?;
+        tracing::warn!("others could read the file secret in the data folder; they can't any more");
+    }
+    let bytes = hex::decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| "the file secret is not 32 bytes in hexadecimal".to_owned())
+}
+
+const TEMPORARY: &str = ".new";
+
+/// The file is there whole or not at all, also after a loss of power.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_added_extension(&TEMPORARY[1..]);
+    remove_if_there(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    let folder = path.parent().expect("a file in the data folder has a parent");
+    File::open(folder)?.sync_all()
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("is there").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_new_folder_gets_a_secret_that_stays() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let path = parent.path().join("made/for/it");
+        let first = DataFolder::open(&path).expect("opens");
+        let (secret, key) = (*first.secret(), first.derive_key("a"));
+        assert_ne!(secret, [0; 32]);
+        assert_ne!(key, first.derive_key("b"));
+        assert_eq!((mode(&path), mode(&path.join("secret"))), (0o700, 0o600));
+        drop(first);
+        let second = DataFolder::open(&path).expect("opens again");
+        assert_eq!((second.secret(), second.derive_key("a")), (&secret, key));
+    }
+
+    #[test]
+    fn one_process_holds_a_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let held = DataFolder::open(folder.path()).expect("opens");
+        match DataFolder::open(folder.path()).map(|_| ()) {
+            Err(Refusal::FolderInUse { process: Some(process), .. }) => {
+                assert!(process.contains(&std::process::id().to_string()), "{process}");
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(held);
+        assert!(DataFolder::open(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn the_env_file_is_private_and_goes_at_the_next_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = DataFolder::open(folder.path()).expect("opens");
+        data.publish_env("http://127.0.0.1:3210", "dev|01").expect("writes");
+        let path = folder.path().join("env");
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(
+            fs::read_to_string(&path).expect("reads"),
+            "CONVEX_SELF_HOSTED_URL='http://127.0.0.1:3210'\nCONVEX_SELF_HOSTED_ADMIN_KEY='dev|01'\n"
+        );
+        drop(data);
+        let data = DataFolder::open(folder.path()).expect("opens again");
+        assert!(!path.exists());
+        data.withdraw_env();
+    }
+
+    #[test]
+    fn foreign_newer_and_broken_folders_are_refused_and_left_alone() {
+        let refused = |file: &str, text: &str| {
+            let folder = tempfile::tempdir().expect("a folder");
+            fs::write(folder.path().join(file), text).expect("writes");
+            let refusal = DataFolder::open(folder.path()).map(|_| ()).expect_err("refused").to_string();
+            assert_eq!(fs::read_to_string(folder.path().join(file)).expect("reads"), text);
+            refusal
+        };
+        assert!(refused("thesis.txt", "precious").contains("not a data folder"));
+        assert!(refused("format", "tidemark data folder, format 99\n").contains("format 99"));
+        assert!(
+            refused("format", FORMAT).contains("secret"),
+            "a folder that lost its secret gets no other one"
+        );
+    }
+}

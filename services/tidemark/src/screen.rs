@@ -1,0 +1,52 @@
+//! What the person who started the program reads.
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
+
+pub struct Served<'a> {
+    pub url: &'a str,
+    pub site_url: &'a str,
+    pub admin_key: &'a str,
+    pub data_folder: &'a Path,
+}
+
+/// One screen, once everything serves. Nobody may be reading, which is fine.
+pub fn print_served(served: &Served<'_>) {
+    let Served { url, site_url, admin_key, data_folder } = served;
+    let folder = data_folder.display();
+    let version = env!("CARGO_PKG_VERSION");
+    let text = format!(
+        "
+  Tidemark {version} is running.
+
+    API          {url}
+    Site         {site_url}  (HTTP actions: not served yet)
+    Admin key    {admin_key}
+    Data         {folder}
+
+  To use it with your app, put these two lines into its .env.local, then run `npx convex dev`:
+
+    CONVEX_SELF_HOSTED_URL='{url}'
+    CONVEX_SELF_HOSTED_ADMIN_KEY='{admin_key}'
+
+  They are also in {folder}/env while this runs. Ctrl-C stops it.
+
+"
+    );
+    print(&text);
+}
+
+pub fn print_stopping() {
+    print("\n  Stopping. Ctrl-C again ends it at once.\n");
+}
+
+pub fn print_error(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn print(text: &str) {
+    let mut output = io::stdout().lock();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+}
