@@ -137,7 +137,7 @@ impl Services {
             .await
             .context("open the transaction log")?;
         let log: Arc<dyn TransactionLog> = Arc::new(log_service.handle());
-        let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer::Service::new(log.clone()));
+        let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer::Batched::new(log.clone()));
 
         let catalogs = Arc::new(CatalogCache::new(CATALOGS_KEPT));
         let cursor_key = CursorKey::new(&folder.derive_key("tidemark cursors and journals v1"));
