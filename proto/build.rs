@@ -2,7 +2,12 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 1] = ["tidemark/txlog/v1/entry.proto"];
+const FILES: [&str; 4] = [
+    "tidemark/common/v1/common.proto",
+    "tidemark/sequencer/v1/sequencer.proto",
+    "tidemark/txlog/v1/entry.proto",
+    "tidemark/txlog/v1/log.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);

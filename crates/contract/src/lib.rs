@@ -7,9 +7,12 @@
 //! This crate knows nothing of RocksDB, Raft, JavaScript or HTTP.
 
 mod blob;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod document;
 mod error;
 mod fanout;
+pub mod grpc;
 mod identity;
 mod interval;
 mod position;

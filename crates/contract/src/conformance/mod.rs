@@ -1,0 +1,89 @@
+//! The suites that every implementation of a contract must pass, directly and over gRPC. Each test is named for the
+//! sentence that it checks.
+//!
+//! ```ignore
+//! contract::transaction_log_conformance!(start); // async fn start() -> contract::conformance::LogSubject
+//! ```
+
+pub mod sequencer;
+pub mod transaction_log;
+
+use std::{any::Any, sync::Arc};
+
+use crate::{DeploymentRef, Sequencer, TransactionLog};
+
+/// A log to be tested, with one empty deployment that nobody else writes to.
+pub struct LogSubject {
+    pub log: Arc<dyn TransactionLog>,
+    pub deployment: DeploymentRef,
+    /// What it stands on; dropped after it.
+    pub kept: Box<dyn Any + Send>,
+}
+
+/// A sequencer to be tested, and the log that it answers for.
+pub struct SequencerSubject {
+    pub sequencer: Arc<dyn Sequencer>,
+    pub log: LogSubject,
+}
+
+/// One `#[tokio::test]` for each test of a suite.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_tests {
+    ($suite:path, $start:expr, $($test:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                use $suite as suite;
+                suite::$test($start().await).await;
+            }
+        )*
+    };
+}
+
+/// The tests of the transaction log's contract; `$start` is an `async fn() -> LogSubject`.
+#[macro_export]
+macro_rules! transaction_log_conformance {
+    ($start:expr) => {
+        $crate::conformance_tests! {
+            $crate::conformance::transaction_log, $start,
+            an_acknowledged_commit_is_published
+            a_read_sees_the_commits_up_to_its_timestamp_and_no_others
+            timestamps_grow_in_the_order_of_commits
+            a_commit_is_refused_if_what_it_read_has_changed_since
+            a_run_at_the_head_sees_what_was_in_the_way
+            a_range_reader_sees_a_change_of_any_field
+            a_commit_is_not_refused_for_what_it_did_not_read
+            the_same_commit_id_does_not_commit_twice
+            a_commit_without_writes_is_validated_and_writes_nothing
+            another_epoch_answers_not_leader
+            a_begin_in_the_future_or_of_another_epoch_is_a_conflict
+            lookup_tells_what_became_of_a_commit
+            results_are_in_the_order_of_the_reads
+            a_range_is_in_the_order_of_its_keys_and_stops_at_its_limits
+            a_deleted_document_is_gone_from_every_index
+            a_moment_that_is_not_published_is_not_yet
+            a_speculative_read_fails_once_its_epoch_is_over
+            confirmed_leadership_holds_every_acknowledged_commit
+            the_stream_gives_every_commit_above_its_start_in_order
+            the_stream_names_each_key_old_and_new_in_every_index
+            a_quiet_stream_has_heartbeats
+            a_large_commit_is_whole_or_not_there
+            backfill_completes_an_index_while_writes_go_on
+            deployments_and_groups_that_are_not_there_are_refused
+        }
+    };
+}
+
+/// The tests of the sequencer's contract; `$start` is an `async fn() -> SequencerSubject`.
+#[macro_export]
+macro_rules! sequencer_conformance {
+    ($start:expr) => {
+        $crate::conformance_tests! {
+            $crate::conformance::sequencer, $start,
+            latest_holds_every_commit_that_was_acknowledged_before_the_call
+            many_calls_at_once_are_all_answered
+            groups_that_are_not_there_are_refused
+        }
+    };
+}

@@ -1,0 +1,620 @@
+//! The transaction log's contract.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use value::{FieldPath, Object, key::encode_fields};
+
+use super::LogSubject;
+use crate::{
+    BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch, ErrorKind, GroupId,
+    IndexId, IndexUpdate, Interval, Lookup, Order, Position, Read, ReadAt, ReadResult, ReadSet, Row,
+    StreamEvent, Timestamp, TransactionLog, Write, document,
+};
+
+const BY_KEY: IndexId = IndexId([1; 16]);
+const BY_TEXT: IndexId = IndexId([2; 16]);
+const NEW_INDEX: IndexId = IndexId([3; 16]);
+/// No event of a test takes longer, unless it never comes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A table with a text in each document, and an index over it.
+pub struct Writer<'s> {
+    log: &'s dyn TransactionLog,
+    deployment: DeploymentRef,
+    ids: AtomicU64,
+}
+
+fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+fn document_of(text: &str) -> Bytes {
+    document::encode(&format!("{{\"text\":\"{text}\"}}"), text.len() as u32)
+}
+
+fn everything(index: IndexId) -> Read {
+    let (interval, order) = (Interval::all(), Order::Ascending);
+    Read::Range { index, interval, order, rows_max: usize::MAX, bytes_max: usize::MAX }
+}
+
+fn keys_of(rows: &[Row]) -> Vec<String> {
+    rows.iter().map(|row| String::from_utf8_lossy(&row.key).into_owned()).collect()
+}
+
+impl<'s> Writer<'s> {
+    pub fn new(subject: &'s LogSubject) -> Writer<'s> {
+        Writer { log: &*subject.log, deployment: subject.deployment, ids: AtomicU64::new(1) }
+    }
+
+    fn position(&self) -> Position {
+        *self.log.position(self.deployment.group).expect("the group is there").borrow()
+    }
+
+    fn published(&self) -> ReadAt {
+        ReadAt::published(self.position().published)
+    }
+
+    fn new_id(&self) -> CommitId {
+        CommitId(u128::from(self.ids.fetch_add(1, Ordering::Relaxed)).to_be_bytes())
+    }
+
+    /// The write that changes a document's text; `None` is no document.
+    fn write(key: &str, old: Option<&str>, new: Option<&str>) -> Write {
+        Write {
+            primary: BY_KEY,
+            key: bytes(key),
+            document: new.map(document_of),
+            index_updates: vec![IndexUpdate { index: BY_TEXT, old: old.map(bytes), new: new.map(bytes) }],
+        }
+    }
+
+    fn commit(&self, begin: ReadAt, read: &[(IndexId, Interval)], writes: Vec<Write>) -> Commit {
+        let mut read_set = ReadSet::new();
+        for (index, interval) in read {
+            read_set.add(*index, interval.clone());
+        }
+        Commit {
+            deployment: self.deployment,
+            epoch: self.position().epoch,
+            id: self.new_id(),
+            begin,
+            read_set: Arc::new(read_set),
+            writes,
+        }
+    }
+
+    async fn outcome(&self, commit: Commit) -> CommitOutcome {
+        self.log.commit(commit).await.expect("the commit is decided")
+    }
+
+    async fn committed(&self, writes: Vec<Write>) -> Timestamp {
+        match self.outcome(self.commit(self.published(), &[], writes)).await {
+            CommitOutcome::Committed { timestamp } => timestamp,
+            other => panic!("not committed: {other:?}"),
+        }
+    }
+
+    /// Puts a document, whatever was there, without its index.
+    pub async fn put(&self, key: &str, text: &str) -> Timestamp {
+        self.committed(vec![Write { index_updates: Vec::new(), ..Writer::write(key, None, Some(text)) }])
+            .await
+    }
+
+    async fn point(&self, at: ReadAt, key: &str) -> Option<(Timestamp, Bytes)> {
+        let read = Read::Point { index: BY_KEY, key: bytes(key) };
+        match self.log.read(self.deployment, at, &[read]).await.expect("it is read").remove(0) {
+            ReadResult::Point(version) => version.map(|version| (version.timestamp, version.document)),
+            other => panic!("a point was asked for: {other:?}"),
+        }
+    }
+
+    async fn range(&self, at: ReadAt, read: Read) -> (Vec<Row>, bool) {
+        match self.log.read(self.deployment, at, &[read]).await.expect("it is read").remove(0) {
+            ReadResult::Range { rows, more } => (rows, more),
+            other => panic!("a range was asked for: {other:?}"),
+        }
+    }
+}
+
+fn is_conflict(outcome: &CommitOutcome) -> bool {
+    matches!(outcome, CommitOutcome::Conflict(_))
+}
+
+pub async fn an_acknowledged_commit_is_published(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let mut position = subject.log.position(subject.deployment.group).unwrap();
+    for round in 0..20 {
+        let timestamp = writer.put("key", &format!("{round}")).await;
+        // Elsewhere the news takes a moment.
+        let reached = position.wait_for(|position| position.published >= timestamp);
+        tokio::time::timeout(PATIENCE, reached).await.expect("it is published").expect("the log is there");
+        assert_eq!(writer.point(ReadAt::published(timestamp), "key").await.unwrap().0, timestamp);
+    }
+}
+
+pub async fn a_read_sees_the_commits_up_to_its_timestamp_and_no_others(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let mut moments = Vec::new();
+    for round in 0..10 {
+        moments.push((writer.put("key", &format!("{round}")).await, document_of(&format!("{round}"))));
+    }
+    for (timestamp, document) in &moments {
+        assert_eq!(
+            writer.point(ReadAt::published(*timestamp), "key").await,
+            Some((*timestamp, document.clone()))
+        );
+    }
+    assert_eq!(writer.point(ReadAt::published(moments[9].0), "other").await, None);
+}
+
+pub async fn timestamps_grow_in_the_order_of_commits(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let mut last = Timestamp::ZERO;
+    for _ in 0..50 {
+        let timestamp = writer.put("key", "text").await;
+        assert!(timestamp > last);
+        last = timestamp;
+    }
+    let together = (0..50).map(|number| {
+        let writer = &writer;
+        async move { writer.put(&format!("key{number}"), "text").await }
+    });
+    let mut timestamps = futures::future::join_all(together).await;
+    timestamps.sort_unstable();
+    timestamps.dedup();
+    assert_eq!(timestamps.len(), 50, "no two commits have the same");
+    assert!(timestamps[0] > last);
+}
+
+pub async fn a_commit_is_refused_if_what_it_read_has_changed_since(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    writer
+        .committed(vec![Writer::write("a", None, Some("one")), Writer::write("c", None, Some("three"))])
+        .await;
+    let begin = writer.published();
+    // A change, a new document within a range, a deletion.
+    writer.committed(vec![Writer::write("a", Some("one"), Some("uno"))]).await;
+    writer.committed(vec![Writer::write("b", None, Some("two"))]).await;
+    writer.committed(vec![Writer::write("c", Some("three"), None)]).await;
+    let range = |from: &str, to: &str| Interval { start: bytes(from), end: Some(bytes(to)) };
+    for read in [
+        (BY_KEY, Interval::point(b"a")),
+        (BY_KEY, range("aa", "bb")),
+        (BY_KEY, Interval::point(b"c")),
+        (BY_TEXT, Interval::point(b"one")),
+        (BY_TEXT, Interval::point(b"uno")),
+        (BY_TEXT, range("tw", "tx")),
+        (BY_KEY, Interval::all()),
+    ] {
+        let commit = writer.commit(begin, &[read.clone()], vec![Writer::write("z", None, Some("z"))]);
+        match writer.outcome(commit).await {
+            CommitOutcome::Conflict(conflict) => {
+                let (index, key) = conflict.write.expect("the window remembers so much");
+                assert!(index == read.0 && read.1.contains(&key), "{read:?} is not in conflict with {key:?}");
+            }
+            other => panic!("{read:?}: {other:?}"),
+        }
+    }
+    assert_eq!(writer.point(writer.published(), "z").await, None, "a refused commit has no effect");
+}
+
+pub async fn a_run_at_the_head_sees_what_was_in_the_way(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    writer.put("counter", "0").await;
+    // Many increment at once; each runs again where its conflict says.
+    let increments = (0..20).map(|_| async {
+        let mut at = writer.published();
+        let read = [(BY_KEY, Interval::point(b"counter"))];
+        let id = writer.new_id();
+        loop {
+            let (_, document) = match subject
+                .log
+                .read(subject.deployment, at, &[Read::Point { index: BY_KEY, key: bytes("counter") }])
+                .await
+            {
+                Ok(results) => match &results[0] {
+                    ReadResult::Point(Some(version)) => (version.timestamp, version.document.clone()),
+                    other => panic!("the counter is there: {other:?}"),
+                },
+                Err(error) => panic!("the head is read: {error}"),
+            };
+            let (json, _) = document::decode(&document).expect("it was put so");
+            let count: u64 =
+                json.trim_matches(|char: char| !char.is_ascii_digit()).parse().expect("a number");
+            let text = (count + 1).to_string();
+            let write = Write { index_updates: Vec::new(), ..Writer::write("counter", None, Some(&text)) };
+            let commit = Commit { id, ..writer.commit(at, &read, vec![write]) };
+            match writer.outcome(commit).await {
+                CommitOutcome::Committed { .. } => return,
+                CommitOutcome::Conflict(conflict) => at = conflict.run_again_at,
+                other => panic!("neither committed nor in conflict: {other:?}"),
+            }
+        }
+    });
+    futures::future::join_all(increments).await;
+    let mut position = subject.log.position(subject.deployment.group).unwrap();
+    let confirmed = subject.log.confirm_leadership(subject.deployment.group).await.unwrap().published;
+    position.wait_for(|position| position.published >= confirmed).await.unwrap();
+    assert_eq!(writer.point(ReadAt::published(confirmed), "counter").await.unwrap().1, document_of("20"));
+}
+
+pub async fn a_range_reader_sees_a_change_of_any_field(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    writer.committed(vec![Writer::write("a", None, Some("same"))]).await;
+    let begin = writer.published();
+    // The indexed field stays as it is, the document does not.
+    let changed =
+        Write { document: Some(document_of("other")), ..Writer::write("a", Some("same"), Some("same")) };
+    let changed_at = writer.committed(vec![changed]).await;
+    let commit =
+        writer.commit(begin, &[(BY_TEXT, Interval::all())], vec![Writer::write("b", None, Some("b"))]);
+    assert!(is_conflict(&writer.outcome(commit).await));
+    let (rows, _) = writer.range(ReadAt::published(changed_at), everything(BY_TEXT)).await;
+    assert_eq!(rows[0].version.document, document_of("other"));
+}
+
+pub async fn a_commit_is_not_refused_for_what_it_did_not_read(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    writer.put("a", "one").await;
+    let begin = writer.published();
+    writer.put("a", "two").await;
+    let beside = [(BY_KEY, Interval::point(b"aa")), (BY_TEXT, Interval::all())];
+    let commit = writer.commit(begin, &beside, vec![Writer::write("b", None, Some("b"))]);
+    assert!(matches!(writer.outcome(commit).await, CommitOutcome::Committed { .. }));
+    let blind = writer.commit(begin, &[], vec![Writer::write("a", None, Some("three"))]);
+    assert!(matches!(writer.outcome(blind).await, CommitOutcome::Committed { .. }), "it read nothing");
+}
+
+pub async fn the_same_commit_id_does_not_commit_twice(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let read = [(BY_KEY, Interval::point(b"a"))];
+    let commit = writer.commit(writer.published(), &read, vec![Writer::write("a", None, Some("once"))]);
+    let together = futures::future::join_all((0..10).map(|_| writer.outcome(commit.clone()))).await;
+    let CommitOutcome::Committed { timestamp } = together[0] else { panic!("not committed: {together:?}") };
+    assert!(together.iter().all(|outcome| *outcome == together[0]), "all hear of the same: {together:?}");
+    let again =
+        writer.commit(ReadAt::published(timestamp), &read, vec![Writer::write("a", None, Some("twice"))]);
+    let again = Commit { id: commit.id, ..again };
+    assert_eq!(writer.outcome(again).await, CommitOutcome::Committed { timestamp });
+    let last = writer.put("b", "later").await;
+    assert_eq!(writer.point(ReadAt::published(last), "a").await, Some((timestamp, document_of("once"))));
+}
+
+pub async fn a_commit_without_writes_is_validated_and_writes_nothing(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    writer.put("a", "one").await;
+    let begin = writer.published();
+    let read = [(BY_KEY, Interval::point(b"a"))];
+    let first = writer.outcome(writer.commit(begin, &read, Vec::new())).await;
+    assert_eq!(first, CommitOutcome::Committed { timestamp: begin.timestamp }, "nothing moves");
+    let changed = writer.put("a", "two").await;
+    assert!(is_conflict(&writer.outcome(writer.commit(begin, &read, Vec::new())).await));
+    let unread = writer.outcome(writer.commit(begin, &[], Vec::new())).await;
+    assert!(matches!(unread, CommitOutcome::Committed { timestamp } if timestamp >= begin.timestamp));
+    assert_eq!(subject.log.confirm_leadership(subject.deployment.group).await.unwrap().published, changed);
+}
+
+pub async fn another_epoch_answers_not_leader(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let known = writer.position().epoch;
+    for epoch in [
+        Epoch { term: known.term + 1, reset: 0 },
+        Epoch { term: known.term, reset: known.reset + 1 },
+        Epoch { term: known.term - 1, reset: known.reset },
+    ] {
+        let write = vec![Writer::write("a", None, Some("never"))];
+        let commit = Commit { epoch, ..writer.commit(writer.published(), &[], write) };
+        assert_eq!(writer.outcome(commit).await, CommitOutcome::NotLeader);
+    }
+    assert_eq!(writer.point(writer.published(), "a").await, None);
+}
+
+pub async fn a_begin_in_the_future_or_of_another_epoch_is_a_conflict(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let now = writer.put("a", "one").await;
+    let epoch = writer.position().epoch;
+    let write = || vec![Writer::write("b", None, Some("b"))];
+    let other = Epoch { term: epoch.term, reset: epoch.reset + 1 };
+    for begin in [ReadAt::published(Timestamp::MAX), ReadAt { timestamp: now, epoch: Some(other) }] {
+        let outcome = writer.outcome(writer.commit(begin, &[], write())).await;
+        let CommitOutcome::Conflict(conflict) = outcome else { panic!("{begin:?}: {outcome:?}") };
+        let again = writer.outcome(writer.commit(conflict.run_again_at, &[], write())).await;
+        assert!(matches!(again, CommitOutcome::Committed { .. }), "it can run at the head: {again:?}");
+    }
+}
+
+pub async fn lookup_tells_what_became_of_a_commit(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let commit = writer.commit(writer.published(), &[], vec![Writer::write("a", None, Some("a"))]);
+    let lookup = async |id| subject.log.lookup(subject.deployment, id).await.unwrap();
+    assert_eq!(lookup(commit.id).await, Lookup::Absent { epoch: writer.position().epoch });
+    let id = commit.id;
+    let CommitOutcome::Committed { timestamp } = writer.outcome(commit).await else {
+        panic!("not committed")
+    };
+    assert_eq!(lookup(id).await, Lookup::Committed { timestamp });
+}
+
+pub async fn results_are_in_the_order_of_the_reads(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let timestamp = writer
+        .committed(vec![Writer::write("a", None, Some("x")), Writer::write("b", None, Some("y"))])
+        .await;
+    let point = |key: &str| Read::Point { index: BY_KEY, key: bytes(key) };
+    let reads = [point("b"), everything(BY_TEXT), point("none"), point("a")];
+    let results = subject.log.read(subject.deployment, ReadAt::published(timestamp), &reads).await.unwrap();
+    match &results[..] {
+        [
+            ReadResult::Point(Some(b)),
+            ReadResult::Range { rows, more: false },
+            ReadResult::Point(None),
+            ReadResult::Point(Some(a)),
+        ] => {
+            assert_eq!((&a.document, &b.document), (&document_of("x"), &document_of("y")));
+            assert_eq!(keys_of(rows), ["x", "y"]);
+        }
+        other => panic!("not in the order of the reads: {other:?}"),
+    }
+}
+
+pub async fn a_range_is_in_the_order_of_its_keys_and_stops_at_its_limits(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let names: Vec<String> = (0..30).map(|number| format!("n{number:02}")).collect();
+    let timestamp =
+        writer.committed(names.iter().map(|name| Writer::write(name, None, Some(name))).collect()).await;
+    let at = ReadAt::published(timestamp);
+    let read = |start: &str, end: Option<&str>, order, rows_max, bytes_max| {
+        let interval = Interval { start: bytes(start), end: end.map(bytes) };
+        Read::Range { index: BY_TEXT, interval, order, rows_max, bytes_max }
+    };
+    let mut backwards = names.clone();
+    backwards.reverse();
+    let (rows, more) = writer.range(at, read("", None, Order::Descending, usize::MAX, usize::MAX)).await;
+    assert_eq!((keys_of(&rows), more), (backwards, false));
+    let (rows, more) = writer.range(at, read("n05", Some("n08"), Order::Ascending, 100, usize::MAX)).await;
+    assert_eq!((keys_of(&rows), more), (names[5..8].to_vec(), false), "the start is in it, the end is not");
+    let (rows, more) = writer.range(at, read("n05", Some("n08"), Order::Ascending, 3, usize::MAX)).await;
+    assert_eq!((rows.len(), more), (3, false), "there is nothing behind the limit");
+    let (rows, more) = writer.range(at, read("n05", None, Order::Descending, 2, usize::MAX)).await;
+    assert_eq!((keys_of(&rows), more), (vec!["n29".to_owned(), "n28".to_owned()], true));
+    let one = rows[0].version.document.len();
+    let (rows, more) = writer.range(at, read("", None, Order::Ascending, 100, 3 * one)).await;
+    assert_eq!((keys_of(&rows), more), (names[..3].to_vec(), true));
+    let (rows, more) = writer.range(at, read("", None, Order::Ascending, 100, 0)).await;
+    assert_eq!((rows.len(), more), (1, true), "not before one row");
+    let (rows, more) = writer.range(at, read("n05", Some("n05"), Order::Ascending, 9, 9)).await;
+    assert_eq!((rows.len(), more), (0, false), "an empty interval");
+    // What follows begins behind the last row's key.
+    let mut seen = Vec::new();
+    let mut start = Bytes::new();
+    loop {
+        let interval = Interval { start: start.clone(), end: None };
+        let page = Read::Range {
+            index: BY_TEXT,
+            interval,
+            order: Order::Ascending,
+            rows_max: 7,
+            bytes_max: usize::MAX,
+        };
+        let (rows, more) = writer.range(at, page).await;
+        seen.extend(keys_of(&rows));
+        if !more {
+            break;
+        }
+        start = Interval::point(&rows.last().unwrap().key).end.unwrap();
+    }
+    assert_eq!(seen, names);
+}
+
+pub async fn a_deleted_document_is_gone_from_every_index(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let there = writer.committed(vec![Writer::write("a", None, Some("text"))]).await;
+    let gone = writer.committed(vec![Writer::write("a", Some("text"), None)]).await;
+    for index in [BY_KEY, BY_TEXT] {
+        assert_eq!(writer.range(ReadAt::published(there), everything(index)).await.0.len(), 1);
+        assert_eq!(writer.range(ReadAt::published(gone), everything(index)).await.0.len(), 0);
+    }
+}
+
+pub async fn a_moment_that_is_not_published_is_not_yet(subject: LogSubject) {
+    let read = [everything(BY_KEY)];
+    let future = ReadAt::published(Timestamp::MAX);
+    let error = subject.log.read(subject.deployment, future, &read).await.expect_err("it is the end of time");
+    assert_eq!((error.kind, &*error.code), (ErrorKind::Overloaded, "NotYet"));
+}
+
+pub async fn a_speculative_read_fails_once_its_epoch_is_over(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let timestamp = writer.put("a", "one").await;
+    let epoch = writer.position().epoch;
+    assert!(writer.point(ReadAt { timestamp, epoch: Some(epoch) }, "a").await.is_some());
+    let over = ReadAt { timestamp, epoch: Some(Epoch { term: epoch.term - 1, reset: 0 }) };
+    let error =
+        subject.log.read(subject.deployment, over, &[everything(BY_KEY)]).await.expect_err("it is over");
+    assert_eq!(&*error.code, "EpochEnded");
+}
+
+pub async fn confirmed_leadership_holds_every_acknowledged_commit(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    for round in 0..20 {
+        let timestamp = writer.put("key", &format!("{round}")).await;
+        let position = subject.log.confirm_leadership(subject.deployment.group).await.unwrap();
+        assert!(position.ready && position.published >= timestamp);
+    }
+}
+
+async fn next(events: &mut crate::StreamEvents) -> StreamEvent {
+    tokio::time::timeout(PATIENCE, events.next()).await.expect("an event comes").expect("the stream goes on")
+}
+
+pub async fn the_stream_gives_every_commit_above_its_start_in_order(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let start = writer.put("key", "before").await;
+    let mut early = subject.log.subscribe(subject.deployment, start).await.unwrap();
+    let mut expected = Vec::new();
+    for round in 0..100 {
+        expected.push(writer.put("key", &format!("{round}")).await);
+    }
+    let middle = expected[49];
+    let mut late = subject.log.subscribe(subject.deployment, middle).await.unwrap();
+    for (events, expected) in [(&mut early, &expected[..]), (&mut late, &expected[50..])] {
+        let mut seen = Vec::new();
+        let mut promised = Timestamp::ZERO;
+        while seen.len() < expected.len() {
+            match next(events).await {
+                StreamEvent::Commit(notice) => {
+                    assert!(notice.timestamp > promised, "a heartbeat had passed it");
+                    seen.push(notice.timestamp);
+                }
+                StreamEvent::Heartbeat { published, .. } => promised = published,
+                StreamEvent::Lagged { .. } => panic!("a hundred commits are kept"),
+            }
+        }
+        assert_eq!(seen, expected);
+    }
+}
+
+pub async fn the_stream_names_each_key_old_and_new_in_every_index(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let start = writer.committed(vec![Writer::write("a", None, Some("one"))]).await;
+    let mut events = subject.log.subscribe(subject.deployment, start).await.unwrap();
+    writer.committed(vec![Writer::write("a", Some("one"), Some("two"))]).await;
+    let notice = loop {
+        if let StreamEvent::Commit(notice) = next(&mut events).await {
+            break notice;
+        }
+    };
+    let mut keys: Vec<_> = notice.keys.iter().map(|touched| (touched.index, touched.key.clone())).collect();
+    keys.sort();
+    assert_eq!(keys, [(BY_KEY, bytes("a")), (BY_TEXT, bytes("one")), (BY_TEXT, bytes("two"))]);
+}
+
+pub async fn a_quiet_stream_has_heartbeats(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let start = writer.put("a", "one").await;
+    let mut events = subject.log.subscribe(subject.deployment, start).await.unwrap();
+    for _ in 0..3 {
+        match next(&mut events).await {
+            StreamEvent::Heartbeat { epoch, published } => {
+                assert_eq!((epoch, published), (writer.position().epoch, start));
+            }
+            other => panic!("nothing was committed: {other:?}"),
+        }
+    }
+}
+
+pub async fn a_large_commit_is_whole_or_not_there(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let begin = writer.published();
+    let text = "x".repeat(200_000);
+    let write = |tag: &str, number: usize| Write {
+        document: Some(document_of(&format!("{tag}{number}{text}"))),
+        ..Writer::write(&format!("large{number}"), None, Some(&format!("{number}")))
+    };
+    let writes = |tag: &str| -> Vec<Write> { (0..20).map(|number| write(tag, number)).collect() };
+    let timestamp = writer.committed(writes("first")).await;
+    let (rows, _) = writer.range(ReadAt::published(timestamp), everything(BY_KEY)).await;
+    assert_eq!(rows.len(), 20);
+    for row in &rows {
+        let number = &keys_of(std::slice::from_ref(row))[0]["large".len()..];
+        assert_eq!(row.version.document, document_of(&format!("first{number}{text}")));
+    }
+    let refused = writer.commit(begin, &[(BY_KEY, Interval::all())], writes("second"));
+    assert!(is_conflict(&writer.outcome(refused).await));
+    let later = writer.put("small", "small").await;
+    let (rows, _) = writer.range(ReadAt::published(later), everything(BY_KEY)).await;
+    assert!(rows.iter().filter(|row| row.key != "small").all(|row| row.version.timestamp == timestamp));
+}
+
+pub async fn backfill_completes_an_index_while_writes_go_on(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let field: FieldPath = "n".parse().expect("a field");
+    let json = |number: usize| format!("{{\"n\":\"{number:05}\"}}");
+    let index_key = |number: usize| {
+        let object = Object::from_json(&json(number)).expect("an object");
+        Bytes::from(encode_fields(&object, [&field]))
+    };
+    let put = |id: usize, old: Option<usize>, new: Option<usize>, maintained: bool| Write {
+        primary: BY_KEY,
+        key: bytes(&format!("id{id:05}")),
+        document: new.map(|number| document::encode(&json(number), 10)),
+        index_updates: maintained
+            .then(|| IndexUpdate { index: NEW_INDEX, old: old.map(&index_key), new: new.map(&index_key) })
+            .into_iter()
+            .collect(),
+    };
+    const OLD: usize = 1_300;
+    writer.committed((0..OLD).map(|id| put(id, None, Some(id), false)).collect()).await;
+    // From here on writes maintain the index: before the first step, and between the steps.
+    let mut from = None;
+    let mut documents = 0;
+    let mut steps = 0;
+    loop {
+        writer
+            .committed(vec![
+                put(steps, Some(steps), None, true),
+                put(OLD - 1 - steps, Some(OLD - 1 - steps), Some(5_000 + steps), true),
+                put(OLD + steps, None, Some(OLD + steps), true),
+            ])
+            .await;
+        let step = BackfillStep {
+            deployment: subject.deployment,
+            primary: BY_KEY,
+            index: NEW_INDEX,
+            fields: vec!["n".into()],
+            from: from.clone(),
+        };
+        // A step may be sent again.
+        let progress = subject.log.backfill(step.clone()).await.expect("the leader is there");
+        assert_eq!(subject.log.backfill(step).await.expect("it may come twice"), progress);
+        assert!(progress.documents <= 512);
+        documents += progress.documents;
+        steps += 1;
+        from = progress.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    assert!(steps > 1 && documents >= 1_000, "{documents} documents in {steps} steps");
+    let last = writer.put("zzz", "end").await;
+    let at = ReadAt::published(last);
+    let (rows, _) = writer.range(at, everything(NEW_INDEX)).await;
+    let mut expected: Vec<usize> =
+        (steps..OLD - steps).chain(OLD..OLD + steps).chain(5_000..5_000 + steps).collect();
+    expected.sort_unstable();
+    let found: Vec<Bytes> = rows.iter().map(|row| row.key.clone()).collect();
+    assert_eq!(found, expected.iter().map(|number| index_key(*number)).collect::<Vec<_>>());
+}
+
+pub async fn deployments_and_groups_that_are_not_there_are_refused(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let group = subject.deployment.group;
+    let nowhere = [
+        DeploymentRef { group, deployment: DeploymentId(4_000_000) },
+        DeploymentRef { group: GroupId(4_000_000), deployment: subject.deployment.deployment },
+    ];
+    for deployment in nowhere {
+        let commit = Commit {
+            deployment,
+            ..writer.commit(writer.published(), &[], vec![Writer::write("a", None, Some("a"))])
+        };
+        let refused = [
+            subject.log.commit(commit).await.err(),
+            subject.log.read(deployment, writer.published(), &[everything(BY_KEY)]).await.err(),
+            subject.log.subscribe(deployment, Timestamp::ZERO).await.err(),
+            subject.log.lookup(deployment, CommitId([1; 16])).await.err(),
+        ];
+        for error in refused {
+            assert_eq!(error.expect("it is refused").kind, ErrorKind::NotFound);
+        }
+    }
+    assert!(subject.log.position(GroupId(4_000_000)).is_err());
+}

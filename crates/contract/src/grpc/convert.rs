@@ -1,0 +1,392 @@
+//! Between the contract's types and the messages.
+
+use bytes::Bytes;
+use proto::{common::v1 as common, txlog::v1 as wire};
+
+use crate::{
+    Commit, CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, DeploymentRef, Epoch, Error,
+    GroupId, IndexId, IndexUpdate, Interval, Lookup, Order, Position, Read, ReadAt, ReadResult, ReadSet,
+    Result, Row, StreamEvent, Timestamp, TouchedKey, Version, Write,
+};
+
+/// A message that can't be what it says it is.
+pub fn malformed(what: &str) -> Error {
+    Error::bad_request("MalformedMessage", format!("a message is malformed: {what}"))
+}
+
+fn present<T>(value: Option<T>, what: &str) -> Result<T> {
+    value.ok_or_else(|| malformed(&format!("{what} is missing")))
+}
+
+pub fn timestamp(nanoseconds: u64) -> Result<Timestamp> {
+    Timestamp::new(nanoseconds).ok_or_else(|| malformed("a timestamp is out of range"))
+}
+
+fn sixteen(bytes: &[u8], what: &str) -> Result<[u8; 16]> {
+    bytes.try_into().map_err(|_| malformed(&format!("{what} does not have 16 bytes")))
+}
+
+pub fn index_id(bytes: &[u8]) -> Result<IndexId> {
+    Ok(IndexId(sixteen(bytes, "an index id")?))
+}
+
+pub fn index_bytes(index: IndexId) -> Bytes {
+    Bytes::copy_from_slice(&index.0)
+}
+
+pub fn commit_id(bytes: &[u8]) -> Result<CommitId> {
+    Ok(CommitId(sixteen(bytes, "a commit id")?))
+}
+
+pub fn deployment_to_wire(at: DeploymentRef) -> common::DeploymentRef {
+    common::DeploymentRef { group: at.group.0, deployment: at.deployment.0 }
+}
+
+pub fn deployment(at: Option<common::DeploymentRef>) -> Result<DeploymentRef> {
+    let at = present(at, "the deployment")?;
+    Ok(DeploymentRef { group: GroupId(at.group), deployment: DeploymentId(at.deployment) })
+}
+
+pub fn epoch_to_wire(epoch: Epoch) -> common::Epoch {
+    common::Epoch { term: epoch.term, reset: epoch.reset }
+}
+
+pub fn epoch(epoch: common::Epoch) -> Epoch {
+    Epoch { term: epoch.term, reset: epoch.reset }
+}
+
+pub fn position_to_wire(position: Position) -> common::Position {
+    common::Position {
+        epoch: Some(epoch_to_wire(position.epoch)),
+        ready: position.ready,
+        published: position.published.as_nanoseconds(),
+    }
+}
+
+pub fn position(position: common::Position) -> Result<Position> {
+    Ok(Position {
+        epoch: epoch(present(position.epoch, "the epoch")?),
+        ready: position.ready,
+        published: timestamp(position.published)?,
+    })
+}
+
+pub fn read_at_to_wire(at: ReadAt) -> wire::ReadAt {
+    wire::ReadAt { timestamp: at.timestamp.as_nanoseconds(), epoch: at.epoch.map(epoch_to_wire) }
+}
+
+pub fn read_at(at: Option<wire::ReadAt>) -> Result<ReadAt> {
+    let at = present(at, "the moment")?;
+    Ok(ReadAt { timestamp: timestamp(at.timestamp)?, epoch: at.epoch.map(epoch) })
+}
+
+fn interval_to_wire(interval: &Interval) -> wire::Interval {
+    wire::Interval { start: interval.start.clone(), end: interval.end.clone() }
+}
+
+fn interval(interval: wire::Interval) -> Interval {
+    Interval { start: interval.start, end: interval.end }
+}
+
+/// The interval with its bounds moved outward to at most `bytes_max`: what a transaction read, or a little more.
+fn cut_outward(interval: &Interval, bytes_max: usize) -> Interval {
+    let cut = |bound: &Bytes| bound.slice(..bound.len().min(bytes_max));
+    let end = interval.end.as_ref().and_then(|end| {
+        if end.len() <= bytes_max {
+            return Some(end.clone());
+        }
+        // Behind everything that begins like it.
+        let mut behind = cut(end).to_vec();
+        while let Some(last) = behind.pop() {
+            if last < u8::MAX {
+                behind.push(last + 1);
+                return Some(behind.into());
+            }
+        }
+        None
+    });
+    Interval { start: cut(&interval.start), end }
+}
+
+fn read_set_to_wire(read_set: &ReadSet) -> Vec<wire::IndexIntervals> {
+    let bytes_max = limits::LogLimits::DEFAULT.interval_key_bytes_max;
+    read_set
+        .indexes()
+        .map(|(index, intervals)| wire::IndexIntervals {
+            index: index_bytes(index),
+            intervals: intervals
+                .iter()
+                .map(|interval| interval_to_wire(&cut_outward(interval, bytes_max)))
+                .collect(),
+        })
+        .collect()
+}
+
+fn read_set(indexes: Vec<wire::IndexIntervals>) -> Result<ReadSet> {
+    let mut read_set = ReadSet::new();
+    for index in indexes {
+        let id = index_id(&index.index)?;
+        for read in index.intervals {
+            read_set.add(id, interval(read));
+        }
+    }
+    Ok(read_set)
+}
+
+fn write_to_wire(write: &Write) -> wire::Write {
+    wire::Write {
+        primary: index_bytes(write.primary),
+        key: write.key.clone(),
+        document: write.document.clone(),
+        index_updates: write
+            .index_updates
+            .iter()
+            .map(|update| wire::IndexUpdate {
+                index: index_bytes(update.index),
+                old: update.old.clone(),
+                new: update.new.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn write(write: wire::Write) -> Result<Write> {
+    let update = |update: wire::IndexUpdate| {
+        Ok(IndexUpdate { index: index_id(&update.index)?, old: update.old, new: update.new })
+    };
+    Ok(Write {
+        primary: index_id(&write.primary)?,
+        key: write.key,
+        document: write.document,
+        index_updates: write.index_updates.into_iter().map(update).collect::<Result<_>>()?,
+    })
+}
+
+pub fn commit_to_wire(commit: &Commit) -> wire::CommitRequest {
+    wire::CommitRequest {
+        deployment: Some(deployment_to_wire(commit.deployment)),
+        epoch: Some(epoch_to_wire(commit.epoch)),
+        id: Bytes::copy_from_slice(&commit.id.0),
+        begin: Some(read_at_to_wire(commit.begin)),
+        read_set: read_set_to_wire(&commit.read_set),
+        writes: Some(wire::CommitWrites { writes: commit.writes.iter().map(write_to_wire).collect() }),
+    }
+}
+
+pub fn commit(request: wire::CommitRequest) -> Result<Commit> {
+    Ok(Commit {
+        deployment: deployment(request.deployment)?,
+        epoch: epoch(present(request.epoch, "the epoch")?),
+        id: commit_id(&request.id)?,
+        begin: read_at(request.begin)?,
+        read_set: read_set(request.read_set)?.into(),
+        writes: request.writes.unwrap_or_default().writes.into_iter().map(write).collect::<Result<_>>()?,
+    })
+}
+
+pub fn outcome_to_wire(outcome: Result<CommitOutcome>) -> wire::CommitReply {
+    use wire::commit_reply::Outcome;
+    let outcome = match outcome {
+        Ok(CommitOutcome::Committed { timestamp }) => Outcome::Committed(timestamp.as_nanoseconds()),
+        Ok(CommitOutcome::Conflict(conflict)) => Outcome::Conflict(wire::Conflict {
+            write: conflict.write.map(|(index, key)| wire::TouchedKey { index: index_bytes(index), key }),
+            run_again_at: Some(read_at_to_wire(conflict.run_again_at)),
+        }),
+        Ok(CommitOutcome::NotLeader) => Outcome::NotLeader(wire::Nothing {}),
+        Ok(CommitOutcome::NotCommitted) => Outcome::NotCommitted(wire::Nothing {}),
+        Ok(CommitOutcome::Unknown) => Outcome::Unknown(wire::Nothing {}),
+        Err(error) => Outcome::Error(error.into()),
+    };
+    wire::CommitReply { outcome: Some(outcome) }
+}
+
+pub fn outcome(reply: wire::CommitReply) -> Result<CommitOutcome> {
+    use wire::commit_reply::Outcome;
+    Ok(match present(reply.outcome, "the outcome")? {
+        Outcome::Committed(nanoseconds) => CommitOutcome::Committed { timestamp: timestamp(nanoseconds)? },
+        Outcome::Conflict(conflict) => CommitOutcome::Conflict(Conflict {
+            write: conflict
+                .write
+                .map(|write| Ok::<_, Error>((index_id(&write.index)?, write.key)))
+                .transpose()?,
+            run_again_at: read_at(conflict.run_again_at)?,
+        }),
+        Outcome::NotLeader(_) => CommitOutcome::NotLeader,
+        Outcome::NotCommitted(_) => CommitOutcome::NotCommitted,
+        Outcome::Unknown(_) => CommitOutcome::Unknown,
+        Outcome::Error(error) => return Err(error.into()),
+    })
+}
+
+pub fn read_to_wire(read: &Read) -> wire::Read {
+    use wire::read::Kind;
+    wire::Read {
+        kind: Some(match read {
+            Read::Point { index, key } => {
+                Kind::Point(wire::PointRead { index: index_bytes(*index), key: key.clone() })
+            }
+            Read::Range { index, interval, order, rows_max, bytes_max } => Kind::Range(wire::RangeRead {
+                index: index_bytes(*index),
+                interval: Some(interval_to_wire(interval)),
+                descending: *order == Order::Descending,
+                rows_max: *rows_max as u64,
+                bytes_max: *bytes_max as u64,
+            }),
+        }),
+    }
+}
+
+pub fn read(read: wire::Read) -> Result<Read> {
+    use wire::read::Kind;
+    let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    Ok(match present(read.kind, "the kind of a read")? {
+        Kind::Point(point) => Read::Point { index: index_id(&point.index)?, key: point.key },
+        Kind::Range(range) => Read::Range {
+            index: index_id(&range.index)?,
+            interval: interval(present(range.interval, "the interval")?),
+            order: if range.descending { Order::Descending } else { Order::Ascending },
+            rows_max: most(range.rows_max),
+            bytes_max: most(range.bytes_max),
+        },
+    })
+}
+
+fn version_to_wire(version: Version) -> wire::Version {
+    wire::Version { timestamp: version.timestamp.as_nanoseconds(), document: version.document }
+}
+
+fn version(version: wire::Version) -> Result<Version> {
+    Ok(Version { timestamp: timestamp(version.timestamp)?, document: version.document })
+}
+
+pub fn results_to_wire(results: Result<Vec<ReadResult>>) -> wire::ReadReply {
+    use wire::read_result::Kind;
+    let result = |result: ReadResult| wire::ReadResult {
+        kind: Some(match result {
+            ReadResult::Point(version) => {
+                Kind::Point(wire::PointResult { version: version.map(version_to_wire) })
+            }
+            ReadResult::Range { rows, more } => Kind::Range(wire::RangeResult {
+                rows: rows
+                    .into_iter()
+                    .map(|row| wire::Row { key: row.key, version: Some(version_to_wire(row.version)) })
+                    .collect(),
+                more,
+            }),
+        }),
+    };
+    match results {
+        Ok(results) => wire::ReadReply { results: results.into_iter().map(result).collect(), error: None },
+        Err(error) => wire::ReadReply { results: Vec::new(), error: Some(error.into()) },
+    }
+}
+
+pub fn results(reply: wire::ReadReply) -> Result<Vec<ReadResult>> {
+    use wire::read_result::Kind;
+    if let Some(error) = reply.error {
+        return Err(error.into());
+    }
+    let row = |row: wire::Row| {
+        Ok(Row { key: row.key, version: version(present(row.version, "the version of a row")?)? })
+    };
+    let result = |result: wire::ReadResult| {
+        Ok(match present(result.kind, "the kind of a result")? {
+            Kind::Point(point) => ReadResult::Point(point.version.map(version).transpose()?),
+            Kind::Range(range) => ReadResult::Range {
+                rows: range.rows.into_iter().map(row).collect::<Result<_>>()?,
+                more: range.more,
+            },
+        })
+    };
+    reply.results.into_iter().map(result).collect()
+}
+
+pub fn event_to_wire(event: StreamEvent) -> wire::StreamEvent {
+    use wire::stream_event::Kind;
+    let kind = match event {
+        StreamEvent::Commit(notice) => Kind::Commit(wire::CommitNotice {
+            timestamp: notice.timestamp.as_nanoseconds(),
+            keys: notice
+                .keys
+                .iter()
+                .map(|touched| wire::TouchedKey {
+                    index: index_bytes(touched.index),
+                    key: touched.key.clone(),
+                })
+                .collect(),
+        }),
+        StreamEvent::Heartbeat { epoch, published } => Kind::Heartbeat(wire::Heartbeat {
+            epoch: Some(epoch_to_wire(epoch)),
+            published: published.as_nanoseconds(),
+        }),
+        StreamEvent::Lagged { from } => Kind::Lagged(wire::Lagged { from: from.as_nanoseconds() }),
+    };
+    wire::StreamEvent { kind: Some(kind) }
+}
+
+pub fn event(event: wire::StreamEvent) -> Result<StreamEvent> {
+    use wire::stream_event::Kind;
+    let touched = |touched: wire::TouchedKey| {
+        Ok(TouchedKey { index: index_id(&touched.index)?, key: Bytes::copy_from_slice(&touched.key) })
+    };
+    Ok(match present(event.kind, "the kind of an event")? {
+        Kind::Commit(notice) => StreamEvent::Commit(
+            CommitNotice {
+                timestamp: timestamp(notice.timestamp)?,
+                keys: notice.keys.into_iter().map(touched).collect::<Result<_>>()?,
+            }
+            .into(),
+        ),
+        Kind::Heartbeat(heartbeat) => StreamEvent::Heartbeat {
+            epoch: epoch(present(heartbeat.epoch, "the epoch")?),
+            published: timestamp(heartbeat.published)?,
+        },
+        Kind::Lagged(lagged) => StreamEvent::Lagged { from: timestamp(lagged.from)? },
+    })
+}
+
+pub fn lookup_to_wire(lookup: Lookup) -> wire::LookupReply {
+    use wire::lookup_reply::Kind;
+    wire::LookupReply {
+        kind: Some(match lookup {
+            Lookup::Committed { timestamp } => Kind::Committed(timestamp.as_nanoseconds()),
+            Lookup::Pending => Kind::Pending(wire::Nothing {}),
+            Lookup::Absent { epoch } => Kind::Absent(epoch_to_wire(epoch)),
+            Lookup::NotLeader => Kind::NotLeader(wire::Nothing {}),
+        }),
+    }
+}
+
+pub fn lookup(reply: wire::LookupReply) -> Result<Lookup> {
+    use wire::lookup_reply::Kind;
+    Ok(match present(reply.kind, "the answer")? {
+        Kind::Committed(nanoseconds) => Lookup::Committed { timestamp: timestamp(nanoseconds)? },
+        Kind::Pending(_) => Lookup::Pending,
+        Kind::Absent(ended) => Lookup::Absent { epoch: epoch(ended) },
+        Kind::NotLeader(_) => Lookup::NotLeader,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bound() -> impl Strategy<Value = Bytes> {
+        prop::collection::vec(prop::sample::select(vec![0u8, 1, 0xfe, 0xff]), 0..6).prop_map(Bytes::from)
+    }
+
+    proptest! {
+        #[test]
+        fn an_interval_that_is_cut_outward_holds_what_it_held(
+            start in bound(), end in prop::option::of(bound()), key in bound(), bytes_max in 1usize..4,
+        ) {
+            let whole = Interval { start, end };
+            let cut = cut_outward(&whole, bytes_max);
+            prop_assert!(cut.start.len() <= bytes_max);
+            prop_assert!(cut.end.as_ref().is_none_or(|end| end.len() <= bytes_max));
+            prop_assert!(!whole.contains(&key) || cut.contains(&key), "{:?} {:?}", whole, cut);
+        }
+    }
+}

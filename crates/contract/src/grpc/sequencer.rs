@@ -1,0 +1,91 @@
+//! The sequencer over gRPC: a server over any [`Sequencer`], and a client which is one.
+
+use std::{pin::Pin, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::Stream;
+use prost::Message;
+use proto::{
+    common::v1::Piece,
+    sequencer::v1::{self as wire, latest_reply, sequencer_client::SequencerClient, sequencer_server},
+};
+use tonic::{Request, Response, Status, Streaming, transport::Channel};
+
+use super::{
+    calls::{Caller, serve},
+    convert,
+};
+use crate::{GroupId, Position, Result, Sequencer};
+
+/// The gRPC service of a sequencer in this process.
+pub struct SequencerServer {
+    sequencer: Arc<dyn Sequencer>,
+}
+
+impl SequencerServer {
+    /// The service, with the message limit that clients have as well.
+    pub fn service(sequencer: Arc<dyn Sequencer>) -> sequencer_server::SequencerServer<SequencerServer> {
+        let bytes_max = limits::LogLimits::DEFAULT.message_bytes_max;
+        sequencer_server::SequencerServer::new(SequencerServer { sequencer })
+            .max_decoding_message_size(bytes_max)
+            .max_encoding_message_size(bytes_max)
+    }
+}
+
+async fn latest(sequencer: Arc<dyn Sequencer>, content: Bytes) -> Result<Position> {
+    let request =
+        wire::LatestRequest::decode(content).map_err(|error| convert::malformed(&error.to_string()))?;
+    sequencer.latest(GroupId(request.group)).await
+}
+
+#[tonic::async_trait]
+impl sequencer_server::Sequencer for SequencerServer {
+    type LatestStream = Pin<Box<dyn Stream<Item = Result<Piece, Status>> + Send>>;
+
+    async fn latest(&self, calls: Request<Streaming<Piece>>) -> Result<Response<Self::LatestStream>, Status> {
+        let sequencer = self.sequencer.clone();
+        let answers = serve(calls.into_inner(), move |content| {
+            let sequencer = sequencer.clone();
+            async move {
+                let result = match latest(sequencer, content).await {
+                    Ok(position) => latest_reply::Result::Position(convert::position_to_wire(position)),
+                    Err(error) => latest_reply::Result::Error(error.into()),
+                };
+                wire::LatestReply { result: Some(result) }.encode_to_vec().into()
+            }
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+/// Calls a sequencer over a channel. Its stream ends with it.
+pub struct GrpcSequencer {
+    calls: Caller,
+}
+
+impl GrpcSequencer {
+    pub fn new(channel: Channel) -> GrpcSequencer {
+        let client = SequencerClient::new(channel);
+        let calls = Caller::new(Box::new(move |calls| {
+            let mut client = client.clone();
+            Box::pin(async move { client.latest(calls).await })
+        }));
+        GrpcSequencer { calls }
+    }
+}
+
+#[async_trait]
+impl Sequencer for GrpcSequencer {
+    async fn latest(&self, group: GroupId) -> Result<Position> {
+        let content = wire::LatestRequest { group: group.0 }.encode_to_vec();
+        let answer = self.calls.call(content.into()).await?;
+        let reply =
+            wire::LatestReply::decode(answer).map_err(|error| convert::malformed(&error.to_string()))?;
+        match reply.result {
+            Some(latest_reply::Result::Position(position)) => convert::position(position),
+            Some(latest_reply::Result::Error(error)) => Err(error.into()),
+            None => Err(convert::malformed("the answer is missing")),
+        }
+    }
+}
