@@ -194,7 +194,8 @@ pub async fn a_commit_is_refused_if_what_it_read_has_changed_since(subject: LogS
         (BY_TEXT, range("tw", "tx")),
         (BY_KEY, Interval::all()),
     ] {
-        let commit = writer.commit(begin, &[read.clone()], vec![Writer::write("z", None, Some("z"))]);
+        let commit =
+            writer.commit(begin, std::slice::from_ref(&read), vec![Writer::write("z", None, Some("z"))]);
         match writer.outcome(commit).await {
             CommitOutcome::Conflict(conflict) => {
                 let (index, key) = conflict.write.expect("the window remembers so much");
