@@ -10,6 +10,7 @@ use std::{
 const NO_CODES: &[&str] = &[
     "ActAsUser",
     "ConvexError",
+    "FullTableScan",
     "HttpAction",
     "HttpApi",
     "RangeError",

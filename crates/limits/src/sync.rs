@@ -26,8 +26,6 @@ group! {
         refused_linger_ms_max: u64 = 5_000,
         /// Bytes of a close reason, as the WebSocket standard has it.
         close_reason_bytes_max: usize = 123,
-        /// Bytes waiting to be written to one socket; a client that reads slower is closed (code 1013).
-        unsent_bytes_max: usize = 64 * MIB,
         /// Connections of one process (503).
         connections_max: usize = 50_000,
     }
@@ -36,5 +34,4 @@ group! {
 const _: () = {
     let limits = SyncLimits::DEFAULT;
     assert!(limits.close_reason_bytes_max <= 123);
-    assert!(limits.transition_chunk_bytes_max <= limits.unsent_bytes_max);
 };

@@ -41,6 +41,7 @@ impl DataFolder {
         DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(path).map_err(failed)?;
         // Named in full in messages and in what child processes are told.
         let path = path.canonicalize().map_err(failed)?;
+        refuse_foreign(&path).map_err(&unusable)?;
         let lock = lock(&path)?;
         remove_if_there(&path.join("env")).map_err(failed)?;
         match fs::read_to_string(path.join("format")) {
@@ -113,18 +114,27 @@ fn lock(folder: &Path) -> Result<File, Refusal> {
     Ok(file)
 }
 
-/// The format goes last: a folder that has it is complete.
-fn make_new(folder: &Path) -> Result<(), String> {
-    let said = |error: io::Error| error.to_string();
-    const OURS: [&str; 2] = ["lock", "secret"];
-    for entry in fs::read_dir(folder).map_err(said)? {
-        let name = entry.map_err(said)?.file_name();
-        if !OURS.iter().any(|ours| name == *ours) && !name.to_string_lossy().ends_with(TEMPORARY) {
+/// Refuses a folder that somebody keeps something else in, before anything is written there.
+fn refuse_foreign(folder: &Path) -> Result<(), String> {
+    // What a start that was cut short has left behind is ours.
+    const OURS: [&str; 4] = ["lock", "secret", "secret.new", "format.new"];
+    if folder.join("format").exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).map_err(|error| error.to_string())? {
+        let name = entry.map_err(|error| error.to_string())?.file_name();
+        if !OURS.iter().any(|ours| name == *ours) {
             return Err(format!("it holds {name:?} and is not a data folder of Tidemark"));
         }
     }
+    Ok(())
+}
+
+/// The format goes last: a folder that has it is complete.
+fn make_new(folder: &Path) -> Result<(), String> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| format!("no randomness: {error}"))?;
+    let said = |error: io::Error| error.to_string();
     write_whole(&folder.join("secret"), format!("{}\n", hex::encode(secret)).as_bytes()).map_err(said)?;
     write_whole(&folder.join("format"), FORMAT.as_bytes()).map_err(said)
 }
@@ -140,11 +150,9 @@ fn read_secret(path: &Path) -> Result<[u8; 32], String> {
     bytes.ok_or_else(|| "the file secret is not 32 bytes in hexadecimal".to_owned())
 }
 
-const TEMPORARY: &str = ".new";
-
 /// The file is there whole or not at all, also after a loss of power.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_added_extension(&TEMPORARY[1..]);
+    let temporary = path.with_added_extension("new");
     remove_if_there(&temporary)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(&temporary)?;
     file.write_all(bytes)?;
@@ -220,6 +228,7 @@ mod tests {
             let folder = tempfile::tempdir().expect("a folder");
             fs::write(folder.path().join(file), text).expect("writes");
             let refusal = DataFolder::open(folder.path()).map(|_| ()).expect_err("refused").to_string();
+            assert!(!folder.path().join("secret").exists());
             assert_eq!(fs::read_to_string(folder.path().join(file)).expect("reads"), text);
             refusal
         };

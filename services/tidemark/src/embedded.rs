@@ -145,6 +145,10 @@ impl Services {
         let mut runner_options = runner::RunnerOptions::new(url.to_owned(), site_url.to_owned());
         runner_options.limits = limits;
         runner_options.deployment_name = DEPLOYMENT_NAME.to_owned();
+        runner_options.log = runner::Retention {
+            entries_max: limits.gateway.log_entries_max,
+            bytes_max: limits.gateway.log_entries_bytes_max,
+        };
         let runner_services = runner::Services {
             log: log.clone(),
             sequencer: sequencer.clone(),
