@@ -32,12 +32,25 @@
 //! and JSON text to it.
 
 mod analysis;
+mod bytecode;
 mod call;
+mod clock;
+mod compiler;
+mod console;
+mod digest;
 mod engine;
 mod error;
+mod guest;
 mod image;
+mod import;
+mod memory;
+mod outside;
+mod pages;
+mod platform;
 mod slot;
+mod slot_memory;
 mod source;
+mod url;
 
 pub use analysis::{AnalyzedFunction, Declaration, HttpRoute, ModuleAnalysis, Visibility};
 pub use call::{

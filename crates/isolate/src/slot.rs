@@ -1,23 +1,70 @@
 //! A slot: a place where calls of one image run, one after another.
 
+use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::call::{Answer, Invocation, Observations, OperationId, Step, SyncHost};
-use crate::error::EngineError;
-use crate::image::Image;
+use crate::call::{
+    Answer, CallLimits, ConsoleLine, FunctionKind, Invocation, KillReason, Observations, OperationId, Step,
+    SyncHost, SyscallError,
+};
+use crate::engine::{Engine, check_thread_stack};
+use crate::error::{EngineError, ImportError};
+use crate::guest::{Ended, Guest, parse_error};
+use crate::image::{ANALYSIS_TIME_MAX, Image, NoHost};
+use crate::outside::{HostState, Outside, error_text};
+use crate::slot_memory::SlotMemory;
+
+/// After so many calls, the memory is compared with the image once.
+const CALLS_PER_CHECK: u64 = 1000;
 
 /// A private mapping of an image with an engine instance in it. It stays on the thread that made it.
-#[derive(Debug)]
 pub struct Slot {
-    _image: Arc<Image>,
+    image: Arc<Image>,
+    /// Gone after a trap, or when its memory grew, until the next reset makes a new one.
+    guest: Option<Guest>,
+    memory: SlotMemory,
+    state: State,
+    limits: CallLimits,
+    /// Operations that the host has not answered yet.
+    outstanding: Vec<OperationId>,
+    resets: u64,
     _thread_bound: PhantomData<*mut ()>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// As the image.
+    Clean,
+    /// A call waits for the host.
+    Waiting,
+    /// A call ended.
+    Used,
 }
 
 impl Slot {
     /// Maps the image. Some 20 microseconds; the first call in a new slot is slower than later ones.
     pub fn new(image: &Arc<Image>) -> Result<Slot, EngineError> {
-        Ok(Slot { _image: Arc::clone(image), _thread_bound: PhantomData })
+        check_thread_stack()?;
+        let memory = SlotMemory::new(image).map_err(system("mapping an image"))?;
+        let mut slot = Slot {
+            image: Arc::clone(image),
+            guest: None,
+            memory,
+            state: State::Clean,
+            limits: CallLimits::default(),
+            outstanding: Vec::new(),
+            resets: 0,
+            _thread_bound: PhantomData,
+        };
+        slot.guest = Some(slot.new_guest()?);
+        Ok(slot)
+    }
+
+    /// The image whose functions it runs.
+    pub fn image(&self) -> &Arc<Image> {
+        &self.image
     }
 
     /// Starts a call. Resets the slot first if that is due.
@@ -26,8 +73,29 @@ impl Slot {
         invocation: &Invocation<'_>,
         host: &mut dyn SyncHost,
     ) -> Result<Step, EngineError> {
-        let _ = (invocation, host);
-        Err(EngineError::WrongState("not built yet"))
+        if self.state != State::Clean {
+            self.reset()?;
+        }
+        let mut limits = invocation.limits;
+        limits.heap_bytes_max = limits.heap_bytes_max.min(Engine::HEAP_BYTES_MAX);
+        self.limits = limits;
+        let guest = self.guest.as_mut().expect("a clean slot has an instance");
+        guest.set_state(HostState::new(
+            invocation.seed,
+            invocation.now_ms,
+            Duration::from_millis(limits.user_time_ms_max),
+        ));
+        let kind = match invocation.kind {
+            FunctionKind::Query => 0,
+            FunctionKind::Mutation => 1,
+            FunctionKind::Action => 2,
+        };
+        let texts = [invocation.module, invocation.export, invocation.arguments, invocation.request_id];
+        let heap_bytes_max = u32::try_from(limits.heap_bytes_max).expect("at most HEAP_BYTES_MAX");
+        let entered = guest.enter(self.image.shared(), &mut CallHost { host }, |guest| {
+            guest.invoke(heap_bytes_max, kind, texts)
+        });
+        Ok(self.after(entered.map(|_| ())))
     }
 
     /// Answers operations, in the given order, and runs the guest on.
@@ -36,17 +104,158 @@ impl Slot {
         answers: Vec<(OperationId, Answer)>,
         host: &mut dyn SyncHost,
     ) -> Result<Step, EngineError> {
-        let _ = (answers, host);
-        Err(EngineError::WrongState("not built yet"))
+        if self.state != State::Waiting {
+            return Err(EngineError::WrongState("not waiting for answers"));
+        }
+        for (id, _) in &answers {
+            let at = self.outstanding.iter().position(|outstanding| outstanding == id);
+            self.outstanding.remove(at.ok_or(EngineError::WrongState("not waiting for this answer"))?);
+        }
+        let guest = self.guest.as_mut().expect("a waiting slot has an instance");
+        let entered = guest.enter(self.image.shared(), &mut CallHost { host }, |guest| {
+            for (id, answer) in answers {
+                match answer {
+                    Ok(text) => guest.resolve(id.0, true, text.as_bytes())?,
+                    Err(error) => guest.resolve(id.0, false, error_text(&error).as_bytes())?,
+                };
+            }
+            guest.run()
+        });
+        Ok(self.after(entered.map(|_| ())))
+    }
+
+    /// What the guest's return means.
+    fn after(&mut self, entered: Result<(), Ended>) -> Step {
+        let guest = self.guest.as_mut().expect("it has just run");
+        if let Err(ended) = entered {
+            self.state = State::Used;
+            self.outstanding.clear();
+            return Step::Killed(ended.kill_reason(self.limits.user_time_ms_max, self.limits.heap_bytes_max));
+        }
+        let operations = std::mem::take(&mut guest.state_mut().operations);
+        self.outstanding.extend(operations.iter().map(|operation| operation.id));
+        if !self.outstanding.is_empty() {
+            self.state = State::Waiting;
+            return Step::NeedsHost { operations };
+        }
+        self.state = State::Used;
+        let heap_bytes = u64::from(guest.heap_bytes());
+        guest.state_mut().observations.heap_bytes = heap_bytes;
+        match guest.take_outcome() {
+            Some(outcome) if outcome.succeeded => Step::Done(Ok(outcome.text())),
+            failed @ Some(_) => Step::Done(Err(parse_error(failed))),
+            None => Step::Killed(KillReason::NeverResolves),
+        }
     }
 
     /// What the call did so far; valid until the next reset.
     pub fn observations(&self) -> Observations {
-        Observations::default()
+        let Some(guest) = &self.guest else { return Observations::default() };
+        guest.state().observations
     }
 
     /// Gives the slot the memory of its image back. A call that has not ended is dropped.
+    ///
+    /// It takes a few microseconds, and belongs after the answer to the caller.
     pub fn reset(&mut self) -> Result<(), EngineError> {
+        let failed = system("resetting a slot");
+        let layout = self.image.layout();
+        // An instance is used on only if nothing in it differs from a new one: its one mutable global is the stack
+        // pointer, which a trap leaves where it was, and its memory can't shrink.
+        let is_reusable = self.guest.as_mut().is_some_and(|guest| {
+            guest.stack_pointer() == layout.stack_end && guest.memory_bytes() == layout.spare_end
+        });
+        if !is_reusable {
+            self.guest = None;
+            self.memory.drop_growth().map_err(failed)?;
+        }
+        let failed = system("resetting a slot");
+        self.memory.restore(&self.image).map_err(failed)?;
+        if self.guest.is_none() {
+            self.guest = Some(self.new_guest()?);
+        }
+        self.outstanding.clear();
+        self.state = State::Clean;
+        self.resets += 1;
+        if self.resets.is_multiple_of(CALLS_PER_CHECK) {
+            let failed = system("checking a slot");
+            assert!(
+                self.memory.equals_image(&self.image).map_err(failed)?,
+                "a slot differs from its image after a reset"
+            );
+        }
         Ok(())
+    }
+
+    fn new_guest(&self) -> Result<Guest, EngineError> {
+        let memory = self.memory.prepare(Engine::HEAP_BYTES_MAX as usize);
+        Guest::new(self.image.shared(), memory, HostState::new([0; 32], 0, Duration::ZERO))
+    }
+
+    /// Asks the platform about the modules; the outcome is JSON text.
+    pub(crate) fn examine(
+        &mut self,
+        export: &str,
+        question: Option<(i32, &str)>,
+    ) -> Result<String, ImportError> {
+        let guest = self.guest.as_mut().expect("a new slot has an instance");
+        guest.set_state(HostState::new([0; 32], self.image.import_time_ms(), ANALYSIS_TIME_MAX));
+        self.state = State::Used;
+        let status =
+            guest.enter(self.image.shared(), &mut CallHost { host: &mut NoHost }, |guest| match question {
+                Some((kind, module)) => {
+                    let text = guest.put(&[module.as_bytes()])?;
+                    guest.call::<(i32, u32, u32), i32>(export, (kind, text, module.len() as u32))
+                }
+                None => guest.call::<(), i32>(export, ()),
+            });
+        let module = question.map_or(String::new(), |(_, module)| module.to_string());
+        match status {
+            Err(ended) => {
+                let limit_ms = ANALYSIS_TIME_MAX.as_millis() as u64;
+                Err(ImportError::Killed {
+                    module,
+                    reason: ended.kill_reason(limit_ms, Engine::HEAP_BYTES_MAX),
+                })
+            }
+            Ok(_) => match guest.take_outcome() {
+                Some(outcome) if outcome.succeeded => Ok(outcome.text()),
+                failed => Err(ImportError::Threw { module, error: parse_error(failed) }),
+            },
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn wholly_equals_image(&mut self) -> bool {
+        self.memory.wholly_equals_image(&self.image)
+    }
+}
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Slot").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+fn system(action: &'static str) -> impl FnOnce(io::Error) -> EngineError {
+    move |source| EngineError::System { action, source }
+}
+
+/// A call's host, as the guest's requests see it.
+struct CallHost<'a> {
+    host: &'a mut dyn SyncHost,
+}
+
+impl Outside for CallHost<'_> {
+    fn syscall(&mut self, operation: &str, arguments: &str) -> Result<String, SyscallError> {
+        self.host.syscall(operation, arguments)
+    }
+
+    fn log(&mut self, line: ConsoleLine) {
+        self.host.log(line);
+    }
+
+    fn module(&mut self, _path: &str) -> Option<Vec<u8>> {
+        None
     }
 }

@@ -1,0 +1,287 @@
+//! What we change in the engine's sources before they are compiled, and why.
+//!
+//! An edit names the text it replaces and how often that text must occur. Any other count fails the build: after an
+//! upgrade of the engine each edit has to be looked at again.
+
+/// Replaces a text in one source file.
+pub struct Edit {
+    pub file: &'static str,
+    pub find: &'static str,
+    pub replace: &'static str,
+    /// How often `find` must occur; every occurrence is replaced.
+    pub times: usize,
+}
+
+/// Applies the edits of `file` to its text, in order.
+pub fn apply(file: &str, text: String) -> Result<String, String> {
+    EDITS.iter().filter(|edit| edit.file == file).try_fold(text, |text, edit| {
+        let found = text.matches(edit.find).count();
+        if found != edit.times {
+            return Err(format!(
+                "{file}: expected {} occurrence(s) of {:?}, found {found}; the engine changed, so the edit in \
+                 build/edits.rs must be reviewed",
+                edit.times, edit.find
+            ));
+        }
+        Ok(text.replace(edit.find, edit.replace))
+    })
+}
+
+pub const EDITS: &[Edit] = &[
+    // ---- Freezing the image ----
+    //
+    // When the image is sealed, everything in it becomes immortal: its reference counts stop moving and the cycle
+    // collector never looks at it again. Otherwise each call would write to the pages of all it touches, and one
+    // collection inside a call of a large app would visit, and copy, the whole image.
+    //
+    // A count is immortal from IMMORTAL upwards. Counting skips such counts, in both directions. The first edits
+    // bring every `++` and `--` of a count to the two macros, before the macros exist.
+    Edit { file: "quickjs.c", find: "JS_REF_COUNT(p)++", replace: "JS_COUNT_UP(p)", times: 8 },
+    Edit { file: "quickjs.c", find: "JS_REF_COUNT(ctx)++", replace: "JS_COUNT_UP(ctx)", times: 1 },
+    Edit { file: "quickjs.c", find: "JS_REF_COUNT(sh)++", replace: "JS_COUNT_UP(sh)", times: 1 },
+    Edit { file: "quickjs.c", find: "JS_REF_COUNT(s)++", replace: "JS_COUNT_UP(s)", times: 1 },
+    Edit { file: "quickjs.c", find: "JS_REF_COUNT(b)++", replace: "JS_COUNT_UP(b)", times: 1 },
+    Edit { file: "quickjs.c", find: "JS_REF_COUNT(var_ref)++", replace: "JS_COUNT_UP(var_ref)", times: 6 },
+    Edit {
+        file: "quickjs.c",
+        find: "JS_REF_COUNT(sf->cur_gc_obj)++",
+        replace: "JS_COUNT_UP(sf->cur_gc_obj)",
+        times: 1,
+    },
+    Edit { file: "quickjs.c", find: "--JS_REF_COUNT(", replace: "JS_COUNT_DOWN(", times: 7 },
+    Edit { file: "quickjs.c", find: "JS_REF_COUNT(p)--", replace: "JS_COUNT_DOWN(p)", times: 1 },
+    Edit { file: "quickjs.c", find: "JS_REF_COUNT(str)--", replace: "JS_COUNT_DOWN(str)", times: 1 },
+    Edit {
+        file: "quickjs.c",
+        find: "#define JS_REF_COUNT(p) (js_rc(p)->ref_count)\n",
+        replace: "#define JS_REF_COUNT(p) (js_rc(p)->ref_count)\n\
+                  #define JS_IMMORTAL 0x40000000\n\
+                  #define JS_COUNT_UP(p) \
+                  ((void)(__builtin_expect(JS_REF_COUNT(p) < JS_IMMORTAL, 1) ? ++JS_REF_COUNT(p) : 0))\n\
+                  #define JS_COUNT_DOWN(p) \
+                  (__builtin_expect(JS_REF_COUNT(p) < JS_IMMORTAL, 1) ? --JS_REF_COUNT(p) : JS_IMMORTAL)\n\
+                  static bool js_is_sealed, js_has_small_arena[JS_ARENA_BLOCK_SIZE_COUNT];\n\
+                  static size_t js_sealed_size, js_collect_after;\n",
+        times: 1,
+    },
+    // After sealing, the first arena of each size class is small. There are 31 classes; full arenas of 4 KiB would
+    // have a short call touch 31 pages for a few objects of each size.
+    Edit {
+        file: "quickjs.c",
+        find: "    n_blocks = (JS_ARENA_SIZE - sizeof(JSArena)) / block_size;\n",
+        replace: "    n_blocks = (JS_ARENA_SIZE - sizeof(JSArena)) / block_size;\n\
+                  \x20   if (js_is_sealed && !js_has_small_arena[block_size_idx]) {\n\
+                  \x20       js_has_small_arena[block_size_idx] = true;\n\
+                  \x20       n_blocks = max_int((768 - (int)sizeof(JSArena)) / block_size, 1);\n\
+                  \x20   }\n",
+        times: 1,
+    },
+    // The next collection is due by what was allocated since sealing. By the size of everything, as it stands, a
+    // large image would put it off for ever, and a call's cyclic garbage would hit its memory limit.
+    Edit {
+        file: "quickjs.c",
+        find: "        rt->malloc_gc_threshold = rt->malloc_state.malloc_size +\n\
+               \x20           (rt->malloc_state.malloc_size >> 1);\n",
+        replace: "        rt->malloc_gc_threshold = rt->malloc_state.malloc_size + js_collect_after +\n\
+                  \x20           (rt->malloc_state.malloc_size > js_sealed_size\n\
+                  \x20                ? (rt->malloc_state.malloc_size - js_sealed_size) >> 1 : 0);\n",
+        times: 1,
+    },
+    // ---- The asynchronous context ----
+    //
+    // `AsyncLocalStorage` needs a value that follows the flow of control through `await` and `then`. A reaction keeps
+    // the value that was current where it was made, and runs with it.
+    Edit {
+        file: "quickjs.c",
+        find: "    JSValue resolving_funcs[2];\n    JSValue handler;\n} JSPromiseReactionData;\n",
+        replace: "    JSValue resolving_funcs[2];\n    JSValue handler;\n    JSValue context;\n\
+                  } JSPromiseReactionData;\n\
+                  static JSValue js_async_context = JS_UNDEFINED;\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "    JS_FreeValueRT(rt, rd->handler);\n",
+        replace: "    JS_FreeValueRT(rt, rd->handler);\n    JS_FreeValueRT(rt, rd->context);\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "            JS_MarkValue(rt, rd->handler, mark_func);\n",
+        replace: "            JS_MarkValue(rt, rd->handler, mark_func);\n\
+                  \x20           JS_MarkValue(rt, rd->context, mark_func);\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "        rd->handler = js_dup(handler);\n",
+        replace: "        rd->handler = js_dup(handler);\n        rd->context = js_dup(js_async_context);\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "    JSPromiseReactionData *rd;\n    JSValueConst args[5];\n",
+        replace: "    JSPromiseReactionData *rd;\n    JSValueConst args[6];\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "        JSValueConst args[5];\n        call_promise_rejection_tracker(",
+        replace: "        JSValueConst args[6];\n        call_promise_rejection_tracker(",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "        JS_EnqueueJob(ctx, promise_reaction_job, 5, args);\n",
+        replace: "        args[5] = rd->context;\n\
+                  \x20       JS_EnqueueJob(ctx, promise_reaction_job, 6, args);\n",
+        times: 2,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "static JSValue promise_reaction_job(JSContext *ctx, int argc,\n\
+               \x20                                   JSValueConst *argv)\n{\n",
+        replace: "static JSValue run_promise_reaction(JSContext *ctx, int argc, JSValueConst *argv);\n\
+                  static JSValue promise_reaction_job(JSContext *ctx, int argc, JSValueConst *argv)\n{\n\
+                  \x20   JSValue outer = js_async_context;\n\
+                  \x20   JSValue result;\n\
+                  \x20   js_async_context = js_dup(argv[5]);\n\
+                  \x20   result = run_promise_reaction(ctx, 5, argv);\n\
+                  \x20   JS_FreeValue(ctx, js_async_context);\n\
+                  \x20   js_async_context = outer;\n\
+                  \x20   return result;\n}\n\n\
+                  static JSValue run_promise_reaction(JSContext *ctx, int argc, JSValueConst *argv)\n{\n",
+        times: 1,
+    },
+    // ---- Compatibility with what npm packages expect of V8 ----
+    //
+    // `error.stack` begins with "Name: message"; packages parse it, and tests print it.
+    Edit {
+        file: "quickjs.c",
+        find: "static void build_backtrace(JSContext *ctx, JSValueConst error_val,\n",
+        replace: "static JSValue js_error_toString(JSContext *ctx, JSValueConst this_val, int argc, \
+                  JSValueConst *argv);\n\
+                  static void build_backtrace(JSContext *ctx, JSValueConst error_val,\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "        js_dbuf_init(ctx, &dbuf);\n        if (stack_trace_limit == 0)\n",
+        replace: "        js_dbuf_init(ctx, &dbuf);\n\
+                  \x20       if (JS_IsObject(error_val)) {\n\
+                  \x20           JSValue saved = JS_GetException(ctx);\n\
+                  \x20           JSValue head = js_error_toString(ctx, error_val, 0, NULL);\n\
+                  \x20           const char *head_text = JS_IsException(head) ? NULL : JS_ToCString(ctx, head);\n\
+                  \x20           if (head_text) {\n\
+                  \x20               dbuf_putstr(&dbuf, head_text);\n\
+                  \x20               dbuf_putc(&dbuf, '\\n');\n\
+                  \x20               JS_FreeCString(ctx, head_text);\n\
+                  \x20           } else {\n\
+                  \x20               JS_FreeValue(ctx, JS_GetException(ctx));\n\
+                  \x20           }\n\
+                  \x20           JS_FreeValue(ctx, head);\n\
+                  \x20           JS_Throw(ctx, saved);\n\
+                  \x20       }\n\
+                  \x20       if (stack_trace_limit == 0)\n",
+        times: 1,
+    },
+    // `error.stack` may be set to anything: packages that wrap errors set it to undefined.
+    Edit {
+        file: "quickjs.c",
+        find: "    if (!JS_IsString(value))\n        return JS_ThrowTypeError(ctx, \"Error.prototype.stack setter \
+               expects a string\");\n",
+        replace: "",
+        times: 1,
+    },
+    // `f(...array)` and `f.apply(null, array)` take 500,000 arguments, not 65,535: V8 takes some 120,000 on its
+    // default stack, and `Math.max(...large)` or `push(...large)` are common. The stack check below still holds.
+    Edit {
+        file: "quickjs.c",
+        find: "    if (len > JS_MAX_LOCAL_VARS) {\n",
+        replace: "    if (len > 500000) {\n",
+        times: 1,
+    },
+    // A pattern that is anchored by `^`, without an alternative beside it, can only match where the search begins.
+    // The engine would try every position: quadratic for the tokenizers of parsers (60 KB of Markdown: 3.3 s, with
+    // this 0.1 s). `is_sticky` here only leaves out the loop over positions.
+    Edit {
+        file: "libregexp.c",
+        find: "    if (!is_sticky) {\n        /* iterate thru all positions",
+        replace: "    if (!is_sticky && !(re_flags & LRE_FLAG_MULTILINE) && buf_len > 1 && buf[0] == '^' &&\n\
+                  \x20       !strchr(\"*?{+\", buf[1])) {\n\
+                  \x20       bool has_alternative = false;\n\
+                  \x20       int group_depth = 0, class_depth = 0;\n\
+                  \x20       for (size_t i = 0; i < buf_len && !has_alternative; i++) {\n\
+                  \x20           switch (buf[i]) {\n\
+                  \x20           case '\\\\': i++; break;\n\
+                  \x20           case '[': if (!class_depth || s->unicode_sets) class_depth++; break;\n\
+                  \x20           case ']': if (class_depth) class_depth--; break;\n\
+                  \x20           case '(': if (!class_depth) group_depth++; break;\n\
+                  \x20           case ')': if (!class_depth) group_depth--; break;\n\
+                  \x20           case '|': has_alternative = !class_depth && !group_depth; break;\n\
+                  \x20           }\n\
+                  \x20       }\n\
+                  \x20       if (!has_alternative)\n\
+                  \x20           is_sticky = true;\n\
+                  \x20   }\n\
+                  \x20   if (!is_sticky) {\n        /* iterate thru all positions",
+        times: 1,
+    },
+];
+
+/// Appended to quickjs.c: what guest.c calls beyond the engine's own interface.
+pub const ADDITIONS: &str = r#"
+JSValue JS_GetAsyncContext(JSContext *ctx)
+{
+    return js_dup(js_async_context);
+}
+
+void JS_SetAsyncContext(JSContext *ctx, JSValueConst value)
+{
+    set_value(ctx, &js_async_context, js_dup(value));
+}
+
+static struct list_head js_sealed_objects;
+
+/* Makes everything that exists immortal and unseen by the collector, and leaves the arenas with free blocks alone, so
+   that new objects lie apart from it. The next collection comes after `collect_after` more bytes. */
+void JS_Seal(JSRuntime *rt, size_t collect_after)
+{
+    struct list_head *el;
+    int i;
+
+    list_for_each(el, &rt->gc_obj_list) {
+        JSGCObjectHeader *p = list_entry(el, JSGCObjectHeader, link);
+        JS_REF_COUNT(p) |= JS_IMMORTAL;
+        JS_GC_MARK(p) = 0;
+    }
+    for (i = 0; i < rt->atom_size; i++) {
+        JSAtomStruct *p = rt->atom_array[i];
+        if (!atom_is_free(p))
+            JS_REF_COUNT(p) |= JS_IMMORTAL;
+    }
+
+    /* The list goes on existing, with another head: objects unlink themselves from their neighbours. */
+    init_list_head(&js_sealed_objects);
+    if (!list_empty(&rt->gc_obj_list)) {
+        js_sealed_objects.next = rt->gc_obj_list.next;
+        js_sealed_objects.prev = rt->gc_obj_list.prev;
+        js_sealed_objects.next->prev = &js_sealed_objects;
+        js_sealed_objects.prev->next = &js_sealed_objects;
+        init_list_head(&rt->gc_obj_list);
+    }
+
+    for (i = 0; i < JS_ARENA_BLOCK_SIZE_COUNT; i++) {
+        struct list_head *head = &rt->arena_state.free_arena_list[i];
+        while (!list_empty(head)) {
+            el = head->next;
+            list_del(el);
+            init_list_head(el);
+        }
+    }
+    js_is_sealed = true;
+    js_sealed_size = rt->malloc_state.malloc_size;
+    js_collect_after = collect_after;
+    rt->malloc_gc_threshold = js_sealed_size + collect_after;
+}
+"#;

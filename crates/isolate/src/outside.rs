@@ -1,0 +1,240 @@
+//! What the guest can reach while it runs: the imports of its module.
+
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use wasmtime::{Caller, Linker, Memory};
+
+use crate::call::{AsyncOperation, ConsoleLine, Observations, OperationId, SyscallError};
+use crate::console::Console;
+use crate::{digest, url};
+
+/// What stands behind the guest's requests: a call's host, or the importer of modules.
+pub trait Outside {
+    /// Answers a synchronous syscall.
+    fn syscall(&mut self, operation: &str, arguments: &str) -> Result<String, SyscallError>;
+    /// Takes a line of the console.
+    fn log(&mut self, line: ConsoleLine);
+    /// The bytecode of a module that the guest imports.
+    fn module(&mut self, path: &str) -> Option<Vec<u8>>;
+}
+
+/// The data of a store: what one call has produced and may use. Made anew for each call.
+pub struct HostState {
+    /// Set right after instantiation.
+    pub memory: Option<Memory>,
+    /// Operations that were issued and not yet handed to the host.
+    pub operations: Vec<AsyncOperation>,
+    /// What the guest handed over. A failure is never replaced by a success.
+    pub outcome: Option<Outcome>,
+    pub observations: Observations,
+    /// Ends the guest, when it has used that much processor time.
+    pub user_time_max: Duration,
+    console: Console,
+    random: ChaCha12Rng,
+    now_ms: u64,
+    /// The answer that `take` copies next.
+    answer: Vec<u8>,
+    outside: Option<OutsidePointer>,
+}
+
+/// What a run of the guest ends with.
+#[derive(Debug)]
+pub struct Outcome {
+    pub succeeded: bool,
+    pub bytes: Vec<u8>,
+}
+
+impl Outcome {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// Why the host ends the guest in the middle of an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    #[error("out of memory")]
+    OutOfMemory,
+    #[error("out of time")]
+    TimedOut,
+}
+
+/// Points to whoever waits for the guest to return.
+struct OutsidePointer(NonNull<dyn Outside>);
+
+// SAFETY: it is set and used only while `HostState::lend` is on the stack of the one thread that runs the guest.
+unsafe impl Send for OutsidePointer {}
+// SAFETY: as above.
+unsafe impl Sync for OutsidePointer {}
+
+impl HostState {
+    pub fn new(seed: [u8; 32], now_ms: u64, user_time_max: Duration) -> HostState {
+        HostState {
+            memory: None,
+            operations: Vec::new(),
+            outcome: None,
+            observations: Observations::default(),
+            user_time_max,
+            console: Console::default(),
+            random: ChaCha12Rng::from_seed(seed),
+            now_ms,
+            answer: Vec::new(),
+            outside: None,
+        }
+    }
+
+    /// Makes `outside` answer the guest until [`HostState::take_back`].
+    ///
+    /// # Safety
+    /// The caller must call `take_back` before `outside` goes away or is used otherwise.
+    pub unsafe fn lend(&mut self, outside: &mut (dyn Outside + '_)) {
+        let pointer: NonNull<dyn Outside + '_> = NonNull::from(outside);
+        // SAFETY: only the lifetime changes; the caller keeps to it.
+        let pointer = unsafe {
+            std::mem::transmute::<NonNull<dyn Outside + '_>, NonNull<dyn Outside + 'static>>(pointer)
+        };
+        self.outside = Some(OutsidePointer(pointer));
+    }
+
+    pub fn take_back(&mut self) {
+        self.outside = None;
+    }
+
+    fn outside(&mut self) -> wasmtime::Result<&mut (dyn Outside + 'static)> {
+        let pointer = self.outside.as_mut().ok_or_else(|| wasmtime::Error::msg("nobody runs the guest"))?;
+        // SAFETY: lent, so alive, and the guest runs on the only thread that could use it.
+        Ok(unsafe { pointer.0.as_mut() })
+    }
+
+    /// Answers a request of the platform's scripts; the numbers are those of platform/host.js.
+    fn request(&mut self, kind: i32, a: &[u8], b: &[u8]) -> wasmtime::Result<Result<String, String>> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(match kind {
+            0 => {
+                let (operation, arguments) = (text(a), text(b));
+                self.outside()?.syscall(&operation, &arguments).map_err(|error| error_text(&error))
+            }
+            1 => {
+                if let Some(line) = self.console.line(a, b) {
+                    self.outside()?.log(line);
+                }
+                Ok(String::new())
+            }
+            2 => url::parse(&text(a), &text(b)),
+            3 => url::set(&text(a), b),
+            4 => digest::hex(a, b),
+            _ => return Err(wasmtime::Error::msg(format!("the platform made a request of kind {kind}"))),
+        })
+    }
+}
+
+/// A syscall's error as platform/errors.js reads it.
+pub fn error_text(error: &SyscallError) -> String {
+    serde_json::json!({ "message": error.message, "data": error.data }).to_string()
+}
+
+/// Defines the imports of the engine's module (guest/host.h).
+pub fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    linker
+        .func_wrap("host", "out_of_memory", || -> wasmtime::Result<()> { Err(Stop::OutOfMemory.into()) })?;
+    linker.func_wrap(
+        "host",
+        "request",
+        |mut caller: Caller<'_, HostState>, kind: i32, a: u32, a_length: u32, b: u32, b_length: u32| {
+            let (a, b) = (read(&caller, a, a_length)?.to_vec(), read(&caller, b, b_length)?.to_vec());
+            let state = caller.data_mut();
+            let (answer, failed) = match state.request(kind, &a, &b)? {
+                Ok(answer) => (answer, false),
+                Err(error) => (error, true),
+            };
+            state.answer = answer.into_bytes();
+            let length = i32::try_from(state.answer.len()).map_err(|_| Stop::OutOfMemory)?;
+            wasmtime::Result::Ok(if failed { !length } else { length })
+        },
+    )?;
+    linker.func_wrap("host", "take", |mut caller: Caller<'_, HostState>, destination: u32| {
+        let answer = std::mem::take(&mut caller.data_mut().answer);
+        write(&mut caller, destination, &answer)
+    })?;
+    linker.func_wrap(
+        "host",
+        "operation",
+        |mut caller: Caller<'_, HostState>,
+         id: u32,
+         name: u32,
+         name_length: u32,
+         text: u32,
+         text_length: u32| {
+            let name = String::from_utf8_lossy(read(&caller, name, name_length)?).into_owned();
+            let arguments = String::from_utf8_lossy(read(&caller, text, text_length)?).into_owned();
+            caller.data_mut().operations.push(AsyncOperation { id: OperationId(id), name, arguments });
+            wasmtime::Result::Ok(())
+        },
+    )?;
+    linker.func_wrap(
+        "host",
+        "outcome",
+        |mut caller: Caller<'_, HostState>, succeeded: i32, bytes: u32, length: u32| {
+            let bytes = read(&caller, bytes, length)?.to_vec();
+            let outcome = &mut caller.data_mut().outcome;
+            if outcome.as_ref().is_none_or(|outcome| outcome.succeeded) {
+                *outcome = Some(Outcome { succeeded: succeeded != 0, bytes });
+            }
+            wasmtime::Result::Ok(())
+        },
+    )?;
+    linker.func_wrap(
+        "host",
+        "random",
+        |mut caller: Caller<'_, HostState>, destination: u32, length: u32| {
+            let state = caller.data_mut();
+            state.observations.randomness = true;
+            // The guest has allocated as much already, so its memory limit bounds this.
+            let mut bytes = vec![0; length as usize];
+            state.random.fill_bytes(&mut bytes);
+            write(&mut caller, destination, &bytes)
+        },
+    )?;
+    linker.func_wrap("host", "now", |mut caller: Caller<'_, HostState>| -> f64 { now_ms(&mut caller) })?;
+    linker.func_wrap(
+        "host",
+        "module",
+        |mut caller: Caller<'_, HostState>, path: u32, length: u32| -> wasmtime::Result<i32> {
+            let path = String::from_utf8_lossy(read(&caller, path, length)?).into_owned();
+            let state = caller.data_mut();
+            let Some(bytecode) = state.outside()?.module(&path) else { return Ok(-1) };
+            let length = i32::try_from(bytecode.len()).map_err(|_| Stop::OutOfMemory)?;
+            state.answer = bytecode;
+            Ok(length)
+        },
+    )?;
+    // The C library's clock, which `Date` reads.
+    linker.func_wrap("env", "__rquickjs_host_now_us", |mut caller: Caller<'_, HostState>| -> f64 {
+        now_ms(&mut caller) * 1000.0
+    })?;
+    Ok(())
+}
+
+fn now_ms(caller: &mut Caller<'_, HostState>) -> f64 {
+    let state = caller.data_mut();
+    state.observations.time = true;
+    state.now_ms as f64
+}
+
+fn read<'a>(caller: &'a Caller<'_, HostState>, address: u32, length: u32) -> wasmtime::Result<&'a [u8]> {
+    let memory = caller.data().memory.ok_or_else(|| wasmtime::Error::msg("the guest has no memory"))?;
+    let start = address as usize;
+    memory
+        .data(caller)
+        .get(start..start + length as usize)
+        .ok_or_else(|| wasmtime::Error::msg("the guest named an address outside of its memory"))
+}
+
+fn write(caller: &mut Caller<'_, HostState>, address: u32, bytes: &[u8]) -> wasmtime::Result<()> {
+    let memory = caller.data().memory.ok_or_else(|| wasmtime::Error::msg("the guest has no memory"))?;
+    memory.write(caller, address as usize, bytes)?;
+    Ok(())
+}

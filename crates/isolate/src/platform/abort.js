@@ -1,0 +1,90 @@
+// AbortController and AbortSignal.
+import { unavailable } from "tidemark:errors";
+import { Event, EventTarget } from "tidemark:events";
+
+let abortSignal;
+let isConstructible = false;
+
+export class AbortSignal extends EventTarget {
+  #aborted = false;
+  #reason = undefined;
+  onabort = null;
+
+  static {
+    abortSignal = (signal, reason) => {
+      if (signal.#aborted) {
+        return;
+      }
+      signal.#aborted = true;
+      signal.#reason = reason === undefined ? new DOMException("This operation was aborted", "AbortError") : reason;
+      const event = new Event("abort");
+      signal.onabort?.(event);
+      signal.dispatchEvent(event);
+    };
+  }
+
+  constructor() {
+    if (!isConstructible) {
+      throw new TypeError("Illegal constructor");
+    }
+    super();
+  }
+
+  get aborted() {
+    return this.#aborted;
+  }
+
+  get reason() {
+    return this.#reason;
+  }
+
+  throwIfAborted() {
+    if (this.#aborted) {
+      throw this.#reason;
+    }
+  }
+
+  static abort(reason) {
+    const signal = newSignal();
+    abortSignal(signal, reason);
+    return signal;
+  }
+
+  static any(signals) {
+    const all = [...signals];
+    const result = newSignal();
+    const aborted = all.find((signal) => signal.aborted);
+    if (aborted) {
+      abortSignal(result, aborted.reason);
+    }
+    for (const signal of all) {
+      signal.addEventListener("abort", () => abortSignal(result, signal.reason), { once: true });
+    }
+    return result;
+  }
+
+  static timeout() {
+    throw unavailable("AbortSignal.timeout()", "Sleep");
+  }
+}
+
+function newSignal() {
+  isConstructible = true;
+  try {
+    return new AbortSignal();
+  } finally {
+    isConstructible = false;
+  }
+}
+
+export class AbortController {
+  #signal = newSignal();
+
+  get signal() {
+    return this.#signal;
+  }
+
+  abort(reason) {
+    abortSignal(this.#signal, reason);
+  }
+}

@@ -1,0 +1,89 @@
+// Makes the platform's errors, and describes what user code threw to the host.
+import { inspect } from "tidemark:inspect";
+import { isDeterministic, phase } from "tidemark:phase";
+
+const convexErrorSymbol = Symbol.for("ConvexError");
+
+// An error with a stable code, which the host passes on.
+export function codedError(code, message, Constructor = Error) {
+  const error = new Constructor(message);
+  Object.defineProperty(error, "code", { value: code, configurable: true, writable: true });
+  return error;
+}
+
+// The error for something that is not available in what runs now. `code` is the middle of the error's code.
+export function unavailable(what, code) {
+  if (isDeterministic()) {
+    return codedError(
+      `No${code}InQueriesOrMutations`,
+      `Can't use ${what} in queries and mutations. Consider an action instead.`,
+    );
+  }
+  if (phase() === "import") {
+    return codedError(`No${code}DuringImport`, `Can't use ${what} while modules are imported. Use it in a function.`);
+  }
+  return codedError(`No${code}`, `${what} is not available in actions yet.`);
+}
+
+// The error that the host answered a request with; called by the guest with JSON text.
+export function syscallError(text) {
+  const { message, name, code } = JSON.parse(text);
+  const Constructor = name === "TypeError" ? TypeError : Error;
+  if (name === "NotSupportedError") {
+    return new DOMException(message, name);
+  }
+  return code ? codedError(code, message, Constructor) : new Constructor(message);
+}
+
+// What an operation's promise is rejected with: `data` only where the library shall make a ConvexError of it.
+export function rejectionOf(text) {
+  const { message, data } = JSON.parse(text);
+  const error = new Error(message);
+  if (data !== null && data !== undefined) {
+    error.data = JSON.parse(data);
+  }
+  return error;
+}
+
+// JSON text about a thrown value. User code may have thrown anything, also what throws when it is looked at.
+export function describe(thrown) {
+  return JSON.stringify({
+    name: attempt(() => nameOf(thrown), "Error"),
+    message: attempt(() => messageOf(thrown), "a value that can't be shown"),
+    stack: attempt(() => framesOf(thrown), ""),
+    code: attempt(() => (isError(thrown) && typeof thrown.code === "string" ? thrown.code : null), null),
+    convex_error_data: attempt(() => convexErrorData(thrown), null),
+  });
+}
+
+function attempt(read, otherwise) {
+  try {
+    return read();
+  } catch {
+    return otherwise;
+  }
+}
+
+const isError = (value) => typeof value === "object" && value !== null && typeof value.message === "string";
+
+const nameOf = (thrown) => (isError(thrown) && typeof thrown.name === "string" ? thrown.name : "Error");
+
+const messageOf = (thrown) =>
+  isError(thrown) ? thrown.message : typeof thrown === "string" ? thrown : inspect(thrown);
+
+// The frames of user code, without the line of name and message.
+function framesOf(thrown) {
+  const stack = isError(thrown) && typeof thrown.stack === "string" ? thrown.stack : "";
+  return stack
+    .split("\n")
+    .filter((line) => /^\s+at /.test(line) && !line.includes("(tidemark:"))
+    .join("\n");
+}
+
+// The library leaves the payload as JSON text on the error that it rethrows.
+function convexErrorData(thrown) {
+  if (typeof thrown !== "object" || thrown === null || thrown.ConvexErrorSymbol !== convexErrorSymbol) {
+    return null;
+  }
+  return typeof thrown.data === "string" ? thrown.data : null;
+}
