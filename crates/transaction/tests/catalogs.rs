@@ -312,7 +312,7 @@ async fn a_catalog_is_loaded_once_for_all_who_ask() {
     let reads = || store.log.reads.load(std::sync::atomic::Ordering::Relaxed);
     let catalogs = CatalogCache::new(2);
     let get = |epoch| {
-        let at = ReadAt { timestamp: store.log.published(), epoch };
+        let at = ReadAt { timestamp: store.published(), epoch };
         catalogs.get(&*store.log, DEPLOYMENT, at)
     };
 

@@ -3,12 +3,11 @@
 mod common;
 
 use common::{
-    Store, fields, for_seeds, get, id_of, json,
-    model::{ModelQuery, random_store, written_keys},
-    patch, take,
+    Store, fields, for_seeds, get, json,
+    model::{random_limits, written_keys},
+    patch, properties, take,
 };
 use limits::Limits;
-use rand::RngExt;
 use serde_json::json;
 use transaction::{Error, NestedLimits, NestedOutcome, Query, Result, Transaction};
 
@@ -20,49 +19,9 @@ fn code<T: std::fmt::Debug>(result: Result<T>) -> String {
 
 #[test]
 fn a_call_that_failed_leaves_no_writes_behind() {
-    for_seeds(200, async |_, mut random| {
-        let (store, mut model) = random_store(&mut random).await;
-        let mut transaction = store.begin().await;
-        // The models to go back to, outermost first.
-        let mut outer = Vec::new();
-        for _ in 0..40 {
-            match random.random_range(0..8) {
-                0 if outer.len() < 5 => {
-                    transaction.begin_nested(&NestedLimits::default()).unwrap();
-                    outer.push(model.clone());
-                }
-                1 if !outer.is_empty() => {
-                    let before = outer.pop().expect("not empty");
-                    if random.random() {
-                        transaction.end_nested(NestedOutcome::Keep);
-                    } else {
-                        transaction.end_nested(NestedOutcome::RollBack);
-                        model = before;
-                    }
-                }
-                2..5 => model.random_write(&mut transaction, &mut random).await,
-                _ => {
-                    let query = ModelQuery::random(&model, &mut random);
-                    let found = take(&mut transaction, query.query(), usize::MAX).await.unwrap();
-                    assert_eq!(
-                        found.iter().map(id_of).collect::<Vec<_>>(),
-                        model.answer(&query),
-                        "{query:?}"
-                    );
-                }
-            }
-        }
-        while let Some(before) = outer.pop() {
-            transaction.end_nested(NestedOutcome::RollBack);
-            model = before;
-        }
-        store.must_commit(transaction).await;
-        let mut transaction = store.begin().await;
-        for _ in 0..5 {
-            let query = ModelQuery::random(&model, &mut random);
-            let found = take(&mut transaction, query.query(), usize::MAX).await.unwrap();
-            assert_eq!(found.iter().map(id_of).collect::<Vec<_>>(), model.answer(&query), "{query:?}");
-        }
+    for_seeds(200, async |mut random| {
+        properties::failed_calls_leave_no_writes(&Store::with_limits(random_limits(&mut random)), random)
+            .await;
     });
 }
 

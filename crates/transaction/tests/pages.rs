@@ -3,111 +3,21 @@
 mod common;
 
 use common::{
-    Store, for_seeds, id_of, index_query, json,
-    model::{ModelQuery, random_store},
+    Store, for_seeds, index_query, json,
+    model::random_limits,
+    properties::{self, ids, page, request},
 };
 use contract::CommitOutcome;
-use rand::RngExt;
 use serde_json::json;
-use transaction::{Error, NestedLimits, NestedOutcome, Page, PageRequest, PageStatus, Query, Result};
-
-fn request(query: Query, cursor: Option<&str>, page_size: f64) -> PageRequest {
-    PageRequest {
-        query,
-        cursor: cursor.map(str::to_owned),
-        end_cursor: None,
-        page_size,
-        maximum_rows_read: None,
-        maximum_bytes_read: None,
-    }
-}
-
-fn ids(page: &Page) -> Vec<String> {
-    page.documents.iter().map(id_of).collect()
-}
-
-/// Reads one page in a transaction of its own; the journal comes with it.
-async fn page(
-    store: &Store,
-    request: PageRequest,
-    journal: Option<String>,
-) -> Result<(Page, Option<String>)> {
-    let mut transaction = store.begin_with_journal(journal).await;
-    let page = transaction.page(request).await?;
-    Ok((page, transaction.finish().journal))
-}
+use transaction::{Error, NestedLimits, NestedOutcome, PageRequest, PageStatus, Query, Result};
 
 #[test]
 fn pages_cover_everything_once_while_others_write() {
     let mut split = 0;
-    for_seeds(300, async |_, mut random| {
-        let (store, mut model) = random_store(&mut random).await;
-        let mut query = ModelQuery { limit: None, ..ModelQuery::random(&model, &mut random) };
-        if random.random() {
-            query.conditions.clear();
-        }
-        let at_first = model.answer(&query);
-        let (mut seen, mut changed) = (Vec::new(), Vec::new());
-        let mut pages = Vec::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut request = request(query.query(), cursor.as_deref(), random.random_range(1..5).into());
-            if random.random_range(0..3) == 0 {
-                request.maximum_rows_read = Some(random.random_range(1..4).into());
-            }
-            let (read, journal) = page(&store, request, None).await.unwrap();
-            seen.extend(ids(&read));
-            pages.push((cursor.replace(read.continue_cursor.clone()), read.continue_cursor.clone(), journal));
-            if read.is_done || pages.len() > 40 {
-                break;
-            }
-            if pages.len() < 20 {
-                let before = model.documents.clone();
-                let mut transaction = store.begin().await;
-                model.random_write(&mut transaction, &mut random).await;
-                store.must_commit(transaction).await;
-                let touched = before.iter().filter(|document| !model.documents.contains(document));
-                changed.extend(touched.map(|document| common::model::id_in(document).to_owned()));
-            }
-        }
-        for id in at_first.iter().filter(|id| !changed.contains(id)) {
-            assert_eq!(seen.iter().filter(|seen| *seen == id).count(), 1, "{id} was there all the time");
-        }
-
-        // Run again at one moment, the pages are the whole: by their journals, by their ends, and split in two.
-        let expected = model.answer(&query);
-        let (mut by_journal, mut by_end, mut in_halves) = (Vec::new(), Vec::new(), Vec::new());
-        for (cursor, end, journal) in pages {
-            let size = random.random_range(1..5).into();
-            let (read, journal_again) =
-                page(&store, request(query.query(), cursor.as_deref(), size), journal.clone()).await.unwrap();
-            assert_eq!(
-                (read.continue_cursor.as_str(), &journal_again),
-                (end.as_str(), &journal),
-                "the end stays"
-            );
-            by_journal.extend(ids(&read));
-
-            let request = |cursor: Option<&str>, end: &str| PageRequest {
-                end_cursor: Some(end.to_owned()),
-                ..request(query.query(), cursor, size)
-            };
-            let (read, _) = page(&store, request(cursor.as_deref(), &end), None).await.unwrap();
-            assert_eq!(read.continue_cursor, end);
-            by_end.extend(ids(&read));
-            match &read.split_cursor {
-                None => in_halves.extend(ids(&read)),
-                Some(middle) => {
-                    split += 1;
-                    let (first, _) = page(&store, request(cursor.as_deref(), middle), None).await.unwrap();
-                    let (second, _) = page(&store, request(Some(middle), &end), None).await.unwrap();
-                    in_halves.extend(ids(&first).into_iter().chain(ids(&second)));
-                }
-            }
-        }
-        assert_eq!(by_journal, expected, "by journals: {query:?}");
-        assert_eq!(by_end, expected, "by end cursors: {query:?}");
-        assert_eq!(in_halves, expected, "in halves: {query:?}");
+    for_seeds(300, async |mut random| {
+        split +=
+            properties::pages_cover_everything_once(&Store::with_limits(random_limits(&mut random)), random)
+                .await;
     });
     assert!(
         split > 50 || std::env::var("SEED").is_ok(),

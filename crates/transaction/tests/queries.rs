@@ -3,13 +3,14 @@
 mod common;
 
 use common::{
-    Store, create_index, fields, for_seeds, get, id_of, index_query, json,
-    model::{Model, ModelQuery, random_store, shown, written_keys},
-    patch, query, take,
+    Store, create_index, fields, for_seeds, id_of, index_query, json,
+    model::{random_limits, written_keys},
+    patch,
+    properties::{self, Touched},
+    query, take,
 };
-use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
-use transaction::{Error, Query, Transaction};
+use transaction::{Error, Query};
 
 fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     result.expect_err("it must fail").code().to_owned()
@@ -17,96 +18,19 @@ fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
 
 #[test]
 fn pending_writes_and_committed_rows_are_one_ordered_whole() {
-    for_seeds(400, async |_, mut random| {
-        let (store, mut model) = random_store(&mut random).await;
-        let mut transaction = store.begin().await;
-        for _ in 0..30 {
-            if random.random_range(0..3) == 0 {
-                model.random_write(&mut transaction, &mut random).await;
-                continue;
-            }
-            let query = ModelQuery::random(&model, &mut random);
-            let expected = model.answer(&query);
-            let count = random.random_range(0..20);
-            let found = take(&mut transaction, query.query(), count).await.unwrap();
-            let found: Vec<String> = found.iter().map(id_of).collect();
-            assert_eq!(found, expected[..expected.len().min(count)], "{query:?}");
-        }
-        store.must_commit(transaction).await;
-        let mut transaction = store.begin().await;
-        for _ in 0..5 {
-            let query = ModelQuery::random(&model, &mut random);
-            let found = take(&mut transaction, query.query(), usize::MAX).await.unwrap();
-            assert_eq!(found.iter().map(id_of).collect::<Vec<_>>(), model.answer(&query), "{query:?}");
-        }
+    for_seeds(400, async |mut random| {
+        properties::queries_see_own_writes(&Store::with_limits(random_limits(&mut random)), random).await;
     });
-}
-
-/// A function that reads at random, and writes now and then; the same `random` makes it the same function. Returns all
-/// that it has seen.
-async fn random_function(transaction: &mut Transaction, mut model: Model, mut random: StdRng) -> Vec<String> {
-    let mut seen = Vec::new();
-    for _ in 0..random.random_range(1..4) {
-        match random.random_range(0..6) {
-            0 => {
-                if let Some(id) = model.random_id(&mut random) {
-                    seen.push(format!("{:?}", transaction.get(get(&id)).await.unwrap().as_ref().map(shown)));
-                }
-            }
-            1 => {
-                let change = json!({"a": random.random_range(0..3)});
-                if let Some(id) = model.random_id(&mut random) {
-                    seen.push(format!("{:?}", transaction.patch(&id, None, patch(change)).await));
-                }
-            }
-            2 => {
-                let document = json!({"a": random.random_range(0..3)});
-                seen.push(
-                    transaction.insert(common::model::TABLE, json(document)).await.unwrap().to_string(),
-                );
-            }
-            _ => {
-                let query = ModelQuery::random(&model, &mut random);
-                let count = random.random_range(0..4);
-                let found = take(transaction, query.query(), count).await.unwrap();
-                seen.extend(found.iter().map(shown));
-            }
-        }
-    }
-    model.documents.clear();
-    seen
 }
 
 #[test]
 fn whatever_leaves_the_read_set_alone_does_not_change_what_was_seen() {
     let (mut same, mut touched) = (0, 0);
-    for_seeds(1_500, async |_, mut random| {
-        let (store, model) = random_store(&mut random).await;
-        let function = random.random::<u64>();
-        let options = store.options();
-        let run = async |at| {
-            let mut transaction = store.begin_at(at, options.clone()).await;
-            let seen =
-                random_function(&mut transaction, model.clone(), StdRng::seed_from_u64(function)).await;
-            (seen, transaction.finish())
-        };
-        let (seen, finished) = run(store.log.published()).await;
-
-        let mut other = store.begin().await;
-        let mut changed = model.clone();
-        for _ in 0..random.random_range(1..3) {
-            changed.random_write(&mut other, &mut random).await;
-        }
-        let other = other.finish();
-        let keys = written_keys(&other);
-        store.commit_finished(other).await;
-
-        if keys.iter().any(|(index, key)| finished.read_set.contains(*index, key)) {
-            touched += 1;
-        } else {
-            let (seen_now, _) = run(store.log.published()).await;
-            assert_eq!(seen, seen_now);
-            same += 1;
+    for_seeds(1_500, async |mut random| {
+        let store = Store::with_limits(random_limits(&mut random));
+        match properties::read_set_is_sound(&store, random).await {
+            Touched::No => same += 1,
+            Touched::Yes => touched += 1,
         }
     });
     if std::env::var("SEED").is_err() {

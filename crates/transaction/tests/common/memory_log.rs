@@ -49,12 +49,6 @@ impl Default for MemoryLog {
     }
 }
 
-impl MemoryLog {
-    pub fn published(&self) -> Timestamp {
-        self.position.borrow().published
-    }
-}
-
 fn at<T>(versions: &[(Timestamp, T)], timestamp: Timestamp) -> Option<&(Timestamp, T)> {
     versions.iter().rev().find(|(written, _)| *written <= timestamp)
 }

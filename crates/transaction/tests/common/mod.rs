@@ -4,6 +4,7 @@
 
 mod memory_log;
 pub mod model;
+pub mod properties;
 
 use std::sync::{
     Arc, Mutex,
@@ -11,7 +12,7 @@ use std::sync::{
 };
 
 use contract::{
-    Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch, GroupId, ReadAt, Timestamp,
+    Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, GroupId, Position, ReadAt, Timestamp,
     TransactionLog,
 };
 use limits::Limits;
@@ -22,11 +23,12 @@ use transaction::{
 };
 use value::{Object, Patch, Value};
 
-pub const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(0), deployment: DeploymentId(1) };
+pub const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
 
-/// A deployment on a log in memory.
-pub struct Store {
-    pub log: Arc<MemoryLog>,
+/// A deployment on a log.
+pub struct Store<L = MemoryLog> {
+    pub log: Arc<L>,
+    pub deployment: DeploymentRef,
     pub catalogs: CatalogCache,
     pub limits: Limits,
     random: Mutex<StdRng>,
@@ -35,16 +37,24 @@ pub struct Store {
 }
 
 impl Store {
+    /// A new deployment on a log in memory.
     pub fn new() -> Store {
         Store::with_limits(Limits::DEFAULT)
     }
 
     pub fn with_limits(limits: Limits) -> Store {
+        Store::on(Arc::default(), DEPLOYMENT, limits)
+    }
+}
+
+impl<L: TransactionLog> Store<L> {
+    pub fn on(log: Arc<L>, deployment: DeploymentRef, limits: Limits) -> Store<L> {
         Store {
-            log: Arc::default(),
+            log,
+            deployment,
             catalogs: CatalogCache::new(16),
             limits,
-            random: Mutex::new(StdRng::seed_from_u64(7)),
+            random: Mutex::new(StdRng::seed_from_u64(deployment.deployment.0.into())),
             clock: AtomicU64::new(1_700_000_000_000_000_000),
         }
     }
@@ -53,6 +63,14 @@ impl Store {
         let mut bytes = [0; COUNT];
         self.random.lock().unwrap().fill_bytes(&mut bytes);
         bytes
+    }
+
+    fn position(&self) -> Position {
+        *self.log.position(self.deployment.group).expect("the log has the group").borrow()
+    }
+
+    pub fn published(&self) -> Timestamp {
+        self.position().published
     }
 
     pub fn options(&self) -> Options {
@@ -66,18 +84,17 @@ impl Store {
     }
 
     pub async fn begin(&self) -> Transaction {
-        self.begin_at(self.log.published(), self.options()).await
+        self.begin_at(ReadAt::published(self.published()), self.options()).await
     }
 
     pub async fn begin_with_journal(&self, journal: Option<String>) -> Transaction {
         let options = Options { journal: journal.map(Arc::from), ..self.options() };
-        self.begin_at(self.log.published(), options).await
+        self.begin_at(ReadAt::published(self.published()), options).await
     }
 
-    pub async fn begin_at(&self, timestamp: Timestamp, options: Options) -> Transaction {
+    pub async fn begin_at(&self, at: ReadAt, options: Options) -> Transaction {
         let log = Arc::clone(&self.log) as Arc<dyn TransactionLog>;
-        let at = ReadAt::published(timestamp);
-        Transaction::begin(log, DEPLOYMENT, at, &self.catalogs, options).await.expect("the log answers")
+        Transaction::begin(log, self.deployment, at, &self.catalogs, options).await.expect("the log answers")
     }
 
     pub async fn commit(&self, transaction: Transaction) -> CommitOutcome {
@@ -86,8 +103,8 @@ impl Store {
 
     pub async fn commit_finished(&self, finished: Finished) -> CommitOutcome {
         let commit = Commit {
-            deployment: DEPLOYMENT,
-            epoch: Epoch::default(),
+            deployment: self.deployment,
+            epoch: self.position().epoch,
             id: CommitId(self.random_bytes()),
             begin: finished.begin,
             read_set: Arc::new(finished.read_set),
@@ -178,13 +195,13 @@ pub async fn create_index(transaction: &mut Transaction, table: &str, name: &str
 }
 
 /// Runs a randomized test once per seed. A failure names the seed; `SEED=n` repeats only that one.
-pub fn for_seeds(count: u64, mut test: impl AsyncFnMut(u64, StdRng)) {
+pub fn for_seeds(count: u64, mut test: impl AsyncFnMut(StdRng)) {
     let only = std::env::var("SEED").ok().map(|seed| seed.parse::<u64>().expect("SEED is a number"));
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     for seed in 0..count {
         let seed = only.unwrap_or(seed);
         let told = TellSeed(seed);
-        runtime.block_on(test(seed, StdRng::seed_from_u64(seed)));
+        runtime.block_on(test(StdRng::seed_from_u64(seed)));
         std::mem::forget(told);
         if only.is_some() {
             break;
@@ -193,7 +210,7 @@ pub fn for_seeds(count: u64, mut test: impl AsyncFnMut(u64, StdRng)) {
 }
 
 /// Says which seed was running if the test panics.
-struct TellSeed(u64);
+pub struct TellSeed(pub u64);
 
 impl Drop for TellSeed {
     fn drop(&mut self) {

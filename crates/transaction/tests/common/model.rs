@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use contract::IndexId;
+use contract::{IndexId, TransactionLog};
+use limits::Limits;
 use rand::{RngExt, rngs::StdRng};
 use serde_json::json;
 use transaction::{Finished, Query, Transaction};
@@ -195,14 +196,17 @@ impl ModelQuery {
     }
 }
 
-/// A store with the table and its indexes, and some documents written by several commits.
-pub async fn random_store(random: &mut StdRng) -> (Store, Model) {
-    let mut limits = limits::Limits::DEFAULT;
-    // Small pages, so that scans take several reads.
+/// Small pages, so that scans take several reads.
+pub fn random_limits(random: &mut StdRng) -> Limits {
+    let mut limits = Limits::DEFAULT;
     limits.function.prefetch_documents = random.random_range(1..4);
     limits.log.read_page_documents_max = random.random_range(1..6);
     limits.log.read_page_bytes_max = 1 << random.random_range(6..12);
-    let store = Store::with_limits(limits);
+    limits
+}
+
+/// Creates the table and its indexes in an empty store, and some documents by several commits.
+pub async fn populate<L: TransactionLog>(store: &Store<L>, random: &mut StdRng) -> Model {
     let mut model = Model::default();
     let mut transaction = store.begin().await;
     create_index(&mut transaction, TABLE, "by_a", &["a"]).await;
@@ -215,7 +219,7 @@ pub async fn random_store(random: &mut StdRng) -> (Store, Model) {
         }
         store.must_commit(transaction).await;
     }
-    (store, model)
+    model
 }
 
 /// Every index key that a finished transaction writes, old and new.
