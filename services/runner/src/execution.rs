@@ -235,15 +235,17 @@ impl Execution {
             let Some(operation) = waiting.pop_front() else {
                 return Err(Error::internal("an isolate waits for an answer to nothing").into());
             };
-            let answer = if waiting.len() >= limits.host_calls_in_flight_max {
-                Err(SyscallError::new(format!(
+            // What is too much is refused at once; all else is answered in the order of issue.
+            let surplus = waiting.split_off(waiting.len().min(limits.host_calls_in_flight_max));
+            let mut answers = vec![(operation.id, self.answer(slots, &operation).await?)];
+            answers.extend(surplus.into_iter().map(|operation| {
+                let error = SyscallError::new(format!(
                     "TooManyConcurrentOperations: a function may have at most {} operations under way at the same time",
                     limits.host_calls_in_flight_max
-                )))
-            } else {
-                self.answer(slots, &operation).await?
-            };
-            step = slot.resume(vec![(operation.id, answer)], self).map_err(engine_failed)?;
+                ));
+                (operation.id, Err(error))
+            }));
+            step = slot.resume(answers, self).map_err(engine_failed)?;
         }
     }
 

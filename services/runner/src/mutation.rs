@@ -270,7 +270,7 @@ fn conflict_error(table: Option<&str>) -> Error {
             "While the mutation ran, others changed {what} that it had read. Let fewer mutations read and change the \
              same documents at the same time."
         ),
-        retry: Retry::Later,
+        retry: Retry::Now,
     }
 }
 

@@ -72,6 +72,16 @@ impl Runner {
     /// then waits for those that run.
     pub fn start(services: Services, options: RunnerOptions, shutdown: CancellationToken) -> Result<Runner> {
         let engine = Engine::new().map_err(|error| Error::internal(error.to_string()))?;
+        Runner::start_with(engine, services, options, shutdown)
+    }
+
+    /// As [`Runner::start`], with an engine that is loaded already; several runners of a process can share one.
+    pub fn start_with(
+        engine: Engine,
+        services: Services,
+        options: RunnerOptions,
+        shutdown: CancellationToken,
+    ) -> Result<Runner> {
         let metrics = Arc::new(Metrics::default());
         let function = options.limits.function;
         let images = Images::new(

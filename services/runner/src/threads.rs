@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use contract::Error;
+use contract::{Error, ErrorKind};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -137,7 +137,8 @@ impl Threads {
             match tokio::time::timeout(self.limits.wait_max, &mut receiver).await {
                 Ok(result) => return result.map_err(|_| shutting_down()),
                 Err(_) if claim.take(WITHDRAWN) => {
-                    return Err(Error::overloaded(
+                    return Err(Error::new(
+                        ErrorKind::TooManyRequests,
                         "TooManyConcurrentRequests",
                         "All isolates are busy. Try again later.",
                     ));

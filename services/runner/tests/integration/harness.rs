@@ -1,0 +1,309 @@
+//! A runner on a real log and a real blob store in a temporary folder, with code that is pushed by writing its rows.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use blob::LocalBlobs;
+use bytes::Bytes;
+use contract::{
+    BlobStore, Caller, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Evaluation,
+    EvaluationRequest, FunctionCall, FunctionError, GroupId, Identity, ModuleSource, MutationCall,
+    MutationOutcome, QueryCall, QueryOutcome, ReadAt, ReadMoment, Runner as _, Sequencer, SessionRequest,
+    Timestamp, TransactionLog, UserIdentity,
+};
+use isolate::Engine;
+use limits::Limits;
+use runner::{Runner, RunnerOptions, Services};
+use sequencer::Batched;
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use transaction::{
+    CatalogCache, CursorKey, EnvironmentVariableRow, ModuleEnvironment, ModuleRow, Transaction, UdfConfigRow,
+};
+
+pub const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
+
+/// Everything that runs, until it is dropped.
+pub struct Harness {
+    pub runner: Arc<Runner>,
+    pub log: Arc<dyn TransactionLog>,
+    pub catalogs: Arc<CatalogCache>,
+    sequencer: Arc<dyn Sequencer>,
+    blobs: Arc<dyn BlobStore>,
+    cursor_key: CursorKey,
+    shutdown: CancellationToken,
+    service: txlog::Service,
+    folder: TempDir,
+}
+
+impl Harness {
+    /// With all test modules pushed.
+    pub async fn start() -> Harness {
+        Harness::with(|_| ()).await
+    }
+
+    /// With all test modules pushed, and other options.
+    pub async fn with(change: impl FnOnce(&mut RunnerOptions)) -> Harness {
+        let harness = Harness::empty(change).await;
+        harness.push(&modules()).await;
+        harness
+    }
+
+    /// With nothing pushed.
+    pub async fn empty(change: impl FnOnce(&mut RunnerOptions)) -> Harness {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let shutdown = CancellationToken::new();
+        let options = txlog::Options::embedded(folder.path().join("log"));
+        let service = txlog::Service::start(options, shutdown.child_token()).await.expect("the log starts");
+        let log: Arc<dyn TransactionLog> = Arc::new(service.handle());
+        let sequencer: Arc<dyn Sequencer> = Arc::new(Batched::new(Arc::clone(&log)));
+        let blobs: Arc<dyn BlobStore> =
+            Arc::new(LocalBlobs::open(folder.path().join("blobs")).expect("the blob store opens"));
+        let catalogs = Arc::new(CatalogCache::new(16));
+        let cursor_key = CursorKey::new(&[7; 32]);
+        let services = Services {
+            log: Arc::clone(&log),
+            sequencer: Arc::clone(&sequencer),
+            blobs: Arc::clone(&blobs),
+            catalogs: Arc::clone(&catalogs),
+            cursor_key: cursor_key.clone(),
+        };
+        let mut options =
+            RunnerOptions::new("http://127.0.0.1:3210".to_owned(), "http://127.0.0.1:3211".to_owned());
+        change(&mut options);
+        let runner = Runner::start_with(engine(), services, options, shutdown.child_token());
+        let runner = runner.expect("the runner starts");
+        let runner = Arc::new(runner);
+        Harness { runner, log, catalogs, sequencer, blobs, cursor_key, shutdown, service, folder }
+    }
+
+    /// Ends everything in order, which must not hang.
+    pub async fn stop(self) {
+        let Harness { runner, log, sequencer, shutdown, service, folder, .. } = self;
+        shutdown.cancel();
+        let ended = async {
+            runner.stop().await;
+            drop((log, sequencer));
+            service.stopped().await;
+        };
+        tokio::time::timeout(Duration::from_secs(30), ended).await.expect("everything ends");
+        drop(folder);
+    }
+
+    /// Evaluates modules and writes the rows that serve them, as a push does.
+    pub async fn push(&self, modules: &[ModuleSource]) -> Evaluation {
+        let evaluation = self.evaluate(modules, BTreeMap::new()).await.expect("the modules can be evaluated");
+        let mut rows = Vec::new();
+        for module in modules {
+            let put =
+                async |text: &str| self.blobs.put(Bytes::copy_from_slice(text.as_bytes())).await.unwrap();
+            rows.push(ModuleRow {
+                path: module.path.clone(),
+                environment: ModuleEnvironment::Isolate,
+                source: put(&module.source).await,
+                source_map: match &module.source_map {
+                    Some(map) => Some(put(map).await),
+                    None => None,
+                },
+                hash: Sha256::digest(module.source.as_bytes()).into(),
+                analysis: evaluation.modules.get(&module.path).cloned(),
+                imports: modules
+                    .iter()
+                    .filter(|other| other.path.starts_with("_deps/") && !module.path.starts_with("_deps/"))
+                    .map(|other| other.path.clone())
+                    .collect(),
+            });
+        }
+        let config = UdfConfigRow {
+            server_version: "1.48.0".to_owned(),
+            import_seed: evaluation.import_seed,
+            import_time: evaluation.import_time,
+            functions_directory: "convex/".to_owned(),
+            code_hash: String::new(),
+        };
+        self.transact(async move |transaction| {
+            for row in &rows {
+                let old =
+                    transaction.rows::<ModuleRow>("by_path", &[row.path.as_str().into()]).await.unwrap();
+                match old.first() {
+                    Some(old) => transaction.replace_row(old.id, row).await.unwrap(),
+                    None => {
+                        transaction.insert_row(row).await.unwrap();
+                    }
+                }
+            }
+            match transaction.udf_config() {
+                Some(old) => transaction.replace_row(old.id, &config).await.unwrap(),
+                None => {
+                    transaction.insert_row(&config).await.unwrap();
+                }
+            }
+        })
+        .await;
+        evaluation
+    }
+
+    pub async fn set_environment_variable(&self, name: &str, value: &str) {
+        let row = EnvironmentVariableRow { name: name.to_owned(), value: value.to_owned() };
+        self.transact(async move |transaction| {
+            transaction.insert_row(&row).await.unwrap();
+        })
+        .await;
+    }
+
+    pub async fn evaluate(
+        &self,
+        modules: &[ModuleSource],
+        environment_variables: BTreeMap<String, String>,
+    ) -> contract::Result<Evaluation> {
+        let request = EvaluationRequest {
+            deployment: DEPLOYMENT,
+            modules: modules.to_vec(),
+            schema: None,
+            app_definition: None,
+            environment_variables,
+        };
+        self.runner.evaluate(request).await
+    }
+
+    /// Commits what `work` writes, beside the runner.
+    pub async fn transact(&self, work: impl AsyncFnOnce(&mut Transaction)) -> Timestamp {
+        let position = self.sequencer.latest(DEPLOYMENT.group).await.unwrap();
+        let begin = ReadAt::published(position.published);
+        let options = transaction::Options {
+            limits: Arc::new(Limits::DEFAULT),
+            id_seed: rand::random(),
+            now_ns: 1,
+            cursor_key: self.cursor_key.clone(),
+            journal: None,
+        };
+        let log = Arc::clone(&self.log);
+        let mut transaction =
+            Transaction::begin(log, DEPLOYMENT, begin, &self.catalogs, options).await.unwrap();
+        work(&mut transaction).await;
+        let finished = transaction.finish();
+        let commit = Commit {
+            deployment: DEPLOYMENT,
+            epoch: position.epoch,
+            id: CommitId(rand::random()),
+            begin,
+            read_set: Arc::new(finished.read_set),
+            writes: finished.writes,
+        };
+        match self.log.commit(commit).await.unwrap() {
+            CommitOutcome::Committed { timestamp } => timestamp,
+            outcome => panic!("nothing else is running, but: {outcome:?}"),
+        }
+    }
+
+    pub async fn run_query(&self, path: &str, arguments: Json) -> QueryOutcome {
+        self.query_as(Identity::Anonymous, path, arguments).await
+    }
+
+    pub async fn query_as(&self, identity: Identity, path: &str, arguments: Json) -> QueryOutcome {
+        let call = QueryCall {
+            function: function_call(identity, path, arguments),
+            at: ReadMoment::Latest,
+            journal: None,
+        };
+        self.runner.query(call).await.expect("the query is answered")
+    }
+
+    /// The value of a query that must succeed.
+    pub async fn value_of(&self, path: &str, arguments: Json) -> Json {
+        parsed(self.run_query(path, arguments).await.result.expect("the query succeeds"))
+    }
+
+    pub async fn query_error(&self, path: &str, arguments: Json) -> FunctionError {
+        self.run_query(path, arguments).await.result.expect_err("the query fails")
+    }
+
+    pub async fn run_mutation(&self, path: &str, arguments: Json) -> MutationOutcome {
+        let outcome = self.mutation_in(None, path, arguments).await;
+        outcome.expect("the mutation is answered")
+    }
+
+    pub async fn mutation_in(
+        &self,
+        session: Option<SessionRequest>,
+        path: &str,
+        arguments: Json,
+    ) -> contract::Result<MutationOutcome> {
+        let call = MutationCall {
+            function: function_call(Identity::Anonymous, path, arguments),
+            session,
+            not_before: Timestamp::ZERO,
+        };
+        self.runner.mutation(call).await
+    }
+
+    /// The result of a mutation that must succeed.
+    pub async fn result_of(&self, path: &str, arguments: Json) -> Json {
+        parsed(self.run_mutation(path, arguments).await.result.expect("the mutation succeeds"))
+    }
+
+    pub async fn mutation_error(&self, path: &str, arguments: Json) -> FunctionError {
+        let outcome = self.run_mutation(path, arguments).await;
+        assert_eq!(outcome.timestamp, None, "a mutation that fails has no commit");
+        outcome.result.expect_err("the mutation fails")
+    }
+}
+
+/// Loading it takes longer than most tests.
+fn engine() -> Engine {
+    static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().expect("the engine loads"));
+    ENGINE.clone()
+}
+
+pub fn function_call(identity: Identity, path: &str, arguments: Json) -> FunctionCall {
+    FunctionCall {
+        deployment: DEPLOYMENT,
+        component: String::new(),
+        path: path.to_owned(),
+        arguments: format!("[{arguments}]").into(),
+        identity,
+        caller: Caller::HttpApi,
+        request_id: "the-request".to_owned(),
+    }
+}
+
+pub fn parsed(text: impl AsRef<str>) -> Json {
+    serde_json::from_str(text.as_ref()).expect("results are JSON")
+}
+
+pub fn admin() -> Identity {
+    Identity::Admin { key_name: "dev".to_owned(), acting_as: None }
+}
+
+pub fn user(subject: &str) -> Identity {
+    let attributes = BTreeMap::from([("subject".to_owned(), format!("{subject:?}"))]);
+    Identity::User(UserIdentity { attributes })
+}
+
+/// The modules in the folder beside this file.
+pub fn modules() -> Vec<ModuleSource> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/modules");
+    let mut modules = Vec::new();
+    for part in ["", "_deps/"] {
+        for entry in std::fs::read_dir(folder.join(part)).expect("the modules are there") {
+            let entry = entry.expect("the folder can be read");
+            if entry.file_type().expect("it has a type").is_file() {
+                let name = entry.file_name().into_string().expect("names are ASCII");
+                let source = std::fs::read_to_string(entry.path()).expect("modules are text");
+                modules.push(module(&format!("{part}{name}"), &source));
+            }
+        }
+    }
+    modules.sort_by(|one, two| one.path.cmp(&two.path));
+    modules
+}
+
+pub fn module(path: &str, source: &str) -> ModuleSource {
+    ModuleSource { path: path.to_owned(), source: source.into(), source_map: None }
+}

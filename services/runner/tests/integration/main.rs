@@ -1,0 +1,12 @@
+//! The runner with the real log, isolates and blob store.
+
+mod concurrency;
+mod environment;
+mod errors;
+mod evaluation;
+mod function_log;
+mod functions;
+mod harness;
+mod hostile;
+mod nested;
+mod sessions;

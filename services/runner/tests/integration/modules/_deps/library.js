@@ -1,0 +1,104 @@
+// The part of a function library that these tests need: registers functions, and asks the host.
+
+const CONVEX_ERROR = Symbol.for("ConvexError");
+
+export class ConvexError extends Error {
+  constructor(data, message) {
+    super(message ?? (typeof data === "string" ? data : JSON.stringify(data)));
+    this.name = "ConvexError";
+    this.data = data;
+    this[CONVEX_ERROR] = true;
+  }
+}
+
+export async function ask(op, args = {}) {
+  let text;
+  try {
+    text = await Convex.asyncSyscall(op, JSON.stringify(args));
+  } catch (error) {
+    throw error.data === undefined ? new Error(error.message) : new ConvexError(error.data, error.message);
+  }
+  return JSON.parse(text);
+}
+
+export const askNow = (op, args = {}) => JSON.parse(Convex.syscall(op, JSON.stringify(args)));
+
+async function* documents(query) {
+  const { queryId } = askNow("1.0/queryStream", { query });
+  for (;;) {
+    const { value, done } = await ask("1.0/queryStreamNext", { queryId });
+    if (done) break;
+    yield value;
+  }
+  askNow("1.0/queryCleanup", { queryId });
+}
+
+const ctx = {
+  db: {
+    get: (id) => ask("1.0/get", { id, isSystem: false }),
+    insert: async (table, value) => (await ask("1.0/insert", { table, value }))._id,
+    patch: (id, value) => ask("1.0/shallowMerge", { id, value }),
+    replace: (id, value) => ask("1.0/replace", { id, value }),
+    delete: (id) => ask("1.0/remove", { id }),
+    async all(table, operators = []) {
+      const found = [];
+      const source = { type: "FullTableScan", tableName: table, order: null };
+      for await (const document of documents({ source, operators })) found.push(document);
+      return found;
+    },
+    page: (table, options) =>
+      ask("1.0/queryPage", {
+        query: { source: { type: "FullTableScan", tableName: table, order: null }, operators: [] },
+        cursor: options.cursor ?? null,
+        endCursor: null,
+        pageSize: options.numItems,
+        maximumRowsRead: null,
+      }),
+  },
+  runQuery: (name, args = {}, more = {}) => ask("1.0/runUdf", { udfType: "query", name, args, ...more }),
+  runMutation: (name, args = {}, more = {}) => ask("1.0/runUdf", { udfType: "mutation", name, args, ...more }),
+  runSnapshotQuery: (name, args = {}) => ask("1.0/runUdf", { udfType: "snapshotQuery", name, args }),
+};
+
+function register(flag, invoker, visibility, definition) {
+  const { args, returns, handler } = typeof definition === "function" ? { handler: definition } : definition;
+  const registered = () => {
+    throw new Error("functions are called by name");
+  };
+  registered[flag] = true;
+  registered[visibility] = true;
+  registered.exportArgs = () => JSON.stringify(args ?? { type: "any" });
+  registered.exportReturns = () => JSON.stringify(returns ?? null);
+  registered._handler = handler;
+  registered[invoker] = async (text) => {
+    try {
+      const result = await handler(ctx, ...JSON.parse(text));
+      return JSON.stringify(result === undefined ? null : result);
+    } catch (error) {
+      if (typeof error === "object" && error !== null && CONVEX_ERROR in error) {
+        error.data = JSON.stringify(error.data ?? null);
+        error.ConvexErrorSymbol = CONVEX_ERROR;
+      }
+      throw error;
+    }
+  };
+  return registered;
+}
+
+export const query = (definition) => register("isQuery", "invokeQuery", "isPublic", definition);
+export const internalQuery = (definition) => register("isQuery", "invokeQuery", "isInternal", definition);
+export const mutation = (definition) => register("isMutation", "invokeMutation", "isPublic", definition);
+export const internalMutation = (definition) => register("isMutation", "invokeMutation", "isInternal", definition);
+export const action = (definition) => register("isAction", "invokeAction", "isPublic", definition);
+
+const field = (fieldType, optional = false) => ({ fieldType, optional });
+export const v = {
+  string: { type: "string" },
+  number: { type: "number" },
+  null: { type: "null" },
+  id: (tableName) => ({ type: "id", tableName }),
+  object: (fields) => ({
+    type: "object",
+    value: Object.fromEntries(Object.entries(fields).map(([name, type]) => [name, field(type)])),
+  }),
+};

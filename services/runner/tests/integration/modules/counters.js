@@ -1,0 +1,28 @@
+import { internalMutation, mutation, query } from "./_deps/library.js";
+
+export const increment = mutation(async (ctx) => {
+  const [counter] = await ctx.db.all("counters");
+  if (counter === undefined) {
+    await ctx.db.insert("counters", { count: 1 });
+    return 1;
+  }
+  await ctx.db.patch(counter._id, { count: counter.count + 1 });
+  return counter.count + 1;
+});
+
+export const value = query(async (ctx) => (await ctx.db.all("counters"))[0]?.count ?? 0);
+
+// Moves between two rows whose sum stays what it is.
+export const transfer = mutation(async (ctx, { from, to }) => {
+  const rows = await ctx.db.all("accounts");
+  await ctx.db.patch(rows[from]._id, { balance: rows[from].balance - 1 });
+  await ctx.db.patch(rows[to]._id, { balance: rows[to].balance + 1 });
+  return null;
+});
+
+export const open = internalMutation(async (ctx, { accounts }) => {
+  for (let number = 0; number < accounts; number++) await ctx.db.insert("accounts", { balance: 100 });
+  return null;
+});
+
+export const balances = query(async (ctx) => (await ctx.db.all("accounts")).map((account) => account.balance));

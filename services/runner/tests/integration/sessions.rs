@@ -1,0 +1,111 @@
+//! A client's request takes effect once, and is answered the same whenever it comes.
+
+use contract::{ReadMoment, SessionRequest};
+use serde_json::json;
+
+use crate::harness::{Harness, function_call, parsed};
+
+fn request(number: u32) -> Option<SessionRequest> {
+    Some(SessionRequest { session: "0b9ab4d5-9f5c-4f2a-8f3c-0d1f6c9d2f00".to_owned(), request: number })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_comes_again_is_answered_from_its_record() {
+    let harness = Harness::start().await;
+    let send = async |number| {
+        harness
+            .mutation_in(request(number), "messages:send", json!({"body": "x"}))
+            .await
+            .expect("it is answered")
+    };
+    let first = send(1).await;
+    let second = send(1).await;
+    assert_eq!(second.result, first.result);
+    assert_eq!(second.timestamp, first.timestamp);
+    assert_eq!(second.log_lines, first.log_lines);
+    assert_eq!(harness.value_of("messages:count", json!({})).await, json!(1));
+    assert_ne!(send(2).await.result, first.result, "another request runs");
+    assert_eq!(harness.value_of("messages:count", json!({})).await, json!(2));
+    assert_eq!(harness.runner.metrics().session_replays, 1);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mutation_that_writes_nothing_has_a_record_too() {
+    let harness = Harness::start().await;
+    let call = async || {
+        harness.mutation_in(request(1), "messages:nothing", json!({})).await.expect("it is answered")
+    };
+    let first = call().await;
+    harness.run_mutation("messages:send", json!({"body": "between"})).await;
+    let second = call().await;
+    assert_eq!(second.timestamp.expect("its commit"), first.timestamp.expect("its commit"));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_failed_may_run_again() {
+    let harness = Harness::start().await;
+    for _ in 0..2 {
+        let outcome =
+            harness.mutation_in(request(1), "messages:fail", json!({})).await.expect("it is answered");
+        assert!(outcome.result.is_err() && outcome.timestamp.is_none());
+    }
+    assert_eq!(harness.runner.metrics().session_replays, 0);
+    assert_eq!(harness.value_of("messages:count", json!({})).await, json!(0));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_of_another_function_is_not_shown() {
+    let harness = Harness::start().await;
+    let sent = harness.mutation_in(request(1), "messages:send", json!({"body": "x"})).await;
+    sent.expect("it is answered").result.expect("it is sent");
+    let error =
+        harness.mutation_in(request(1), "messages:nothing", json!({})).await.expect_err("it is refused");
+    assert_eq!((error.code.as_ref(), error.kind.http_status()), ("SessionRequestMismatch", 400));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_runs_of_one_request_at_the_same_time_one_takes_effect() {
+    let harness = Harness::start().await;
+    let calls = (0..16).map(|_| harness.mutation_in(request(1), "messages:send", json!({"body": "x"})));
+    let outcomes = futures::future::join_all(calls).await;
+    let answers: Vec<_> = outcomes
+        .into_iter()
+        .map(|outcome| {
+            let outcome = outcome.expect("it is answered");
+            (outcome.result.expect("it succeeds"), outcome.timestamp)
+        })
+        .collect();
+    assert!(answers.iter().all(|answer| answer == &answers[0]), "{answers:?}");
+    assert_eq!(harness.value_of("messages:count", json!({})).await, json!(1));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mutation_does_not_begin_before_what_its_session_has_seen() {
+    use contract::{Identity, MutationCall, QueryCall, Runner as _};
+    let harness = Harness::start().await;
+    let seen =
+        harness.run_mutation("messages:send", json!({"body": "x"})).await.timestamp.expect("committed");
+    let call = MutationCall {
+        function: function_call(Identity::Anonymous, "counters:increment", json!({})),
+        session: None,
+        not_before: seen,
+    };
+    let outcome = harness.runner.mutation(call.clone()).await.expect("it is answered");
+    assert!(outcome.timestamp.expect("committed") > seen);
+    let future = MutationCall { not_before: contract::Timestamp::MAX, ..call };
+    let error = harness.runner.mutation(future).await.expect_err("nobody has seen this");
+    assert_eq!(error.code, "NotYet");
+    let call = QueryCall {
+        function: function_call(Identity::Anonymous, "counters:value", json!({})),
+        at: ReadMoment::Latest,
+        journal: None,
+    };
+    let value = harness.runner.query(call).await.expect("it is answered").result.expect("it succeeds");
+    assert_eq!(parsed(value), json!(1));
+    harness.stop().await;
+}
