@@ -8,12 +8,16 @@
 //! [`IntervalIndex`] finds the results that a key belongs to, and [`RecentCommits`] decides whether a result whose run
 //! took a while still holds now.
 //!
+//! [`Flights`] sees to it that a question which is being answered is not asked again.
+//!
 //! Everything here is plain data: no clock, no tasks, no locks.
 
+mod flights;
 mod interval_index;
 mod recent_commits;
 mod results;
 
+pub use flights::{AnsweredFor, Flight, FlightId, Flights};
 pub use interval_index::IntervalIndex;
 pub use recent_commits::RecentCommits;
 pub use results::{EntryId, Results, TrackedResult};

@@ -89,6 +89,22 @@ pub(crate) struct CopyKey {
     pub identity: Option<IdentityKey>,
 }
 
+/// What a run is asked, whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Question {
+    pub call: CallKey,
+    pub visibility: Visibility,
+    pub journal: Option<Arc<str>>,
+    pub at: Timestamp,
+}
+
+impl Question {
+    /// Under which key the answer can be found: with the identity only if the run looked at it.
+    pub fn copy_key(&self, identity: Option<IdentityKey>) -> CopyKey {
+        CopyKey { call: self.call, visibility: self.visibility, journal: self.journal.clone(), identity }
+    }
+}
+
 /// A [`SessionCommand`] whose costly part, making arguments canonical, is done.
 #[derive(Debug)]
 pub(crate) enum Command {

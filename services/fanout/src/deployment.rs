@@ -18,11 +18,11 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
+use tracked::FlightId;
 
 use crate::{
     call::Command,
     feed::FeedEvent,
-    flights::RunId,
     outcome::FinishedRun,
     run::Runs,
     service::SessionPlace,
@@ -70,8 +70,8 @@ struct Connections {
     commands: SelectAll<BoxStream<'static, (SessionId, Option<Command>)>>,
     /// Sessions that wait until their client has taken a round.
     room: FuturesUnordered<BoxFuture<'static, SessionId>>,
-    running: JoinSet<(RunId, Result<FinishedRun>)>,
-    tasks: HashMap<RunId, AbortHandle>,
+    running: JoinSet<(FlightId, Result<FinishedRun>)>,
+    tasks: HashMap<FlightId, AbortHandle>,
     next_session: u64,
 }
 
@@ -224,7 +224,7 @@ impl Deployment {
     }
 }
 
-type Joined = std::result::Result<(tokio::task::Id, (RunId, Result<FinishedRun>)), tokio::task::JoinError>;
+type Joined = std::result::Result<(tokio::task::Id, (FlightId, Result<FinishedRun>)), tokio::task::JoinError>;
 
 fn commands_of(
     session: SessionId,

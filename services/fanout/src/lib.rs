@@ -15,7 +15,6 @@
 mod call;
 mod deployment;
 mod feed;
-mod flights;
 mod metrics;
 mod outcome;
 mod run;

@@ -10,10 +10,10 @@ use contract::{
     CommitNotice, Error, Identity, IndexId, Interval, Observed, QueryChange, QueryOutcome, ReadSet,
     SessionRound, Timestamp, TouchedKey, UserIdentity,
 };
+use tracked::FlightId;
 
 use crate::{
     call::{Asker, Call, Command, Modification},
-    flights::RunId,
     metrics::Metrics,
     outcome::FinishedRun,
     session::SessionId,
@@ -34,7 +34,7 @@ struct Bench {
     orders: Vec<RunOrder>,
     rounds: BTreeMap<SessionId, Vec<SessionRound>>,
     ends: Vec<(SessionId, Error)>,
-    abandoned: Vec<RunId>,
+    abandoned: Vec<FlightId>,
 }
 
 impl Bench {
@@ -442,7 +442,7 @@ fn what_cannot_be_right_ends_the_session_by_name() {
     (0..4).for_each(|query| bench.add(greedy, query + 1, query, "m:a"));
     bench.look();
     let codes: Vec<&str> = bench.ends.iter().map(|(_, error)| &*error.code).collect();
-    assert_eq!(codes, ["QueryNotFound", "QueryAlreadyAdded", "TooManyQueries"]);
+    assert_eq!(codes, ["QueryNotAdded", "QueryAlreadyAdded", "TooManyQueries"]);
     bench.tide();
     assert!(bench.orders.is_empty(), "nobody is left");
     assert_eq!(bench.metrics.snapshot().sessions_failed, 3);

@@ -106,7 +106,7 @@ impl Fanout for Service {
     async fn open(&self, start: SessionStart) -> Result<FanoutSession> {
         let full = |message: &str| Error::overloaded("SubscriptionsWorkerFullError", message);
         if self.shared.shutdown.is_cancelled() {
-            return Err(full("The server is shutting down."));
+            return Err(Error::overloaded("ShuttingDown", "The server is shutting down."));
         }
         let permit = (self.shared.session_places.clone().try_acquire_owned())
             .map_err(|_| full("This server has as many clients as it may."))?;

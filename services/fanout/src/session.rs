@@ -7,11 +7,10 @@ use std::{
 };
 
 use contract::{QueryChange, SessionRound, Timestamp};
-use tracked::EntryId;
+use tracked::{EntryId, FlightId};
 
 use crate::{
     call::{Asker, Call},
-    flights::RunId,
     outcome::{Outcome, OutcomeDigest},
 };
 
@@ -86,7 +85,7 @@ pub(crate) struct Slot {
     pub journal: Option<Arc<str>>,
     pub reads_identity: bool,
     pub sent: Option<OutcomeDigest>,
-    pub run: Option<RunId>,
+    pub run: Option<FlightId>,
     pub outcome: Option<Arc<Outcome>>,
 }
 

@@ -14,10 +14,10 @@ use contract::{
 };
 use rand::{Rng, RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
+use tracked::FlightId;
 
 use crate::{
     call::{Asker, Call, CallKey, Command, IdentityKey, Modification, Visibility},
-    flights::RunId,
     outcome::FinishedRun,
     session::SessionId,
     tides::{Effect, RunOrder, TideOptions, Tides},
@@ -344,7 +344,7 @@ enum StreamItem {
 }
 
 /// What makes a run: no two at one moment may be equal.
-type RunIdentity = (CallKey, Visibility, Option<Arc<str>>, Timestamp, IdentityKey);
+type FlightIdentity = (CallKey, Visibility, Option<Arc<str>>, Timestamp, IdentityKey);
 
 struct World {
     random: ChaCha8Rng,
@@ -354,8 +354,8 @@ struct World {
     stream: VecDeque<StreamItem>,
     heard: Option<Instant>,
     clients: BTreeMap<SessionId, Client>,
-    running: BTreeMap<RunId, RunOrder>,
-    ran: HashSet<RunIdentity>,
+    running: BTreeMap<FlightId, RunOrder>,
+    ran: HashSet<FlightIdentity>,
     /// Up to this moment everything had to be dropped, so that runs may come again.
     ran_anew: Timestamp,
     next_session: u64,
@@ -535,7 +535,7 @@ impl World {
 
     fn finish_one(&mut self) {
         self.perform();
-        let runs: Vec<RunId> = self.running.keys().copied().collect();
+        let runs: Vec<FlightId> = self.running.keys().copied().collect();
         let Some(run) = runs.choose(&mut self.random).copied() else { return };
         let order = self.running.remove(&run).expect("running");
         self.next_salt += 1;
@@ -665,7 +665,7 @@ impl World {
     }
 }
 
-fn identity_of(order: &RunOrder) -> RunIdentity {
+fn identity_of(order: &RunOrder) -> FlightIdentity {
     let asker = Asker::new(order.identity.clone());
     (order.call.key, asker.visibility, order.journal.clone(), order.at, asker.key)
 }

@@ -2,6 +2,8 @@
 //!
 //! Plain data: events go in, effects come out, time is an argument.
 
+mod answers;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -9,14 +11,13 @@ use std::{
 };
 
 use contract::{CommitNotice, Error, ErrorKind, Identity, SessionRound, Timestamp};
-use tracked::{EntryId, Results, TrackedResult};
+use tracked::{FlightId, Flights, Results};
 
 use crate::{
-    call::{Asker, Call, Command, CopyKey, Modification},
-    flights::{Flights, Question, RunId},
+    call::{Asker, Call, Command, CopyKey, Modification, Question},
     metrics::{Metrics, Share, add},
-    outcome::{FinishedRun, Outcome},
-    session::{Listener, Query, Round, Session, SessionId, Slot},
+    outcome::Outcome,
+    session::{Listener, Query, Session, SessionId},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +39,10 @@ pub(crate) struct TideOptions {
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// Run this and report it by [`Tides::run_finished`].
+    /// Run this and report it by `Tides::run_finished`.
     Run(RunOrder),
     /// Nobody waits for the run any more.
-    Abandon(RunId),
+    Abandon(FlightId),
     /// Followed by [`Tides::room`] once the session can be sent one more.
     Send(SessionId, SessionRound),
     /// The session is over.
@@ -50,11 +51,18 @@ pub(crate) enum Effect {
 
 #[derive(Clone, Debug)]
 pub(crate) struct RunOrder {
-    pub run: RunId,
+    pub run: FlightId,
     pub call: Arc<Call>,
     pub journal: Option<Arc<str>>,
     pub identity: Identity,
     pub at: Timestamp,
+}
+
+/// In whose name a run is made.
+#[derive(Debug)]
+struct Leader {
+    asker: Arc<Asker>,
+    started: Instant,
 }
 
 #[derive(Debug)]
@@ -62,7 +70,7 @@ pub(crate) struct Tides {
     options: TideOptions,
     results: Results<CopyKey, Arc<Outcome>, Listener>,
     sessions: BTreeMap<SessionId, Session>,
-    flights: Flights,
+    flights: Flights<Question, Leader, (SessionId, u32)>,
     /// Sessions that are due, have room and no round.
     ready: BTreeSet<SessionId>,
     /// Whether something happened since the last look at `ready`, so that another look may start a round.
@@ -174,75 +182,10 @@ impl Tides {
         }
         for (number, slot) in session.round.into_iter().flat_map(|round| round.slots) {
             if let Some(run) = slot.run
-                && self.flights.leave(run, id, number)
+                && self.flights.leave(run, (id, number))
             {
                 self.effects.push(Effect::Abandon(run));
             }
-        }
-    }
-
-    pub fn run_finished(&mut self, run: RunId, finished: Result<FinishedRun, Error>, now: Instant) {
-        let Some(flight) = self.flights.land(run) else { return };
-        let finished = match finished {
-            Ok(finished) => finished,
-            Err(error) => {
-                for (session, _) in flight.waiters {
-                    self.fail(session, error.clone());
-                }
-                return;
-            }
-        };
-        let reads_identity = finished.observed.identity;
-        let fits = |tides: &Tides, session: SessionId| {
-            !reads_identity
-                || tides.round_of(session).is_some_and(|round| round.asker.key == flight.asker.key)
-        };
-        let (mut answered, others): (Vec<_>, Vec<_>) =
-            flight.waiters.iter().copied().partition(|(session, _)| fits(self, *session));
-        // Some may wait for a run of the same question in another's name, which is not needed for them any more.
-        for (other, session, query) in self.flights.waiters(&flight.question) {
-            if fits(self, session) {
-                if self.flights.leave(other, session, query) {
-                    self.effects.push(Effect::Abandon(other));
-                }
-                answered.push((session, query));
-            }
-        }
-        let listeners: BTreeSet<Listener> = answered
-            .iter()
-            .filter_map(|(session, query)| self.listener_for(*session, *query, reads_identity))
-            .collect();
-        let mut keys = Vec::new();
-        if finished.outcome.result.is_ok() {
-            let identity = reads_identity.then_some(flight.asker.key);
-            let asked = flight.question.copy_key(identity);
-            // The next who has this journal asks for the same pages.
-            let next = CopyKey { journal: finished.outcome.journal.clone(), ..asked.clone() };
-            if next != asked {
-                keys.push(next);
-            }
-            keys.push(asked);
-        }
-        let result = TrackedResult {
-            value: finished.outcome.clone(),
-            read_set: finished.read_set,
-            from: flight.question.at,
-            value_bytes: finished.outcome.bytes,
-            findable_until: finished.observed.time.then(|| flight.started + self.options.observed_time_max),
-        };
-        let entry = self.results.insert(keys, result, listeners.clone());
-        for (session, query) in &answered {
-            self.fill(*session, *query, &finished.outcome, reads_identity);
-        }
-        if let Some(entry) = entry {
-            listeners.into_iter().for_each(|listener| self.listen(listener, entry));
-        }
-        for (session, query) in &others {
-            self.mark_identity_reader(*session, *query);
-            self.resolve(*session, *query, now);
-        }
-        for (session, _) in answered.into_iter().chain(others) {
-            self.complete(session, now);
         }
     }
 
@@ -345,7 +288,7 @@ impl Tides {
             Modification::Remove { query } => {
                 let Some(known) = session.queries.remove(&query) else {
                     return Err(Error::bad_request(
-                        "QueryNotFound",
+                        "QueryNotAdded",
                         format!("Query {query} was removed, but it is not there."),
                     ));
                 };
@@ -386,87 +329,6 @@ impl Tides {
         self.complete(id, now);
     }
 
-    /// Finds the answer to one query of a round: a result that holds at its moment, or a run at exactly that.
-    fn resolve(&mut self, id: SessionId, number: u32, now: Instant) {
-        let Some(round) = self.round_of(id) else { return };
-        let Some(slot) = round.slots.get(&number) else { return };
-        let (at, asker, call) = (round.at, round.asker.clone(), slot.call.clone());
-        let reads_identity = slot.reads_identity;
-        let question =
-            Question { call: call.key, visibility: asker.visibility, journal: slot.journal.clone(), at };
-        for identity in [Some(asker.key), None] {
-            let Some(entry) = self.results.find(&question.copy_key(identity), now) else { continue };
-            let Some(result) = self.results.get(entry).filter(|result| result.from <= at) else {
-                continue;
-            };
-            let outcome = result.value.clone();
-            let listener = self.listener_for(id, number, identity.is_some());
-            self.fill(id, number, &outcome, identity.is_some());
-            if let Some(listener) = listener {
-                self.results.attach(entry, listener);
-                self.listen(listener, entry);
-            }
-            return;
-        }
-        let run = self.flights.find(&question, asker.key, reads_identity).unwrap_or_else(|| {
-            let (journal, identity) = (question.journal.clone(), asker.identity.clone());
-            let run = self.flights.start(question, asker, now);
-            self.effects.push(Effect::Run(RunOrder { run, call, journal, identity, at }));
-            add(&self.metrics.runs, 1);
-            run
-        });
-        self.flights.join(run, id, number);
-        if let Some(slot) = self.slot_mut(id, number) {
-            slot.run = Some(run);
-        }
-    }
-
-    /// One query of a round has its answer.
-    fn fill(&mut self, id: SessionId, number: u32, outcome: &Arc<Outcome>, reads_identity: bool) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(round) = session.round.as_mut() else { return };
-        let Some(slot) = round.slots.get_mut(&number) else { return };
-        assert!(slot.outcome.is_none(), "an answer comes once");
-        slot.outcome = Some(outcome.clone());
-        slot.run = None;
-        round.slots_missing -= 1;
-        let serial = slot.serial;
-        if let Some(query) = session.queries.get_mut(&number).filter(|query| query.serial == serial) {
-            query.journal = outcome.journal.clone();
-            query.reads_identity = reads_identity;
-        }
-    }
-
-    /// The query as a listener of the result that its round got, unless it has changed so that the result is not its
-    /// own any more.
-    fn listener_for(&self, id: SessionId, number: u32, reads_identity: bool) -> Option<Listener> {
-        let session = self.sessions.get(&id)?;
-        let round = session.round.as_ref()?;
-        let slot = round.slots.get(&number)?;
-        let query = session.queries.get(&number)?;
-        (query.serial == slot.serial && session.fits(round, reads_identity)).then_some(Listener {
-            session: id,
-            query: number,
-            serial: query.serial,
-        })
-    }
-
-    /// The listener's result holds now.
-    fn listen(&mut self, listener: Listener, entry: EntryId) {
-        let Some(session) = self.sessions.get_mut(&listener.session) else { return };
-        if let Some(query) = session.queries.get_mut(&listener.query) {
-            query.entry = Some(entry);
-            session.loose.remove(&listener.query);
-        }
-    }
-
-    fn mark_identity_reader(&mut self, id: SessionId, number: u32) {
-        if let Some(slot) = self.slot_mut(id, number) {
-            slot.reads_identity = true;
-            slot.run = None;
-        }
-    }
-
     fn complete(&mut self, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(completed) = session.complete_round() else { return };
@@ -499,14 +361,6 @@ impl Tides {
             self.close(id);
             self.effects.push(Effect::End(id, error));
         }
-    }
-
-    fn round_of(&self, id: SessionId) -> Option<&Round> {
-        self.sessions.get(&id)?.round.as_ref()
-    }
-
-    fn slot_mut(&mut self, id: SessionId, number: u32) -> Option<&mut Slot> {
-        self.sessions.get_mut(&id)?.round.as_mut()?.slots.get_mut(&number)
     }
 }
 

@@ -1,0 +1,440 @@
+//! The whole service over a real transaction log. Functions do not matter here, so queries are run by a runner without
+//! JavaScript, which reads the same log at the same moments.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use contract::{
+    Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Error, Evaluation, EvaluationRequest,
+    Fanout, FanoutSession, FunctionCall, FunctionError, FunctionKind, GroupId, Identity, IndexId, Interval,
+    LogPage, MutationCall, MutationOutcome, Observed, Order, QueryCall, QueryChange, QueryModification,
+    QueryOutcome, Read, ReadAt, ReadMoment, ReadResult, ReadSet, Result, Runner, SessionCommand,
+    SessionRound, SessionStart, Timestamp, TransactionLog, Write,
+};
+use fanout::{Options, Service};
+use limits::{FanoutLimits, FunctionLimits};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+const DEV: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
+const TABLE: IndexId = IndexId([1; 16]);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Answers each query with the keys of the table that begin with the export's name.
+struct TableRunner {
+    log: txlog::Handle,
+    runs: AtomicUsize,
+    /// How many more runs are refused as overloaded.
+    refusals: AtomicUsize,
+}
+
+#[async_trait]
+impl Runner for TableRunner {
+    async fn query(&self, call: QueryCall) -> Result<QueryOutcome> {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        let refused = |left: usize| left.checked_sub(1);
+        if self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refused).is_ok() {
+            return Err(Error::overloaded("TooManyConcurrentRequests", "later"));
+        }
+        let ReadMoment::At(timestamp) = call.at else { panic!("a live query runs at an exact moment") };
+        let prefix = match call.function.path.split_once(':') {
+            Some((_, "panics")) => panic!("a run that panics"),
+            Some((_, "breaks")) => return Err(Error::internal("broken")),
+            Some((_, prefix)) => prefix.to_owned(),
+            None => panic!("paths come in canonical spelling"),
+        };
+        let mut end = prefix.clone().into_bytes();
+        end.push(0xff);
+        let interval = Interval { start: prefix.into(), end: Some(end.into()) };
+        let read = Read::Range {
+            index: TABLE,
+            interval: interval.clone(),
+            order: Order::Ascending,
+            rows_max: 100_000,
+            bytes_max: 1 << 30,
+        };
+        let results = self.log.read(DEV, ReadAt::published(timestamp), &[read]).await?;
+        let ReadResult::Range { rows, .. } = &results[0] else { panic!("a range was asked for") };
+        let keys: Vec<String> = rows.iter().map(|row| String::from_utf8_lossy(&row.key).into()).collect();
+        let mut read_set = ReadSet::new();
+        read_set.add(TABLE, interval);
+        Ok(QueryOutcome {
+            timestamp,
+            result: Ok(keys.join(",").into()),
+            log_lines: Vec::new(),
+            journal: None,
+            read_set: Arc::new(read_set),
+            observed: Observed::default(),
+        })
+    }
+
+    async fn mutation(&self, _: MutationCall) -> Result<MutationOutcome> {
+        Err(Error::internal("live queries run no mutation"))
+    }
+
+    async fn kind(&self, _: &FunctionCall) -> Result<Option<FunctionKind>> {
+        Err(Error::internal("live queries ask for no kind"))
+    }
+
+    async fn evaluate(&self, _: EvaluationRequest) -> Result<Evaluation> {
+        Err(Error::internal("live queries evaluate nothing"))
+    }
+
+    async fn log(&self, _: DeploymentRef, _: u64, _: Duration) -> Result<LogPage> {
+        Err(Error::internal("live queries read no log"))
+    }
+}
+
+struct Running {
+    log_service: txlog::Service,
+    log: txlog::Handle,
+    runner: Arc<TableRunner>,
+    fanout: Service,
+    log_token: CancellationToken,
+    fanout_token: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+impl Running {
+    async fn start() -> Running {
+        Running::start_with(|_| {}, |_| {}).await
+    }
+
+    async fn start_with(
+        change: impl FnOnce(&mut FanoutLimits),
+        change_log: impl FnOnce(&mut txlog::Options),
+    ) -> Running {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (log_token, fanout_token) = (CancellationToken::new(), CancellationToken::new());
+        let mut log_options = txlog::Options::embedded(folder.path());
+        change_log(&mut log_options);
+        let log_service = txlog::Service::start(log_options, log_token.clone()).await.expect("it starts");
+        let log = log_service.handle();
+        let runner = Arc::new(TableRunner {
+            log: log.clone(),
+            runs: AtomicUsize::new(0),
+            refusals: AtomicUsize::new(0),
+        });
+        let mut limits = FanoutLimits { query_retry_ms_min: 5, ..FanoutLimits::DEFAULT };
+        change(&mut limits);
+        let options = Options::new(limits, &FunctionLimits::DEFAULT);
+        let fanout = Service::start(options, runner.clone(), Arc::new(log.clone()), fanout_token.clone());
+        Running { log_service, log, runner, fanout, log_token, fanout_token, _folder: folder }
+    }
+
+    async fn write(&self, key: &str) -> Timestamp {
+        let position = *self.log.position(DEV.group).unwrap().borrow();
+        let write = Write {
+            primary: TABLE,
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            document: Some(contract::document::encode("{}", 2)),
+            index_updates: Vec::new(),
+        };
+        let commit = Commit {
+            deployment: DEV,
+            epoch: position.epoch,
+            id: CommitId(rand::random()),
+            begin: ReadAt::published(position.published),
+            read_set: Arc::new(ReadSet::new()),
+            writes: vec![write],
+        };
+        match self.log.commit(commit).await.unwrap() {
+            CommitOutcome::Committed { timestamp } => timestamp,
+            other => panic!("not committed: {other:?}"),
+        }
+    }
+
+    async fn open(&self) -> Client {
+        self.try_open().await.expect("a session")
+    }
+
+    async fn try_open(&self) -> Result<Client> {
+        let start =
+            SessionStart { deployment: DEV, not_before: Timestamp::ZERO, identity: Identity::Anonymous };
+        let session = self.fanout.open(start).await?;
+        Ok(Client { session, version: 0, view: BTreeMap::new(), timestamp: Timestamp::ZERO })
+    }
+
+    async fn stop(self) {
+        self.fanout_token.cancel();
+        timeout(PATIENCE, self.fanout.stopped()).await.expect("it stops");
+        let Running { log, runner, fanout, log_token, log_service, .. } = self;
+        drop((log, runner, fanout));
+        log_token.cancel();
+        log_service.stopped().await;
+    }
+}
+
+struct Client {
+    session: FanoutSession,
+    version: u32,
+    view: BTreeMap<u32, std::result::Result<Arc<str>, FunctionError>>,
+    timestamp: Timestamp,
+}
+
+impl Client {
+    async fn command(&self, command: SessionCommand) {
+        self.session.commands.send(command).await.expect("the session is there");
+    }
+
+    async fn add(&mut self, query: u32, path: &str) {
+        self.add_with(query, path, "[{}]".into()).await;
+    }
+
+    async fn add_with(&mut self, query: u32, path: &str, arguments: Arc<str>) {
+        self.version += 1;
+        let add = QueryModification::Add {
+            query,
+            component: String::new(),
+            path: path.into(),
+            arguments,
+            journal: None,
+        };
+        let (version, modifications) = (self.version, vec![add]);
+        self.command(SessionCommand::ModifyQueries { version, modifications }).await;
+    }
+
+    async fn round(&mut self) -> Option<Result<SessionRound>> {
+        let round = timeout(PATIENCE, self.session.rounds.recv()).await.expect("a round in time");
+        if let Some(Ok(round)) = &round {
+            assert!(round.timestamp >= self.timestamp, "time went back");
+            self.timestamp = round.timestamp;
+            for change in &round.changes {
+                match change {
+                    QueryChange::Updated { query, value, .. } => self.view.insert(*query, Ok(value.clone())),
+                    QueryChange::Failed { query, error, .. } => self.view.insert(*query, Err(error.clone())),
+                    QueryChange::Removed { query } => self.view.remove(query),
+                };
+            }
+        }
+        round
+    }
+
+    async fn next(&mut self) -> SessionRound {
+        self.round().await.expect("the session is open").expect("no error")
+    }
+
+    fn shown(&self, query: u32) -> &str {
+        self.view[&query].as_ref().expect("a value")
+    }
+
+    async fn until(&mut self, timestamp: Timestamp) {
+        while self.timestamp < timestamp {
+            self.next().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_appears_at_every_session_that_shows_it_and_at_no_other() {
+    let running = Running::start().await;
+    running.write("a1").await;
+    let (mut one, mut two, mut other) = (running.open().await, running.open().await, running.open().await);
+    one.add(1, "m:a").await;
+    two.add(7, "m.js:a").await;
+    other.add(1, "m:b").await;
+    for client in [&mut one, &mut two, &mut other] {
+        assert_eq!(client.next().await.query_set_version, 1);
+    }
+    assert_eq!((one.shown(1), two.shown(7), other.shown(1)), ("a1", "a1", ""));
+    let written = running.write("a2").await;
+    one.until(written).await;
+    two.until(written).await;
+    assert_eq!((one.shown(1), two.shown(7)), ("a1,a2", "a1,a2"));
+    // Its own write is shown to be in view, though nothing changes for it.
+    other.command(SessionCommand::Wrote { timestamp: written }).await;
+    let round = other.next().await;
+    assert!(round.timestamp >= written && round.changes.is_empty());
+    assert_eq!(running.fanout.metrics().sessions, 3);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_written_before_a_query_is_added_is_in_its_first_answer() {
+    let running = Running::start().await;
+    let mut client = running.open().await;
+    for number in 0..200 {
+        let key = format!("a{number:03}");
+        let written = running.write(&key).await;
+        client.add(number, &format!("m:{key}")).await;
+        let round = client.next().await;
+        assert!(round.timestamp >= written);
+        assert_eq!(client.shown(number), key);
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_view_under_load_is_of_one_moment_and_the_last_one_has_everything() {
+    let running = Running::start().await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = running.open().await;
+        client.add(1, "m:k").await;
+        client.add(2, "m:k0").await;
+        clients.push(client);
+    }
+    let expected: Vec<String> = (0..500).map(|number| format!("k{number:04}")).collect();
+    let mut watchers = tokio::task::JoinSet::new();
+    for mut client in clients {
+        let expected = expected.clone();
+        watchers.spawn(async move {
+            let mut rounds = 0;
+            loop {
+                client.next().await;
+                rounds += 1;
+                let (Some(Ok(one)), Some(Ok(two))) = (client.view.get(&1), client.view.get(&2)) else {
+                    continue;
+                };
+                // Both queries show the same keys in the same moment, and those are the first so many.
+                assert_eq!(one, two, "two moments in one view");
+                let count = one.split(',').filter(|key| !key.is_empty()).count();
+                assert_eq!(**one, expected[..count].join(","));
+                if count == expected.len() {
+                    return rounds;
+                }
+            }
+        });
+    }
+    for key in &expected {
+        running.write(key).await;
+    }
+    let rounds = watchers.join_all().await;
+    assert!(rounds.iter().all(|rounds| *rounds > 2), "{rounds:?}");
+    let metrics = running.fanout.metrics();
+    assert!(metrics.runs <= 2 * metrics.tides, "sessions share their runs: {metrics:?}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_takes_no_rounds_has_two_waiting_and_then_the_newest() {
+    let running = Running::start().await;
+    let (mut slow, mut quick) = (running.open().await, running.open().await);
+    slow.add(1, "m:a").await;
+    quick.add(1, "m:a").await;
+    quick.next().await;
+    let mut last = Timestamp::ZERO;
+    for number in 0..20 {
+        last = running.write(&format!("a{number:02}")).await;
+        quick.until(last).await;
+    }
+    assert_eq!(slow.session.rounds.len(), 2);
+    slow.until(last).await;
+    assert_eq!(slow.shown(1), quick.shown(1));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_lagged_is_begun_anew_and_nothing_is_missed() {
+    // The log keeps so few commits that following it breaks now and then.
+    let running = Running::start_with(
+        |limits| limits.stream_events_waiting_max = 1,
+        |log| log.limits.stream_buffer_commits_max = 1,
+    )
+    .await;
+    let mut client = running.open().await;
+    client.add(1, "m:a").await;
+    client.next().await;
+    let mut count = 0;
+    while running.fanout.metrics().stream_gaps < 3 {
+        assert!(count < 5_000, "it never lagged");
+        let running = &running;
+        let keys = (count..count + 20).map(|number| format!("a{number:05}"));
+        futures::future::join_all(keys.map(|key| async move { running.write(&key).await })).await;
+        count += 20;
+        while client.session.rounds.try_recv().is_ok_and(|round| round.is_ok()) {}
+    }
+    let last = running.write("a99999").await;
+    // The rounds above were thrown away, so the query is added once more.
+    client.add(2, "m:a").await;
+    while !client.view.contains_key(&2) || client.timestamp < last {
+        client.next().await;
+    }
+    assert_eq!(client.shown(2).split(',').count(), count + 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_runs_are_repeated_and_broken_ones_end_their_session_alone() {
+    let running = Running::start().await;
+    let (mut one, mut two) = (running.open().await, running.open().await);
+    running.runner.refusals.store(3, Ordering::Relaxed);
+    one.add(1, "m:a").await;
+    one.next().await;
+    assert_eq!(running.fanout.metrics().run_retries, 3);
+    for path in ["m:breaks", "m:panics"] {
+        two.add(1, path).await;
+        let error = two.round().await.expect("an answer").expect_err("broken");
+        assert_eq!(error.code, "InternalServerError");
+        assert!(two.round().await.is_none(), "rounds end after the error");
+        two = running.open().await;
+    }
+    let written = running.write("a1").await;
+    one.until(written).await;
+    assert_eq!(running.fanout.metrics().sessions_failed, 2);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_limited_and_leave_nothing_behind() {
+    let running = Running::start_with(
+        |limits| {
+            limits.sessions_max = 2;
+            limits.deployment_idle_ms_max = 50;
+        },
+        |_| {},
+    )
+    .await;
+    let (mut one, two) = (running.open().await, running.open().await);
+    one.add(1, "m:a").await;
+    one.next().await;
+    let error = running.try_open().await.err().expect("full");
+    assert_eq!(error.code, "SubscriptionsWorkerFullError");
+    drop((one, two));
+    // Without sessions the deployment is given up, its results with it.
+    let gone = async {
+        while running.fanout.metrics().sessions + running.fanout.metrics().copies > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("everything goes");
+    let mut again = running.open().await;
+    let written = running.write("a1").await;
+    again.add(1, "m:a").await;
+    again.until(written).await;
+    assert_eq!(again.shown(1), "a1");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_arguments_are_the_same_call_as_well() {
+    let running = Running::start().await;
+    let mut client = running.open().await;
+    let text = "x".repeat(200_000);
+    client.add_with(1, "m:a", format!("[{{\"a\":\"{text}\",\"b\":1}}]").into()).await;
+    client.next().await;
+    client.add_with(2, "m:a", format!("[{{ \"b\":1, \"a\":\"{text}\"}}]").into()).await;
+    client.next().await;
+    assert_eq!(running.runner.runs.load(Ordering::Relaxed), 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutting_down_ends_every_session() {
+    let running = Running::start().await;
+    let mut client = running.open().await;
+    client.add(1, "m:a").await;
+    client.next().await;
+    running.fanout_token.cancel();
+    assert!(client.round().await.is_none());
+    assert!(running.try_open().await.is_err());
+    running.stop().await;
+}
