@@ -14,7 +14,7 @@ use crate::{AdminKeys, error::ApiError};
 pub(crate) fn identity_of(headers: &HeaderMap, keys: &AdminKeys) -> Result<Identity, ApiError> {
     let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Identity::Anonymous) };
     let text = header.to_str().map_err(|_| invalid_header())?;
-    let (scheme, credentials) = text.trim().split_once(' ').ok_or_else(invalid_header)?;
+    let (scheme, credentials) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     let credentials = credentials.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
         return Err(no_auth_provider());
@@ -170,7 +170,8 @@ mod tests {
         let key = keys().key();
         assert_eq!(code(identity("Convex dev|00")), "BadDeployKey");
         assert_eq!(code(identity("Convex nonsense")), "BadDeployKey");
-        assert_eq!(code(identity("Convex")), "InvalidAuthHeader");
+        assert_eq!(code(identity("Convex")), "BadDeployKey");
+        assert_eq!(code(identity("nonsense")), "InvalidAuthHeader");
         assert_eq!(code(identity("Basic abc")), "InvalidAuthHeader");
         assert_eq!(code(identity("Bearer abc")), "NoAuthProvider");
         assert_eq!(code(identity(&format!("Convex {key}:%%%"))), "InvalidIdentity");

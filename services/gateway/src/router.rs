@@ -144,9 +144,42 @@ pub(crate) fn client_version(headers: &HeaderMap) -> Result<Option<ClientVersion
     }
 }
 
+/// What the original has below these paths and this version has not.
+const NOT_IMPLEMENTED: &[&str] = &[
+    "/api/actions/",
+    "/api/app_metrics/",
+    "/api/cancel_all_jobs",
+    "/api/cancel_job",
+    "/api/delete_component",
+    "/api/delete_scheduled_functions_table",
+    "/api/delete_tables",
+    "/api/deploy2/",
+    "/api/document_deltas",
+    "/api/export/",
+    "/api/get_config",
+    "/api/get_indexes",
+    "/api/import/",
+    "/api/json_schemas",
+    "/api/list_snapshot",
+    "/api/perform_import",
+    "/api/prepare_schema",
+    "/api/push_config",
+    "/api/query_batch",
+    "/api/run_test_function",
+    "/api/schema_state/",
+    "/api/shapes2",
+    "/api/storage/",
+    "/api/stream_udf_execution",
+    "/api/streaming_import/",
+    "/api/update_canonical_url",
+    "/api/update_environment_variables",
+    "/api/v1/",
+    "/http/",
+];
+
 async fn not_served(method: Method, uri: Uri) -> ApiError {
     let path = uri.path();
-    if path.starts_with("/api/") || path.starts_with("/http/") {
+    if NOT_IMPLEMENTED.iter().any(|known| path.starts_with(known)) {
         return ApiError::not_implemented(
             "EndpointNotImplemented",
             format!("This version of Tidemark does not serve {method} {path}."),

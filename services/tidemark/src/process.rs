@@ -11,7 +11,9 @@ const OPEN_FILES_WANTED: u64 = 10_240;
 
 /// The log goes to stderr. `TIDEMARK_LOG` chooses what is in it, as in `info` or `warn,gateway=debug`.
 pub fn set_up_log() {
-    const QUIET: &str = "warn,tidemark=info,gateway=info,deploy=info,runner=info,fanout=info,txlog=info";
+    // openraft warns of what is ordinary whenever a leader is elected; its errors, and what txlog makes of them, remain.
+    const QUIET: &str =
+        "warn,openraft=error,tidemark=info,gateway=info,deploy=info,runner=info,fanout=info,txlog=info";
     let filter = EnvFilter::try_from_env("TIDEMARK_LOG").unwrap_or_else(|_| EnvFilter::new(QUIET));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
