@@ -76,6 +76,23 @@ async fn only_what_was_consumed_is_in_the_read_set() {
 }
 
 #[tokio::test]
+async fn what_an_abandoned_query_has_read_is_in_the_read_set() {
+    let store = Store::new();
+    let mut transaction = store.begin().await;
+    transaction.insert("t", json(json!({}))).await.unwrap();
+    let written = transaction.finish();
+    let keys = written_keys(&written);
+    store.commit_finished(written).await;
+    let mut transaction = store.begin().await;
+    let by_creation_time = transaction.catalog().table("t").unwrap().index("by_creation_time").unwrap().id;
+    let open = query(json!({"source": {"type": "FullTableScan", "tableName": "t", "order": "asc"}}));
+    let open = transaction.open_query(open).unwrap();
+    transaction.next_document(open).await.unwrap().expect("one document");
+    let read_set = transaction.finish().read_set;
+    assert!(keys.iter().any(|(index, key)| *index == by_creation_time && read_set.contains(*index, key)));
+}
+
+#[tokio::test]
 async fn ranges_that_make_no_sense_are_refused_by_name() {
     let store = Store::new();
     let mut transaction = store.begin().await;
