@@ -44,7 +44,20 @@ pub struct Service {
     store: Arc<StateStore>,
     fatal: FatalHandler,
     tasks: JoinSet<()>,
+    /// Goes after the tasks, when nobody is left who would answer.
+    _end: EndOfLeadership,
     token: CancellationToken,
+}
+
+/// When it is dropped, its groups take no more commits, and whoever waits is answered.
+struct EndOfLeadership(Vec<Arc<Group>>);
+
+impl Drop for EndOfLeadership {
+    fn drop(&mut self) {
+        for group in &self.0 {
+            group.decide(|leader| leader.follow(leader.epoch().term));
+        }
+    }
 }
 
 impl Service {
@@ -79,7 +92,8 @@ impl Service {
             }
         }
         let handle = Handle::new(handles, options.deployments, logs.fsyncs(), token.clone());
-        Ok(Service { handle, groups, logs, store, fatal: options.fatal, tasks, token })
+        let end = EndOfLeadership(groups.iter().map(|(group, _)| group.clone()).collect());
+        Ok(Service { handle, groups, logs, store, fatal: options.fatal, tasks, _end: end, token })
     }
 
     pub fn handle(&self) -> Handle {

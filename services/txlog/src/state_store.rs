@@ -341,3 +341,96 @@ impl CompactionFilter for Records {
         c"tidemark-records"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use contract::{DeploymentId, IndexId};
+
+    use super::*;
+    use crate::reads::Reader;
+
+    const INCARNATION: Incarnation = Incarnation(1);
+    const DEPLOYMENT: DeploymentId = DeploymentId(1);
+    const INDEX: IndexId = IndexId([1; 16]);
+
+    fn timestamp(nanoseconds: u64) -> Timestamp {
+        Timestamp::new(nanoseconds).unwrap()
+    }
+
+    fn compact(store: &StateStore) {
+        for family in [Family::Data, Family::Records] {
+            let mut options = rocksdb::CompactOptions::default();
+            options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
+            store.database.compact_range_cf_opt::<&[u8], &[u8]>(store.handle(family), None, None, &options);
+        }
+    }
+
+    fn versions(store: &StateStore) -> usize {
+        let mut count = 0;
+        let mut visit = |_: &[u8], _: &[u8]| {
+            count += 1;
+            Ok(ControlFlow::Continue(()))
+        };
+        store.scan(Family::Data, &[], None, &mut visit).unwrap();
+        count
+    }
+
+    fn read(store: &StateStore, key: &[u8], at: u64) -> Option<Bytes> {
+        let reader = Reader::new(store, INCARNATION, DEPLOYMENT, timestamp(at));
+        reader.point(INDEX, key, None).unwrap().map(|version| version.document)
+    }
+
+    #[test]
+    fn compaction_keeps_what_can_be_read_at_and_above_the_horizon() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = StateStore::open(folder.path(), StateStoreOptions::default()).unwrap();
+        let prefix = keys::index_prefix(INCARNATION, DEPLOYMENT, INDEX);
+        let mut changes = store.changes();
+        for at in 1..=100u64 {
+            let value = at.to_be_bytes();
+            changes.put(
+                Family::Data,
+                &keys::version(&prefix, b"often", timestamp(at)),
+                &Stored::Document(&value).encode(),
+            );
+        }
+        for (at, value) in [(5, Stored::Document(b"old")), (7, Stored::Gone)] {
+            changes.put(Family::Data, &keys::version(&prefix, b"gone", timestamp(at)), &value.encode());
+        }
+        let record = |id: u8| keys::record(INCARNATION, DEPLOYMENT, contract::CommitId([id; 16]));
+        changes.put(Family::Records, &record(1), &keys::encode_record(timestamp(10)));
+        changes.put(Family::Records, &record(2), &keys::encode_record(timestamp(90)));
+        store.write(changes).unwrap();
+
+        let floors = Floors { horizon: timestamp(60), records: timestamp(50) };
+        store.flush(&[]).unwrap();
+        compact(&store);
+        assert_eq!(versions(&store), 102, "without a horizon nothing goes");
+        store.flush(&[(INCARNATION, floors)]).unwrap();
+        compact(&store);
+        assert_eq!(versions(&store), 41, "60 and above; a deletion with nothing below it goes as well");
+        for at in 60..=100 {
+            assert_eq!(read(&store, b"often", at), Some(Bytes::copy_from_slice(&at.to_be_bytes())));
+            assert_eq!(read(&store, b"gone", at), None);
+        }
+        assert_eq!(store.get(Family::Records, &record(1)).unwrap(), None);
+        assert!(store.get(Family::Records, &record(2)).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_was_flushed_is_there_when_the_store_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let prefix = keys::index_prefix(INCARNATION, DEPLOYMENT, INDEX);
+        for round in 0..3u64 {
+            let store = StateStore::open(folder.path(), StateStoreOptions::default()).unwrap();
+            assert_eq!(versions(&store), round as usize);
+            let mut changes = store.changes();
+            let key = keys::version(&prefix, b"key", timestamp(round + 1));
+            changes.put(Family::Data, &key, &Stored::Document(b"value").encode());
+            store.write(changes).unwrap();
+            store.flush(&[]).unwrap();
+        }
+    }
+}
