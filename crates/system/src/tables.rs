@@ -44,8 +44,9 @@ pub(crate) async fn table_size(transaction: &mut Transaction, table: &str) -> Re
     Ok(Value::Float64(count as f64).to_json())
 }
 
-/// Null; what matters is that the result holds until the table changes.
+/// Where the table stood last; what matters is that the result holds until the table changes.
 pub(crate) fn watch_table(transaction: &mut Transaction, table: &str) -> Result<String> {
     transaction.watch_table(&table.parse()?);
-    Ok(Value::Null.to_json())
+    // The moment itself: equal results are not sent again, and the watcher waits for the second one.
+    Ok(Value::Int64(transaction.begin_at().timestamp.as_nanoseconds() as i64).to_json())
 }
