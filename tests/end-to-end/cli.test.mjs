@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
+import { whenOver } from "./harness/cleanup.mjs";
 import { asAdmin, callFunction, post } from "./harness/functions.mjs";
 import { chat, createProject, pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
@@ -225,13 +226,14 @@ test("convex dev pushes again by itself when the data is mended", LIMIT, async (
     files: {
       "convex/schema.ts": schema("text: v.optional(v.string())"),
       "convex/notes.ts": `
+        import { v } from "convex/values";
         import { mutation } from "./_generated/server";
         export const add = mutation({ args: {}, handler: (ctx) => ctx.db.insert("notes", {}) });
-        export const mend = mutation({
-          args: {},
-          handler: async (ctx) => {
+        export const write = mutation({
+          args: { text: v.string() },
+          handler: async (ctx, { text }) => {
             for (const { _id } of await ctx.db.query("notes").collect()) {
-              await ctx.db.patch(_id, { text: "mended" });
+              await ctx.db.patch(_id, { text });
             }
           },
         });`,
@@ -242,7 +244,10 @@ test("convex dev pushes again by itself when the data is mended", LIMIT, async (
   await callFunction(tidemark, "mutation", "notes:add");
   await project.write("convex/schema.ts", schema("text: v.string()"));
   await watch.prints(/Schema validation failed/);
-  await callFunction(tidemark, "mutation", "notes:mend");
+  // The tool begins to watch the table a moment after it printed that: a change before that moment is none to it.
+  let changes = 0;
+  const mending = setInterval(() => callFunction(tidemark, "mutation", "notes:write", { text: `${++changes}` }), 1_000);
+  whenOver(context, () => clearInterval(mending));
   await watch.prints(READY, { count: 2 });
 });
 

@@ -5,9 +5,9 @@ import { callFunction } from "./harness/functions.mjs";
 import { pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 60_000 };
-/** The time limit of a function is 4 s; the rest is for a slow machine. */
-const ANSWER_MS_MAX = 15_000;
+const LIMIT = { timeout: 90_000 };
+/** The time limit of a function is 4 s of a processor; a busy machine takes longer for that. */
+const ANSWER_MS_MAX = 45_000;
 
 const file = { after };
 const tidemark = await startTidemark(file);

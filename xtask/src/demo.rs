@@ -2,12 +2,12 @@
 //! that writes, until Ctrl-C. Everything it makes is in one temporary folder that goes with it.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::processes::{Processes, interrupted};
 
@@ -67,6 +67,11 @@ fn show(root: &Path, folder: &Path) -> Result<()> {
         .arg(&page);
     serve.current_dir(&chat).stdout(log.try_clone()?).stderr(log);
     processes.start("vite preview", &mut serve)?;
+    let deadline = Instant::now() + START_TIME_MAX;
+    while TcpStream::connect(("127.0.0.1", page_port)).is_err() {
+        processes.wait_a_moment()?;
+        ensure!(Instant::now() < deadline, "the page is not served after {} s", START_TIME_MAX.as_secs());
+    }
 
     println!();
     println!("  The chat     http://127.0.0.1:{page_port}/   (open it in two windows)");
@@ -124,9 +129,8 @@ fn start_tidemark(processes: &mut Processes, folder: &Path) -> Result<Backend> {
     let deadline = Instant::now() + START_TIME_MAX;
     while !env_file.exists() {
         processes.wait_a_moment().with_context(printed)?;
-        if Instant::now() > deadline {
-            bail!("tidemark does not serve after {} s:\n{}", START_TIME_MAX.as_secs(), printed());
-        }
+        let late = || format!("tidemark does not serve after {} s:\n{}", START_TIME_MAX.as_secs(), printed());
+        ensure!(Instant::now() < deadline, late());
     }
     Backend::parse(&std::fs::read_to_string(&env_file)?)
 }

@@ -67,7 +67,7 @@ class Tidemark {
     const failure = once(child, "error").then(([error]) => error);
     const deadline = Date.now() + START_MS_MAX;
     // Tidemark writes the file when it serves; one that a killed process left behind doesn't count.
-    for (let now = leftover; now === leftover; now = await modificationTime(envFile)) {
+    for (let now = leftover; now === null || now === leftover; now = await modificationTime(envFile)) {
       const ended = child.exitCode ?? child.signalCode;
       assert.equal(ended, null, `tidemark ended (${ended}) before it served:\n${this.log}`);
       assert.ok(Date.now() < deadline, `tidemark does not serve after ${START_MS_MAX} ms:\n${this.log}`);
