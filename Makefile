@@ -14,7 +14,7 @@ setup: ## Installs what building and testing need (Debian packages as root or by
 	@$(XTASK) setup
 
 build: setup
-	@cargo build --package tidemark --package checker --package xtask
+	@cargo build --workspace
 
 dev: build ## Runs Tidemark on ./.tidemark; prints where it serves and the admin key.
 	@cargo run --quiet --package tidemark -- dev
