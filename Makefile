@@ -2,6 +2,9 @@
 # built goes to target/.
 
 XTASK := cargo run --quiet --package xtask --
+# Where `make build` leaves the programs. They are built with the whole workspace: `cargo run --package …` would choose
+# other features for the dependencies, and compile them again.
+BINARIES := $${CARGO_TARGET_DIR:-target}/debug
 
 .PHONY: help setup build dev demo test lint bench
 
@@ -17,7 +20,7 @@ build: setup
 	@cargo build --workspace
 
 dev: build ## Runs Tidemark on ./.tidemark; prints where it serves and the admin key.
-	@cargo run --quiet --package tidemark -- dev
+	@$(BINARIES)/tidemark dev
 
 demo: build ## Shows the chat example live on a Tidemark of its own. Ctrl-C stops everything.
 	@$(XTASK) demo
@@ -33,4 +36,4 @@ lint: setup ## Checks formatting, lints and the repository's own rules.
 	@cd examples/chat && npm run --silent typecheck
 
 bench: build ## Measures token transfers per second, beside PostgreSQL (postgresql-15 must be installed).
-	@cargo run --quiet --package transfer
+	@$(BINARIES)/transfer
