@@ -32,6 +32,7 @@ const REJECTED: &[(&str, &str)] = &[
     ("own-append-unseen", "inconsistent: transaction 1"),
     ("phantom", "cycle: 1 —read before→ 2 —read before→ 1"),
     ("real-time-order", "cycle: 1 —answered before→ 2 —read by→ 3 —read before→ 1"),
+    ("recorded-without-validation", "lost update: 1 and 15 saw key 4"),
     ("stale-read", "cycle: 1 —answered before→ 2 —read before→ 1"),
     ("torn-read", "cycle: 1 —read by→ 2 —read before→ 1"),
     ("torn-unanswered", "cycle: 1 —read by→ 2 —read before→ 1"),

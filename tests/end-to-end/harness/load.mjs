@@ -93,7 +93,11 @@ function intended(steps) {
 /** A range is a read of each key in it, of those too that were not there. */
 function observed(steps, answers) {
   return steps.flatMap((step, index) => {
-    const lists = new Map(answers[index].map(({ key, values }) => [key, values]));
+    const lists = new Map();
+    for (const { key, values } of answers[index]) {
+      // Two documents of one key are a fault; one list made of both shows it to the checker.
+      lists.set(key, [...(lists.get(key) ?? []), ...values]);
+    }
     const read = (key) => ({ read: { key, values: lists.get(key) ?? [] } });
     if (step.kind === "range") {
       return Array.from({ length: step.to - step.from + 1 }, (_, offset) => read(step.from + offset));

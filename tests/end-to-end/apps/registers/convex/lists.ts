@@ -45,7 +45,7 @@ async function append(ctx: MutationCtx, key: number, value: string): Promise<Fou
   const existing = await ctx.db
     .query("lists")
     .withIndex("by_key", (range) => range.eq("key", key))
-    .unique();
+    .first();
   if (existing === null) {
     await ctx.db.insert("lists", { key, values: [value] });
     return [];
