@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::bytecode::Key;
 use crate::call::{ConsoleLine, SyscallError};
 use crate::engine::{Shared, Snapshot, import_state};
-use crate::error::{ImportError, JsError};
+use crate::error::ImportError;
 use crate::guest::Guest;
 use crate::outside::Outside;
 
@@ -66,7 +66,14 @@ impl<'a> Compiler<'a> {
         let module = path.to_string();
         let result = match status {
             Ok(0) => Ok(guest.take_outcome().map(|outcome| outcome.bytes).unwrap_or_default()),
-            Ok(_) => Err(ImportError::Syntax { module, error: syntax_error(guest) }),
+            Ok(_) => {
+                let error = guest.take_error();
+                // Specifiers that lead nowhere are found here already.
+                Err(match error.name.as_str() {
+                    "SyntaxError" => ImportError::Syntax { module, error },
+                    _ => ImportError::Unresolved { module, error },
+                })
+            }
             Err(ended) => {
                 let limit_ms = COMPILE_TIME_MAX.as_millis() as u64;
                 Err(ImportError::Killed {
@@ -80,10 +87,6 @@ impl<'a> Compiler<'a> {
         }
         result
     }
-}
-
-fn syntax_error(guest: &mut Guest) -> Box<JsError> {
-    guest.take_error()
 }
 
 /// Compiling asks for nothing.

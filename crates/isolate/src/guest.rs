@@ -11,6 +11,9 @@ use crate::error::{EngineError, JsError};
 use crate::memory::{PreparedMemory, with_memory};
 use crate::outside::{HostState, Outcome, Outside, Stop};
 
+/// Heap limit, kind, address of the texts, and their lengths.
+type InvokeParameters = (u32, i32, u32, u32, u32, u32, u32);
+
 /// One instance of the engine with its store.
 pub struct Guest {
     store: Store<HostState>,
@@ -18,7 +21,7 @@ pub struct Guest {
     memory: Memory,
     stack_pointer: Global,
     allocate: TypedFunc<u32, u32>,
-    invoke: TypedFunc<(u32, i32, u32, u32, u32, u32, u32), i32>,
+    invoke: TypedFunc<InvokeParameters, i32>,
     resolve: TypedFunc<(u32, i32, u32, u32), i32>,
     run: TypedFunc<(), i32>,
     heap_bytes: TypedFunc<(), u32>,

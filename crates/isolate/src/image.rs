@@ -53,8 +53,8 @@ impl Image {
     ) -> Result<Image, EngineError> {
         let layout = Layout { stack_end: guest.stack_pointer(), image_end, spare_end: guest.memory_bytes() };
         // The linker puts the stack first; its size is a multiple of a page.
-        assert!(layout.stack_end % PAGE_BYTES == 0 && layout.stack_end < image_end);
-        assert!(image_end % PAGE_BYTES == 0 && image_end < layout.spare_end);
+        assert!(layout.stack_end.is_multiple_of(PAGE_BYTES) && layout.stack_end < image_end);
+        assert!(image_end.is_multiple_of(PAGE_BYTES) && image_end < layout.spare_end);
         let system = |source: io::Error| EngineError::System { action: "keeping an image", source };
         let file = write_sealed(guest.memory(), layout).map_err(system)?;
         // SAFETY: a fresh read-only mapping of a file that can't shrink.

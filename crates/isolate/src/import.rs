@@ -8,7 +8,7 @@ use crate::call::{ConsoleLine, SyscallError};
 use crate::compiler::Compiler;
 use crate::engine::{Shared, Snapshot, import_state};
 use crate::error::{EngineError, ImportError, JsError};
-use crate::guest::Guest;
+use crate::guest::{Guest, parse_error};
 use crate::image::Image;
 use crate::memory::WASM_PAGE_BYTES;
 use crate::outside::Outside;
@@ -53,10 +53,12 @@ pub fn build(shared: &Arc<Shared>, source: &ImageSource) -> Result<Arc<Image>, I
             let text = guest.put(&[text])?;
             guest.call::<(u32, i32), i32>(export, (text, flag))
         });
+        // Also what succeeds can leave a failure behind: a rejection that nobody handled.
+        let outcome = guest.take_outcome();
         match (status, importer.failure.take()) {
-            (Ok(0), _) => Ok(()),
+            (Ok(0), _) if outcome.is_none() => Ok(()),
             (_, Some(failure)) => Err(failure),
-            (Ok(_), None) => Err(thrown(module, guest.take_error())),
+            (Ok(_), None) => Err(thrown(module, parse_error(outcome))),
             (Err(ended), None) => Err(ImportError::Killed {
                 module: module.to_string(),
                 reason: ended.kill_reason(limits.user_time_ms_max, limits.memory_bytes_max),

@@ -52,6 +52,12 @@ mod slot_memory;
 mod source;
 mod url;
 
+// So that the integration tests' support serves the unit tests, too.
+#[cfg(test)]
+extern crate self as isolate;
+#[cfg(test)]
+mod reset_tests;
+
 pub use analysis::{AnalyzedFunction, Declaration, HttpRoute, ModuleAnalysis, Visibility};
 pub use call::{
     Answer, AsyncOperation, CallLimits, ConsoleLevel, ConsoleLine, FunctionKind, Invocation, KillReason,

@@ -225,6 +225,7 @@ impl Slot {
         }
     }
 
+    /// Whether every byte of the memory is the image's.
     #[cfg(test)]
     pub(crate) fn wholly_equals_image(&mut self) -> bool {
         self.memory.wholly_equals_image(&self.image)

@@ -1,6 +1,6 @@
 // console: formats in the guest, so that the host only stores text.
 import { now } from "tidemark:host";
-import { formatArguments } from "tidemark:inspect";
+import { formatArguments, withoutPlatform } from "tidemark:inspect";
 import { log } from "tidemark:requests";
 
 const timers = new Map();
@@ -21,8 +21,9 @@ export const console = {
   error: write("ERROR"),
   debug: write("DEBUG"),
   trace(...values) {
-    const frames = (new Error().stack ?? "").split("\n").filter((line) => /^\s+at /.test(line) && !line.includes("(tidemark:"));
-    log("LOG", [...formatArguments(["Trace:", ...values]).slice(0, -1), [formatArguments(values.slice(-1))[0] ?? "", ...frames].join("\n")]);
+    const messages = formatArguments(["Trace:", ...values]);
+    const frames = withoutPlatform(new Error().stack).split("\n").slice(1);
+    log("LOG", [...messages.slice(0, -1), [messages.at(-1), ...frames].join("\n").trimEnd()]);
   },
   time(label = "default") {
     if (timers.has(label)) {

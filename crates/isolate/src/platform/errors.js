@@ -1,5 +1,5 @@
 // Makes the platform's errors, and describes what user code threw to the host.
-import { inspect } from "tidemark:inspect";
+import { inspect, withoutPlatform } from "tidemark:inspect";
 import { isDeterministic, phase } from "tidemark:phase";
 
 const convexErrorSymbol = Symbol.for("ConvexError");
@@ -74,9 +74,9 @@ const messageOf = (thrown) =>
 // The frames of user code, without the line of name and message.
 function framesOf(thrown) {
   const stack = isError(thrown) && typeof thrown.stack === "string" ? thrown.stack : "";
-  return stack
+  return withoutPlatform(stack)
     .split("\n")
-    .filter((line) => /^\s+at /.test(line) && !line.includes("(tidemark:"))
+    .filter((line) => /^\s+at /.test(line))
     .join("\n");
 }
 

@@ -47,7 +47,8 @@ function quote(text) {
 }
 
 function formatFunction(value) {
-  const isClass = /^class\b/.test(Function.prototype.toString.call(value));
+  // There is no source text to tell by.
+  const isClass = Object.getOwnPropertyDescriptor(value, "prototype")?.writable === false;
   return `[${isClass ? "class" : "Function"}${value.name ? `: ${value.name}` : " (anonymous)"}]`;
 }
 
@@ -104,7 +105,7 @@ function labelOf(value) {
 
 function formatError(error, context) {
   const head = attempt(() => String(error));
-  const stack = typeof error.stack === "string" && error.stack ? error.stack.trimEnd() : "";
+  const stack = typeof error.stack === "string" ? withoutPlatform(error.stack).trimEnd() : "";
   const text = stack.startsWith(head) ? stack : `${head}${stack ? `\n${stack}` : ""}`;
   const inner = { depth: context.depth + 1, ancestors: [...context.ancestors, error] };
   const details = context.depth > DEPTH_MAX ? [] : properties(error, inner);
@@ -113,6 +114,13 @@ function formatError(error, context) {
   }
   return details.length ? `${text} ${enclose("{", details, "}", "")}` : text;
 }
+
+// A stack without the frames of the platform.
+export const withoutPlatform = (stack) =>
+  stack
+    .split("\n")
+    .filter((line) => !line.includes("(tidemark:"))
+    .join("\n");
 
 const isIndex = (key) => /^\d+$/.test(key);
 
