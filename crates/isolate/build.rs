@@ -1,9 +1,13 @@
-//! Compiles the JavaScript engine to WebAssembly.
+//! Compiles the JavaScript engine to WebAssembly, and that to machine code.
 
+#[path = "build/configuration.rs"]
+mod configuration;
 #[path = "build/edits.rs"]
 mod edits;
 #[path = "build/module.rs"]
 mod module;
+#[path = "build/native.rs"]
+mod native;
 #[path = "build/sources.rs"]
 mod sources;
 #[path = "build/toolchain.rs"]
@@ -31,6 +35,8 @@ fn run() -> Result<(), String> {
     let write = |name: &str, bytes: &[u8]| {
         std::fs::write(out.join(name), bytes).map_err(|error| format!("writing {name}: {error}"))
     };
+    let target = std::env::var("TARGET").map_err(|_| "cargo sets TARGET")?;
+    write("engine-code.cwasm", &native::compile(&separated.code, &target)?)?;
     write("engine-code.wasm", &separated.code)?;
     write("engine-data.bin", &encode_data(&separated.data))
 }

@@ -243,6 +243,34 @@ void JS_SetAsyncContext(JSContext *ctx, JSValueConst value)
 
 static struct list_head js_sealed_objects;
 
+/* How many names and shapes a usual call may add before a table is rebuilt. */
+#define JS_SEAL_ATOMS_SPARE 4096
+#define JS_SEAL_SHAPES_SPARE 1024
+
+/* Rebuilds now what would be rebuilt soon: in a call it would write to every atom and every shape of the image. */
+static void js_seal_reserve(JSRuntime *rt)
+{
+    JSAtomStruct **atoms;
+    int i, new_size;
+
+    while (rt->atom_count + JS_SEAL_ATOMS_SPARE >= rt->atom_count_resize && !JS_ResizeAtomHash(rt, rt->atom_hash_size * 2))
+        ;
+    while (2 * (rt->shape_hash_count + JS_SEAL_SHAPES_SPARE) > rt->shape_hash_size &&
+           !resize_shape_hash(rt, rt->shape_hash_bits + 1))
+        ;
+    new_size = rt->atom_count + JS_SEAL_ATOMS_SPARE;
+    if (rt->atom_size >= new_size)
+        return;
+    atoms = js_realloc_rt(rt, rt->atom_array, sizeof(*atoms) * new_size);
+    if (!atoms)
+        return;
+    for (i = rt->atom_size; i < new_size; i++)
+        atoms[i] = atom_set_free(i + 1 < new_size ? i + 1 : rt->atom_free_index);
+    rt->atom_free_index = rt->atom_size;
+    rt->atom_array = atoms;
+    rt->atom_size = new_size;
+}
+
 /* Makes everything that exists immortal and unseen by the collector, and leaves the arenas with free blocks alone, so
    that new objects lie apart from it. The next collection comes after `collect_after` more bytes. */
 void JS_Seal(JSRuntime *rt, size_t collect_after)
@@ -250,6 +278,7 @@ void JS_Seal(JSRuntime *rt, size_t collect_after)
     struct list_head *el;
     int i;
 
+    js_seal_reserve(rt);
     list_for_each(el, &rt->gc_obj_list) {
         JSGCObjectHeader *p = list_entry(el, JSGCObjectHeader, link);
         JS_REF_COUNT(p) |= JS_IMMORTAL;

@@ -40,8 +40,8 @@ static int importing;
 /* Compiling a module resolves what it imports, where any module will do: imports are bound when it is evaluated. */
 static int compiling;
 
-/* Set when a promise was rejected without a handler, until somebody looked. */
-static int saw_rejection;
+/* Whether a promise was rejected without a handler, and its fate is open. */
+static int has_rejection;
 
 /* ---- Memory ---- */
 
@@ -346,7 +346,7 @@ static int fail(void) {
 }
 
 static void on_rejection(JSContext *ctx, JSValueConst promise, JSValueConst reason, bool is_handled, void *opaque) {
-    saw_rejection |= !is_handled;
+    has_rejection |= !is_handled;
     JSValueConst arguments[] = {promise, reason, JS_NewBool(ctx, is_handled)};
     JS_FreeValue(ctx, JS_Call(ctx, platform.rejection, JS_UNDEFINED, 3, arguments));
 }
@@ -359,12 +359,11 @@ static int run_jobs(void) {
         ;
     if (status < 0)
         return fail();
-    if (saw_rejection) {
-        saw_rejection = 0;
-        JSValue found = JS_Call(context, platform.unhandled, JS_UNDEFINED, 0, NULL);
-        if (JS_IsException(found))
+    if (has_rejection) {
+        JSValue is_open = JS_Call(context, platform.unhandled, JS_UNDEFINED, 0, NULL);
+        if (JS_IsException(is_open))
             return fail();
-        JS_FreeValue(context, found);
+        has_rejection = JS_ToBool(context, is_open);
     }
     return 0;
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(10);
 
 thread_local! {
-    static ENTERED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    /// When the guest that runs on this thread began, by the thread's time, less what others ran within it.
+    static BEGAN: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// Reads the processor time of the threads that run guests. A guest's time is that of its thread, so a loaded machine
@@ -18,22 +19,27 @@ thread_local! {
 #[derive(Debug)]
 pub struct Clock;
 
+/// Remembers the guest around the one that begins.
+pub struct Entry {
+    outer_began: Duration,
+}
+
 impl Clock {
-    /// Notes that a guest begins to run on this thread.
-    pub fn enter(&self) -> Duration {
-        let now = thread_time();
-        ENTERED.set(now);
-        now
+    /// Notes that a guest begins to run on this thread. It may do so within the run of another, which waits.
+    pub fn enter(&self) -> Entry {
+        Entry { outer_began: BEGAN.replace(thread_time()) }
     }
 
-    /// The time that the guest ran which entered at `started`.
-    pub fn leave(&self, started: Duration) -> Duration {
-        thread_time().saturating_sub(started)
+    /// The time since `enter`.
+    pub fn leave(&self, entry: Entry) -> Duration {
+        let used = self.since_entry();
+        BEGAN.set(entry.outer_began + used);
+        used
     }
 
-    /// The time since a guest began to run on this thread.
+    /// The time that the guest on this thread has run since it began.
     pub fn since_entry(&self) -> Duration {
-        thread_time().saturating_sub(ENTERED.get())
+        thread_time().saturating_sub(BEGAN.get())
     }
 
     /// The ticks after which `left` may have passed.

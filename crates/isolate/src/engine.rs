@@ -4,10 +4,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use wasmtime::{Config, InstancePre, Linker, Module, OptLevel};
+use wasmtime::{InstancePre, Linker, Module};
 
 use crate::bytecode::BytecodeCache;
 use crate::clock::{Clock, Ticker};
+use crate::configuration::{NATIVE_STACK_BYTES_MAX, configuration};
 use crate::error::{EngineError, ImportError};
 use crate::guest::Guest;
 use crate::image::Image;
@@ -16,13 +17,10 @@ use crate::memory::{PreparedMemories, PreparedMemory, Reservation, WASM_PAGE_BYT
 use crate::outside::{HostState, link};
 use crate::source::ImageSource;
 
-/// The engine's code, and the data that its first memory holds; build.rs makes both.
+/// The engine as machine code and as WebAssembly, and the data that its first memory holds; build.rs makes them.
+const ENGINE_MACHINE_CODE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/engine-code.cwasm"));
 const ENGINE_CODE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/engine-code.wasm"));
 const ENGINE_DATA: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/engine-data.bin"));
-
-/// What compiled guest code may use of its thread's stack. The guest's own limits (guest.c) are reached earlier; only
-/// then is deep recursion an error that JavaScript can catch.
-const NATIVE_STACK_BYTES_MAX: usize = 48 << 20;
 
 /// The stack of a thread for guests: what the guest may use, and what the host needs below it.
 const THREAD_STACK_BYTES: usize = NATIVE_STACK_BYTES_MAX + (4 << 20);
@@ -66,8 +64,10 @@ impl Engine {
     /// Loads the engine and starts the thread that watches time limits.
     pub fn new() -> Result<Engine, EngineError> {
         let load = |error: wasmtime::Error| EngineError::Load(format!("{error:#}"));
-        let wasmtime = wasmtime::Engine::new(&configuration()).map_err(load)?;
-        let module = Module::new(&wasmtime, ENGINE_CODE).map_err(load)?;
+        let mut configuration = configuration();
+        configuration.with_host_memory(Arc::new(PreparedMemories));
+        let wasmtime = wasmtime::Engine::new(&configuration).map_err(load)?;
+        let module = load_module(&wasmtime).map_err(load)?;
         let mut linker = Linker::new(&wasmtime);
         link(&mut linker).map_err(load)?;
         let instance_template = linker.instantiate_pre(&module).map_err(load)?;
@@ -179,6 +179,18 @@ fn new_memory(bytes: usize, bytes_max: u64) -> Result<PreparedMemory, EngineErro
 /// More than stack and data take; the engine's module says how much that is, and instantiating checks it.
 const MEMORY_BYTES_MIN: usize = 160 * WASM_PAGE_BYTES;
 
+/// The engine's code: what was compiled with this program, where the machine can run it.
+fn load_module(wasmtime: &wasmtime::Engine) -> wasmtime::Result<Module> {
+    // SAFETY: the bytes are what wasmtime made of `ENGINE_CODE` when this program was built.
+    match unsafe { Module::deserialize(wasmtime, ENGINE_MACHINE_CODE) } {
+        Ok(module) => Ok(module),
+        Err(error) => {
+            tracing::info!(reason = format!("{error:#}"), "compiling the JavaScript engine for this machine");
+            Module::new(wasmtime, ENGINE_CODE)
+        }
+    }
+}
+
 fn data_segments() -> impl Iterator<Item = (usize, &'static [u8])> {
     let mut rest = ENGINE_DATA;
     std::iter::from_fn(move || {
@@ -188,22 +200,6 @@ fn data_segments() -> impl Iterator<Item = (usize, &'static [u8])> {
         rest = after;
         Some((u32::from_le_bytes(*address) as usize, bytes))
     })
-}
-
-fn configuration() -> Config {
-    let mut config = Config::new();
-    config
-        .epoch_interruption(true)
-        .max_wasm_stack(NATIVE_STACK_BYTES_MAX)
-        // Not used, but checked against the other.
-        .async_stack_size(NATIVE_STACK_BYTES_MAX)
-        .with_host_memory(Arc::new(PreparedMemories))
-        .memory_init_cow(false)
-        .cranelift_opt_level(OptLevel::Speed)
-        // A trap is reported by its kind; frames of the engine's C code help nobody.
-        .wasm_backtrace_max_frames(None)
-        .generate_address_map(false);
-    config
 }
 
 /// A builder for threads on which slots can run: their stack is large enough for the deepest guest.

@@ -139,9 +139,9 @@ impl Guest {
         self.store.set_epoch_deadline(shared.clock.ticks(left));
         // SAFETY: taken back below, before `outside` can be used again. A panic on the way drops the store unused.
         unsafe { self.store.data_mut().lend(outside) };
-        let started = shared.clock.enter();
+        let entry = shared.clock.enter();
         let result = enter(self);
-        let used: Duration = shared.clock.leave(started);
+        let used: Duration = shared.clock.leave(entry);
         let state = self.store.data_mut();
         state.take_back();
         state.observations.user_time += used;

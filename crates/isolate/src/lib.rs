@@ -36,6 +36,8 @@ mod bytecode;
 mod call;
 mod clock;
 mod compiler;
+#[path = "../build/configuration.rs"]
+mod configuration;
 mod console;
 mod digest;
 mod engine;

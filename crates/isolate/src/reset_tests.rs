@@ -53,7 +53,7 @@ fn after_any_call_the_memory_is_the_images() {
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs())
         }
     };
-    println!("ISOLATE_SEED={seed} cargo test -p isolate --lib reset_tests");
+    eprintln!("ISOLATE_SEED={seed} cargo test -p isolate --lib reset_tests");
     let image = image(FUNCTIONS);
     on_thread(move || {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -84,7 +84,7 @@ fn after_any_call_the_memory_is_the_images() {
                 assert!(slot.wholly_equals_image(), "after looking, call {calls}");
             }
         }
-        println!(
+        eprintln!(
             "{calls} calls: {} returned, {} threw, {} were killed, {} were dropped",
             ends[0], ends[1], ends[2], ends[3]
         );

@@ -22,8 +22,10 @@ const CALLS_PER_CHECK: u64 = 1000;
 /// A private mapping of an image with an engine instance in it. It stays on the thread that made it.
 pub struct Slot {
     image: Arc<Image>,
-    /// Gone after a trap, or when its memory grew, until the next reset makes a new one.
+    /// Gone only while a reset fails.
     guest: Option<Guest>,
+    /// Whether the guest was ended in the middle of an instruction: then its instance is not used again.
+    has_trapped: bool,
     memory: SlotMemory,
     state: State,
     limits: CallLimits,
@@ -51,6 +53,7 @@ impl Slot {
         let mut slot = Slot {
             image: Arc::clone(image),
             guest: None,
+            has_trapped: false,
             memory,
             state: State::Clean,
             limits: CallLimits::default(),
@@ -129,6 +132,7 @@ impl Slot {
         let guest = self.guest.as_mut().expect("it has just run");
         if let Err(ended) = entered {
             self.state = State::Used;
+            self.has_trapped = true;
             self.outstanding.clear();
             return Step::Killed(ended.kill_reason(self.limits.user_time_ms_max, self.limits.heap_bytes_max));
         }
@@ -160,11 +164,12 @@ impl Slot {
     pub fn reset(&mut self) -> Result<(), EngineError> {
         let failed = system("resetting a slot");
         let layout = self.image.layout();
-        // An instance is used on only if nothing in it differs from a new one: its one mutable global is the stack
-        // pointer, which a trap leaves where it was, and its memory can't shrink.
-        let is_reusable = self.guest.as_mut().is_some_and(|guest| {
-            guest.stack_pointer() == layout.stack_end && guest.memory_bytes() == layout.spare_end
-        });
+        // An instance is used on only if nothing in it differs from a new one. Its one mutable global is the stack
+        // pointer, which a trap leaves where it was; and its memory can't shrink.
+        let is_reusable = !self.has_trapped
+            && self.guest.as_mut().is_some_and(|guest| {
+                guest.stack_pointer() == layout.stack_end && guest.memory_bytes() == layout.spare_end
+            });
         if !is_reusable {
             self.guest = None;
             self.memory.drop_growth().map_err(failed)?;
@@ -173,6 +178,7 @@ impl Slot {
         self.memory.restore(&self.image).map_err(failed)?;
         if self.guest.is_none() {
             self.guest = Some(self.new_guest()?);
+            self.has_trapped = false;
         }
         self.outstanding.clear();
         self.state = State::Clean;
@@ -209,6 +215,7 @@ impl Slot {
                 }
                 None => guest.call::<(), i32>(export, ()),
             });
+        self.has_trapped = status.is_err();
         let module = question.map_or(String::new(), |(_, module)| module.to_string());
         match status {
             Err(ended) => {

@@ -81,3 +81,13 @@ function runIn(wanted, callback, thisValue, args) {
     setContext(before);
   }
 }
+
+const enqueue = globalThis.queueMicrotask;
+
+// The engine's keeps no context with the jobs it enqueues.
+export function queueMicrotask(callback) {
+  if (typeof callback !== "function") {
+    throw new TypeError("queueMicrotask() needs a function");
+  }
+  enqueue(context() === undefined ? callback : AsyncLocalStorage.bind(callback));
+}

@@ -1,7 +1,7 @@
 // Puts the platform into the global object. Everything is writable and configurable: packages replace parts of it.
 import { now, random } from "tidemark:host";
 import { AbortController, AbortSignal } from "tidemark:abort";
-import { AsyncLocalStorage, AsyncResource } from "tidemark:async-context";
+import { AsyncLocalStorage, AsyncResource, queueMicrotask } from "tidemark:async-context";
 import { Blob, File, FormData } from "tidemark:blob";
 import { structuredClone } from "tidemark:clone";
 import { console } from "tidemark:console";
@@ -67,6 +67,7 @@ export function installGlobals() {
     navigator: { userAgent: "Convex/1.0" },
     performance,
     process,
+    queueMicrotask,
     self: globalThis,
     setImmediate,
     setInterval,

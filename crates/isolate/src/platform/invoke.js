@@ -2,6 +2,7 @@
 import { outcome } from "tidemark:host";
 import { codedError, describe } from "tidemark:errors";
 import { beginCall } from "tidemark:phase";
+import { hasOutstanding } from "tidemark:syscalls";
 
 // By the numbers that slot.rs knows.
 const kinds = [
@@ -56,11 +57,16 @@ export function rejection(promise, reason, isHandled) {
   }
 }
 
-// Called when no job is left: a rejection that is unhandled now fails the call.
+// Called when no job is left. What is unhandled may still find a handler while operations are outstanding; what is
+// unhandled after the last one fails the call. Says whether to ask again.
 export function unhandled() {
+  if (hasOutstanding()) {
+    return rejected.size > 0;
+  }
   for (const reason of rejected.values()) {
     outcome(false, describe(reason));
     break;
   }
   rejected.clear();
+  return false;
 }

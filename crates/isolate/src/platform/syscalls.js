@@ -37,6 +37,8 @@ export const Convex = {
   },
 };
 
+export const hasOutstanding = () => pending.size > 0;
+
 // The host's answer to an operation: JSON text of a result or of an error.
 export function resolve(id, succeeded, text) {
   const waiting = pending.get(id);
