@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use limits::FunctionLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::error::JsError;
@@ -50,9 +51,8 @@ pub struct CallLimits {
 
 impl Default for CallLimits {
     fn default() -> Self {
-        // The original allows one second under a JIT; this engine is some ten times slower on loops, so that one
-        // second would end legal functions.
-        CallLimits { user_time_ms_max: 4_000, heap_bytes_max: 64 << 20 }
+        let limits = FunctionLimits::DEFAULT;
+        CallLimits { user_time_ms_max: limits.user_time_ms_max, heap_bytes_max: limits.heap_bytes_max as u64 }
     }
 }
 

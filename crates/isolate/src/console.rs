@@ -1,12 +1,14 @@
 //! Bounds what a call writes to the console.
 
+use limits::FunctionLimits;
+
 use crate::call::{ConsoleLevel, ConsoleLine};
 
 /// The most lines of a call that reach the log, the notice about the others included.
-const LINES_MAX: usize = 256;
+const LINES_MAX: usize = FunctionLimits::DEFAULT.log_lines_max;
 
 /// The most characters of a line, over all its messages.
-const LINE_CHARACTERS_MAX: usize = 32_768;
+const LINE_CHARACTERS_MAX: usize = FunctionLimits::DEFAULT.log_line_chars_max;
 
 /// Counts the lines of one call.
 #[derive(Debug, Default)]

@@ -67,7 +67,7 @@ impl Engine {
         let mut configuration = configuration();
         configuration.with_host_memory(Arc::new(PreparedMemories));
         let wasmtime = wasmtime::Engine::new(&configuration).map_err(load)?;
-        let module = load_module(&wasmtime).map_err(load)?;
+        let module = load_module(&wasmtime, ENGINE_MACHINE_CODE).map_err(load)?;
         let mut linker = Linker::new(&wasmtime);
         link(&mut linker).map_err(load)?;
         let instance_template = linker.instantiate_pre(&module).map_err(load)?;
@@ -180,9 +180,9 @@ fn new_memory(bytes: usize, bytes_max: u64) -> Result<PreparedMemory, EngineErro
 const MEMORY_BYTES_MIN: usize = 160 * WASM_PAGE_BYTES;
 
 /// The engine's code: what was compiled with this program, where the machine can run it.
-fn load_module(wasmtime: &wasmtime::Engine) -> wasmtime::Result<Module> {
+fn load_module(wasmtime: &wasmtime::Engine, machine_code: &[u8]) -> wasmtime::Result<Module> {
     // SAFETY: the bytes are what wasmtime made of `ENGINE_CODE` when this program was built.
-    match unsafe { Module::deserialize(wasmtime, ENGINE_MACHINE_CODE) } {
+    match unsafe { Module::deserialize(wasmtime, machine_code) } {
         Ok(module) => Ok(module),
         Err(error) => {
             tracing::info!(reason = format!("{error:#}"), "compiling the JavaScript engine for this machine");
@@ -243,4 +243,24 @@ pub fn on_guest_thread<T: Send>(
             .map_err(|error| ImportError::Internal(format!("starting a thread for the import: {error}")))?;
         thread.join().unwrap_or_else(|_| Err(ImportError::Internal("the import panicked".into())))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_build_made_machine_code_for_this_machine() {
+        let wasmtime = wasmtime::Engine::new(&configuration()).expect("the configuration is valid");
+        // SAFETY: as in `load_module`.
+        let loaded = unsafe { Module::deserialize(&wasmtime, ENGINE_MACHINE_CODE) };
+        assert!(loaded.is_ok(), "{:?}", loaded.err());
+    }
+
+    #[test]
+    fn a_machine_that_refuses_the_machine_code_compiles() {
+        let wasmtime = wasmtime::Engine::new(&configuration()).expect("the configuration is valid");
+        let module = load_module(&wasmtime, b"for another machine").expect("it compiles");
+        assert!(module.get_export("guest_invoke").is_some());
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use limits::FunctionLimits;
+
 /// The modules and the surroundings from which an [`Image`](crate::Image) is built.
 ///
 /// Everything that can influence the evaluation of the modules is here, so that equal sources give equal images.
@@ -55,7 +57,10 @@ pub struct ImportLimits {
 
 impl Default for ImportLimits {
     fn default() -> Self {
-        // Ten times slower than a JIT on loops, but a bundle of 20 MB evaluates within two seconds.
-        ImportLimits { user_time_ms_max: 10_000, memory_bytes_max: 512 << 20 }
+        ImportLimits {
+            user_time_ms_max: FunctionLimits::DEFAULT.import_time_ms_max,
+            // A dense bundle of 20 MB takes 100 MB.
+            memory_bytes_max: 512 << 20,
+        }
     }
 }
