@@ -1,4 +1,4 @@
-//! Prints what a fresh, isolated call costs: `cargo run -p isolate-bench`, or `make bench`.
+//! Prints what a fresh, isolated call costs: `cargo run -p isolates`.
 //!
 //! *Fresh* is a call in a slot that was reset, with the reset; *warm* is the call alone. Figures of one run are
 //! comparable with each other, not with those of another machine.
