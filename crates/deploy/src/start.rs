@@ -364,7 +364,12 @@ fn answer(evaluated: &Evaluated, schema_id: Option<DocumentId>) -> Json {
         .iter()
         .map(|(path, analysis)| (path.clone(), serde_json::from_str(analysis).unwrap_or(Json::Null)))
         .collect();
-    let http_routes = functions.get("http.js").and_then(|module| module.get("httpRoutes")).cloned();
+    // The analysis has more to say of a route than the tree of components.
+    let http_routes =
+        functions.get("http.js").and_then(|module| module["httpRoutes"].as_array()).map(|routes| {
+            let plain = routes.iter().map(|route| route["route"].clone()).collect::<Vec<Json>>();
+            Json::Array(plain)
+        });
     let mut definition_type = json!({"type": "app"});
     let mut definition = json!({
         "path": "",

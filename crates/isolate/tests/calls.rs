@@ -283,7 +283,7 @@ fn the_console_formats_values() {
         assert!(matches!(step, Step::Done(Ok(ref text)) if text == "null"), "{step:?}");
         let lines: Vec<(&str, String)> =
             host.lines.iter().map(|line| (line.level.as_str(), line.messages.join(" | "))).collect();
-        assert_eq!(lines[0], ("LOG", "text | 1 | -0 | 2n | null | undefined | true | Symbol(s)".into()));
+        assert_eq!(lines[0], ("LOG", "'text' | 1 | -0 | 2n | null | undefined | true | Symbol(s)".into()));
         assert_eq!(lines[1].0, "WARN");
         assert_eq!(
             lines[1].1,
@@ -301,7 +301,7 @@ fn the_console_formats_values() {
             lines[3],
             ("DEBUG", "Uint8Array(2) [ 1, 2 ] | [Object: null prototype] {} | [ [] ] | ArrayBuffer { byteLength: 3 }".into())
         );
-        assert_eq!(lines[4], ("INFO", "{ self: [Circular] } | \n' | [ \"it's\", '\"' ]".into()));
+        assert_eq!(lines[4], ("INFO", "{ self: [Circular] } | \"\\n'\" | [ \"it's\", '\"' ]".into()));
     });
 }
 

@@ -129,7 +129,11 @@ async fn a_tables_size_and_its_changes_can_be_watched() {
     let mut transaction = store.begin().await;
     insert(&mut transaction, "messages", json!({})).await;
     store.must_commit(transaction).await;
-    assert_ne!(watch("messages").await.unwrap().0, before, "an equal result would not be sent to the watcher");
+    assert_ne!(
+        watch("messages").await.unwrap().0,
+        before,
+        "an equal result would not be sent to the watcher"
+    );
     for answered in [size("missing").await.unwrap().1, watch("missing").await.unwrap().1] {
         assert!(touches(&store, &answered, async |tx| drop(insert(tx, "missing", json!({})).await)).await);
     }

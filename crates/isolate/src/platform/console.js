@@ -21,7 +21,7 @@ export const console = {
   error: write("ERROR"),
   debug: write("DEBUG"),
   trace(...values) {
-    const messages = formatArguments(["Trace:", ...values]);
+    const messages = ["Trace:", ...formatArguments(values)];
     const frames = withoutPlatform(new Error().stack).split("\n").slice(1);
     log("LOG", [...messages.slice(0, -1), [messages.at(-1), ...frames].join("\n").trimEnd()]);
   },

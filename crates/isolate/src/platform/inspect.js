@@ -9,9 +9,9 @@ export function inspect(value) {
   return format(value, { depth: 0, ancestors: [] });
 }
 
-// The messages of a console call, one per argument: strings as they are.
+// The messages of a console call, one per argument.
 export function formatArguments(values) {
-  return values.map((value) => (typeof value === "string" ? value : attempt(() => inspect(value))));
+  return values.map((value) => attempt(() => inspect(value)));
 }
 
 function attempt(format) {
