@@ -385,7 +385,8 @@ test("actions and HTTP routes are accepted, and refused when they are called", L
   });
   await project.mustRun("dev", "--once");
   const { body } = await callFunction(tidemark, "action", "outside:fetchTides");
-  assert.match(body.errorMessage ?? body.message, /not supported|not yet/i, JSON.stringify(body));
+  assert.equal(body.code, "ActionsNotImplemented", JSON.stringify(body));
+  assert.match(body.message, /does not run actions yet/);
   const { convexSiteUrl } = await (
     await fetch(`${tidemark.url}/api/v1/get_canonical_urls`, asAdmin(tidemark))
   ).json();
