@@ -42,7 +42,7 @@ impl Tidemark {
             std::fs::read_to_string(&environment).context("Tidemark did not begin to serve within 30 s")?;
         let variable = |name: &str| {
             let line = environment.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
-            line.map(|value| value.trim_matches('"').to_owned())
+            line.map(|value| value.trim_matches('\'').to_owned())
                 .with_context(|| format!("{name} is not in the env file"))
         };
         let url = variable("CONVEX_SELF_HOSTED_URL")?;

@@ -47,10 +47,12 @@ const OPERATIONS_QUEUED_MAX: usize = 4_096;
 /// Entries of a group that are kept in memory, so that apply and replication need not read them back.
 const CACHE_BYTES_MAX: usize = 32 << 20;
 
-/// The log store of a node. Dropping it ends the writer once everything queued is written.
+/// The log store of a node. Dropping it waits until everything queued is written and the writer has ended; what is
+/// sent to a [`RaftLog`] afterwards fails.
 pub struct RaftLogs {
     database: Arc<DB>,
-    operations: mpsc::Sender<Operation>,
+    /// The only lasting sender: the writer ends when it is gone.
+    operations: Option<mpsc::Sender<Operation>>,
     writer: Option<JoinHandle<()>>,
     fsyncs: Arc<AtomicU64>,
     groups: Mutex<HashMap<GroupId, Arc<GroupState>>>,
@@ -61,7 +63,7 @@ pub struct RaftLogs {
 pub struct RaftLog {
     group: GroupId,
     database: Arc<DB>,
-    operations: mpsc::Sender<Operation>,
+    operations: mpsc::WeakSender<Operation>,
     state: Arc<GroupState>,
 }
 
@@ -129,24 +131,27 @@ impl RaftLogs {
             .name("raft-log-writer".into())
             .spawn(move || writer.run())
             .map_err(|source| OpenError::Folder { path: path.to_owned(), source })?;
-        Ok(RaftLogs { database, operations, writer: Some(writer), fsyncs, groups: Mutex::default() })
+        let (operations, writer) = (Some(operations), Some(writer));
+        Ok(RaftLogs { database, operations, writer, fsyncs, groups: Mutex::default() })
     }
 
     pub fn group(&self, group: GroupId) -> RaftLog {
         let state = self.groups.lock().entry(group).or_default().clone();
-        RaftLog { group, database: self.database.clone(), operations: self.operations.clone(), state }
+        let operations = self.operations.as_ref().expect("it is taken by drop only").downgrade();
+        RaftLog { group, database: self.database.clone(), operations, state }
     }
 
     /// How often the log was made durable since it was opened.
     pub fn fsyncs(&self) -> Arc<AtomicU64> {
         self.fsyncs.clone()
     }
+}
 
-    /// Waits until everything queued is written; every [`RaftLog`] must be gone.
-    pub fn close(mut self) {
-        let writer = self.writer.take();
-        drop(self);
-        if let Some(writer) = writer {
+impl Drop for RaftLogs {
+    fn drop(&mut self) {
+        self.operations = None;
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has told the process's panic hook.
             let _ = writer.join();
         }
     }
@@ -355,7 +360,9 @@ impl RaftLog {
     }
 
     async fn send(&self, operation: Operation) -> io::Result<()> {
-        self.operations.send(operation).await.map_err(|_| io::Error::other("the log's writer has ended"))
+        let ended = || io::Error::other("the log's writer has ended");
+        let operations = self.operations.upgrade().ok_or_else(ended)?;
+        operations.send(operation).await.map_err(|_| ended())
     }
 
     async fn sent(&self, operation: Operation, done: oneshot::Receiver<()>) -> io::Result<()> {

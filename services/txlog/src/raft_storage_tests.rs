@@ -58,6 +58,4 @@ impl StoreBuilder<RaftTypes, RaftLog, StateMachine, Kept> for Stores {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_stores_pass_the_suite_of_the_consensus_library() {
     Suite::test_all(Stores).await.expect("the suite passes");
-    // The last stores' writer threads close their databases by themselves; a process must not exit in the middle of it.
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
 }

@@ -116,7 +116,7 @@ impl Service {
         }
         drop(self.handle);
         let logs = self.logs;
-        let _ = tokio::task::spawn_blocking(move || logs.close()).await;
+        let _ = tokio::task::spawn_blocking(move || drop(logs)).await;
     }
 }
 
