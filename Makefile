@@ -35,5 +35,7 @@ lint: setup ## Checks formatting, lints and the repository's own rules.
 	@$(XTASK) check
 	@cd examples/chat && npm run --silent typecheck
 
-bench: build ## Measures token transfers per second, beside PostgreSQL (postgresql-15 must be installed).
+bench: build ## Measures starts, isolates, and transfers beside PostgreSQL (postgresql-15 must be installed).
+	@$(BINARIES)/start
+	@$(BINARIES)/isolates
 	@$(BINARIES)/transfer

@@ -1,9 +1,13 @@
-//! What the benchmarks share: callers that send HTTP requests as fast as they are answered, and the report of them.
+//! What the benchmarks share: servers to measure, callers that send HTTP requests as fast as they are answered, and the
+//! report of them.
 
 mod callers;
 mod draw;
+pub mod processes;
 mod report;
+mod server;
 
 pub use callers::{Answer, Callers, run};
 pub use draw::{Draw, Uniform, Zipf};
 pub use report::{Report, ratio};
+pub use server::Server;

@@ -7,17 +7,18 @@
 #![allow(clippy::print_stdout, reason = "a report is what this program is for")]
 
 mod postgres;
-mod processes;
 mod tidemark;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use harness::{Answer, Callers, Draw, Report, Uniform, Zipf, ratio};
+use harness::{Answer, Callers, Draw, Report, Server, Uniform, Zipf, ratio};
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};
 use rand::RngExt;
+
+use crate::tidemark::Tidemark;
 
 const BALANCE: u64 = 1_000_000_000;
 
@@ -39,6 +40,9 @@ struct Arguments {
     /// The server; by default the one built beside this program.
     #[arg(long)]
     tidemark: Option<PathBuf>,
+    /// The folder with the app and the peer.
+    #[arg(long, default_value = "bench/transfer")]
+    folder: PathBuf,
     /// Measures Tidemark alone.
     #[arg(long)]
     without_peers: bool,
@@ -111,25 +115,26 @@ async fn main() -> Result<()> {
     {
         let binary = match &arguments.tidemark {
             Some(path) => path.clone(),
-            None => std::env::current_exe()?.with_file_name("tidemark"),
+            None => Server::binary()?,
         };
-        let server = tidemark::Tidemark::start(&binary, folder.path()).await?;
-        server.open_accounts(arguments.accounts, BALANCE).await.context("open the accounts")?;
-        let target = Target { address: server.address, path: "/api/mutation", body: tidemark::body };
+        let tidemark = Tidemark::start(&binary, folder.path(), &arguments.folder.join("app")).await?;
+        tidemark.open_accounts(arguments.accounts, BALANCE).await.context("open the accounts")?;
+        let target = Target { address: tidemark.server.address, path: "/api/mutation", body: tidemark::body };
         for draw in &draws {
             let report = target.measure(&arguments, draw.clone()).await?;
             print_row("Tidemark", &draw.name(), &report);
-            let sum = server.total(arguments.accounts).await?;
+            let sum = tidemark.total(arguments.accounts).await?;
             ensure!(sum == total, "Tidemark: the accounts hold {sum}, not {total}");
             ours.push(report);
         }
-        server.stop().await?;
+        tidemark.server.stop().await?;
     }
     if arguments.without_peers {
         return Ok(());
     }
     let database = postgres::Postgres::start(folder.path(), arguments.accounts, BALANCE).await?;
-    let peer = postgres::NodePeer::start(&database, arguments.callers).await?;
+    let peer =
+        postgres::NodePeer::start(&database, arguments.callers, &arguments.folder.join("peer")).await?;
     for (name, path) in
         [("Node.js + PostgreSQL, five round trips", "/rounds"), ("Node.js + PostgreSQL, one call", "/call")]
     {

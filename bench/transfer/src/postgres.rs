@@ -13,7 +13,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::processes;
+use harness::processes;
 
 const BINARIES: &str = "/usr/lib/postgresql/15/bin";
 
@@ -137,13 +137,12 @@ pub struct NodePeer {
 }
 
 impl NodePeer {
-    pub async fn start(database: &Postgres, connections: usize) -> Result<NodePeer> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer");
-        processes::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))
+    pub async fn start(database: &Postgres, connections: usize, folder: &Path) -> Result<NodePeer> {
+        processes::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))
             .await?;
         let mut process = Command::new("node")
             .arg("server.mjs")
-            .current_dir(&folder)
+            .current_dir(folder)
             .env("DATABASE_URL", format!("postgres://postgres@127.0.0.1:{}/postgres", database.port))
             .env("POOL_CONNECTIONS", connections.to_string())
             .stdin(Stdio::null())

@@ -1,17 +1,13 @@
-//! Tidemark as its users run it: the binary, the app pushed by the official command line tool, the HTTP API.
+//! Tidemark with the app pushed by the official command line tool, called by the HTTP API.
 
-use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use harness::Server;
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
-
-use crate::processes;
 
 pub struct Tidemark {
-    pub address: SocketAddr,
-    url: String,
-    process: Child,
+    pub server: Server,
 }
 
 /// A transfer as the function API takes it.
@@ -20,51 +16,15 @@ pub fn body(from: usize, to: usize) -> String {
 }
 
 impl Tidemark {
-    pub async fn start(binary: &Path, folder: &Path) -> Result<Tidemark> {
-        let data = folder.join("tidemark");
-        let process = Command::new(binary)
-            .args(["dev", "--port", "0", "--site-port", "0", "--data-dir"])
-            .arg(&data)
-            .env("RUST_LOG", "warn")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("start {}", binary.display()))?;
-        let environment = data.join("env");
-        for _ in 0..300 {
-            if environment.exists() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        let environment =
-            std::fs::read_to_string(&environment).context("Tidemark did not begin to serve within 30 s")?;
-        let variable = |name: &str| {
-            let line = environment.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
-            line.map(|value| value.trim_matches('\'').to_owned())
-                .with_context(|| format!("{name} is not in the env file"))
-        };
-        let url = variable("CONVEX_SELF_HOSTED_URL")?;
-        let key = variable("CONVEX_SELF_HOSTED_ADMIN_KEY")?;
-        let app = Path::new(env!("CARGO_MANIFEST_DIR")).join("app");
-        processes::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&app)).await?;
-        processes::run(
-            Command::new("npx")
-                .args(["convex", "deploy"])
-                .env("CI", "1")
-                .env("CONVEX_SELF_HOSTED_URL", &url)
-                .env("CONVEX_SELF_HOSTED_ADMIN_KEY", key)
-                .current_dir(&app),
-        )
-        .await?;
-        let address = url.trim_start_matches("http://").parse().context("the URL is an address")?;
-        Ok(Tidemark { address, url, process })
+    pub async fn start(binary: &Path, folder: &Path, app: &Path) -> Result<Tidemark> {
+        let server = Server::start(binary, &folder.join("tidemark")).await?;
+        server.push(app).await?;
+        Ok(Tidemark { server })
     }
 
     async fn call(&self, kind: &str, path: &str, arguments: Value) -> Result<Value> {
         let answer: Value = reqwest::Client::new()
-            .post(format!("{}/api/{kind}", self.url))
+            .post(format!("{}/api/{kind}", self.server.url))
             .json(&json!({"path": path, "format": "json", "args": arguments}))
             .send()
             .await?
@@ -96,9 +56,5 @@ impl Tidemark {
             sum += part as u64;
         }
         Ok(sum)
-    }
-
-    pub async fn stop(self) -> Result<()> {
-        processes::stop(self.process, "TERM").await
     }
 }

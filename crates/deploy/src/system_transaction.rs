@@ -1,17 +1,12 @@
 //! Transactions of the system's own, run until they commit.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use contract::{
-    Commit, CommitId, CommitOutcome, DeploymentRef, Epoch, Error, ErrorKind, Lookup, ReadAt, Result,
-};
-use transaction::{Options, Transaction};
+use contract::{Commit, CommitId, DeploymentRef, Error, ErrorKind, ReadAt, Result};
+use transaction::{Commits, EPOCH_ENDED, Options, Settled, Transaction, unknown_outcome};
 
 use crate::Deploy;
-
-/// How long to wait before asking again, where the log has no leader or has not decided.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a transaction of the system's own does. It may run more than once, each time on a newer state.
 #[async_trait]
@@ -48,81 +43,52 @@ impl Deploy {
     pub(crate) async fn transact<W: Work>(&self, deployment: DeploymentRef, work: &W) -> Result<W::Output> {
         let services = self.services();
         let id = CommitId(rand::random());
-        let mut at = None;
-        for _ in 0..services.limits.retry.conflict_attempts_max {
-            let position = services.sequencer.latest(deployment.group).await?;
-            let begin = at.take().unwrap_or(ReadAt::published(position.published));
-            let epoch = begin.epoch.unwrap_or(position.epoch);
-            let mut transaction = match self.begin(deployment, begin).await {
-                // The speculative state that a conflict pointed to is gone with its epoch.
-                Err(error) if error.code == "EpochEnded" => continue,
-                other => other?,
-            };
-            let value = work.run(&mut transaction).await?;
-            let finished = transaction.finish();
-            let commit = Commit {
-                deployment,
-                epoch,
-                id,
-                begin: finished.begin,
-                read_set: finished.read_set.into(),
-                writes: finished.writes,
-            };
-            match self.decide(commit).await? {
-                Decision::Committed => return Ok(value),
-                Decision::RunAgain(hint) => at = hint,
-            }
-        }
-        Err(Error::new(
-            ErrorKind::Overloaded,
-            "OptimisticConcurrencyControlFailure",
-            "Other changes kept coming in between. Try again.",
-        ))
-    }
-
-    async fn decide(&self, commit: Commit) -> Result<Decision> {
-        let log = &self.services().log;
-        let (deployment, id, epoch) = (commit.deployment, commit.id, commit.epoch);
+        let mut commits = Commits::new(services.limits.retry);
+        let position = services.sequencer.latest(deployment.group).await?;
+        let (mut at, mut epoch) = (ReadAt::published(position.published), position.epoch);
         loop {
-            match log.commit(commit.clone()).await? {
-                CommitOutcome::Committed { .. } => return Ok(Decision::Committed),
-                CommitOutcome::Conflict(conflict) => {
-                    return Ok(Decision::RunAgain(Some(conflict.run_again_at)));
+            commits.begin();
+            let attempt = async {
+                let mut transaction = self.begin(deployment, at).await?;
+                let output = work.run(&mut transaction).await?;
+                Ok::<_, Error>((output, transaction.finish()))
+            };
+            let (settled, output) = match attempt.await {
+                Ok((output, finished)) => {
+                    let commit = Commit {
+                        deployment,
+                        epoch,
+                        id,
+                        begin: finished.begin,
+                        read_set: finished.read_set.into(),
+                        writes: finished.writes,
+                    };
+                    (commits.settle(&*services.log, &commit, || ()).await?, Some(output))
                 }
-                CommitOutcome::NotLeader | CommitOutcome::NotCommitted => {
-                    tokio::time::sleep(PAUSE).await;
-                    return Ok(Decision::RunAgain(None));
+                Err(error) if error.code == EPOCH_ENDED => (commits.epoch_ended(), None),
+                Err(error) => return Err(error),
+            };
+            match (settled, output) {
+                (Settled::Committed(_), Some(output)) => return Ok(output),
+                (Settled::Conflict { conflict, run_again: true }, _) => {
+                    at = conflict.run_again_at;
+                    epoch = at.epoch.unwrap_or(epoch);
                 }
-                CommitOutcome::Unknown => match self.lookup(deployment, id, epoch).await? {
-                    Some(decision) => return Ok(decision),
-                    None => continue,
-                },
+                (Settled::Conflict { run_again: false, .. }, _) => {
+                    return Err(Error::new(
+                        ErrorKind::Overloaded,
+                        "OptimisticConcurrencyControlFailure",
+                        "Other changes kept coming in between. Try again.",
+                    ));
+                }
+                (Settled::LostLeader, _) => {
+                    let position = commits.leaders_position(&*services.log, deployment.group).await?;
+                    (at, epoch) = (ReadAt::published(position.published), position.epoch);
+                }
+                (Settled::Committed(_), None) | (Settled::Unknown, _) => return Err(unknown_outcome()),
             }
         }
     }
-
-    /// What became of a commit whose outcome is unknown; `None`: the same commit may be sent again.
-    async fn lookup(
-        &self,
-        deployment: DeploymentRef,
-        id: CommitId,
-        sent_in: Epoch,
-    ) -> Result<Option<Decision>> {
-        loop {
-            match self.services().log.lookup(deployment, id).await? {
-                Lookup::Committed { .. } => return Ok(Some(Decision::Committed)),
-                Lookup::Absent { epoch } if epoch > sent_in => return Ok(Some(Decision::RunAgain(None))),
-                Lookup::Absent { .. } => return Ok(None),
-                Lookup::Pending | Lookup::NotLeader => tokio::time::sleep(PAUSE).await,
-            }
-        }
-    }
-}
-
-enum Decision {
-    Committed,
-    /// At the given moment, if one is known to be good.
-    RunAgain(Option<ReadAt>),
 }
 
 /// What the system's own transactions do wrong is nobody's mistake but ours, unless the error says otherwise.

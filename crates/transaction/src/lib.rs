@@ -3,7 +3,7 @@
 //! A [`Transaction`] begins at a [`contract::ReadAt`] of a [`contract::TransactionLog`] and ends as a [`Finished`]: the
 //! read set and the writes that a [`contract::Commit`] takes. In between it offers what functions do with documents
 //! (get, insert, patch, replace, delete, queries, pages), with all checks, limits and error codes, and nested calls
-//! whose writes can be rolled back.
+//! whose writes can be rolled back. [`Commits`] sends it to the log and finds out for certain what became of it.
 //!
 //! Everything is documents in tables. The system's own tables ([`SystemTable`]) have typed rows ([`SystemRow`]) and
 //! definitions in code; the application's tables, indexes, schemas and modules are rows in them. What applies at a moment
@@ -14,8 +14,10 @@
 //!
 //! This crate knows nothing of JavaScript, HTTP or how the log stores things.
 
+mod attempts;
 mod catalog;
 mod catalog_cache;
+mod commits;
 mod cursor;
 mod document;
 mod documents;
@@ -35,6 +37,7 @@ mod usage;
 
 pub use catalog::{Catalog, Index, IndexState, StoredSchema, Table, TableState};
 pub use catalog_cache::CatalogCache;
+pub use commits::{Commits, EPOCH_ENDED, Settled, unknown_outcome};
 pub use cursor::CursorKey;
 pub use document::Document;
 pub use documents::GetRequest;

@@ -24,7 +24,6 @@ mod metrics;
 mod mutation;
 mod options;
 mod query;
-mod retry;
 mod run;
 mod service;
 mod slots;

@@ -3,24 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use contract::{
-    Commit, CommitId, CommitOutcome, Conflict, DeploymentRef, Epoch, Error, ErrorKind, FunctionCall, GroupId,
-    Interval, MutationCall, MutationOutcome, Order, Position, Read, ReadAt, ReadResult, Result, Retry,
-    Timestamp,
+    Commit, CommitId, Conflict, DeploymentRef, Epoch, Error, ErrorKind, FunctionCall, GroupId, Interval,
+    MutationCall, MutationOutcome, Order, Position, Read, ReadAt, ReadResult, Result, Retry, Timestamp,
 };
 use isolate::FunctionKind;
-use tokio::time::Instant;
-use transaction::{Catalog, SessionRequestRow, Stored, SystemTable};
+use transaction::{
+    Catalog, Commits, EPOCH_ENDED, SessionRequestRow, Settled, Stored, SystemTable, unknown_outcome,
+};
 use value::Value;
 
 use crate::{
-    retry::{Attempts, Next},
     run::{Ran, Run, RunEnd, SESSION_INDEX},
     service::Runner,
     threads::Priority,
 };
-
-/// The code of the error with which the log answers a read at the newest state of an epoch that is over.
-const EPOCH_ENDED: &str = "EpochEnded";
 
 /// Where an attempt begins to read, and the epoch that its commit names.
 #[derive(Clone, Copy)]
@@ -41,14 +37,13 @@ impl Runner {
         shared.metrics.mutations.increment();
         let MutationCall { function: call, session, not_before } = call;
         let deployment = call.deployment;
-        let first = Instant::now();
         // One for all attempts, so that two of them can't both take effect.
         let id = CommitId(rand::random());
-        let mut attempts = Attempts::new(shared.limits.retry);
+        let mut commits = Commits::new(shared.limits.retry);
         let mut begin = Begin::published(self.position_from(deployment.group, not_before).await?);
         let mut priority = Priority::First;
         loop {
-            attempts.begin();
+            commits.begin();
             shared.metrics.mutation_attempts.increment();
             let ran = self
                 .run_once(Run {
@@ -62,13 +57,13 @@ impl Runner {
                 .await;
             priority = Priority::Again;
             let mut ran = match ran {
-                Err(error) if error.code == EPOCH_ENDED => {
-                    match attempts.epoch_ended(first.elapsed()) {
-                        Next::RunAgainWithLeader => begin = self.begin_with_leader(deployment.group).await?,
-                        _ => return Err(unknown_outcome()),
+                Err(error) if error.code == EPOCH_ENDED => match commits.epoch_ended() {
+                    Settled::LostLeader => {
+                        begin = self.begin_with_leader(&commits, deployment.group).await?;
+                        continue;
                     }
-                    continue;
-                }
+                    _ => return Err(unknown_outcome()),
+                },
                 ran => ran?,
             };
             let commit = Commit {
@@ -81,68 +76,39 @@ impl Runner {
             };
             // A record that was read as published is durable, and so is the answer that it holds. One that was read
             // above what is published becomes so if this commit, which writes nothing, does.
-            let mut next = match &ran.recorded {
-                Some(_) if begin.at.epoch.is_none() => Next::Answer(begin.at.timestamp),
-                _ => self.send(&mut attempts, &commit, first).await?,
+            let settled = if ran.recorded.is_some() && begin.at.epoch.is_none() {
+                Settled::Committed(begin.at.timestamp)
+            } else {
+                let on_lookup = || shared.metrics.commits_looked_up.increment();
+                commits.settle(&*shared.log, &commit, on_lookup).await?
             };
-            loop {
-                match next {
-                    Next::Answer(timestamp) => {
-                        return match ran.recorded.take() {
-                            Some(record) => self.replay(&call, record, timestamp).await,
-                            None => Ok(self.answer(&call, ran, timestamp).await),
-                        };
-                    }
-                    Next::SendAgain => next = self.send(&mut attempts, &commit, first).await?,
-                    Next::LookUp { after } => {
-                        shared.metrics.commits_looked_up.increment();
-                        tokio::time::sleep(after).await;
-                        let lookup = shared.log.lookup(deployment, id).await.ok();
-                        next = attempts.looked_up(lookup, first.elapsed());
-                    }
-                    Next::RunAgainAfterConflict(conflict) => {
-                        let at = conflict.run_again_at;
-                        self.note_conflict(&call, &ran, &conflict, true);
-                        begin = Begin { at, epoch: at.epoch.unwrap_or(begin.epoch) };
-                        break;
-                    }
-                    Next::RunAgainWithLeader => {
-                        let end = RunEnd {
-                            error: Some(
-                                "The log's leader changed before the mutation was committed.".to_owned(),
-                            ),
-                            will_retry: true,
-                            ..RunEnd::default()
-                        };
-                        self.enter_into_log(FunctionKind::Mutation, &call, &ran, end);
-                        begin = self.begin_with_leader(deployment.group).await?;
-                        break;
-                    }
-                    Next::GiveUpOnConflicts(conflict) => {
+            match settled {
+                Settled::Committed(timestamp) => {
+                    return match ran.recorded.take() {
+                        Some(record) => self.replay(&call, record, timestamp).await,
+                        None => Ok(self.answer(&call, ran, timestamp).await),
+                    };
+                }
+                Settled::Conflict { conflict, run_again } => {
+                    shared.metrics.conflicts.increment();
+                    let error = self.note_conflict(&call, &ran, &conflict, run_again);
+                    if !run_again {
                         shared.metrics.conflicts_given_up.increment();
-                        return Err(self.note_conflict(&call, &ran, &conflict, false));
+                        return Err(error);
                     }
-                    Next::GiveUpOnUnknown => return Err(unknown_outcome()),
+                    let at = conflict.run_again_at;
+                    begin = Begin { at, epoch: at.epoch.unwrap_or(begin.epoch) };
                 }
-            }
-        }
-    }
-
-    /// Sends a commit and says what follows from the answer.
-    async fn send(&self, attempts: &mut Attempts, commit: &Commit, first: Instant) -> Result<Next> {
-        attempts.send(commit.epoch);
-        match self.shared.log.commit(commit.clone()).await {
-            Ok(outcome) => {
-                if let CommitOutcome::Conflict(_) = outcome {
-                    self.shared.metrics.conflicts.increment();
+                Settled::LostLeader => {
+                    let end = RunEnd {
+                        error: Some("The log's leader changed before the mutation was committed.".to_owned()),
+                        will_retry: true,
+                        ..RunEnd::default()
+                    };
+                    self.enter_into_log(FunctionKind::Mutation, &call, &ran, end);
+                    begin = self.begin_with_leader(&commits, deployment.group).await?;
                 }
-                Ok(attempts.committed(outcome, first.elapsed()))
-            }
-            // Refused before it had any effect, or because it can't be right.
-            Err(error) if error.retry != Retry::Never || error.kind == ErrorKind::BadRequest => Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "the answer to a commit was lost; it is looked up");
-                Ok(attempts.unknown(first.elapsed()))
+                Settled::Unknown => return Err(unknown_outcome()),
             }
         }
     }
@@ -234,28 +200,9 @@ impl Runner {
         Ok(*position)
     }
 
-    /// What is published at the group's leader, once there is one.
-    async fn begin_with_leader(&self, group: GroupId) -> Result<Begin> {
-        let limits = self.shared.limits.retry;
-        let deadline = Instant::now() + Duration::from_millis(limits.lookup_ms_max);
-        let mut pause = Duration::from_millis(limits.not_ready_backoff_ms_min);
-        loop {
-            match self.shared.log.confirm_leadership(group).await {
-                Ok(position) => return Ok(Begin::published(position)),
-                Err(error) if Instant::now() + pause > deadline => return Err(error),
-                Err(_) => tokio::time::sleep(pause).await,
-            }
-            pause = (pause * 2).min(Duration::from_millis(limits.not_ready_backoff_ms_max));
-        }
+    async fn begin_with_leader(&self, commits: &Commits, group: GroupId) -> Result<Begin> {
+        Ok(Begin::published(commits.leaders_position(&*self.shared.log, group).await?))
     }
-}
-
-fn unknown_outcome() -> Error {
-    Error::new(
-        ErrorKind::Internal,
-        "UnknownOutcome",
-        "It could not be found out whether the mutation has committed. Look before you run it again.",
-    )
 }
 
 fn conflict_error(table: Option<&str>) -> Error {

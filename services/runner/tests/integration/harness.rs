@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::PathBuf,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -286,9 +286,14 @@ pub fn user(subject: &str) -> Identity {
     Identity::User(UserIdentity { attributes })
 }
 
+/// Where this package is, asked when the test runs: builds can be shared by several clones.
+fn package_root() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it").into()
+}
+
 /// The modules in the folder beside this file.
 pub fn modules() -> Vec<ModuleSource> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/modules");
+    let folder = package_root().join("tests/integration/modules");
     let mut modules = Vec::new();
     for part in ["", "_deps/"] {
         for entry in std::fs::read_dir(folder.join(part)).expect("the modules are there") {

@@ -1,4 +1,4 @@
-//! What follows from the log's answer to a commit: the state machine behind every mutation.
+//! What follows from the log's answer to a commit: the state machine behind everything that is committed.
 //!
 //! ```text
 //!            ┌────────────── run again ◄─────────────┐
@@ -22,12 +22,12 @@ use limits::RetryLimits;
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// The last attempt committed: its outcome is the answer.
     Answer(Timestamp),
-    /// Run the function again, at the newest state that the conflict names.
+    /// Run the transaction again, at the newest state that the conflict names.
     RunAgainAfterConflict(Conflict),
-    /// Run the function again, at the newest published moment, once there is a ready leader.
+    /// Run the transaction again, at the newest published moment, once there is a ready leader.
     RunAgainWithLeader,
     /// Send the same commit, epoch included, once more.
     SendAgain,
@@ -39,9 +39,9 @@ pub enum Next {
     GiveUpOnUnknown,
 }
 
-/// The attempts at one mutation.
+/// The attempts at one change.
 #[derive(Debug)]
-pub struct Attempts {
+pub(crate) struct Attempts {
     limits: RetryLimits,
     /// How many were begun, the running one included.
     count: u32,
@@ -63,7 +63,7 @@ impl Attempts {
         }
     }
 
-    /// The function begins to run.
+    /// The transaction begins to run.
     pub fn begin(&mut self) {
         self.count += 1;
     }

@@ -1,0 +1,97 @@
+//! Tidemark as its users run it: the binary, in a process of its own.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::process::{Child, Command};
+
+use crate::processes;
+
+/// How long a server may take until it serves.
+const START_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// A running server; dropping it kills it.
+pub struct Server {
+    pub address: SocketAddr,
+    pub url: String,
+    pub admin_key: String,
+    /// From the start of the process until it served.
+    pub started_in: Duration,
+    process: Child,
+}
+
+impl Server {
+    /// The binary that was built beside the running program.
+    pub fn binary() -> Result<PathBuf> {
+        Ok(std::env::current_exe()?.with_file_name("tidemark"))
+    }
+
+    /// Starts `binary` on the folder `data`, on free ports, and waits until it serves.
+    pub async fn start(binary: &Path, data: &Path) -> Result<Server> {
+        let environment = data.join("env");
+        // It is there once the server serves, and only then; one that was killed leaves it behind.
+        if environment.exists() {
+            std::fs::remove_file(&environment)?;
+        }
+        let started = Instant::now();
+        let mut process = Command::new(binary)
+            .args(["dev", "--port", "0", "--site-port", "0", "--data-dir"])
+            .arg(data)
+            .env("RUST_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("start {}", binary.display()))?;
+        while !environment.exists() {
+            if let Some(status) = process.try_wait()? {
+                bail!("{} ended: {status}", binary.display());
+            }
+            if started.elapsed() > START_TIME_MAX {
+                bail!("{} did not begin to serve within {START_TIME_MAX:?}", binary.display());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let started_in = started.elapsed();
+        let environment = std::fs::read_to_string(&environment)?;
+        let variable = |name: &str| {
+            let line = environment.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
+            line.map(|value| value.trim_matches('\'').to_owned())
+                .with_context(|| format!("{name} is not in the env file"))
+        };
+        let url = variable("CONVEX_SELF_HOSTED_URL")?;
+        let admin_key = variable("CONVEX_SELF_HOSTED_ADMIN_KEY")?;
+        let address = url.trim_start_matches("http://").parse().context("the URL is an address")?;
+        Ok(Server { address, url, admin_key, started_in, process })
+    }
+
+    /// Pushes the app in a folder by the official command line tool.
+    pub async fn push(&self, app: &Path) -> Result<()> {
+        processes::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(app)).await?;
+        processes::run(
+            Command::new("npx")
+                .args(["convex", "deploy"])
+                .env("CI", "1")
+                .env("CONVEX_SELF_HOSTED_URL", &self.url)
+                .env("CONVEX_SELF_HOSTED_ADMIN_KEY", &self.admin_key)
+                .current_dir(app),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Stops it as an operator would, and waits.
+    pub async fn stop(self) -> Result<()> {
+        processes::stop(self.process, "TERM").await
+    }
+
+    /// Kills it, as a crash would.
+    pub async fn kill(self) -> Result<()> {
+        processes::stop(self.process, "KILL").await
+    }
+}
