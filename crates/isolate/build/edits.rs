@@ -227,7 +227,87 @@ pub const EDITS: &[Edit] = &[
                   \x20   if (!is_sticky) {\n        /* iterate thru all positions",
         times: 1,
     },
+    // ---- Speed of JSON, in which functions and their host talk ----
+    //
+    // Plain data is written in one pass (guest/json.h).
+    Edit {
+        file: "quickjs.c",
+        find: "    jsc->replacer_func = JS_UNDEFINED;\n    jsc->stack = JS_UNDEFINED;\n",
+        replace: "    if ((JS_IsUndefined(replacer) || JS_IsNull(replacer)) && JS_IsUndefined(space0)) {\n\
+                  \x20       ret = json_stringify_plain(ctx, obj);\n\
+                  \x20       if (!JS_IsUndefined(ret))\n\
+                  \x20           return ret;\n\
+                  \x20   }\n\
+                  \x20   jsc->replacer_func = JS_UNDEFINED;\n    jsc->stack = JS_UNDEFINED;\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "JSValue JS_JSONStringify(JSContext *ctx, JSValueConst obj,\n\
+               \x20                        JSValueConst replacer, JSValueConst space0)\n{\n",
+        replace: "static JSValue json_stringify_plain(JSContext *ctx, JSValueConst value);\n\
+                  JSValue JS_JSONStringify(JSContext *ctx, JSValueConst obj,\n\
+                  \x20                        JSValueConst replacer, JSValueConst space0)\n{\n",
+        times: 1,
+    },
+    // A property of a parsed object is new, unless its name occurs twice: it needs no checks of what it replaces.
+    Edit {
+        file: "quickjs.c",
+        find: "                    ret = JS_DefinePropertyValue(ctx, val, prop_name,\n\
+               \x20                                                prop_val, JS_PROP_C_W_E);\n\
+               \x20                   JS_FreeAtom(ctx, prop_name);\n\
+               \x20                   if (ret < 0)\n",
+        replace: "                    JSProperty *property;\n\
+                  \x20                   if (find_own_property(&property, JS_VALUE_GET_OBJ(val), prop_name)) {\n\
+                  \x20                       ret = JS_DefinePropertyValue(ctx, val, prop_name, prop_val, JS_PROP_C_W_E);\n\
+                  \x20                   } else {\n\
+                  \x20                       property = add_property(ctx, JS_VALUE_GET_OBJ(val), prop_name, JS_PROP_C_W_E);\n\
+                  \x20                       ret = property ? 0 : -1;\n\
+                  \x20                       if (property)\n\
+                  \x20                           property->u.value = prop_val;\n\
+                  \x20                       else\n\
+                  \x20                           JS_FreeValue(ctx, prop_val);\n\
+                  \x20                   }\n\
+                  \x20                   JS_FreeAtom(ctx, prop_name);\n\
+                  \x20                   if (ret < 0)\n",
+        times: 1,
+    },
+    // A string of plain ASCII is made at once, and a short integer is not read as a fraction.
+    Edit {
+        file: "quickjs.c",
+        find: "    if (string_buffer_init(s->ctx, b, 48))\n        goto fail;\n\n    p = *pp;\n",
+        replace: "    p = *pp;\n\
+                  \x20   while (p < s->buf_end && *p != '\"' && *p != '\\\\' && *p >= 0x20 && *p < 0x80)\n\
+                  \x20       p++;\n\
+                  \x20   if (p < s->buf_end && *p == '\"') {\n\
+                  \x20       JSValue text = js_new_string8_len(s->ctx, (const char *)*pp, p - *pp);\n\
+                  \x20       if (JS_IsException(text))\n\
+                  \x20           return -1;\n\
+                  \x20       s->token.val = TOK_STRING;\n\
+                  \x20       s->token.u.str.sep = '\"';\n\
+                  \x20       s->token.u.str.str = text;\n\
+                  \x20       *pp = p + 1;\n\
+                  \x20       return 0;\n\
+                  \x20   }\n\
+                  \x20   if (string_buffer_init(s->ctx, b, 48))\n        goto fail;\n\n    p = *pp;\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "    s->token.u.num.val = js_float64(strtod((const char *)p_start, NULL));\n    *pp = p;\n",
+        replace: "    int32_t integer = 0;\n\
+                  \x20   const uint8_t *digit = p_start;\n\
+                  \x20   while (digit < p && digit - p_start < 9 && is_digit(*digit))\n\
+                  \x20       integer = integer * 10 + (*digit++ - '0');\n\
+                  \x20   s->token.u.num.val = digit == p ? js_int32(integer)\n\
+                  \x20                                   : js_float64(strtod((const char *)p_start, NULL));\n\
+                  \x20   *pp = p;\n",
+        times: 1,
+    },
 ];
+
+/// Appended to quickjs.c: what the edits above call.
+pub const JSON: &str = include_str!("../guest/json.h");
 
 /// Appended to quickjs.c: what guest.c calls beyond the engine's own interface.
 pub const ADDITIONS: &str = r#"
