@@ -40,8 +40,6 @@ group! {
         query_retry_ms_max: u64 = 600_000,
         /// A query that could not be run for this long ends its sessions (close code 1013).
         query_give_up_ms_max: u64 = 30_000,
-        /// Sessions cross a new version of the code over this time, so that a push is no stampede.
-        push_spread_ms_max: u64 = 2_000,
     }
 }
 

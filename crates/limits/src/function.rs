@@ -1,4 +1,4 @@
-use crate::{KIB, MIB};
+use crate::MIB;
 
 group! {
     /// What one run of a function may use.
@@ -14,51 +14,29 @@ group! {
         arguments_bytes_max: usize = 16 * MIB,
         /// Encoded result (`FunctionResultTooLarge`).
         result_bytes_max: usize = 16 * MIB,
-        /// Encoded result of a system function: tables of whole deployments (`FunctionResultTooLarge`).
-        system_result_bytes_max: usize = 24 * MIB,
         /// JavaScript heap (`FunctionOutOfMemory`).
         heap_bytes_max: usize = 64 * MIB,
-        /// Memory beyond the heap that the engine itself may use before the call is stopped.
-        heap_slack_bytes_max: usize = 32 * MIB,
-        /// Contents of ArrayBuffers, counted apart from the heap.
-        array_buffers_bytes_max: usize = 64 * MIB,
         /// Host calls of one function that may be unanswered (`TooManyConcurrentOperations`).
         host_calls_in_flight_max: usize = 1_000,
-        /// Reads that are sent to the store together.
-        host_calls_batch_max: usize = 16,
         /// Documents that a query reads ahead of what it was asked for.
         prefetch_documents: usize = 100,
         /// Lines of one run's log, the notice about dropped lines included.
         log_lines_max: usize = 256,
         /// Characters of one log line; the rest is cut and marked.
         log_line_chars_max: usize = 32_768,
-        /// Bytes of `crypto.getRandomValues` in one call (`QuotaExceededError`), as the web standard has it.
-        random_bytes_max: usize = 65_536,
         /// How long a query or mutation waits for a free isolate (`TooManyConcurrentRequests`).
         slot_wait_ms_max: u64 = 5_000,
         /// Calls that may wait for an isolate (`ExpiredInQueue`).
         slot_queue_max: usize = 2_000,
         /// How long a result that depends on the time is reused: a second, a slow run, a second.
         observed_time_cache_ms_max: u64 = 17_000,
-        /// Bytes of cached query results per process; least recently used ones go first.
-        result_cache_bytes_max: usize = 100 * MIB,
         /// Images of deployments that one runner keeps ready; least recently used ones go first.
         images_bytes_max: usize = 1024 * MIB,
-        /// Variables of one deployment (`EnvVarLimitMet`).
-        environment_variables_max: usize = 1_000,
-        /// Characters of a variable's name (`EnvVarNameTooLong`).
-        environment_name_chars_max: usize = 256,
-        /// Bytes of a variable's value (`EnvVarValueTooLarge`).
-        environment_value_bytes_max: usize = 8 * KIB,
-        /// Bytes of all variables together (`EnvVarsTooLarge`): they are in every image.
-        environment_bytes_max: usize = 512 * KIB,
     }
 }
 
 const _: () = {
     let limits = FunctionLimits::DEFAULT;
     assert!(limits.log_lines_max >= 2, "one line and the notice");
-    assert!(limits.host_calls_batch_max <= limits.host_calls_in_flight_max);
-    assert!(limits.environment_value_bytes_max <= limits.environment_bytes_max);
     assert!(limits.observed_time_cache_ms_max >= limits.system_time_ms_max);
 };

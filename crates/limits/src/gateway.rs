@@ -15,8 +15,6 @@ group! {
         echo_body_bytes_max: usize = 64 * MIB,
         /// Bodies that are echoed at once, since nobody is authenticated there; more of them wait.
         echoes_in_flight_max: usize = 4,
-        /// Body of a request to, and of a response from, an HTTP action (`HttpResponseTooLarge`).
-        http_action_body_bytes_max: usize = 20 * MIB,
         /// Calls of functions over HTTP that run at once; more of them wait.
         requests_in_flight_max: usize = 1_024,
         /// Time for one request (408).

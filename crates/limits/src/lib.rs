@@ -86,13 +86,8 @@ impl Limits {
         );
         require!(
             self.function.arguments_bytes_max <= value.value_bytes_max
-                && self.function.result_bytes_max <= self.function.system_result_bytes_max
-                && self.function.system_result_bytes_max <= value.value_bytes_max,
+                && self.function.result_bytes_max <= value.value_bytes_max,
             "arguments and results must be at most value.value_bytes_max"
-        );
-        require!(
-            transaction.read_intervals_warn <= transaction.read_intervals_max,
-            "transaction.read_intervals_warn must be at most transaction.read_intervals_max"
         );
         require!(
             log.batch_bytes_max <= log.single_entry_bytes_max
@@ -139,10 +134,6 @@ impl Limits {
             self.function.arguments_bytes_max <= self.sync.message_bytes_max
                 && self.function.arguments_bytes_max <= self.gateway.api_body_bytes_max,
             "the largest arguments must fit into a message and into a request"
-        );
-        require!(
-            self.push.packages_bytes_max <= self.gateway.push_body_bytes_max,
-            "the largest package must fit into a request"
         );
         require!(
             self.push.modules_bytes_max <= self.gateway.push_decompressed_bytes_max,

@@ -17,20 +17,14 @@ group! {
         single_entry_bytes_max: usize = 512 * KIB,
         /// All staged writes that wait for their final entry (`CommitterFullError`).
         staged_bytes_max: usize = 256 * MIB,
-        /// How long staged writes wait for their final entry before they are dropped.
-        staged_age_ms_max: u64 = 60_000,
         /// Bytes of the window of newest writes per key; over it the floor rises and old begins conflict.
         window_bytes_max: usize = 256 * MIB,
         /// How far back the window reaches unless it is full: longer than any function runs.
         window_age_ms_min: u64 = 30_000,
-        /// Beyond this age the window is cut, full or not.
-        window_age_ms_max: u64 = 300_000,
         /// Index keys in read sets are cut outward to this length: a superset of what was read is safe.
         interval_key_bytes_max: usize = 512,
         /// How long a commit can be looked up by its id: longer than any caller goes on asking.
         commit_record_age_ms: u64 = 600_000,
-        /// How long the answer of a mutation is kept for its session: clients come back after days.
-        session_record_age_ms: u64 = 14 * 24 * 3_600_000,
         /// How far behind the newest commit a read may be: a paused client continues, a push compares.
         retention_ms_min: u64 = 300_000,
         /// How long a replica waits for a timestamp that it has not applied yet, before it answers `NotYet`.
@@ -45,20 +39,13 @@ group! {
         stream_buffer_bytes_max: usize = 64 * MIB,
         /// Documents of one backfill entry: apply executes it on every replica between two batches.
         backfill_documents_max: usize = 512,
-        /// One file of a snapshot for another replica.
-        snapshot_file_bytes_max: usize = 64 * MIB,
         /// One gRPC message between nodes.
         message_bytes_max: usize = 4 * MIB,
-        /// How far the leader's clock may be ahead of its group's median before the median is used.
-        clock_ahead_ms_max: u64 = 500,
-        /// How long a mutation may hold its turn on a hot key.
-        turn_ms_max: u64 = 5,
     }
 }
 
 const _: () = {
     let limits = LogLimits::DEFAULT;
-    assert!(limits.window_age_ms_min <= limits.window_age_ms_max);
     assert!(limits.batch_commits_max <= limits.commits_queued_max);
     assert!(limits.read_page_bytes_max < limits.message_bytes_max);
     assert!(limits.batches_in_flight_max * limits.batch_bytes_max <= limits.stream_buffer_bytes_max);

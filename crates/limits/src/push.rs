@@ -36,12 +36,6 @@ group! {
         modules_max: usize = 4_096,
         /// Source text and source maps of all modules (`ModulesTooLarge`).
         modules_bytes_max: usize = 230_000_000,
-        /// Compressed packages (`ModulesTooLarge`).
-        packages_bytes_max: usize = 90_000_000,
-        /// How long a started push may be finished: type checking happens in between.
-        pending_age_ms_min: u64 = 600_000,
-        /// Runs of the evaluation of one push at the same time.
-        evaluations_in_flight_max: usize = 2,
     }
 }
 

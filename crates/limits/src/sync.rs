@@ -9,8 +9,6 @@ group! {
         transition_chunk_bytes_max: usize = 5_000_000,
         /// Mutations of one session that may wait for their turn (`TooManyConcurrentMutations`).
         pending_mutations_max: usize = 1_000,
-        /// Actions of one session that may run (`TooManyInflightActionsForSingleClient`).
-        actions_in_flight_max: usize = 1_000,
         /// Wall time of one mutation, retries included, before the client is told that it failed.
         mutation_ms_max: u64 = 60_000,
         /// WebSocket pings: a pong counts as life.

@@ -10,8 +10,6 @@ group! {
         read_bytes_max: usize = 16 * MIB,
         /// Index ranges read, one for each get and query (`TooManyReads`): each is checked against every commit.
         read_intervals_max: usize = 4_096,
-        /// From how many index ranges on a warning is logged.
-        read_intervals_warn: usize = 3_072,
         /// Inserts, updates and deletes (`TooManyWrites`).
         written_documents_max: usize = 16_000,
         /// Bytes of documents written (`TooManyBytesWritten`).

@@ -217,9 +217,14 @@ impl Transaction {
         found
     }
 
+    /// Notes that what is done depends on all environment variables.
+    pub fn rely_on_environment(&mut self) {
+        self.facts.rely_on(Fact::EnvironmentVariables);
+    }
+
     /// All environment variables, by name.
     pub fn environment_variables(&mut self) -> Vec<Stored<EnvironmentVariableRow>> {
-        self.facts.rely_on(Fact::EnvironmentVariables);
+        self.rely_on_environment();
         self.catalog.environment_variables().cloned().collect()
     }
 

@@ -291,7 +291,7 @@ pub(crate) fn find(
     let module = path.module.with_extension();
     let modules = transaction.module_with_imports(&module);
     let Some(module) = modules.first() else { return Ok(None) };
-    transaction.environment_variables();
+    transaction.rely_on_environment();
     let functions = shared.functions.of(module)?;
     let function = functions.get(path.export.as_str()).cloned();
     Ok(function.filter(|function| function.is_public || door == Door::Internal))

@@ -188,7 +188,7 @@ impl Runner {
             Some(Err(error)) => {
                 // Whatever changes may mend it.
                 transaction.modules();
-                transaction.environment_variables();
+                transaction.rely_on_environment();
                 let thrown = Thrown::new(format!("The deployed code can't be loaded: {error}"));
                 return Ok(Ended::without_running(transaction, thrown));
             }
