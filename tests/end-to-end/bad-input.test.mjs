@@ -1,5 +1,7 @@
 // What a server must refuse clearly, without harm to what comes next.
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import http from "node:http";
 import { after, afterEach, test } from "node:test";
 import { WebSocket } from "ws";
 import { asAdmin, callFunction, post } from "./harness/functions.mjs";
@@ -136,6 +138,18 @@ test("a wrong admin key is refused, and none where one is needed", LIMIT, async 
   }
   await assertRefused("/api/get_config_hashes", body, 401);
   assert.equal((await post(tidemark, "/api/get_config_hashes", body, asAdmin(tidemark))).status, 200);
+});
+
+test("a push without a key is refused before its body is sent", LIMIT, async () => {
+  const request = http.request(`${tidemark.url}/api/deploy2/start_push`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "Content-Length": 100 * MEBIBYTE },
+  });
+  request.on("error", () => {}); // The connection is given up with its body unsent.
+  request.flushHeaders();
+  const [response] = await once(request, "response");
+  assert.equal(response.statusCode, 401);
+  request.destroy();
 });
 
 test("an unknown address is not found, and a wrong method is refused", LIMIT, async () => {

@@ -39,10 +39,11 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/deploy2/wait_for_schema", post(push::wait_for_schema))
         .route("/api/deploy2/finish_push", post(push::finish_push))
         .route("/api/deploy2/report_push_completed", post(push::report_push_completed))
-        // From the outside in: the bytes as they are sent, the decompression, the bytes that come out of it.
+        // From the outside in: who sends it, the bytes as they are sent, the decompression, the bytes that come out of it.
         .layer(DefaultBodyLimit::max(limits.push_decompressed_bytes_max))
         .layer(RequestDecompressionLayer::new())
-        .layer(RequestBodyLimitLayer::new(limits.push_body_bytes_max));
+        .layer(RequestBodyLimitLayer::new(limits.push_body_bytes_max))
+        .layer(middleware::from_fn_with_state(edge.clone(), push::administrators_only));
     let others = Router::new()
         .route("/", get(information::banner))
         .route("/version", get(information::version))
