@@ -59,7 +59,7 @@ impl<'a> Compiler<'a> {
             }
         };
         self.compiled_bytes += source.len();
-        let status = guest.enter(self.shared, &mut NothingOutside, |guest| {
+        let status = guest.enter(&mut NothingOutside, |guest| {
             let text = guest.put(&[path.as_bytes(), b"\0", source.as_bytes()])?;
             guest.call::<(u32, u32), i32>("guest_compile", (text, source.len() as u32))
         });

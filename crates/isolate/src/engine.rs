@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use wasmtime::{InstancePre, Linker, Module};
 
 use crate::bytecode::BytecodeCache;
-use crate::clock::{Clock, Ticker};
+use crate::clock::Ticker;
 use crate::configuration::{NATIVE_STACK_BYTES_MAX, configuration};
 use crate::error::{EngineError, ImportError};
 use crate::guest::Guest;
@@ -35,7 +35,6 @@ pub struct Engine {
 pub struct Shared {
     pub wasmtime: wasmtime::Engine,
     pub instance_template: InstancePre<HostState>,
-    pub clock: Arc<Clock>,
     pub bytecode: Mutex<BytecodeCache>,
     starting_points: OnceLock<StartingPoints>,
     _ticker: Ticker,
@@ -71,12 +70,11 @@ impl Engine {
         let mut linker = Linker::new(&wasmtime);
         link(&mut linker).map_err(load)?;
         let instance_template = linker.instantiate_pre(&module).map_err(load)?;
-        let ticker = Ticker::start(wasmtime.clone())
+        let ticker = Ticker::start()
             .map_err(|source| EngineError::System { action: "starting the isolates' clock", source })?;
         let shared = Shared {
             wasmtime,
             instance_template,
-            clock: Arc::new(Clock),
             bytecode: Mutex::new(BytecodeCache::default()),
             starting_points: OnceLock::new(),
             _ticker: ticker,
@@ -88,6 +86,11 @@ impl Engine {
     /// its own.
     pub fn build_image(&self, source: ImageSource) -> Result<Arc<Image>, ImportError> {
         on_guest_thread(|| import::build(&self.shared, &source))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 }
 
@@ -121,7 +124,7 @@ impl Shared {
 
         let mut importer = PlatformImporter::new(self, &engine);
         let status = guest
-            .enter(self, &mut importer, |guest| {
+            .enter(&mut importer, |guest| {
                 let path = guest.put(&[import::PLATFORM_MAIN.as_bytes()])?;
                 guest.call::<u32, i32>("guest_load_platform", path)
             })

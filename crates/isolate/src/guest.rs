@@ -1,14 +1,14 @@
 //! The guest: one instance of the engine, and the calls into it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use wasmtime::{Global, Instance, Memory, Store, Trap, TypedFunc, UpdateDeadline, WasmParams, WasmResults};
+use wasmtime::{Global, Instance, Memory, Store, Trap, TypedFunc, WasmParams, WasmResults};
 
 use crate::call::KillReason;
+use crate::clock::Entry;
 use crate::engine::Shared;
 use crate::error::{EngineError, JsError};
-use crate::memory::{PreparedMemory, with_memory};
+use crate::memory::{PreparedMemory, Reservation, with_memory};
 use crate::outside::{HostState, Outcome, Outside, Stop};
 
 /// Heap limit, kind, address of the texts, and their lengths.
@@ -19,6 +19,8 @@ pub struct Guest {
     store: Store<HostState>,
     instance: Instance,
     memory: Memory,
+    /// Where the memory lies.
+    reservation: Arc<Reservation>,
     stack_pointer: Global,
     allocate: TypedFunc<u32, u32>,
     invoke: TypedFunc<InvokeParameters, i32>,
@@ -37,10 +39,11 @@ pub enum Ended {
 }
 
 impl Ended {
-    fn from_error(error: &wasmtime::Error) -> Ended {
+    /// A guest that was told to stop does so at its next poll, whose write then is out of bounds.
+    fn from_error(error: &wasmtime::Error, was_stopped: bool) -> Ended {
         match (error.downcast_ref::<Stop>(), error.downcast_ref::<Trap>()) {
-            (Some(Stop::TimedOut), _) => Ended::TimedOut,
             (Some(Stop::OutOfMemory), _) => Ended::OutOfMemory,
+            (_, Some(Trap::MemoryOutOfBounds)) if was_stopped => Ended::TimedOut,
             (_, Some(Trap::StackOverflow)) => Ended::StackOverflow,
             _ => Ended::Trap(format!("{error:#}")),
         }
@@ -61,16 +64,7 @@ impl Guest {
     /// An instance over `memory`, which holds what an earlier instance left in it. Some 20 microseconds.
     pub fn new(shared: &Shared, memory: PreparedMemory, state: HostState) -> Result<Guest, EngineError> {
         let mut store = Store::new(&shared.wasmtime, state);
-        store.set_epoch_deadline(1);
-        let limit = Arc::clone(&shared.clock);
-        store.epoch_deadline_callback(move |context| {
-            let state = context.data();
-            let used = state.observations.user_time + limit.since_entry();
-            match state.user_time_max.checked_sub(used) {
-                Some(left) if !left.is_zero() => Ok(UpdateDeadline::Continue(limit.ticks(left))),
-                _ => Err(Stop::TimedOut.into()),
-            }
-        });
+        let reservation = Arc::clone(&memory.reservation);
         let error = |error: wasmtime::Error| EngineError::Instantiate(format!("{error:#}"));
         let instance =
             with_memory(memory, || shared.instance_template.instantiate(&mut store)).map_err(error)?;
@@ -90,6 +84,7 @@ impl Guest {
             store,
             instance,
             memory,
+            reservation,
             stack_pointer,
         })
     }
@@ -127,25 +122,28 @@ impl Guest {
             .map_err(|error| EngineError::Instantiate(format!("filling the memory: {error}")))
     }
 
-    /// Runs `enter` with the clock running and with `outside` behind the guest's requests.
+    /// Runs `enter` with the clock running and with `outside` behind the guest's requests. Only here may the guest run
+    /// for long.
     pub fn enter<T>(
         &mut self,
-        shared: &Shared,
         outside: &mut dyn Outside,
         enter: impl FnOnce(&mut Guest) -> wasmtime::Result<T>,
     ) -> Result<T, Ended> {
         let state = self.store.data_mut();
         let left = state.user_time_max.saturating_sub(state.observations.user_time);
-        self.store.set_epoch_deadline(shared.clock.ticks(left));
+        if left.is_zero() {
+            return Err(Ended::TimedOut);
+        }
         // SAFETY: taken back below, before `outside` can be used again. A panic on the way drops the store unused.
         unsafe { self.store.data_mut().lend(outside) };
-        let entry = shared.clock.enter();
+        let entry = Entry::new(&self.reservation, left);
         let result = enter(self);
-        let used: Duration = shared.clock.leave(entry);
+        let left = entry.leave();
         let state = self.store.data_mut();
         state.take_back();
-        state.observations.user_time += used;
-        result.map_err(|error| Ended::from_error(&error))
+        state.observations.user_time += left.used;
+        left.can_run.map_err(|error| Ended::Trap(format!("letting the memory be used again: {error}")))?;
+        result.map_err(|error| Ended::from_error(&error, left.was_stopped))
     }
 
     /// Copies bytes into a block of the guest's, followed by a zero.
@@ -216,4 +214,33 @@ pub fn parse_error(outcome: Option<Outcome>) -> Box<JsError> {
         code: None,
         convex_error_data: None,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::on_guest_thread;
+    use crate::error::ImportError;
+    use crate::image::NoHost;
+    use crate::slot::CallHost;
+
+    #[test]
+    fn an_access_out_of_bounds_is_no_timeout() {
+        let engine = crate::Engine::new().expect("it loads");
+        let ended = on_guest_thread(|| {
+            let failed = |error: EngineError| ImportError::Internal(error.to_string());
+            let start = &engine.shared().starting_points().map_err(failed)?.engine;
+            let state = HostState::new([0; 32], 0, Duration::from_secs(10));
+            let mut guest = start.resume(engine.shared(), 64 << 20, state).map_err(failed)?;
+            // It reads the path, far beyond the memory's end.
+            let ended = guest.enter(&mut CallHost { host: &mut NoHost }, |guest| {
+                guest.call::<(u32, i32), i32>("guest_import", (0xC000_0000, 0))
+            });
+            Ok(ended)
+        });
+        let Ok(Err(Ended::Trap(text))) = ended else { panic!("{ended:?}") };
+        assert!(text.contains("out of bounds"), "{text}");
+    }
 }

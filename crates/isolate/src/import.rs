@@ -49,7 +49,7 @@ pub fn build(shared: &Arc<Shared>, source: &ImageSource) -> Result<Arc<Image>, I
     })
     .to_string();
     let mut run = |guest: &mut Guest, module: &str, export: &str, text: &[u8], flag: i32| {
-        let status = guest.enter(shared, &mut importer, |guest| {
+        let status = guest.enter(&mut importer, |guest| {
             let text = guest.put(&[text])?;
             guest.call::<(u32, i32), i32>(export, (text, flag))
         });

@@ -12,6 +12,8 @@ use rustix::mm::{
 };
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
+use crate::configuration::POLL_ADDRESS;
+
 /// The kernel's pages, which are what is copied, restored and compared.
 pub const PAGE_BYTES: usize = 4096;
 
@@ -21,10 +23,15 @@ pub const WASM_PAGE_BYTES: usize = 65_536;
 /// What a 32-bit address can reach, so that compiled code needs no bounds checks.
 const ADDRESSABLE_BYTES: usize = 4 << 30;
 
+/// Where the page lies that guest code writes to in order to learn whether it shall stop. Memories end before it.
+const POLL_PAGE: usize = POLL_ADDRESS as usize;
+const _: () =
+    assert!(POLL_PAGE.is_multiple_of(WASM_PAGE_BYTES) && POLL_PAGE + PAGE_BYTES <= ADDRESSABLE_BYTES);
+
 /// Accesses with a constant offset may reach this far beyond; compiled code relies on it being inaccessible.
 pub const GUARD_BYTES: usize = 64 << 20;
 
-/// An address range for one linear memory, inaccessible but for what was mapped into it.
+/// An address range for one linear memory, inaccessible but for what was mapped into it, and the page of the polls.
 #[derive(Debug)]
 pub struct Reservation {
     base: NonNull<u8>,
@@ -50,6 +57,7 @@ impl Reservation {
         };
         let reservation = Reservation { base: NonNull::new(base.cast()).expect("mmap returns no null") };
         reservation.refuse_huge_pages(0, Self::BYTES)?;
+        reservation.let_run()?;
         Ok(reservation)
     }
 
@@ -62,13 +70,13 @@ impl Reservation {
 
     /// Makes bytes accessible that were not: they read as zero.
     pub fn open(&self, offset: usize, length: usize) -> io::Result<()> {
-        assert!(offset + length <= ADDRESSABLE_BYTES);
+        assert!(offset + length <= POLL_PAGE);
         // SAFETY: within our range.
         unsafe { mprotect(self.at(offset).cast(), length, MprotectFlags::READ | MprotectFlags::WRITE)? };
         Ok(())
     }
 
-    /// Drops the contents from `offset` on, and makes the rest inaccessible again.
+    /// Drops the contents from `offset` on, and makes the rest inaccessible again, as it was at the begin.
     pub fn close_from(&self, offset: usize) -> io::Result<()> {
         let length = Self::BYTES - offset;
         // SAFETY: replaces a part of our own range; no instance is using it.
@@ -80,12 +88,42 @@ impl Reservation {
                 MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED,
             )?
         };
-        self.refuse_huge_pages(offset, length)
+        self.refuse_huge_pages(offset, length)?;
+        self.let_run()
+    }
+
+    /// Lets a guest in this memory run from poll to poll.
+    pub fn let_run(&self) -> io::Result<()> {
+        self.protect_poll_page(MprotectFlags::READ | MprotectFlags::WRITE)
+    }
+
+    /// Makes the next poll of the guest in this memory a trap. Until [`Reservation::let_run`] it can't run.
+    ///
+    /// The page stays readable so that the kernel goes on treating it apart from its inaccessible neighbours, which
+    /// makes both directions a change that needs no memory.
+    pub fn stop(&self) -> io::Result<()> {
+        self.protect_poll_page(MprotectFlags::READ)
+    }
+
+    fn protect_poll_page(&self, protection: MprotectFlags) -> io::Result<()> {
+        // SAFETY: within our range; nobody but guest code uses the page, and its faults are traps.
+        unsafe { mprotect(self.at(POLL_PAGE).cast(), PAGE_BYTES, protection)? };
+        Ok(())
+    }
+
+    /// The page of the polls: zeros, unless a guest's engine was made to write elsewhere than its compiler meant.
+    ///
+    /// # Safety
+    /// No guest may be running in this memory.
+    #[expect(clippy::mut_from_ref, reason = "the memory is shared with the guest, which is not running")]
+    pub unsafe fn poll_page(&self) -> &mut [u8] {
+        // SAFETY: within our range, and writable unless a guest is stopped.
+        unsafe { std::slice::from_raw_parts_mut(self.at(POLL_PAGE), PAGE_BYTES) }
     }
 
     /// Maps `length` bytes of a file at the same offset, privately: what is written stays in this range.
     pub fn map_file(&self, file: BorrowedFd<'_>, offset: usize, length: usize) -> io::Result<()> {
-        assert!(offset + length <= ADDRESSABLE_BYTES);
+        assert!(offset + length <= POLL_PAGE);
         // SAFETY: replaces a part of our own range, which nobody uses yet.
         unsafe {
             mmap(
@@ -153,8 +191,8 @@ pub fn with_memory<T>(memory: PreparedMemory, instantiate: impl FnOnce() -> T) -
 /// Gives instances the memory that was prepared for them.
 pub struct PreparedMemories;
 
-// SAFETY: the memory it returns has a whole reservation: addresses and guard are inaccessible beyond its size, and it
-// never moves.
+// SAFETY: the memory it returns has a whole reservation: addresses and guard are inaccessible beyond its size, but for
+// the page of the polls, which is the reservation's own, too; and it never moves.
 unsafe impl MemoryCreator for PreparedMemories {
     fn new_memory(
         &self,
@@ -190,7 +228,7 @@ unsafe impl LinearMemory for Growing {
     }
 
     fn grow_to(&mut self, new_bytes: usize) -> wasmtime::Result<()> {
-        if new_bytes > self.memory.bytes_max {
+        if new_bytes > self.memory.bytes_max.min(POLL_PAGE) {
             return Err(wasmtime::Error::msg("the memory limit is reached"));
         }
         self.memory.reservation.open(self.memory.bytes, new_bytes - self.memory.bytes)?;

@@ -58,8 +58,6 @@ impl Outcome {
 pub enum Stop {
     #[error("out of memory")]
     OutOfMemory,
-    #[error("out of time")]
-    TimedOut,
 }
 
 /// Points to whoever waits for the guest to return.

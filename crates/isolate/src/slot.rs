@@ -95,9 +95,7 @@ impl Slot {
         };
         let texts = [invocation.module, invocation.export, invocation.arguments, invocation.request_id];
         let heap_bytes_max = u32::try_from(limits.heap_bytes_max).expect("at most HEAP_BYTES_MAX");
-        let entered = guest.enter(self.image.shared(), &mut CallHost { host }, |guest| {
-            guest.invoke(heap_bytes_max, kind, texts)
-        });
+        let entered = guest.enter(&mut CallHost { host }, |guest| guest.invoke(heap_bytes_max, kind, texts));
         Ok(self.after(entered.map(|_| ())))
     }
 
@@ -115,7 +113,7 @@ impl Slot {
             self.outstanding.remove(at.ok_or(EngineError::WrongState("not waiting for this answer"))?);
         }
         let guest = self.guest.as_mut().expect("a waiting slot has an instance");
-        let entered = guest.enter(self.image.shared(), &mut CallHost { host }, |guest| {
+        let entered = guest.enter(&mut CallHost { host }, |guest| {
             for (id, answer) in answers {
                 match answer {
                     Ok(text) => guest.resolve(id.0, true, text.as_bytes())?,
@@ -207,14 +205,13 @@ impl Slot {
         let guest = self.guest.as_mut().expect("a new slot has an instance");
         guest.set_state(HostState::new([0; 32], self.image.import_time_ms(), ANALYSIS_TIME_MAX));
         self.state = State::Used;
-        let status =
-            guest.enter(self.image.shared(), &mut CallHost { host: &mut NoHost }, |guest| match question {
-                Some((kind, module)) => {
-                    let text = guest.put(&[module.as_bytes()])?;
-                    guest.call::<(i32, u32, u32), i32>(export, (kind, text, module.len() as u32))
-                }
-                None => guest.call::<(), i32>(export, ()),
-            });
+        let status = guest.enter(&mut CallHost { host: &mut NoHost }, |guest| match question {
+            Some((kind, module)) => {
+                let text = guest.put(&[module.as_bytes()])?;
+                guest.call::<(i32, u32, u32), i32>(export, (kind, text, module.len() as u32))
+            }
+            None => guest.call::<(), i32>(export, ()),
+        });
         self.has_trapped = status.is_err();
         let module = question.map_or(String::new(), |(_, module)| module.to_string());
         match status {
@@ -250,8 +247,8 @@ fn system(action: &'static str) -> impl FnOnce(io::Error) -> EngineError {
 }
 
 /// A call's host, as the guest's requests see it.
-struct CallHost<'a> {
-    host: &'a mut dyn SyncHost,
+pub(crate) struct CallHost<'a> {
+    pub host: &'a mut dyn SyncHost,
 }
 
 impl Outside for CallHost<'_> {

@@ -51,6 +51,8 @@ impl SlotMemory {
     /// The list of them can only have grown if this thread, the only one to write, took a page fault. Otherwise the
     /// one from last time still holds: reading it again is what costs most.
     pub fn restore(&mut self, image: &Image) -> io::Result<()> {
+        // SAFETY: no guest is running.
+        unsafe { self.reservation.poll_page() }.fill(0);
         if self.faults_seen != Some(thread_page_faults()) {
             self.list_written()?;
             self.faults_seen = Some(thread_page_faults());
@@ -90,6 +92,10 @@ impl SlotMemory {
     }
 
     fn range_equals_image(&mut self, image: &Image, pages: Range<usize>) -> bool {
+        // SAFETY: as in `restore`.
+        if unsafe { self.reservation.poll_page() }.iter().any(|byte| *byte != 0) {
+            return false;
+        }
         self.layout.parts(pages.start * PAGE_BYTES..pages.end * PAGE_BYTES).all(|part| {
             // SAFETY: as in `restore`.
             let actual = unsafe { self.bytes_mut(part.bytes) };

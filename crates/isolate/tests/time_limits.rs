@@ -1,0 +1,249 @@
+//! The limit of processor time: it ends what is over it, wherever that is, and nothing else.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use isolate::*;
+use support::*;
+
+const FUNCTIONS: &str = r#"
+export const fine = query(async () => (await operation("echo", { fine: true })).fine);
+export const loop = query(() => { for (;;); });
+export const spin = query((ctx, { rounds }) => { let sum = 0; for (let i = 0; i < rounds; i++) sum += i; return sum; });
+export const ask = query((ctx, { name, rounds }) => { for (let i = 0; i < rounds; i++) syscall(name, {}); return rounds; });
+export const askForEver = query(() => { for (;;) syscall("echo", {}); });
+export const operations = query(async (ctx, { count }) => { for (let i = 0; i < count; i++) await operation("echo", {}); return count; });
+
+export const sparseIndexOf = query(() => { const a = []; a[4294967294] = 1; for (;;) a.indexOf(2); });
+export const indexOfLength = query(() => Array.prototype.includes.call({ length: 2 ** 53 - 1 }, 1));
+export const stringSearch = query(() => { const s = "a".repeat(4_000_000), t = "a".repeat(2_000_000) + "b"; for (;;) s.indexOf(t); });
+export const replaceAll = query(() => { const s = "ab".repeat(500_000); for (;;) s.replaceAll("b", "c"); });
+export const regularExpressionSearch = query(() => { const s = "a".repeat(200_000); for (;;) s.search(/(a*)*b/); });
+export const bigIntText = query(() => { const n = 7n ** 200_000n; for (;;) n.toString(); });
+export const bigIntDivision = query(() => { const n = 7n ** 200_000n, m = 3n ** 100_000n; for (;;) n % m; });
+export const typedSort = query(() => { const a = new Float64Array(1_000_000); for (;;) { for (let i = 0; i < a.length; i += 7) a[i] = -i; a.sort(); } });
+export const parse = query(() => { const text = JSON.stringify(Array.from({ length: 100_000 }, (_, i) => i)); for (;;) JSON.parse(text); });
+// No JavaScript runs in these: each conversion to a string makes two of the next object.
+export const nativeRecursion = query(() => {
+  let o = {};
+  for (let i = 0; i < 40; i++) {
+    o = { toString: Reflect.construct.bind(null, String, [o]), valueOf: String.prototype.concat.bind("", o) };
+  }
+  return `${o}`;
+});
+"#;
+
+#[test]
+fn native_loops_and_recursion_end_in_time() {
+    let image = image(FUNCTIONS);
+    on_thread(move || {
+        let mut slot = Slot::new(&image).expect("a slot");
+        for export in [
+            "sparseIndexOf",
+            "indexOfLength",
+            "stringSearch",
+            "replaceAll",
+            "regularExpressionSearch",
+            "bigIntText",
+            "bigIntDivision",
+            "typedSort",
+            "parse",
+            "nativeRecursion",
+            "askForEver",
+        ] {
+            let mut invocation = query_of(export, "[{}]");
+            invocation.limits.user_time_ms_max = 150;
+            assert_eq!(
+                kill_reason(&mut slot, &invocation),
+                KillReason::TimedOut { limit_ms: 150 },
+                "{export}"
+            );
+            let used = slot.observations().user_time;
+            // The limit, a tick, and a second for what has no loop inside: copying and filling.
+            assert!(used >= Duration::from_millis(150), "{export} was charged {used:?}");
+            assert!(used < Duration::from_millis(1200), "{export} ran for {used:?}");
+            assert_eq!(value(&mut slot, &query_of("fine", "[{}]")), "true", "after {export}");
+        }
+    });
+}
+
+#[test]
+fn a_function_without_time_does_not_run() {
+    let image = image(FUNCTIONS);
+    on_thread(move || {
+        let mut slot = Slot::new(&image).expect("a slot");
+        let mut invocation = query_of("fine", "[{}]");
+        invocation.limits.user_time_ms_max = 0;
+        assert_eq!(kill_reason(&mut slot, &invocation), KillReason::TimedOut { limit_ms: 0 });
+        assert_eq!(value(&mut slot, &query_of("fine", "[{}]")), "true");
+    });
+}
+
+/// Threads end functions by the hundred while others run functions that must not end so, right after and beside them.
+#[test]
+fn no_function_is_ended_in_place_of_another() {
+    let image = image(FUNCTIONS);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let threads: Vec<_> = (0..4)
+        .map(|number| {
+            let (image, is_over) = (Arc::clone(&image), Arc::clone(&is_over));
+            let work = move || {
+                let mut slot = Slot::new(&image).expect("a slot");
+                let (mut ended, mut returned) = (0_u32, 0_u32);
+                let mut rounds = 100_000;
+                while !is_over.load(Ordering::Relaxed) {
+                    if number % 2 == 0 {
+                        // Ends about when the limit does, so that the two race.
+                        let arguments = format!(r#"[{{"rounds":{rounds}}}]"#);
+                        let mut invocation = query_of("spin", &arguments);
+                        invocation.limits.user_time_ms_max = 5;
+                        match run(&mut slot, &invocation) {
+                            Step::Done(Ok(_)) => (rounds, returned) = (rounds + rounds / 8, returned + 1),
+                            Step::Killed(KillReason::TimedOut { limit_ms: 5 }) => {
+                                (rounds, ended) = (rounds - rounds / 8, ended + 1);
+                            }
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                    for _ in 0..20 {
+                        assert_eq!(value(&mut slot, &query_of("fine", "[{}]")), "true");
+                        slot.reset().expect("it resets");
+                    }
+                }
+                (ended, returned)
+            };
+            thread_builder("test").spawn(work).expect("a thread")
+        })
+        .collect();
+    std::thread::sleep(Duration::from_secs(5));
+    is_over.store(true, Ordering::Relaxed);
+    let counts: Vec<(u32, u32)> =
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
+    for (ended, returned) in counts.into_iter().step_by(2) {
+        assert!(ended > 10 && returned > 10, "{ended} were ended, {returned} returned");
+    }
+}
+
+/// A host whose answers take time.
+struct SlowHost {
+    image: Arc<Image>,
+}
+
+impl SyncHost for SlowHost {
+    fn syscall(&mut self, operation: &str, _arguments: &str) -> Result<String, SyscallError> {
+        match operation {
+            "echo" => {}
+            "sleep" => std::thread::sleep(Duration::from_millis(300)),
+            "work" => {
+                let started = thread_time();
+                while thread_time() - started < Duration::from_millis(300) {}
+            }
+            "nest" => {
+                let mut slot = Slot::new(&self.image).expect("a slot");
+                let mut invocation = query_of("loop", "[{}]");
+                invocation.limits.user_time_ms_max = 300;
+                assert_eq!(kill_reason(&mut slot, &invocation), KillReason::TimedOut { limit_ms: 300 });
+            }
+            "panic" => panic!("the host panics, as the test wants it"),
+            other => return Err(SyscallError::new(other)),
+        }
+        Ok("null".into())
+    }
+
+    fn log(&mut self, _line: ConsoleLine) {}
+}
+
+fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills the structure that it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+#[test]
+fn the_hosts_work_counts_and_its_waiting_and_other_functions_do_not() {
+    let image = image(FUNCTIONS);
+    on_thread(move || {
+        let mut slot = Slot::new(&image).expect("a slot");
+        let mut host = SlowHost { image: Arc::clone(&image) };
+        let mut ask = |name: &str, rounds: u32, user_time_ms_max: u64| {
+            let arguments = format!(r#"[{{"name":"{name}","rounds":{rounds}}}]"#);
+            let mut invocation = query_of("ask", &arguments);
+            invocation.limits.user_time_ms_max = user_time_ms_max;
+            let step = slot.start(&invocation, &mut host).expect("it starts");
+            (step, slot.observations().user_time)
+        };
+        for name in ["sleep", "nest"] {
+            let (step, used) = ask(name, 2, 200);
+            assert!(matches!(step, Step::Done(Ok(_))), "{name}: {step:?}");
+            assert!(used < Duration::from_millis(150), "{name} was charged {used:?}");
+        }
+        // The host is not interrupted; the function is, when it gets the answer.
+        let (step, used) = ask("work", 1000, 100);
+        assert!(matches!(step, Step::Killed(KillReason::TimedOut { limit_ms: 100 })), "{step:?}");
+        assert!((300..500).contains(&used.as_millis()), "charged {used:?}");
+        assert_eq!(value(&mut slot, &query_of("fine", "[{}]")), "true");
+    });
+}
+
+#[test]
+fn a_thread_whose_host_panicked_runs_other_slots() {
+    let image = image(FUNCTIONS);
+    on_thread(move || {
+        let mut host = SlowHost { image: Arc::clone(&image) };
+        let mut broken = Slot::new(&image).expect("a slot");
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            broken.start(&query_of("ask", r#"[{"name":"panic","rounds":1}]"#), &mut host)
+        }));
+        assert!(panicked.is_err());
+        drop(broken);
+        let mut slot = Slot::new(&image).expect("a slot");
+        let mut invocation = query_of("loop", "[{}]");
+        invocation.limits.user_time_ms_max = 50;
+        assert_eq!(kill_reason(&mut slot, &invocation), KillReason::TimedOut { limit_ms: 50 });
+        assert_eq!(value(&mut slot, &query_of("fine", "[{}]")), "true");
+    });
+}
+
+#[test]
+fn what_is_charged_is_processor_time_also_on_a_loaded_machine() {
+    let image = image(FUNCTIONS);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let load: Vec<_> = (0..std::thread::available_parallelism().map_or(2, usize::from) * 2)
+        .map(|_| {
+            let is_over = Arc::clone(&is_over);
+            std::thread::spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        })
+        .collect();
+    let measured = on_thread(move || {
+        let mut slot = Slot::new(&image).expect("a slot");
+        value(&mut slot, &query_of("fine", "[{}]"));
+        [("spin", r#"[{"rounds":8000000}]"#), ("operations", r#"[{"count":20000}]"#)].map(
+            |(export, arguments)| {
+                slot.reset().expect("it resets");
+                let (wall, thread) = (Instant::now(), thread_time());
+                value(&mut slot, &query_of(export, arguments));
+                (export, slot.observations().user_time, thread_time() - thread, wall.elapsed())
+            },
+        )
+    });
+    is_over.store(true, Ordering::Relaxed);
+    for thread in load {
+        thread.join().expect("it only spins");
+    }
+    let [(_, charged, used, passed), short_stays] = measured;
+    assert!(passed > used + used / 4, "the machine was not loaded: {used:?} in {passed:?}");
+    assert!(charged <= used + Duration::from_millis(2), "charged {charged:?} for {used:?}");
+    assert!(charged + Duration::from_millis(2) >= used, "charged {charged:?} for {used:?}");
+    // 20,000 stays of some microseconds; the difference is the host's work in between, and the lost processor.
+    let (_, charged, used, passed) = short_stays;
+    assert!(charged <= used + passed / 10, "charged {charged:?} for {used:?} in {passed:?}");
+    assert!(charged >= used / 3, "charged {charged:?} for {used:?}");
+}
