@@ -10,10 +10,10 @@ pub const NATIVE_STACK_BYTES_MAX: usize = 48 << 20;
 /// Where guest code writes a zero behind every loop header (module.rs): while a guest is to stop, the page of this
 /// address refuses it (clock.rs).
 ///
-/// It lies at the end of what a 32-bit address can reach, where no memory grows to. So neither the host nor
-/// wasmtime's functions for copying and filling, which refuse addresses beyond a memory's size, ever touch the page:
-/// it is for the guest's own instructions, whose faults are traps.
-pub const POLL_ADDRESS: u32 = 0xFFFF_0000;
+/// It lies below 2 GiB, so that a poll is one instruction (larger addresses take a register), and no memory grows to
+/// it. So neither the host nor wasmtime's functions for copying and filling, which refuse addresses beyond a memory's
+/// size, ever touch the page: it is for the guest's own instructions, whose faults are traps.
+pub const POLL_ADDRESS: u32 = 0x7FFF_0000;
 
 /// The settings of wasmtime.
 pub fn configuration() -> Config {
