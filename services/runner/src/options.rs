@@ -10,6 +10,8 @@ pub struct RunnerOptions {
     /// Threads for JavaScript. More than cores, so that functions that compute for seconds don't hold up all others;
     /// each costs a stack and the slots that it keeps warm.
     pub threads: usize,
+    /// Calls that run at the same time unless they turn out to be long: about as many as there are cores.
+    pub short_calls: usize,
     /// Isolates that each thread keeps between calls; some 0.3 MB each.
     pub slots_per_thread: usize,
     /// Catalogs whose image is remembered: at least one for each deployment that is in use.
@@ -37,6 +39,7 @@ impl RunnerOptions {
         let cores = std::thread::available_parallelism().map_or(4, usize::from);
         RunnerOptions {
             threads: (4 * cores).max(8),
+            short_calls: cores + 1,
             slots_per_thread: 16,
             catalogs: 64,
             modules: 4_096,

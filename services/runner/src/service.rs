@@ -94,6 +94,7 @@ impl Runner {
         );
         let thread_limits = ThreadLimits {
             threads: options.threads,
+            short_calls: options.short_calls,
             queue_max: function.slot_queue_max,
             wait_max: Duration::from_millis(function.slot_wait_ms_max),
         };

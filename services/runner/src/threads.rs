@@ -1,13 +1,16 @@
 //! The threads that JavaScript runs on, and the queue in front of them.
 //!
 //! A thread runs one call tree at a time, from its admission to its end, nested calls included, so that a nested call
-//! never waits for the queue in which its caller's competitors stand. There are more threads than cores: a few
-//! functions that compute for seconds leave threads, and the operating system shares the cores out.
+//! never waits for the queue in which its caller's competitors stand.
+//!
+//! Few threads more than there are cores run short calls, because more would only take the cores from each other. A call
+//! that has run for [`LONG`] does not count any more, and another thread joins in: a few functions that compute for
+//! seconds leave threads to the others, and the operating system shares the cores out.
 //!
 //! The thread that became idle last is taken first, because its slots are warm.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     future::Future,
     pin::Pin,
     sync::{
@@ -16,14 +19,17 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use contract::{Error, ErrorKind};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::slots::Slots;
+
+/// A call that has run for this long leaves its place to another.
+const LONG: Duration = Duration::from_millis(5);
 
 /// A function of the thread's slots whose future stays on the thread.
 type Work = Box<dyn for<'s> FnOnce(&'s mut Slots) -> Pin<Box<dyn Future<Output = ()> + 's>> + Send>;
@@ -39,6 +45,8 @@ pub(crate) enum Priority {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThreadLimits {
     pub threads: usize,
+    /// Calls that run at the same time, those not counted that have run for long.
+    pub short_calls: usize,
     pub queue_max: usize,
     pub wait_max: Duration,
 }
@@ -51,7 +59,10 @@ pub(crate) struct Threads {
 }
 
 struct Shared {
+    short_calls: usize,
     queue: Mutex<Queue>,
+    /// Told when calls wait although threads are idle, unless that is known, and when the queue is closed.
+    held_back: Condvar,
 }
 
 #[derive(Default)]
@@ -59,9 +70,19 @@ struct Queue {
     again: VecDeque<Job>,
     first: VecDeque<Job>,
     /// The mailboxes of the idle threads; the last one became idle last.
-    idle: Vec<mpsc::SyncSender<Message>>,
-    running: usize,
+    idle: Vec<Mailbox>,
+    /// When the running calls began, by their thread.
+    running: BTreeMap<usize, Instant>,
+    /// Nobody looks from time to time whether more may begin.
+    is_unwatched: bool,
     closed: bool,
+}
+
+/// What a thread is known by while it is idle.
+#[derive(Clone)]
+struct Mailbox {
+    thread: usize,
+    sender: mpsc::SyncSender<Message>,
 }
 
 enum Message {
@@ -101,13 +122,23 @@ impl Threads {
         limits: ThreadLimits,
         slots: impl Fn() -> Slots + Clone + Send + 'static,
     ) -> std::io::Result<Threads> {
-        let shared = Arc::new(Shared { queue: Mutex::default() });
-        let mut handles = Vec::with_capacity(limits.threads);
+        let shared = Arc::new(Shared {
+            short_calls: limits.short_calls,
+            queue: Mutex::default(),
+            held_back: Condvar::new(),
+        });
+        let mut handles = Vec::with_capacity(limits.threads + 1);
+        let admitting = Arc::clone(&shared);
+        handles.push(
+            std::thread::Builder::new()
+                .name("isolate-admission".into())
+                .spawn(move || admitting.admit_beside_long_calls())?,
+        );
         for number in 0..limits.threads {
             let (shared, slots) = (Arc::clone(&shared), slots.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
             let thread = isolate::thread_builder(format!("isolate-{number}"))
-                .spawn(move || run_thread(&shared, &runtime, slots()))?;
+                .spawn(move || run_thread(number, &shared, &runtime, slots()))?;
             handles.push(thread);
         }
         Ok(Threads { shared, limits, handles: Mutex::new(handles) })
@@ -153,7 +184,7 @@ impl Threads {
     /// How many calls run, and how many wait.
     pub(crate) fn load(&self) -> (u64, u64) {
         let queue = self.shared.queue.lock();
-        (queue.running as u64, (queue.again.len() + queue.first.len()) as u64)
+        (queue.running.len() as u64, queue.waiting() as u64)
     }
 
     /// Refuses new calls, ends the threads after the calls that they run, and waits for them. Blocks.
@@ -173,6 +204,44 @@ impl Drop for Threads {
     }
 }
 
+impl Queue {
+    fn waiting(&self) -> usize {
+        self.again.len() + self.first.len()
+    }
+
+    /// Whether one more call may begin at `now`, as far as those go that run.
+    fn has_room(&self, short_calls: usize, now: Instant) -> bool {
+        let is_short = |began: &&Instant| now.duration_since(**began) < LONG;
+        self.running.len() < short_calls || self.running.values().filter(is_short).count() < short_calls
+    }
+
+    /// The next call that still waits, begun on a thread.
+    fn begin_next(&mut self, thread: usize) -> Option<Job> {
+        loop {
+            let job = self.again.pop_front().or_else(|| self.first.pop_front())?;
+            if job.claim.take(STARTED) {
+                self.running.insert(thread, Instant::now());
+                return Some(job);
+            }
+        }
+    }
+
+    /// Begins on idle threads what may begin.
+    fn begin_on_idle(&mut self, short_calls: usize) {
+        while self.waiting() > 0
+            && !self.idle.is_empty()
+            && self.has_room(short_calls, Instant::now())
+            && let Some(mailbox) = self.idle.pop()
+        {
+            match self.begin_next(mailbox.thread) {
+                // An idle thread waits for its mailbox, which is empty, so this neither fails nor blocks.
+                Some(job) => drop(mailbox.sender.send(Message::Run(job))),
+                None => self.idle.push(mailbox),
+            }
+        }
+    }
+}
+
 impl Shared {
     /// Whether the job has to wait.
     fn submit(&self, job: Job, priority: Priority, queue_max: usize) -> Result<bool, Error> {
@@ -180,45 +249,63 @@ impl Shared {
         if queue.closed {
             return Err(shutting_down());
         }
-        if let Some(idle) = queue.idle.pop() {
-            job.claim.take(STARTED);
-            queue.running += 1;
-            // An idle thread waits for its mailbox, which is empty, so this neither fails nor blocks.
-            return idle.send(Message::Run(job)).map(|()| false).map_err(|_| shutting_down());
+        let claim = Arc::clone(&job.claim);
+        match priority {
+            Priority::Again => queue.again.push_back(job),
+            Priority::First => queue.first.push_back(job),
         }
-        if queue.again.len() + queue.first.len() >= queue_max {
+        queue.begin_on_idle(self.short_calls);
+        if queue.waiting() > queue_max {
             // Jobs whose callers went away must not keep others out.
             let is_wanted = |job: &Job| job.claim.0.load(Ordering::Acquire) == WAITING;
             queue.again.retain(is_wanted);
             queue.first.retain(is_wanted);
-            if queue.again.len() + queue.first.len() >= queue_max {
+            if queue.waiting() > queue_max && claim.take(WITHDRAWN) {
+                let is_another = |job: &Job| !Arc::ptr_eq(&job.claim, &claim);
+                queue.again.retain(is_another);
+                queue.first.retain(is_another);
                 return Err(Error::overloaded(
                     "ExpiredInQueue",
                     "Too many requests wait for an isolate. Try again later.",
                 ));
             }
         }
-        match priority {
-            Priority::Again => queue.again.push_back(job),
-            Priority::First => queue.first.push_back(job),
+        if queue.is_unwatched && queue.waiting() > 0 && !queue.idle.is_empty() {
+            queue.is_unwatched = false;
+            self.held_back.notify_one();
         }
-        Ok(true)
+        Ok(claim.0.load(Ordering::Acquire) == WAITING)
     }
 
-    /// What waits for a thread, or `None` after the thread's mailbox was entered as idle.
-    fn next(&self, mailbox: &mpsc::SyncSender<Message>) -> Option<Message> {
+    /// Notes that the thread's call has ended. Gives what is to be run next, or `None` after the thread's mailbox was
+    /// entered as idle.
+    fn next(&self, mailbox: &Mailbox) -> Option<Message> {
         let mut queue = self.queue.lock();
-        loop {
-            if queue.closed {
-                return Some(Message::End);
-            }
-            let Some(job) = queue.again.pop_front().or_else(|| queue.first.pop_front()) else {
-                queue.idle.push(mailbox.clone());
-                return None;
-            };
-            if job.claim.take(STARTED) {
-                queue.running += 1;
-                return Some(Message::Run(job));
+        queue.running.remove(&mailbox.thread);
+        if queue.closed {
+            return Some(Message::End);
+        }
+        if queue.has_room(self.short_calls, Instant::now())
+            && let Some(job) = queue.begin_next(mailbox.thread)
+        {
+            return Some(Message::Run(job));
+        }
+        queue.idle.push(mailbox.clone());
+        None
+    }
+
+    /// While calls wait and threads are idle: begins calls in the place of those that turn out to be long. Returns when
+    /// the queue is closed.
+    fn admit_beside_long_calls(&self) {
+        let mut queue = self.queue.lock();
+        while !queue.closed {
+            queue.begin_on_idle(self.short_calls);
+            if queue.waiting() > 0 && !queue.idle.is_empty() {
+                self.held_back.wait_for(&mut queue, LONG);
+            } else {
+                queue.is_unwatched = true;
+                self.held_back.wait(&mut queue);
+                queue.is_unwatched = false;
             }
         }
     }
@@ -231,17 +318,19 @@ impl Shared {
         queue.first.clear();
         for idle in queue.idle.drain(..) {
             // A thread that is gone need not end.
-            let _ = idle.send(Message::End);
+            let _ = idle.sender.send(Message::End);
         }
+        self.held_back.notify_one();
     }
 }
 
-fn run_thread(shared: &Shared, runtime: &tokio::runtime::Runtime, mut slots: Slots) {
-    let (sender, mailbox) = mpsc::sync_channel(1);
+fn run_thread(thread: usize, shared: &Shared, runtime: &tokio::runtime::Runtime, mut slots: Slots) {
+    let (sender, letters) = mpsc::sync_channel(1);
+    let mailbox = Mailbox { thread, sender };
     loop {
-        let message = match shared.next(&sender) {
+        let message = match shared.next(&mailbox) {
             Some(message) => message,
-            None => mailbox.recv().unwrap_or(Message::End),
+            None => letters.recv().unwrap_or(Message::End),
         };
         let Message::Run(job) = message else { return };
         // A defect in one call must not cost a thread, or the pool would dry out; the caller gets an error, because
@@ -253,7 +342,6 @@ fn run_thread(shared: &Shared, runtime: &tokio::runtime::Runtime, mut slots: Slo
             tracing::error!("a call panicked; its isolates are discarded");
             slots.clear();
         }
-        shared.queue.lock().running -= 1;
     }
 }
 
@@ -268,15 +356,15 @@ mod tests {
     use super::*;
 
     fn start(threads: usize, queue_max: usize, wait_max: Duration) -> Arc<Threads> {
-        let limits = ThreadLimits { threads, queue_max, wait_max };
+        let limits = ThreadLimits { threads, short_calls: threads, queue_max, wait_max };
         Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"))
     }
 
-    const LONG: Duration = Duration::from_secs(60);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     #[tokio::test]
     async fn work_runs_and_answers() {
-        let threads = start(2, 10, LONG);
+        let threads = start(2, 10, PATIENCE);
         assert_eq!(threads.run(Priority::First, async |_: &mut Slots| 7).await, Ok(7));
         threads.stop();
         assert!(threads.run(Priority::First, async |_: &mut Slots| 7).await.is_err());
@@ -324,7 +412,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_runs_again_overtakes_new_calls() {
-        let threads = start(1, 10, LONG);
+        let threads = start(1, 10, PATIENCE);
         let releases = occupy(&threads, 1).await;
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = Vec::new();
@@ -347,7 +435,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_caller_that_goes_away_while_waiting_is_never_run() {
-        let threads = start(1, 10, LONG);
+        let threads = start(1, 10, PATIENCE);
         let releases = occupy(&threads, 1).await;
         let runs = Arc::new(AtomicUsize::new(0));
         let waiting = {
@@ -370,7 +458,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_costs_one_call_and_no_thread() {
-        let threads = start(1, 10, LONG);
+        let threads = start(1, 10, PATIENCE);
         let work = async |_: &mut Slots| panic!("a defect, on purpose");
         assert!(threads.run::<(), _>(Priority::First, work).await.is_err());
         assert_eq!(threads.run(Priority::First, async |_: &mut Slots| 1).await, Ok(1));
@@ -378,8 +466,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_short_call_waits_for_short_ones_and_not_for_long_ones() {
+        let limits = ThreadLimits { threads: 4, short_calls: 2, queue_max: 10, wait_max: PATIENCE };
+        let threads = Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"));
+        let releases = occupy(&threads, 2).await;
+        // Both calls are long by the time at which this one is taken.
+        threads.run(Priority::First, async |_: &mut Slots| ()).await.expect("a third thread runs it");
+        drop(releases);
+        threads.stop();
+    }
+
+    #[test]
+    fn as_many_short_calls_run_as_may_and_long_ones_beside_them() {
+        let now = Instant::now() + LONG * 10;
+        let running = |long: usize, short: usize| {
+            let began = vec![now - LONG; long].into_iter().chain(vec![now - LONG / 2; short]);
+            Queue { running: began.enumerate().collect(), ..Queue::default() }
+        };
+        for (long, short, has_room) in [
+            (0, 0, true),
+            (0, 2, true),
+            (0, 3, false),
+            (1, 2, true),
+            (5, 2, true),
+            (5, 3, false),
+            (3, 0, true),
+        ] {
+            assert_eq!(running(long, short).has_room(3, now), has_room, "{long} long, {short} short");
+        }
+    }
+
+    #[tokio::test]
     async fn busy_threads_leave_the_others_free() {
-        let threads = start(4, 10, LONG);
+        let threads = start(4, 10, PATIENCE);
         let releases = occupy(&threads, 3).await;
         for number in 0..20 {
             assert_eq!(threads.run(Priority::First, async move |_: &mut Slots| number).await, Ok(number));
