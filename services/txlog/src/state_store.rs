@@ -97,7 +97,8 @@ impl StateStore {
         database_options.set_atomic_flush(true);
         database_options.set_max_background_jobs(2);
         database_options.set_keep_log_file_num(4);
-        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        // Without locks: all threads read. The charge of an entry is found out as it is used.
+        let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
         let families = [Family::Data, Family::Records, Family::Stages, Family::Applied].map(|family| {
             ColumnFamilyDescriptor::new(name(family), family_options(family, &cache, options, &floors))
         });
