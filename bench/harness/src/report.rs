@@ -27,6 +27,22 @@ impl Report {
     }
 }
 
+impl Report {
+    /// All of them as one.
+    pub fn merge(reports: &[Report]) -> Report {
+        let mut latencies_us: Vec<u32> =
+            reports.iter().flat_map(|report| &report.latencies_us).copied().collect();
+        latencies_us.sort_unstable();
+        Report {
+            answered: reports.iter().map(|report| report.answered).sum(),
+            failed: reports.iter().map(|report| report.failed).sum(),
+            elapsed: reports.iter().map(|report| report.elapsed).sum(),
+            latencies_us,
+            first_failure: reports.iter().find_map(|report| report.first_failure.clone()),
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -40,7 +56,11 @@ impl fmt::Display for Report {
     }
 }
 
-/// How many times as fast `one` is.
-pub fn ratio(one: &Report, other: &Report) -> f64 {
-    one.per_second() / other.per_second()
+/// How many times as fast `ones` were: the median of the ratios in each round, which leaves out rounds in which the
+/// machine had other things to do.
+pub fn ratio(ones: &[Report], others: &[Report]) -> f64 {
+    let mut ratios: Vec<f64> =
+        ones.iter().zip(others).map(|(one, other)| one.per_second() / other.per_second()).collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN)
 }

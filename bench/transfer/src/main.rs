@@ -1,9 +1,9 @@
 //! The token transfer, the workload by which the field compares backends: a transfer moves 1 between two of 100,000
 //! accounts, 64 callers send transfers over HTTP, accounts are drawn uniformly or by Zipf's law.
 //!
-//! One run measures Tidemark and its peers on the same machine, one after the other: Node.js with PostgreSQL at
-//! SERIALIZABLE in five round trips, and the same with the transfer as one server-side call. After each run the money
-//! in all accounts must be what it was.
+//! One run measures Tidemark and its peers on the same machine: Node.js with PostgreSQL at SERIALIZABLE in five round
+//! trips, and the same with the transfer as one server-side call. They take turns, round after round, so that all meet
+//! the same disturbances. In the end the money in all accounts must be what it was.
 #![allow(clippy::print_stdout, reason = "a report is what this program is for")]
 
 mod postgres;
@@ -18,16 +18,22 @@ use http_body_util::Full;
 use hyper::{Request, body::Bytes};
 use rand::RngExt;
 
-use crate::tidemark::Tidemark;
+use crate::{
+    postgres::{NodePeer, Postgres},
+    tidemark::Tidemark,
+};
 
 const BALANCE: u64 = 1_000_000_000;
 
 /// Measures token transfers per second.
 #[derive(Parser)]
 struct Arguments {
-    /// How long each run lasts, after a warm-up of two seconds.
-    #[arg(long, default_value_t = 10)]
+    /// How long each turn lasts, after a warm-up of one second.
+    #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// How many turns each has, with each draw.
+    #[arg(long, default_value_t = 5)]
+    rounds: u64,
     #[arg(long, default_value_t = 64)]
     callers: usize,
     #[arg(long, default_value_t = 100_000)]
@@ -51,13 +57,19 @@ struct Arguments {
 /// Where transfers are sent, and in which form.
 #[derive(Clone)]
 struct Target {
+    name: &'static str,
     address: SocketAddr,
     path: &'static str,
     body: fn(from: usize, to: usize) -> String,
 }
 
 impl Target {
-    async fn measure(&self, arguments: &Arguments, draw: std::sync::Arc<dyn Draw>) -> Result<Report> {
+    async fn measure(
+        &self,
+        arguments: &Arguments,
+        draw: std::sync::Arc<dyn Draw>,
+        round: u64,
+    ) -> Result<Report> {
         let target = self.clone();
         let accounts = arguments.accounts;
         let make = move |random: &mut rand::rngs::StdRng| {
@@ -89,9 +101,9 @@ impl Target {
         let callers = Callers {
             address: self.address,
             callers: arguments.callers,
-            warm_up: Duration::from_secs(2),
+            warm_up: Duration::from_secs(1),
             duration: Duration::from_secs(arguments.seconds),
-            seed: arguments.seed,
+            seed: arguments.seed + round,
         };
         harness::run(callers, make, judge).await.map_err(|error| anyhow::anyhow!("{error}"))
     }
@@ -105,57 +117,64 @@ async fn main() -> Result<()> {
         std::sync::Arc::new(Zipf::new(arguments.accounts, arguments.zipf)),
     ];
     println!(
-        "{} accounts of {BALANCE}, {} callers, {} s each, seed {}",
-        arguments.accounts, arguments.callers, arguments.seconds, arguments.seed
+        "{} accounts of {BALANCE}, {} callers, {} rounds of {} s, seed {}",
+        arguments.accounts, arguments.callers, arguments.rounds, arguments.seconds, arguments.seed
     );
     let folder = tempfile::tempdir()?;
     let total = BALANCE * arguments.accounts as u64;
 
-    let mut ours = Vec::new();
-    {
-        let binary = match &arguments.tidemark {
-            Some(path) => path.clone(),
-            None => Server::binary()?,
-        };
-        let tidemark = Tidemark::start(&binary, folder.path(), &arguments.folder.join("app")).await?;
-        tidemark.open_accounts(arguments.accounts, BALANCE).await.context("open the accounts")?;
-        let target = Target { address: tidemark.server.address, path: "/api/mutation", body: tidemark::body };
-        for draw in &draws {
-            let report = target.measure(&arguments, draw.clone()).await?;
-            print_row("Tidemark", &draw.name(), &report);
-            let sum = tidemark.total(arguments.accounts).await?;
-            ensure!(sum == total, "Tidemark: the accounts hold {sum}, not {total}");
-            ours.push(report);
+    let binary = match &arguments.tidemark {
+        Some(path) => path.clone(),
+        None => Server::binary()?,
+    };
+    let tidemark = Tidemark::start(&binary, folder.path(), &arguments.folder.join("app")).await?;
+    tidemark.open_accounts(arguments.accounts, BALANCE).await.context("open the accounts")?;
+    let mut targets = vec![Target {
+        name: "Tidemark",
+        address: tidemark.server.address,
+        path: "/api/mutation",
+        body: tidemark::body,
+    }];
+    let mut peers = None;
+    if !arguments.without_peers {
+        let database = Postgres::start(folder.path(), arguments.accounts, BALANCE).await?;
+        let node = NodePeer::start(&database, arguments.callers, &arguments.folder.join("peer")).await?;
+        for (name, path) in [
+            ("Node.js + PostgreSQL, five round trips", "/rounds"),
+            ("Node.js + PostgreSQL, one call", "/call"),
+        ] {
+            targets.push(Target { name, address: node.address, path, body: postgres::body });
         }
-        tidemark.server.stop().await?;
+        peers = Some((database, node));
     }
-    if arguments.without_peers {
-        return Ok(());
-    }
-    let database = postgres::Postgres::start(folder.path(), arguments.accounts, BALANCE).await?;
-    let peer =
-        postgres::NodePeer::start(&database, arguments.callers, &arguments.folder.join("peer")).await?;
-    for (name, path) in
-        [("Node.js + PostgreSQL, five round trips", "/rounds"), ("Node.js + PostgreSQL, one call", "/call")]
-    {
-        let target = Target { address: peer.address, path, body: postgres::body };
-        for (draw, ours) in draws.iter().zip(&ours) {
-            let report = target.measure(&arguments, draw.clone()).await?;
-            print_row(name, &draw.name(), &report);
-            println!("{:>78}", format!("Tidemark is {:.2} times as fast", ratio(ours, &report)));
-            let sum = database.total().await?;
-            ensure!(sum == total, "{name}: the accounts hold {sum}, not {total}");
+    for draw in &draws {
+        let mut reports: Vec<Vec<Report>> = vec![Vec::new(); targets.len()];
+        for round in 0..arguments.rounds.max(1) {
+            for (target, reports) in targets.iter().zip(&mut reports) {
+                reports.push(target.measure(&arguments, draw.clone(), round).await?);
+            }
+        }
+        for (target, of_target) in targets.iter().zip(&reports) {
+            let merged = Report::merge(of_target);
+            println!("{:<40} {:<9} {merged}", target.name, draw.name());
+            if target.name != targets[0].name {
+                let ratio = ratio(&reports[0], of_target);
+                println!("{:>78}", format!("{} is {ratio:.2} times as fast", targets[0].name));
+            }
+            if let Some(failure) = &merged.first_failure {
+                println!("    first failure: {failure}");
+            }
         }
     }
-    peer.stop().await?;
-    database.stop().await?;
+    let sum = tidemark.total(arguments.accounts).await?;
+    ensure!(sum == total, "Tidemark: the accounts hold {sum}, not {total}");
+    tidemark.server.stop().await?;
+    if let Some((database, node)) = peers {
+        let sum = database.total().await?;
+        ensure!(sum == total, "PostgreSQL: the accounts hold {sum}, not {total}");
+        node.stop().await?;
+        database.stop().await?;
+    }
     println!("Money is conserved in every store.");
     Ok(())
-}
-
-fn print_row(name: &str, draw: &str, report: &Report) {
-    println!("{name:<40} {draw:<9} {report}");
-    if let Some(failure) = &report.first_failure {
-        println!("    first failure: {failure}");
-    }
 }
