@@ -270,10 +270,7 @@ impl Shared {
                 ));
             }
         }
-        if queue.is_unwatched && queue.waiting() > 0 && !queue.idle.is_empty() {
-            queue.is_unwatched = false;
-            self.held_back.notify_one();
-        }
+        self.watch(&mut queue);
         Ok(claim.0.load(Ordering::Acquire) == WAITING)
     }
 
@@ -291,7 +288,16 @@ impl Shared {
             return Some(Message::Run(job));
         }
         queue.idle.push(mailbox.clone());
+        self.watch(&mut queue);
         None
+    }
+
+    /// Sees to it that somebody looks after calls that wait although threads are idle.
+    fn watch(&self, queue: &mut Queue) {
+        if queue.is_unwatched && queue.waiting() > 0 && !queue.idle.is_empty() {
+            queue.is_unwatched = false;
+            self.held_back.notify_one();
+        }
     }
 
     /// While calls wait and threads are idle: begins calls in the place of those that turn out to be long. Returns when
@@ -494,6 +500,26 @@ mod tests {
         ] {
             assert_eq!(running(long, short).has_room(3, now), has_room, "{long} long, {short} short");
         }
+    }
+
+    #[test]
+    fn a_thread_that_becomes_idle_beside_short_calls_is_used_once_they_are_long() {
+        let work: Work = Box::new(|_| Box::pin(async {}));
+        let job = Job { claim: Arc::new(Claim(AtomicU8::new(WAITING))), work };
+        let queue = Queue { first: [job].into(), running: [(0, Instant::now())].into(), ..Queue::default() };
+        let shared = Shared { short_calls: 1, queue: Mutex::new(queue), held_back: Condvar::new() };
+        let (sender, letters) = mpsc::sync_channel(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| shared.admit_beside_long_calls());
+            while !shared.queue.lock().is_unwatched {
+                std::thread::yield_now();
+            }
+            let message = shared
+                .next(&Mailbox { thread: 1, sender })
+                .map_or_else(|| letters.recv_timeout(PATIENCE), Ok);
+            shared.close();
+            assert!(matches!(message, Ok(Message::Run(_))), "the call is run");
+        });
     }
 
     #[tokio::test]
