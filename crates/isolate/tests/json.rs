@@ -115,7 +115,7 @@ fn random_values_are_written_as_the_usual_way_writes_them() {
 
 #[test]
 fn what_is_special_is_noticed() {
-    let cases = [
+    check_expressions(&[
         // A method that is added to all objects, or to all arrays, is called.
         (
             "(() => { Object.prototype.toJSON = () => 'o'; return [JSON.stringify({a: 1}), JSON.stringify([1])]; })()",
@@ -154,23 +154,5 @@ fn what_is_special_is_noticed() {
             r#"['01', '"a', '"a\nb"', '{"a":1,}', '1.', '+1', '{"a"'].filter((t) => { try { JSON.parse(t); return true; } catch (e) { return !(e instanceof SyntaxError); } })"#,
             "[]",
         ),
-    ];
-    let functions: String = cases
-        .iter()
-        .enumerate()
-        .map(|(index, (expression, _))| {
-            format!("export const f{index} = query(async () => ({expression}));\n")
-        })
-        .collect();
-    let image = image(&functions);
-    on_thread(move || {
-        let mut slot = Slot::new(&image).expect("a slot");
-        for (index, (expression, expected)) in cases.iter().enumerate() {
-            match run(&mut slot, &query_of(&format!("f{index}"), "[]")) {
-                Step::Done(Ok(text)) => assert_eq!(&text, expected, "{expression}"),
-                other => panic!("{expression}: {other:?}"),
-            }
-            slot.reset().expect("it resets");
-        }
-    });
+    ]);
 }

@@ -2,34 +2,11 @@
 
 mod support;
 
-use isolate::*;
 use support::*;
-
-/// Evaluates expressions in one query each, and compares their JSON.
-fn check(cases: &'static [(&'static str, &'static str)]) {
-    let functions: String = cases
-        .iter()
-        .enumerate()
-        .map(|(index, (expression, _))| {
-            format!("export const f{index} = query(async () => ({expression}));\n")
-        })
-        .collect();
-    let image = image(&functions);
-    on_thread(move || {
-        let mut slot = Slot::new(&image).expect("a slot");
-        for (index, (expression, expected)) in cases.iter().enumerate() {
-            let export = format!("f{index}");
-            match run(&mut slot, &query_of(&export, "[]")) {
-                Step::Done(Ok(text)) => assert_eq!(&text, expected, "{expression}"),
-                other => panic!("{expression}: {other:?}"),
-            }
-        }
-    });
-}
 
 #[test]
 fn text_is_encoded_and_decoded() {
-    check(&[
+    check_expressions(&[
         ("[...new TextEncoder().encode('aä€😀')]", "[97,195,164,226,130,172,240,159,152,128]"),
         ("[...new TextEncoder().encode('\\ud800')]", "[239,191,189]"),
         ("new TextEncoder().encodeInto('aä€', new Uint8Array(4))", r#"{"read":2,"written":3}"#),
@@ -55,7 +32,7 @@ fn text_is_encoded_and_decoded() {
 
 #[test]
 fn urls_are_parsed_and_changed() {
-    check(&[
+    check_expressions(&[
         (
             "new URL('/a/../b?x=1#h', 'https://user:pw@Example.com:8080/c').href",
             r#""https://user:pw@example.com:8080/b?x=1#h""#,
@@ -91,7 +68,7 @@ fn urls_are_parsed_and_changed() {
 
 #[test]
 fn values_are_cloned() {
-    check(&[
+    check_expressions(&[
         (
             "(() => { const o = { d: new Date(5), m: new Map([[1, new Set([2])]]), a: [1, , 3], u: new Uint8Array([1, 2]).subarray(1), r: /x/gi, n: null, b: 1n }; o.self = o; const c = structuredClone(o); return [c !== o, c.self === c, c.d.getTime(), c.m.get(1).has(2), 1 in c.a, c.u[0], String(c.r), c.n, c.b === 1n]; })()",
             r#"[true,true,5,true,false,2,"/x/gi",null,true]"#,
@@ -109,7 +86,7 @@ fn values_are_cloned() {
 
 #[test]
 fn events_and_aborts_work() {
-    check(&[
+    check_expressions(&[
         (
             "(() => { const seen = []; const t = new EventTarget(); t.addEventListener('x', (e) => seen.push(e.type, e.target === t), { once: true }); t.addEventListener('x', { handleEvent(e) { e.preventDefault(); } }); const first = t.dispatchEvent(new Event('x', { cancelable: true })); t.dispatchEvent(new CustomEvent('x', { detail: 1 })); return [seen, first]; })()",
             r#"[["x",true],false]"#,
@@ -127,7 +104,7 @@ fn events_and_aborts_work() {
 
 #[test]
 fn bodies_are_read() {
-    check(&[
+    check_expressions(&[
         (
             "(async () => { const b = new Blob(['a', new Uint8Array([98]), new Blob(['ä'])], { type: 'Text/Plain' }); return [b.size, b.type, await b.text(), await b.slice(1, 2).text(), (await b.arrayBuffer()).byteLength]; })()",
             r#"[4,"text/plain","abä","b",4]"#,
@@ -158,7 +135,7 @@ fn bodies_are_read() {
 
 #[test]
 fn digests_and_random_numbers_work() {
-    check(&[
+    check_expressions(&[
         (
             "(async () => new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode('abc'))).toHex())()",
             r#""ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad""#,
@@ -182,7 +159,7 @@ fn digests_and_random_numbers_work() {
 
 #[test]
 fn the_engine_behaves_as_packages_expect() {
-    check(&[
+    check_expressions(&[
         (
             "(() => { function f() { return new TypeError('m').stack; } return f().split('\\n').slice(0, 2).map((l) => l.trim().replace(/ \\(.*/, '')); })()",
             r#"["TypeError: m","at f"]"#,

@@ -3,7 +3,7 @@
 //! [`Runner`] implements [`contract::Runner`]. A call goes through these parts:
 //!
 //! ```text
-//!   query, mutation       the moment to read at; commits, conflicts and lost answers (retry: a pure state machine)
+//!   query, mutation       the moment to read at; commits, conflicts and lost answers (by `transaction::Commits`)
 //!     └ run               one run at one moment: transaction, session record, image, function log
 //!         └ threads       a thread for JavaScript, admitted once for the whole tree of calls
 //!             └ execution   the function and those that it calls, checked at each boundary

@@ -192,3 +192,26 @@ pub fn kill_reason(slot: &mut Slot, invocation: &Invocation<'_>) -> KillReason {
         other => panic!("{}: {other:?}", invocation.export),
     }
 }
+
+/// Evaluates expressions in one query each, every one in a fresh slot, and compares their JSON.
+pub fn check_expressions(cases: &'static [(&'static str, &'static str)]) {
+    let functions: String = cases
+        .iter()
+        .enumerate()
+        .map(|(index, (expression, _))| {
+            format!("export const f{index} = query(async () => ({expression}));\n")
+        })
+        .collect();
+    let image = image(&functions);
+    on_thread(move || {
+        let mut slot = Slot::new(&image).expect("a slot");
+        for (index, (expression, expected)) in cases.iter().enumerate() {
+            let export = format!("f{index}");
+            match run(&mut slot, &query_of(&export, "[]")) {
+                Step::Done(Ok(text)) => assert_eq!(&text, expected, "{expression}"),
+                other => panic!("{expression}: {other:?}"),
+            }
+            slot.reset().expect("it resets");
+        }
+    });
+}
