@@ -227,6 +227,91 @@ pub const EDITS: &[Edit] = &[
                   \x20   if (!is_sticky) {\n        /* iterate thru all positions",
         times: 1,
     },
+    // ---- Speed of async functions, of which a short call of the library runs dozens ----
+    //
+    // The promise of an async function is settled by the function alone, so it needs none of the two JavaScript functions,
+    // with name and length, that `new Promise` hands out.
+    Edit {
+        file: "quickjs.c",
+        find: "static bool js_async_function_resume(JSContext *ctx, JSAsyncFunctionData *s)\n{\n",
+        replace: "JSValue JS_NewPendingPromise(JSContext *ctx);\n\
+                  static JSValue js_promise_end(JSContext *ctx, JSValueConst promise, JSValueConst value, \
+                  bool is_reject);\n\
+                  static bool js_async_function_resume(JSContext *ctx, JSAsyncFunctionData *s)\n{\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "    promise = JS_NewPromiseCapability(ctx, s->resolving_funcs);\n\
+               \x20   if (JS_IsException(promise))\n        goto fail;\n\n\
+               \x20   if (async_func_init(",
+        replace: "    promise = JS_NewPendingPromise(ctx);\n\
+                  \x20   if (JS_IsException(promise))\n        goto fail;\n\
+                  \x20   s->resolving_funcs[0] = js_dup(promise);\n\n\
+                  \x20   if (async_func_init(",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "            ret2 = JS_Call(ctx, s->resolving_funcs[1], JS_UNDEFINED,\n\
+               \x20                          1, vc(&error));\n",
+        replace: "            ret2 = js_promise_end(ctx, s->resolving_funcs[0], error, true);\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "            ret2 = JS_Call(ctx, s->resolving_funcs[0], JS_UNDEFINED,\n\
+               \x20                          1, vc(&value));\n",
+        replace: "            ret2 = js_promise_end(ctx, s->resolving_funcs[0], value, false);\n",
+        times: 1,
+    },
+    // The same holds for `Promise.resolve` and `Promise.reject`, and so for `await` of what is no promise.
+    Edit {
+        file: "quickjs.c",
+        find: "    result_promise = js_new_promise_capability(ctx, resolving_funcs, this_val);\n\
+               \x20   if (JS_IsException(result_promise))\n        return result_promise;\n\
+               \x20   ret = JS_Call(ctx, resolving_funcs[is_reject], JS_UNDEFINED, 1, argv);\n",
+        replace: "    if (js_same_value(ctx, this_val, ctx->promise_ctor)) {\n\
+                  \x20       result_promise = JS_NewPendingPromise(ctx);\n\
+                  \x20       if (!JS_IsException(result_promise))\n\
+                  \x20           JS_FreeValue(ctx, js_promise_end(ctx, result_promise, argv[0], is_reject));\n\
+                  \x20       return result_promise;\n\
+                  \x20   }\n\
+                  \x20   result_promise = js_new_promise_capability(ctx, resolving_funcs, this_val);\n\
+                  \x20   if (JS_IsException(result_promise))\n        return result_promise;\n\
+                  \x20   ret = JS_Call(ctx, resolving_funcs[is_reject], JS_UNDEFINED, 1, argv);\n",
+        times: 1,
+    },
+    // `await` waits by one object for both outcomes: the job that goes on knows which it was, and hands it over in place
+    // of the flags of a call.
+    Edit {
+        file: "quickjs.c",
+        find: "            if (js_async_function_resolve_create(ctx, s, resolving_funcs)) {\n\
+               \x20               JS_FreeValue(ctx, promise);\n                goto fail;\n            }\n",
+        replace: "            resolving_funcs[0] =\n\
+                  \x20               JS_NewObjectProtoClass(ctx, ctx->function_proto, JS_CLASS_ASYNC_FUNCTION_RESOLVE);\n\
+                  \x20           if (JS_IsException(resolving_funcs[0])) {\n\
+                  \x20               JS_FreeValue(ctx, promise);\n                goto fail;\n            }\n\
+                  \x20           JS_COUNT_UP(s);\n\
+                  \x20           JS_VALUE_GET_OBJ(resolving_funcs[0])->u.async_function_data = s;\n\
+                  \x20           resolving_funcs[1] = js_dup(resolving_funcs[0]);\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "    bool is_reject = p->class_id - JS_CLASS_ASYNC_FUNCTION_RESOLVE;\n",
+        replace: "    bool is_reject = flags;\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "    if (JS_IsUndefined(handler)) {\n        if (is_reject) {\n            res = JS_Throw(ctx, js_dup(arg));\n",
+        replace: "    if (JS_VALUE_GET_TAG(handler) == JS_TAG_OBJECT &&\n\
+                  \x20       JS_VALUE_GET_OBJ(handler)->class_id == JS_CLASS_ASYNC_FUNCTION_RESOLVE)\n\
+                  \x20       return js_async_function_resolve_call(ctx, handler, JS_UNDEFINED, 1, &arg, is_reject);\n\
+                  \x20   if (JS_IsUndefined(handler)) {\n        if (is_reject) {\n            res = JS_Throw(ctx, js_dup(arg));\n",
+        times: 1,
+    },
     // ---- Speed of JSON, in which functions and their host talk ----
     //
     // Plain data is written in one pass (guest/json.h).
@@ -319,6 +404,56 @@ JSValue JS_GetAsyncContext(JSContext *ctx)
 void JS_SetAsyncContext(JSContext *ctx, JSValueConst value)
 {
     set_value(ctx, &js_async_context, js_dup(value));
+}
+
+/* A promise without functions that settle it: `JS_SettlePromise` does. */
+JSValue JS_NewPendingPromise(JSContext *ctx)
+{
+    JSValue promise = JS_NewObjectClass(ctx, JS_CLASS_PROMISE);
+    JSPromiseData *data;
+
+    if (JS_IsException(promise))
+        return promise;
+    data = js_mallocz(ctx, sizeof(*data));
+    if (!data) {
+        JS_FreeValue(ctx, promise);
+        return JS_EXCEPTION;
+    }
+    data->promise_state = JS_PROMISE_PENDING;
+    init_list_head(&data->promise_reactions[0]);
+    init_list_head(&data->promise_reactions[1]);
+    data->promise_result = JS_UNDEFINED;
+    JS_SetOpaqueInternal(promise, data);
+    return promise;
+}
+
+/* Settles a promise that is not yet settled: if `value` is like a promise, as that will be. */
+static JSValue js_promise_end(JSContext *ctx, JSValueConst promise, JSValueConst value, bool is_reject)
+{
+    if (!is_reject && JS_IsObject(value)) {
+        JSValue then = js_same_value(ctx, value, promise) ? JS_ThrowTypeError(ctx, "promise self resolution")
+                                                          : JS_GetProperty(ctx, value, JS_ATOM_then);
+        if (JS_IsException(then)) {
+            JSValue error = JS_GetException(ctx);
+            fulfill_or_reject_promise(ctx, promise, error, true);
+            JS_FreeValue(ctx, error);
+            return JS_UNDEFINED;
+        }
+        if (JS_IsFunction(ctx, then)) {
+            JSValueConst args[3] = {promise, value, then};
+            JS_EnqueueJob(ctx, js_promise_resolve_thenable_job, 3, args);
+            JS_FreeValue(ctx, then);
+            return JS_UNDEFINED;
+        }
+        JS_FreeValue(ctx, then);
+    }
+    fulfill_or_reject_promise(ctx, promise, value, is_reject);
+    return JS_UNDEFINED;
+}
+
+void JS_SettlePromise(JSContext *ctx, JSValueConst promise, JSValueConst value, bool is_rejected)
+{
+    JS_FreeValue(ctx, js_promise_end(ctx, promise, value, is_rejected));
 }
 
 static struct list_head js_sealed_objects;

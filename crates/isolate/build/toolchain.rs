@@ -68,6 +68,9 @@ pub fn build(sources: &Sources, guest: &Path, out: &Path) -> Result<Vec<u8>, Str
             // The engine takes the simplest path through its platform differences for Emscripten, and the C library
             // has no floating-point environment.
             .args(["-DEMSCRIPTEN=1", "-DFE_DOWNWARD=0", "-DFE_UPWARD=0"])
+            // Where a variable's life ends by a jump out of the interpreter's loop, the compiler would note the jump's
+            // destination in a flag, and test it after every instruction of every function.
+            .args(["-Xclang", "-disable-lifetime-markers"])
             .args(["-mbulk-memory", "-msign-ext", "-mnontrapping-fptoint", "-mmutable-globals"])
             .arg("-isystem")
             .arg(&sources.libc_include)

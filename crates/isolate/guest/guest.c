@@ -16,6 +16,8 @@
 void JS_Seal(JSRuntime *runtime, size_t collect_after_bytes);
 JSValue JS_GetAsyncContext(JSContext *context);
 void JS_SetAsyncContext(JSContext *context, JSValueConst value);
+JSValue JS_NewPendingPromise(JSContext *context);
+void JS_SettlePromise(JSContext *context, JSValueConst promise, JSValueConst value, bool is_rejected);
 
 /* The shadow stack that JavaScript may use; the linker's stack size (toolchain.rs) leaves room above it. */
 #define STACK_BYTES_MAX (7u << 20)
@@ -30,7 +32,7 @@ static JSContext *context;
 
 /* The exports of platform/main.js that the guest calls. */
 static struct {
-    JSValue configure, invoke, resolve, describe, add_module, analyze, declaration, rejection, unhandled,
+    JSValue configure, invoke, rejection_of, describe, add_module, analyze, declaration, rejection, unhandled,
         syscall_error;
 } platform;
 
@@ -108,20 +110,57 @@ static JSValue js_request(JSContext *ctx, JSValueConst this_value, int count, JS
     return JS_IsException(error) ? JS_EXCEPTION : JS_Throw(ctx, error);
 }
 
-/* operation(id, name, arguments) */
+/* Operations that the host has not answered yet. */
+static struct {
+    /* The promise of an operation at its id; at a free id, the free id after it. */
+    JSValue *promises;
+    int32_t capacity, free, outstanding;
+} operations;
+
+/* Keeps the promise until `answered` takes it; its id. */
+static int32_t keep(JSValue promise) {
+    if (operations.free == operations.capacity) {
+        operations.capacity = operations.capacity ? 2 * operations.capacity : 16;
+        operations.promises =
+            allocator_reallocate(operations.promises, (size_t)operations.capacity * sizeof(JSValue));
+        for (int32_t id = operations.free; id < operations.capacity; id++)
+            operations.promises[id] = JS_NewInt32(context, id + 1);
+    }
+    int32_t id = operations.free;
+    operations.free = JS_VALUE_GET_INT(operations.promises[id]);
+    operations.promises[id] = promise;
+    operations.outstanding++;
+    return id;
+}
+
+static JSValue answered(int32_t id) {
+    JSValue promise = operations.promises[id];
+    operations.promises[id] = JS_NewInt32(context, operations.free);
+    operations.free = id;
+    operations.outstanding--;
+    return promise;
+}
+
+/* operation(name, arguments): the promise of its answer */
 static JSValue js_operation(JSContext *ctx, JSValueConst this_value, int count, JSValueConst *arguments) {
-    int32_t id;
     Bytes name, text;
-    if (JS_ToInt32(ctx, &id, arguments[0]) || bytes_of(ctx, arguments[1], &name))
+    if (bytes_of(ctx, arguments[0], &name))
         return JS_EXCEPTION;
-    if (bytes_of(ctx, arguments[2], &text)) {
+    if (bytes_of(ctx, arguments[1], &text)) {
         release(ctx, &name);
         return JS_EXCEPTION;
     }
-    host_operation(id, name.start, name.length, text.start, text.length);
+    JSValue promise = JS_NewPendingPromise(ctx);
+    if (!JS_IsException(promise))
+        host_operation(keep(JS_DupValue(ctx, promise)), name.start, name.length, text.start, text.length);
     release(ctx, &name);
     release(ctx, &text);
-    return JS_UNDEFINED;
+    return promise;
+}
+
+/* hasOutstanding(): whether the host has yet to answer an operation */
+static JSValue js_has_outstanding(JSContext *ctx, JSValueConst this_value, int count, JSValueConst *arguments) {
+    return JS_NewBool(ctx, operations.outstanding > 0);
 }
 
 /* outcome(succeeded, text) */
@@ -214,7 +253,8 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("context", 0, js_context),
     JS_CFUNC_DEF("setContext", 1, js_set_context),
     JS_CFUNC_DEF("request", 3, js_request),
-    JS_CFUNC_DEF("operation", 3, js_operation),
+    JS_CFUNC_DEF("operation", 2, js_operation),
+    JS_CFUNC_DEF("hasOutstanding", 0, js_has_outstanding),
     JS_CFUNC_DEF("outcome", 2, js_outcome),
     JS_CFUNC_DEF("now", 0, js_now),
     JS_CFUNC_DEF("random", 0, js_random),
@@ -438,7 +478,7 @@ int EXPORT(guest_load_platform)(char *path) {
         JSValue *function;
     } needed[] = {
         {"configure", &platform.configure},      {"invoke", &platform.invoke},
-        {"resolve", &platform.resolve},          {"describe", &platform.describe},
+        {"rejectionOf", &platform.rejection_of}, {"describe", &platform.describe},
         {"addModule", &platform.add_module},     {"analyze", &platform.analyze},
         {"declaration", &platform.declaration},  {"rejection", &platform.rejection},
         {"unhandled", &platform.unhandled},      {"syscallError", &platform.syscall_error},
@@ -515,16 +555,24 @@ int EXPORT(guest_invoke)(uint32_t heap_bytes_max, int32_t kind, char *text, uint
     return status ? status : run_jobs();
 }
 
-/* Answers an operation. Jobs run with the next `guest_run`. */
+/* Answers an operation that is outstanding: with JSON text of its result or of its error. Jobs run with the next
+   `guest_run`. */
 int EXPORT(guest_resolve)(int32_t id, int32_t succeeded, char *text, uint32_t length) {
-    JSValue arguments[] = {JS_NewInt32(context, id), JS_NewBool(context, succeeded),
-                           JS_NewStringLen(context, text, length)};
+    JSValue promise = answered(id);
+    JSValue answer = JS_NewStringLen(context, text, length);
     allocator_free(text);
-    JSValue result = JS_Call(context, platform.resolve, JS_UNDEFINED, 3, (JSValueConst *)arguments);
-    JS_FreeValue(context, arguments[2]);
-    if (JS_IsException(result))
+    if (!succeeded) {
+        JSValue error_text = answer;
+        answer = JS_Call(context, platform.rejection_of, JS_UNDEFINED, 1, (JSValueConst *)&error_text);
+        JS_FreeValue(context, error_text);
+    }
+    if (JS_IsException(answer)) {
+        JS_FreeValue(context, promise);
         return fail();
-    JS_FreeValue(context, result);
+    }
+    JS_SettlePromise(context, promise, answer, !succeeded);
+    JS_FreeValue(context, answer);
+    JS_FreeValue(context, promise);
     return 0;
 }
 

@@ -1,8 +1,7 @@
 // Calls registered functions, and reports how they end.
-import { outcome } from "tidemark:host";
+import { hasOutstanding, outcome } from "tidemark:host";
 import { codedError, describe } from "tidemark:errors";
 import { beginCall } from "tidemark:phase";
-import { hasOutstanding } from "tidemark:syscalls";
 
 // By the numbers that slot.rs knows.
 const kinds = [

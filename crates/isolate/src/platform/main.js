@@ -3,8 +3,7 @@ import { installGlobals } from "tidemark:globals";
 
 export { analyze, declaration } from "tidemark:analysis";
 export { configure } from "tidemark:environment";
-export { describe, syscallError } from "tidemark:errors";
+export { describe, rejectionOf, syscallError } from "tidemark:errors";
 export { addModule, invoke, rejection, unhandled } from "tidemark:invoke";
-export { resolve } from "tidemark:syscalls";
 
 installGlobals();
