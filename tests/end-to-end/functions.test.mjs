@@ -173,6 +173,20 @@ test("an error's stack names the app's own source", LIMIT, async () => {
   assert.ok(!("errorData" in body));
 });
 
+test("a server for production tells clients a request id, and administrators everything", LIMIT, async (context) => {
+  const environment = { TIDEMARK_REDACT_LOGS_TO_CLIENT: "true" };
+  const production = await startTidemark(context, { environment });
+  await pushApp(context, production, "library");
+  const failed = await callFunction(production, "query", "values:fail");
+  assert.match(failed.body.errorMessage, /^\[Request ID: \w+\] Server Error$/);
+  const own = await callFunction(production, "mutation", "books:addThenFail", { title: "Ghost" });
+  assert.deepEqual(own.body.errorData, { title: "Ghost", copies: { $integer: "AwAAAAAAAAA=" } });
+  assert.deepEqual(own.body.logLines, []);
+  const shown = await callFunction(production, "mutation", "books:addThenFail", { title: "Ghost" }, asAdmin(production));
+  assert.match(shown.body.errorMessage, /Uncaught ConvexError/);
+  assert.equal(shown.body.logLines.length, 2);
+});
+
 test("a query can't write", LIMIT, async () => {
   await assert.rejects(client.query(values.writeFromQuery, {}));
   assert.ok(!(await client.query(values.all, {})).includes("from a query"));

@@ -1,6 +1,6 @@
 group! {
     /// How long a mutation that conflicts is run again before the caller hears of it
-    /// (`OptimisticConcurrencyControlFailure`).
+    /// (`OptimisticConcurrencyControlFailure`), and a request that comes again is answered as before.
     pub struct RetryLimits {
         /// Time from the first attempt; no attempt starts after it.
         conflict_retry_ms_max: u64 = 5_000,
@@ -12,6 +12,10 @@ group! {
         not_ready_backoff_ms_min: u64 = 10,
         /// Longest such pause.
         not_ready_backoff_ms_max: u64 = 1_000,
+        /// How long the answer to a session's request is kept, for the client that makes the request again.
+        session_record_age_ms: u64 = 14 * 24 * 3_600_000,
+        /// How often answers that were kept for longer are removed.
+        session_record_sweep_ms: u64 = 3_600_000,
     }
 }
 
@@ -19,4 +23,5 @@ const _: () = {
     let limits = RetryLimits::DEFAULT;
     assert!(limits.conflict_attempts_max > 0);
     assert!(limits.not_ready_backoff_ms_min <= limits.not_ready_backoff_ms_max);
+    assert!(limits.session_record_sweep_ms > 0);
 };

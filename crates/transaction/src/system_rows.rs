@@ -1,10 +1,12 @@
 //! Rows of system tables, for the parts of the system. What functions may do is not asked here.
 
-use value::{DocumentId, ID_FIELD, Value};
+use contract::{Interval, Order};
+use value::{DocumentId, ID_FIELD, IndexName, Value, key};
 
 use crate::{
     Document, Error, Result, Transaction,
-    system_tables::{Stored, SystemRow},
+    scan::Scan,
+    system_tables::{Stored, SystemRow, SystemTable},
 };
 
 impl Transaction {
@@ -29,13 +31,39 @@ impl Transaction {
     pub async fn delete_row<R: SystemRow>(&mut self, id: DocumentId) -> Result<()> {
         self.delete_system(R::TABLE, id).await
     }
+
+    /// Deletes the oldest rows of a table, of those that were made before `before_ms` (milliseconds since the Unix
+    /// epoch): at most `rows_max`, and about as many bytes as one read brings. Returns whether there may be more.
+    pub async fn delete_rows_made_before(
+        &mut self,
+        table: SystemTable,
+        before_ms: f64,
+        rows_max: usize,
+    ) -> Result<bool> {
+        let end = key::encode(&[Some(&Value::Float64(before_ms))]);
+        let interval = Interval { end: Some(end.into()), ..Interval::all() };
+        let index = table.index(IndexName::BY_CREATION_TIME).id;
+        let mut scan = Scan::new(table.table(), index, interval, Order::Ascending, rows_max, rows_max);
+        let (mut rows, mut bytes) = (0, 0);
+        while rows < rows_max && bytes < self.limits.log.read_page_bytes_max {
+            let Some((_, document)) = scan.next(self).await? else { return Ok(false) };
+            rows += 1;
+            bytes += document.size_bytes();
+            self.delete_system(table, id_of(&document, table)?).await?;
+        }
+        Ok(true)
+    }
+}
+
+fn id_of(document: &Document, table: SystemTable) -> Result<DocumentId> {
+    let fields = document.to_object()?;
+    let id = fields.get(ID_FIELD).and_then(Value::as_str).and_then(|id| id.parse().ok());
+    id.ok_or_else(|| Error::stored(format!("a row of {} without an id", table.name())))
 }
 
 fn stored_row<R: SystemRow>(document: &Document) -> Result<Stored<R>> {
-    let fields = document.to_object()?;
-    let of = || format!("a row of {}", R::TABLE.name());
-    let id = fields.get(ID_FIELD).and_then(Value::as_str).and_then(|id| id.parse().ok());
-    let id = id.ok_or_else(|| Error::stored(format!("{} without an id", of())))?;
-    let row = R::from_fields(&fields).map_err(|error| Error::stored(format!("{}: {error}", of())))?;
+    let id = id_of(document, R::TABLE)?;
+    let row = R::from_fields(&document.to_object()?)
+        .map_err(|error| Error::stored(format!("a row of {}: {error}", R::TABLE.name())))?;
     Ok(Stored { id, row })
 }

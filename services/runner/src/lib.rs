@@ -10,6 +10,8 @@
 //!                 └ syscalls  what functions ask of their host
 //! ```
 //!
+//! Records of session requests are removed by `session_records` when they are too old.
+//!
 //! This crate knows nothing of HTTP, WebSockets or how the log stores things.
 
 mod arguments;
@@ -26,6 +28,7 @@ mod options;
 mod query;
 mod run;
 mod service;
+mod session_records;
 mod slots;
 mod source_map;
 mod syscalls;

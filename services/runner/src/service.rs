@@ -45,7 +45,7 @@ pub struct Services {
 pub struct Runner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) threads: Threads,
-    shutdown: CancellationToken,
+    pub(crate) shutdown: CancellationToken,
 }
 
 /// What every call looks at, on whichever thread it runs.
@@ -192,8 +192,8 @@ impl contract::Runner for Runner {
 }
 
 impl Shared {
-    /// A transaction for looking something up in the catalog.
-    async fn begin(&self, deployment: DeploymentRef, at: ReadAt) -> Result<Transaction> {
+    /// A transaction of the runner's own.
+    pub(crate) async fn begin(&self, deployment: DeploymentRef, at: ReadAt) -> Result<Transaction> {
         let options = self.transaction_options(rand::random(), wall_clock_ns(), None);
         let log = Arc::clone(&self.log);
         match Transaction::begin(log, deployment, at, &self.catalogs, options).await {

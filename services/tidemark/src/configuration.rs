@@ -44,6 +44,9 @@ pub struct DevArguments {
     /// The address by which clients reach HTTP actions, where it is not the one listened on.
     #[arg(long, env = "TIDEMARK_SITE_URL", value_name = "URL")]
     pub site_url: Option<String>,
+    /// Tell clients of errors only a request id, and keep functions' log lines from them: for production.
+    #[arg(long, env = "TIDEMARK_REDACT_LOGS_TO_CLIENT")]
+    pub redact_logs_to_client: bool,
     /// A TOML file with settings and limits.
     #[arg(long, env = "TIDEMARK_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -59,6 +62,7 @@ struct File {
     site_port: Option<u16>,
     cloud_url: Option<String>,
     site_url: Option<String>,
+    redact_logs_to_client: bool,
     limits: Limits,
 }
 
@@ -72,6 +76,7 @@ pub struct Configuration {
     /// `None`: made of the address that is listened on.
     pub cloud_url: Option<String>,
     pub site_url: Option<String>,
+    pub redact_logs_to_client: bool,
     pub limits: Limits,
 }
 
@@ -109,6 +114,7 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
         site_port,
         cloud_url: url("cloud_url", arguments.cloud_url.or(file.cloud_url))?,
         site_url: url("site_url", arguments.site_url.or(file.site_url))?,
+        redact_logs_to_client: arguments.redact_logs_to_client || file.redact_logs_to_client,
         limits: file.limits,
     })
 }
@@ -145,9 +151,12 @@ mod tests {
     #[test]
     fn arguments_go_over_the_file_and_the_file_over_defaults() {
         let arguments = DevArguments { port: Some(1), ..DevArguments::default() };
-        let file = file("port = 2\nsite_port = 3\n[limits.gateway]\nrequest_ms_max = 90000\n");
+        let file = file(
+            "port = 2\nsite_port = 3\nredact_logs_to_client = true\n[limits.gateway]\nrequest_ms_max = 90000\n",
+        );
         let configuration = combine(arguments, file).expect("valid");
         assert_eq!((configuration.port, configuration.site_port), (1, 3));
+        assert!(configuration.redact_logs_to_client);
         assert_eq!(configuration.limits.gateway.request_ms_max, 90_000);
         assert_eq!(configuration.limits.sync, Limits::DEFAULT.sync);
     }

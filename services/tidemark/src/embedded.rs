@@ -112,6 +112,7 @@ struct Services {
     log_token: CancellationToken,
     sequencer: Arc<dyn Sequencer>,
     runner: Arc<runner::Runner>,
+    session_sweeps: tokio::task::JoinHandle<()>,
     runner_token: CancellationToken,
     fanout: fanout::Service,
     fanout_token: CancellationToken,
@@ -145,6 +146,7 @@ impl Services {
         let mut runner_options = runner::RunnerOptions::new(url.to_owned(), site_url.to_owned());
         runner_options.limits = limits;
         runner_options.deployment_name = DEPLOYMENT_NAME.to_owned();
+        runner_options.redact_errors = configuration.redact_logs_to_client;
         runner_options.log = runner::Retention {
             entries_max: limits.gateway.log_entries_max,
             bytes_max: limits.gateway.log_entries_bytes_max,
@@ -158,6 +160,10 @@ impl Services {
         };
         let runner = runner::Runner::start(runner_services, runner_options, runner_token.clone());
         let runner = Arc::new(runner.context("start the runner")?);
+        let session_sweeps = tokio::spawn({
+            let runner = runner.clone();
+            async move { runner.remove_old_session_records(DEPLOYMENT).await }
+        });
 
         let fanout_token = CancellationToken::new();
         let fanout_options = fanout::Options::new(limits.fanout, &limits.function);
@@ -180,6 +186,7 @@ impl Services {
             log_token,
             sequencer,
             runner,
+            session_sweeps,
             runner_token,
             fanout,
             fanout_token,
@@ -200,6 +207,9 @@ impl Services {
         self.fanout_token.cancel();
         self.fanout.stopped().await;
         self.runner_token.cancel();
+        if self.session_sweeps.await.is_err() {
+            tracing::error!("removing old session records panicked");
+        }
         self.runner.stop().await;
         self.log_token.cancel();
         self.log_service.stopped().await;

@@ -1,9 +1,12 @@
 //! A client's request takes effect once, and is answered the same whenever it comes.
 
+use std::time::Duration;
+
 use contract::{ReadMoment, SessionRequest};
 use serde_json::json;
+use transaction::SessionRequestRow;
 
-use crate::harness::{Harness, function_call, parsed};
+use crate::harness::{DEPLOYMENT, Harness, function_call, modules, parsed};
 
 fn request(number: u32) -> Option<SessionRequest> {
     Some(SessionRequest { session: "0b9ab4d5-9f5c-4f2a-8f3c-0d1f6c9d2f00".to_owned(), request: number })
@@ -108,4 +111,54 @@ async fn a_mutation_does_not_begin_before_what_its_session_has_seen() {
     let value = harness.runner.query(call).await.expect("it is answered").result.expect("it succeeds");
     assert_eq!(parsed(value), json!(1));
     harness.stop().await;
+}
+
+/// The numbers of the requests that have a record.
+async fn recorded(harness: &Harness) -> Vec<u32> {
+    let mut requests = Vec::new();
+    harness
+        .transact(async |transaction| {
+            let rows = transaction.rows::<SessionRequestRow>("by_session_and_request", &[]).await;
+            requests = rows.expect("they can be read").iter().map(|stored| stored.row.request).collect();
+        })
+        .await;
+    requests
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_too_old_are_removed() {
+    let harness = Harness::empty(|options| {
+        options.limits.retry.session_record_age_ms = 60_000;
+        options.limits.retry.session_record_sweep_ms = 10;
+    })
+    .await;
+    // More than are removed at once. What a new deployment's first transaction makes is as old as its clock: from 1970.
+    let old = (1..=1_500).map(|request| SessionRequestRow {
+        session: "of a client that is gone".to_owned(),
+        request,
+        result: "null".into(),
+        log_lines: Vec::new(),
+        function: "messages:send".to_owned(),
+    });
+    harness
+        .transact(async |transaction| {
+            for row in old {
+                transaction.insert_row(&row).await.expect("it is inserted");
+            }
+        })
+        .await;
+    harness.push(&modules()).await;
+    let sent = harness.mutation_in(request(7_000), "messages:send", json!({"body": "x"})).await;
+    sent.expect("it is answered").result.expect("it is sent");
+    let runner = harness.runner.clone();
+    let sweeps = tokio::spawn(async move { runner.remove_old_session_records(DEPLOYMENT).await });
+    let swept = async {
+        while recorded(&harness).await.len() > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), swept).await.expect("they are removed");
+    assert_eq!(recorded(&harness).await, [7_000]);
+    harness.stop().await;
+    sweeps.await.expect("they end with the runner");
 }
