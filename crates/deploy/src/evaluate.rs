@@ -11,13 +11,7 @@ use crate::{
     worker::tables_to_walk,
 };
 
-/// Tables are counted up to here; the command line tool asks before it drops or fills an index of 100,000 documents
-/// and more, and no question depends on larger numbers.
-const COUNTED_DOCUMENTS_MAX: u64 = 200_000;
-const PAGE_ROWS: usize = 512;
-const PAGE_BYTES: usize = 1 << 20;
-
-/// How large a table is, counted up to [`COUNTED_DOCUMENTS_MAX`].
+/// How large a table is, counted up to a limit.
 #[derive(Clone, Copy, Default)]
 struct TableSize {
     documents: u64,
@@ -93,15 +87,16 @@ impl Deploy {
     }
 
     async fn count(&self, deployment: DeploymentRef, moment: ReadAt, table: &Table) -> Result<TableSize> {
+        let limits = &self.services().limits;
         let mut size = TableSize::default();
         let mut interval = Interval::all();
-        while size.documents < COUNTED_DOCUMENTS_MAX {
+        while size.documents < limits.push.counted_documents_max as u64 {
             let read = Read::Range {
                 index: table.by_id.id,
                 interval: interval.clone(),
                 order: Order::Ascending,
-                rows_max: PAGE_ROWS,
-                bytes_max: PAGE_BYTES,
+                rows_max: limits.log.read_page_documents_max,
+                bytes_max: limits.log.read_page_bytes_max,
             };
             let results = self.services().log.read(deployment, moment, &[read]).await?;
             let [ReadResult::Range { rows, more }] = &results[..] else { break };

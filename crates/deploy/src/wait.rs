@@ -10,11 +10,6 @@ use value::DocumentId;
 
 use crate::{Deploy, WaitForSchemaRequest, start::index_rows, worker::schema_row};
 
-/// How often the state is looked at.
-const PAUSE: Duration = Duration::from_millis(25);
-/// The longest wait that a request may ask for: well below the time after which HTTP clients give up.
-const WAIT_MAX: Duration = Duration::from_secs(60);
-
 /// A pushed schema's row, from the answer of `start_push`; `None` for a push without a schema.
 pub(crate) fn schema_id(schema_change: &Json) -> Result<Option<DocumentId>> {
     let invalid = || Error::bad_request("InvalidPush", "`schemaChange` is not what start_push answered.");
@@ -36,7 +31,10 @@ impl Deploy {
         if request.dry_run {
             return Ok(json!({"type": "complete"}));
         }
-        let deadline = Instant::now() + Duration::from_millis(request.timeout_ms).min(WAIT_MAX);
+        let limits = &self.services().limits;
+        let pause = Duration::from_millis(limits.push.schema_look_ms);
+        let wait_ms = request.timeout_ms.min(limits.gateway.long_poll_ms_max);
+        let deadline = Instant::now() + Duration::from_millis(wait_ms);
         loop {
             let (answer, done) = self.progress(deployment, id).await?;
             if done || Instant::now() >= deadline || self.inner.shutdown.is_cancelled() {
@@ -44,7 +42,7 @@ impl Deploy {
             }
             // After a restart nobody is at work yet.
             self.keep_preparing(deployment, id);
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -19,12 +19,6 @@ use crate::{
     system_transaction::{Work, service_error},
 };
 
-/// How long to wait before trying again what failed for a reason that may pass.
-const PAUSE: Duration = Duration::from_millis(200);
-/// How many documents are read and checked at once: some hundred microseconds of work.
-const PAGE_ROWS: usize = 64;
-const PAGE_BYTES: usize = 256 << 10;
-
 /// One preparation of a schema that is under way.
 pub(crate) struct Preparing {
     schema: Option<DocumentId>,
@@ -65,7 +59,8 @@ impl Deploy {
                 Ok(()) => return,
                 Err(error) if error.retry != Retry::Never => {
                     tracing::debug!(%error, "preparing a schema is tried again");
-                    tokio::time::sleep(PAUSE).await;
+                    let pause_ms = self.services().limits.push.schema_retry_ms;
+                    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
                 }
                 Err(error) => {
                     tracing::error!(%error, "a schema can't be prepared");
@@ -107,6 +102,7 @@ impl Deploy {
         table: &Table,
         schema: &TableSchema,
     ) -> Result<Option<SchemaFailure>> {
+        let limits = self.services().limits.push;
         let number_of = |name: &TableName| catalog.table(name.as_str()).map(|table| table.number);
         let mut interval = Interval::all();
         loop {
@@ -114,8 +110,8 @@ impl Deploy {
                 index: table.by_id.id,
                 interval: interval.clone(),
                 order: Order::Ascending,
-                rows_max: PAGE_ROWS,
-                bytes_max: PAGE_BYTES,
+                rows_max: limits.checked_documents_max,
+                bytes_max: limits.checked_bytes_max,
             };
             let results = self.services().log.read(deployment, moment, &[read]).await?;
             let [ReadResult::Range { rows, more }] = &results[..] else {

@@ -47,12 +47,26 @@ pub struct CallLimits {
     /// Memory that the call may take on top of its image, in bytes. At most
     /// [`Engine::HEAP_BYTES_MAX`](crate::Engine::HEAP_BYTES_MAX).
     pub heap_bytes_max: u64,
+    /// Lines that it may write to the console, the notice about the others included.
+    pub log_lines_max: usize,
+    /// Characters of one such line, over all its messages.
+    pub log_line_chars_max: usize,
 }
 
 impl Default for CallLimits {
     fn default() -> Self {
-        let limits = FunctionLimits::DEFAULT;
-        CallLimits { user_time_ms_max: limits.user_time_ms_max, heap_bytes_max: limits.heap_bytes_max as u64 }
+        CallLimits::from(&FunctionLimits::DEFAULT)
+    }
+}
+
+impl From<&FunctionLimits> for CallLimits {
+    fn from(limits: &FunctionLimits) -> Self {
+        CallLimits {
+            user_time_ms_max: limits.user_time_ms_max,
+            heap_bytes_max: limits.heap_bytes_max as u64,
+            log_lines_max: limits.log_lines_max,
+            log_line_chars_max: limits.log_line_chars_max,
+        }
     }
 }
 

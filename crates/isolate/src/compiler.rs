@@ -14,12 +14,6 @@ use crate::outside::Outside;
 /// the guest, and never gets into an image.
 const SOURCE_BYTES_PER_GUEST: usize = 2 << 20;
 
-/// What compiling may take. The engine's memory for the largest bundles (32 MiB) stays below a gigabyte.
-const COMPILE_MEMORY_BYTES_MAX: u64 = 2 << 30;
-
-/// A module of 20 MB in one piece takes some ten seconds: looking up scopes is quadratic.
-const COMPILE_TIME_MAX: Duration = Duration::from_secs(60);
-
 /// Compiles modules one after another.
 pub struct Compiler<'a> {
     shared: &'a Shared,
@@ -46,13 +40,15 @@ impl<'a> Compiler<'a> {
     }
 
     fn run(&mut self, path: &str, source: &str) -> Result<Vec<u8>, ImportError> {
+        let limits = self.shared.limits;
         let guest = match &mut self.guest {
             Some(guest) => guest,
             none => {
-                let state = import_state([0; 32], 0, COMPILE_TIME_MAX);
+                let time_max = Duration::from_millis(limits.compile_time_ms_max);
+                let state = import_state([0; 32], 0, time_max);
                 let guest = self
                     .start
-                    .resume(self.shared, COMPILE_MEMORY_BYTES_MAX, state)
+                    .resume(self.shared, limits.compile_memory_bytes_max, state)
                     .map_err(|error| ImportError::Internal(error.to_string()))?;
                 self.compiled_bytes = 0;
                 none.insert(guest)
@@ -75,11 +71,8 @@ impl<'a> Compiler<'a> {
                 })
             }
             Err(ended) => {
-                let limit_ms = COMPILE_TIME_MAX.as_millis() as u64;
-                Err(ImportError::Killed {
-                    module,
-                    reason: ended.kill_reason(limit_ms, COMPILE_MEMORY_BYTES_MAX),
-                })
+                let reason = ended.kill_reason(limits.compile_time_ms_max, limits.compile_memory_bytes_max);
+                Err(ImportError::Killed { module, reason })
             }
         };
         if result.is_err() || self.compiled_bytes >= SOURCE_BYTES_PER_GUEST {

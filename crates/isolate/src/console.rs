@@ -1,34 +1,33 @@
 //! Bounds what a call writes to the console.
 
-use limits::FunctionLimits;
-
-use crate::call::{ConsoleLevel, ConsoleLine};
-
-/// The most lines of a call that reach the log, the notice about the others included.
-const LINES_MAX: usize = FunctionLimits::DEFAULT.log_lines_max;
-
-/// The most characters of a line, over all its messages.
-const LINE_CHARACTERS_MAX: usize = FunctionLimits::DEFAULT.log_line_chars_max;
+use crate::call::{CallLimits, ConsoleLevel, ConsoleLine};
 
 /// Counts the lines of one call.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Console {
     lines: usize,
+    lines_max: usize,
+    line_chars_max: usize,
 }
 
 impl Console {
+    pub fn new(limits: &CallLimits) -> Console {
+        Console { lines: 0, lines_max: limits.log_lines_max, line_chars_max: limits.log_line_chars_max }
+    }
+
     /// The line to log for one call of a console function, if any: `level` is the level's name, `messages` JSON text
     /// of an array of strings.
     pub fn line(&mut self, level: &[u8], messages: &[u8]) -> Option<ConsoleLine> {
         self.lines += 1;
-        if self.lines > LINES_MAX {
+        if self.lines > self.lines_max {
             return None;
         }
-        if self.lines == LINES_MAX {
+        if self.lines == self.lines_max {
             return Some(ConsoleLine {
                 level: ConsoleLevel::Error,
                 messages: vec![format!(
-                    "Log overflow: a function may write {LINES_MAX} lines, the remaining ones are omitted."
+                    "Log overflow: a function may write {} lines, the remaining ones are omitted.",
+                    self.lines_max
                 )],
                 is_truncated: false,
             });
@@ -44,13 +43,12 @@ impl Console {
             // Lone surrogates have no UTF-8.
             vec![String::from_utf8_lossy(messages).into_owned()]
         });
-        let (messages, is_truncated) = truncate(messages);
+        let (messages, is_truncated) = truncate(messages, self.line_chars_max);
         Some(ConsoleLine { level, messages, is_truncated })
     }
 }
 
-fn truncate(messages: Vec<String>) -> (Vec<String>, bool) {
-    let mut left = LINE_CHARACTERS_MAX;
+fn truncate(messages: Vec<String>, mut left: usize) -> (Vec<String>, bool) {
     let mut kept = Vec::with_capacity(messages.len());
     for mut message in messages {
         if let Some((end, _)) = message.char_indices().nth(left) {
@@ -68,21 +66,25 @@ fn truncate(messages: Vec<String>) -> (Vec<String>, bool) {
 mod tests {
     use super::*;
 
+    fn console() -> Console {
+        Console::new(&CallLimits { log_lines_max: 20, log_line_chars_max: 100, ..CallLimits::default() })
+    }
+
     #[test]
     fn a_long_line_loses_its_end() {
-        let long = "ä".repeat(LINE_CHARACTERS_MAX - 1);
+        let long = "ä".repeat(99);
         let messages = serde_json::to_vec(&[&long, "bc", "d"]).expect("strings are JSON");
-        let line = Console::default().line(b"LOG", &messages).expect("the first line");
+        let line = console().line(b"LOG", &messages).expect("the first line");
         assert!(line.is_truncated);
         assert_eq!(line.messages, [long, "b".to_string()]);
     }
 
     #[test]
     fn the_last_line_says_that_lines_are_missing() {
-        let mut console = Console::default();
-        let lines: Vec<_> = (0..300).filter_map(|_| console.line(b"WARN", b"[\"x\"]")).collect();
-        assert_eq!(lines.len(), LINES_MAX);
+        let mut console = console();
+        let lines: Vec<_> = (0..30).filter_map(|_| console.line(b"WARN", b"[\"x\"]")).collect();
+        assert_eq!(lines.len(), 20);
         assert_eq!(lines[0].level, ConsoleLevel::Warn);
-        assert!(lines[LINES_MAX - 1].messages[0].starts_with("Log overflow"));
+        assert!(lines[19].messages[0].starts_with("Log overflow"));
     }
 }

@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -177,6 +176,3 @@ impl SyncHost for NoHost {
 
     fn log(&mut self, _line: ConsoleLine) {}
 }
-
-/// How long an analysis may take.
-pub const ANALYSIS_TIME_MAX: Duration = Duration::from_secs(4);

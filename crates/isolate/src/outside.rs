@@ -7,7 +7,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use wasmtime::{Caller, Linker, Memory};
 
-use crate::call::{AsyncOperation, ConsoleLine, Observations, OperationId, SyscallError};
+use crate::call::{AsyncOperation, CallLimits, ConsoleLine, Observations, OperationId, SyscallError};
 use crate::console::Console;
 use crate::{digest, url};
 
@@ -76,12 +76,18 @@ impl HostState {
             outcome: None,
             observations: Observations::default(),
             user_time_max,
-            console: Console::default(),
+            console: Console::new(&CallLimits::default()),
             random: ChaCha12Rng::from_seed(seed),
             now_ms,
             answer: Vec::new(),
             outside: None,
         }
+    }
+
+    /// For a call.
+    pub fn of_call(seed: [u8; 32], now_ms: u64, limits: &CallLimits) -> HostState {
+        let time_max = Duration::from_millis(limits.user_time_ms_max);
+        HostState { console: Console::new(limits), ..HostState::new(seed, now_ms, time_max) }
     }
 
     /// Makes `outside` answer the guest until [`HostState::take_back`].

@@ -12,7 +12,7 @@ use crate::call::{
 use crate::engine::{Engine, check_thread_stack};
 use crate::error::{EngineError, ImportError};
 use crate::guest::{Ended, Guest, parse_error};
-use crate::image::{ANALYSIS_TIME_MAX, Image, NoHost};
+use crate::image::{Image, NoHost};
 use crate::outside::{HostState, Outside, error_text};
 use crate::slot_memory::SlotMemory;
 
@@ -83,11 +83,7 @@ impl Slot {
         limits.heap_bytes_max = limits.heap_bytes_max.min(Engine::HEAP_BYTES_MAX);
         self.limits = limits;
         let guest = self.guest.as_mut().expect("a clean slot has an instance");
-        guest.set_state(HostState::new(
-            invocation.seed,
-            invocation.now_ms,
-            Duration::from_millis(limits.user_time_ms_max),
-        ));
+        guest.set_state(HostState::of_call(invocation.seed, invocation.now_ms, &limits));
         let kind = match invocation.kind {
             FunctionKind::Query => 0,
             FunctionKind::Mutation => 1,
@@ -203,7 +199,9 @@ impl Slot {
         question: Option<(i32, &str)>,
     ) -> Result<String, ImportError> {
         let guest = self.guest.as_mut().expect("a new slot has an instance");
-        guest.set_state(HostState::new([0; 32], self.image.import_time_ms(), ANALYSIS_TIME_MAX));
+        let limit_ms = self.image.shared().limits.analysis_time_ms_max;
+        let time_max = Duration::from_millis(limit_ms);
+        guest.set_state(HostState::new([0; 32], self.image.import_time_ms(), time_max));
         self.state = State::Used;
         let status = guest.enter(&mut CallHost { host: &mut NoHost }, |guest| match question {
             Some((kind, module)) => {
@@ -215,13 +213,10 @@ impl Slot {
         self.has_trapped = status.is_err();
         let module = question.map_or(String::new(), |(_, module)| module.to_string());
         match status {
-            Err(ended) => {
-                let limit_ms = ANALYSIS_TIME_MAX.as_millis() as u64;
-                Err(ImportError::Killed {
-                    module,
-                    reason: ended.kill_reason(limit_ms, Engine::HEAP_BYTES_MAX),
-                })
-            }
+            Err(ended) => Err(ImportError::Killed {
+                module,
+                reason: ended.kill_reason(limit_ms, Engine::HEAP_BYTES_MAX),
+            }),
             Ok(_) => match guest.take_outcome() {
                 Some(outcome) if outcome.succeeded => Ok(outcome.text()),
                 failed => Err(ImportError::Threw { module, error: parse_error(failed) }),

@@ -57,10 +57,15 @@ pub struct ImportLimits {
 
 impl Default for ImportLimits {
     fn default() -> Self {
+        ImportLimits::from(&FunctionLimits::DEFAULT)
+    }
+}
+
+impl From<&FunctionLimits> for ImportLimits {
+    fn from(limits: &FunctionLimits) -> Self {
         ImportLimits {
-            user_time_ms_max: FunctionLimits::DEFAULT.import_time_ms_max,
-            // A dense bundle of 20 MB takes 100 MB.
-            memory_bytes_max: 512 << 20,
+            user_time_ms_max: limits.import_time_ms_max,
+            memory_bytes_max: limits.import_memory_bytes_max as u64,
         }
     }
 }

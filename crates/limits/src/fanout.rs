@@ -34,6 +34,10 @@ group! {
         stream_heartbeat_ms: u64 = 500,
         /// Without a heartbeat for this long, nothing new is served and another replica is asked.
         stream_silence_ms_max: u64 = 5_000,
+        /// The pause before a commit stream that broke is followed again.
+        stream_retry_ms: u64 = 250,
+        /// Events of each kind that are taken at once, so that one tide serves them all.
+        events_taken_max: usize = 512,
         /// First pause before a query that failed for no fault of its own is run again.
         query_retry_ms_min: u64 = 500,
         /// Longest such pause.
@@ -45,6 +49,6 @@ group! {
 
 const _: () = {
     let limits = FanoutLimits::DEFAULT;
-    assert!(limits.transitions_unsent_max > 0);
+    assert!(limits.transitions_unsent_max > 0 && limits.events_taken_max > 0);
     assert!(limits.query_retry_ms_min <= limits.query_retry_ms_max);
 };

@@ -24,6 +24,15 @@ group! {
         log_lines_max: usize = 256,
         /// Characters of one log line; the rest is cut and marked.
         log_line_chars_max: usize = 32_768,
+        /// Threads that JavaScript runs on; 0: four for each core, and at least eight. More than cores, so that functions that
+        /// compute for seconds don't hold up all others.
+        threads: usize = 0,
+        /// Calls that run at the same time, those not counted that have run for long; 0: one more than there are cores.
+        short_calls_max: usize = 0,
+        /// A call that has run for so long leaves its place among the short ones to another.
+        short_call_ms_max: u64 = 5,
+        /// Isolates that each thread keeps between calls; some 0.3 MB each.
+        thread_slots_max: usize = 16,
         /// How long a query or mutation waits for a free isolate (`TooManyConcurrentRequests`).
         slot_wait_ms_max: u64 = 5_000,
         /// Calls that may wait for an isolate (`ExpiredInQueue`).
@@ -32,6 +41,23 @@ group! {
         observed_time_cache_ms_max: u64 = 17_000,
         /// Images of deployments that one runner keeps ready; least recently used ones go first.
         images_bytes_max: usize = 1024 * MIB,
+        /// Catalogs of deployments at different moments, and the names of their images, that are remembered.
+        catalogs_max: usize = 64,
+        /// Modules whose analysis is remembered.
+        module_analyses_max: usize = 4_096,
+        /// Parsed source maps that are remembered.
+        source_maps_max: usize = 64,
+        /// Memory of an image while its modules are evaluated (`InvalidModules`). A dense bundle of 20 MB takes 100 MB.
+        import_memory_bytes_max: usize = 512 * MIB,
+        /// Processor time for compiling one module (`InvalidModules`). One of 20 MB in one piece takes some ten seconds:
+        /// looking up scopes is quadratic.
+        compile_time_ms_max: u64 = 60_000,
+        /// Memory for compiling (`InvalidModules`): the largest bundles stay below a gigabyte.
+        compile_memory_bytes_max: usize = 1_536 * MIB,
+        /// Compiled modules that are kept, so that a push compiles only what changed.
+        bytecode_bytes_max: usize = 64 * MIB,
+        /// Processor time for one look at what the modules of an image export (`InvalidModules`).
+        analysis_time_ms_max: u64 = 4_000,
     }
 }
 

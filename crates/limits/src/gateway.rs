@@ -25,6 +25,9 @@ group! {
         log_entries_max: usize = 10_000,
         /// Bytes of the log entries that are kept.
         log_entries_bytes_max: usize = 64 * MIB,
+        /// Files and sockets that a process may have open: fewer, and many clients at once or a store of some size will not
+        /// do, which it says when it starts.
+        open_files_min: u64 = 10_240,
         /// Time for open requests to end when the process stops.
         shutdown_ms_max: u64 = 10_000,
     }

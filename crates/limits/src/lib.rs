@@ -16,6 +16,8 @@ mod gateway;
 mod log;
 mod push;
 mod retry;
+mod rpc;
+mod store;
 mod sync;
 mod transaction;
 mod value;
@@ -26,6 +28,8 @@ pub use gateway::GatewayLimits;
 pub use log::LogLimits;
 pub use push::{PushLimits, SchemaLimits, VALIDATOR_COMPARISONS_MAX};
 pub use retry::RetryLimits;
+pub use rpc::RpcLimits;
+pub use store::StoreLimits;
 pub use sync::SyncLimits;
 pub use transaction::TransactionLimits;
 pub use value::{
@@ -48,6 +52,8 @@ pub struct Limits {
     pub function: FunctionLimits,
     pub retry: RetryLimits,
     pub log: LogLimits,
+    pub store: StoreLimits,
+    pub rpc: RpcLimits,
     pub fanout: FanoutLimits,
     pub sync: SyncLimits,
     pub gateway: GatewayLimits,
@@ -62,6 +68,8 @@ impl Limits {
         function: FunctionLimits::DEFAULT,
         retry: RetryLimits::DEFAULT,
         log: LogLimits::DEFAULT,
+        store: StoreLimits::DEFAULT,
+        rpc: RpcLimits::DEFAULT,
         fanout: FanoutLimits::DEFAULT,
         sync: SyncLimits::DEFAULT,
         gateway: GatewayLimits::DEFAULT,
@@ -99,8 +107,8 @@ impl Limits {
             "the log needs at least one batch in flight"
         );
         require!(
-            log.single_entry_bytes_max < log.message_bytes_max,
-            "log.message_bytes_max must hold one entry and its envelope"
+            log.single_entry_bytes_max < self.rpc.message_bytes_max,
+            "rpc.message_bytes_max must hold one entry and its envelope"
         );
         require!(
             transaction.written_bytes_max < log.staged_bytes_max,
@@ -117,6 +125,15 @@ impl Limits {
         require!(
             self.retry.conflict_retry_ms_max < log.commit_record_age_ms,
             "log.commit_record_age_ms must be longer than a mutation is retried"
+        );
+        require!(
+            self.store.heartbeat_ms < self.store.election_ms_min
+                && self.store.election_ms_min < self.store.election_ms_max,
+            "store.heartbeat_ms, store.election_ms_min and store.election_ms_max must grow in this order"
+        );
+        require!(
+            self.store.log_writes_queued_max > 0 && self.store.raft_messages_queued_max > 0,
+            "store.log_writes_queued_max and store.raft_messages_queued_max must be at least 1"
         );
         require!(
             self.fanout.stream_heartbeat_ms < self.fanout.stream_silence_ms_max,

@@ -21,8 +21,6 @@ group! {
         window_bytes_max: usize = 256 * MIB,
         /// How far back the window reaches unless it is full: longer than any function runs.
         window_age_ms_min: u64 = 30_000,
-        /// Index keys in read sets are cut outward to this length: a superset of what was read is safe.
-        interval_key_bytes_max: usize = 512,
         /// How long a commit can be looked up by its id: longer than any caller goes on asking.
         commit_record_age_ms: u64 = 600_000,
         /// How far behind the newest commit a read may be: a paused client continues, a push compares.
@@ -37,16 +35,15 @@ group! {
         stream_buffer_commits_max: usize = 16_384,
         /// Bytes that a subscriber to the stream may be behind before it gets `Lagged`.
         stream_buffer_bytes_max: usize = 64 * MIB,
+        /// Commits that a subscriber to the stream takes out at once.
+        stream_commits_taken_max: usize = 256,
         /// Documents of one backfill entry: apply executes it on every replica between two batches.
         backfill_documents_max: usize = 512,
-        /// One gRPC message between nodes.
-        message_bytes_max: usize = 4 * MIB,
     }
 }
 
 const _: () = {
     let limits = LogLimits::DEFAULT;
     assert!(limits.batch_commits_max <= limits.commits_queued_max);
-    assert!(limits.read_page_bytes_max < limits.message_bytes_max);
     assert!(limits.batches_in_flight_max * limits.batch_bytes_max <= limits.stream_buffer_bytes_max);
 };

@@ -16,6 +16,8 @@ group! {
         session_record_age_ms: u64 = 14 * 24 * 3_600_000,
         /// How often answers that were kept for longer are removed.
         session_record_sweep_ms: u64 = 3_600_000,
+        /// Such answers that one transaction removes.
+        session_records_removed_max: usize = 1_000,
     }
 }
 
@@ -23,5 +25,5 @@ const _: () = {
     let limits = RetryLimits::DEFAULT;
     assert!(limits.conflict_attempts_max > 0);
     assert!(limits.not_ready_backoff_ms_min <= limits.not_ready_backoff_ms_max);
-    assert!(limits.session_record_sweep_ms > 0);
+    assert!(limits.session_record_sweep_ms > 0 && limits.session_records_removed_max > 0);
 };

@@ -9,6 +9,8 @@ group! {
         transition_chunk_bytes_max: usize = 5_000_000,
         /// Mutations of one session that may wait for their turn (`TooManyConcurrentMutations`).
         pending_mutations_max: usize = 1_000,
+        /// Outcomes of mutations that wait to be written; the next mutation starts only when there is room.
+        outcomes_waiting_max: usize = 4,
         /// Wall time of one mutation, retries included, before the client is told that it failed.
         mutation_ms_max: u64 = 60_000,
         /// WebSocket pings: a pong counts as life.
@@ -32,4 +34,5 @@ group! {
 const _: () = {
     let limits = SyncLimits::DEFAULT;
     assert!(limits.close_reason_bytes_max <= 123);
+    assert!(limits.outcomes_waiting_max > 0);
 };

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use contract::{
     DeploymentRef, Epoch, IndexId, Interval, Order, Read, ReadAt, ReadResult, Row, Timestamp, TransactionLog,
 };
+use limits::LogLimits;
 use tokio::sync::OnceCell;
 use value::{CREATION_TIME_FIELD, ID_FIELD, Object, Value};
 
@@ -22,6 +23,8 @@ use crate::{
 #[derive(Debug)]
 pub struct CatalogCache {
     entries: Mutex<Entries>,
+    /// How much is read at once while a catalog is loaded.
+    limits: LogLimits,
 }
 
 #[derive(Debug)]
@@ -56,15 +59,12 @@ const LOADED: [SystemTable; 7] = [
     SystemTable::Auth,
 ];
 
-/// Rows that are asked for at once while loading.
-const PAGE_ROWS: usize = 1_024;
-const PAGE_BYTES: usize = 2 * limits::MIB;
-
 impl CatalogCache {
     /// `capacity`: the number of catalogs that are kept.
-    pub fn new(capacity: usize) -> CatalogCache {
+    pub fn new(capacity: usize, limits: &LogLimits) -> CatalogCache {
         assert!(capacity > 0, "a cache needs room for one catalog");
-        CatalogCache { entries: Mutex::new(Entries { capacity, uses: 0, by_key: HashMap::new() }) }
+        let entries = Entries { capacity, uses: 0, by_key: HashMap::new() };
+        CatalogCache { entries: Mutex::new(entries), limits: *limits }
     }
 
     /// The catalog of a deployment at a moment.
@@ -78,8 +78,11 @@ impl CatalogCache {
         let published = CatalogKey { deployment, version, epoch: None };
         let key = CatalogKey { epoch: at.epoch, ..published };
         let cell = self.cell(key, published);
-        let catalog =
-            cell.get_or_try_init(|| async { load(log, deployment, at, version).await.map(Arc::new) }).await?;
+        let catalog = cell
+            .get_or_try_init(|| async {
+                load(log, deployment, at, version, &self.limits).await.map(Arc::new)
+            })
+            .await?;
         Ok(Arc::clone(catalog))
     }
 
@@ -136,6 +139,7 @@ async fn load(
     deployment: DeploymentRef,
     at: ReadAt,
     version: Timestamp,
+    limits: &LogLimits,
 ) -> Result<Catalog> {
     let mut catalog = Catalog::empty(version);
     if version == Timestamp::ZERO {
@@ -148,8 +152,8 @@ async fn load(
                 index: table.table().by_id.id,
                 interval,
                 order: Order::Ascending,
-                rows_max: PAGE_ROWS,
-                bytes_max: PAGE_BYTES,
+                rows_max: limits.read_page_documents_max,
+                bytes_max: limits.read_page_bytes_max,
             };
             let (rows, more) = match log.read(deployment, at, &[read]).await?.pop() {
                 Some(ReadResult::Range { rows, more }) => (rows, more),

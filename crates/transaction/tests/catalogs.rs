@@ -310,7 +310,7 @@ async fn a_catalog_is_loaded_once_for_all_who_ask() {
     insert(&mut push, "t", json!({})).await;
     store.must_commit(push).await;
     let reads = || store.log.reads.load(std::sync::atomic::Ordering::Relaxed);
-    let catalogs = CatalogCache::new(2);
+    let catalogs = CatalogCache::new(2, &limits::LogLimits::DEFAULT);
     let get = |epoch| {
         let at = ReadAt { timestamp: store.published(), epoch };
         catalogs.get(&*store.log, DEPLOYMENT, at)

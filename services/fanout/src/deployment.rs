@@ -33,9 +33,6 @@ use crate::{
 /// Arguments longer than this are made canonical on a thread that may block.
 const INLINE_ARGUMENT_BYTES_MAX: usize = 64 << 10;
 
-/// Events taken at once before the tides are asked; more commits in one look mean fewer rounds.
-const EVENTS_AT_ONCE_MAX: usize = 512;
-
 /// A session that wants to begin.
 pub(crate) struct Opening {
     pub start: SessionStart,
@@ -53,6 +50,8 @@ pub(crate) struct Deployment {
     pub events: mpsc::Receiver<FeedEvent>,
     pub position: watch::Receiver<Position>,
     pub shutdown: CancellationToken,
+    /// Events of each kind taken at once before the tides are asked; more commits in one look mean fewer rounds.
+    pub events_taken_max: usize,
     /// Without sessions for so long, the deployment is given up until somebody asks for it again.
     pub idle_max: Duration,
 }
@@ -115,15 +114,15 @@ impl Deployment {
 
     /// Everything else that has come in by now, so that one tide serves it all.
     fn take_what_is_there(&mut self, connections: &mut Connections) {
-        for _ in 0..EVENTS_AT_ONCE_MAX {
+        for _ in 0..self.events_taken_max {
             let Ok(event) = self.events.try_recv() else { break };
             self.take_event(event);
         }
-        for _ in 0..EVENTS_AT_ONCE_MAX {
+        for _ in 0..self.events_taken_max {
             let Some(joined) = connections.running.try_join_next_with_id() else { break };
             self.take_run(joined, connections);
         }
-        for _ in 0..EVENTS_AT_ONCE_MAX {
+        for _ in 0..self.events_taken_max {
             let Some(Some((session, command))) = connections.commands.next().now_or_never() else { break };
             self.take_command(session, command, connections);
         }

@@ -6,9 +6,6 @@ use contract::{CommitNotice, DeploymentRef, StreamEvent, Timestamp, TransactionL
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
-/// How long to wait before asking a log again that refused to be followed.
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
-
 #[derive(Debug)]
 pub(crate) enum FeedEvent {
     /// What follows are the commits above this moment; there may have been others since the last event.
@@ -23,6 +20,8 @@ pub(crate) struct Feed {
     pub deployment: DeploymentRef,
     /// A stream that is silent for so long is given up.
     pub silence_max: Duration,
+    /// How long to wait before asking a log again that refused to be followed.
+    pub retry_pause: Duration,
 }
 
 impl Feed {
@@ -34,7 +33,7 @@ impl Feed {
                 Ok(()) => {}
                 Err(error) => {
                     tracing::debug!(%error, "the commit stream can't be followed now");
-                    tokio::time::sleep(RETRY_PAUSE).await;
+                    tokio::time::sleep(self.retry_pause).await;
                 }
             }
         }
@@ -77,7 +76,7 @@ impl Feed {
                 }
                 Ok(None) | Err(_) => {
                     // The stream resumes by timestamp: nothing is lost by asking for it again.
-                    tokio::time::sleep(RETRY_PAUSE).await;
+                    tokio::time::sleep(self.retry_pause).await;
                     return Ok(());
                 }
             };

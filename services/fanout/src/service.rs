@@ -141,6 +141,7 @@ impl Shared {
             log: shared.log.clone(),
             deployment,
             silence_max: milliseconds(limits.stream_silence_ms_max),
+            retry_pause: milliseconds(limits.stream_retry_ms),
         };
         let tides = Tides::new(
             TideOptions {
@@ -173,6 +174,7 @@ impl Shared {
             events,
             position,
             shutdown: shared.shutdown.clone(),
+            events_taken_max: limits.events_taken_max,
             idle_max: milliseconds(limits.deployment_idle_ms_max),
         };
         let owner = shared.clone();

@@ -44,8 +44,7 @@ pub(crate) async fn wait_for_schema(
     State(edge): State<SharedEdge>,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let mut request: WaitForSchemaRequest = read(body).await?;
-    request.timeout_ms = request.timeout_ms.min(edge.options.limits.gateway.long_poll_ms_max);
+    let request: WaitForSchemaRequest = read(body).await?;
     Ok(Json(edge.services.deploy.wait_for_schema(edge.options.deployment, request).await?))
 }
 

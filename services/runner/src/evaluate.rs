@@ -78,8 +78,8 @@ impl Runner {
         modules: &[&ModuleSource],
     ) -> Result<BTreeMap<String, Arc<str>>> {
         let sources = modules.iter().map(|module| (module.path.clone(), module.source.to_string())).collect();
-        let import_time_ms_max = self.shared.options.limits.function.import_time_ms_max;
-        let image = self.shared.images.build(recipe.to_source(sources, import_time_ms_max)).await?;
+        let limits = ImportLimits::from(&self.shared.options.limits.function);
+        let image = self.shared.images.build(recipe.to_source(sources, limits)).await?;
         let image = image.map_err(|error| refusal("InvalidModules", &error, modules))?;
         let analyzed = {
             let image = Arc::clone(&image);
@@ -110,10 +110,7 @@ impl Runner {
             unset_variables,
             import_seed: expand_seed(recipe.import_seed),
             import_time_ms: recipe.import_time_ms,
-            limits: ImportLimits {
-                user_time_ms_max: self.shared.options.limits.function.import_time_ms_max,
-                ..ImportLimits::default()
-            },
+            limits: ImportLimits::from(&self.shared.options.limits.function),
         };
         let image: Arc<Image> =
             self.shared.images.build(source).await?.map_err(|error| refusal(code, &error, &[module]))?;

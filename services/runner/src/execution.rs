@@ -207,7 +207,7 @@ impl Execution {
             request_id: "",
             limits: CallLimits {
                 user_time_ms_max: u64::try_from(time_left.as_millis()).unwrap_or(u64::MAX).max(1),
-                heap_bytes_max: limits.heap_bytes_max as u64,
+                ..CallLimits::from(&limits)
             },
         };
         let mut waiting: VecDeque<AsyncOperation> = VecDeque::new();

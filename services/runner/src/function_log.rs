@@ -7,22 +7,17 @@ use std::{
 };
 
 use contract::{DeploymentRef, LogEntry, LogPage};
+use limits::GatewayLimits;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// What every entry costs besides its texts.
 const ENTRY_BYTES: usize = 256;
 
-/// How much of the past each deployment keeps.
-#[derive(Clone, Copy, Debug)]
-pub struct Retention {
-    pub entries_max: usize,
-    pub bytes_max: usize,
-}
-
 /// The newest executions of each deployment. The oldest go first; all are gone when the process ends.
 pub struct FunctionLog {
-    retention: Retention,
+    entries_max: usize,
+    bytes_max: usize,
     rings: Mutex<HashMap<DeploymentRef, Arc<Ring>>>,
 }
 
@@ -39,8 +34,13 @@ struct Kept {
 }
 
 impl FunctionLog {
-    pub fn new(retention: Retention) -> FunctionLog {
-        FunctionLog { retention, rings: Mutex::default() }
+    /// Each deployment keeps as much of the past as `limits` say.
+    pub fn new(limits: &GatewayLimits) -> FunctionLog {
+        FunctionLog {
+            entries_max: limits.log_entries_max,
+            bytes_max: limits.log_entries_bytes_max,
+            rings: Mutex::default(),
+        }
     }
 
     pub fn append(&self, deployment: DeploymentRef, entry: LogEntry) {
@@ -50,8 +50,7 @@ impl FunctionLog {
         let cursor = next_cursor(*ring.newest.borrow(), SystemTime::now());
         kept.bytes += bytes;
         kept.entries.push_back((cursor, bytes, entry));
-        while kept.entries.len() > self.retention.entries_max
-            || (kept.bytes > self.retention.bytes_max && kept.entries.len() > 1)
+        while kept.entries.len() > self.entries_max || (kept.bytes > self.bytes_max && kept.entries.len() > 1)
         {
             let Some((_, bytes, _)) = kept.entries.pop_front() else { break };
             kept.bytes -= bytes;
@@ -109,7 +108,7 @@ mod tests {
     use super::*;
 
     const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
-    const LARGE: Retention = Retention { entries_max: 100, bytes_max: 1 << 20 };
+    const LARGE: &GatewayLimits = &GatewayLimits::DEFAULT;
 
     fn entry(text: &str) -> LogEntry {
         LogEntry {
@@ -178,7 +177,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_entries_go_when_there_are_too_many_or_too_large_ones() {
-        let log = FunctionLog::new(Retention { entries_max: 2, bytes_max: 10_000 });
+        let log = FunctionLog::new(&GatewayLimits {
+            log_entries_max: 2,
+            log_entries_bytes_max: 10_000,
+            ..GatewayLimits::DEFAULT
+        });
         for text in ["one", "two", "three"] {
             log.append(DEPLOYMENT, entry(text));
         }

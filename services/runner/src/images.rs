@@ -11,6 +11,7 @@ use std::{
 
 use contract::{BlobDigest, BlobStore, DeploymentRef, Error};
 use isolate::{Engine, Image, ImageSource, ImportError, ImportLimits, ModuleSource, UnsetVariables};
+use limits::FunctionLimits;
 use lru::LruCache;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -94,7 +95,7 @@ impl ImageRecipe {
     }
 
     /// What the engine needs to evaluate it.
-    pub(crate) fn to_source(&self, sources: Vec<(String, String)>, user_time_ms_max: u64) -> ImageSource {
+    pub(crate) fn to_source(&self, sources: Vec<(String, String)>, limits: ImportLimits) -> ImageSource {
         let modules = sources
             .into_iter()
             .map(|(path, source)| ModuleSource { is_entry_point: is_entry_point(&path), path, source })
@@ -105,7 +106,7 @@ impl ImageRecipe {
             unset_variables: UnsetVariables::Undefined,
             import_seed: expand_seed(self.import_seed),
             import_time_ms: self.import_time_ms,
-            limits: ImportLimits { user_time_ms_max, ..ImportLimits::default() },
+            limits,
         }
     }
 }
@@ -133,7 +134,7 @@ pub(crate) struct Images {
     blobs: Arc<dyn BlobStore>,
     metrics: Arc<Metrics>,
     next_number: AtomicU64,
-    import_time_ms_max: u64,
+    import_limits: ImportLimits,
     kept: Mutex<Kept>,
 }
 
@@ -152,21 +153,19 @@ impl Images {
         engine: Engine,
         blobs: Arc<dyn BlobStore>,
         metrics: Arc<Metrics>,
-        bytes_max: u64,
-        catalogs: usize,
-        import_time_ms_max: u64,
+        limits: &FunctionLimits,
     ) -> Images {
-        let catalogs = NonZeroUsize::new(catalogs).unwrap_or(NonZeroUsize::MIN);
+        let catalogs = NonZeroUsize::new(limits.catalogs_max).unwrap_or(NonZeroUsize::MIN);
         Images {
             engine,
             blobs,
             metrics,
             next_number: AtomicU64::new(0),
-            import_time_ms_max,
+            import_limits: ImportLimits::from(limits),
             kept: Mutex::new(Kept {
                 images: LruCache::unbounded(),
                 bytes: 0,
-                bytes_max,
+                bytes_max: limits.images_bytes_max as u64,
                 sizes: HashMap::new(),
                 by_catalog: LruCache::new(catalogs),
             }),
@@ -194,7 +193,7 @@ impl Images {
         self.kept.lock().by_catalog.put(address, (Arc::clone(catalog), key));
         let build = || async {
             let sources = self.fetch_sources(&recipe).await?;
-            self.build(recipe.to_source(sources, self.import_time_ms_max)).await
+            self.build(recipe.to_source(sources, self.import_limits)).await
         };
         self.get(key, build).await.map(Some)
     }

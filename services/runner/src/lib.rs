@@ -34,7 +34,6 @@ mod source_map;
 mod syscalls;
 mod threads;
 
-pub use function_log::Retention;
 pub use metrics::MetricsSnapshot;
 pub use options::RunnerOptions;
 pub use service::{Runner, Services};

@@ -104,10 +104,10 @@ impl Runner {
             return Ok(ran);
         }
         let mut ended = match path {
-            Err(_) => Ended::without_running(transaction, not_found(&ran.identifier)),
+            Err(_) => self.without_running(transaction, not_found(&ran.identifier)),
             Ok(_) if !call.component.is_empty() => {
                 let thrown = not_found(format_args!("{}/{}", call.component, ran.identifier));
-                Ended::without_running(transaction, thrown)
+                self.without_running(transaction, thrown)
             }
             Ok(path) if path.module.is_system() => self.run_system(&run, transaction).await?,
             Ok(path) => self.run_user(&run, path, transaction, now_ns / 1_000_000).await?,
@@ -147,10 +147,10 @@ impl Runner {
             // The command line tool shows a message that begins like this as it is.
             let message =
                 "You do not have permission to perform this operation: system functions need an admin key.";
-            return Ok(Ended::without_running(transaction, Thrown::new(message)));
+            return Ok(self.without_running(transaction, Thrown::new(message)));
         }
         if !system::exists(&call.path) {
-            return Ok(Ended::without_running(transaction, not_found(&call.path)));
+            return Ok(self.without_running(transaction, not_found(&call.path)));
         }
         if run.kind != FunctionKind::Query {
             let thrown = Thrown::new(format!(
@@ -158,7 +158,7 @@ impl Runner {
                 call.path,
                 kind_with_article(run.kind)
             ));
-            return Ok(Ended::without_running(transaction, thrown));
+            return Ok(self.without_running(transaction, thrown));
         }
         let result = match Value::from_json(&arguments::normalize(&call.arguments)) {
             Ok(arguments) => {
@@ -170,7 +170,7 @@ impl Runner {
             Ok(result) => Ok(Arc::from(result)),
             Err(error) => Err(caught(error)?),
         };
-        Ok(Ended { result, ..Ended::without_running(transaction, not_found("")) })
+        Ok(Ended { result, ..self.without_running(transaction, not_found("")) })
     }
 
     /// Runs one of the deployment's functions on a thread for JavaScript.
@@ -190,11 +190,11 @@ impl Runner {
                 transaction.modules();
                 transaction.rely_on_environment();
                 let thrown = Thrown::new(format!("The deployed code can't be loaded: {error}"));
-                return Ok(Ended::without_running(transaction, thrown));
+                return Ok(self.without_running(transaction, thrown));
             }
             None => {
                 transaction.module(&path.module.with_extension());
-                return Ok(Ended::without_running(transaction, not_found(&path)));
+                return Ok(self.without_running(transaction, not_found(&path)));
             }
         };
         let mut execution = Execution::new(Start {
@@ -267,6 +267,16 @@ impl Runner {
         lines.iter().map(LogLine::to_client_line).collect()
     }
 
+    /// The end of a call that was not run.
+    fn without_running(&self, transaction: Transaction, thrown: Thrown) -> Ended {
+        Ended {
+            result: Err(thrown),
+            transaction,
+            observed: Observed::default(),
+            log: LogLines::new(self.shared.options.limits.function.log_lines_max),
+        }
+    }
+
     /// Administrators can read the log anyway.
     fn is_redacted_for(&self, identity: &Identity) -> bool {
         self.shared.options.redact_errors && !identity.is_admin()
@@ -305,17 +315,6 @@ pub(crate) struct RunEnd {
     /// The table in which another commit was in the way.
     pub conflict: Option<String>,
     pub will_retry: bool,
-}
-
-impl Ended {
-    fn without_running(transaction: Transaction, thrown: Thrown) -> Ended {
-        Ended {
-            result: Err(thrown),
-            transaction,
-            observed: Observed::default(),
-            log: LogLines::new(limits::FunctionLimits::DEFAULT.log_lines_max),
-        }
-    }
 }
 
 /// The failure that the caller is told; an error that is not the function's comes back as such.

@@ -12,7 +12,7 @@ use contract::{
     MutationCall, MutationOutcome, QueryCall, QueryOutcome, ReadAt, Result, Sequencer, Timestamp,
     TransactionLog,
 };
-use isolate::Engine;
+use isolate::{Engine, EngineLimits};
 use tokio_util::sync::CancellationToken;
 use transaction::{CatalogCache, CursorKey, Transaction};
 use value::FunctionPath;
@@ -71,7 +71,8 @@ impl Runner {
     /// Loads the engine and starts the threads. Once `shutdown` is cancelled, new calls are refused; [`Runner::stop`]
     /// then waits for those that run.
     pub fn start(services: Services, options: RunnerOptions, shutdown: CancellationToken) -> Result<Runner> {
-        let engine = Engine::new().map_err(|error| Error::internal(error.to_string()))?;
+        let engine = Engine::with_limits(EngineLimits::from(&options.limits.function))
+            .map_err(|error| Error::internal(error.to_string()))?;
         Runner::start_with(engine, services, options, shutdown)
     }
 
@@ -84,23 +85,10 @@ impl Runner {
     ) -> Result<Runner> {
         let metrics = Arc::new(Metrics::default());
         let function = options.limits.function;
-        let images = Images::new(
-            engine,
-            Arc::clone(&services.blobs),
-            Arc::clone(&metrics),
-            function.images_bytes_max as u64,
-            options.catalogs,
-            function.import_time_ms_max,
-        );
-        let thread_limits = ThreadLimits {
-            threads: options.threads,
-            short_calls: options.short_calls,
-            queue_max: function.slot_queue_max,
-            wait_max: Duration::from_millis(function.slot_wait_ms_max),
-        };
-        let slots_per_thread = options.slots_per_thread;
-        let threads = Threads::start(thread_limits, move || Slots::new(slots_per_thread))
-            .map_err(|error| Error::internal(format!("starting the isolate threads: {error}")))?;
+        let images = Images::new(engine, Arc::clone(&services.blobs), Arc::clone(&metrics), &function);
+        let threads =
+            Threads::start(ThreadLimits::from(&function), move || Slots::new(function.thread_slots_max))
+                .map_err(|error| Error::internal(format!("starting the isolate threads: {error}")))?;
         let shared = Shared {
             limits: Arc::new(options.limits),
             log: services.log,
@@ -113,10 +101,10 @@ impl Runner {
                 ("CONVEX_SITE_URL".to_owned(), options.site_url.clone()),
             ]),
             system: system::Environment { cloud_url: options.cloud_url.clone() },
-            functions: FunctionCache::new(options.modules),
+            functions: FunctionCache::new(function.module_analyses_max),
             images,
-            source_maps: SourceMapCache::new(options.source_maps),
-            function_log: FunctionLog::new(options.log),
+            source_maps: SourceMapCache::new(function.source_maps_max),
+            function_log: FunctionLog::new(&options.limits.gateway),
             metrics,
             options,
         };

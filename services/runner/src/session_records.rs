@@ -7,9 +7,6 @@ use transaction::SystemTable;
 
 use crate::service::Runner;
 
-/// Records that one transaction removes.
-const RECORDS_PER_COMMIT: usize = 1_000;
-
 impl Runner {
     /// Removes old records of a deployment's session requests from time to time, until the runner stops. Several
     /// processes may do so for one deployment; once is enough.
@@ -38,9 +35,14 @@ impl Runner {
         let mut transaction = shared.begin(deployment, ReadAt::published(position.published)).await?;
         // Time passes by commits, as it does for all else that the log keeps.
         let now_ms = position.published.as_nanoseconds() / 1_000_000;
-        let before_ms = now_ms.saturating_sub(shared.limits.retry.session_record_age_ms) as f64;
+        let limits = shared.limits.retry;
+        let before_ms = now_ms.saturating_sub(limits.session_record_age_ms) as f64;
         let more = transaction
-            .delete_rows_made_before(SystemTable::SessionRequests, before_ms, RECORDS_PER_COMMIT)
+            .delete_rows_made_before(
+                SystemTable::SessionRequests,
+                before_ms,
+                limits.session_records_removed_max,
+            )
             .await
             .map_err(|error| Error::internal(error.to_string()))?;
         let finished = transaction.finish();

@@ -4,7 +4,7 @@
 //! never waits for the queue in which its caller's competitors stand.
 //!
 //! Few threads more than there are cores run short calls, because more would only take the cores from each other. A call
-//! that has run for [`LONG`] does not count any more, and another thread joins in: a few functions that compute for
+//! that has run for some milliseconds does not count any more, and another thread joins in: a few functions that compute for
 //! seconds leave threads to the others, and the operating system shares the cores out.
 //!
 //! The thread that became idle last is taken first, because its slots are warm.
@@ -23,13 +23,11 @@ use std::{
 };
 
 use contract::{Error, ErrorKind};
+use limits::FunctionLimits;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::slots::Slots;
-
-/// A call that has run for this long leaves its place to another.
-const LONG: Duration = Duration::from_millis(5);
 
 /// A function of the thread's slots whose future stays on the thread.
 type Work = Box<dyn for<'s> FnOnce(&'s mut Slots) -> Pin<Box<dyn Future<Output = ()> + 's>> + Send>;
@@ -47,8 +45,24 @@ pub(crate) struct ThreadLimits {
     pub threads: usize,
     /// Calls that run at the same time, those not counted that have run for long.
     pub short_calls: usize,
+    /// How long they run.
+    pub short_call_max: Duration,
     pub queue_max: usize,
     pub wait_max: Duration,
+}
+
+impl From<&FunctionLimits> for ThreadLimits {
+    fn from(limits: &FunctionLimits) -> ThreadLimits {
+        let cores = std::thread::available_parallelism().map_or(4, usize::from);
+        let or = |number: usize, default: usize| if number > 0 { number } else { default };
+        ThreadLimits {
+            threads: or(limits.threads, (4 * cores).max(8)),
+            short_calls: or(limits.short_calls_max, cores + 1),
+            short_call_max: Duration::from_millis(limits.short_call_ms_max),
+            queue_max: limits.slot_queue_max,
+            wait_max: Duration::from_millis(limits.slot_wait_ms_max),
+        }
+    }
 }
 
 /// The threads. Dropping it ends them after their current calls.
@@ -59,10 +73,17 @@ pub(crate) struct Threads {
 }
 
 struct Shared {
-    short_calls: usize,
+    admission: Admission,
     queue: Mutex<Queue>,
     /// Told when calls wait although threads are idle, unless that is known, and when the queue is closed.
     held_back: Condvar,
+}
+
+/// How many calls run at the same time, those not counted that have run for longer than a short one.
+#[derive(Clone, Copy)]
+struct Admission {
+    short_calls: usize,
+    short_call_max: Duration,
 }
 
 #[derive(Default)]
@@ -123,7 +144,7 @@ impl Threads {
         slots: impl Fn() -> Slots + Clone + Send + 'static,
     ) -> std::io::Result<Threads> {
         let shared = Arc::new(Shared {
-            short_calls: limits.short_calls,
+            admission: Admission { short_calls: limits.short_calls, short_call_max: limits.short_call_max },
             queue: Mutex::default(),
             held_back: Condvar::new(),
         });
@@ -210,8 +231,9 @@ impl Queue {
     }
 
     /// Whether one more call may begin at `now`, as far as those go that run.
-    fn has_room(&self, short_calls: usize, now: Instant) -> bool {
-        let is_short = |began: &&Instant| now.duration_since(**began) < LONG;
+    fn has_room(&self, admission: Admission, now: Instant) -> bool {
+        let Admission { short_calls, short_call_max } = admission;
+        let is_short = |began: &&Instant| now.duration_since(**began) < short_call_max;
         self.running.len() < short_calls || self.running.values().filter(is_short).count() < short_calls
     }
 
@@ -227,10 +249,10 @@ impl Queue {
     }
 
     /// Begins on idle threads what may begin.
-    fn begin_on_idle(&mut self, short_calls: usize) {
+    fn begin_on_idle(&mut self, admission: Admission) {
         while self.waiting() > 0
             && !self.idle.is_empty()
-            && self.has_room(short_calls, Instant::now())
+            && self.has_room(admission, Instant::now())
             && let Some(mailbox) = self.idle.pop()
         {
             match self.begin_next(mailbox.thread) {
@@ -254,7 +276,7 @@ impl Shared {
             Priority::Again => queue.again.push_back(job),
             Priority::First => queue.first.push_back(job),
         }
-        queue.begin_on_idle(self.short_calls);
+        queue.begin_on_idle(self.admission);
         if queue.waiting() > queue_max {
             // Jobs whose callers went away must not keep others out.
             let is_wanted = |job: &Job| job.claim.0.load(Ordering::Acquire) == WAITING;
@@ -282,7 +304,7 @@ impl Shared {
         if queue.closed {
             return Some(Message::End);
         }
-        if queue.has_room(self.short_calls, Instant::now())
+        if queue.has_room(self.admission, Instant::now())
             && let Some(job) = queue.begin_next(mailbox.thread)
         {
             return Some(Message::Run(job));
@@ -305,9 +327,9 @@ impl Shared {
     fn admit_beside_long_calls(&self) {
         let mut queue = self.queue.lock();
         while !queue.closed {
-            queue.begin_on_idle(self.short_calls);
+            queue.begin_on_idle(self.admission);
             if queue.waiting() > 0 && !queue.idle.is_empty() {
-                self.held_back.wait_for(&mut queue, LONG);
+                self.held_back.wait_for(&mut queue, self.admission.short_call_max);
             } else {
                 queue.is_unwatched = true;
                 self.held_back.wait(&mut queue);
@@ -362,10 +384,12 @@ mod tests {
     use super::*;
 
     fn start(threads: usize, queue_max: usize, wait_max: Duration) -> Arc<Threads> {
-        let limits = ThreadLimits { threads, short_calls: threads, queue_max, wait_max };
+        let limits =
+            ThreadLimits { threads, short_calls: threads, short_call_max: SHORT, queue_max, wait_max };
         Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"))
     }
 
+    const SHORT: Duration = Duration::from_millis(5);
     const PATIENCE: Duration = Duration::from_secs(60);
 
     #[tokio::test]
@@ -473,7 +497,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_short_call_waits_for_short_ones_and_not_for_long_ones() {
-        let limits = ThreadLimits { threads: 4, short_calls: 2, queue_max: 10, wait_max: PATIENCE };
+        let limits = ThreadLimits {
+            threads: 4,
+            short_calls: 2,
+            short_call_max: SHORT,
+            queue_max: 10,
+            wait_max: PATIENCE,
+        };
         let threads = Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"));
         let releases = occupy(&threads, 2).await;
         // Both calls are long by the time at which this one is taken.
@@ -484,9 +514,10 @@ mod tests {
 
     #[test]
     fn as_many_short_calls_run_as_may_and_long_ones_beside_them() {
-        let now = Instant::now() + LONG * 10;
+        let three = Admission { short_calls: 3, short_call_max: SHORT };
+        let now = Instant::now() + SHORT * 10;
         let running = |long: usize, short: usize| {
-            let began = vec![now - LONG; long].into_iter().chain(vec![now - LONG / 2; short]);
+            let began = vec![now - SHORT; long].into_iter().chain(vec![now - SHORT / 2; short]);
             Queue { running: began.enumerate().collect(), ..Queue::default() }
         };
         for (long, short, has_room) in [
@@ -498,7 +529,7 @@ mod tests {
             (5, 3, false),
             (3, 0, true),
         ] {
-            assert_eq!(running(long, short).has_room(3, now), has_room, "{long} long, {short} short");
+            assert_eq!(running(long, short).has_room(three, now), has_room, "{long} long, {short} short");
         }
     }
 
@@ -507,7 +538,11 @@ mod tests {
         let work: Work = Box::new(|_| Box::pin(async {}));
         let job = Job { claim: Arc::new(Claim(AtomicU8::new(WAITING))), work };
         let queue = Queue { first: [job].into(), running: [(0, Instant::now())].into(), ..Queue::default() };
-        let shared = Shared { short_calls: 1, queue: Mutex::new(queue), held_back: Condvar::new() };
+        let shared = Shared {
+            admission: Admission { short_calls: 1, short_call_max: SHORT },
+            queue: Mutex::new(queue),
+            held_back: Condvar::new(),
+        };
         let (sender, letters) = mpsc::sync_channel(1);
         std::thread::scope(|scope| {
             scope.spawn(|| shared.admit_beside_long_calls());

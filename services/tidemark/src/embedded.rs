@@ -26,8 +26,6 @@ use crate::{
 const DEPLOYMENT_NAME: &str = "dev";
 /// Group 0 is left to the directory of deployments.
 const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
-/// Catalogs of one deployment at different moments.
-const CATALOGS_KEPT: usize = 64;
 
 /// Serves until a signal, then stops in order.
 pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
@@ -134,23 +132,20 @@ impl Services {
         let log_token = CancellationToken::new();
         let mut log_options = txlog::Options::embedded(folder.path());
         log_options.limits = limits.log;
+        log_options.store = limits.store;
         let log_service = txlog::Service::start(log_options, log_token.clone())
             .await
             .context("open the transaction log")?;
         let log: Arc<dyn TransactionLog> = Arc::new(log_service.handle());
         let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer::Batched::new(log.clone()));
 
-        let catalogs = Arc::new(CatalogCache::new(CATALOGS_KEPT));
+        let catalogs = Arc::new(CatalogCache::new(limits.function.catalogs_max, &limits.log));
         let cursor_key = CursorKey::new(&folder.derive_key("tidemark cursors and journals v1"));
         let runner_token = CancellationToken::new();
         let mut runner_options = runner::RunnerOptions::new(url.to_owned(), site_url.to_owned());
         runner_options.limits = limits;
         runner_options.deployment_name = DEPLOYMENT_NAME.to_owned();
         runner_options.redact_errors = configuration.redact_logs_to_client;
-        runner_options.log = runner::Retention {
-            entries_max: limits.gateway.log_entries_max,
-            bytes_max: limits.gateway.log_entries_bytes_max,
-        };
         let runner_services = runner::Services {
             log: log.clone(),
             sequencer: sequencer.clone(),

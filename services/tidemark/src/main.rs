@@ -32,9 +32,9 @@ fn main() -> ExitCode {
     let Arguments { command: Command::Dev(arguments) } = Arguments::parse();
     process::set_up_log();
     process::end_on_panic();
-    process::raise_open_files_limit();
     let run = || -> anyhow::Result<()> {
         let configuration = configuration::load(arguments)?;
+        process::raise_open_files_limit(configuration.limits.gateway.open_files_min);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(embedded::run(configuration));
         // Threads that still block (a second Ctrl-C does not come this far) hold nobody up.

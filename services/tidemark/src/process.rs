@@ -6,9 +6,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Fewer open files than this and many clients at once, or a store of some size, will not do.
-const OPEN_FILES_WANTED: u64 = 10_240;
-
 /// The log goes to stderr. `TIDEMARK_LOG` chooses what is in it, as in `info` or `warn,gateway=debug`.
 pub fn set_up_log() {
     // openraft warns of what is ordinary whenever a leader is elected; its errors, and what txlog makes of them, remain.
@@ -35,8 +32,8 @@ pub fn end_on_panic() {
     }));
 }
 
-/// Open files are raised to what the system allows.
-pub fn raise_open_files_limit() {
+/// Open files are raised to what the system allows; says so if those are fewer than `files_min`.
+pub fn raise_open_files_limit(files_min: u64) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     // `None` is without limit.
     let wanted = maximum.unwrap_or(u64::MAX).min(1 << 20);
@@ -47,10 +44,8 @@ pub fn raise_open_files_limit() {
         }
     }
     let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if current < OPEN_FILES_WANTED {
-        tracing::warn!(
-            "this process may open {current} files, {OPEN_FILES_WANTED} are wanted: see `ulimit -n`"
-        );
+    if current < files_min {
+        tracing::warn!("this process may open {current} files, {files_min} are wanted: see `ulimit -n`");
     }
 }
 

@@ -73,11 +73,7 @@ impl Group {
             clock,
             store,
             leader: RwLock::new(leader),
-            buffer: Arc::new(CommitBuffer::new(
-                last,
-                limits.stream_buffer_commits_max,
-                limits.stream_buffer_bytes_max,
-            )),
+            buffer: Arc::new(CommitBuffer::new(last, &limits)),
             work: Notify::new(),
             position: watch::Sender::new(position),
             published: AtomicU64::new(last.as_nanoseconds()),

@@ -44,6 +44,6 @@ mod window;
 pub use clock::Clock;
 pub use fatal::{EXIT_CODE_STORAGE_FAILED, FatalHandler};
 pub use handle::{Handle, Measures};
-pub use options::{Deployment, Options, StoreOptions};
+pub use options::{Deployment, Options};
 pub use service::{Service, StartError};
 pub use state_store::OpenError;

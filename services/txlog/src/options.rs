@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use contract::{DeploymentId, DeploymentRef, GroupId};
-use limits::LogLimits;
+use limits::{LogLimits, StoreLimits};
 
-use crate::{clock::Clock, fatal::FatalHandler, state_store::StateStoreOptions};
+use crate::{clock::Clock, fatal::FatalHandler};
 
 /// The configuration of a node's transaction log.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct Options {
     /// What there is, until a directory of its own keeps it.
     pub deployments: Vec<Deployment>,
     pub limits: LogLimits,
-    pub store: StoreOptions,
+    pub store: StoreLimits,
     pub clock: Clock,
     /// What ends the process when the disk fails.
     pub fatal: FatalHandler,
@@ -30,41 +30,6 @@ pub struct Deployment {
     pub at: DeploymentRef,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub struct StoreOptions {
-    /// Memory for what was read from the disk.
-    pub block_cache_bytes: usize,
-    /// Memory of one part of the newest writes; up to four parts wait to be written to files.
-    pub write_buffer_bytes: usize,
-    /// The store is flushed after this many bytes of changes, so that a restart replays a bounded part of the log.
-    pub flush_bytes: u64,
-    /// And at least this often while there are changes.
-    pub flush_age_ms: u64,
-    /// Entries of the log that are kept behind a flush, for replicas that are a little behind.
-    pub log_entries_kept: u64,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        StoreOptions {
-            block_cache_bytes: 256 << 20,
-            write_buffer_bytes: 64 << 20,
-            flush_bytes: 64 << 20,
-            flush_age_ms: 60_000,
-            log_entries_kept: 1_000,
-        }
-    }
-}
-
-impl StoreOptions {
-    pub(crate) fn state_store(&self) -> StateStoreOptions {
-        StateStoreOptions {
-            block_cache_bytes: self.block_cache_bytes,
-            write_buffer_bytes: self.write_buffer_bytes,
-        }
-    }
-}
-
 impl Options {
     /// One data group with one deployment, `dev`. Group 0 is left to the directory.
     pub fn embedded(folder: impl Into<PathBuf>) -> Options {
@@ -74,7 +39,7 @@ impl Options {
             node: 1,
             deployments: vec![Deployment { name: "dev".into(), at }],
             limits: LogLimits::DEFAULT,
-            store: StoreOptions::default(),
+            store: StoreLimits::DEFAULT,
             clock: Clock::system(),
             fatal: FatalHandler::exit(),
         }

@@ -23,6 +23,7 @@ use std::{
 
 use bytes::Bytes;
 use contract::GroupId;
+use limits::StoreLimits;
 use openraft::{
     EntryPayload, OptionalSend, RaftLogReader,
     entry::RaftEntry,
@@ -42,10 +43,6 @@ use crate::{
 const FORMAT: &str = "tidemark log 1\n";
 /// The first byte of everything stored here.
 const VALUE_VERSION: u8 = 1;
-/// Operations that may wait for the writer; over it the callers wait.
-const OPERATIONS_QUEUED_MAX: usize = 4_096;
-/// Entries of a group that are kept in memory, so that apply and replication need not read them back.
-const CACHE_BYTES_MAX: usize = 32 << 20;
 
 /// The log store of a node. Dropping it waits until everything queued is written and the writer has ended; what is
 /// sent to a [`RaftLog`] afterwards fails.
@@ -55,6 +52,8 @@ pub struct RaftLogs {
     operations: Option<mpsc::Sender<Operation>>,
     writer: Option<JoinHandle<()>>,
     fsyncs: Arc<AtomicU64>,
+    /// Of each group.
+    entry_cache_bytes_max: usize,
     groups: Mutex<HashMap<GroupId, Arc<GroupState>>>,
 }
 
@@ -67,7 +66,6 @@ pub struct RaftLog {
     state: Arc<GroupState>,
 }
 
-#[derive(Default)]
 struct GroupState {
     cache: Mutex<EntryCache>,
     /// The state is flushed up to before this index: only that may be purged.
@@ -75,10 +73,10 @@ struct GroupState {
 }
 
 /// The newest entries, readable as soon as they are appended.
-#[derive(Default)]
 struct EntryCache {
     entries: BTreeMap<u64, Entry>,
     bytes: usize,
+    bytes_max: usize,
     /// Up to here the writer has them.
     written: u64,
 }
@@ -111,20 +109,20 @@ enum Operation {
 
 impl RaftLogs {
     /// Opens the folder. A torn end of the write-ahead log is what a crash leaves and is cut off; other damage is an error.
-    pub fn open(path: &Path, fatal: FatalHandler) -> Result<RaftLogs, OpenError> {
+    pub fn open(path: &Path, limits: &StoreLimits, fatal: FatalHandler) -> Result<RaftLogs, OpenError> {
         check_folder(path, FORMAT)?;
         let mut options = Options::default();
         options.create_if_missing(true);
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_paranoid_checks(true);
-        options.set_write_buffer_size(64 << 20);
-        options.set_max_total_wal_size(256 << 20);
+        options.set_write_buffer_size(limits.log_write_buffer_bytes_max);
+        options.set_max_total_wal_size(limits.log_write_ahead_bytes_max as u64);
         options.set_keep_log_file_num(4);
         options.set_max_background_jobs(2);
         let database = DB::open(&options, path)
             .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
         let database = Arc::new(database);
-        let (operations, queue) = mpsc::channel(OPERATIONS_QUEUED_MAX);
+        let (operations, queue) = mpsc::channel(limits.log_writes_queued_max);
         let fsyncs = Arc::new(AtomicU64::new(0));
         let writer = Writer { database: database.clone(), queue, fatal, fsyncs: fsyncs.clone() };
         let writer = std::thread::Builder::new()
@@ -132,11 +130,19 @@ impl RaftLogs {
             .spawn(move || writer.run())
             .map_err(|source| OpenError::Folder { path: path.to_owned(), source })?;
         let (operations, writer) = (Some(operations), Some(writer));
-        Ok(RaftLogs { database, operations, writer, fsyncs, groups: Mutex::default() })
+        Ok(RaftLogs {
+            database,
+            operations,
+            writer,
+            fsyncs,
+            entry_cache_bytes_max: limits.log_entry_cache_bytes_max,
+            groups: Mutex::default(),
+        })
     }
 
     pub fn group(&self, group: GroupId) -> RaftLog {
-        let state = self.groups.lock().entry(group).or_default().clone();
+        let new = || Arc::new(GroupState::new(self.entry_cache_bytes_max));
+        let state = self.groups.lock().entry(group).or_insert_with(new).clone();
         let operations = self.operations.as_ref().expect("it is taken by drop only").downgrade();
         RaftLog { group, database: self.database.clone(), operations, state }
     }
@@ -240,6 +246,13 @@ fn add_to(batch: &mut WriteBatch, operation: Operation) -> Option<Written> {
     }
 }
 
+impl GroupState {
+    fn new(cache_bytes_max: usize) -> GroupState {
+        let cache = EntryCache { entries: BTreeMap::new(), bytes: 0, bytes_max: cache_bytes_max, written: 0 };
+        GroupState { cache: Mutex::new(cache), flushed_before: AtomicU64::new(0) }
+    }
+}
+
 impl EntryCache {
     fn insert(&mut self, entry: Entry) {
         self.bytes += entry_bytes(&entry);
@@ -250,7 +263,7 @@ impl EntryCache {
 
     fn written_up_to(&mut self, index: u64) {
         self.written = self.written.max(index);
-        while self.bytes > CACHE_BYTES_MAX
+        while self.bytes > self.bytes_max
             && let Some(oldest) = self.entries.first_entry().filter(|entry| *entry.key() <= self.written)
         {
             self.bytes -= entry_bytes(&oldest.remove());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use contract::{DeploymentId, GroupId};
-use limits::LogLimits;
+use limits::{LogLimits, StoreLimits};
 use openraft::{
     StorageError,
     testing::log::{StoreBuilder, Suite},
@@ -18,7 +18,7 @@ use crate::{
     raft_log::{RaftLog, RaftLogs},
     raft_types::RaftTypes,
     state_machine::StateMachine,
-    state_store::{StateStore, StateStoreOptions},
+    state_store::StateStore,
 };
 
 struct Stores;
@@ -33,8 +33,9 @@ impl StoreBuilder<RaftTypes, RaftLog, StateMachine, Kept> for Stores {
     async fn build(&self) -> Result<(Kept, RaftLog, StateMachine), StorageError<RaftTypes>> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let fatal = FatalHandler::new(|reason| panic!("{reason}"));
-        let logs = RaftLogs::open(&folder.path().join("log"), fatal.clone()).expect("the log opens");
-        let store = StateStore::open(&folder.path().join("state"), StateStoreOptions::default());
+        let logs = RaftLogs::open(&folder.path().join("log"), &StoreLimits::DEFAULT, fatal.clone())
+            .expect("the log opens");
+        let store = StateStore::open(&folder.path().join("state"), &StoreLimits::DEFAULT);
         let store = Arc::new(store.expect("the store opens"));
         let (id, incarnation) = (GroupId(1), Incarnation(1));
         let applier = Applier::open(incarnation, &*store).expect("an empty store is read");
@@ -50,7 +51,7 @@ impl StoreBuilder<RaftTypes, RaftLog, StateMachine, Kept> for Stores {
         let log = logs.group(id);
         // The suite purges what it never applied.
         log.state_flushed(u64::MAX - 1);
-        let state_machine = StateMachine::new(Arc::new(group), applier, log.clone(), fatal);
+        let state_machine = StateMachine::new(Arc::new(group), applier, log.clone(), 1 << 20, fatal);
         Ok((Kept { _logs: logs, _folder: folder }, log, state_machine))
     }
 }

@@ -23,8 +23,6 @@ use crate::{
 
 /// How often it is looked whether the store should be flushed.
 const FLUSH_LOOK: Duration = Duration::from_millis(250);
-/// How long a group with one voter may take until it takes commits.
-const READY_WAIT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -64,8 +62,8 @@ impl Service {
     /// Opens the folder, replays what the store had not flushed, and returns once every group takes commits. It ends with
     /// the token; then [`Service::stopped`] closes everything.
     pub async fn start(options: Options, token: CancellationToken) -> Result<Service, StartError> {
-        let logs = RaftLogs::open(&options.folder.join("log"), options.fatal.clone())?;
-        let store = StateStore::open(&options.folder.join("state"), options.store.state_store())?;
+        let logs = RaftLogs::open(&options.folder.join("log"), &options.store, options.fatal.clone())?;
+        let store = StateStore::open(&options.folder.join("state"), &options.store)?;
         let store = Arc::new(store);
         let mut deployments: BTreeMap<GroupId, Vec<DeploymentId>> = BTreeMap::new();
         for deployment in &options.deployments {
@@ -82,12 +80,13 @@ impl Service {
             handles.insert(id, Arc::new(HandleGroup::new(group.clone(), raft.clone())));
             groups.push((group, raft));
         }
+        let wait = Duration::from_millis(options.store.ready_ms_max);
         for (group, _) in &groups {
             let mut position = group.position();
-            let ready = tokio::time::timeout(READY_WAIT, position.wait_for(|position| position.ready)).await;
+            let ready = tokio::time::timeout(wait, position.wait_for(|position| position.ready)).await;
             if !matches!(ready, Ok(Ok(_))) {
                 token.cancel();
-                let reason = format!("it did not lead within {READY_WAIT:?}");
+                let reason = format!("it did not lead within {wait:?}");
                 return Err(StartError::Raft { group: group.id.0, reason });
             }
         }
@@ -142,7 +141,13 @@ async fn start_group(
         applier.state(),
     ));
     let log = logs.group(id);
-    let state_machine = StateMachine::new(group.clone(), applier, log.clone(), options.fatal.clone());
+    let state_machine = StateMachine::new(
+        group.clone(),
+        applier,
+        log.clone(),
+        options.store.apply_bytes_max,
+        options.fatal.clone(),
+    );
     let config = raft_config(options, id).map_err(&failed)?;
     let raft = Raft::new(options.node, Arc::new(config), NoPeers, log, state_machine)
         .await
@@ -161,20 +166,21 @@ async fn start_group(
 }
 
 fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
+    let limits = &options.store;
     let config = Config {
         cluster_name: format!("tidemark-{}", group.0),
-        heartbeat_interval: 250,
-        election_timeout_min: 1_000,
-        election_timeout_max: 2_000,
-        max_payload_entries: 1_024,
+        heartbeat_interval: limits.heartbeat_ms,
+        election_timeout_min: limits.election_ms_min,
+        election_timeout_max: limits.election_ms_max,
+        max_payload_entries: limits.raft_entries_sent_max,
         // The state is flushed by its bytes and age, not by the number of entries.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: options.store.log_entries_kept,
+        max_in_snapshot_log_to_keep: limits.log_entries_kept,
         enable_pre_vote: Some(true),
         // A restarted leader has lost what it had not flushed: it must be elected and apply its log first.
         enable_leader_restore: Some(false),
-        api_channel_size: Some(1_024),
-        notification_channel_size: Some(1_024),
+        api_channel_size: Some(limits.raft_messages_queued_max),
+        notification_channel_size: Some(limits.raft_messages_queued_max),
         ..Config::default()
     };
     config.validate().map_err(|error| error.to_string())
@@ -182,7 +188,7 @@ fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
 
 /// Flushes the store by bytes and age of what it has not flushed.
 async fn flush_in_time(group: Arc<Group>, raft: GroupRaft, options: Options, token: CancellationToken) {
-    let age = Duration::from_millis(options.store.flush_age_ms);
+    let age = Duration::from_millis(options.store.unflushed_ms_max);
     let mut changed_since: Option<Instant> = None;
     loop {
         tokio::select! {
@@ -195,7 +201,7 @@ async fn flush_in_time(group: Arc<Group>, raft: GroupRaft, options: Options, tok
             continue;
         }
         let since = *changed_since.get_or_insert_with(Instant::now);
-        if bytes >= options.store.flush_bytes || since.elapsed() >= age {
+        if bytes >= options.store.unflushed_bytes_max as u64 || since.elapsed() >= age {
             changed_since = None;
             if raft.trigger().snapshot().await.is_err() {
                 return;

@@ -23,13 +23,12 @@ use crate::{
     state_store::{Floors, StateChanges},
 };
 
-/// Changes of this size are written before more entries are applied, so that readers wait for none of them long.
-const CHANGES_BYTES_MAX: usize = 1 << 20;
-
 pub struct StateMachine {
     group: Arc<Group>,
     applier: Applier,
     log: RaftLog,
+    /// Changes that are written at once.
+    apply_bytes_max: usize,
     fatal: FatalHandler,
     flushed: Flushed,
 }
@@ -43,12 +42,18 @@ pub struct FlushedState(AppliedState);
 
 impl StateMachine {
     /// `applier` stands where the store does; all of that is flushed.
-    pub fn new(group: Arc<Group>, applier: Applier, log: RaftLog, fatal: FatalHandler) -> StateMachine {
+    pub fn new(
+        group: Arc<Group>,
+        applier: Applier,
+        log: RaftLog,
+        apply_bytes_max: usize,
+        fatal: FatalHandler,
+    ) -> StateMachine {
         let flushed = applier.state().last.map(|last| {
             log.state_flushed(last.index);
             applier.state().clone()
         });
-        StateMachine { group, applier, log, fatal, flushed: Arc::new(Mutex::new(flushed)) }
+        StateMachine { group, applier, log, apply_bytes_max, fatal, flushed: Arc::new(Mutex::new(flushed)) }
     }
 
     /// Writes the changes, then tells the group what they were.
@@ -98,7 +103,7 @@ impl StateMachine {
                 );
             }
             applied.push(outcome);
-            if changes.bytes() > CHANGES_BYTES_MAX {
+            if changes.bytes() > self.apply_bytes_max {
                 self.write(std::mem::replace(&mut changes, store.changes()), &mut applied)?;
             }
         }

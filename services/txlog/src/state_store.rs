@@ -13,6 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use contract::Timestamp;
+use limits::StoreLimits;
 use parking_lot::RwLock;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactionDecision, DB, FlushOptions, Options,
@@ -28,20 +29,6 @@ use crate::{
 
 /// What the folder's format file must say.
 const FORMAT: &str = "tidemark state 1\n";
-
-#[derive(Clone, Copy, Debug)]
-pub struct StateStoreOptions {
-    /// Memory for blocks read from files.
-    pub block_cache_bytes: usize,
-    /// A memtable of this size is written to a file.
-    pub write_buffer_bytes: usize,
-}
-
-impl Default for StateStoreOptions {
-    fn default() -> Self {
-        StateStoreOptions { block_cache_bytes: 256 << 20, write_buffer_bytes: 64 << 20 }
-    }
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -88,7 +75,7 @@ pub struct StateStore {
 }
 
 impl StateStore {
-    pub fn open(path: &Path, options: StateStoreOptions) -> Result<StateStore, OpenError> {
+    pub fn open(path: &Path, limits: &StoreLimits) -> Result<StateStore, OpenError> {
         check_folder(path, FORMAT)?;
         let floors = FloorsOfGroups::default();
         let mut database_options = Options::default();
@@ -98,9 +85,9 @@ impl StateStore {
         database_options.set_max_background_jobs(2);
         database_options.set_keep_log_file_num(4);
         // Without locks: all threads read. The charge of an entry is found out as it is used.
-        let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
+        let cache = Cache::new_hyper_clock_cache(limits.block_cache_bytes_max, 0);
         let families = [Family::Data, Family::Records, Family::Stages, Family::Applied].map(|family| {
-            ColumnFamilyDescriptor::new(name(family), family_options(family, &cache, options, &floors))
+            ColumnFamilyDescriptor::new(name(family), family_options(family, &cache, limits, &floors))
         });
         let database = DB::open_cf_descriptors(&database_options, path, families)
             .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
@@ -147,12 +134,7 @@ fn name(family: Family) -> &'static str {
     }
 }
 
-fn family_options(
-    family: Family,
-    cache: &Cache,
-    options: StateStoreOptions,
-    floors: &FloorsOfGroups,
-) -> Options {
+fn family_options(family: Family, cache: &Cache, limits: &StoreLimits, floors: &FloorsOfGroups) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_bloom_filter(10.0, false);
@@ -160,7 +142,7 @@ fn family_options(
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_format_version(5);
     let mut family_options = Options::default();
-    family_options.set_write_buffer_size(options.write_buffer_bytes);
+    family_options.set_write_buffer_size(limits.write_buffer_bytes_max);
     family_options.set_max_write_buffer_number(4);
     family_options.set_level_compaction_dynamic_level_bytes(true);
     match family {
@@ -386,7 +368,7 @@ mod tests {
     #[test]
     fn compaction_keeps_what_can_be_read_at_and_above_the_horizon() {
         let folder = tempfile::tempdir().unwrap();
-        let store = StateStore::open(folder.path(), StateStoreOptions::default()).unwrap();
+        let store = StateStore::open(folder.path(), &StoreLimits::DEFAULT).unwrap();
         let prefix = keys::index_prefix(INCARNATION, DEPLOYMENT, INDEX);
         let mut changes = store.changes();
         for at in 1..=100u64 {
@@ -425,7 +407,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let prefix = keys::index_prefix(INCARNATION, DEPLOYMENT, INDEX);
         for round in 0..3u64 {
-            let store = StateStore::open(folder.path(), StateStoreOptions::default()).unwrap();
+            let store = StateStore::open(folder.path(), &StoreLimits::DEFAULT).unwrap();
             assert_eq!(versions(&store), round as usize);
             let mut changes = store.changes();
             let key = keys::version(&prefix, b"key", timestamp(round + 1));

@@ -7,12 +7,11 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use contract::{CommitNotice, DeploymentId, Position, StreamEvent, StreamEvents, Timestamp};
 use futures::stream;
+use limits::LogLimits;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How many commits a subscriber takes out at once.
-const TAKEN_MAX: usize = 256;
 const KEY_OVERHEAD_BYTES: usize = 64;
 
 /// The newest published commits of a group, all deployments in one order.
@@ -20,6 +19,8 @@ const KEY_OVERHEAD_BYTES: usize = 64;
 pub struct CommitBuffer {
     bytes_max: usize,
     commits_max: usize,
+    /// Commits that a subscriber takes out at once.
+    taken_max: usize,
     kept: RwLock<Kept>,
 }
 
@@ -43,9 +44,14 @@ enum Found {
 }
 
 impl CommitBuffer {
-    pub fn new(published: Timestamp, commits_max: usize, bytes_max: usize) -> CommitBuffer {
+    pub fn new(published: Timestamp, limits: &LogLimits) -> CommitBuffer {
         let kept = Kept { commits: VecDeque::new(), bytes: 0, floor: published, published };
-        CommitBuffer { bytes_max, commits_max, kept: RwLock::new(kept) }
+        CommitBuffer {
+            bytes_max: limits.stream_buffer_bytes_max,
+            commits_max: limits.stream_buffer_commits_max,
+            taken_max: limits.stream_commits_taken_max,
+            kept: RwLock::new(kept),
+        }
     }
 
     /// Adds published commits, in their order.
@@ -73,7 +79,7 @@ impl CommitBuffer {
             .commits
             .range(first..)
             .filter(|(of, _)| *of == deployment)
-            .take(TAKEN_MAX)
+            .take(self.taken_max)
             .map(|(_, notice)| notice.clone())
             .collect();
         if commits.is_empty() { Found::Nothing(kept.published) } else { Found::Commits(commits) }
@@ -185,7 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_gives_every_commit_of_its_deployment_and_heartbeats() {
-        let buffer = Arc::new(CommitBuffer::new(timestamp(10), 100, 1 << 20));
+        let buffer = Arc::new(CommitBuffer::new(timestamp(10), &LogLimits::DEFAULT));
         let (moved, watched) = watch::channel(position(10));
         let token = CancellationToken::new();
         let mut events =
@@ -211,7 +217,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_subscriber_is_told_that_it_lags() {
-        let buffer = Arc::new(CommitBuffer::new(timestamp(10), 3, 1 << 20));
+        let limits = LogLimits { stream_buffer_commits_max: 3, ..LogLimits::DEFAULT };
+        let buffer = Arc::new(CommitBuffer::new(timestamp(10), &limits));
         let (_moved, watched) = watch::channel(position(10));
         let subscribe = |from| {
             buffer.subscribe(

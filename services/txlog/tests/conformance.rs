@@ -7,6 +7,7 @@ use contract::{
     conformance::{LogSubject, SequencerSubject},
     grpc::{GrpcSequencer, GrpcTransactionLog, SequencerServer, TransactionLogServer},
 };
+use limits::RpcLimits;
 use sequencer::Batched;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -40,8 +41,8 @@ async fn serve(log: Arc<dyn TransactionLog>, token: CancellationToken) -> Channe
     });
     let sequencer = Arc::new(Batched::new(log.clone()));
     let server = Server::builder()
-        .add_service(TransactionLogServer::service(log))
-        .add_service(SequencerServer::service(sequencer))
+        .add_service(TransactionLogServer::service(log, RpcLimits::DEFAULT))
+        .add_service(SequencerServer::service(sequencer, RpcLimits::DEFAULT))
         .serve_with_incoming_shutdown(connections, token.cancelled_owned());
     tokio::spawn(server);
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
@@ -71,7 +72,8 @@ mod over_grpc {
     async fn subject() -> (LogSubject, Channel) {
         let (log, token, kept) = start().await;
         let channel = serve(log, token).await;
-        let client = GrpcTransactionLog::connect(channel.clone(), &[DEV.group]).await.expect("it connects");
+        let client = GrpcTransactionLog::connect(channel.clone(), &[DEV.group], RpcLimits::DEFAULT);
+        let client = client.await.expect("it connects");
         (LogSubject { log: Arc::new(client), deployment: DEV, kept: Box::new(kept) }, channel)
     }
 
@@ -81,7 +83,7 @@ mod over_grpc {
 
     async fn sequencer() -> SequencerSubject {
         let (log, channel) = subject().await;
-        SequencerSubject { sequencer: Arc::new(GrpcSequencer::new(channel)), log }
+        SequencerSubject { sequencer: Arc::new(GrpcSequencer::new(channel, RpcLimits::DEFAULT)), log }
     }
 
     contract::transaction_log_conformance!(log);

@@ -13,6 +13,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, future::BoxFuture, stream};
+use limits::RpcLimits;
 use parking_lot::Mutex;
 use proto::common::v1::Piece;
 use tokio::{
@@ -24,44 +25,40 @@ use tonic::{Response, Status, Streaming};
 
 use crate::{Error, Result};
 
-/// Content of one piece: well below the message limit, large enough that few calls need two.
-const PIECE_BYTES_MAX: usize = 256 * limits::KIB;
-/// Calls of one stream that are worked on at once.
-const CALLS_AT_ONCE_MAX: usize = 1_024;
-/// Pieces that wait to be sent; over it callers wait.
-const PIECES_QUEUED_MAX: usize = 256;
-/// Bytes of all calls of one stream that have begun to arrive and are not complete.
-const ARRIVING_BYTES_MAX: usize = 64 * limits::MIB;
-
 /// Cuts a message into pieces.
-pub fn pieces(call: u64, mut content: Bytes) -> impl Iterator<Item = Piece> {
+pub fn pieces(call: u64, mut content: Bytes, limits: &RpcLimits) -> impl Iterator<Item = Piece> + use<> {
+    let piece_bytes_max = limits.piece_bytes_max;
     let mut done = false;
     std::iter::from_fn(move || {
         if done {
             return None;
         }
-        let piece = content.split_to(content.len().min(PIECE_BYTES_MAX));
+        let piece = content.split_to(content.len().min(piece_bytes_max));
         done = content.is_empty();
         Some(Piece { call, content: piece, last: done })
     })
 }
 
 /// Puts pieces together again.
-#[derive(Default)]
 pub struct Arriving {
     calls: HashMap<u64, BytesMut>,
     bytes: usize,
+    bytes_max: usize,
 }
 
 impl Arriving {
+    pub fn new(limits: &RpcLimits) -> Arriving {
+        Arriving { calls: HashMap::new(), bytes: 0, bytes_max: limits.arriving_bytes_max }
+    }
+
     /// The call's number and content, once its last piece is there.
     pub fn add(&mut self, piece: Piece) -> Result<Option<(u64, Bytes)>, Status> {
         if piece.last && !self.calls.contains_key(&piece.call) {
             return Ok(Some((piece.call, piece.content)));
         }
         self.bytes += piece.content.len();
-        if self.bytes > ARRIVING_BYTES_MAX {
-            let message = format!("more than {ARRIVING_BYTES_MAX} bytes of incomplete calls");
+        if self.bytes > self.bytes_max {
+            let message = format!("more than {} bytes of incomplete calls", self.bytes_max);
             return Err(Error::new(crate::ErrorKind::TooManyRequests, "CallsTooLarge", message).into());
         }
         self.calls.entry(piece.call).or_default().extend_from_slice(&piece.content);
@@ -75,13 +72,17 @@ impl Arriving {
 }
 
 /// Answers the calls of a stream, many at once.
-pub fn serve<S, F, A>(calls: S, answer: F) -> impl Stream<Item = Result<Piece, Status>> + Send + 'static
+pub fn serve<S, F, A>(
+    calls: S,
+    limits: RpcLimits,
+    answer: F,
+) -> impl Stream<Item = Result<Piece, Status>> + Send + 'static
 where
     S: Stream<Item = Result<Piece, Status>> + Send + 'static,
     F: Fn(Bytes) -> A + Send + Sync + 'static,
     A: Future<Output = Bytes> + Send + 'static,
 {
-    let mut arriving = Arriving::default();
+    let mut arriving = Arriving::new(&limits);
     calls
         .filter_map(move |piece| {
             futures::future::ready(piece.and_then(|piece| arriving.add(piece)).transpose())
@@ -95,9 +96,9 @@ where
                 }
             }
         })
-        .buffer_unordered(CALLS_AT_ONCE_MAX)
-        .flat_map(|answered| match answered {
-            Ok((call, content)) => stream::iter(pieces(call, content).map(Ok)).left_stream(),
+        .buffer_unordered(limits.calls_in_flight_max)
+        .flat_map(move |answered| match answered {
+            Ok((call, content)) => stream::iter(pieces(call, content, &limits).map(Ok)).left_stream(),
             Err(status) => stream::iter([Err(status)]).right_stream(),
         })
 }
@@ -111,6 +112,7 @@ pub type Opened = Result<Response<Streaming<Piece>>, Status>;
 /// The callers' side of a pair of streams. It opens them when they are first needed, and again when they broke.
 pub struct Caller {
     open: Open,
+    limits: RpcLimits,
     next: AtomicU64,
     line: tokio::sync::Mutex<Option<Line>>,
 }
@@ -124,8 +126,8 @@ struct Line {
 }
 
 impl Caller {
-    pub fn new(open: Open) -> Caller {
-        Caller { open, next: AtomicU64::new(1), line: tokio::sync::Mutex::new(None) }
+    pub fn new(open: Open, limits: RpcLimits) -> Caller {
+        Caller { open, limits, next: AtomicU64::new(1), line: tokio::sync::Mutex::new(None) }
     }
 
     /// Sends a call and waits for its answer. [`CallFailed::Lost`] means that it may have arrived.
@@ -147,7 +149,7 @@ impl Caller {
         };
         waiting.lock().insert(number, answered);
         let guard = Forget { waiting: &waiting, number };
-        for piece in pieces(number, content) {
+        for piece in pieces(number, content, &self.limits) {
             if outgoing.send(piece).await.is_err() {
                 return Err(CallFailed::Lost);
             }
@@ -158,13 +160,13 @@ impl Caller {
     }
 
     async fn connect(&self) -> Result<Line, Error> {
-        let (outgoing, pieces) = mpsc::channel(PIECES_QUEUED_MAX);
+        let (outgoing, pieces) = mpsc::channel(self.limits.pieces_queued_max);
         let mut answers = (self.open)(ReceiverStream::new(pieces)).await?.into_inner();
         let waiting = Waiting::default();
         let mut reader = JoinSet::new();
         let given = waiting.clone();
+        let mut arriving = Arriving::new(&self.limits);
         reader.spawn(async move {
-            let mut arriving = Arriving::default();
             while let Some(Ok(piece)) = answers.next().await {
                 match arriving.add(piece) {
                     Ok(Some((call, content))) => {
@@ -220,13 +222,15 @@ impl From<CallFailed> for Error {
 mod tests {
     use super::*;
 
+    const LIMITS: RpcLimits = RpcLimits::DEFAULT;
+
     #[test]
     fn messages_of_any_size_come_together_again_whatever_comes_in_between() {
-        let mut arriving = Arriving::default();
-        let large = Bytes::from(vec![7; 3 * PIECE_BYTES_MAX + 1]);
-        let mut parts = pieces(1, large.clone());
+        let mut arriving = Arriving::new(&LIMITS);
+        let large = Bytes::from(vec![7; 3 * LIMITS.piece_bytes_max + 1]);
+        let mut parts = pieces(1, large.clone(), &LIMITS);
         assert_eq!(arriving.add(parts.next().unwrap()).unwrap(), None);
-        for piece in pieces(2, Bytes::new()) {
+        for piece in pieces(2, Bytes::new(), &LIMITS) {
             assert_eq!(arriving.add(piece).unwrap(), Some((2, Bytes::new())));
         }
         let whole: Vec<_> = parts.filter_map(|piece| arriving.add(piece).unwrap()).collect();
@@ -236,8 +240,8 @@ mod tests {
 
     #[test]
     fn calls_that_never_end_are_refused() {
-        let mut arriving = Arriving::default();
-        let piece = |call| Piece { call, content: Bytes::from(vec![0; PIECE_BYTES_MAX]), last: false };
+        let mut arriving = Arriving::new(&LIMITS);
+        let piece = |call| Piece { call, content: Bytes::from(vec![0; LIMITS.piece_bytes_max]), last: false };
         let refused = (0..).find_map(|call| arriving.add(piece(call)).err()).unwrap();
         assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
     }

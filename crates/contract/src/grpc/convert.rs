@@ -1,6 +1,7 @@
 //! Between the contract's types and the messages.
 
 use bytes::Bytes;
+use limits::RpcLimits;
 use proto::{common::v1 as common, txlog::v1 as wire};
 
 use crate::{
@@ -108,8 +109,8 @@ fn cut_outward(interval: &Interval, bytes_max: usize) -> Interval {
     Interval { start: cut(&interval.start), end }
 }
 
-fn read_set_to_wire(read_set: &ReadSet) -> Vec<wire::IndexIntervals> {
-    let bytes_max = limits::LogLimits::DEFAULT.interval_key_bytes_max;
+fn read_set_to_wire(read_set: &ReadSet, limits: &RpcLimits) -> Vec<wire::IndexIntervals> {
+    let bytes_max = limits.interval_key_bytes_max;
     read_set
         .indexes()
         .map(|(index, intervals)| wire::IndexIntervals {
@@ -162,13 +163,13 @@ fn write(write: wire::Write) -> Result<Write> {
     })
 }
 
-pub fn commit_to_wire(commit: &Commit) -> wire::CommitRequest {
+pub fn commit_to_wire(commit: &Commit, limits: &RpcLimits) -> wire::CommitRequest {
     wire::CommitRequest {
         deployment: Some(deployment_to_wire(commit.deployment)),
         epoch: Some(epoch_to_wire(commit.epoch)),
         id: Bytes::copy_from_slice(&commit.id.0),
         begin: Some(read_at_to_wire(commit.begin)),
-        read_set: read_set_to_wire(&commit.read_set),
+        read_set: read_set_to_wire(&commit.read_set, limits),
         writes: Some(wire::CommitWrites { writes: commit.writes.iter().map(write_to_wire).collect() }),
     }
 }

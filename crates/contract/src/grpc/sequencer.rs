@@ -4,7 +4,8 @@ use std::{pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, future::BoxFuture};
+use limits::RpcLimits;
 use prost::Message;
 use proto::{
     common::v1::Piece,
@@ -13,7 +14,7 @@ use proto::{
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
 use super::{
-    calls::{Caller, serve},
+    calls::{Caller, Opened, serve},
     convert,
 };
 use crate::{GroupId, Position, Result, Sequencer};
@@ -21,13 +22,17 @@ use crate::{GroupId, Position, Result, Sequencer};
 /// The gRPC service of a sequencer in this process.
 pub struct SequencerServer {
     sequencer: Arc<dyn Sequencer>,
+    limits: RpcLimits,
 }
 
 impl SequencerServer {
-    /// The service, with the message limit that clients have as well.
-    pub fn service(sequencer: Arc<dyn Sequencer>) -> sequencer_server::SequencerServer<SequencerServer> {
-        let bytes_max = limits::LogLimits::DEFAULT.message_bytes_max;
-        sequencer_server::SequencerServer::new(SequencerServer { sequencer })
+    /// The service, with the limits that clients have as well.
+    pub fn service(
+        sequencer: Arc<dyn Sequencer>,
+        limits: RpcLimits,
+    ) -> sequencer_server::SequencerServer<SequencerServer> {
+        let bytes_max = limits.message_bytes_max;
+        sequencer_server::SequencerServer::new(SequencerServer { sequencer, limits })
             .max_decoding_message_size(bytes_max)
             .max_encoding_message_size(bytes_max)
     }
@@ -45,7 +50,7 @@ impl sequencer_server::Sequencer for SequencerServer {
 
     async fn latest(&self, calls: Request<Streaming<Piece>>) -> Result<Response<Self::LatestStream>, Status> {
         let sequencer = self.sequencer.clone();
-        let answers = serve(calls.into_inner(), move |content| {
+        let answers = serve(calls.into_inner(), self.limits, move |content| {
             let sequencer = sequencer.clone();
             async move {
                 let result = match latest(sequencer, content).await {
@@ -65,13 +70,15 @@ pub struct GrpcSequencer {
 }
 
 impl GrpcSequencer {
-    pub fn new(channel: Channel) -> GrpcSequencer {
-        let client = SequencerClient::new(channel);
-        let calls = Caller::new(Box::new(move |calls| {
+    pub fn new(channel: Channel, limits: RpcLimits) -> GrpcSequencer {
+        let client = SequencerClient::new(channel)
+            .max_decoding_message_size(limits.message_bytes_max)
+            .max_encoding_message_size(limits.message_bytes_max);
+        let open = move |calls| -> BoxFuture<'static, Opened> {
             let mut client = client.clone();
             Box::pin(async move { client.latest(calls).await })
-        }));
-        GrpcSequencer { calls }
+        };
+        GrpcSequencer { calls: Caller::new(Box::new(open), limits) }
     }
 }
 

@@ -4,7 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::BoxFuture, stream};
+use limits::RpcLimits;
 use prost::Message;
 use proto::{
     common::v1::Piece,
@@ -14,7 +15,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tonic::{Streaming, transport::Channel};
 
 use super::{
-    calls::{Arriving, CallFailed, Caller},
+    calls::{Arriving, CallFailed, Caller, Opened},
     convert,
 };
 use crate::{
@@ -23,22 +24,25 @@ use crate::{
     TransactionLog,
 };
 
-/// The pause before a broken watch of a position is opened again.
-const WATCH_AGAIN: Duration = Duration::from_millis(200);
-
 /// Calls a log over a channel. Its streams and tasks end with it.
 pub struct GrpcTransactionLog {
     client: TransactionLogClient<Channel>,
     commits: Caller,
     reads: Caller,
+    limits: RpcLimits,
     positions: HashMap<GroupId, watch::Receiver<Position>>,
     _watchers: JoinSet<()>,
 }
 
 impl GrpcTransactionLog {
     /// Knows the positions of `groups` when it returns, and follows them from then on.
-    pub async fn connect(channel: Channel, groups: &[GroupId]) -> Result<GrpcTransactionLog> {
-        let bytes_max = limits::LogLimits::DEFAULT.message_bytes_max;
+    pub async fn connect(
+        channel: Channel,
+        groups: &[GroupId],
+        limits: RpcLimits,
+    ) -> Result<GrpcTransactionLog> {
+        let bytes_max = limits.message_bytes_max;
+        let retry = Duration::from_millis(limits.watch_retry_ms);
         let client = TransactionLogClient::new(channel)
             .max_decoding_message_size(bytes_max)
             .max_encoding_message_size(bytes_max);
@@ -50,20 +54,23 @@ impl GrpcTransactionLog {
                 return Err(Error::overloaded("Unreachable", "the position's stream ended at once"));
             };
             let (sender, receiver) = watch::channel(convert::position(first?)?);
-            watchers.spawn(follow_position(client.clone(), *group, updates, sender));
+            watchers.spawn(follow_position(client.clone(), *group, updates, sender, retry));
             positions.insert(*group, receiver);
         }
         let (for_commits, for_reads) = (client.clone(), client.clone());
+        let open_commits = move |calls| -> BoxFuture<'static, Opened> {
+            let mut client = for_commits.clone();
+            Box::pin(async move { client.commit(calls).await })
+        };
+        let open_reads = move |calls| -> BoxFuture<'static, Opened> {
+            let mut client = for_reads.clone();
+            Box::pin(async move { client.read(calls).await })
+        };
         Ok(GrpcTransactionLog {
             client,
-            commits: Caller::new(Box::new(move |calls| {
-                let mut client = for_commits.clone();
-                Box::pin(async move { client.commit(calls).await })
-            })),
-            reads: Caller::new(Box::new(move |calls| {
-                let mut client = for_reads.clone();
-                Box::pin(async move { client.read(calls).await })
-            })),
+            commits: Caller::new(Box::new(open_commits), limits),
+            reads: Caller::new(Box::new(open_reads), limits),
+            limits,
             positions,
             _watchers: watchers,
         })
@@ -85,6 +92,7 @@ async fn follow_position(
     group: GroupId,
     mut updates: PositionUpdates,
     position: watch::Sender<Position>,
+    retry: Duration,
 ) {
     loop {
         while let Some(Ok(update)) = updates.next().await {
@@ -95,7 +103,7 @@ async fn follow_position(
         }
         position.send_modify(|known| known.ready = false);
         updates = loop {
-            tokio::time::sleep(WATCH_AGAIN).await;
+            tokio::time::sleep(retry).await;
             if position.is_closed() {
                 return;
             }
@@ -123,7 +131,7 @@ impl TransactionLog for GrpcTransactionLog {
     }
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
-        let content = convert::commit_to_wire(&commit).encode_to_vec();
+        let content = convert::commit_to_wire(&commit, &self.limits).encode_to_vec();
         match self.commits.call(content.into()).await {
             Ok(answer) => convert::outcome(decoded(answer)?),
             // It may have arrived, and may be committed: the caller asks what became of it.
@@ -161,7 +169,7 @@ impl TransactionLog for GrpcTransactionLog {
             from: from.as_nanoseconds(),
         };
         let pieces = self.client.clone().subscribe(request).await?.into_inner();
-        let subscription = Subscription { pieces, arriving: Arriving::default(), at: from };
+        let subscription = Subscription { pieces, arriving: Arriving::new(&self.limits), at: from };
         Ok(Box::pin(stream::unfold(Some(subscription), |subscription| async {
             let mut subscription = subscription?;
             let event = subscription.next().await;

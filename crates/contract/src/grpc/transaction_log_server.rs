@@ -4,6 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
+use limits::RpcLimits;
 use prost::Message;
 use proto::{
     common::v1::{Piece, Position as WirePosition},
@@ -21,15 +22,17 @@ use crate::{BackfillStep, CommitOutcome, GroupId, ReadResult, Result, Transactio
 /// The gRPC service of a log in this process.
 pub struct TransactionLogServer {
     log: Arc<dyn TransactionLog>,
+    limits: RpcLimits,
 }
 
 impl TransactionLogServer {
-    /// The service, with the message limit that clients have as well.
+    /// The service, with the limits that clients have as well.
     pub fn service(
         log: Arc<dyn TransactionLog>,
+        limits: RpcLimits,
     ) -> transaction_log_server::TransactionLogServer<TransactionLogServer> {
-        let bytes_max = limits::LogLimits::DEFAULT.message_bytes_max;
-        transaction_log_server::TransactionLogServer::new(TransactionLogServer { log })
+        let bytes_max = limits.message_bytes_max;
+        transaction_log_server::TransactionLogServer::new(TransactionLogServer { log, limits })
             .max_decoding_message_size(bytes_max)
             .max_encoding_message_size(bytes_max)
     }
@@ -59,7 +62,7 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
 
     async fn commit(&self, calls: Request<Streaming<Piece>>) -> Result<Response<Self::CommitStream>, Status> {
         let log = self.log.clone();
-        let answers = serve(calls.into_inner(), move |content| {
+        let answers = serve(calls.into_inner(), self.limits, move |content| {
             let log = log.clone();
             async move { convert::outcome_to_wire(commit(log, content).await).encode_to_vec().into() }
         });
@@ -68,7 +71,7 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
 
     async fn read(&self, calls: Request<Streaming<Piece>>) -> Result<Response<Self::ReadStream>, Status> {
         let log = self.log.clone();
-        let answers = serve(calls.into_inner(), move |content| {
+        let answers = serve(calls.into_inner(), self.limits, move |content| {
             let log = log.clone();
             async move { convert::results_to_wire(read(log, content).await).encode_to_vec().into() }
         });
@@ -82,9 +85,10 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
         let request = request.into_inner();
         let deployment = convert::deployment(request.deployment)?;
         let events = self.log.subscribe(deployment, convert::timestamp(request.from)?).await?;
-        let pieces = events.enumerate().flat_map(|(number, event)| {
+        let limits = self.limits;
+        let pieces = events.enumerate().flat_map(move |(number, event)| {
             let content = convert::event_to_wire(event).encode_to_vec();
-            stream::iter(pieces(number as u64, content.into()).map(Ok))
+            stream::iter(pieces(number as u64, content.into(), &limits).map(Ok))
         });
         Ok(Response::new(Box::pin(pieces)))
     }

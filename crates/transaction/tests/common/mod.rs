@@ -15,7 +15,7 @@ use contract::{
     Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, GroupId, Position, ReadAt, Timestamp,
     TransactionLog,
 };
-use limits::Limits;
+use limits::{Limits, LogLimits};
 pub use memory_log::MemoryLog;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use transaction::{
@@ -52,7 +52,7 @@ impl<L: TransactionLog> Store<L> {
         Store {
             log,
             deployment,
-            catalogs: CatalogCache::new(16),
+            catalogs: CatalogCache::new(16, &LogLimits::DEFAULT),
             limits,
             random: Mutex::new(StdRng::seed_from_u64(deployment.deployment.0.into())),
             clock: AtomicU64::new(1_700_000_000_000_000_000),

@@ -18,9 +18,6 @@ pub(super) struct Answer {
     pub outcome: Result<MutationOutcome, Close>,
 }
 
-/// Outcomes that wait to be written; the next mutation starts only when there is room.
-const ANSWERS_WAITING_MAX: usize = 4;
-
 /// The waiting mutations and their answers, in the order of their arrival.
 pub(super) struct Mutations {
     pub waiting: mpsc::Sender<QueuedMutation>,
@@ -32,7 +29,7 @@ impl Mutations {
     /// gone or `ended` is cancelled: what waits then is sent again by the client, in another connection.
     pub(super) fn start(edge: &SharedEdge, ended: CancellationToken) -> Mutations {
         let (waiting, queue) = mpsc::channel(edge.options.limits.sync.pending_mutations_max);
-        let (answering, answers) = mpsc::channel(ANSWERS_WAITING_MAX);
+        let (answering, answers) = mpsc::channel(edge.options.limits.sync.outcomes_waiting_max);
         edge.tasks.spawn(run_in_order(edge.clone(), queue, answering, ended));
         Mutations { waiting, answers }
     }

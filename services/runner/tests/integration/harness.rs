@@ -12,8 +12,8 @@ use bytes::Bytes;
 use contract::{
     BlobStore, Caller, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Evaluation,
     EvaluationRequest, FunctionCall, FunctionError, GroupId, Identity, ModuleSource, MutationCall,
-    MutationOutcome, QueryCall, QueryOutcome, ReadAt, ReadMoment, Runner as _, Sequencer, SessionRequest,
-    Timestamp, TransactionLog, UserIdentity,
+    MutationOutcome, Position, QueryCall, QueryOutcome, ReadAt, ReadMoment, Runner as _, Sequencer,
+    SessionRequest, Timestamp, TransactionLog, UserIdentity,
 };
 use isolate::Engine;
 use limits::Limits;
@@ -65,7 +65,7 @@ impl Harness {
         let sequencer: Arc<dyn Sequencer> = Arc::new(Batched::new(Arc::clone(&log)));
         let blobs: Arc<dyn BlobStore> =
             Arc::new(LocalBlobs::open(folder.path().join("blobs")).expect("the blob store opens"));
-        let catalogs = Arc::new(CatalogCache::new(16));
+        let catalogs = Arc::new(CatalogCache::new(16, &Limits::DEFAULT.log));
         let cursor_key = CursorKey::new(&[7; 32]);
         let services = Services {
             log: Arc::clone(&log),
@@ -172,8 +172,8 @@ impl Harness {
         self.runner.evaluate(request).await
     }
 
-    /// Commits what `work` writes, beside the runner.
-    pub async fn transact(&self, work: impl AsyncFnOnce(&mut Transaction)) -> Timestamp {
+    /// A transaction beside the runner. It is not committed.
+    pub async fn transaction(&self) -> (Transaction, Position) {
         let position = self.sequencer.latest(DEPLOYMENT.group).await.unwrap();
         let begin = ReadAt::published(position.published);
         let options = transaction::Options {
@@ -184,15 +184,20 @@ impl Harness {
             journal: None,
         };
         let log = Arc::clone(&self.log);
-        let mut transaction =
-            Transaction::begin(log, DEPLOYMENT, begin, &self.catalogs, options).await.unwrap();
+        let transaction = Transaction::begin(log, DEPLOYMENT, begin, &self.catalogs, options).await;
+        (transaction.unwrap(), position)
+    }
+
+    /// Commits what `work` writes, beside the runner.
+    pub async fn transact(&self, work: impl AsyncFnOnce(&mut Transaction)) -> Timestamp {
+        let (mut transaction, position) = self.transaction().await;
         work(&mut transaction).await;
         let finished = transaction.finish();
         let commit = Commit {
             deployment: DEPLOYMENT,
             epoch: position.epoch,
             id: CommitId(rand::random()),
-            begin,
+            begin: finished.begin,
             read_set: Arc::new(finished.read_set),
             writes: finished.writes,
         };

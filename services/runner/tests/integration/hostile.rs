@@ -9,7 +9,7 @@ use crate::harness::Harness;
 async fn short_of_time() -> Harness {
     Harness::with(|options| {
         options.limits.function.user_time_ms_max = 300;
-        options.threads = 4;
+        options.limits.function.threads = 4;
     })
     .await
 }

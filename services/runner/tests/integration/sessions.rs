@@ -115,14 +115,9 @@ async fn a_mutation_does_not_begin_before_what_its_session_has_seen() {
 
 /// The numbers of the requests that have a record.
 async fn recorded(harness: &Harness) -> Vec<u32> {
-    let mut requests = Vec::new();
-    harness
-        .transact(async |transaction| {
-            let rows = transaction.rows::<SessionRequestRow>("by_session_and_request", &[]).await;
-            requests = rows.expect("they can be read").iter().map(|stored| stored.row.request).collect();
-        })
-        .await;
-    requests
+    let (mut transaction, _) = harness.transaction().await;
+    let rows = transaction.rows::<SessionRequestRow>("by_session_and_request", &[]).await;
+    rows.expect("they can be read").iter().map(|stored| stored.row.request).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
