@@ -1,10 +1,14 @@
-use crate::MIB;
+use crate::{KIB, MIB};
 
 group! {
     /// The HTTP edge.
     pub struct GatewayLimits {
         /// Body of a call of a function (413): the largest arguments and their envelope.
         api_body_bytes_max: usize = 16 * MIB + 2_000,
+        /// Bodies of calls of functions that are in memory at once; more of them wait (503 `TooManyRequestBytes`).
+        bodies_bytes_max: usize = 512 * MIB,
+        /// Time for the body of a call to arrive, and to wait for memory before (408).
+        body_ms_max: u64 = 60_000,
         /// Body of a push as it is sent (413).
         push_body_bytes_max: usize = 200_000_000,
         /// Body of a push when it is decompressed (413): a small one may unpack to anything.
@@ -17,6 +21,14 @@ group! {
         echoes_in_flight_max: usize = 4,
         /// Calls of functions over HTTP that run at once; more of them wait.
         requests_in_flight_max: usize = 1_024,
+        /// Connections that speak HTTP; more of them wait to be accepted. WebSockets count by themselves.
+        connections_max: usize = 10_000,
+        /// The first line and the headers of a request (431).
+        head_bytes_max: usize = 64 * KIB,
+        /// Time for them to arrive, and the pause since the last request of the connection, which is then closed.
+        head_ms_max: u64 = 60_000,
+        /// Pause after the system had no more files or memory for a connection.
+        accept_retry_ms: u64 = 1_000,
         /// Time for one request (408).
         request_ms_max: u64 = 300_000,
         /// How long a long poll (logs, the state of a schema) is held before it is answered as unchanged.
@@ -33,4 +45,8 @@ group! {
     }
 }
 
-const _: () = assert!(GatewayLimits::DEFAULT.long_poll_ms_max < GatewayLimits::DEFAULT.request_ms_max);
+const _: () = {
+    let limits = GatewayLimits::DEFAULT;
+    assert!(limits.long_poll_ms_max < limits.request_ms_max);
+    assert!(limits.body_ms_max < limits.request_ms_max);
+};

@@ -153,6 +153,15 @@ impl Limits {
             "the largest arguments must fit into a message and into a request"
         );
         require!(
+            self.gateway.api_body_bytes_max <= self.gateway.bodies_bytes_max,
+            "gateway.bodies_bytes_max must hold one body of gateway.api_body_bytes_max"
+        );
+        require!(
+            self.gateway.bodies_bytes_max <= 1 << 40,
+            "gateway.bodies_bytes_max must be at most a tebibyte"
+        );
+        require!(self.gateway.head_bytes_max >= 8 * KIB, "gateway.head_bytes_max must be at least 8 KiB");
+        require!(
             self.push.modules_bytes_max <= self.gateway.push_decompressed_bytes_max,
             "the largest set of modules must fit into a decompressed request"
         );

@@ -8,7 +8,7 @@ use limits::Limits;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{AdminKeys, sync::Sessions};
+use crate::{AdminKeys, bodies::ROOM_UNIT_BYTES, sync::Sessions};
 
 /// Where a gateway stands.
 #[derive(Clone, Debug)]
@@ -39,6 +39,10 @@ pub(crate) struct Edge {
     pub sessions: Sessions,
     /// Calls of functions over HTTP.
     pub calls: Semaphore,
+    /// Memory for the bodies of such calls, in units of [`crate::bodies::ROOM_UNIT_BYTES`].
+    pub body_room: Semaphore,
+    /// Connections that speak HTTP.
+    pub connections: Arc<Semaphore>,
     /// Open sockets.
     pub sockets: Arc<Semaphore>,
     /// Bodies of `/echo`, which can be large.
@@ -56,6 +60,8 @@ impl Edge {
         Edge {
             sessions: Sessions::default(),
             calls: Semaphore::new(limits.gateway.requests_in_flight_max),
+            body_room: Semaphore::new(limits.gateway.bodies_bytes_max.div_ceil(ROOM_UNIT_BYTES)),
+            connections: Arc::new(Semaphore::new(limits.gateway.connections_max)),
             sockets: Arc::new(Semaphore::new(limits.sync.connections_max)),
             echoes: Semaphore::new(limits.gateway.echoes_in_flight_max),
             tasks: TaskTracker::new(),

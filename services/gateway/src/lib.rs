@@ -14,6 +14,7 @@
 
 mod admin_key;
 mod authentication;
+mod bodies;
 mod edge;
 mod error;
 mod functions;

@@ -17,7 +17,7 @@ use tower_http::{
     limit::RequestBodyLimitLayer,
 };
 
-use crate::{edge::SharedEdge, error::ApiError, functions, information, logs, push, sync};
+use crate::{bodies, edge::SharedEdge, error::ApiError, functions, information, logs, push, sync};
 
 static CONVEX_CLIENT: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("convex-client"));
 
@@ -30,7 +30,8 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/function", post(functions::function))
         .route("/api/run/{*path}", post(functions::run))
         .route("/api/query_at_ts", post(functions::query_at_timestamp))
-        .layer(DefaultBodyLimit::max(limits.api_body_bytes_max));
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(edge.clone(), bodies::read_whole));
     let pushes = Router::new()
         .route("/api/get_config_hashes", post(push::config_hashes))
         .route("/api/deploy2/evaluate_schema", post(push::evaluate_schema))
@@ -206,9 +207,7 @@ async fn described(response: Response) -> Response {
         return response;
     }
     let (code, message) = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            ("RequestTooLarge", "The body is larger than what this endpoint takes.")
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => return bodies::too_large().into_response(),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             ("UnsupportedEncoding", "The body's encoding is not known here.")
         }

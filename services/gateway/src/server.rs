@@ -1,8 +1,13 @@
 //! Listening and stopping.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
-use axum::{ServiceExt as _, serve::ListenerExt as _};
+use axum::{http::Request, response::Response};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, util::MapRequestLayer};
@@ -29,32 +34,84 @@ impl Gateway {
         let shutdown = &self.edge.shutdown;
         let api_service =
             MapRequestLayer::new(router::without_double_slashes).layer(router::router(self.edge.clone()));
-        let api = axum::serve(api.tap_io(send_at_once), api_service.into_make_service())
-            .with_graceful_shutdown(shutdown.clone().cancelled_owned());
-        let site = axum::serve(site.tap_io(send_at_once), site::router())
-            .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let api = accept(&self.edge, api, api_service);
+        let site = accept(&self.edge, site, site::router());
         let serving = async {
-            tokio::try_join!(api, site)?;
+            tokio::join!(api, site);
             self.edge.tasks.close();
             self.edge.tasks.wait().await;
-            io::Result::Ok(())
         };
         let overdue = async {
             shutdown.cancelled().await;
             tokio::time::sleep(Duration::from_millis(self.edge.options.limits.gateway.shutdown_ms_max)).await;
         };
         tokio::select! {
-            result = serving => result,
+            () = serving => {}
             () = overdue => {
                 tracing::warn!("some requests had not ended when the time for stopping was over");
-                Ok(())
             }
         }
+        Ok(())
     }
 }
 
+/// Accepts connections until shutdown; each is served by a task of its own.
+async fn accept<S>(edge: &SharedEdge, listener: TcpListener, service: S)
+where
+    S: tower::Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let limits = &edge.options.limits.gateway;
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits.head_ms_max))
+        .max_buf_size(limits.head_bytes_max);
+    loop {
+        let accepted = async {
+            let place = edge.connections.clone().acquire_owned().await;
+            (place.expect("the semaphore is never closed"), listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            accepted = accepted => accepted,
+            () = edge.shutdown.cancelled() => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) if is_of_one_connection(&error) => continue,
+            Err(error) => {
+                tracing::warn!("no connection can be accepted for now: {error}");
+                tokio::time::sleep(Duration::from_millis(limits.accept_retry_ms)).await;
+                continue;
+            }
+        };
+        send_at_once(&stream);
+        let connection = http
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()))
+            .with_upgrades();
+        let shutdown = edge.shutdown.clone();
+        edge.tasks.spawn(async move {
+            let _place = place;
+            let mut connection = pin!(connection);
+            // How a connection ends is its client's affair.
+            let _ = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = shutdown.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+        });
+    }
+}
+
+/// Whether the client went away before it was accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused)
+}
+
 /// Answers are small and awaited: they don't wait for more bytes to send along.
-fn send_at_once(stream: &mut TcpStream) {
+fn send_at_once(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("setting TCP_NODELAY: {error}");
     }

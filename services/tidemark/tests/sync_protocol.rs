@@ -1,11 +1,10 @@
 //! The sync protocol, byte by byte, against the real program. System functions answer without any code being pushed.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+mod server;
+
+use std::{path::Path, process::Command, time::Duration};
+
+use server::{PATIENCE, Server};
 
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -16,52 +15,9 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::CloseFrame},
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const SESSION: &str = "eeb94f97-40d8-452f-a084-186fa8178e4e";
 
-/// A program of its own per test, on a folder of its own.
-struct Server {
-    process: Child,
-    folder: tempfile::TempDir,
-    address: String,
-    admin_key: String,
-}
-
 impl Server {
-    fn start(configuration: &str) -> Server {
-        let folder = tempfile::tempdir().expect("a folder");
-        let configuration_file = folder.path().join("tidemark.toml");
-        fs::write(&configuration_file, configuration).expect("writes");
-        let data = folder.path().join("data");
-        let process = Command::new(env!("CARGO_BIN_EXE_tidemark"))
-            .args(["dev", "--port", "0", "--site-port", "0", "--config"])
-            .arg(&configuration_file)
-            .arg("--data-dir")
-            .arg(&data)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("starts");
-        let mut server = Server { process, folder, address: String::new(), admin_key: String::new() };
-        let started = Instant::now();
-        let env = loop {
-            match fs::read_to_string(data.join("env")) {
-                Ok(text) => break text,
-                Err(_) => {
-                    assert!(started.elapsed() < PATIENCE, "it does not serve");
-                    assert!(server.process.try_wait().expect("is a child").is_none(), "it ended");
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-            }
-        };
-        let value = |name: &str| {
-            let line = env.lines().find_map(|line| line.strip_prefix(name)).expect("is in the file env");
-            line.trim_start_matches('=').trim_matches('\'').to_owned()
-        };
-        server.address = value("CONVEX_SELF_HOSTED_URL").replace("http://", "");
-        server.admin_key = value("CONVEX_SELF_HOSTED_ADMIN_KEY");
-        server
-    }
-
     async fn open(&self, path: &str) -> Client {
         let (socket, _) = connect_async(format!("ws://{}{path}", self.address)).await.expect("upgrades");
         Client { socket }
@@ -76,14 +32,6 @@ impl Server {
 
     fn authenticate(&self, base_version: u32) -> Value {
         json!({"type": "Authenticate", "baseVersion": base_version, "tokenType": "Admin", "value": self.admin_key})
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = &self.folder;
     }
 }
 
