@@ -1,8 +1,9 @@
 //! What each service promises to the others.
 //!
 //! Every service is known by a trait of plain Rust types whose documentation is its contract. In one process a call is
-//! direct; between processes it is gRPC, by the adapters beside the traits. The conformance suites (feature `conformance`)
-//! run against any implementation, so that both ways are held to the same sentences.
+//! direct; between processes it is gRPC, by the adapters beside the traits, which the log and the sequencer have so far.
+//! Their conformance suites (feature `conformance`) run against any implementation, so that both ways are held to the same
+//! sentences.
 //!
 //! This crate knows nothing of RocksDB, Raft, JavaScript or HTTP.
 

@@ -118,7 +118,8 @@ pub struct MutationCall {
     pub not_before: Timestamp,
 }
 
-/// Names a client's request for ever, so that it takes effect once.
+/// Names a client's request, so that it takes effect once: as long as its record is kept
+/// (`retry.session_record_age_ms`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SessionRequest {
     /// Lower-case UUID.

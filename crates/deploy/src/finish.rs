@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use contract::{DeploymentRef, Error, IndexId, Result};
 use schema::DatabaseSchema;
 use serde_json::{Value as Json, json};
-use transaction::{IndexRow, IndexState, ModuleRow, SchemaState, Stored, Transaction, UdfConfigRow};
+use transaction::{
+    IndexRow, IndexState, ModuleRow, SchemaRow, SchemaState, Stored, Transaction, UdfConfigRow,
+};
 use value::{DocumentId, TableName};
 
 use crate::{
@@ -149,7 +151,6 @@ impl Finish {
             };
             match row.state {
                 SchemaState::Active => return Ok(Json::Null),
-                SchemaState::Overwritten => return Err(race("Another push began")),
                 SchemaState::Failed => {
                     let reason = row.error.map(|error| error.message).unwrap_or_default();
                     return Err(Error::bad_request("SchemaValidationFailed", reason));
@@ -174,9 +175,8 @@ impl Finish {
         if previous.as_deref() == wanted {
             return Ok(Json::Null);
         }
-        if let Some(Stored { id, mut row }) = active {
-            row.state = SchemaState::Overwritten;
-            transaction.replace_row(id, &row).await.map_err(service_error)?;
+        if let Some(active) = active {
+            transaction.delete_row::<SchemaRow>(active.id).await.map_err(service_error)?;
         }
         Ok(json!({"previous_schema": previous, "next_schema": wanted}))
     }

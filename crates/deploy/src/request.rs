@@ -70,16 +70,11 @@ pub struct NodeDependency {
 #[serde(rename_all = "camelCase")]
 pub struct WaitForSchemaRequest {
     pub schema_change: Json,
-    #[serde(default = "WaitForSchemaRequest::default_timeout")]
-    pub timeout_ms: u64,
+    /// How long to wait; as long as a request may, if it is not said.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
     #[serde(default)]
     pub dry_run: bool,
-}
-
-impl WaitForSchemaRequest {
-    fn default_timeout() -> u64 {
-        10_000
-    }
 }
 
 /// The body of `finish_push`. The answer of `start_push` comes back as it was sent.

@@ -240,14 +240,10 @@ impl Work for PrepareSchema {
     type Output = Option<DocumentId>;
 
     async fn run(&self, transaction: &mut Transaction) -> Result<Option<DocumentId>> {
-        for state in [SchemaState::Pending, SchemaState::Validated] {
-            for mut old in transaction
-                .rows::<SchemaRow>("by_state", &[state.name().into()])
-                .await
-                .map_err(service_error)?
-            {
-                old.row.state = SchemaState::Overwritten;
-                transaction.replace_row(old.id, &old.row).await.map_err(service_error)?;
+        for state in [SchemaState::Pending, SchemaState::Validated, SchemaState::Failed] {
+            let rows = transaction.rows::<SchemaRow>("by_state", &[state.name().into()]).await;
+            for old in rows.map_err(service_error)? {
+                transaction.delete_row::<SchemaRow>(old.id).await.map_err(service_error)?;
             }
         }
         let change = SchemaChange::between(transaction.catalog(), self.schema.as_ref());

@@ -33,7 +33,8 @@ impl Deploy {
         }
         let limits = &self.services().limits;
         let pause = Duration::from_millis(limits.push.schema_look_ms);
-        let wait_ms = request.timeout_ms.min(limits.gateway.long_poll_ms_max);
+        let wait_ms_max = limits.gateway.long_poll_ms_max;
+        let wait_ms = request.timeout_ms.map_or(wait_ms_max, |wait_ms| wait_ms.min(wait_ms_max));
         let deadline = Instant::now() + Duration::from_millis(wait_ms);
         loop {
             let (answer, done) = self.progress(deployment, id).await?;
@@ -50,11 +51,11 @@ impl Deploy {
         let mut transaction = self.snapshot(deployment).await?;
         let mut checked = true;
         if let Some(id) = id {
+            // A later push has taken it away.
             let Some(row) = schema_row(&mut transaction, id).await? else {
                 return Ok((json!({"type": "raceDetected"}), true));
             };
             match row.state {
-                SchemaState::Overwritten => return Ok((json!({"type": "raceDetected"}), true)),
                 SchemaState::Failed => {
                     let error =
                         row.error.ok_or_else(|| Error::internal("a schema failed without a reason"))?;

@@ -84,7 +84,7 @@ pub struct Snapshot {
 
 impl Engine {
     /// The most that [`CallLimits::heap_bytes_max`](crate::CallLimits::heap_bytes_max) may be.
-    pub const HEAP_BYTES_MAX: u64 = 512 << 20;
+    pub const HEAP_BYTES_MAX: u64 = limits::ISOLATE_HEAP_BYTES_MAX as u64;
 
     /// Loads the engine and starts the thread that watches time limits.
     pub fn new() -> Result<Engine, EngineError> {

@@ -1,6 +1,7 @@
 use crate::MIB;
 
 group! {
+    fanout:
     /// Subscriptions and the commit stream that they follow.
     pub struct FanoutLimits {
         /// Shortest time between two tides under load; a quiet instance moves at once.
@@ -13,8 +14,8 @@ group! {
         session_queries_max: usize = 10_000,
         /// Sessions of one instance (close code 1013).
         sessions_max: usize = 100_000,
-        /// Queries that one instance runs at the same time.
-        runs_in_flight_max: usize = 256,
+        /// Queries that one instance runs at the same time; 0: twice as many as there are cores.
+        runs_in_flight_max: usize = 0,
         /// Commands of one session that wait to be taken; then its client's socket is not read.
         session_commands_max: usize = 64,
         /// Sessions of one deployment that may wait to begin (`SubscriptionsWorkerFullError`).
@@ -30,9 +31,7 @@ group! {
         deployment_idle_ms_max: u64 = 60_000,
         /// How long subscriptions and cached results without a listener are kept, in bytes of their values.
         unlistened_bytes_max: usize = 100 * MIB,
-        /// Heartbeats on a quiet commit stream prove that it is current.
-        stream_heartbeat_ms: u64 = 500,
-        /// Without a heartbeat for this long, nothing new is served and another replica is asked.
+        /// Without a sign of the commit stream for this long, nothing new is served and the stream is asked for again.
         stream_silence_ms_max: u64 = 5_000,
         /// The pause before a commit stream that broke is followed again.
         stream_retry_ms: u64 = 250,
@@ -46,9 +45,3 @@ group! {
         query_give_up_ms_max: u64 = 30_000,
     }
 }
-
-const _: () = {
-    let limits = FanoutLimits::DEFAULT;
-    assert!(limits.transitions_unsent_max > 0 && limits.events_taken_max > 0);
-    assert!(limits.query_retry_ms_min <= limits.query_retry_ms_max);
-};

@@ -1,6 +1,10 @@
 use crate::MIB;
 
+/// The most that [`FunctionLimits::heap_bytes_max`] may be. Fixed: an isolate's memory is laid out for it.
+pub const ISOLATE_HEAP_BYTES_MAX: usize = 512 * MIB;
+
 group! {
+    function:
     /// What one run of a function may use.
     pub struct FunctionLimits {
         /// Processor time of a query or mutation outside of host calls ("Function execution timed out"). Four times
@@ -8,7 +12,7 @@ group! {
         user_time_ms_max: u64 = 4_000,
         /// Wall time that a query or mutation may spend in host calls (`SystemTimeoutError`).
         system_time_ms_max: u64 = 15_000,
-        /// Processor time for evaluating one module at a push (`InvalidModules`).
+        /// Processor time for evaluating all modules of a push (`InvalidModules`).
         import_time_ms_max: u64 = 10_000,
         /// Encoded arguments (`FunctionArgumentsTooLarge`).
         arguments_bytes_max: usize = 16 * MIB,
@@ -49,8 +53,8 @@ group! {
         source_maps_max: usize = 64,
         /// Memory of an image while its modules are evaluated (`InvalidModules`). A dense bundle of 20 MB takes 100 MB.
         import_memory_bytes_max: usize = 512 * MIB,
-        /// Processor time for compiling one module (`InvalidModules`). One of 20 MB in one piece takes some ten seconds:
-        /// looking up scopes is quadratic.
+        /// Processor time for compiling some 2 MiB of modules, or one larger module (`InvalidModules`). One of 20 MB in one
+        /// piece takes some ten seconds: looking up scopes is quadratic.
         compile_time_ms_max: u64 = 60_000,
         /// Memory for compiling (`InvalidModules`): the largest bundles stay below a gigabyte.
         compile_memory_bytes_max: usize = 1_536 * MIB,
@@ -60,9 +64,3 @@ group! {
         analysis_time_ms_max: u64 = 4_000,
     }
 }
-
-const _: () = {
-    let limits = FunctionLimits::DEFAULT;
-    assert!(limits.log_lines_max >= 2, "one line and the notice");
-    assert!(limits.observed_time_cache_ms_max >= limits.system_time_ms_max);
-};

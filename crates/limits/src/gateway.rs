@@ -1,12 +1,16 @@
 use crate::{KIB, MIB};
 
 group! {
+    gateway:
     /// The HTTP edge.
     pub struct GatewayLimits {
         /// Body of a call of a function (413): the largest arguments and their envelope.
         api_body_bytes_max: usize = 16 * MIB + 2_000,
         /// Bodies of calls of functions that are in memory at once; more of them wait (503 `TooManyRequestBytes`).
         bodies_bytes_max: usize = 512 * MIB,
+        /// Bodies up to here need no room among them, so that slow large ones hold up none that are small: there are at most
+        /// as many as there are connections.
+        small_body_bytes_max: usize = 16 * KIB,
         /// Time for the body of a call to arrive, and to wait for memory before (408).
         body_ms_max: u64 = 60_000,
         /// Body of a push as it is sent (413).
@@ -21,12 +25,14 @@ group! {
         echoes_in_flight_max: usize = 4,
         /// Calls of functions over HTTP that run at once; more of them wait.
         requests_in_flight_max: usize = 1_024,
-        /// Connections that speak HTTP; more of them wait to be accepted. WebSockets count by themselves.
+        /// Connections of one port that speak HTTP; more of them wait to be accepted. WebSockets count by themselves.
         connections_max: usize = 10_000,
         /// The first line and the headers of a request (431).
         head_bytes_max: usize = 64 * KIB,
         /// Time for them to arrive, and the pause since the last request of the connection, which is then closed.
         head_ms_max: u64 = 60_000,
+        /// A connection whose client takes nothing of what is sent to it for so long is ended.
+        write_stall_ms_max: u64 = 60_000,
         /// Pause after the system had no more files or memory for a connection.
         accept_retry_ms: u64 = 1_000,
         /// Time for one request (408).
@@ -44,9 +50,3 @@ group! {
         shutdown_ms_max: u64 = 10_000,
     }
 }
-
-const _: () = {
-    let limits = GatewayLimits::DEFAULT;
-    assert!(limits.long_poll_ms_max < limits.request_ms_max);
-    assert!(limits.body_ms_max < limits.request_ms_max);
-};

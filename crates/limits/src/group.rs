@@ -2,7 +2,7 @@
 
 /// Declares a struct of limits, its `DEFAULT` and what the configuration needs of it.
 macro_rules! group {
-    ($(#[$attribute:meta])* pub struct $name:ident {
+    ($group:ident: $(#[$attribute:meta])* pub struct $name:ident {
         $($(#[$field_attribute:meta])* $field:ident: $type:ty = $default:expr,)*
     }) => {
         $(#[$attribute])*
@@ -14,6 +14,20 @@ macro_rules! group {
 
         impl $name {
             pub const DEFAULT: Self = Self { $($field: $default,)* };
+
+            /// A sentence on the first limit that can't be one: 0 where that is not the default, which would be a queue
+            /// without places or a pause without end, or a number so large that it bounds nothing.
+            pub(crate) const fn no_limit(&self) -> Option<&'static str> {
+                $(
+                    if self.$field == 0 && Self::DEFAULT.$field != 0 {
+                        return Some(concat!(stringify!($group.$field), " must be at least 1"));
+                    }
+                    if self.$field as u64 > $crate::ANY_MAX {
+                        return Some(concat!(stringify!($group.$field), " must be at most 1099511627776"));
+                    }
+                )*
+                None
+            }
         }
 
         impl Default for $name {

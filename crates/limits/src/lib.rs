@@ -23,7 +23,7 @@ mod transaction;
 mod value;
 
 pub use fanout::FanoutLimits;
-pub use function::FunctionLimits;
+pub use function::{FunctionLimits, ISOLATE_HEAP_BYTES_MAX};
 pub use gateway::GatewayLimits;
 pub use log::LogLimits;
 pub use push::{PushLimits, SchemaLimits, VALIDATOR_COMPARISONS_MAX};
@@ -41,6 +41,11 @@ pub use value::{
 pub const KIB: usize = 1 << 10;
 /// Bytes in a mebibyte.
 pub const MIB: usize = 1 << 20;
+
+/// No limit is larger, whatever it counts: so many bytes, or milliseconds, are as good as without limit.
+const ANY_MAX: u64 = 1 << 40;
+/// Caches that make room for all their entries from the start hold at most as many.
+const KEPT_MAX: usize = 1 << 20;
 
 /// All groups of limits, as the configuration file's `[limits]` table names them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -79,6 +84,27 @@ impl Limits {
     /// The first relation between limits which does not hold, as a sentence for the operator.
     pub const fn broken_relation(&self) -> Option<&'static str> {
         let (value, transaction, log) = (&self.value, &self.transaction, &self.log);
+        let no_limits = [
+            value.no_limit(),
+            self.schema.no_limit(),
+            transaction.no_limit(),
+            self.function.no_limit(),
+            self.retry.no_limit(),
+            log.no_limit(),
+            self.store.no_limit(),
+            self.rpc.no_limit(),
+            self.fanout.no_limit(),
+            self.sync.no_limit(),
+            self.gateway.no_limit(),
+            self.push.no_limit(),
+        ];
+        let mut group = 0;
+        while group < no_limits.len() {
+            if no_limits[group].is_some() {
+                return no_limits[group];
+            }
+            group += 1;
+        }
         require!(
             value.document_nesting_max <= VALUE_NESTING_MAX,
             "value.document_nesting_max must be at most 64"
@@ -103,10 +129,6 @@ impl Limits {
             "log.batch_bytes_max and log.staged_entry_bytes_max must be at most log.single_entry_bytes_max"
         );
         require!(
-            log.batch_bytes_max > 0 && log.batches_in_flight_max > 0,
-            "the log needs at least one batch in flight"
-        );
-        require!(
             log.single_entry_bytes_max < self.rpc.message_bytes_max,
             "rpc.message_bytes_max must hold one entry and its envelope"
         );
@@ -123,8 +145,9 @@ impl Limits {
             "log.retention_ms_min must be at least log.window_age_ms_min"
         );
         require!(
-            self.retry.conflict_retry_ms_max < log.commit_record_age_ms,
-            "log.commit_record_age_ms must be longer than a mutation is retried"
+            self.retry.conflict_retry_ms_max < log.commit_record_age_ms
+                && self.retry.lookup_ms_max < log.commit_record_age_ms,
+            "log.commit_record_age_ms must be longer than a mutation is retried and its outcome looked up"
         );
         require!(
             self.store.heartbeat_ms < self.store.election_ms_min
@@ -132,12 +155,64 @@ impl Limits {
             "store.heartbeat_ms, store.election_ms_min and store.election_ms_max must grow in this order"
         );
         require!(
-            self.store.log_writes_queued_max > 0 && self.store.raft_messages_queued_max > 0,
-            "store.log_writes_queued_max and store.raft_messages_queued_max must be at least 1"
+            log.stream_heartbeat_ms < self.fanout.stream_silence_ms_max,
+            "fanout.stream_silence_ms_max must be longer than log.stream_heartbeat_ms"
         );
         require!(
-            self.fanout.stream_heartbeat_ms < self.fanout.stream_silence_ms_max,
-            "fanout.stream_silence_ms_max must be longer than fanout.stream_heartbeat_ms"
+            log.batch_commits_max <= log.commits_queued_max,
+            "log.batch_commits_max must be at most log.commits_queued_max"
+        );
+        require!(
+            log.batches_in_flight_max.saturating_mul(log.batch_bytes_max) <= log.stream_buffer_bytes_max,
+            "log.stream_buffer_bytes_max must hold log.batches_in_flight_max of log.batch_bytes_max"
+        );
+        require!(
+            log.read_page_bytes_max < self.rpc.message_bytes_max
+                && self.rpc.piece_bytes_max.saturating_mul(2) <= self.rpc.message_bytes_max,
+            "rpc.message_bytes_max must be above log.read_page_bytes_max and twice rpc.piece_bytes_max"
+        );
+        require!(
+            self.retry.not_ready_backoff_ms_min <= self.retry.not_ready_backoff_ms_max,
+            "retry.not_ready_backoff_ms_min must be at most retry.not_ready_backoff_ms_max"
+        );
+        require!(
+            self.fanout.query_retry_ms_min <= self.fanout.query_retry_ms_max,
+            "fanout.query_retry_ms_min must be at most fanout.query_retry_ms_max"
+        );
+        require!(
+            self.sync.close_reason_bytes_max <= 123,
+            "sync.close_reason_bytes_max must be at most 123, as the WebSocket standard has it"
+        );
+        require!(
+            self.function.log_lines_max >= 2,
+            "function.log_lines_max must be at least 2: one line and the notice"
+        );
+        require!(
+            self.function.observed_time_cache_ms_max >= self.function.system_time_ms_max,
+            "function.observed_time_cache_ms_max must be at least function.system_time_ms_max"
+        );
+        require!(
+            self.function.heap_bytes_max <= ISOLATE_HEAP_BYTES_MAX,
+            "function.heap_bytes_max must be at most 512 MiB"
+        );
+        require!(
+            transaction.page_items_split <= ARRAY_LENGTH_MAX,
+            "transaction.page_items_split must be at most 8192"
+        );
+        require!(
+            self.schema.table_search_indexes_max.saturating_add(self.schema.table_vector_indexes_max)
+                <= self.schema.table_indexes_max,
+            "schema.table_indexes_max must hold all text and vector indexes"
+        );
+        require!(
+            self.schema.vector_dimensions_min <= self.schema.vector_dimensions_max
+                && self.schema.vector_dimensions_max <= ARRAY_LENGTH_MAX,
+            "schema.vector_dimensions_min, schema.vector_dimensions_max and 8192 must not fall in this order"
+        );
+        require!(
+            self.gateway.long_poll_ms_max < self.gateway.request_ms_max
+                && self.gateway.body_ms_max < self.gateway.request_ms_max,
+            "gateway.request_ms_max must be longer than gateway.long_poll_ms_max and gateway.body_ms_max"
         );
         require!(
             self.sync.ping_interval_ms < self.sync.client_silence_ms_max,
@@ -157,8 +232,20 @@ impl Limits {
             "gateway.bodies_bytes_max must hold one body of gateway.api_body_bytes_max"
         );
         require!(
-            self.gateway.bodies_bytes_max <= 1 << 40,
-            "gateway.bodies_bytes_max must be at most a tebibyte"
+            self.function.catalogs_max <= KEPT_MAX
+                && self.function.module_analyses_max <= KEPT_MAX
+                && self.function.source_maps_max <= KEPT_MAX,
+            "function.catalogs_max, module_analyses_max and source_maps_max must be at most 1048576"
+        );
+        require!(
+            self.retry.session_record_age_ms > log.commit_record_age_ms
+                && self.retry.session_record_age_ms
+                    > self.sync.client_silence_ms_max + self.sync.mutation_ms_max,
+            "retry.session_record_age_ms must be longer than any client repeats a request"
+        );
+        require!(
+            self.retry.session_records_removed_max <= transaction.system_written_documents_max,
+            "retry.session_records_removed_max must be at most transaction.system_written_documents_max"
         );
         require!(self.gateway.head_bytes_max >= 8 * KIB, "gateway.head_bytes_max must be at least 8 KiB");
         require!(
@@ -188,6 +275,18 @@ mod tests {
         let error =
             toml::from_str::<Limits>("[value]\ndocument_byte_max = 1\n").expect_err("misspelt").to_string();
         assert!(error.contains("document_byte_max"), "{error}");
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused_by_name() {
+        let limits: Limits = toml::from_str("[fanout]\nsession_commands_max = 0\n").expect("it can be read");
+        assert_eq!(limits.broken_relation(), Some("fanout.session_commands_max must be at least 1"));
+        let limits: Limits =
+            toml::from_str("[sync]\nconnections_max = 9223372036854775807\n").expect("it can be read");
+        let sentence = limits.broken_relation().expect("it is refused");
+        assert!(sentence.starts_with("sync.connections_max must be at most"), "{sentence}");
+        let automatic: Limits = toml::from_str("[function]\nthreads = 0\n").expect("it can be read");
+        assert_eq!(automatic.broken_relation(), None, "its default is 0 as well");
     }
 
     #[test]

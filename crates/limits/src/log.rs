@@ -1,6 +1,7 @@
 use crate::{KIB, MIB};
 
 group! {
+    log:
     /// The transaction log and its store.
     pub struct LogLimits {
         /// When a batch of commits is closed. Small, so that one batch delays neither a heartbeat nor everybody.
@@ -35,15 +36,11 @@ group! {
         stream_buffer_commits_max: usize = 16_384,
         /// Bytes that a subscriber to the stream may be behind before it gets `Lagged`.
         stream_buffer_bytes_max: usize = 64 * MIB,
+        /// Heartbeats on a quiet commit stream prove that it is current.
+        stream_heartbeat_ms: u64 = 500,
         /// Commits that a subscriber to the stream takes out at once.
         stream_commits_taken_max: usize = 256,
         /// Documents of one backfill entry: apply executes it on every replica between two batches.
         backfill_documents_max: usize = 512,
     }
 }
-
-const _: () = {
-    let limits = LogLimits::DEFAULT;
-    assert!(limits.batch_commits_max <= limits.commits_queued_max);
-    assert!(limits.batches_in_flight_max * limits.batch_bytes_max <= limits.stream_buffer_bytes_max);
-};

@@ -6,6 +6,7 @@ use crate::KIB;
 pub const VALIDATOR_COMPARISONS_MAX: usize = 1_000_000;
 
 group! {
+    schema:
     /// What a schema may declare.
     pub struct SchemaLimits {
         /// Tables of a deployment, its components' included (`TooManyTables`).
@@ -32,6 +33,7 @@ group! {
 }
 
 group! {
+    push:
     /// What one push may bring.
     pub struct PushLimits {
         /// Modules of one component (`ModulesTooLarge`).
@@ -51,10 +53,3 @@ group! {
         counted_documents_max: usize = 200_000,
     }
 }
-
-const _: () = {
-    let limits = SchemaLimits::DEFAULT;
-    assert!(limits.table_search_indexes_max + limits.table_vector_indexes_max <= limits.table_indexes_max);
-    assert!(limits.vector_dimensions_min <= limits.vector_dimensions_max);
-    assert!(limits.vector_dimensions_max <= crate::ARRAY_LENGTH_MAX);
-};

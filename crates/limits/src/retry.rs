@@ -1,4 +1,5 @@
 group! {
+    retry:
     /// How long a mutation that conflicts is run again before the caller hears of it
     /// (`OptimisticConcurrencyControlFailure`), and a request that comes again is answered as before.
     pub struct RetryLimits {
@@ -20,10 +21,3 @@ group! {
         session_records_removed_max: usize = 1_000,
     }
 }
-
-const _: () = {
-    let limits = RetryLimits::DEFAULT;
-    assert!(limits.conflict_attempts_max > 0);
-    assert!(limits.not_ready_backoff_ms_min <= limits.not_ready_backoff_ms_max);
-    assert!(limits.session_record_sweep_ms > 0 && limits.session_records_removed_max > 0);
-};

@@ -1,6 +1,7 @@
 use crate::{KIB, MIB};
 
 group! {
+    rpc:
     /// Calls between processes.
     pub struct RpcLimits {
         /// One gRPC message.
@@ -19,9 +20,3 @@ group! {
         watch_retry_ms: u64 = 200,
     }
 }
-
-const _: () = {
-    let limits = RpcLimits::DEFAULT;
-    assert!(limits.piece_bytes_max * 2 <= limits.message_bytes_max);
-    assert!(limits.pieces_queued_max > 0 && limits.calls_in_flight_max > 0);
-};

@@ -1,16 +1,20 @@
 use crate::MIB;
 
 group! {
+    store:
     /// What a node keeps on its disk and in memory for it, and the pace of Raft.
     pub struct StoreLimits {
         /// Memory for blocks of the store that were read.
         block_cache_bytes_max: usize = 256 * MIB,
-        /// One part of the store's newest writes; up to four parts are in memory until they are in files.
+        /// One part of the store's newest writes; up to four parts of each of its four families are in memory until
+        /// they are in files.
         write_buffer_bytes_max: usize = 64 * MIB,
         /// Changes to the store that are not flushed: a restart applies them again from the log.
         unflushed_bytes_max: usize = 64 * MIB,
         /// How old such a change may be.
         unflushed_ms_max: u64 = 60_000,
+        /// How often it is looked whether it is time to flush.
+        unflushed_look_ms: u64 = 250,
         /// Changes that are written at once, so that readers wait for none of them long.
         apply_bytes_max: usize = MIB,
         /// The newest part of the log, until it is in files.
@@ -37,5 +41,3 @@ group! {
         ready_ms_max: u64 = 60_000,
     }
 }
-
-const _: () = assert!(StoreLimits::DEFAULT.log_writes_queued_max > 0);

@@ -1,6 +1,7 @@
 use crate::MIB;
 
 group! {
+    sync:
     /// The WebSocket sync protocol.
     pub struct SyncLimits {
         /// One message from a client: arguments of one call and their envelope (close code 1009).
@@ -30,9 +31,3 @@ group! {
         connections_max: usize = 50_000,
     }
 }
-
-const _: () = {
-    let limits = SyncLimits::DEFAULT;
-    assert!(limits.close_reason_bytes_max <= 123);
-    assert!(limits.outcomes_waiting_max > 0);
-};

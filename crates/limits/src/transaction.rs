@@ -1,6 +1,7 @@
 use crate::MIB;
 
 group! {
+    transaction:
     /// What one transaction may read and write, nested calls included. Reads and writes of system tables are not
     /// counted here, except where a field says so.
     pub struct TransactionLimits {
@@ -41,5 +42,3 @@ group! {
         warn_percent: usize = 80,
     }
 }
-
-const _: () = assert!(TransactionLimits::DEFAULT.page_items_split <= crate::ARRAY_LENGTH_MAX);

@@ -17,6 +17,7 @@ const _: () = assert!(VALUE_NESTING_MAX < 127, "the JSON parser itself stops at 
 const _: () = assert!(FIELD_NAME_CHARS_MAX <= KIB);
 
 group! {
+    value:
     /// Sizes of values and documents.
     pub struct ValueLimits {
         /// One document with its system fields (`ValueTooLargeError`). One read of an index must stay cheap.

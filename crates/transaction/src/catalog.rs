@@ -351,11 +351,10 @@ impl Catalog {
             SystemTable::Indexes => return self.apply_index(row(id, old)?, row(id, new)?),
             SystemTable::Schemas => {
                 self.schemas.retain(|schema| schema.id != id);
-                if let Some(stored) = row::<SchemaRow>(id, new)? {
-                    let history = matches!(stored.row.state, SchemaState::Failed | SchemaState::Overwritten);
-                    if !history {
-                        self.schemas.push(Arc::new(StoredSchema::new(stored)));
-                    }
+                if let Some(stored) = row::<SchemaRow>(id, new)?
+                    && stored.row.state != SchemaState::Failed
+                {
+                    self.schemas.push(Arc::new(StoredSchema::new(stored)));
                 }
             }
             SystemTable::Modules => {

@@ -31,13 +31,16 @@ pub struct Options {
 }
 
 impl Options {
-    /// Runs as many queries at once as keep the processor's cores busy, within the limit.
     pub fn new(fanout: FanoutLimits, function: &FunctionLimits) -> Options {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let runs_in_flight_max = match fanout.runs_in_flight_max {
+            0 => 2 * cores,
+            runs => runs,
+        };
         Options {
             limits: fanout,
             observed_time_max: Duration::from_millis(function.observed_time_cache_ms_max),
-            runs_in_flight_max: (2 * cores).min(fanout.runs_in_flight_max),
+            runs_in_flight_max,
         }
     }
 }

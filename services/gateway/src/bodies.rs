@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use axum::{
-    body::{Body, HttpBody as _},
+    body::{Body, BodyDataStream, Bytes, HttpBody as _},
     extract::{Request, State},
     http::StatusCode,
     middleware::Next,
     response::Response,
 };
+use bytes::BytesMut;
 use futures::StreamExt as _;
-use http_body_util::LengthLimitError;
+use limits::GatewayLimits;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{edge::SharedEdge, error::ApiError};
 
@@ -24,47 +26,102 @@ pub(crate) async fn read_whole(
     next: Next,
 ) -> Result<Response, ApiError> {
     let limits = &edge.options.limits.gateway;
-    let bytes_max = limits.api_body_bytes_max;
-    let (parts, body) = request.into_parts();
     let time = Duration::from_millis(limits.body_ms_max);
-    let size = body.size_hint();
-    if size.lower() > bytes_max as u64 {
-        let _ = tokio::time::timeout(time, discard(body, 2 * bytes_max)).await;
-        return Err(too_large());
+    let (parts, body) = request.into_parts();
+    let is_too_large = body.size_hint().lower() > limits.api_body_bytes_max as u64;
+    let mut frames = body.into_data_stream();
+    let mut reading = Reading { room: &edge.body_room, limits, held: None, waits_for_room: false };
+    let read = match is_too_large {
+        true => Err(too_large()),
+        false => match tokio::time::timeout(time, reading.read(&mut frames)).await {
+            Ok(read) => read,
+            Err(_) if reading.waits_for_room => Err(no_room()),
+            Err(_) => {
+                let message = "The body took longer to arrive than a body may.";
+                return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message));
+            }
+        },
+    };
+    match read {
+        Ok(body) => {
+            let _room = reading.held;
+            Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+        }
+        Err(error) => {
+            drop(reading);
+            let _ = tokio::time::timeout(time, discard(&mut frames, 2 * limits.api_body_bytes_max)).await;
+            Err(error)
+        }
     }
-    // A body that does not say how large it is may become as large as any.
-    let bytes = size.upper().map_or(bytes_max, |bytes| bytes.min(bytes_max as u64) as usize);
-    let units = bytes.div_ceil(ROOM_UNIT_BYTES) as u32;
-    let room = tokio::time::timeout(time, edge.body_room.acquire_many(units)).await.map_err(|_| {
-        ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "TooManyRequestBytes",
-            "The bodies of other requests take all the memory that there is for them. Try again later.",
-        )
-    })?;
-    let _room = room.expect("the semaphore is never closed");
-    let body = tokio::time::timeout(time, axum::body::to_bytes(body, bytes_max)).await.map_err(|_| {
-        let message = "The body took longer to arrive than a body may.";
-        ApiError::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message)
-    })?;
-    let body = body.map_err(|error| match error.into_inner().downcast_ref::<LengthLimitError>() {
-        Some(_) => too_large(),
-        None => ApiError::bad_request("BadRequest", "The request can't be read."),
-    })?;
-    Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+}
+
+/// A body while it is read.
+struct Reading<'e> {
+    room: &'e Semaphore,
+    limits: &'e GatewayLimits,
+    /// For what has arrived, unless that is little.
+    held: Option<SemaphorePermit<'e>>,
+    waits_for_room: bool,
+}
+
+impl Reading<'_> {
+    async fn read(&mut self, frames: &mut BodyDataStream) -> Result<Bytes, ApiError> {
+        let unreadable = |_| ApiError::bad_request("BadRequest", "The request can't be read.");
+        // Most bodies come in one piece, which is taken as it is.
+        let Some(first) = frames.next().await.transpose().map_err(unreadable)? else {
+            return Ok(Bytes::new());
+        };
+        self.make_room(first.len()).await?;
+        let Some(second) = frames.next().await.transpose().map_err(unreadable)? else { return Ok(first) };
+        let mut body = BytesMut::from(first);
+        let mut next = Some(second);
+        while let Some(frame) = next {
+            self.make_room(body.len() + frame.len()).await?;
+            body.extend_from_slice(&frame);
+            next = frames.next().await.transpose().map_err(unreadable)?;
+        }
+        Ok(body.freeze())
+    }
+
+    /// Waits until there is room for a body of so many bytes.
+    async fn make_room(&mut self, bytes: usize) -> Result<(), ApiError> {
+        if bytes > self.limits.api_body_bytes_max {
+            return Err(too_large());
+        }
+        let units =
+            if bytes > self.limits.small_body_bytes_max { bytes.div_ceil(ROOM_UNIT_BYTES) } else { 0 };
+        let missing = units - self.held.as_ref().map_or(0, SemaphorePermit::num_permits).min(units);
+        if missing > 0 {
+            self.waits_for_room = true;
+            let more = self.room.acquire_many(missing as u32).await.expect("the semaphore is never closed");
+            self.waits_for_room = false;
+            match &mut self.held {
+                Some(held) => held.merge(more),
+                none => *none = Some(more),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Takes a body that nobody wants, up to `bytes_max`: a connection that ends with much unread may end so hard that the
 /// client never sees the answer.
-async fn discard(body: Body, bytes_max: usize) {
-    let mut frames = body.into_data_stream();
+async fn discard(frames: &mut BodyDataStream, bytes_max: usize) {
     let mut bytes = 0;
-    while let Some(Ok(data)) = frames.next().await {
-        bytes += data.len();
+    while let Some(Ok(frame)) = frames.next().await {
+        bytes += frame.len();
         if bytes > bytes_max {
             return;
         }
     }
+}
+
+fn no_room() -> ApiError {
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "TooManyRequestBytes",
+        "The bodies of other requests take all the memory that there is for them. Try again later.",
+    )
 }
 
 pub(crate) fn too_large() -> ApiError {

@@ -41,12 +41,10 @@ pub(crate) struct Edge {
     pub calls: Semaphore,
     /// Memory for the bodies of such calls, in units of [`crate::bodies::ROOM_UNIT_BYTES`].
     pub body_room: Semaphore,
-    /// Connections that speak HTTP.
-    pub connections: Arc<Semaphore>,
     /// Open sockets.
     pub sockets: Arc<Semaphore>,
     /// Bodies of `/echo`, which can be large.
-    pub echoes: Semaphore,
+    pub echoes: Arc<Semaphore>,
     /// Everything that outlives the request which started it.
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
@@ -61,9 +59,8 @@ impl Edge {
             sessions: Sessions::default(),
             calls: Semaphore::new(limits.gateway.requests_in_flight_max),
             body_room: Semaphore::new(limits.gateway.bodies_bytes_max.div_ceil(ROOM_UNIT_BYTES)),
-            connections: Arc::new(Semaphore::new(limits.gateway.connections_max)),
             sockets: Arc::new(Semaphore::new(limits.sync.connections_max)),
-            echoes: Semaphore::new(limits.gateway.echoes_in_flight_max),
+            echoes: Arc::new(Semaphore::new(limits.gateway.echoes_in_flight_max)),
             tasks: TaskTracker::new(),
             shutdown,
             services,

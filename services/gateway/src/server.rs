@@ -8,7 +8,11 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::net::{TcpListener, TcpStream};
+use limits::GatewayLimits;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, util::MapRequestLayer};
 
@@ -66,9 +70,10 @@ where
     http.timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.head_ms_max))
         .max_buf_size(limits.head_bytes_max);
+    let places = Arc::new(Semaphore::new(limits.connections_max));
     loop {
         let accepted = async {
-            let place = edge.connections.clone().acquire_owned().await;
+            let place = places.clone().acquire_owned().await;
             (place.expect("the semaphore is never closed"), listener.accept().await)
         };
         let (place, accepted) = tokio::select! {
@@ -80,11 +85,12 @@ where
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
                 tracing::warn!("no connection can be accepted for now: {error}");
-                tokio::time::sleep(Duration::from_millis(limits.accept_retry_ms)).await;
+                let pause = tokio::time::sleep(Duration::from_millis(limits.accept_retry_ms));
+                edge.shutdown.run_until_cancelled(pause).await;
                 continue;
             }
         };
-        send_at_once(&stream);
+        set_up(&stream, limits);
         let connection = http
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()))
             .with_upgrades();
@@ -110,9 +116,13 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused)
 }
 
-/// Answers are small and awaited: they don't wait for more bytes to send along.
-fn send_at_once(stream: &TcpStream) {
+/// Answers are small and awaited: they don't wait for more bytes to send along. Who takes none of them is not waited for.
+fn set_up(stream: &TcpStream, limits: &GatewayLimits) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("setting TCP_NODELAY: {error}");
+    }
+    let stall_ms = u32::try_from(limits.write_stall_ms_max).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, stall_ms) {
+        tracing::debug!("setting TCP_USER_TIMEOUT: {error}");
     }
 }

@@ -45,8 +45,9 @@ pub struct DevArguments {
     #[arg(long, env = "TIDEMARK_SITE_URL", value_name = "URL")]
     pub site_url: Option<String>,
     /// Tell clients of errors only a request id, and keep functions' log lines from them: for production.
-    #[arg(long, env = "TIDEMARK_REDACT_LOGS_TO_CLIENT")]
-    pub redact_logs_to_client: bool,
+    #[arg(long, env = "TIDEMARK_REDACT_LOGS_TO_CLIENT", value_name = "BOOL")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub redact_logs_to_client: Option<bool>,
     /// A TOML file with settings and limits.
     #[arg(long, env = "TIDEMARK_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -62,7 +63,7 @@ struct File {
     site_port: Option<u16>,
     cloud_url: Option<String>,
     site_url: Option<String>,
-    redact_logs_to_client: bool,
+    redact_logs_to_client: Option<bool>,
     limits: Limits,
 }
 
@@ -114,7 +115,10 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
         site_port,
         cloud_url: url("cloud_url", arguments.cloud_url.or(file.cloud_url))?,
         site_url: url("site_url", arguments.site_url.or(file.site_url))?,
-        redact_logs_to_client: arguments.redact_logs_to_client || file.redact_logs_to_client,
+        redact_logs_to_client: arguments
+            .redact_logs_to_client
+            .or(file.redact_logs_to_client)
+            .unwrap_or(false),
         limits: file.limits,
     })
 }

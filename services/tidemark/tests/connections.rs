@@ -2,7 +2,7 @@
 
 mod server;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use server::{PATIENCE, Server};
 use tokio::{
@@ -11,9 +11,13 @@ use tokio::{
     time::timeout,
 };
 
-const LIMITS: &str = "[limits.gateway]\nhead_ms_max = 300\nbody_ms_max = 300\nhead_bytes_max = 8192\n\
-    api_body_bytes_max = 100000\nbodies_bytes_max = 100000\nconnections_max = 4\n\
-    [limits.function]\narguments_bytes_max = 90000\n";
+fn limits(others: &str) -> String {
+    format!(
+        "[limits.gateway]\nhead_ms_max = 500\nbody_ms_max = 500\nhead_bytes_max = 8192\n\
+         api_body_bytes_max = 100000\nbodies_bytes_max = 100000\n{others}\n\
+         [limits.function]\narguments_bytes_max = 90000\n"
+    )
+}
 
 /// Sends the text and returns what comes until the server closes the connection.
 async fn exchange(server: &Server, text: &str) -> String {
@@ -39,7 +43,7 @@ async fn assert_serves(server: &Server) {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_ends_its_connection() {
-    let server = Server::start(LIMITS);
+    let server = Server::start(&limits(""));
     for head in ["", "GET /version HT", "GET /version HTTP/1.1\r\nHost: x\r\n"] {
         let answer = exchange(&server, head).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{head:?}: {answer}");
@@ -49,7 +53,7 @@ async fn a_head_that_does_not_come_ends_its_connection() {
 
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
-    let server = Server::start(LIMITS);
+    let server = Server::start(&limits(""));
     let large = format!("X-Large: {}\r\n", "x".repeat(20_000));
     let answer = exchange(&server, &call(&large, "")).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
@@ -58,36 +62,46 @@ async fn a_head_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_refused_and_gives_its_room_back() {
-    let server = Server::start(LIMITS);
+    let server = Server::start(&limits(""));
+    let most = "x".repeat(80_000);
     for _ in 0..2 {
-        let answer = exchange(&server, &call("Content-Length: 90000\r\n", "{")).await;
+        let answer = exchange(&server, &call("Content-Length: 90000\r\n", &most)).await;
         assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("RequestTimeout"), "{answer}");
     }
-    let call = call("Content-Length: 32\r\n", r#"{"path":"a:b","args":{},"x":123}"#);
-    let answer = exchange(&server, &call).await;
+    let unknown = format!(r#"{{"path":"a:b","args":{{}},"x":"{most}"}}"#);
+    let answer = exchange(&server, &call(&format!("Content-Length: {}\r\n", unknown.len()), &unknown)).await;
     assert!(answer.contains("Could not find function"), "{answer}");
 }
 
 #[tokio::test]
 async fn bodies_wait_for_memory_and_are_refused_if_there_is_none() {
-    let server = Server::start(LIMITS);
-    let slow = call("Content-Length: 90000\r\n", "{");
-    let later = async |milliseconds| {
-        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
-        exchange(&server, &slow).await
+    let server = Server::start(&limits(""));
+    let slow = call("Content-Length: 90000\r\n", &"x".repeat(80_000));
+    let small = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let answer = exchange(&server, &call("Content-Length: 25\r\n", r#"{"path":"a:b","args":{} }"#)).await;
+        assert!(answer.contains("Could not find function"), "small ones need no room: {answer}");
+        Instant::now()
     };
-    // There is room for one at a time. Of two that wait for the first one's, one waits in vain.
-    let (first, second, third) = tokio::join!(later(0), later(20), later(40));
-    assert!(first.contains("RequestTimeout"), "{first}");
-    let is_refused =
-        |answer: &String| answer.starts_with("HTTP/1.1 503 ") && answer.contains("TooManyRequestBytes");
-    assert!([&second, &third].into_iter().any(is_refused), "{second}\n{third}");
+    let large = async { (exchange(&server, &slow).await, Instant::now()) };
+    let others = async { tokio::join!(exchange(&server, &slow), exchange(&server, &slow)) };
+    let (small, (one, ended), (two, three)) = tokio::join!(small, large, others);
+    assert!(small < ended, "a small one has not waited for a large one");
+    // There is room for one at a time: its body does not come, and at least one of the others waits in vain.
+    let count = |status: &str, code: &str| {
+        [&one, &two, &three]
+            .into_iter()
+            .filter(|answer| answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(code))
+            .count()
+    };
+    let (late, refused) = (count("408", "RequestTimeout"), count("503", "TooManyRequestBytes"));
+    assert!(late >= 1 && refused >= 1 && late + refused == 3, "{one}\n{two}\n{three}");
     assert_serves(&server).await;
 }
 
 #[tokio::test]
 async fn a_body_that_turns_out_too_large_is_refused() {
-    let server = Server::start(LIMITS);
+    let server = Server::start(&limits(""));
     let answer = exchange(&server, &call("Content-Length: 200000\r\n", "")).await;
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("RequestTooLarge"), "{answer}");
     let chunk = format!("{:x}\r\n{}\r\n", 60_000, "x".repeat(60_000));
@@ -99,11 +113,30 @@ async fn a_body_that_turns_out_too_large_is_refused() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_until_one_ends() {
-    let server = Server::start(LIMITS);
+    let server =
+        Server::start(&limits("connections_max = 4").replace("head_ms_max = 500", "head_ms_max = 3000"));
+    let began = Instant::now();
     let mut idle = Vec::new();
     for _ in 0..4 {
         idle.push(TcpStream::connect(&server.address).await.expect("it is accepted"));
     }
-    // The idle ones go when their heads have not come in time.
     assert_serves(&server).await;
+    assert!(began.elapsed() > Duration::from_secs(2), "it was served beside four that were there before");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_answers_is_ended() {
+    let server = Server::start(&limits(
+        "write_stall_ms_max = 500\nechoes_in_flight_max = 1\necho_body_bytes_max = 33554432",
+    ));
+    let mut stalled = TcpStream::connect(&server.address).await.expect("it is accepted");
+    let length = 32 << 20;
+    let head = format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+    stalled.write_all(head.as_bytes()).await.expect("it is taken");
+    stalled.write_all(&vec![b'x'; length]).await.expect("it is taken");
+    // The only place is its own until what it does not take is given up.
+    let echo = "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+    let answer = exchange(&server, echo).await;
+    assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
+    drop(stalled);
 }

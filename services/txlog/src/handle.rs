@@ -441,7 +441,7 @@ impl TransactionLog for Handle {
 
     async fn subscribe(&self, deployment: DeploymentRef, from: Timestamp) -> Result<StreamEvents> {
         let group = &self.of(deployment)?.group;
-        let heartbeat = Duration::from_millis(limits::FanoutLimits::DEFAULT.stream_heartbeat_ms);
+        let heartbeat = Duration::from_millis(group.limits.stream_heartbeat_ms);
         let token = self.shared.token.clone();
         Ok(group.buffer.subscribe(deployment.deployment, from, group.position(), heartbeat, token))
     }

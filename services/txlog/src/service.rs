@@ -21,9 +21,6 @@ use crate::{
     state_store::{OpenError, StateStore},
 };
 
-/// How often it is looked whether the store should be flushed.
-const FLUSH_LOOK: Duration = Duration::from_millis(250);
-
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
@@ -189,11 +186,12 @@ fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
 /// Flushes the store by bytes and age of what it has not flushed.
 async fn flush_in_time(group: Arc<Group>, raft: GroupRaft, options: Options, token: CancellationToken) {
     let age = Duration::from_millis(options.store.unflushed_ms_max);
+    let look = Duration::from_millis(options.store.unflushed_look_ms);
     let mut changed_since: Option<Instant> = None;
     loop {
         tokio::select! {
             () = token.cancelled() => return,
-            () = tokio::time::sleep(FLUSH_LOOK) => {}
+            () = tokio::time::sleep(look) => {}
         }
         let bytes = group.unflushed_bytes();
         if bytes == 0 {

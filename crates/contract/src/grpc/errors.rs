@@ -57,7 +57,7 @@ impl From<Status> for Error {
         let metadata = |name| status.metadata().get(name).and_then(|value| value.to_str().ok());
         let Some(code) = metadata(CODE) else {
             // Not from our side: the transport speaks.
-            return Error::overloaded("Unreachable", status.to_string());
+            return Error::overloaded("NodeUnreachable", status.to_string());
         };
         let retry = match metadata(RETRY) {
             Some("now") => Retry::Now,

@@ -51,7 +51,7 @@ impl GrpcTransactionLog {
         for group in groups {
             let mut updates = watch_position(client.clone(), *group).await?;
             let Some(first) = updates.next().await else {
-                return Err(Error::overloaded("Unreachable", "the position's stream ended at once"));
+                return Err(Error::overloaded("NodeUnreachable", "the position's stream ended at once"));
             };
             let (sender, receiver) = watch::channel(convert::position(first?)?);
             watchers.spawn(follow_position(client.clone(), *group, updates, sender, retry));

@@ -59,10 +59,8 @@ pub enum SchemaState {
     Validated,
     /// Enforced. At most one.
     Active,
-    /// A document does not fit.
+    /// A document does not fit. The row goes with the next push.
     Failed,
-    /// A later push took its place.
-    Overwritten,
 }
 
 /// Why a schema failed.
@@ -213,13 +211,12 @@ impl SchemaState {
             SchemaState::Validated => "validated",
             SchemaState::Active => "active",
             SchemaState::Failed => "failed",
-            SchemaState::Overwritten => "overwritten",
         }
     }
 
     fn from_name(name: &str) -> Option<SchemaState> {
         use SchemaState::*;
-        [Pending, Validated, Active, Failed, Overwritten].into_iter().find(|state| state.name() == name)
+        [Pending, Validated, Active, Failed].into_iter().find(|state| state.name() == name)
     }
 }
 
