@@ -25,9 +25,7 @@ impl Report {
         let at = (last as f64 * share).round() as usize;
         self.latencies_us.get(at).map_or(f64::NAN, |micros| f64::from(*micros) / 1000.0)
     }
-}
 
-impl Report {
     /// All of them as one.
     pub fn merge(reports: &[Report]) -> Report {
         let mut latencies_us: Vec<u32> =

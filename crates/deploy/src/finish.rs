@@ -6,9 +6,7 @@ use async_trait::async_trait;
 use contract::{DeploymentRef, Error, IndexId, Result};
 use schema::DatabaseSchema;
 use serde_json::{Value as Json, json};
-use transaction::{
-    IndexRow, IndexState, ModuleRow, SchemaRow, SchemaState, Stored, Transaction, UdfConfigRow,
-};
+use transaction::{IndexRow, IndexState, ModuleRow, SchemaRow, SchemaState, Transaction, UdfConfigRow};
 use value::{DocumentId, TableName};
 
 use crate::{
@@ -140,10 +138,7 @@ impl Finish {
 
     /// Makes the prepared schema the enforced one.
     async fn write_schema(&self, transaction: &mut Transaction, dry_run: bool) -> Result<Json> {
-        let active = transaction
-            .catalog()
-            .active_schema()
-            .map(|active| Stored { id: active.id, row: active.row.clone() });
+        let active = transaction.catalog().active_schema().cloned();
         let wanted = self.prepared.schema.as_deref();
         if let Some(id) = self.schema_id {
             let Some(mut row) = schema_row(transaction, id).await? else {

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use contract::{Commit, CommitId, DeploymentRef, Error, ErrorKind, ReadAt, Result};
+use contract::{CommitId, DeploymentRef, Error, ErrorKind, ReadAt, Result};
 use transaction::{Commits, EPOCH_ENDED, Options, Settled, Transaction, unknown_outcome};
 
 use crate::Deploy;
@@ -55,14 +55,7 @@ impl Deploy {
             };
             let (settled, output) = match attempt.await {
                 Ok((output, finished)) => {
-                    let commit = Commit {
-                        deployment,
-                        epoch,
-                        id,
-                        begin: finished.begin,
-                        read_set: finished.read_set.into(),
-                        writes: finished.writes,
-                    };
+                    let commit = finished.into_commit(deployment, epoch, id);
                     (commits.settle(&*services.log, &commit, || ()).await?, Some(output))
                 }
                 Err(error) if error.code == EPOCH_ENDED => (commits.epoch_ended(), None),

@@ -40,7 +40,8 @@ impl<'a> Compiler<'a> {
     }
 
     fn run(&mut self, path: &str, source: &str) -> Result<Vec<u8>, ImportError> {
-        let limits = self.shared.limits;
+        let limits = &self.shared.limits;
+        let memory_bytes_max = limits.compile_memory_bytes_max as u64;
         let guest = match &mut self.guest {
             Some(guest) => guest,
             none => {
@@ -48,7 +49,7 @@ impl<'a> Compiler<'a> {
                 let state = import_state([0; 32], 0, time_max);
                 let guest = self
                     .start
-                    .resume(self.shared, limits.compile_memory_bytes_max, state)
+                    .resume(self.shared, memory_bytes_max, state)
                     .map_err(|error| ImportError::Internal(error.to_string()))?;
                 self.compiled_bytes = 0;
                 none.insert(guest)
@@ -71,7 +72,7 @@ impl<'a> Compiler<'a> {
                 })
             }
             Err(ended) => {
-                let reason = ended.kill_reason(limits.compile_time_ms_max, limits.compile_memory_bytes_max);
+                let reason = ended.kill_reason(limits.compile_time_ms_max, memory_bytes_max);
                 Err(ImportError::Killed { module, reason })
             }
         };

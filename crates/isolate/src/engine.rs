@@ -37,33 +37,9 @@ pub struct Shared {
     pub wasmtime: wasmtime::Engine,
     pub instance_template: InstancePre<HostState>,
     pub bytecode: Mutex<BytecodeCache>,
-    pub limits: EngineLimits,
+    pub limits: FunctionLimits,
     starting_points: OnceLock<StartingPoints>,
     _ticker: Ticker,
-}
-
-/// What an engine may use for what it does beside calls.
-#[derive(Clone, Copy, Debug)]
-pub struct EngineLimits {
-    /// Processor time for compiling one module, in milliseconds.
-    pub compile_time_ms_max: u64,
-    /// Memory for compiling, in bytes.
-    pub compile_memory_bytes_max: u64,
-    /// Compiled modules that are kept, in bytes.
-    pub bytecode_bytes_max: usize,
-    /// Processor time for one question about the modules of an image, in milliseconds.
-    pub analysis_time_ms_max: u64,
-}
-
-impl From<&FunctionLimits> for EngineLimits {
-    fn from(limits: &FunctionLimits) -> Self {
-        EngineLimits {
-            compile_time_ms_max: limits.compile_time_ms_max,
-            compile_memory_bytes_max: limits.compile_memory_bytes_max as u64,
-            bytecode_bytes_max: limits.bytecode_bytes_max,
-            analysis_time_ms_max: limits.analysis_time_ms_max,
-        }
-    }
 }
 
 /// Memories to begin with, so that the engine and the web platform start once per process.
@@ -88,11 +64,11 @@ impl Engine {
 
     /// Loads the engine and starts the thread that watches time limits.
     pub fn new() -> Result<Engine, EngineError> {
-        Engine::with_limits(EngineLimits::from(&FunctionLimits::DEFAULT))
+        Engine::with_limits(FunctionLimits::DEFAULT)
     }
 
-    /// As [`Engine::new`], with other limits than the default ones.
-    pub fn with_limits(limits: EngineLimits) -> Result<Engine, EngineError> {
+    /// As [`Engine::new`], with other limits than the default ones for compiling and analysing.
+    pub fn with_limits(limits: FunctionLimits) -> Result<Engine, EngineError> {
         let load = |error: wasmtime::Error| EngineError::Load(format!("{error:#}"));
         let mut configuration = configuration();
         configuration.with_host_memory(Arc::new(PreparedMemories));

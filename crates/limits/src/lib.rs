@@ -207,7 +207,7 @@ impl Limits {
         require!(
             self.schema.vector_dimensions_min <= self.schema.vector_dimensions_max
                 && self.schema.vector_dimensions_max <= ARRAY_LENGTH_MAX,
-            "schema.vector_dimensions_min, schema.vector_dimensions_max and 8192 must not fall in this order"
+            "schema.vector_dimensions_min must be at most schema.vector_dimensions_max, and that at most 8192"
         );
         require!(
             self.gateway.long_poll_ms_max < self.gateway.request_ms_max

@@ -13,6 +13,7 @@ use value::{CREATION_TIME_FIELD, ID_FIELD, Object, Value};
 
 use crate::{
     Catalog, Document, Error, Result,
+    system_rows::id_of,
     system_tables::{METADATA_DOCUMENT, SystemTable},
 };
 
@@ -164,10 +165,7 @@ async fn load(
             }
             for Row { version, .. } in rows {
                 let object = Document::from_stored(version.document)?.to_object()?;
-                let id = object.get(ID_FIELD).and_then(Value::as_str).and_then(|id| id.parse().ok());
-                let id =
-                    id.ok_or_else(|| Error::stored(format!("a row of {} without an id", table.name())))?;
-                catalog.apply(table, id, None, Some(&object))?;
+                catalog.apply(table, id_of(&object, table)?, None, Some(&object))?;
             }
         }
     }

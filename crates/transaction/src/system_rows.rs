@@ -1,7 +1,7 @@
 //! Rows of system tables, for the parts of the system. What functions may do is not asked here.
 
 use contract::{Interval, Order};
-use value::{DocumentId, ID_FIELD, IndexName, Value, key};
+use value::{DocumentId, ID_FIELD, IndexName, Object, Value, key};
 
 use crate::{
     Document, Error, Result, Transaction,
@@ -49,21 +49,22 @@ impl Transaction {
             let Some((_, document)) = scan.next(self).await? else { return Ok(false) };
             rows += 1;
             bytes += document.size_bytes();
-            self.delete_system(table, id_of(&document, table)?).await?;
+            self.delete_system(table, id_of(&document.to_object()?, table)?).await?;
         }
         Ok(true)
     }
 }
 
-fn id_of(document: &Document, table: SystemTable) -> Result<DocumentId> {
-    let fields = document.to_object()?;
+/// The id in the fields of a stored row.
+pub(crate) fn id_of(fields: &Object, table: SystemTable) -> Result<DocumentId> {
     let id = fields.get(ID_FIELD).and_then(Value::as_str).and_then(|id| id.parse().ok());
     id.ok_or_else(|| Error::stored(format!("a row of {} without an id", table.name())))
 }
 
 fn stored_row<R: SystemRow>(document: &Document) -> Result<Stored<R>> {
-    let id = id_of(document, R::TABLE)?;
-    let row = R::from_fields(&document.to_object()?)
+    let fields = document.to_object()?;
+    let id = id_of(&fields, R::TABLE)?;
+    let row = R::from_fields(&fields)
         .map_err(|error| Error::stored(format!("a row of {}: {error}", R::TABLE.name())))?;
     Ok(Stored { id, row })
 }

@@ -5,7 +5,8 @@ use std::{
 
 use bytes::Bytes;
 use contract::{
-    DeploymentRef, IndexId, Interval, Read, ReadAt, ReadResult, ReadSet, TransactionLog, Version, Write,
+    Commit, CommitId, DeploymentRef, Epoch, IndexId, Interval, Read, ReadAt, ReadResult, ReadSet,
+    TransactionLog, Version, Write,
 };
 use limits::Limits;
 use rand::SeedableRng;
@@ -97,6 +98,14 @@ pub struct Finished {
     pub usage: Usage,
     /// Where the page of a paginated query ended; to be given to its next run. `None` without a page.
     pub journal: Option<String>,
+}
+
+impl Finished {
+    /// What the log is asked to commit.
+    pub fn into_commit(self, deployment: DeploymentRef, epoch: Epoch, id: CommitId) -> Commit {
+        let Finished { begin, read_set, writes, .. } = self;
+        Commit { deployment, epoch, id, begin, read_set: Arc::new(read_set), writes }
+    }
 }
 
 impl Transaction {

@@ -34,7 +34,7 @@ impl Gateway {
 
     /// Serves the API and the site address until shutdown, then closes the sessions (code 1001), lets open requests end,
     /// and returns once nothing that it started runs any more, or after the limit's time.
-    pub async fn serve(self, api: TcpListener, site: TcpListener) -> io::Result<()> {
+    pub async fn serve(self, api: TcpListener, site: TcpListener) {
         let shutdown = &self.edge.shutdown;
         let api_service =
             MapRequestLayer::new(router::without_double_slashes).layer(router::router(self.edge.clone()));
@@ -55,7 +55,6 @@ impl Gateway {
                 tracing::warn!("some requests had not ended when the time for stopping was over");
             }
         }
-        Ok(())
     }
 }
 

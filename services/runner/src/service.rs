@@ -12,7 +12,7 @@ use contract::{
     MutationCall, MutationOutcome, QueryCall, QueryOutcome, ReadAt, Result, Sequencer, Timestamp,
     TransactionLog,
 };
-use isolate::{Engine, EngineLimits};
+use isolate::Engine;
 use tokio_util::sync::CancellationToken;
 use transaction::{CatalogCache, CursorKey, Transaction};
 use value::FunctionPath;
@@ -71,7 +71,7 @@ impl Runner {
     /// Loads the engine and starts the threads. Once `shutdown` is cancelled, new calls are refused; [`Runner::stop`]
     /// then waits for those that run.
     pub fn start(services: Services, options: RunnerOptions, shutdown: CancellationToken) -> Result<Runner> {
-        let engine = Engine::with_limits(EngineLimits::from(&options.limits.function))
+        let engine = Engine::with_limits(options.limits.function)
             .map_err(|error| Error::internal(error.to_string()))?;
         Runner::start_with(engine, services, options, shutdown)
     }

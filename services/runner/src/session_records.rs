@@ -1,8 +1,8 @@
 //! Removes the records of session requests that are too old for their clients to ask again.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use contract::{Commit, CommitId, CommitOutcome, DeploymentRef, Error, ReadAt, Result};
+use contract::{CommitId, CommitOutcome, DeploymentRef, Error, ReadAt, Result};
 use transaction::SystemTable;
 
 use crate::service::Runner;
@@ -50,14 +50,7 @@ impl Runner {
             return Ok(false);
         }
         let removed = finished.writes.len();
-        let commit = Commit {
-            deployment,
-            epoch: position.epoch,
-            id: CommitId(rand::random()),
-            begin: finished.begin,
-            read_set: Arc::new(finished.read_set),
-            writes: finished.writes,
-        };
+        let commit = finished.into_commit(deployment, position.epoch, CommitId(rand::random()));
         match shared.log.commit(commit).await? {
             CommitOutcome::Committed { .. } => {
                 tracing::debug!(removed, "removed old records of session requests");

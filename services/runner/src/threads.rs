@@ -40,13 +40,17 @@ pub(crate) enum Priority {
     First,
 }
 
+/// How many calls run at the same time, those not counted that have run for longer than a short one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admission {
+    pub short_calls: usize,
+    pub short_call_max: Duration,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThreadLimits {
     pub threads: usize,
-    /// Calls that run at the same time, those not counted that have run for long.
-    pub short_calls: usize,
-    /// How long they run.
-    pub short_call_max: Duration,
+    pub admission: Admission,
     pub queue_max: usize,
     pub wait_max: Duration,
 }
@@ -57,8 +61,10 @@ impl From<&FunctionLimits> for ThreadLimits {
         let or = |number: usize, default: usize| if number > 0 { number } else { default };
         ThreadLimits {
             threads: or(limits.threads, (4 * cores).max(8)),
-            short_calls: or(limits.short_calls_max, cores + 1),
-            short_call_max: Duration::from_millis(limits.short_call_ms_max),
+            admission: Admission {
+                short_calls: or(limits.short_calls_max, cores + 1),
+                short_call_max: Duration::from_millis(limits.short_call_ms_max),
+            },
             queue_max: limits.slot_queue_max,
             wait_max: Duration::from_millis(limits.slot_wait_ms_max),
         }
@@ -77,13 +83,6 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Told when calls wait although threads are idle, unless that is known, and when the queue is closed.
     held_back: Condvar,
-}
-
-/// How many calls run at the same time, those not counted that have run for longer than a short one.
-#[derive(Clone, Copy)]
-struct Admission {
-    short_calls: usize,
-    short_call_max: Duration,
 }
 
 #[derive(Default)]
@@ -144,7 +143,7 @@ impl Threads {
         slots: impl Fn() -> Slots + Clone + Send + 'static,
     ) -> std::io::Result<Threads> {
         let shared = Arc::new(Shared {
-            admission: Admission { short_calls: limits.short_calls, short_call_max: limits.short_call_max },
+            admission: limits.admission,
             queue: Mutex::default(),
             held_back: Condvar::new(),
         });
@@ -384,8 +383,8 @@ mod tests {
     use super::*;
 
     fn start(threads: usize, queue_max: usize, wait_max: Duration) -> Arc<Threads> {
-        let limits =
-            ThreadLimits { threads, short_calls: threads, short_call_max: SHORT, queue_max, wait_max };
+        let admission = Admission { short_calls: threads, short_call_max: SHORT };
+        let limits = ThreadLimits { threads, admission, queue_max, wait_max };
         Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"))
     }
 
@@ -497,13 +496,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_short_call_waits_for_short_ones_and_not_for_long_ones() {
-        let limits = ThreadLimits {
-            threads: 4,
-            short_calls: 2,
-            short_call_max: SHORT,
-            queue_max: 10,
-            wait_max: PATIENCE,
-        };
+        let admission = Admission { short_calls: 2, short_call_max: SHORT };
+        let limits = ThreadLimits { threads: 4, admission, queue_max: 10, wait_max: PATIENCE };
         let threads = Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"));
         let releases = occupy(&threads, 2).await;
         // Both calls are long by the time at which this one is taken.

@@ -161,6 +161,9 @@ mod tests {
         let configuration = combine(arguments, file).expect("valid");
         assert_eq!((configuration.port, configuration.site_port), (1, 3));
         assert!(configuration.redact_logs_to_client);
+        let arguments = DevArguments { redact_logs_to_client: Some(false), ..DevArguments::default() };
+        let file = toml::from_str("redact_logs_to_client = true").expect("valid");
+        assert!(!combine(arguments, file).expect("valid").redact_logs_to_client);
         assert_eq!(configuration.limits.gateway.request_ms_max, 90_000);
         assert_eq!(configuration.limits.sync, Limits::DEFAULT.sync);
     }

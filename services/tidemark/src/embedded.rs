@@ -67,9 +67,9 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     let data_folder = folder.path();
     screen::print_served(&Served { url: &url, site_url: &site_url, admin_key: &admin_key, data_folder });
 
-    let served = tokio::select! {
-        served = &mut serving => Some(served),
-        () = signals.next() => None,
+    let has_ended = tokio::select! {
+        () = &mut serving => true,
+        () = signals.next() => false,
     };
     folder.withdraw_env();
     screen::print_stopping();
@@ -80,17 +80,16 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     };
     let stopping = async {
         gateway_token.cancel();
-        let served = match served {
-            Some(served) => served,
-            None => serving.await,
-        };
+        if !has_ended {
+            serving.await;
+        }
         services.stop().await;
-        served.context("serve")
     };
     tokio::select! {
-        stopped = stopping => stopped,
-        () = forced => Ok(()),
+        () = stopping => {}
+        () = forced => {}
     }
+    Ok(())
 }
 
 /// Clients are on this machine, also where every address is listened on.

@@ -51,7 +51,13 @@ impl StoreBuilder<RaftTypes, RaftLog, StateMachine, Kept> for Stores {
         let log = logs.group(id);
         // The suite purges what it never applied.
         log.state_flushed(u64::MAX - 1);
-        let state_machine = StateMachine::new(Arc::new(group), applier, log.clone(), 1 << 20, fatal);
+        let state_machine = StateMachine::new(
+            Arc::new(group),
+            applier,
+            log.clone(),
+            StoreLimits::DEFAULT.apply_bytes_max,
+            fatal,
+        );
         Ok((Kept { _logs: logs, _folder: folder }, log, state_machine))
     }
 }

@@ -35,7 +35,8 @@ export function syscallError(text) {
   return code ? codedError(code, message, Constructor) : new Constructor(message);
 }
 
-// What an operation's promise is rejected with; called by the guest with JSON text. `data` only where the library shall make a ConvexError of it.
+// What an operation's promise is rejected with; called by the guest with JSON text. `data` only where the library shall
+// make a ConvexError of it.
 export function rejectionOf(text) {
   const { message, data } = JSON.parse(text);
   const error = new Error(message);

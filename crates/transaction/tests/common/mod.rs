@@ -12,7 +12,7 @@ use std::sync::{
 };
 
 use contract::{
-    Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, GroupId, Position, ReadAt, Timestamp,
+    CommitId, CommitOutcome, DeploymentId, DeploymentRef, GroupId, Position, ReadAt, Timestamp,
     TransactionLog,
 };
 use limits::{Limits, LogLimits};
@@ -102,14 +102,8 @@ impl<L: TransactionLog> Store<L> {
     }
 
     pub async fn commit_finished(&self, finished: Finished) -> CommitOutcome {
-        let commit = Commit {
-            deployment: self.deployment,
-            epoch: self.position().epoch,
-            id: CommitId(self.random_bytes()),
-            begin: finished.begin,
-            read_set: Arc::new(finished.read_set),
-            writes: finished.writes,
-        };
+        let id = CommitId(self.random_bytes());
+        let commit = finished.into_commit(self.deployment, self.position().epoch, id);
         self.log.commit(commit).await.expect("the log answers")
     }
 

@@ -10,10 +10,10 @@ use std::{
 use blob::LocalBlobs;
 use bytes::Bytes;
 use contract::{
-    BlobStore, Caller, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Evaluation,
-    EvaluationRequest, FunctionCall, FunctionError, GroupId, Identity, ModuleSource, MutationCall,
-    MutationOutcome, Position, QueryCall, QueryOutcome, ReadAt, ReadMoment, Runner as _, Sequencer,
-    SessionRequest, Timestamp, TransactionLog, UserIdentity,
+    BlobStore, Caller, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Evaluation, EvaluationRequest,
+    FunctionCall, FunctionError, GroupId, Identity, ModuleSource, MutationCall, MutationOutcome, Position,
+    QueryCall, QueryOutcome, ReadAt, ReadMoment, Runner as _, Sequencer, SessionRequest, Timestamp,
+    TransactionLog, UserIdentity,
 };
 use isolate::Engine;
 use limits::Limits;
@@ -192,15 +192,8 @@ impl Harness {
     pub async fn transact(&self, work: impl AsyncFnOnce(&mut Transaction)) -> Timestamp {
         let (mut transaction, position) = self.transaction().await;
         work(&mut transaction).await;
-        let finished = transaction.finish();
-        let commit = Commit {
-            deployment: DEPLOYMENT,
-            epoch: position.epoch,
-            id: CommitId(rand::random()),
-            begin: finished.begin,
-            read_set: Arc::new(finished.read_set),
-            writes: finished.writes,
-        };
+        let id = CommitId(rand::random());
+        let commit = transaction.finish().into_commit(DEPLOYMENT, position.epoch, id);
         match self.log.commit(commit).await.unwrap() {
             CommitOutcome::Committed { timestamp } => timestamp,
             outcome => panic!("nothing else is running, but: {outcome:?}"),
