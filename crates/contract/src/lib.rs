@@ -10,6 +10,7 @@
 mod blob;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod deploy;
 pub mod document;
 mod error;
 mod fanout;
@@ -22,6 +23,11 @@ mod sequencer;
 mod transaction_log;
 
 pub use blob::{BlobDigest, BlobStore};
+pub use deploy::{
+    DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind, IndexDifference, IndexEvaluation,
+    ModuleHash, Push, PushDifference, PushedModule, SchemaDifference, SchemaEvaluation, SchemaId,
+    SchemaProgress, StartedPush, TableCheck, TableEvaluation,
+};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use fanout::{
     Fanout, FanoutSession, QueryChange, QueryModification, SessionCommand, SessionRound, SessionStart,

@@ -1,15 +1,13 @@
-//! `evaluate_push` and `evaluate_schema`: what a push would change, without beginning it.
+//! `evaluate_schema`: what a push would do to the tables and indexes, and how large they are.
 
-use contract::{DeploymentRef, Interval, Order, Read, ReadAt, ReadResult, Result, document};
-use serde_json::{Value as Json, json};
+use contract::{
+    DeploymentRef, IndexChangeKind, IndexEvaluation, Interval, Order, Push, Read, ReadAt, ReadResult, Result,
+    SchemaEvaluation, TableCheck, TableEvaluation, document,
+};
 use transaction::Table;
 use value::TableName;
 
-use crate::{
-    Deploy, PushRequest,
-    start::{Evaluated, schema_change},
-    worker::tables_to_walk,
-};
+use crate::{Handle, start::Evaluated, worker::tables_to_walk};
 
 /// How large a table is, counted up to a limit.
 #[derive(Clone, Copy, Default)]
@@ -18,33 +16,25 @@ struct TableSize {
     bytes: u64,
 }
 
-impl Deploy {
-    /// The answer of `evaluate_push`.
-    pub async fn evaluate_push(&self, deployment: DeploymentRef, request: PushRequest) -> Result<Json> {
-        let evaluated = self.evaluate(deployment, request).await?;
-        Ok(json!({"schemaChange": schema_change(&evaluated, None)}))
-    }
-
-    /// The answer of `evaluate_schema`.
-    pub async fn evaluate_schema(&self, deployment: DeploymentRef, request: PushRequest) -> Result<Json> {
-        let evaluated = self.evaluate(deployment, request).await?;
+impl Handle {
+    pub(crate) async fn sizes(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaEvaluation> {
+        let evaluated = self.evaluate(deployment, push).await?;
         let moment = self.snapshot(deployment).await?.begin_at();
         let mut indexes = Vec::with_capacity(evaluated.change.indexes.len());
         for index in &evaluated.change.indexes {
             let size = self.size_of(deployment, moment, &evaluated, &index.table).await?;
-            let mut json = index.to_json();
-            json["change"] = Json::from(index.kind_name());
-            json["needsBackfill"] = Json::Bool(index.kind_name() == "added" && size.documents > 0);
-            json["numDocs"] = Json::from(size.documents);
-            indexes.push(json);
+            indexes.push(IndexEvaluation {
+                index: index.declared(),
+                change: index.kind,
+                needs_backfill: index.kind == IndexChangeKind::Added && size.documents > 0,
+                documents: size.documents,
+            });
         }
-        let evaluation = json!({
-            "definitionPath": "",
-            "schemaValidation": evaluated.schema.as_ref().is_some_and(|schema| schema.schema_validation),
-            "tables": self.tables(deployment, moment, &evaluated).await?,
-            "indexes": indexes,
-        });
-        Ok(json!({"componentSchemaEvaluations": {"": evaluation}, "newComponentDefinitions": []}))
+        Ok(SchemaEvaluation {
+            schema_validation: evaluated.schema.as_ref().is_some_and(|schema| schema.schema_validation),
+            tables: self.tables(deployment, moment, &evaluated).await?,
+            indexes,
+        })
     }
 
     async fn tables(
@@ -52,23 +42,18 @@ impl Deploy {
         deployment: DeploymentRef,
         moment: ReadAt,
         evaluated: &Evaluated,
-    ) -> Result<Vec<Json>> {
+    ) -> Result<Vec<TableEvaluation>> {
         let Some(schema) = &evaluated.schema else { return Ok(Vec::new()) };
         let walked = tables_to_walk(&evaluated.catalog, schema)?;
         let mut tables = Vec::with_capacity(schema.tables.len());
         for name in schema.tables.keys() {
-            let outcome = match walked.iter().any(|table| table.name == *name) {
-                _ if !schema.schema_validation => "notValidated",
-                true => "mustWalk",
-                false => "supersetOfEnforced",
+            let check = match walked.iter().any(|table| table.name == *name) {
+                _ if !schema.schema_validation => TableCheck::NotValidated,
+                true => TableCheck::Walked,
+                false => TableCheck::Proved,
             };
-            let size = self.size_of(deployment, moment, evaluated, name).await?;
-            tables.push(json!({
-                "name": name.as_str(),
-                "outcome": outcome,
-                "numDocs": size.documents,
-                "sizeBytes": size.bytes,
-            }));
+            let TableSize { documents, bytes } = self.size_of(deployment, moment, evaluated, name).await?;
+            tables.push(TableEvaluation { table: name.to_string(), check, documents, bytes });
         }
         Ok(tables)
     }
@@ -87,7 +72,7 @@ impl Deploy {
     }
 
     async fn count(&self, deployment: DeploymentRef, moment: ReadAt, table: &Table) -> Result<TableSize> {
-        let limits = &self.services().limits;
+        let limits = self.limits();
         let mut size = TableSize::default();
         let mut interval = Interval::all();
         while size.documents < limits.push.counted_documents_max as u64 {
@@ -98,7 +83,7 @@ impl Deploy {
                 rows_max: limits.log.read_page_documents_max,
                 bytes_max: limits.log.read_page_bytes_max,
             };
-            let results = self.services().log.read(deployment, moment, &[read]).await?;
+            let results = self.dependencies().log.read(deployment, moment, &[read]).await?;
             let [ReadResult::Range { rows, more }] = &results[..] else { break };
             for row in rows {
                 size.documents += 1;

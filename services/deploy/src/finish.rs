@@ -1,46 +1,50 @@
 //! `finish_push`: the one commit that makes the pushed code the served code.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
-use contract::{DeploymentRef, Error, IndexId, Result};
+use contract::{
+    DeploymentRef, Error, FinishPush, IndexChangeKind, IndexDifference, IndexId, PushDifference, Result,
+};
 use schema::DatabaseSchema;
-use serde_json::{Value as Json, json};
 use transaction::{IndexRow, IndexState, ModuleRow, SchemaRow, SchemaState, Transaction, UdfConfigRow};
 use value::{DocumentId, TableName};
 
 use crate::{
-    Deploy, FinishPushRequest,
+    Handle,
     prepared::{Prepared, environment_hash},
-    schema_change::{IndexChangeKind, SchemaChange},
+    schema_change::SchemaChange,
     start::index_rows,
     system_transaction::{Work, service_error},
-    wait::schema_id,
+    wait::row_id,
     worker::schema_row,
 };
 
-impl Deploy {
-    /// The answer of `finish_push`. The same push may be finished again: it then changes nothing.
-    pub async fn finish_push(&self, deployment: DeploymentRef, request: FinishPushRequest) -> Result<Json> {
-        let invalid = |what: &str| Error::bad_request("InvalidPush", format!("`startPush` holds no {what}."));
-        let packages = request.start_push.get("componentDefinitionPackages");
-        let prepared = packages.and_then(|packages| packages.get("")).ok_or_else(|| invalid("package"))?;
-        let prepared = Prepared::from_json(prepared)?;
-        let change = request.start_push.get("schemaChange").ok_or_else(|| invalid("schemaChange"))?;
+impl Handle {
+    pub(crate) async fn finish(
+        &self,
+        deployment: DeploymentRef,
+        request: FinishPush,
+    ) -> Result<PushDifference> {
+        let prepared = Prepared::from_json(&request.prepared)?;
         let finish = Finish {
             modules: prepared.module_rows()?,
             schema: match &prepared.schema {
                 Some(text) => Some(
-                    DatabaseSchema::from_json(text, &self.services().limits.schema)
+                    DatabaseSchema::from_json(text, &self.limits().schema)
                         .map_err(|error| Error::bad_request(error.code(), error.to_string()))?,
                 ),
                 None => None,
             },
-            schema_id: schema_id(change)?,
+            schema_id: row_id(request.schema.as_ref())?,
             prepared,
+            dry_run: request.dry_run,
         };
         for module in finish.modules.values() {
-            if self.services().blobs.get(module.source).await?.is_none() {
+            if self.dependencies().blobs.get(module.source).await?.is_none() {
                 return Err(Error::bad_request(
                     "InvalidPush",
                     format!("The text of module `{}` was never pushed.", module.path),
@@ -48,27 +52,22 @@ impl Deploy {
             }
         }
         if request.dry_run {
-            let mut transaction = self.snapshot(deployment).await?;
-            return finish.write(&mut transaction, true).await;
+            return finish.run(&mut self.snapshot(deployment).await?).await;
         }
         self.transact(deployment, &finish).await
     }
 }
+
+/// The JSON of a schema before and after.
+type SchemaTexts = (Option<Arc<str>>, Option<Arc<str>>);
 
 struct Finish {
     prepared: Prepared,
     modules: BTreeMap<String, ModuleRow>,
     schema: Option<DatabaseSchema>,
     schema_id: Option<DocumentId>,
-}
-
-#[async_trait]
-impl Work for Finish {
-    type Output = Json;
-
-    async fn run(&self, transaction: &mut Transaction) -> Result<Json> {
-        self.write(transaction, false).await
-    }
+    /// It does not look at what a push in earnest would have prepared, and is not committed.
+    dry_run: bool,
 }
 
 /// A push must be repeated; the command line tool does that by itself.
@@ -76,10 +75,11 @@ fn race(what: &str) -> Error {
     Error::bad_request("RaceDetected", format!("{what} meanwhile; the push has to be repeated."))
 }
 
-impl Finish {
-    /// Writes everything into the transaction; a dry run does not look at what would have been prepared, and is not
-    /// committed.
-    async fn write(&self, transaction: &mut Transaction, dry_run: bool) -> Result<Json> {
+#[async_trait]
+impl Work for Finish {
+    type Output = PushDifference;
+
+    async fn run(&self, transaction: &mut Transaction) -> Result<PushDifference> {
         let variables: BTreeMap<String, String> = transaction
             .environment_variables()
             .into_iter()
@@ -94,15 +94,15 @@ impl Finish {
         if old_hash != self.prepared.base_code_hash && old_hash != config.code_hash {
             return Err(race("Another push has changed the code"));
         }
-        let schema_diff = self.write_schema(transaction, dry_run).await?;
-        let index_diff = self.write_indexes(transaction, dry_run).await?;
+        let schema = self.write_schema(transaction).await?;
+        let indexes = self.write_indexes(transaction).await?;
         let modules = self.write_modules(transaction).await?;
-        let version_diff = match &old_config {
-            Some(old) if old.row.server_version == config.server_version => Json::Null,
-            old => json!({
-                "previous_version": old.as_ref().map_or("", |old| &old.row.server_version),
-                "next_version": config.server_version,
-            }),
+        let server_version = match &old_config {
+            Some(old) if old.row.server_version == config.server_version => None,
+            old => {
+                let before = old.as_ref().map(|old| old.row.server_version.clone()).unwrap_or_default();
+                Some((before, config.server_version.clone()))
+            }
         };
         let is_first = old_config.is_none();
         match old_config {
@@ -120,24 +120,20 @@ impl Finish {
                 transaction.insert_row(&config).await.map_err(service_error)?;
             }
         }
-        Ok(json!({
-            "authDiff": {"added": [], "removed": []},
-            "definitionDiffs": {"": {}},
-            "componentDiffs": {
-                "": {
-                    "diffType": {"type": if is_first { "create" } else { "modify" }},
-                    "moduleDiff": {"added": modules.added, "removed": modules.removed},
-                    "udfConfigDiff": version_diff,
-                    "cronDiff": {"added": [], "updated": [], "deleted": []},
-                    "indexDiff": index_diff,
-                    "schemaDiff": schema_diff,
-                }
-            },
-        }))
+        Ok(PushDifference {
+            is_first,
+            modules_added: modules.added,
+            modules_removed: modules.removed,
+            server_version,
+            indexes,
+            schema,
+        })
     }
+}
 
+impl Finish {
     /// Makes the prepared schema the enforced one.
-    async fn write_schema(&self, transaction: &mut Transaction, dry_run: bool) -> Result<Json> {
+    async fn write_schema(&self, transaction: &mut Transaction) -> Result<Option<SchemaTexts>> {
         let active = transaction.catalog().active_schema().cloned();
         let wanted = self.prepared.schema.as_deref();
         if let Some(id) = self.schema_id {
@@ -145,7 +141,7 @@ impl Finish {
                 return Err(race("Another push began"));
             };
             match row.state {
-                SchemaState::Active => return Ok(Json::Null),
+                SchemaState::Active => return Ok(None),
                 SchemaState::Failed => {
                     let reason = row.error.map(|error| error.message).unwrap_or_default();
                     return Err(Error::bad_request("SchemaValidationFailed", reason));
@@ -163,21 +159,21 @@ impl Finish {
             }
             row.state = SchemaState::Active;
             transaction.replace_row(id, &row).await.map_err(service_error)?;
-        } else if wanted.is_some() && !dry_run {
+        } else if wanted.is_some() && !self.dry_run {
             return Err(Error::bad_request("InvalidPush", "The push names no schema, but brings one."));
         }
         let previous = active.as_ref().map(|active| active.row.schema.clone());
         if previous.as_deref() == wanted {
-            return Ok(Json::Null);
+            return Ok(None);
         }
         if let Some(active) = active {
             transaction.delete_row::<SchemaRow>(active.id).await.map_err(service_error)?;
         }
-        Ok(json!({"previous_schema": previous, "next_schema": wanted}))
+        Ok(Some((previous, wanted.map(Arc::from))))
     }
 
     /// Enables what was filled, drops what is no longer declared, and makes the tables that were not there.
-    async fn write_indexes(&self, transaction: &mut Transaction, dry_run: bool) -> Result<Json> {
+    async fn write_indexes(&self, transaction: &mut Transaction) -> Result<IndexDifference> {
         let before: BTreeSet<TableName> =
             transaction.catalog().tables().map(|table| table.name.clone()).collect();
         let change = SchemaChange::between(transaction.catalog(), self.schema.as_ref());
@@ -200,7 +196,7 @@ impl Finish {
                     transaction.delete_row::<IndexRow>(*id).await.map_err(service_error)?;
                 }
                 (_, Some((id, row))) => {
-                    if row.state == IndexState::Backfilling && !wanted.staged && !dry_run {
+                    if row.state == IndexState::Backfilling && !wanted.staged && !self.dry_run {
                         return Err(race("An index is still being filled"));
                     }
                     let state = match (wanted.staged, row.state) {
@@ -214,7 +210,7 @@ impl Finish {
                 (_, None) => {
                     if before.contains(&wanted.table) {
                         // It was made by a write since the push began, and nothing has filled the index.
-                        if dry_run {
+                        if self.dry_run {
                             continue;
                         }
                         return Err(race("A table was created"));
@@ -232,7 +228,7 @@ impl Finish {
                 }
             }
         }
-        Ok(change.to_json())
+        Ok(change.difference())
     }
 
     async fn write_modules(&self, transaction: &mut Transaction) -> Result<ModuleDiff> {

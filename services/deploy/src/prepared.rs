@@ -1,11 +1,10 @@
 //! What `start_push` leaves for `finish_push`. It travels through the command line tool, which sends back what it was
 //! given, so that no node has to remember a push.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use contract::{BlobDigest, Error, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use transaction::{ModuleEnvironment, ModuleRow, UdfConfigRow};
 
@@ -70,12 +69,12 @@ impl Prepared {
         }
     }
 
-    pub fn to_json(&self) -> Json {
-        serde_json::to_value(self).expect("texts and numbers are JSON")
+    pub fn to_json(&self) -> Arc<str> {
+        serde_json::to_string(self).expect("texts and numbers are JSON").into()
     }
 
-    pub fn from_json(json: &Json) -> Result<Prepared> {
-        let prepared = Prepared::deserialize(json).map_err(|error| invalid(error.to_string()))?;
+    pub fn from_json(json: &str) -> Result<Prepared> {
+        let prepared: Prepared = serde_json::from_str(json).map_err(|error| invalid(error.to_string()))?;
         if prepared.format_version != FORMAT_VERSION {
             return Err(invalid(format!("format {} is not known", prepared.format_version)));
         }

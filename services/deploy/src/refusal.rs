@@ -1,41 +1,35 @@
 //! What this version does not serve yet. A push that needs it is refused whole, with the file and the export named, so
 //! that nobody finds out in production.
 
-use contract::{Error, Evaluation, Result};
+use contract::{Error, Evaluation, Push, PushedModule, Result};
 use schema::DatabaseSchema;
 use serde_json::Value as Json;
 
-use crate::request::{BundledModule, PushRequest};
-
 /// Refuses what can be seen without running the code.
-pub fn check_bundles(request: &PushRequest) -> Result<()> {
-    if let Some(component) = request.component_definitions.first() {
+pub fn check_bundles(push: &Push) -> Result<()> {
+    if let Some(component) = push.components.first() {
         return Err(Error::bad_request(
             "ComponentsNotSupported",
             format!(
                 "`convex.config.js` (default export) mounts the component `{}`: components are not supported by this \
                  version of Tidemark.",
-                component.definition_path
+                component
             ),
         ));
     }
-    if let Some(module) =
-        request.app_definition.changed_modules.iter().find(|module| module.environment == "node")
-    {
-        return Err(node_module(module));
+    if let Some(pushed) = push.changed_modules.iter().find(|pushed| pushed.environment == "node") {
+        return Err(node_module(pushed));
     }
-    if let Some(module) =
-        request.app_definition.unchanged_module_hashes.iter().find(|module| module.environment == "node")
-    {
+    if let Some(module) = push.unchanged_modules.iter().find(|module| module.environment == "node") {
         return Err(Error::bad_request(
             "NodeActionsNotSupported",
             format!("`{}` begins with \"use node\": {NODE_SENTENCE}", module.path),
         ));
     }
-    if let Some(package) = request.node_dependencies.first() {
+    if let Some(package) = push.node_packages.first() {
         return Err(Error::bad_request(
             "NodeActionsNotSupported",
-            format!("`convex.json` lists the external package `{}`: {NODE_SENTENCE}", package.name),
+            format!("`convex.json` lists the external package `{package}`: {NODE_SENTENCE}"),
         ));
     }
     Ok(())
@@ -43,7 +37,7 @@ pub fn check_bundles(request: &PushRequest) -> Result<()> {
 
 const NODE_SENTENCE: &str = "Node.js actions are not supported by this version of Tidemark.";
 
-fn node_module(module: &BundledModule) -> Error {
+fn node_module(PushedModule { module, .. }: &PushedModule) -> Error {
     let exports = exported_names(&module.source);
     let named = match exports.len() {
         0 => String::new(),

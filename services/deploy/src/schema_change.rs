@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use contract::{DeclaredIndex, IndexChangeKind, IndexDifference};
 use schema::DatabaseSchema;
-use serde_json::{Value as Json, json};
 use transaction::{Catalog, Index, IndexState, Table};
-use value::{FieldPath, IndexName, TableName};
+use value::{CREATION_TIME_FIELD, FieldPath, IndexName, TableName};
 
 /// What becomes of one index.
 #[derive(Clone, Debug)]
@@ -18,17 +18,6 @@ pub struct IndexChange {
     /// The index that is there, for every kind but `Added` to begin with; for `Added` one that an earlier push which
     /// never finished has left, as far as it is the same.
     pub existing: Option<Arc<Index>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IndexChangeKind {
-    Added,
-    Identical,
-    /// Was staged, and shall now be queried.
-    Enabled,
-    /// Shall no longer be queried, but kept.
-    Disabled,
-    Dropped,
 }
 
 /// What a schema asks for, compared with what there is.
@@ -89,19 +78,18 @@ impl SchemaChange {
         change
     }
 
-    fn of_kind(&self, kind: IndexChangeKind) -> impl Iterator<Item = &IndexChange> {
-        self.indexes.iter().filter(move |index| index.kind == kind)
-    }
-
-    /// The difference as the push protocol states it.
-    pub fn to_json(&self) -> Json {
-        let list = |kind| Json::Array(self.of_kind(kind).map(IndexChange::to_json).collect());
-        json!({
-            "added_indexes": list(IndexChangeKind::Added),
-            "removed_indexes": list(IndexChangeKind::Dropped),
-            "enabled_indexes": list(IndexChangeKind::Enabled),
-            "disabled_indexes": list(IndexChangeKind::Disabled),
-        })
+    /// The difference as the contract states it.
+    pub fn difference(&self) -> IndexDifference {
+        let of_kind = |kind| {
+            let indexes = self.indexes.iter().filter(|index| index.kind == kind);
+            indexes.map(IndexChange::declared).collect()
+        };
+        IndexDifference {
+            added: of_kind(IndexChangeKind::Added),
+            removed: of_kind(IndexChangeKind::Dropped),
+            enabled: of_kind(IndexChangeKind::Enabled),
+            disabled: of_kind(IndexChangeKind::Disabled),
+        }
     }
 }
 
@@ -122,27 +110,13 @@ pub fn declared_indexes(table: &Table) -> impl Iterator<Item = &Arc<Index>> {
 }
 
 impl IndexChange {
-    pub fn to_json(&self) -> Json {
+    pub fn declared(&self) -> DeclaredIndex {
         let fields = self.fields.iter().map(FieldPath::to_string);
-        let mut json = json!({
-            "name": format!("{}.{}", self.table, self.name),
-            "type": "database",
-            "fields": fields.chain(["_creationTime".to_owned()]).collect::<Vec<_>>(),
-        });
-        if self.staged {
-            json["staged"] = Json::Bool(true);
-        }
-        json
-    }
-
-    /// As `evaluate_schema` names the kinds.
-    pub fn kind_name(&self) -> &'static str {
-        match self.kind {
-            IndexChangeKind::Added => "added",
-            IndexChangeKind::Identical => "identical",
-            IndexChangeKind::Enabled => "enabled",
-            IndexChangeKind::Disabled => "disabled",
-            IndexChangeKind::Dropped => "dropped",
+        DeclaredIndex {
+            table: self.table.to_string(),
+            name: self.name.to_string(),
+            fields: fields.chain([CREATION_TIME_FIELD.to_owned()]).collect(),
+            staged: self.staged,
         }
     }
 }

@@ -5,21 +5,21 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    BlobDigest, DeploymentRef, Error, Evaluation, EvaluationRequest, IndexId, ModuleSource, Result,
+    BlobDigest, DeploymentRef, Error, Evaluation, EvaluationRequest, IndexChangeKind, IndexId, ModuleSource,
+    Push, PushedModule, Result, SchemaDifference, SchemaId, StartedPush,
 };
 use schema::DatabaseSchema;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 use transaction::{
     Catalog, IndexRow, IndexState, ModuleEnvironment, ModuleRow, SchemaRow, SchemaState, Transaction,
 };
 use value::DocumentId;
 
 use crate::{
-    Deploy, imports,
+    Handle, imports,
     prepared::{Config, Prepared, environment_hash, module_hash},
     refusal,
-    request::{BundledModule, PushRequest},
-    schema_change::{IndexChangeKind, SchemaChange},
+    schema_change::SchemaChange,
     system_transaction::{Work, service_error},
 };
 
@@ -49,39 +49,63 @@ struct Bundle {
     hash: [u8; 32],
 }
 
-impl Deploy {
-    /// The answer of `start_push`. Changes nothing that is served; with `dry_run` it writes nothing at all.
-    pub async fn start_push(&self, deployment: DeploymentRef, request: PushRequest) -> Result<Json> {
-        let writes = !request.dry_run && !request.for_codegen;
-        let evaluated = self.evaluate(deployment, request).await?;
+impl Evaluated {
+    pub fn difference(&self, schema: Option<DocumentId>) -> SchemaDifference {
+        SchemaDifference {
+            schema: schema.map(|id| SchemaId(id.to_string())),
+            indexes: self.change.difference(),
+        }
+    }
+
+    /// What `finish_push` needs of it.
+    fn prepared(&self) -> Prepared {
+        let config = Config {
+            server_version: &self.server_version,
+            functions: &self.functions,
+            import_seed: self.evaluation.import_seed,
+            import_time: self.evaluation.import_time,
+        };
+        let schema = self.schema.as_ref().map(DatabaseSchema::to_json);
+        Prepared::new(
+            &self.modules,
+            schema,
+            &config,
+            self.base_code_hash.clone(),
+            self.environment_hash.clone(),
+        )
+    }
+}
+
+impl Handle {
+    pub(crate) async fn start(&self, deployment: DeploymentRef, push: Push) -> Result<StartedPush> {
+        let writes = !push.dry_run && !push.for_codegen;
+        let evaluated = self.evaluate(deployment, push).await?;
         let schema_id = if writes { self.prepare_schema(deployment, &evaluated).await? } else { None };
         if writes {
             self.keep_preparing(deployment, schema_id);
         }
-        Ok(answer(&evaluated, schema_id))
+        Ok(StartedPush {
+            prepared: evaluated.prepared().to_json(),
+            difference: evaluated.difference(schema_id),
+            schema: evaluated.schema.as_ref().map(|schema| schema.to_json().into()),
+            modules: evaluated.evaluation.modules,
+            app_definition: evaluated.evaluation.app_definition,
+            server_version: evaluated.server_version,
+        })
     }
 
     /// Runs the code of a push, refuses what is not served, and compares the result with what is deployed.
-    pub(crate) async fn evaluate(
-        &self,
-        deployment: DeploymentRef,
-        request: PushRequest,
-    ) -> Result<Evaluated> {
-        refusal::check_bundles(&request)?;
+    pub(crate) async fn evaluate(&self, deployment: DeploymentRef, push: Push) -> Result<Evaluated> {
+        refusal::check_bundles(&push)?;
         let mut transaction = self.snapshot(deployment).await?;
-        let bundles = self.bundles(&mut transaction, &request).await?;
+        let bundles = self.bundles(&mut transaction, &push).await?;
         let environment: BTreeMap<String, String> = transaction
             .environment_variables()
             .into_iter()
             .map(|variable| (variable.row.name, variable.row.value))
             .collect();
-        let source = |bundle: &BundledModule| ModuleSource {
-            path: bundle.path.clone(),
-            source: bundle.source.clone(),
-            source_map: bundle.source_map.clone(),
-        };
         let evaluation = self
-            .services()
+            .dependencies()
             .runner
             .evaluate(EvaluationRequest {
                 deployment,
@@ -93,8 +117,8 @@ impl Deploy {
                         source_map: bundle.source_map.clone(),
                     })
                     .collect(),
-                schema: request.app_definition.schema.as_ref().map(source),
-                app_definition: request.app_definition.definition.as_ref().map(source),
+                schema: push.schema.map(|pushed| pushed.module),
+                app_definition: push.app_definition.map(|pushed| pushed.module),
                 environment_variables: environment.clone(),
             })
             .await?;
@@ -102,7 +126,7 @@ impl Deploy {
         check_declared_variables(&evaluation, &environment)?;
         let schema = match &evaluation.schema {
             Some(text) => Some(
-                DatabaseSchema::from_json(text, &self.services().limits.schema)
+                DatabaseSchema::from_json(text, &self.limits().schema)
                     .map_err(|error| Error::bad_request(error.code(), format!("schema.js: {error}")))?,
             ),
             None => None,
@@ -119,24 +143,23 @@ impl Deploy {
             schema,
             catalog,
             modules,
-            server_version: request.app_definition.udf_server_version,
-            functions: request.functions,
+            server_version: push.server_version,
+            functions: push.functions_folder,
             base_code_hash,
             environment_hash: environment_hash(&environment),
         })
     }
 
     /// All modules of the push with their text: those that came with it, and the deployed ones that it names.
-    async fn bundles(&self, transaction: &mut Transaction, request: &PushRequest) -> Result<Vec<Bundle>> {
-        let limits = &self.services().limits.push;
-        let app = &request.app_definition;
-        let count = app.changed_modules.len() + app.unchanged_module_hashes.len();
+    async fn bundles(&self, transaction: &mut Transaction, push: &Push) -> Result<Vec<Bundle>> {
+        let limits = &self.limits().push;
+        let count = push.changed_modules.len() + push.unchanged_modules.len();
         if count > limits.modules_max {
             let message = format!("{count} modules are too many (the maximum is {}).", limits.modules_max);
             return Err(Error::bad_request("ModulesTooLarge", message));
         }
         let mut bundles = Vec::with_capacity(count);
-        for module in &app.changed_modules {
+        for PushedModule { module, .. } in &push.changed_modules {
             check_module_path(&module.path)?;
             bundles.push(Bundle {
                 path: module.path.clone(),
@@ -145,7 +168,7 @@ impl Deploy {
                 hash: module_hash(&module.source, module.source_map.as_deref()),
             });
         }
-        for named in &app.unchanged_module_hashes {
+        for named in &push.unchanged_modules {
             let deployed = transaction.module(&named.path).filter(|deployed| {
                 hex::encode(deployed.row.hash) == named.sha256.to_ascii_lowercase()
                     && deployed.row.environment.name() == named.environment
@@ -185,7 +208,7 @@ impl Deploy {
     }
 
     async fn text_of(&self, digest: BlobDigest, path: &str) -> Result<Arc<str>> {
-        let bytes = self.services().blobs.get(digest).await?;
+        let bytes = self.dependencies().blobs.get(digest).await?;
         let bytes =
             bytes.ok_or_else(|| Error::internal(format!("the text of module {path} is not stored")))?;
         let text = std::str::from_utf8(&bytes);
@@ -194,7 +217,7 @@ impl Deploy {
 
     /// Stores the texts, and gives the rows that would serve them.
     async fn store(&self, bundles: Vec<Bundle>, evaluation: &Evaluation) -> Result<Vec<ModuleRow>> {
-        let blobs = &self.services().blobs;
+        let blobs = &self.dependencies().blobs;
         let paths: BTreeMap<String, ()> = bundles.iter().map(|bundle| (bundle.path.clone(), ())).collect();
         let mut rows = Vec::with_capacity(bundles.len());
         for bundle in bundles {
@@ -337,82 +360,4 @@ fn app_definition(evaluation: &Evaluation) -> Result<Json> {
             .map_err(|error| Error::internal(format!("the app definition is not JSON: {error}"))),
         None => Ok(json!({})),
     }
-}
-
-/// What the command line tool generates code from, and sends back to `finish_push`.
-fn answer(evaluated: &Evaluated, schema_id: Option<DocumentId>) -> Json {
-    let evaluation = &evaluated.evaluation;
-    let config = Config {
-        server_version: &evaluated.server_version,
-        functions: &evaluated.functions,
-        import_seed: evaluation.import_seed,
-        import_time: evaluation.import_time,
-    };
-    let prepared = Prepared::new(
-        &evaluated.modules,
-        evaluated.schema.as_ref().map(DatabaseSchema::to_json),
-        &config,
-        evaluated.base_code_hash.clone(),
-        evaluated.environment_hash.clone(),
-    );
-    let functions: Map<String, Json> = evaluation
-        .modules
-        .iter()
-        .map(|(path, analysis)| (path.clone(), serde_json::from_str(analysis).unwrap_or(Json::Null)))
-        .collect();
-    // The analysis has more to say of a route than the tree of components.
-    let http_routes =
-        functions.get("http.js").and_then(|module| module["httpRoutes"].as_array()).map(|routes| {
-            let plain = routes.iter().map(|route| route["route"].clone()).collect::<Vec<Json>>();
-            Json::Array(plain)
-        });
-    let mut definition_type = json!({"type": "app"});
-    let mut definition = json!({
-        "path": "",
-        "childComponents": [],
-        "httpMounts": {},
-        "exports": {"type": "branch", "branch": []},
-    });
-    if let Ok(exported) = app_definition(evaluation) {
-        if let Some(prefix) = exported.get("httpPrefix").filter(|prefix| prefix.is_string()) {
-            definition_type["httpPrefix"] = prefix.clone();
-        }
-        if let Some(variables) = exported.get("envVars").filter(|variables| variables.is_array()) {
-            definition["envVars"] = variables.clone();
-        }
-    }
-    definition["definitionType"] = definition_type;
-    let schema = evaluated.schema.as_ref().map_or(Json::Null, DatabaseSchema::to_serde_json);
-    json!({
-        // The variables' values stay here: whether they changed shows in the hash among the prepared things.
-        "environmentVariables": {},
-        "externalDepsId": null,
-        "componentDefinitionPackages": {"": prepared.to_json()},
-        "appAuth": [],
-        "analysis": {
-            "": {
-                "definition": definition,
-                "schema": schema,
-                "functions": functions,
-                "udfConfig": {"serverVersion": evaluated.server_version},
-            }
-        },
-        "app": {
-            "definitionPath": "",
-            "componentPath": "",
-            "args": {},
-            "childComponents": {},
-            "httpRoutes": {"httpModuleRoutes": http_routes.unwrap_or(Json::Null), "mounts": []},
-            "exports": {},
-        },
-        "schemaChange": schema_change(evaluated, schema_id),
-    })
-}
-
-pub(crate) fn schema_change(evaluated: &Evaluated, schema_id: Option<DocumentId>) -> Json {
-    json!({
-        "allocatedComponentIds": {},
-        "schemaIds": {"": schema_id.map(|id| id.to_string())},
-        "indexDiffs": {"": evaluated.change.to_json()},
-    })
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use contract::{CommitId, DeploymentRef, Error, ErrorKind, ReadAt, Result};
 use transaction::{Commits, EPOCH_ENDED, Options, Settled, Transaction, unknown_outcome};
 
-use crate::Deploy;
+use crate::Handle;
 
 /// What a transaction of the system's own does. It may run more than once, each time on a newer state.
 #[async_trait]
@@ -16,24 +16,24 @@ pub(crate) trait Work: Sync {
     async fn run(&self, transaction: &mut Transaction) -> Result<Self::Output>;
 }
 
-impl Deploy {
+impl Handle {
     /// A transaction that reads the newest published state. It is not committed: what it writes is lost.
     pub(crate) async fn snapshot(&self, deployment: DeploymentRef) -> Result<Transaction> {
-        let position = self.services().sequencer.latest(deployment.group).await?;
+        let position = self.dependencies().sequencer.latest(deployment.group).await?;
         self.begin(deployment, ReadAt::published(position.published)).await
     }
 
     async fn begin(&self, deployment: DeploymentRef, at: ReadAt) -> Result<Transaction> {
-        let services = self.services();
+        let dependencies = self.dependencies();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let options = Options {
-            limits: services.limits.clone(),
+            limits: self.shared.options.limits.clone(),
             id_seed: rand::random(),
             now_ns: now.as_nanos() as u64,
-            cursor_key: services.cursor_key.clone(),
+            cursor_key: self.shared.options.cursor_key.clone(),
             journal: None,
         };
-        Transaction::begin(services.log.clone(), deployment, at, &services.catalogs, options)
+        Transaction::begin(dependencies.log.clone(), deployment, at, &dependencies.catalogs, options)
             .await
             .map_err(service_error)
     }
@@ -41,10 +41,10 @@ impl Deploy {
     /// Runs `work` in a transaction until it commits; returns what it returned then. An error from `work` ends it
     /// without a commit.
     pub(crate) async fn transact<W: Work>(&self, deployment: DeploymentRef, work: &W) -> Result<W::Output> {
-        let services = self.services();
+        let dependencies = self.dependencies();
         let id = CommitId(rand::random());
-        let mut commits = Commits::new(services.limits.retry);
-        let position = services.sequencer.latest(deployment.group).await?;
+        let mut commits = Commits::new(self.limits().retry);
+        let position = dependencies.sequencer.latest(deployment.group).await?;
         let (mut at, mut epoch) = (ReadAt::published(position.published), position.epoch);
         loop {
             commits.begin();
@@ -56,7 +56,7 @@ impl Deploy {
             let (settled, output) = match attempt.await {
                 Ok((output, finished)) => {
                     let commit = finished.into_commit(deployment, epoch, id);
-                    (commits.settle(&*services.log, &commit, || ()).await?, Some(output))
+                    (commits.settle(&*dependencies.log, &commit, || ()).await?, Some(output))
                 }
                 Err(error) if error.code == EPOCH_ENDED => (commits.epoch_ended(), None),
                 Err(error) => return Err(error),
@@ -75,7 +75,7 @@ impl Deploy {
                     ));
                 }
                 (Settled::LostLeader, _) => {
-                    let position = commits.leaders_position(&*services.log, deployment.group).await?;
+                    let position = commits.leaders_position(&*dependencies.log, deployment.group).await?;
                     (at, epoch) = (ReadAt::published(position.published), position.epoch);
                 }
                 (Settled::Committed(_), None) | (Settled::Unknown, _) => return Err(unknown_outcome()),

@@ -14,7 +14,7 @@ use transaction::{Catalog, IndexRow, IndexState, SchemaFailure, SchemaRow, Schem
 use value::{DocumentId, TableName, Value};
 
 use crate::{
-    Deploy,
+    Handle,
     start::index_rows,
     system_transaction::{Work, service_error},
 };
@@ -25,20 +25,20 @@ pub(crate) struct Preparing {
     stop: CancellationToken,
 }
 
-impl Deploy {
+impl Handle {
     /// Makes sure that the schema with this id, and all new indexes, are being prepared; work for another schema stops.
     pub(crate) fn keep_preparing(&self, deployment: DeploymentRef, schema: Option<DocumentId>) {
-        let mut preparing = self.inner.preparing.lock();
+        let mut preparing = self.shared.preparing.lock();
         if let Some(current) = preparing.get(&deployment) {
             if current.schema == schema && !current.stop.is_cancelled() {
                 return;
             }
             current.stop.cancel();
         }
-        let stop = self.inner.shutdown.child_token();
+        let stop = self.shared.shutdown.child_token();
         preparing.insert(deployment, Preparing { schema, stop: stop.clone() });
         let deploy = self.clone();
-        self.inner.tasks.spawn(async move {
+        self.shared.tasks.spawn(async move {
             // Whoever waits next starts it again if there is still something to do.
             let finished = stop.clone().drop_guard();
             let work = deploy.prepare(deployment, schema);
@@ -59,7 +59,7 @@ impl Deploy {
                 Ok(()) => return,
                 Err(error) if error.retry != Retry::Never => {
                     tracing::debug!(%error, "preparing a schema is tried again");
-                    let pause_ms = self.services().limits.push.schema_retry_ms;
+                    let pause_ms = self.limits().push.schema_retry_ms;
                     tokio::time::sleep(Duration::from_millis(pause_ms)).await;
                 }
                 Err(error) => {
@@ -76,7 +76,7 @@ impl Deploy {
         if row.state != SchemaState::Pending {
             return Ok(());
         }
-        let limits = &self.services().limits.schema;
+        let limits = &self.limits().schema;
         let schema = DatabaseSchema::from_json(&row.schema, limits)
             .map_err(|error| Error::internal(format!("a pending schema can't be read: {error}")))?;
         // Writes after this moment read the pending schema themselves, and fail it if they don't fit.
@@ -102,7 +102,7 @@ impl Deploy {
         table: &Table,
         schema: &TableSchema,
     ) -> Result<Option<SchemaFailure>> {
-        let limits = self.services().limits.push;
+        let limits = self.limits().push;
         let number_of = |name: &TableName| catalog.table(name.as_str()).map(|table| table.number);
         let mut interval = Interval::all();
         loop {
@@ -113,7 +113,7 @@ impl Deploy {
                 rows_max: limits.checked_documents_max,
                 bytes_max: limits.checked_bytes_max,
             };
-            let results = self.services().log.read(deployment, moment, &[read]).await?;
+            let results = self.dependencies().log.read(deployment, moment, &[read]).await?;
             let [ReadResult::Range { rows, more }] = &results[..] else {
                 return Err(Error::internal("a range read did not answer with a range"));
             };
@@ -162,7 +162,7 @@ impl Deploy {
                     fields: index.key_fields().iter().map(ToString::to_string).collect(),
                     from,
                 };
-                let progress = self.services().log.backfill(step).await?;
+                let progress = self.dependencies().log.backfill(step).await?;
                 from = progress.next;
                 if from.is_none() {
                     break;

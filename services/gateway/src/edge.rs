@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::{DeploymentRef, Fanout, Runner, Sequencer};
-use deploy::Deploy;
+use contract::{Deploy, DeploymentRef, Fanout, Runner, Sequencer};
 use limits::Limits;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,7 +28,7 @@ pub struct Services {
     pub runner: Arc<dyn Runner>,
     pub fanout: Arc<dyn Fanout>,
     pub sequencer: Arc<dyn Sequencer>,
-    pub deploy: Deploy,
+    pub deploy: Arc<dyn Deploy>,
 }
 
 pub(crate) struct Edge {

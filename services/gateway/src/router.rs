@@ -32,14 +32,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/query_at_ts", post(functions::query_at_timestamp))
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(edge.clone(), bodies::read_whole));
-    let pushes = Router::new()
-        .route("/api/get_config_hashes", post(push::config_hashes))
-        .route("/api/deploy2/evaluate_schema", post(push::evaluate_schema))
-        .route("/api/deploy2/evaluate_push", post(push::evaluate_push))
-        .route("/api/deploy2/start_push", post(push::start_push))
-        .route("/api/deploy2/wait_for_schema", post(push::wait_for_schema))
-        .route("/api/deploy2/finish_push", post(push::finish_push))
-        .route("/api/deploy2/report_push_completed", post(push::report_push_completed))
+    let pushes = push::routes()
         // From the outside in: who sends it, the bytes as they are sent, the decompression, the bytes that come out of it.
         .layer(DefaultBodyLimit::max(limits.push_decompressed_bytes_max))
         .layer(RequestDecompressionLayer::new())

@@ -9,7 +9,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use contract::{BlobStore, DeploymentId, DeploymentRef, Fanout, GroupId, Runner, Sequencer, TransactionLog};
+use contract::{
+    BlobStore, Deploy, DeploymentId, DeploymentRef, Fanout, GroupId, Runner, Sequencer, TransactionLog,
+};
 use gateway::{AdminKeys, Gateway};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -113,7 +115,7 @@ struct Services {
     runner_token: CancellationToken,
     fanout: fanout::Service,
     fanout_token: CancellationToken,
-    deploy: deploy::Deploy,
+    deploy: deploy::Service,
     deploy_token: CancellationToken,
 }
 
@@ -165,16 +167,15 @@ impl Services {
             fanout::Service::start(fanout_options, runner.clone(), log.clone(), fanout_token.clone());
 
         let deploy_token = CancellationToken::new();
-        let deploy_services = deploy::Services {
+        let deploy_options = deploy::Options { limits: Arc::new(limits), cursor_key };
+        let deploy_dependencies = deploy::Dependencies {
             log,
             sequencer: sequencer.clone(),
             runner: runner.clone(),
             blobs,
             catalogs,
-            limits: Arc::new(limits),
-            cursor_key,
         };
-        let deploy = deploy::Deploy::new(deploy_services, deploy_token.clone());
+        let deploy = deploy::Service::start(deploy_options, deploy_dependencies, deploy_token.clone());
         Ok(Services {
             log_service,
             log_token,
@@ -192,12 +193,13 @@ impl Services {
     fn for_gateway(&self) -> gateway::Services {
         let runner: Arc<dyn Runner> = self.runner.clone();
         let fanout: Arc<dyn Fanout> = Arc::new(self.fanout.clone());
-        gateway::Services { runner, fanout, sequencer: self.sequencer.clone(), deploy: self.deploy.clone() }
+        let deploy: Arc<dyn Deploy> = Arc::new(self.deploy.handle());
+        gateway::Services { runner, fanout, sequencer: self.sequencer.clone(), deploy }
     }
 
     async fn stop(self) {
         self.deploy_token.cancel();
-        self.deploy.join().await;
+        self.deploy.stopped().await;
         self.fanout_token.cancel();
         self.fanout.stopped().await;
         self.runner_token.cancel();

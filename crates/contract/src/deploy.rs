@@ -1,0 +1,244 @@
+//! The contract of the deploy service: pushes of code.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{DeploymentRef, ModuleSource, Result};
+
+/// Takes pushed code from its bundles to the one commit that serves it.
+///
+/// ```text
+///   start_push        bundles → evaluated and stored; a pending schema, new indexes begin to fill
+///   wait_for_schema   documents are checked and indexes filled, while the old code serves and writes go on
+///   finish_push       one commit: modules, schema, indexes, configuration. Before it runs old code, after it new
+/// ```
+///
+/// A push that is abandoned or refused changes nothing that is served. A newer push takes the place of an older one that
+/// has not finished; the older one then fails with `RaceDetected`, as does one whose code, schema or environment variables
+/// were changed by somebody else meanwhile. What is not served by this version is refused whole, with the file and the
+/// export named. No instance needs to remember a push: what `finish_push` needs is in [`StartedPush::prepared`].
+#[async_trait]
+pub trait Deploy: Send + Sync + 'static {
+    /// The code that is deployed.
+    async fn deployed_code(&self, deployment: DeploymentRef) -> Result<DeployedCode>;
+
+    /// What a push would change in the indexes. Has no effect but stored blobs.
+    async fn evaluate_push(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaDifference>;
+
+    /// What a push would do to the tables and indexes, and how large they are. Has no effect but stored blobs.
+    async fn evaluate_schema(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaEvaluation>;
+
+    /// Evaluates the code and begins to prepare what the new schema needs. Changes nothing that is served; sent again, it
+    /// does no harm.
+    async fn start_push(&self, deployment: DeploymentRef, push: Push) -> Result<StartedPush>;
+
+    /// How far the preparation is: at once when it has ended, else after `wait`.
+    async fn wait_for_schema(
+        &self,
+        deployment: DeploymentRef,
+        schema: Option<SchemaId>,
+        wait: Duration,
+    ) -> Result<SchemaProgress>;
+
+    /// Serves the pushed code from one commit on. MUST be atomic: no call sees a part of it. Finishing the same push again
+    /// changes nothing.
+    async fn finish_push(&self, deployment: DeploymentRef, finish: FinishPush) -> Result<PushDifference>;
+}
+
+/// Names a pushed schema between the requests of its push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaId(pub String);
+
+/// The code that is deployed, as far as the command line tool compares it with what it has.
+#[derive(Clone, Debug)]
+pub struct DeployedCode {
+    /// Where the functions are in the project, as the last push said; `None` before the first one.
+    pub functions_folder: Option<String>,
+    /// The version of the client library that the last push was made with.
+    pub server_version: Option<String>,
+    pub modules: Vec<ModuleHash>,
+}
+
+/// Names a module's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleHash {
+    pub path: String,
+    /// `isolate` or `node`.
+    pub environment: String,
+    /// SHA-256 over the source and then the source map, in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// Everything that one push brings.
+#[derive(Clone, Debug)]
+pub struct Push {
+    /// Write nothing at all, neither blobs nor rows.
+    pub dry_run: bool,
+    /// Code is generated for a component alone; the deployed app is not concerned.
+    pub for_codegen: bool,
+    /// Where the functions are in the project.
+    pub functions_folder: String,
+    /// The version of the client library that the code was bundled with.
+    pub server_version: String,
+    /// `convex.config.js`.
+    pub app_definition: Option<PushedModule>,
+    /// `schema.js`.
+    pub schema: Option<PushedModule>,
+    /// Modules whose text comes with the push.
+    pub changed_modules: Vec<PushedModule>,
+    /// Modules whose text is the deployed one.
+    pub unchanged_modules: Vec<ModuleHash>,
+    /// The folders of the components that the app mounts.
+    pub components: Vec<String>,
+    /// Packages that the app's Node.js actions import.
+    pub node_packages: Vec<String>,
+}
+
+/// A module whose text comes with the push.
+#[derive(Clone, Debug)]
+pub struct PushedModule {
+    pub module: ModuleSource,
+    /// `isolate` or `node`.
+    pub environment: String,
+}
+
+/// What the evaluation of a push has shown, and how it goes on.
+#[derive(Clone, Debug)]
+pub struct StartedPush {
+    /// For [`FinishPush::prepared`]: JSON that means something to the deploy service alone.
+    pub prepared: Arc<str>,
+    /// Per module path (chunks left out), as [`crate::Evaluation::modules`].
+    pub modules: BTreeMap<String, Arc<str>>,
+    /// The schema's JSON; `None` without one.
+    pub schema: Option<Arc<str>>,
+    /// The `export()` of `convex.config.js`.
+    pub app_definition: Option<Arc<str>>,
+    pub server_version: String,
+    pub difference: SchemaDifference,
+}
+
+/// What a push changes in the schema.
+#[derive(Clone, Debug)]
+pub struct SchemaDifference {
+    /// The schema to wait for; `None` without one, and where nothing was written.
+    pub schema: Option<SchemaId>,
+    pub indexes: IndexDifference,
+}
+
+/// An index that a schema declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredIndex {
+    pub table: String,
+    pub name: String,
+    /// All fields of its key but `_id`: those that are declared, then `_creationTime`.
+    pub fields: Vec<String>,
+    /// Filled and kept up to date, but not to be queried yet.
+    pub staged: bool,
+}
+
+/// The indexes that a push changes, by what becomes of them.
+#[derive(Clone, Debug, Default)]
+pub struct IndexDifference {
+    pub added: Vec<DeclaredIndex>,
+    pub removed: Vec<DeclaredIndex>,
+    /// Were staged, and are to be queried from now on.
+    pub enabled: Vec<DeclaredIndex>,
+    /// Are kept, but no longer to be queried.
+    pub disabled: Vec<DeclaredIndex>,
+}
+
+/// What a push would do to the tables and indexes.
+#[derive(Clone, Debug)]
+pub struct SchemaEvaluation {
+    /// Documents are held against the schema.
+    pub schema_validation: bool,
+    pub tables: Vec<TableEvaluation>,
+    pub indexes: Vec<IndexEvaluation>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TableEvaluation {
+    pub table: String,
+    pub check: TableCheck,
+    /// Counted up to a limit.
+    pub documents: u64,
+    pub bytes: u64,
+}
+
+/// Whether a table's documents have to be read to know that they fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableCheck {
+    /// The schema does not ask for it.
+    NotValidated,
+    /// The deployed schema already proves that they fit.
+    Proved,
+    /// Each document is read.
+    Walked,
+}
+
+#[derive(Clone, Debug)]
+pub struct IndexEvaluation {
+    pub index: DeclaredIndex,
+    pub change: IndexChangeKind,
+    /// Documents that are there already have to be put into it.
+    pub needs_backfill: bool,
+    /// Documents of its table, counted up to a limit.
+    pub documents: u64,
+}
+
+/// What becomes of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexChangeKind {
+    Added,
+    Identical,
+    /// Was staged, and is to be queried from now on.
+    Enabled,
+    /// Is kept, but no longer to be queried.
+    Disabled,
+    Dropped,
+}
+
+/// How far the preparation of a pushed schema is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchemaProgress {
+    Preparing {
+        /// All documents were held against the schema.
+        documents_checked: bool,
+        indexes_filled: usize,
+        indexes_total: usize,
+    },
+    Complete,
+    /// A document does not fit. The push can't be finished.
+    Failed {
+        message: String,
+        table: Option<String>,
+    },
+    /// Another push has taken its place.
+    Overwritten,
+}
+
+/// Ends a push.
+#[derive(Clone, Debug)]
+pub struct FinishPush {
+    /// Write nothing, and don't ask for what a start in earnest would have prepared.
+    pub dry_run: bool,
+    /// [`StartedPush::prepared`], unchanged but for its order and white space.
+    pub prepared: Arc<str>,
+    /// [`SchemaDifference::schema`].
+    pub schema: Option<SchemaId>,
+}
+
+/// What a finished push has changed.
+#[derive(Clone, Debug)]
+pub struct PushDifference {
+    /// Nothing was deployed before.
+    pub is_first: bool,
+    pub modules_added: Vec<String>,
+    pub modules_removed: Vec<String>,
+    /// Of the client library, where it has changed: the version before (empty for the first push) and the new one.
+    pub server_version: Option<(String, String)>,
+    pub indexes: IndexDifference,
+    /// The JSON of the schema before and of the new one, where it has changed.
+    pub schema: Option<(Option<Arc<str>>, Option<Arc<str>>)>,
+}

@@ -1,0 +1,23 @@
+//! What is deployed, for the command line tool to compare with.
+
+use contract::{DeployedCode, DeploymentRef, ModuleHash, Result};
+
+use crate::Handle;
+
+impl Handle {
+    pub(crate) async fn deployed(&self, deployment: DeploymentRef) -> Result<DeployedCode> {
+        let mut transaction = self.snapshot(deployment).await?;
+        let modules = transaction.modules().into_iter().map(|module| ModuleHash {
+            path: module.row.path.clone(),
+            environment: module.row.environment.name().to_owned(),
+            sha256: hex::encode(module.row.hash),
+        });
+        let modules = modules.collect();
+        let config = transaction.udf_config().map(|config| config.row);
+        Ok(DeployedCode {
+            functions_folder: config.as_ref().map(|config| config.functions_directory.clone()),
+            server_version: config.map(|config| config.server_version),
+            modules,
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! The service: what it is made of, how it starts and stops, and its contract.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use contract::{
+    BlobStore, Deploy, DeployedCode, DeploymentRef, FinishPush, Push, PushDifference, Result, Runner,
+    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Sequencer, StartedPush, TransactionLog,
+};
+use limits::Limits;
+use parking_lot::Mutex;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use transaction::{CatalogCache, CursorKey};
+
+use crate::worker::Preparing;
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub limits: Arc<Limits>,
+    /// Transactions of the system make no cursors for clients, but a transaction needs a key for them.
+    pub cursor_key: CursorKey,
+}
+
+/// What pushes are made with.
+#[derive(Clone)]
+pub struct Dependencies {
+    pub log: Arc<dyn TransactionLog>,
+    pub sequencer: Arc<dyn Sequencer>,
+    pub runner: Arc<dyn Runner>,
+    pub blobs: Arc<dyn BlobStore>,
+    pub catalogs: Arc<CatalogCache>,
+}
+
+/// The deploy service of one process. It owns the work that goes on between the requests of a push.
+pub struct Service {
+    handle: Handle,
+}
+
+impl Service {
+    /// Runs on the current runtime until `shutdown`; then the work between requests ends where it is.
+    pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
+        let preparing = Mutex::new(BTreeMap::new());
+        let shared = Shared { options, dependencies, preparing, tasks: TaskTracker::new(), shutdown };
+        Service { handle: Handle { shared: Arc::new(shared) } }
+    }
+
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Waits for the end that cancelling the token brings about.
+    pub async fn stopped(self) {
+        let shared = &self.handle.shared;
+        shared.shutdown.cancelled().await;
+        shared.tasks.close();
+        shared.tasks.wait().await;
+    }
+}
+
+/// The way to the service. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub options: Options,
+    pub dependencies: Dependencies,
+    /// The schema that is being prepared for each deployment, and what stops the work on it.
+    pub preparing: Mutex<BTreeMap<DeploymentRef, Preparing>>,
+    pub tasks: TaskTracker,
+    pub shutdown: CancellationToken,
+}
+
+impl Handle {
+    pub(crate) fn dependencies(&self) -> &Dependencies {
+        &self.shared.dependencies
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.options.limits
+    }
+}
+
+#[async_trait]
+impl Deploy for Handle {
+    async fn deployed_code(&self, deployment: DeploymentRef) -> Result<DeployedCode> {
+        self.deployed(deployment).await
+    }
+
+    async fn evaluate_push(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaDifference> {
+        Ok(self.evaluate(deployment, push).await?.difference(None))
+    }
+
+    async fn evaluate_schema(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaEvaluation> {
+        self.sizes(deployment, push).await
+    }
+
+    async fn start_push(&self, deployment: DeploymentRef, push: Push) -> Result<StartedPush> {
+        self.start(deployment, push).await
+    }
+
+    async fn wait_for_schema(
+        &self,
+        deployment: DeploymentRef,
+        schema: Option<SchemaId>,
+        wait: Duration,
+    ) -> Result<SchemaProgress> {
+        self.wait(deployment, schema, wait).await
+    }
+
+    async fn finish_push(&self, deployment: DeploymentRef, finish: FinishPush) -> Result<PushDifference> {
+        self.finish(deployment, finish).await
+    }
+}

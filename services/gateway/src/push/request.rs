@@ -1,0 +1,158 @@
+//! The bodies of the push requests, as the command line tool sends them. What it has besides is ignored.
+
+use std::sync::Arc;
+
+use contract::{FinishPush, ModuleHash, ModuleSource, Push, PushedModule, SchemaId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The body of `start_push`, `evaluate_push` and `evaluate_schema`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PushBody {
+    #[serde(default)]
+    dry_run: bool,
+    functions: String,
+    app_definition: AppDefinition,
+    #[serde(default)]
+    component_definitions: Vec<ComponentDefinition>,
+    #[serde(default)]
+    node_dependencies: Vec<NodeDependency>,
+    #[serde(default)]
+    for_codegen: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AppDefinition {
+    definition: Option<BundledModule>,
+    schema: Option<BundledModule>,
+    changed_modules: Vec<BundledModule>,
+    #[serde(default)]
+    unchanged_module_hashes: Vec<UnchangedModule>,
+    #[serde(default)]
+    udf_server_version: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BundledModule {
+    path: String,
+    source: Arc<str>,
+    source_map: Option<Arc<str>>,
+    environment: String,
+}
+
+#[derive(Deserialize)]
+struct UnchangedModule {
+    path: String,
+    environment: String,
+    sha256: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ComponentDefinition {
+    definition_path: String,
+}
+
+#[derive(Deserialize)]
+struct NodeDependency {
+    name: String,
+}
+
+impl From<PushBody> for Push {
+    fn from(body: PushBody) -> Push {
+        let app = body.app_definition;
+        Push {
+            dry_run: body.dry_run,
+            for_codegen: body.for_codegen,
+            functions_folder: body.functions,
+            server_version: app.udf_server_version,
+            app_definition: app.definition.map(PushedModule::from),
+            schema: app.schema.map(PushedModule::from),
+            changed_modules: app.changed_modules.into_iter().map(PushedModule::from).collect(),
+            unchanged_modules: app.unchanged_module_hashes.into_iter().map(ModuleHash::from).collect(),
+            components: body.component_definitions.into_iter().map(|one| one.definition_path).collect(),
+            node_packages: body.node_dependencies.into_iter().map(|one| one.name).collect(),
+        }
+    }
+}
+
+impl From<BundledModule> for PushedModule {
+    fn from(module: BundledModule) -> PushedModule {
+        let BundledModule { path, source, source_map, environment } = module;
+        PushedModule { module: ModuleSource { path, source, source_map }, environment }
+    }
+}
+
+impl From<UnchangedModule> for ModuleHash {
+    fn from(module: UnchangedModule) -> ModuleHash {
+        let UnchangedModule { path, environment, sha256 } = module;
+        ModuleHash { path, environment, sha256 }
+    }
+}
+
+/// The body of `wait_for_schema`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WaitBody {
+    pub schema_change: SchemaChange,
+    /// How long to wait; as long as a request may, if it is not said.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Part of the answer of `start_push`, which the tool sends back as it was.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SchemaChange {
+    schema_ids: SchemaIds,
+}
+
+#[derive(Deserialize)]
+struct SchemaIds {
+    /// Null for an app without a schema; but it must be there.
+    #[serde(rename = "", deserialize_with = "Option::deserialize")]
+    app: Option<String>,
+}
+
+impl SchemaChange {
+    pub fn schema(self) -> Option<SchemaId> {
+        self.schema_ids.app.map(SchemaId)
+    }
+}
+
+/// The body of `finish_push`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FinishBody {
+    start_push: StartedPush,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StartedPush {
+    component_definition_packages: Packages,
+    schema_change: SchemaChange,
+}
+
+#[derive(Deserialize)]
+struct Packages {
+    #[serde(rename = "")]
+    app: Box<RawValue>,
+}
+
+impl From<FinishBody> for FinishPush {
+    fn from(body: FinishBody) -> FinishPush {
+        FinishPush {
+            dry_run: body.dry_run,
+            prepared: body.start_push.component_definition_packages.app.get().into(),
+            schema: body.start_push.schema_change.schema(),
+        }
+    }
+}
