@@ -8,6 +8,7 @@ use contract::BlobDigest;
 use serde_json::json;
 use system::Environment;
 use transaction::{EnvironmentVariableRow, Finished, ModuleEnvironment, ModuleRow, Result, Transaction};
+use value::ComponentId;
 
 /// Calls a function in a transaction of its own.
 async fn call(
@@ -39,7 +40,14 @@ async fn insert(transaction: &mut Transaction, table: &str, document: serde_json
 }
 
 async fn set_variable(transaction: &mut Transaction, name: &str, value: &str) {
-    transaction.insert_row(&EnvironmentVariableRow { name: name.into(), value: value.into() }).await.unwrap();
+    transaction
+        .insert_row(&EnvironmentVariableRow {
+            component: ComponentId::ROOT,
+            name: name.into(),
+            value: value.into(),
+        })
+        .await
+        .unwrap();
 }
 
 /// A deployment with three tables, of which `messages` has five documents.
@@ -167,6 +175,7 @@ async fn environment_variables_are_listed_and_found_by_name() {
 #[tokio::test]
 async fn the_api_specification_lists_functions_and_routes() {
     let module = |path: &str, analysis: Option<serde_json::Value>| ModuleRow {
+        component: ComponentId::ROOT,
         path: path.to_owned(),
         environment: ModuleEnvironment::Isolate,
         source: BlobDigest([1; 32]),

@@ -1,17 +1,17 @@
-//! What a deployment consists of besides documents, as of one moment.
+//! What a deployment and its components consist of besides documents, as of one moment.
 
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 use contract::{IndexId, Timestamp};
 use limits::SchemaLimits;
 use schema::DatabaseSchema;
 use value::{
-    CREATION_TIME_FIELD, DocumentId, FieldPath, ID_FIELD, IndexName, InternalId, Object, TableName,
-    TableNumber, key,
+    CREATION_TIME_FIELD, ComponentId, DocumentId, FieldPath, ID_FIELD, IndexName, InternalId, Object,
+    TableName, TableNumber, key,
 };
 
 use crate::{
@@ -25,6 +25,8 @@ use crate::{
 /// A table and its indexes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
+    /// Whose table it is; the root's for the system's own tables, which are the deployment's.
+    pub component: ComponentId,
     pub name: TableName,
     pub number: TableNumber,
     pub state: TableState,
@@ -103,6 +105,7 @@ impl IndexState {
 impl Table {
     /// A table with its two built-in indexes.
     pub(crate) fn new(
+        component: ComponentId,
         name: TableName,
         number: TableNumber,
         state: TableState,
@@ -115,6 +118,7 @@ impl Table {
             Arc::new(Index::new(id, name, Vec::new(), IndexState::Enabled, false))
         };
         Table {
+            component,
             name,
             number,
             state,
@@ -224,13 +228,22 @@ impl fmt::Debug for StoredSchema {
     }
 }
 
-/// Tables, indexes, schemas, modules, environment and configuration of a deployment, as of one moment.
+/// What a deployment consists of, as of one moment: its components, and what is of none of them.
 ///
-/// A catalog is immutable and shared by all transactions to which the same metadata applies. What a transaction uses
-/// of it must be in its read set: ask the [`crate::Transaction`], which records that; what is read here is not recorded.
+/// A catalog is immutable and shared by all transactions to which the same metadata applies.
+#[derive(Clone, Debug, Default)]
+pub struct DeploymentCatalog {
+    version: Timestamp,
+    components: BTreeMap<ComponentId, Arc<Catalog>>,
+    auth: Option<Stored<AuthRow>>,
+}
+
+/// Tables, indexes, schemas, modules, environment and configuration of one component.
+///
+/// What a transaction uses of it must be in its read set: ask the [`crate::Transaction`], which records that; what is
+/// read here is not recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    version: Timestamp,
     by_tablet: HashMap<InternalId, Arc<Table>>,
     /// Active tables of the application.
     by_name: HashMap<TableName, InternalId>,
@@ -240,13 +253,15 @@ pub struct Catalog {
     modules: BTreeMap<String, Arc<Stored<ModuleRow>>>,
     environment_variables: BTreeMap<String, Stored<EnvironmentVariableRow>>,
     udf_config: Option<Stored<UdfConfigRow>>,
-    auth: Option<Stored<AuthRow>>,
 }
 
-impl Catalog {
+/// What a component has of which no row was written.
+static EMPTY: LazyLock<Arc<Catalog>> = LazyLock::new(Arc::default);
+
+impl DeploymentCatalog {
     /// The catalog of a deployment without any metadata.
-    pub(crate) fn empty(version: Timestamp) -> Catalog {
-        Catalog { version, ..Catalog::default() }
+    pub(crate) fn empty(version: Timestamp) -> DeploymentCatalog {
+        DeploymentCatalog { version, ..DeploymentCatalog::default() }
     }
 
     /// The commit that changed it last; [`Timestamp::ZERO`] if there was none.
@@ -254,6 +269,56 @@ impl Catalog {
         self.version
     }
 
+    /// The catalog of one component.
+    pub fn of(&self, component: ComponentId) -> &Arc<Catalog> {
+        self.components.get(&component).unwrap_or(&EMPTY)
+    }
+
+    /// The catalogs of all components that have any metadata.
+    pub fn components(&self) -> impl Iterator<Item = &Arc<Catalog>> {
+        self.components.values()
+    }
+
+    pub fn auth(&self) -> Option<&Stored<AuthRow>> {
+        self.auth.as_ref()
+    }
+
+    /// Follows a change of a row of a metadata table: `old` and `new` are the document's fields before and after.
+    /// Loading a catalog is the same: every row is new. Tables must come before their indexes.
+    pub(crate) fn apply(
+        &mut self,
+        table: SystemTable,
+        id: DocumentId,
+        old: Option<&Object>,
+        new: Option<&Object>,
+    ) -> Result<()> {
+        if table == SystemTable::Auth {
+            self.auth = row(id, new)?;
+            return Ok(());
+        }
+        let Some(component) = component_of(table, id, new.or(old))? else { return Ok(()) };
+        if old.is_some() && component_of(table, id, old)? != Some(component) {
+            return Err(Error::stored(format!("row {id} of {} went to another component", table.name())));
+        }
+        let catalog = self.components.entry(component).or_default();
+        Arc::make_mut(catalog).apply(table, id, old, new)
+    }
+}
+
+/// The component that a row belongs to.
+fn component_of(table: SystemTable, id: DocumentId, fields: Option<&Object>) -> Result<Option<ComponentId>> {
+    let Some(fields) = fields else { return Ok(None) };
+    let text = fields.get(COMPONENT_FIELD).and_then(value::Value::as_str);
+    let component = text.and_then(|text| text.parse().ok());
+    component
+        .map(Some)
+        .ok_or_else(|| Error::stored(format!("row {id} of {}: `component` is not known", table.name())))
+}
+
+/// Every row of a metadata table but that of auth providers names its component here.
+const COMPONENT_FIELD: &str = "component";
+
+impl Catalog {
     /// The active table of this name. Names that begin with an underscore are the system's: its own ones, and the two
     /// under which applications see some of them.
     pub fn table(&self, name: &str) -> Option<&Arc<Table>> {
@@ -333,13 +398,7 @@ impl Catalog {
         self.udf_config.as_ref()
     }
 
-    pub fn auth(&self) -> Option<&Stored<AuthRow>> {
-        self.auth.as_ref()
-    }
-
-    /// Follows a change of a row of a metadata table: `old` and `new` are the document's fields before and after.
-    /// Loading a catalog is the same: every row is new. Tables must come before their indexes.
-    pub(crate) fn apply(
+    fn apply(
         &mut self,
         table: SystemTable,
         id: DocumentId,
@@ -377,8 +436,8 @@ impl Catalog {
                 }
             }
             SystemTable::UdfConfig => self.udf_config = row(id, new)?,
-            SystemTable::Auth => self.auth = row(id, new)?,
-            SystemTable::Metadata
+            SystemTable::Auth
+            | SystemTable::Metadata
             | SystemTable::SessionRequests
             | SystemTable::ScheduledJobs
             | SystemTable::FileStorage => {}
@@ -396,8 +455,15 @@ impl Catalog {
             indexes = self.by_tablet.remove(&old.tablet).map(|table| table.indexes.clone());
         }
         if let Some(Stored { row: new, .. }) = new {
-            let mut table =
-                Table::new(new.name, new.number, new.state, new.tablet, new.by_id, new.by_creation_time);
+            let mut table = Table::new(
+                new.component,
+                new.name,
+                new.number,
+                new.state,
+                new.tablet,
+                new.by_id,
+                new.by_creation_time,
+            );
             if let Some(indexes) = indexes {
                 table.indexes = indexes;
             }

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use value::{CREATION_TIME_FIELD, ID_FIELD, Object, Value};
 
 use crate::{
-    Catalog, Document, Error, Result,
+    DeploymentCatalog, Document, Error, Result,
     system_rows::id_of,
     system_tables::{METADATA_DOCUMENT, SystemTable},
 };
@@ -39,7 +39,7 @@ struct Entries {
 struct Entry {
     last_use: u64,
     /// Filled by whoever asks first; the others wait for it.
-    catalog: Arc<OnceCell<Arc<Catalog>>>,
+    catalog: Arc<OnceCell<Arc<DeploymentCatalog>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,21 +74,22 @@ impl CatalogCache {
         log: &dyn TransactionLog,
         deployment: DeploymentRef,
         at: ReadAt,
-    ) -> Result<Arc<Catalog>> {
+    ) -> contract::Result<Arc<DeploymentCatalog>> {
         let version = metadata_version(log, deployment, at).await?;
         let published = CatalogKey { deployment, version, epoch: None };
         let key = CatalogKey { epoch: at.epoch, ..published };
         let cell = self.cell(key, published);
         let catalog = cell
             .get_or_try_init(|| async {
-                load(log, deployment, at, version, &self.limits).await.map(Arc::new)
+                let loaded = load(log, deployment, at, version, &self.limits).await;
+                loaded.map(Arc::new).map_err(Error::of_the_system)
             })
             .await?;
         Ok(Arc::clone(catalog))
     }
 
     /// The cell of `key`, unless the catalog is there as a published one.
-    fn cell(&self, key: CatalogKey, published: CatalogKey) -> Arc<OnceCell<Arc<Catalog>>> {
+    fn cell(&self, key: CatalogKey, published: CatalogKey) -> Arc<OnceCell<Arc<DeploymentCatalog>>> {
         // The map is whole after every statement, so a panic elsewhere while it was locked does no harm.
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |entry: &Entry| entry.catalog.initialized();
@@ -126,12 +127,12 @@ async fn metadata_version(
     log: &dyn TransactionLog,
     deployment: DeploymentRef,
     at: ReadAt,
-) -> Result<Timestamp> {
+) -> contract::Result<Timestamp> {
     let (index, key) = metadata_key();
     let mut results = log.read(deployment, at, &[Read::Point { index, key }]).await?;
     match results.pop() {
         Some(ReadResult::Point(version)) => Ok(version.map_or(Timestamp::ZERO, |version| version.timestamp)),
-        _ => Err(unexpected_result()),
+        _ => Err(unexpected_result().of_the_system()),
     }
 }
 
@@ -141,8 +142,8 @@ async fn load(
     at: ReadAt,
     version: Timestamp,
     limits: &LogLimits,
-) -> Result<Catalog> {
-    let mut catalog = Catalog::empty(version);
+) -> Result<DeploymentCatalog> {
+    let mut catalog = DeploymentCatalog::empty(version);
     if version == Timestamp::ZERO {
         return Ok(catalog);
     }

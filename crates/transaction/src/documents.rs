@@ -109,8 +109,8 @@ impl Transaction {
         if name.is_system() {
             return Err(system_table_error(&format!("functions can't write to `{name}`")));
         }
-        self.facts.rely_on(Fact::TableName(name.clone()));
-        let known = self.catalog.table(name.as_str()).cloned();
+        self.facts.rely_on(Fact::TableName(self.component(), name.clone()));
+        let known = self.catalog().table(name.as_str()).cloned();
         // What fails must change nothing, the table included.
         let mark = self.pending.mark();
         let catalog = Arc::clone(&self.catalog);
@@ -145,18 +145,20 @@ impl Transaction {
 
     /// Creates an active table of the application, with the smallest number that is free.
     pub async fn create_table(&mut self, name: TableName) -> Result<Arc<Table>> {
-        self.facts.rely_on(Fact::TableName(name.clone()));
+        self.facts.rely_on(Fact::TableName(self.component(), name.clone()));
         let tables_max = self.limits.schema.tables_max;
-        if self.catalog.tables().count() >= tables_max {
+        if self.catalog.components().map(|component| component.tables().count()).sum::<usize>() >= tables_max
+        {
             return Err(Error::user(
                 "TooManyTables",
                 format!("a deployment has at most {tables_max} tables"),
             ));
         }
-        let number = self.catalog.free_table_number();
+        let number = self.catalog().free_table_number();
         let number = number.ok_or_else(|| Error::user("TooManyTables", "all table numbers are taken"))?;
-        self.facts.rely_on(Fact::TableNumber(number));
+        self.facts.rely_on(Fact::TableNumber(self.component(), number));
         let row = TableRow {
+            component: self.component(),
             name,
             number,
             state: TableState::Active,
@@ -165,7 +167,7 @@ impl Transaction {
             by_creation_time: self.new_index_id(),
         };
         self.insert_row(&row).await?;
-        let table = self.catalog.table_by_tablet(&row.tablet);
+        let table = self.catalog().table_by_tablet(&row.tablet);
         Ok(Arc::clone(table.expect("the catalog follows what is written")))
     }
 
@@ -301,7 +303,7 @@ impl Transaction {
             None => {
                 // The write lists the keys in every index, and must fit the schemas.
                 self.facts.rely_on(Fact::Indexes(table.tablet));
-                self.facts.rely_on(Fact::Schemas);
+                self.facts.rely_on(Fact::Schemas(table.component));
                 if let Some(object) = &after
                     && let Err(error) = self.enforce_schemas(&table, id, object).await
                 {
@@ -325,7 +327,7 @@ impl Transaction {
     /// Gives pending documents the definitions that their tables have now.
     pub(crate) fn refresh_pending_tables(&mut self) {
         for table in self.pending.tables() {
-            if let Some(newest) = self.catalog.table_by_tablet(&table.tablet)
+            if let Some(newest) = self.catalog.of(table.component).table_by_tablet(&table.tablet)
                 && !Arc::ptr_eq(newest, &table)
             {
                 self.pending.table_changed(newest);
@@ -367,8 +369,8 @@ impl Transaction {
                 .filter(|table| table.visible_name().is_some())
                 .map(SystemTable::number),
             false => {
-                self.facts.rely_on(Fact::TableName(name));
-                self.catalog.table(table).map(|table| table.number)
+                self.facts.rely_on(Fact::TableName(self.component(), name));
+                self.catalog().table(table).map(|table| table.number)
             }
         };
         let id: Option<DocumentId> = text.parse().ok();
@@ -386,14 +388,14 @@ impl Transaction {
                 ))),
             };
         }
-        let table = self.catalog.table(name.as_str()).cloned();
-        self.facts.rely_on(Fact::TableName(name));
+        let table = self.catalog().table(name.as_str()).cloned();
+        self.facts.rely_on(Fact::TableName(self.component(), name));
         Ok(table)
     }
 
     fn user_table(&mut self, number: TableNumber) -> Option<Arc<Table>> {
-        self.facts.rely_on(Fact::TableNumber(number));
-        self.catalog.table_by_number(number).cloned()
+        self.facts.rely_on(Fact::TableNumber(self.component(), number));
+        self.catalog().table_by_number(number).cloned()
     }
 
     /// Checks an id against the table that the function named with it.
@@ -403,8 +405,8 @@ impl Transaction {
         let number = match name.is_system() {
             true => SystemTable::by_name(named).map(SystemTable::number),
             false => {
-                self.facts.rely_on(Fact::TableName(name));
-                self.catalog.table(named).map(|table| table.number)
+                self.facts.rely_on(Fact::TableName(self.component(), name));
+                self.catalog().table(named).map(|table| table.number)
             }
         };
         if number == Some(id.table) {

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, sync::Arc};
 
 use schema::{TableLookup, ValidationFailure};
-use value::{DocumentId, Object, TableName, TableNumber};
+use value::{ComponentId, DocumentId, Object, TableName, TableNumber};
 
 use crate::{
     Catalog, Error, Result, StoredSchema, Table, Transaction,
@@ -13,13 +13,14 @@ use crate::{
 
 /// The tables of a catalog; which of them were asked for is a fact that the check relies on.
 struct CatalogTables<'c> {
+    component: ComponentId,
     catalog: &'c Catalog,
     facts: RefCell<&'c mut Facts>,
 }
 
 impl TableLookup for CatalogTables<'_> {
     fn number_of(&self, table: &TableName) -> Option<TableNumber> {
-        self.facts.borrow_mut().rely_on(Fact::TableName(table.clone()));
+        self.facts.borrow_mut().rely_on(Fact::TableName(self.component, table.clone()));
         self.catalog.table(table.as_str()).map(|table| table.number)
     }
 
@@ -37,7 +38,7 @@ impl Transaction {
         id: DocumentId,
         document: &Object,
     ) -> Result<()> {
-        let catalog = Arc::clone(&self.catalog);
+        let catalog = Arc::clone(self.catalog.of(table.component));
         if let Some(active) = catalog.active_schema()
             && let Err(failure) = self.check_schema(&catalog, active, table, document)?
         {
@@ -77,7 +78,8 @@ impl Transaction {
             return Ok(Ok(()));
         }
         let Some(table_schema) = schema.tables.get(&table.name) else { return Ok(Ok(())) };
-        let tables = CatalogTables { catalog, facts: RefCell::new(&mut self.facts) };
+        let tables =
+            CatalogTables { component: table.component, catalog, facts: RefCell::new(&mut self.facts) };
         Ok(table_schema.check_document(document, &tables))
     }
 }

@@ -49,6 +49,14 @@ impl Error {
         })
     }
 
+    /// The error of what the system does by itself: a mistake in it is a defect of ours.
+    pub fn of_the_system(self) -> contract::Error {
+        match self {
+            Error::User(error) => contract::Error::internal(error.to_string()),
+            Error::Service(error) => error,
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &str {
         match self {

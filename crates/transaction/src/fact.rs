@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use contract::ReadSet;
-use value::{IndexName, InternalId, TableName, TableNumber, Value};
+use value::{ComponentId, IndexName, InternalId, TableName, TableNumber, Value};
 
 use crate::{
     range::prefix_interval,
@@ -11,24 +11,24 @@ use crate::{
 /// Something of the catalog that a transaction has relied on. Each stands for the rows that would change if it did.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fact {
-    /// Which table has this name, or that none has.
-    TableName(TableName),
-    /// Which table has this number, or that none has.
-    TableNumber(TableNumber),
-    /// Which tables there are.
-    Tables,
+    /// Which table of the component has this name, or that none has.
+    TableName(ComponentId, TableName),
+    /// Which table of the component has this number, or that none has.
+    TableNumber(ComponentId, TableNumber),
+    /// Which tables the component has.
+    Tables(ComponentId),
     /// What this index of a tablet is, or that it isn't.
     Index(InternalId, IndexName),
     /// Which indexes a tablet has: every write relies on it.
     Indexes(InternalId),
-    /// The schemas that writes are checked against.
-    Schemas,
+    /// The schemas that writes in the component are checked against.
+    Schemas(ComponentId),
     /// A module's row, by path.
-    Module(String),
-    Modules,
-    EnvironmentVariable(String),
-    EnvironmentVariables,
-    UdfConfig,
+    Module(ComponentId, String),
+    Modules(ComponentId),
+    EnvironmentVariable(ComponentId, String),
+    EnvironmentVariables(ComponentId),
+    UdfConfig(ComponentId),
     Auth,
 }
 
@@ -38,12 +38,17 @@ impl Fact {
             read_set.add(table.index(index).id, prefix_interval(parts));
         };
         let text = |text: &str| Value::String(text.to_owned());
+        let of = |component: &ComponentId| Value::String(component.to_string());
+        let (name, number) = ("by_component_and_name", "by_component_and_number");
+        let (path, state) = ("by_component_and_path", "by_component_and_state");
         match self {
-            Fact::TableName(name) => add(SystemTable::Tables, "by_name", &[text(name.as_str())]),
-            Fact::TableNumber(number) => {
-                add(SystemTable::Tables, "by_number", &[Value::Float64(number.get().into())]);
+            Fact::TableName(component, table) => {
+                add(SystemTable::Tables, name, &[of(component), text(table.as_str())]);
             }
-            Fact::Tables => add(SystemTable::Tables, "by_id", &[]),
+            Fact::TableNumber(component, table) => {
+                add(SystemTable::Tables, number, &[of(component), Value::Float64(table.get().into())]);
+            }
+            Fact::Tables(component) => add(SystemTable::Tables, name, &[of(component)]),
             Fact::Index(tablet, name) => {
                 add(
                     SystemTable::Indexes,
@@ -54,18 +59,22 @@ impl Fact {
             Fact::Indexes(tablet) => {
                 add(SystemTable::Indexes, "by_table_and_name", &[text(&tablet.to_string())]);
             }
-            Fact::Schemas => {
-                for state in [SchemaState::Active, SchemaState::Pending, SchemaState::Validated] {
-                    add(SystemTable::Schemas, "by_state", &[text(state.name())]);
+            Fact::Schemas(component) => {
+                for schema in [SchemaState::Active, SchemaState::Pending, SchemaState::Validated] {
+                    add(SystemTable::Schemas, state, &[of(component), text(schema.name())]);
                 }
             }
-            Fact::Module(path) => add(SystemTable::Modules, "by_path", &[text(path)]),
-            Fact::Modules => add(SystemTable::Modules, "by_id", &[]),
-            Fact::EnvironmentVariable(name) => {
-                add(SystemTable::EnvironmentVariables, "by_name", &[text(name)]);
+            Fact::Module(component, module) => {
+                add(SystemTable::Modules, path, &[of(component), text(module)]);
             }
-            Fact::EnvironmentVariables => add(SystemTable::EnvironmentVariables, "by_id", &[]),
-            Fact::UdfConfig => add(SystemTable::UdfConfig, "by_id", &[]),
+            Fact::Modules(component) => add(SystemTable::Modules, path, &[of(component)]),
+            Fact::EnvironmentVariable(component, variable) => {
+                add(SystemTable::EnvironmentVariables, name, &[of(component), text(variable)]);
+            }
+            Fact::EnvironmentVariables(component) => {
+                add(SystemTable::EnvironmentVariables, name, &[of(component)]);
+            }
+            Fact::UdfConfig(component) => add(SystemTable::UdfConfig, "by_component", &[of(component)]),
             Fact::Auth => add(SystemTable::Auth, "by_id", &[]),
         }
     }

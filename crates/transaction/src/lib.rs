@@ -35,7 +35,7 @@ pub mod system_tables;
 mod transaction;
 mod usage;
 
-pub use catalog::{Catalog, Index, IndexState, StoredSchema, Table, TableState};
+pub use catalog::{Catalog, DeploymentCatalog, Index, IndexState, StoredSchema, Table, TableState};
 pub use catalog_cache::CatalogCache;
 pub use commits::{Commits, EPOCH_ENDED, Settled, unknown_outcome};
 pub use cursor::CursorKey;

@@ -123,7 +123,10 @@ impl Transaction {
             Some(cursor) => Some(self.decode_cursor(fingerprint, cursor)?),
             // A journal of another query is from before the function changed; its page begins anew.
             None => match &self.journal_before {
-                Some((of, end)) if *of == fingerprint && self.depth() == 0 => Some(end.clone()),
+                Some(journal) if self.depth() == 0 => {
+                    let (of, end) = self.cursor_key.decode_journal(self.deployment(), journal)?;
+                    (of == fingerprint).then_some(end)
+                }
                 _ => None,
             },
         };

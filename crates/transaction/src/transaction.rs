@@ -11,12 +11,12 @@ use contract::{
 use limits::Limits;
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
-use value::{InternalId, TableName, id};
+use value::{ComponentId, ComponentPath, InternalId, TableName, id};
 
 use crate::{
-    Catalog, CatalogCache, Document, Error, Metric, NestedLimits, Result, Table, Usage,
+    Catalog, CatalogCache, DeploymentCatalog, Document, Error, Metric, NestedLimits, Result, Table, Usage,
     catalog_cache::{metadata_document, metadata_key, unexpected_result},
-    cursor::{CursorKey, CursorPosition, Fingerprint},
+    cursor::CursorKey,
     fact::{Fact, Facts},
     pending::{DocumentKey, Pending, UndoMark},
     scan::{QueryId, QueryStream},
@@ -34,7 +34,8 @@ pub struct Options {
     pub now_ns: u64,
     /// Makes and reads cursors and journals.
     pub cursor_key: CursorKey,
-    /// What an earlier run of the same query has returned ([`Finished::journal`]), so that its page keeps its end.
+    /// What an earlier run of the same query has returned ([`Finished::journal`]), so that its page keeps its end. The
+    /// page fails with `InvalidCursor` if it is not ours.
     pub journal: Option<Arc<str>>,
 }
 
@@ -48,7 +49,7 @@ pub struct Transaction {
     pub(crate) limits: Arc<Limits>,
     pub(crate) cursor_key: CursorKey,
     /// With this transaction's own changes.
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalog: Arc<DeploymentCatalog>,
     pub(crate) facts: Facts,
     read_set: ReadSet,
     /// Committed documents that were read, as of `begin`: what is written is mostly read just before.
@@ -60,8 +61,8 @@ pub struct Transaction {
     frames: Vec<Frame>,
     pub(crate) streams: BTreeMap<QueryId, QueryStream>,
     pub(crate) next_query: u64,
-    /// The page's end of an earlier run, and of this one.
-    pub(crate) journal_before: Option<(Fingerprint, CursorPosition)>,
+    /// Where the page of an earlier run has ended, and that of this one.
+    pub(crate) journal_before: Option<Arc<str>>,
     pub(crate) journal: Option<String>,
     random: ChaCha12Rng,
     day: u16,
@@ -70,10 +71,12 @@ pub struct Transaction {
 
 /// A function within the transaction.
 struct Frame {
+    /// Whose tables, modules and environment it works with.
+    component: ComponentId,
     caps: Caps,
     /// What to go back to if it fails.
     undo: UndoMark,
-    catalog: Arc<Catalog>,
+    catalog: Arc<DeploymentCatalog>,
     /// Queries from this one on are its own.
     first_query: u64,
     paginated: bool,
@@ -109,18 +112,14 @@ impl Finished {
 }
 
 impl Transaction {
-    /// Begins to read at one moment. Fails only as the log does, or with `InvalidCursor` for a journal that is not ours.
+    /// Begins to read at one moment. Fails only as the log does.
     pub async fn begin(
         log: Arc<dyn TransactionLog>,
         deployment: DeploymentRef,
         at: ReadAt,
         catalogs: &CatalogCache,
         options: Options,
-    ) -> Result<Transaction> {
-        let journal_before = match &options.journal {
-            Some(journal) => Some(options.cursor_key.decode_journal(deployment, journal)?),
-            None => None,
-        };
+    ) -> contract::Result<Transaction> {
         let catalog = catalogs.get(&*log, deployment, at).await?;
         let after_begin = at.timestamp.as_nanoseconds().saturating_add(1);
         let cursor_ns = options.now_ns.max(after_begin);
@@ -142,14 +141,14 @@ impl Transaction {
             frames: Vec::new(),
             streams: BTreeMap::new(),
             next_query: 0,
-            journal_before,
+            journal_before: options.journal,
             journal: None,
             random: ChaCha12Rng::from_seed(options.id_seed),
             day: id::day_of(milliseconds),
             // Whole milliseconds are exact; the fraction is as exact as a double of this size can be.
             next_creation_time: milliseconds as f64 + (cursor_ns % 1_000_000) as f64 / 1e6,
         };
-        transaction.push_frame(caps);
+        transaction.push_frame(ComponentId::ROOT, caps);
         Ok(transaction)
     }
 
@@ -166,16 +165,40 @@ impl Transaction {
         &self.log
     }
 
-    /// The catalog, with this transaction's own changes. What is read here does not enter the read set: rely only on
-    /// what is named by something that does, or that can't change.
+    /// The instance of a component at this path; `None` if there is none.
+    pub fn component_at(&self, path: &ComponentPath) -> Option<ComponentId> {
+        path.is_root().then_some(ComponentId::ROOT)
+    }
+
+    /// Makes the outermost function one of `component`.
+    ///
+    /// # Panics
+    /// Within a nested call: those name their component themselves.
+    pub fn enter(&mut self, component: ComponentId) {
+        assert!(self.frames.len() == 1, "only the outermost function enters a component");
+        self.frames[0].component = component;
+    }
+
+    /// The component in which the running function works: the app itself, unless another was entered.
+    pub fn component(&self) -> ComponentId {
+        self.frame().component
+    }
+
+    /// The running function's component, with this transaction's own changes. What is read here does not enter the read
+    /// set: rely only on what is named by something that does, or that can't change.
     pub fn catalog(&self) -> &Arc<Catalog> {
+        self.catalog.of(self.component())
+    }
+
+    /// All components, under the same rule as [`Transaction::catalog`].
+    pub fn deployment_catalog(&self) -> &Arc<DeploymentCatalog> {
         &self.catalog
     }
 
     /// The application's active table of this name.
     pub fn table(&mut self, name: &TableName) -> Option<Arc<Table>> {
-        self.facts.rely_on(Fact::TableName(name.clone()));
-        self.catalog.table(name.as_str()).filter(|table| !table.is_system()).cloned()
+        self.facts.rely_on(Fact::TableName(self.component(), name.clone()));
+        self.catalog().table(name.as_str()).filter(|table| !table.is_system()).cloned()
     }
 
     /// Puts everything in a table into the read set, also that it is not there, without reading it.
@@ -187,8 +210,8 @@ impl Transaction {
 
     /// The application's active tables, by number.
     pub fn tables(&mut self) -> Vec<Arc<Table>> {
-        self.facts.rely_on(Fact::Tables);
-        self.catalog.tables().cloned().collect()
+        self.facts.rely_on(Fact::Tables(self.component()));
+        self.catalog().tables().cloned().collect()
     }
 
     /// The authentication providers of the pushed code.
@@ -199,14 +222,14 @@ impl Transaction {
 
     /// A module of the pushed code, by path with extension.
     pub fn module(&mut self, path: &str) -> Option<Arc<Stored<ModuleRow>>> {
-        self.facts.rely_on(Fact::Module(path.to_owned()));
-        self.catalog.module(path).cloned()
+        self.facts.rely_on(Fact::Module(self.component(), path.to_owned()));
+        self.catalog().module(path).cloned()
     }
 
     /// All modules of the pushed code, by path.
     pub fn modules(&mut self) -> Vec<Arc<Stored<ModuleRow>>> {
-        self.facts.rely_on(Fact::Modules);
-        self.catalog.modules().cloned().collect()
+        self.facts.rely_on(Fact::Modules(self.component()));
+        self.catalog().modules().cloned().collect()
     }
 
     /// A module and all that it imports, directly or not; empty if there is no such module. The result of a function
@@ -228,30 +251,30 @@ impl Transaction {
 
     /// Notes that what is done depends on all environment variables.
     pub fn rely_on_environment(&mut self) {
-        self.facts.rely_on(Fact::EnvironmentVariables);
+        self.facts.rely_on(Fact::EnvironmentVariables(self.component()));
     }
 
     /// All environment variables, by name.
     pub fn environment_variables(&mut self) -> Vec<Stored<EnvironmentVariableRow>> {
         self.rely_on_environment();
-        self.catalog.environment_variables().cloned().collect()
+        self.catalog().environment_variables().cloned().collect()
     }
 
     pub fn environment_variable(&mut self, name: &str) -> Option<Stored<EnvironmentVariableRow>> {
-        self.facts.rely_on(Fact::EnvironmentVariable(name.to_owned()));
-        self.catalog.environment_variable(name).cloned()
+        self.facts.rely_on(Fact::EnvironmentVariable(self.component(), name.to_owned()));
+        self.catalog().environment_variable(name).cloned()
     }
 
     /// What the pushed code needs besides its modules; `None` before the first push.
     pub fn udf_config(&mut self) -> Option<Stored<UdfConfigRow>> {
-        self.facts.rely_on(Fact::UdfConfig);
-        self.catalog.udf_config().cloned()
+        self.facts.rely_on(Fact::UdfConfig(self.component()));
+        self.catalog().udf_config().cloned()
     }
 
-    /// Enters a nested call. Until [`Transaction::end_nested`], everything is done in its name; calls end in the
-    /// reverse order of their beginnings, so callers run one nested call at a time. Fails with
+    /// Enters a nested call of a function of `component`. Until [`Transaction::end_nested`], everything is done in its
+    /// name; calls end in the reverse order of their beginnings, so callers run one nested call at a time. Fails with
     /// `MaximumCallDepthExceeded`.
-    pub fn begin_nested(&mut self, limits: &NestedLimits) -> Result<()> {
+    pub fn begin_nested(&mut self, component: ComponentId, limits: &NestedLimits) -> Result<()> {
         // The outermost function is at depth 0.
         if self.frames.len() > self.limits.transaction.call_depth_max {
             return Err(Error::user(
@@ -263,7 +286,7 @@ impl Transaction {
             ));
         }
         let caps = self.frame().caps.nested(&self.usage, limits);
-        self.push_frame(caps);
+        self.push_frame(component, caps);
         Ok(())
     }
 
@@ -327,8 +350,9 @@ impl Transaction {
         }
     }
 
-    fn push_frame(&mut self, caps: Caps) {
+    fn push_frame(&mut self, component: ComponentId, caps: Caps) {
         self.frames.push(Frame {
+            component,
             caps,
             undo: self.pending.mark(),
             catalog: Arc::clone(&self.catalog),

@@ -11,7 +11,7 @@ use transaction::{
     CatalogCache, EnvironmentVariableRow, IndexRow, IndexState, ModuleEnvironment, ModuleRow, Query,
     SchemaRow, SchemaState, SessionRequestRow, Stored, Transaction,
 };
-use value::{DocumentId, Value};
+use value::{ComponentId, DocumentId, Value};
 
 async fn insert(transaction: &mut Transaction, table: &str, document: serde_json::Value) -> String {
     transaction.insert(table, json(document)).await.unwrap().to_string()
@@ -19,6 +19,7 @@ async fn insert(transaction: &mut Transaction, table: &str, document: serde_json
 
 fn module(path: &str, imports: &[&str]) -> ModuleRow {
     ModuleRow {
+        component: ComponentId::ROOT,
         path: path.to_owned(),
         environment: ModuleEnvironment::Isolate,
         source: BlobDigest([1; 32]),
@@ -41,7 +42,13 @@ async fn a_push_disturbs_only_those_whom_it_concerns() {
     push.insert_row(&module("_deps/X.js", &["_deps/Y.js", "a.js"])).await.unwrap();
     let shared = push.insert_row(&module("_deps/Y.js", &[])).await.unwrap();
     let unused = push.insert_row(&module("b.js", &[])).await.unwrap();
-    push.insert_row(&EnvironmentVariableRow { name: "A".into(), value: "1".into() }).await.unwrap();
+    push.insert_row(&EnvironmentVariableRow {
+        component: ComponentId::ROOT,
+        name: "A".into(),
+        value: "1".into(),
+    })
+    .await
+    .unwrap();
     insert(&mut push, "t", json!({})).await;
     insert(&mut push, "u", json!({})).await;
     store.must_commit(push).await;
@@ -65,7 +72,13 @@ async fn a_push_disturbs_only_those_whom_it_concerns() {
     changed.hash = [2; 32];
     push.replace_row(unused, &changed).await.unwrap();
     push.insert_row(&module("c.js", &[])).await.unwrap();
-    push.insert_row(&EnvironmentVariableRow { name: "C".into(), value: "1".into() }).await.unwrap();
+    push.insert_row(&EnvironmentVariableRow {
+        component: ComponentId::ROOT,
+        name: "C".into(),
+        value: "1".into(),
+    })
+    .await
+    .unwrap();
     create_index(&mut push, "u", "by_x", &["x"]).await;
     store.must_commit(push).await;
     assert!(!conflicts(store.commit_finished(finished.clone()).await), "nothing of this was used");
@@ -102,7 +115,11 @@ impl Change {
             }
             Change::Variable(name) => {
                 let known = push.environment_variable(name);
-                let row = EnvironmentVariableRow { name: name.into(), value: "new".into() };
+                let row = EnvironmentVariableRow {
+                    component: ComponentId::ROOT,
+                    name: name.into(),
+                    value: "new".into(),
+                };
                 match known {
                     Some(known) => push.replace_row(known.id, &row).await.unwrap(),
                     None => drop(push.insert_row(&row).await.unwrap()),
@@ -131,6 +148,7 @@ async fn a_writer_that_does_not_know_a_new_index_conflicts() {
     let table = push.table(&"t".parse().unwrap()).unwrap();
     let index = push.new_index_id();
     let mut row = IndexRow {
+        component: ComponentId::ROOT,
         table: table.tablet,
         id: index,
         name: "by_x".parse().unwrap(),
@@ -201,7 +219,10 @@ fn schema(field_type: &str, validation: bool) -> Arc<str> {
 
 async fn push_schema(store: &Store, state: SchemaState, schema: Arc<str>) -> DocumentId {
     let mut push = store.begin().await;
-    let id = push.insert_row(&SchemaRow { state, schema, error: None }).await.unwrap();
+    let id = push
+        .insert_row(&SchemaRow { component: ComponentId::ROOT, state, schema, error: None })
+        .await
+        .unwrap();
     store.must_commit(push).await;
     id
 }
@@ -241,7 +262,13 @@ async fn what_violates_only_a_coming_schema_makes_that_schema_fail() {
         let id = push_schema(&store, state, schema("string", true)).await;
         let mut finish = store.begin().await;
         let coming = finish.catalog().coming_schema().unwrap().row.clone();
-        finish.replace_row(id, &SchemaRow { state: SchemaState::Active, ..coming }).await.unwrap();
+        finish
+            .replace_row(
+                id,
+                &SchemaRow { component: ComponentId::ROOT, state: SchemaState::Active, ..coming },
+            )
+            .await
+            .unwrap();
 
         let mut writer = store.begin().await;
         let document = insert(&mut writer, "t", json!({"n": 1})).await;
@@ -280,6 +307,7 @@ async fn a_session_request_takes_effect_once() {
         request: 3,
         result: "null".into(),
         log_lines: vec!["[LOG] hi".into()],
+        component: String::new(),
         function: "messages:send".into(),
     };
     let key = [Value::from(row.session.as_str()), Value::Float64(3.0)];
@@ -295,12 +323,12 @@ async fn a_session_request_takes_effect_once() {
     let (known_one, one) = attempt().await;
     let (known_two, two) = attempt().await;
     assert!(known_one.is_empty() && known_two.is_empty());
-    let version = one.catalog().version();
+    let version = one.deployment_catalog().version();
     store.must_commit(one).await;
     assert!(conflicts(store.commit(two).await));
     let (known, again) = attempt().await;
     assert_eq!(known[0].row, row);
-    assert_eq!(again.catalog().version(), version, "a session record is no metadata");
+    assert_eq!(again.deployment_catalog().version(), version, "a session record is no metadata");
 }
 
 #[tokio::test]

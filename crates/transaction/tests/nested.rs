@@ -10,6 +10,7 @@ use common::{
 use limits::Limits;
 use serde_json::json;
 use transaction::{Error, NestedLimits, NestedOutcome, Query, Result, Transaction};
+use value::ComponentId;
 
 fn code<T: std::fmt::Debug>(result: Result<T>) -> String {
     let error = result.expect_err("it must fail");
@@ -38,7 +39,7 @@ async fn a_rolled_back_call_takes_its_tables_with_it_and_its_reads_stay() {
     store.must_commit(transaction).await;
 
     let mut transaction = store.begin().await;
-    transaction.begin_nested(&NestedLimits::default()).unwrap();
+    transaction.begin_nested(ComponentId::ROOT, &NestedLimits::default()).unwrap();
     insert(&mut transaction, "created").await;
     transaction.patch(&id, None, patch(json!({"n": 2}))).await.unwrap();
     transaction.get(get(&other)).await.unwrap();
@@ -65,12 +66,15 @@ async fn calls_may_nest_only_so_deep() {
     let mut transaction = store.begin().await;
     for depth in 0..8 {
         assert_eq!(transaction.depth(), depth);
-        transaction.begin_nested(&NestedLimits::default()).unwrap();
+        transaction.begin_nested(ComponentId::ROOT, &NestedLimits::default()).unwrap();
     }
-    assert_eq!(code(transaction.begin_nested(&NestedLimits::default())), "MaximumCallDepthExceeded");
+    assert_eq!(
+        code(transaction.begin_nested(ComponentId::ROOT, &NestedLimits::default())),
+        "MaximumCallDepthExceeded"
+    );
     assert_eq!(transaction.depth(), 8);
     transaction.end_nested(NestedOutcome::Keep);
-    transaction.begin_nested(&NestedLimits::default()).unwrap();
+    transaction.begin_nested(ComponentId::ROOT, &NestedLimits::default()).unwrap();
 }
 
 #[tokio::test]
@@ -110,7 +114,12 @@ async fn each_limit_fails_by_name_and_a_nested_call_has_its_own() {
 
     let mut transaction = store.begin().await;
     take(&mut transaction, scan(), 3).await.unwrap();
-    transaction.begin_nested(&NestedLimits { documents_read: Some(2.0), ..NestedLimits::default() }).unwrap();
+    transaction
+        .begin_nested(
+            ComponentId::ROOT,
+            &NestedLimits { documents_read: Some(2.0), ..NestedLimits::default() },
+        )
+        .unwrap();
     let remaining = |transaction: &Transaction, name: &str| {
         transaction.metrics().into_iter().find(|metric| metric.name == name).unwrap().remaining
     };

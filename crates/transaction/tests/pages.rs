@@ -10,6 +10,7 @@ use common::{
 use contract::CommitOutcome;
 use serde_json::json;
 use transaction::{Error, NestedLimits, NestedOutcome, PageRequest, PageStatus, Query, Result};
+use value::ComponentId;
 
 #[test]
 fn pages_cover_everything_once_while_others_write() {
@@ -145,10 +146,10 @@ async fn a_function_reads_one_page_and_nested_ones_leave_no_journal() {
     assert_eq!(code(transaction.page(request(query(), None, 2.0)).await), "MultiplePaginatedDatabaseQueries");
 
     let mut transaction = store.begin().await;
-    transaction.begin_nested(&NestedLimits::default()).unwrap();
+    transaction.begin_nested(ComponentId::ROOT, &NestedLimits::default()).unwrap();
     transaction.page(request(query(), None, 2.0)).await.unwrap();
     transaction.end_nested(NestedOutcome::Keep);
-    transaction.begin_nested(&NestedLimits::default()).unwrap();
+    transaction.begin_nested(ComponentId::ROOT, &NestedLimits::default()).unwrap();
     transaction.page(request(query(), None, 2.0)).await.unwrap();
     transaction.end_nested(NestedOutcome::Keep);
     assert_eq!(transaction.finish().journal, None);

@@ -5,8 +5,9 @@ use std::{fmt, str::FromStr, sync::Arc};
 use limits::FIELD_NAME_CHARS_MAX;
 
 use crate::{
-    ValueError,
+    InternalId, ValueError,
     error::excerpt,
+    id::IdError,
     name::{ExportName, check_identifier, serde_as_text},
 };
 
@@ -159,6 +160,46 @@ impl fmt::Display for ComponentPath {
     }
 }
 
+/// An instance of a component, as stored data names it: the app itself, or the id that the instance was given when it
+/// was mounted first. Unlike its [`ComponentPath`] it never names another instance.
+///
+/// `Display` writes the text that rows and function handles hold: empty for the app itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ComponentId(Option<InternalId>);
+
+impl ComponentId {
+    /// The app itself.
+    pub const ROOT: ComponentId = ComponentId(None);
+
+    pub const fn is_root(self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl From<InternalId> for ComponentId {
+    fn from(id: InternalId) -> ComponentId {
+        ComponentId(Some(id))
+    }
+}
+
+impl FromStr for ComponentId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if text.is_empty() {
+            Ok(ComponentId::ROOT)
+        } else {
+            text.parse::<InternalId>().map(ComponentId::from)
+        }
+    }
+}
+
+impl fmt::Display for ComponentId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |id| id.fmt(formatter))
+    }
+}
+
 serde_as_text!(ModulePath);
 serde_as_text!(FunctionPath);
 serde_as_text!(ComponentPath);
@@ -213,6 +254,15 @@ mod tests {
         for text in ["/", "a/", "/a", "a//b", "a-b", "a b"] {
             assert!(text.parse::<ComponentPath>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_id_of_a_component_comes_back_from_its_text() {
+        for id in [ComponentId::ROOT, InternalId::from_bytes([7; 16]).into()] {
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        assert_eq!(ComponentId::ROOT.to_string(), "");
+        assert!("x".parse::<ComponentId>().is_err());
     }
 
     #[test]

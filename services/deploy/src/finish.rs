@@ -11,7 +11,7 @@ use contract::{
 };
 use schema::DatabaseSchema;
 use transaction::{IndexRow, IndexState, ModuleRow, SchemaRow, SchemaState, Transaction, UdfConfigRow};
-use value::{DocumentId, TableName};
+use value::{ComponentId, DocumentId, TableName};
 
 use crate::{
     Handle,
@@ -217,6 +217,7 @@ impl Finish {
                     }
                     let Some(table) = transaction.catalog().table(wanted.table.as_str()) else { continue };
                     let row = IndexRow {
+                        component: ComponentId::ROOT,
                         table: table.tablet,
                         id: IndexId(rand::random()),
                         name: wanted.name.clone(),

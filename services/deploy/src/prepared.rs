@@ -7,6 +7,7 @@ use contract::{BlobDigest, Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use transaction::{ModuleEnvironment, ModuleRow, UdfConfigRow};
+use value::ComponentId;
 
 /// The format of [`Prepared`]; another one is refused.
 const FORMAT_VERSION: u32 = 1;
@@ -95,6 +96,7 @@ impl Prepared {
         let import_seed = u64::from_str_radix(&self.import_seed, 16)
             .map_err(|_| invalid("the import seed is not a number"))?;
         let mut row = UdfConfigRow {
+            component: ComponentId::ROOT,
             server_version: self.server_version.clone(),
             import_seed,
             import_time: self.import_time,
@@ -137,6 +139,7 @@ impl PreparedModule {
             Ok::<_, Error>(bytes)
         };
         Ok(ModuleRow {
+            component: ComponentId::ROOT,
             path: self.path.clone(),
             environment: ModuleEnvironment::from_name(&self.environment)
                 .ok_or_else(|| invalid(format!("module {}: unknown environment", self.path)))?,

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use transaction::{
     Catalog, IndexRow, IndexState, ModuleEnvironment, ModuleRow, SchemaRow, SchemaState, Transaction,
 };
-use value::DocumentId;
+use value::{ComponentId, DocumentId};
 
 use crate::{
     Handle, imports,
@@ -229,6 +229,7 @@ impl Handle {
                 None => None,
             };
             rows.push(ModuleRow {
+                component: ComponentId::ROOT,
                 source: blobs.put(Bytes::copy_from_slice(bundle.source.as_bytes())).await?,
                 source_map,
                 environment: ModuleEnvironment::Isolate,
@@ -264,7 +265,12 @@ impl Work for PrepareSchema {
 
     async fn run(&self, transaction: &mut Transaction) -> Result<Option<DocumentId>> {
         for state in [SchemaState::Pending, SchemaState::Validated, SchemaState::Failed] {
-            let rows = transaction.rows::<SchemaRow>("by_state", &[state.name().into()]).await;
+            let rows = transaction
+                .rows::<SchemaRow>(
+                    "by_component_and_state",
+                    &[ComponentId::ROOT.to_string().into(), state.name().into()],
+                )
+                .await;
             for old in rows.map_err(service_error)? {
                 transaction.delete_row::<SchemaRow>(old.id).await.map_err(service_error)?;
             }
@@ -287,6 +293,7 @@ impl Work for PrepareSchema {
                     // An index of a table that isn't there yet is made with the table, when the push finishes.
                     let Some(table) = transaction.catalog().table(wanted.table.as_str()) else { continue };
                     let row = IndexRow {
+                        component: ComponentId::ROOT,
                         table: table.tablet,
                         id: IndexId(rand::random()),
                         name: wanted.name.clone(),
@@ -306,7 +313,12 @@ impl Work for PrepareSchema {
         {
             return Ok(Some(active.id));
         }
-        let row = SchemaRow { state: SchemaState::Pending, schema: text, error: None };
+        let row = SchemaRow {
+            component: ComponentId::ROOT,
+            state: SchemaState::Pending,
+            schema: text,
+            error: None,
+        };
         transaction.insert_row(&row).await.map(Some).map_err(service_error)
     }
 }

@@ -33,9 +33,7 @@ impl Handle {
             cursor_key: self.shared.options.cursor_key.clone(),
             journal: None,
         };
-        Transaction::begin(dependencies.log.clone(), deployment, at, &dependencies.catalogs, options)
-            .await
-            .map_err(service_error)
+        Transaction::begin(dependencies.log.clone(), deployment, at, &dependencies.catalogs, options).await
     }
 
     /// Runs `work` in a transaction until it commits; returns what it returned then. An error from `work` ends it

@@ -9,11 +9,11 @@ use isolate::{
 };
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
+use value::ComponentId;
 
 use crate::{
     images::{AUTH_CONFIG_MODULE, ImageRecipe, expand_seed},
-    log_lines::now_ms,
-    service::Runner,
+    service::{Runner, now_ms},
     source_map::SourceMaps,
 };
 
@@ -34,6 +34,7 @@ impl Runner {
             request.modules.iter().partition(|module| module.path == AUTH_CONFIG_MODULE);
         let recipe = ImageRecipe {
             deployment: request.deployment,
+            component: ComponentId::ROOT,
             modules: functions
                 .iter()
                 .map(|module| {

@@ -1,14 +1,14 @@
-//! The functions that modules export, as their analysis describes them.
+//! The functions that modules export, as their analysis describes them, and how they are found.
 
 use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
 
-use contract::Error;
+use contract::{Error, Identity};
 use limits::SchemaLimits;
 use lru::LruCache;
 use parking_lot::Mutex;
 use schema::Validator;
 use serde::Deserialize;
-use transaction::{ModuleRow, Stored};
+use transaction::{ModuleRow, Stored, Transaction};
 use value::FunctionPath;
 
 /// A function that can be called.
@@ -21,6 +21,21 @@ pub(crate) struct Function {
     pub arguments: Validator,
     /// Of the result; `None` accepts everything.
     pub returns: Option<Validator>,
+}
+
+/// Which functions a caller may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AllowedVisibility {
+    /// Those that say that they are public: for clients without special rights.
+    PublicOnly,
+    /// Internal ones too: for functions, and for administrators.
+    All,
+}
+
+impl AllowedVisibility {
+    pub(crate) fn to(identity: &Identity) -> AllowedVisibility {
+        if identity.is_admin() { AllowedVisibility::All } else { AllowedVisibility::PublicOnly }
+    }
 }
 
 /// The functions of one module, by export.
@@ -41,8 +56,24 @@ impl FunctionCache {
         FunctionCache { modules: Mutex::new(LruCache::new(capacity)) }
     }
 
+    /// Finds a function of the transaction's component, whatever its kind. What was looked at is in the read set: the
+    /// module with all that it imports, and the environment, because code may look at both while it is imported.
+    pub(crate) fn find(
+        &self,
+        transaction: &mut Transaction,
+        path: &FunctionPath,
+        allowed: AllowedVisibility,
+    ) -> Result<Option<Arc<Function>>, Error> {
+        let modules = transaction.module_with_imports(&path.module.with_extension());
+        let Some(module) = modules.first() else { return Ok(None) };
+        transaction.rely_on_environment();
+        let functions = self.of(module)?;
+        let function = functions.get(path.export.as_str()).cloned();
+        Ok(function.filter(|function| function.is_public || allowed == AllowedVisibility::All))
+    }
+
     /// The functions of a module.
-    pub(crate) fn of(&self, module: &Arc<Stored<ModuleRow>>) -> Result<Arc<ModuleFunctions>, Error> {
+    fn of(&self, module: &Arc<Stored<ModuleRow>>) -> Result<Arc<ModuleFunctions>, Error> {
         let address = Arc::as_ptr(module) as usize;
         if let Some((_, functions)) = self.modules.lock().get(&address) {
             return Ok(Arc::clone(functions));

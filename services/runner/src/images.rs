@@ -17,10 +17,11 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 use transaction::{Catalog, ModuleEnvironment};
+use value::ComponentId;
 
 use crate::{
+    calls::{ImageNumber, NumberedImage},
     metrics::Metrics,
-    slots::{ImageNumber, NumberedImage},
 };
 
 /// The module that is evaluated at a push only, because it may refer to variables that are not set.
@@ -30,6 +31,7 @@ pub(crate) const AUTH_CONFIG_MODULE: &str = "auth.config.js";
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ImageRecipe {
     pub deployment: DeploymentRef,
+    pub component: ComponentId,
     /// By path.
     pub modules: BTreeMap<String, BlobDigest>,
     /// What `process.env` holds.
@@ -48,6 +50,7 @@ impl ImageRecipe {
     /// has.
     pub(crate) fn of(
         deployment: DeploymentRef,
+        component: ComponentId,
         catalog: &Catalog,
         platform: &BTreeMap<String, String>,
     ) -> Option<ImageRecipe> {
@@ -65,6 +68,7 @@ impl ImageRecipe {
         environment.extend(platform.clone());
         Some(ImageRecipe {
             deployment,
+            component,
             modules,
             environment,
             import_seed: config.import_seed,
@@ -80,6 +84,7 @@ impl ImageRecipe {
         };
         text(&self.deployment.group.0.to_le_bytes());
         text(&self.deployment.deployment.0.to_le_bytes());
+        text(self.component.to_string().as_bytes());
         text(&(self.modules.len() as u64).to_le_bytes());
         for (path, digest) in &self.modules {
             text(path.as_bytes());
@@ -176,6 +181,7 @@ impl Images {
     pub(crate) async fn of_catalog(
         &self,
         deployment: DeploymentRef,
+        component: ComponentId,
         catalog: &Arc<Catalog>,
         platform: &BTreeMap<String, String>,
     ) -> Result<Option<Built>, Error> {
@@ -188,7 +194,7 @@ impl Images {
         if let Some(built) = ready {
             return Ok(Some(built));
         }
-        let Some(recipe) = ImageRecipe::of(deployment, catalog, platform) else { return Ok(None) };
+        let Some(recipe) = ImageRecipe::of(deployment, component, catalog, platform) else { return Ok(None) };
         let key = recipe.key();
         self.kept.lock().by_catalog.put(address, (Arc::clone(catalog), key));
         let build = || async {
@@ -280,6 +286,7 @@ mod tests {
     fn recipe() -> ImageRecipe {
         ImageRecipe {
             deployment: DeploymentRef { group: GroupId(1), deployment: DeploymentId(2) },
+            component: ComponentId::ROOT,
             modules: BTreeMap::from([("a.js".to_owned(), BlobDigest([1; 32]))]),
             environment: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
             import_seed: 3,
@@ -289,7 +296,8 @@ mod tests {
 
     #[test]
     fn everything_that_an_image_is_made_of_is_in_its_key() {
-        let changes: [fn(&mut ImageRecipe); 7] = [
+        let changes: [fn(&mut ImageRecipe); 8] = [
+            |recipe| recipe.component = value::InternalId::from_bytes([1; 16]).into(),
             |recipe| recipe.deployment.deployment = DeploymentId(3),
             |recipe| {
                 recipe.modules.insert("b.js".to_owned(), BlobDigest([1; 32]));

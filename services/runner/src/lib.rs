@@ -1,38 +1,27 @@
 //! Function runners: they execute queries and mutations in isolates, each against one moment of the database.
 //!
-//! [`Runner`] implements [`contract::Runner`]. A call goes through these parts:
+//! [`Runner`] implements [`contract::Runner`]. What it does lies in two layers:
 //!
 //! ```text
-//!   query, mutation       the moment to read at; commits, conflicts and lost answers (by `transaction::Commits`)
-//!     └ run               one run at one moment: transaction, session record, image, function log
-//!         └ threads       a thread for JavaScript, admitted once for the whole tree of calls
-//!             └ execution   the function and those that it calls, checked at each boundary
-//!                 └ syscalls  what functions ask of their host
+//!   transaction     queries and mutations: a moment, a run, a commit; the host of functions in a transaction
+//!     └ calls       stepping functions in isolates on threads, whatever their host is
 //! ```
 //!
-//! Records of session requests are removed by `session_records` when they are too old.
+//! A call is admitted to a thread for JavaScript once for the whole tree of functions that it calls. Beside the two
+//! stand the deployed code (`images`, `functions`, `source_map`), pushes (`evaluate`) and the function log.
 //!
 //! This crate knows nothing of HTTP, WebSockets or how the log stores things.
 
-mod arguments;
+mod calls;
 mod evaluate;
-mod execution;
-mod failure;
 mod function_log;
 mod functions;
 mod images;
-mod log_lines;
 mod metrics;
-mod mutation;
 mod options;
-mod query;
-mod run;
 mod service;
-mod session_records;
-mod slots;
 mod source_map;
-mod syscalls;
-mod threads;
+mod transaction;
 
 pub use metrics::MetricsSnapshot;
 pub use options::RunnerOptions;

@@ -19,15 +19,13 @@ use value::FunctionPath;
 
 use crate::{
     MetricsSnapshot, RunnerOptions,
-    execution::find,
+    calls::{Slots, ThreadLimits, Threads},
     function_log::FunctionLog,
-    functions::FunctionCache,
+    functions::{AllowedVisibility, FunctionCache},
     images::Images,
     metrics::Metrics,
-    run::door_of,
-    slots::Slots,
     source_map::SourceMapCache,
-    threads::{ThreadLimits, Threads},
+    transaction::{component_at, component_not_found},
 };
 
 /// What the runner works with.
@@ -113,10 +111,7 @@ impl Runner {
 
     /// Waits for the calls that run; cancel the token first.
     pub async fn stop(self: Arc<Self>) {
-        let stopped = tokio::task::spawn_blocking(move || self.threads.stop()).await;
-        if stopped.is_err() {
-            tracing::error!("stopping the isolate threads panicked");
-        }
+        tokio::task::spawn_blocking(move || self.threads.stop()).await.expect("a panic ends the process");
     }
 
     /// What the runner has done and is doing.
@@ -151,17 +146,21 @@ impl contract::Runner for Runner {
     async fn kind(&self, call: &FunctionCall) -> Result<Option<FunctionKind>> {
         self.check_running()?;
         let Ok(path) = call.path.parse::<FunctionPath>() else { return Ok(None) };
+        let position = self.shared.sequencer.latest(call.deployment.group).await?;
+        let mut transaction = self
+            .shared
+            .begin(call.deployment, ReadAt::published(position.published), wall_clock_ns(), None)
+            .await?;
+        let Some(component) = component_at(&transaction, &call.component) else {
+            return Err(component_not_found(&call.component));
+        };
+        transaction.enter(component);
         if path.module.is_system() {
             let is_callable = call.identity.is_admin() && system::exists(&call.path);
             return Ok(is_callable.then_some(FunctionKind::Query));
         }
-        if !call.component.is_empty() {
-            return Ok(None);
-        }
-        let position = self.shared.sequencer.latest(call.deployment.group).await?;
-        let mut transaction =
-            self.shared.begin(call.deployment, ReadAt::published(position.published)).await?;
-        let function = find(&self.shared, &mut transaction, &path, door_of(&call.identity))?;
+        let allowed = AllowedVisibility::to(&call.identity);
+        let function = self.shared.functions.find(&mut transaction, &path, allowed)?;
         Ok(function.map(|function| contract_kind(function.kind)))
     }
 
@@ -180,30 +179,22 @@ impl contract::Runner for Runner {
 }
 
 impl Shared {
-    /// A transaction of the runner's own.
-    pub(crate) async fn begin(&self, deployment: DeploymentRef, at: ReadAt) -> Result<Transaction> {
-        let options = self.transaction_options(rand::random(), wall_clock_ns(), None);
-        let log = Arc::clone(&self.log);
-        match Transaction::begin(log, deployment, at, &self.catalogs, options).await {
-            Ok(transaction) => Ok(transaction),
-            Err(transaction::Error::Service(error)) => Err(error),
-            Err(transaction::Error::User(error)) => Err(Error::internal(error.to_string())),
-        }
-    }
-
-    pub(crate) fn transaction_options(
+    /// A transaction that reads at one moment. `now_ns` is what its clock shows.
+    pub(crate) async fn begin(
         &self,
-        id_seed: [u8; 32],
+        deployment: DeploymentRef,
+        at: ReadAt,
         now_ns: u64,
         journal: Option<Arc<str>>,
-    ) -> transaction::Options {
-        transaction::Options {
+    ) -> Result<Transaction> {
+        let options = transaction::Options {
             limits: Arc::clone(&self.limits),
-            id_seed,
+            id_seed: rand::random(),
             now_ns,
             cursor_key: self.cursor_key.clone(),
             journal,
-        }
+        };
+        Transaction::begin(Arc::clone(&self.log), deployment, at, &self.catalogs, options).await
     }
 }
 
@@ -213,6 +204,11 @@ pub(crate) fn contract_kind(kind: isolate::FunctionKind) -> FunctionKind {
         isolate::FunctionKind::Mutation => FunctionKind::Mutation,
         isolate::FunctionKind::Action => FunctionKind::Action,
     }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64() * 1e3)
 }
 
 /// Nanoseconds since the Unix epoch.

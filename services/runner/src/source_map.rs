@@ -6,7 +6,8 @@ use contract::{BlobDigest, BlobStore};
 use lru::LruCache;
 use parking_lot::Mutex;
 use sourcemap::SourceMap;
-use transaction::Catalog;
+use transaction::DeploymentCatalog;
+use value::ComponentId;
 
 /// How many frames of a stack are shown.
 const FRAMES_MAX: usize = 32;
@@ -30,10 +31,17 @@ impl SourceMapCache {
 
     /// The maps that a stack needs. Those that can't be had are left out: an error without its place is better than
     /// none.
-    pub async fn for_stack(&self, stack: &str, catalog: &Catalog, blobs: &dyn BlobStore) -> SourceMaps {
+    pub async fn for_stack(
+        &self,
+        stack: &str,
+        catalog: &DeploymentCatalog,
+        blobs: &dyn BlobStore,
+    ) -> SourceMaps {
         let mut maps = SourceMaps::default();
         for module in modules_of(stack) {
-            let Some(digest) = catalog.module(module).and_then(|module| module.row.source_map) else {
+            let Some(digest) =
+                catalog.of(ComponentId::ROOT).module(module).and_then(|module| module.row.source_map)
+            else {
                 continue;
             };
             let known = self.maps.lock().get(&digest).cloned();

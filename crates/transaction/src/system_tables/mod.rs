@@ -9,7 +9,7 @@ use std::{
 };
 
 use contract::IndexId;
-use value::{InternalId, TableNumber};
+use value::{ComponentId, InternalId, TableNumber};
 
 use crate::catalog::{Index, IndexState, Table, TableState};
 
@@ -87,14 +87,17 @@ impl SystemTable {
     /// The indexes besides `by_id` and `by_creation_time`, with their fields as the application would declare them.
     const fn indexes(self) -> &'static [(&'static str, &'static [&'static str])] {
         match self {
-            SystemTable::Tables => &[("by_name", &["name"]), ("by_number", &["number"])],
+            SystemTable::Tables => &[
+                ("by_component_and_name", &["component", "name"]),
+                ("by_component_and_number", &["component", "number"]),
+            ],
             SystemTable::Indexes => &[("by_table_and_name", &["table", "name"])],
-            SystemTable::Modules => &[("by_path", &["path"])],
-            SystemTable::EnvironmentVariables => &[("by_name", &["name"])],
+            SystemTable::Modules => &[("by_component_and_path", &["component", "path"])],
+            SystemTable::EnvironmentVariables => &[("by_component_and_name", &["component", "name"])],
             SystemTable::SessionRequests => &[("by_session_and_request", &["session", "request"])],
-            SystemTable::Schemas => &[("by_state", &["state"])],
+            SystemTable::Schemas => &[("by_component_and_state", &["component", "state"])],
+            SystemTable::UdfConfig => &[("by_component", &["component"])],
             SystemTable::Metadata
-            | SystemTable::UdfConfig
             | SystemTable::Auth
             | SystemTable::ScheduledJobs
             | SystemTable::FileStorage => &[],
@@ -168,6 +171,7 @@ static DEFINITIONS: LazyLock<Definitions> = LazyLock::new(|| Definitions {
 fn definition(table: SystemTable) -> Table {
     let id = |position| IndexId(static_id(table, position));
     let mut definition = Table::new(
+        ComponentId::ROOT,
         table.name().parse().expect("a legal name"),
         table.number(),
         TableState::Active,
@@ -197,7 +201,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 11 + 11 + 11 + 7);
+        assert_eq!(ids.len(), 11 + 11 + 11 + 8);
     }
 
     #[test]

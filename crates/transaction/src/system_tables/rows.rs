@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use contract::{BlobDigest, IndexId};
-use value::{DocumentId, FieldPath, IndexName, InternalId, Object, TableName, TableNumber, Value, object};
+use value::{
+    ComponentId, DocumentId, FieldPath, IndexName, InternalId, Object, TableName, TableNumber, Value, object,
+};
 
 use super::SystemTable;
 use crate::catalog::{IndexState, TableState};
@@ -28,6 +30,7 @@ pub struct Stored<R> {
 /// A table of the application. Its data and indexes are named by ids that are never used again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableRow {
+    pub component: ComponentId,
     pub name: TableName,
     pub number: TableNumber,
     pub state: TableState,
@@ -40,6 +43,8 @@ pub struct TableRow {
 /// An index that a schema declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexRow {
+    /// That of its table.
+    pub component: ComponentId,
     /// The tablet that it is over.
     pub table: InternalId,
     pub id: IndexId,
@@ -57,7 +62,7 @@ pub enum SchemaState {
     Pending,
     /// Every document fits; waits for the push to finish.
     Validated,
-    /// Enforced. At most one.
+    /// Enforced. At most one of each component.
     Active,
     /// A document does not fit. The row goes with the next push.
     Failed,
@@ -75,6 +80,7 @@ pub struct SchemaFailure {
 /// A version of the schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaRow {
+    pub component: ComponentId,
     pub state: SchemaState,
     /// As the schema module exports it.
     pub schema: Arc<str>,
@@ -91,6 +97,7 @@ pub enum ModuleEnvironment {
 /// A module of the pushed code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModuleRow {
+    pub component: ComponentId,
     /// As pushed, with extension: `messages.js`, `_deps/TKJ7AP77.js`.
     pub path: String,
     pub environment: ModuleEnvironment,
@@ -107,13 +114,15 @@ pub struct ModuleRow {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentVariableRow {
+    pub component: ComponentId,
     pub name: String,
     pub value: String,
 }
 
-/// What the pushed code needs besides its modules. At most one row.
+/// What the pushed code of a component needs besides its modules. At most one row each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UdfConfigRow {
+    pub component: ComponentId,
     /// The version of the `convex` package that pushed.
     pub server_version: String,
     /// What seeds randomness while modules are imported.
@@ -142,6 +151,8 @@ pub struct SessionRequestRow {
     /// Convex JSON.
     pub result: Arc<str>,
     pub log_lines: Vec<String>,
+    /// The path of its component, as the client named it.
+    pub component: String,
     /// The function that ran, as `messages:send`.
     pub function: String,
 }
@@ -152,6 +163,7 @@ impl SystemRow for TableRow {
     fn from_fields(fields: &Object) -> Result<Self, String> {
         let fields = Fields(fields);
         Ok(TableRow {
+            component: fields.parse("component")?,
             name: fields.parse("name")?,
             number: fields.table_number("number")?,
             state: TableState::from_name(fields.text("state")?).ok_or("`state` is not known")?,
@@ -163,6 +175,7 @@ impl SystemRow for TableRow {
 
     fn to_fields(&self) -> Object {
         object! {
+            "component" => self.component.to_string(),
             "name" => self.name.as_str(),
             "number" => f64::from(self.number.get()),
             "state" => self.state.name(),
@@ -180,6 +193,7 @@ impl SystemRow for IndexRow {
         let fields = Fields(fields);
         let paths = fields.texts("fields")?;
         Ok(IndexRow {
+            component: fields.parse("component")?,
             table: fields.parse("table")?,
             id: fields.index_id("id")?,
             name: fields.parse("name")?,
@@ -194,6 +208,7 @@ impl SystemRow for IndexRow {
 
     fn to_fields(&self) -> Object {
         object! {
+            "component" => self.component.to_string(),
             "table" => self.table.to_string(),
             "id" => hex::encode(self.id.0),
             "name" => self.name.as_str(),
@@ -233,6 +248,7 @@ impl SystemRow for SchemaRow {
             None => None,
         };
         Ok(SchemaRow {
+            component: fields.parse("component")?,
             state: SchemaState::from_name(fields.text("state")?).ok_or("`state` is not known")?,
             schema: fields.text("schema")?.into(),
             error,
@@ -240,7 +256,11 @@ impl SystemRow for SchemaRow {
     }
 
     fn to_fields(&self) -> Object {
-        let mut fields = object! { "state" => self.state.name(), "schema" => &*self.schema };
+        let mut fields = object! {
+            "component" => self.component.to_string(),
+            "state" => self.state.name(),
+            "schema" => &*self.schema,
+        };
         if let Some(error) = &self.error {
             fields.insert("error", error.message.as_str());
             if let Some(table) = &error.table {
@@ -271,6 +291,7 @@ impl SystemRow for ModuleRow {
     fn from_fields(fields: &Object) -> Result<Self, String> {
         let fields = Fields(fields);
         Ok(ModuleRow {
+            component: fields.parse("component")?,
             path: fields.text("path")?.to_owned(),
             environment: ModuleEnvironment::from_name(fields.text("environment")?)
                 .ok_or("`environment` is not known")?,
@@ -287,6 +308,7 @@ impl SystemRow for ModuleRow {
 
     fn to_fields(&self) -> Object {
         let mut fields = object! {
+            "component" => self.component.to_string(),
             "path" => self.path.as_str(),
             "environment" => self.environment.name(),
             "source" => hex::encode(self.source.0),
@@ -309,13 +331,18 @@ impl SystemRow for EnvironmentVariableRow {
     fn from_fields(fields: &Object) -> Result<Self, String> {
         let fields = Fields(fields);
         Ok(EnvironmentVariableRow {
+            component: fields.parse("component")?,
             name: fields.text("name")?.to_owned(),
             value: fields.text("value")?.to_owned(),
         })
     }
 
     fn to_fields(&self) -> Object {
-        object! { "name" => self.name.as_str(), "value" => self.value.as_str() }
+        object! {
+            "component" => self.component.to_string(),
+            "name" => self.name.as_str(),
+            "value" => self.value.as_str(),
+        }
     }
 }
 
@@ -325,6 +352,7 @@ impl SystemRow for UdfConfigRow {
     fn from_fields(fields: &Object) -> Result<Self, String> {
         let fields = Fields(fields);
         Ok(UdfConfigRow {
+            component: fields.parse("component")?,
             server_version: fields.text("serverVersion")?.to_owned(),
             // The same 64 bits, as JSON can hold them.
             import_seed: fields.integer("importSeed")?.cast_unsigned(),
@@ -336,6 +364,7 @@ impl SystemRow for UdfConfigRow {
 
     fn to_fields(&self) -> Object {
         object! {
+            "component" => self.component.to_string(),
             "serverVersion" => self.server_version.as_str(),
             "importSeed" => self.import_seed.cast_signed(),
             "importTime" => self.import_time,
@@ -367,6 +396,7 @@ impl SystemRow for SessionRequestRow {
             request: fields.u32("request")?,
             result: fields.text("result")?.into(),
             log_lines: fields.texts("logLines")?,
+            component: fields.text("component")?.to_owned(),
             function: fields.text("function")?.to_owned(),
         })
     }
@@ -377,6 +407,7 @@ impl SystemRow for SessionRequestRow {
             "request" => f64::from(self.request),
             "result" => &*self.result,
             "logLines" => texts(self.log_lines.iter().cloned()),
+            "component" => self.component.as_str(),
             "function" => self.function.as_str(),
         }
     }
@@ -466,7 +497,9 @@ mod tests {
 
     #[test]
     fn rows_come_back_and_broken_fields_are_named() {
+        let component = ComponentId::from(InternalId::from_bytes([4; 16]));
         comes_back(TableRow {
+            component,
             name: "messages".parse().unwrap(),
             number: TableNumber::FIRST_USER,
             state: TableState::Hidden,
@@ -475,6 +508,7 @@ mod tests {
             by_creation_time: IndexId([3; 16]),
         });
         comes_back(IndexRow {
+            component,
             table: InternalId::from_bytes([1; 16]),
             id: IndexId([255; 16]),
             name: "by_author".parse().unwrap(),
@@ -483,11 +517,13 @@ mod tests {
             staged: true,
         });
         comes_back(SchemaRow {
+            component,
             state: SchemaState::Failed,
             schema: "{}".into(),
             error: Some(SchemaFailure { message: "no".into(), table: Some("messages".into()) }),
         });
         comes_back(ModuleRow {
+            component,
             path: "messages.js".into(),
             environment: ModuleEnvironment::Isolate,
             source: BlobDigest([9; 32]),
@@ -496,8 +532,9 @@ mod tests {
             analysis: Some("{}".into()),
             imports: vec!["_deps/A.js".into()],
         });
-        comes_back(EnvironmentVariableRow { name: "A".into(), value: "é".into() });
+        comes_back(EnvironmentVariableRow { component, name: "A".into(), value: "é".into() });
         comes_back(UdfConfigRow {
+            component: ComponentId::ROOT,
             server_version: "1.48.0".into(),
             import_seed: u64::MAX,
             import_time: 1.5,
@@ -510,6 +547,7 @@ mod tests {
             request: u32::MAX,
             result: "null".into(),
             log_lines: vec!["[LOG] a".into()],
+            component: "a/b".into(),
             function: "messages:send".into(),
         });
     }

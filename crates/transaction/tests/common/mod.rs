@@ -21,7 +21,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use transaction::{
     CatalogCache, CursorKey, Document, Finished, GetRequest, Options, Query, Result, Transaction,
 };
-use value::{Object, Patch, Value};
+use value::{ComponentId, Object, Patch, Value};
 
 pub const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
 
@@ -178,6 +178,7 @@ pub async fn create_index(transaction: &mut Transaction, table: &str, name: &str
         None => transaction.create_table(table.parse().unwrap()).await.unwrap(),
     };
     let row = IndexRow {
+        component: ComponentId::ROOT,
         table: table.tablet,
         id: transaction.new_index_id(),
         name: name.parse().unwrap(),

@@ -4,6 +4,7 @@ use contract::{ReadAt, TransactionLog};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
 use transaction::{NestedLimits, NestedOutcome, Page, PageRequest, Query, Result, Transaction};
+use value::ComponentId;
 
 use super::{
     Store, get, id_of, json as value_of,
@@ -50,7 +51,7 @@ pub async fn failed_calls_leave_no_writes<L: TransactionLog>(store: &Store<L>, m
     for _ in 0..40 {
         match random.random_range(0..8) {
             0 if outer.len() < 5 => {
-                transaction.begin_nested(&NestedLimits::default()).unwrap();
+                transaction.begin_nested(ComponentId::ROOT, &NestedLimits::default()).unwrap();
                 outer.push(model.clone());
             }
             1 if !outer.is_empty() => {

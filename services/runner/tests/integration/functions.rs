@@ -1,6 +1,8 @@
 //! Queries and mutations, and who may call which.
 
-use contract::{FunctionKind, Identity, QueryCall, ReadMoment, Runner as _};
+use contract::{
+    FunctionCall, FunctionKind, Identity, MutationCall, QueryCall, ReadMoment, Runner as _, Timestamp,
+};
 use serde_json::json;
 
 use crate::harness::{Harness, admin, function_call, parsed};
@@ -64,22 +66,6 @@ async fn what_is_not_there_or_not_for_everybody_is_not_found() {
     }
     let secret = harness.query_as(admin(), "messages:secret", json!({})).await;
     assert_eq!(parsed(secret.result.expect("an administrator may")), json!("secret"));
-    harness.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn components_are_not_there() {
-    let harness = Harness::start().await;
-    let mut function = function_call(admin(), "messages:list", json!({}));
-    function.component = "rateLimiter".to_owned();
-    let call = QueryCall { function, at: ReadMoment::Latest, journal: None };
-    let error =
-        harness.runner.query(call).await.expect("it is answered").result.expect_err("it is not found");
-    assert!(
-        error.message.contains("Could not find function `rateLimiter/messages:list`"),
-        "{}",
-        error.message
-    );
     harness.stop().await;
 }
 
@@ -178,5 +164,38 @@ async fn a_page_keeps_its_end_when_its_query_runs_again() {
         harness.runner.query(forged).await.expect("it is answered").result.expect_err("it is refused");
     let data = parsed(error.data.expect("clients start again when they see this"));
     assert_eq!(data["paginationError"], "InvalidCursor");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_is_not_there_is_named_by_every_kind_of_call() {
+    let harness = Harness::start().await;
+    for component in ["nope", "no/such", "not a path"] {
+        let expected = format!("There is no component `{component}`.");
+        let function = |path: &str, arguments| FunctionCall {
+            component: component.to_owned(),
+            ..function_call(admin(), path, arguments)
+        };
+        for path in ["messages:list", "messages:nothing", "_system/cli/tables"] {
+            let call =
+                QueryCall { function: function(path, json!({})), at: ReadMoment::Latest, journal: None };
+            let error = harness.runner.query(call).await.expect("an answer").result.expect_err(path);
+            assert_eq!(
+                error.message.lines().nth(1),
+                Some(format!("ComponentNotFound: {expected}").as_str()),
+                "{path}"
+            );
+            let refused = harness.runner.kind(&function(path, json!({}))).await.expect_err(path);
+            assert_eq!((refused.code.as_ref(), &refused.message), ("ComponentNotFound", &expected));
+        }
+        let call = MutationCall {
+            function: function("messages:send", json!({"body": "lost"})),
+            session: None,
+            not_before: Timestamp::ZERO,
+        };
+        let outcome = harness.runner.mutation(call).await.expect("an answer");
+        assert!(outcome.result.expect_err("it is not there").message.contains(&expected));
+    }
+    assert_eq!(harness.value_of("messages:count", json!({})).await, json!(0));
     harness.stop().await;
 }

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use transaction::{
     CatalogCache, CursorKey, EnvironmentVariableRow, ModuleEnvironment, ModuleRow, Transaction, UdfConfigRow,
 };
+use value::ComponentId;
 
 pub const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
 
@@ -104,6 +105,7 @@ impl Harness {
             let put =
                 async |text: &str| self.blobs.put(Bytes::copy_from_slice(text.as_bytes())).await.unwrap();
             rows.push(ModuleRow {
+                component: ComponentId::ROOT,
                 path: module.path.clone(),
                 environment: ModuleEnvironment::Isolate,
                 source: put(&module.source).await,
@@ -121,6 +123,7 @@ impl Harness {
             });
         }
         let config = UdfConfigRow {
+            component: ComponentId::ROOT,
             server_version: "1.48.0".to_owned(),
             import_seed: evaluation.import_seed,
             import_time: evaluation.import_time,
@@ -129,8 +132,10 @@ impl Harness {
         };
         self.transact(async move |transaction| {
             for row in &rows {
-                let old =
-                    transaction.rows::<ModuleRow>("by_path", &[row.path.as_str().into()]).await.unwrap();
+                let old = transaction
+                    .rows::<ModuleRow>("by_component_and_path", &["".into(), row.path.as_str().into()])
+                    .await
+                    .unwrap();
                 match old.first() {
                     Some(old) => transaction.replace_row(old.id, row).await.unwrap(),
                     None => {
@@ -150,7 +155,11 @@ impl Harness {
     }
 
     pub async fn set_environment_variable(&self, name: &str, value: &str) {
-        let row = EnvironmentVariableRow { name: name.to_owned(), value: value.to_owned() };
+        let row = EnvironmentVariableRow {
+            component: ComponentId::ROOT,
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
         self.transact(async move |transaction| {
             transaction.insert_row(&row).await.unwrap();
         })

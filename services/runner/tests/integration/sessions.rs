@@ -133,6 +133,7 @@ async fn records_that_are_too_old_are_removed() {
         request,
         result: "null".into(),
         log_lines: Vec::new(),
+        component: String::new(),
         function: "messages:send".to_owned(),
     });
     harness

@@ -1,9 +1,9 @@
 //! How a function fails: what others may catch, and what ends everything.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use contract::{Error, FunctionError};
-use isolate::{JsError, KillReason, SyscallError};
+use isolate::{FunctionKind, JsError, KillReason, SyscallError};
 use transaction::UserError;
 
 /// A failure of a function. Its caller, if that is a function, may catch it.
@@ -26,6 +26,22 @@ impl Thrown {
         Thrown { title: message.clone(), message, stack: String::new(), data: None }
     }
 
+    /// The command line tool looks for the first four words.
+    pub(crate) fn no_function(path: impl fmt::Display) -> Thrown {
+        Thrown::new(format!(
+            "Could not find function `{path}`. Is its name spelt right, is it public, and has it been pushed with `npx \
+             convex dev` or `npx convex deploy`?"
+        ))
+    }
+
+    pub(crate) fn wrong_kind(path: impl fmt::Display, is: FunctionKind, called_as: FunctionKind) -> Thrown {
+        Thrown::new(format!(
+            "InvalidFunctionCall: `{path}` is {} and can't be called as {}.",
+            with_article(is),
+            with_article(called_as),
+        ))
+    }
+
     /// What a client is told.
     pub(crate) fn to_function_error(&self, request_id: &str, mapped_stack: &str) -> FunctionError {
         FunctionError { message: self.to_text(request_id, mapped_stack), data: self.data.clone() }
@@ -46,6 +62,14 @@ impl Thrown {
 
     fn to_text(&self, request_id: &str, mapped_stack: &str) -> String {
         format!("{}\n{}", header(request_id), self.to_log_text(mapped_stack))
+    }
+}
+
+fn with_article(kind: FunctionKind) -> &'static str {
+    match kind {
+        FunctionKind::Query => "a query",
+        FunctionKind::Mutation => "a mutation",
+        FunctionKind::Action => "an action",
     }
 }
 
@@ -132,7 +156,7 @@ impl From<Error> for Stop {
 }
 
 /// The failure of a function which waits for what can't happen; its caller may catch it.
-pub(crate) const NEVER_RESOLVES: &str = "The function returned a promise that will never resolve: nothing that it \
+pub(super) const NEVER_RESOLVES: &str = "The function returned a promise that will never resolve: nothing that it \
                                          waits for is on its way. Is a promise left unresolved?";
 
 /// A transaction's error, as the function sees it or as the end of everything.
@@ -192,6 +216,11 @@ mod tests {
         error.convex_error_data = Some("7".to_owned());
         let caught = SyscallError::from(Thrown::from(error));
         assert_eq!((caught.message.as_str(), caught.data.as_deref()), ("no", Some("7")));
+    }
+
+    #[test]
+    fn the_command_line_tool_recognises_an_unknown_function() {
+        assert!(Thrown::no_function("messages:lst").to_log_text("").contains("Could not find function"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use limits::FunctionLimits;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use crate::slots::Slots;
+use super::Slots;
 
 /// A function of the thread's slots whose future stays on the thread.
 type Work = Box<dyn for<'s> FnOnce(&'s mut Slots) -> Pin<Box<dyn Future<Output = ()> + 's>> + Send>;
@@ -211,8 +211,8 @@ impl Threads {
     pub(crate) fn stop(&self) {
         self.shared.close();
         for handle in self.handles.lock().drain(..) {
-            if handle.join().is_err() {
-                tracing::error!("an isolate thread panicked");
+            if let Err(panic) = handle.join() {
+                std::panic::resume_unwind(panic);
             }
         }
     }
@@ -360,15 +360,7 @@ fn run_thread(thread: usize, shared: &Shared, runtime: &tokio::runtime::Runtime,
             None => letters.recv().unwrap_or(Message::End),
         };
         let Message::Run(job) = message else { return };
-        // A defect in one call must not cost a thread, or the pool would dry out; the caller gets an error, because
-        // the sender of its answer is dropped.
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            runtime.block_on((job.work)(&mut slots));
-        }));
-        if outcome.is_err() {
-            tracing::error!("a call panicked; its isolates are discarded");
-            slots.clear();
-        }
+        runtime.block_on((job.work)(&mut slots));
     }
 }
 
@@ -482,15 +474,6 @@ mod tests {
         drop(releases);
         threads.run(Priority::First, async |_: &mut Slots| ()).await.expect("the thread is free");
         assert_eq!(runs.load(Ordering::Relaxed), 0);
-        threads.stop();
-    }
-
-    #[tokio::test]
-    async fn a_panic_costs_one_call_and_no_thread() {
-        let threads = start(1, 10, PATIENCE);
-        let work = async |_: &mut Slots| panic!("a defect, on purpose");
-        assert!(threads.run::<(), _>(Priority::First, work).await.is_err());
-        assert_eq!(threads.run(Priority::First, async |_: &mut Slots| 1).await, Ok(1));
         threads.stop();
     }
 

@@ -1,33 +1,32 @@
-//! What functions ask of their host: the operations of the function library.
+//! What functions ask of a transaction: the operations of the function library.
 
-use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
-use isolate::{Answer, AsyncOperation, FunctionKind, SyscallError};
+use isolate::{Answer, FunctionKind, SyscallError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use transaction::{GetRequest, NestedLimits, PageRequest, Query, QueryId, Transaction};
+use transaction::{GetRequest, NestedLimits, PageRequest, Query, QueryId};
 use value::{FunctionPath, Patch, Value};
 
+use super::host::TransactionHost;
 use crate::{
-    execution::{Door, Execution},
-    failure::{Stop, split},
-    functions::Function,
-    slots::Slots,
+    calls::{Slots, Stop, Thrown, split},
+    functions::{AllowedVisibility, Function},
 };
 
-/// Begins every handle of a function; between the two parts is the component, which is empty for the app.
-const HANDLE_PREFIX: &str = "function://;";
+/// Begins every handle of a function; the id of its component and its path follow, with a semicolon between.
+const HANDLE_PREFIX: &str = "function://";
 
 /// What an operation comes to: JSON text, a failure that the function can catch, or the end of everything.
 type Answered = Result<Answer, Stop>;
 
 /// Makes `?` work on failures that the function can catch: `Ok(Err(…))` of [`Answered`].
-enum Failure {
+pub(super) enum Failure {
     Caught(SyscallError),
     Stop(Stop),
 }
 
-type Attempt<T = String> = Result<T, Failure>;
+pub(super) type Attempt<T = String> = Result<T, Failure>;
 
 impl From<SyscallError> for Failure {
     fn from(error: SyscallError) -> Failure {
@@ -62,7 +61,7 @@ impl From<value::ValueError> for Failure {
     }
 }
 
-fn answered(attempt: Attempt) -> Answered {
+pub(super) fn answered(attempt: Attempt) -> Answered {
     match attempt {
         Ok(json) => Ok(Ok(json)),
         Err(Failure::Caught(error)) => Ok(Err(error)),
@@ -144,22 +143,9 @@ struct RunArguments<'a> {
     transaction_limits: Option<NestedLimits>,
 }
 
-impl Execution {
-    /// Answers an operation while the function goes on with other things.
-    pub(crate) async fn answer(&mut self, slots: &mut Slots, operation: &AsyncOperation) -> Answered {
-        let AsyncOperation { name, arguments, .. } = operation;
-        if name == "1.0/runUdf" {
-            // Its time is that of the function that runs, and of its own operations.
-            return answered(self.run_udf(slots, arguments).await);
-        }
-        let since = Instant::now();
-        let answer = answered(self.operation(name, arguments).await);
-        self.count_host_time(since)?;
-        answer
-    }
-
-    async fn operation(&mut self, name: &str, arguments: &str) -> Attempt {
-        let is_mutation = self.frame().function.kind == FunctionKind::Mutation;
+impl TransactionHost {
+    pub(super) async fn operation(&mut self, name: &str, arguments: &str) -> Attempt {
+        let is_mutation = self.tree.function().kind == FunctionKind::Mutation;
         match name {
             "1.0/get" => self.get(parse(name, arguments)?).await,
             "1.0/queryStreamNext" => self.query_stream_next(parse(name, arguments)?).await,
@@ -169,11 +155,11 @@ impl Execution {
                 Ok(Value::Float64(self.transaction.count(&table).await? as f64).to_json())
             }
             "1.0/getUserIdentity" => {
-                self.observed.identity = true;
+                self.tree.observed.identity = true;
                 Ok(identity_json(&self.identity))
             }
             "1.0/getFunctionMetadata" => {
-                let name = self.frame().function.path.to_string();
+                let name = self.tree.function().path.to_string();
                 Ok(serde_json::json!({"name": name, "componentPath": ""}).to_string())
             }
             "1.0/getDeploymentMetadata" => {
@@ -183,10 +169,12 @@ impl Execution {
             "1.0/getTransactionMetrics" => Ok(self.transaction_metrics()),
             "1.0/createFunctionHandle" => {
                 let function = self.function_at(parse(name, arguments)?)?;
-                Ok(serde_json::Value::from(format!("{HANDLE_PREFIX}{}", function.path)).to_string())
+                let component = self.transaction.component();
+                Ok(serde_json::Value::from(format!("{HANDLE_PREFIX}{component};{}", function.path))
+                    .to_string())
             }
             "1.0/auditLog" => {
-                tracing::info!(function = %self.frame().function.path, body = arguments, "audit log");
+                tracing::info!(function = %self.tree.function().path, body = arguments, "audit log");
                 Ok("null".to_owned())
             }
             "1.0/getRequestMetadata" if is_mutation => Ok(serde_json::json!({
@@ -287,11 +275,11 @@ impl Execution {
         json
     }
 
-    async fn run_udf(&mut self, slots: &mut Slots, arguments: &str) -> Attempt {
+    pub(super) async fn run_udf(&mut self, slots: &mut Slots, arguments: &str) -> Attempt {
         let operation = "1.0/runUdf";
         let RunArguments { udf_type, args, transaction_limits } = parse(operation, arguments)?;
         let address: Address = parse(operation, arguments)?;
-        let caller = self.frame().function.kind;
+        let caller = self.tree.function().kind;
         let kind = match udf_type.as_str() {
             "query" | "snapshotQuery" => FunctionKind::Query,
             "mutation" => FunctionKind::Mutation,
@@ -305,7 +293,7 @@ impl Execution {
         if caller == FunctionKind::Query && udf_type != "query" {
             return Err(caught("InvalidFunctionCall", "a query can call queries only"));
         }
-        if self.frames.len() > self.shared.options.limits.transaction.call_depth_max {
+        if self.tree.depth() > self.shared.options.limits.transaction.call_depth_max {
             return Err(caught(
                 "MaximumCallDepthExceeded",
                 format_args!(
@@ -315,7 +303,7 @@ impl Execution {
             ));
         }
         let path = self.path_at(address)?;
-        let function = match self.resolve(&path, kind, Door::Internal)? {
+        let function = match self.resolve(&path, kind, AllowedVisibility::All)? {
             Ok(function) => function,
             Err(thrown) => return Err(Failure::Caught(thrown.into())),
         };
@@ -337,17 +325,10 @@ impl Execution {
         function: Arc<Function>,
         arguments: &str,
         limits: &NestedLimits,
-    ) -> Result<Result<String, crate::failure::Thrown>, Failure> {
-        let seed = self.new_seed();
-        let options = self.shared.transaction_options(seed, self.now_ms.saturating_mul(1_000_000), None);
-        let snapshot = Transaction::begin(
-            Arc::clone(self.transaction.log()),
-            self.transaction.deployment(),
-            self.transaction.begin_at(),
-            &self.shared.catalogs,
-            options,
-        );
-        let snapshot = snapshot.await?;
+    ) -> Result<Result<String, Thrown>, Failure> {
+        let (deployment, at) = (self.transaction.deployment(), self.transaction.begin_at());
+        let now_ns = self.tree.now_ms.saturating_mul(1_000_000);
+        let snapshot = self.shared.begin(deployment, at, now_ns, None).await?;
         let own = std::mem::replace(&mut self.transaction, snapshot);
         let result = self.call_nested(slots, function, arguments, limits).await;
         self.transaction = own;
@@ -359,15 +340,19 @@ impl Execution {
             || caught("NotSupportedYet", "components are not supported by this version of Tidemark yet");
         let name = match (address.name, address.function_handle, address.reference) {
             (Some(name), None, None) => name,
-            (None, Some(handle), None) => match handle.strip_prefix(HANDLE_PREFIX) {
-                Some(path) => path.to_owned(),
-                None => {
-                    return Err(caught(
-                        "InvalidFunctionHandle",
-                        format_args!("`{handle}` is no function's handle"),
-                    ));
+            (None, Some(handle), None) => {
+                match handle.strip_prefix(HANDLE_PREFIX).and_then(|handle| handle.split_once(';')) {
+                    Some((component, path)) if component.parse() == Ok(self.transaction.component()) => {
+                        path.to_owned()
+                    }
+                    _ => {
+                        return Err(caught(
+                            "InvalidFunctionHandle",
+                            format_args!("`{handle}` is no function's handle"),
+                        ));
+                    }
                 }
-            },
+            }
             (None, None, Some(_)) => return Err(components()),
             _ => return Err(caught("InvalidFunctionCall", "a call names exactly one function")),
         };
@@ -376,12 +361,12 @@ impl Execution {
 
     fn function_at(&mut self, address: Address) -> Attempt<Arc<Function>> {
         let path = self.path_at(address)?;
-        let function = crate::execution::find(&self.shared, &mut self.transaction, &path, Door::Internal)?;
-        function.ok_or_else(|| Failure::Caught(crate::execution::not_found(&path).into()))
+        let function = self.shared.functions.find(&mut self.transaction, &path, AllowedVisibility::All)?;
+        function.ok_or_else(|| Failure::Caught(Thrown::no_function(&path).into()))
     }
 
     /// Answers an operation at once.
-    pub(crate) fn answer_sync(&mut self, name: &str, arguments: &str) -> Result<String, SyscallError> {
+    pub(super) fn answer_sync(&mut self, name: &str, arguments: &str) -> Result<String, SyscallError> {
         let attempt = match name {
             "1.0/queryStream" => self.query_stream(name, arguments),
             "1.0/queryCleanup" => parse(name, arguments).map(|QueryIdArguments { query_id }| {
@@ -389,7 +374,7 @@ impl Execution {
             }),
             "1.0/db/normalizeId" => self.normalize_id(name, arguments),
             "1.0/getSnapshotTs" => {
-                self.observed.time = true;
+                self.tree.observed.time = true;
                 let timestamp = self.transaction.begin_at().timestamp.as_nanoseconds();
                 Ok(Value::Int64(i64::try_from(timestamp).unwrap_or(i64::MAX)).to_json())
             }
@@ -399,7 +384,7 @@ impl Execution {
             Failure::Caught(error) => error,
             Failure::Stop(stop) => {
                 // The function is stopped as soon as it comes back to its host.
-                self.stop = Some(stop);
+                self.tree.stop = Some(stop);
                 SyscallError::new("the function is being stopped")
             }
         })

@@ -62,10 +62,4 @@ impl Slots {
         let surplus = self.clean.len().saturating_sub(self.kept_max);
         self.clean.drain(..surplus);
     }
-
-    /// Discards all slots.
-    pub(crate) fn clear(&mut self) {
-        self.clean.clear();
-        self.used.clear();
-    }
 }

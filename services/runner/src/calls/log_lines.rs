@@ -1,9 +1,9 @@
 //! What a function and those that it calls write to the console.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use contract::{LogLevel, LogLine};
 use isolate::{ConsoleLevel, ConsoleLine};
+
+use crate::service::now_ms;
 
 /// The lines of one execution. What is too much is dropped, and a last line says so.
 #[derive(Debug)]
@@ -51,11 +51,6 @@ impl LogLines {
     pub(crate) fn into_lines(self) -> Vec<LogLine> {
         self.lines
     }
-}
-
-/// Milliseconds since the Unix epoch.
-pub(crate) fn now_ms() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64() * 1e3)
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use schema::{TableLookup, Validator};
 use serde_json::value::RawValue;
 use value::Value;
 
-use crate::failure::Thrown;
+use super::Thrown;
 
 /// Fails, as the caller shall see it, unless `text` is an array with one object that fits the validator.
-pub(crate) fn check(
+pub(super) fn check(
     text: &str,
     validator: &Validator,
     tables: &dyn TableLookup,

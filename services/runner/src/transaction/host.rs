@@ -1,0 +1,152 @@
+//! The host of a transaction: guests work on one transaction, nested calls included.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use contract::{Error, Identity};
+use isolate::{Answer, AsyncOperation, ConsoleLine, FunctionKind, SyncHost, SyscallError};
+use transaction::{Catalog, NestedLimits, NestedOutcome, Transaction};
+use value::FunctionPath;
+
+use super::syscalls::answered;
+use crate::{
+    calls::{self, Host, NumberedImage, Outcome, Slots, Stop, Thrown, Tree, split},
+    functions::{AllowedVisibility, Function},
+    service::Shared,
+};
+
+/// A transaction, and what its functions are told besides what is in it. It answers one operation after another, in the
+/// order of their issue, so that a run can be repeated.
+pub(crate) struct TransactionHost {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) transaction: Transaction,
+    pub(crate) tree: Tree,
+    pub(crate) image: NumberedImage,
+    pub(crate) identity: Identity,
+    pub(crate) request_id: String,
+    host_time: Duration,
+}
+
+/// What the host of a transaction begins with.
+pub(crate) struct Start {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) transaction: Transaction,
+    pub(crate) image: NumberedImage,
+    pub(crate) identity: Identity,
+    pub(crate) request_id: String,
+    /// What the clock shows, in milliseconds since the Unix epoch.
+    pub(crate) now_ms: u64,
+    /// All randomness comes from here.
+    pub(crate) seed: [u8; 32],
+}
+
+impl TransactionHost {
+    pub(crate) fn new(start: Start) -> TransactionHost {
+        let Start { shared, transaction, image, identity, request_id, now_ms, seed } = start;
+        let tree = Tree::new(shared.options.limits.function, now_ms, seed);
+        TransactionHost { shared, transaction, tree, image, identity, request_id, host_time: Duration::ZERO }
+    }
+
+    /// Runs the outermost function. `arguments` is convex JSON: an array with the arguments object.
+    pub(crate) async fn run(
+        &mut self,
+        slots: &mut Slots,
+        path: &FunctionPath,
+        kind: FunctionKind,
+        allowed: AllowedVisibility,
+        arguments: &str,
+    ) -> Outcome {
+        match self.resolve(path, kind, allowed)? {
+            Ok(function) => self.call(slots, function, arguments).await,
+            Err(thrown) => Ok(Err(thrown)),
+        }
+    }
+
+    async fn call(&mut self, slots: &mut Slots, function: Arc<Function>, arguments: &str) -> Outcome {
+        let image = self.image.clone();
+        calls::call(self, slots, &image, function, arguments).await
+    }
+
+    /// Finds a function. What was looked at, found or not, is in the read set.
+    pub(super) fn resolve(
+        &mut self,
+        path: &FunctionPath,
+        kind: FunctionKind,
+        allowed: AllowedVisibility,
+    ) -> Result<Result<Arc<Function>, Thrown>, Error> {
+        let function = self.shared.functions.find(&mut self.transaction, path, allowed)?;
+        Ok(match function {
+            None => Err(Thrown::no_function(path)),
+            Some(function) if function.kind != kind => Err(Thrown::wrong_kind(path, function.kind, kind)),
+            Some(function) => Ok(function),
+        })
+    }
+
+    /// Calls a function within this transaction, or within a snapshot of its beginning.
+    pub(super) async fn call_nested(
+        &mut self,
+        slots: &mut Slots,
+        function: Arc<Function>,
+        arguments: &str,
+        limits: &NestedLimits,
+    ) -> Outcome {
+        let component = self.transaction.component();
+        if let Err(error) = self.transaction.begin_nested(component, limits) {
+            return split(error).map(Err);
+        }
+        let result = self.call(slots, function, arguments).await?;
+        let outcome = if result.is_ok() { NestedOutcome::Keep } else { NestedOutcome::RollBack };
+        self.transaction.end_nested(outcome);
+        Ok(result)
+    }
+
+    /// Counts the time that a host call took.
+    fn count_host_time(&mut self, since: Instant) -> Result<(), Stop> {
+        self.host_time += since.elapsed();
+        let limit_ms = self.tree.limits.system_time_ms_max;
+        if self.host_time > Duration::from_millis(limit_ms) {
+            return Err(Stop::HostCallsTookTooLong { limit_ms });
+        }
+        Ok(())
+    }
+}
+
+impl Host for TransactionHost {
+    fn tree(&mut self) -> &mut Tree {
+        &mut self.tree
+    }
+
+    /// Whether ids fit a validator depends on which tables there are.
+    fn tables(&mut self, function: &Function) -> Arc<Catalog> {
+        let arguments = function.arguments.referenced_tables();
+        let returns = function.returns.iter().flat_map(|returns| returns.referenced_tables());
+        for table in arguments.into_iter().chain(returns) {
+            self.transaction.table(table);
+        }
+        Arc::clone(self.transaction.catalog())
+    }
+
+    async fn answer(&mut self, slots: &mut Slots, operation: &AsyncOperation) -> Result<Answer, Stop> {
+        let AsyncOperation { name, arguments, .. } = operation;
+        if name == "1.0/runUdf" {
+            // Its time is that of the function that runs, and of its own operations.
+            return answered(self.run_udf(slots, arguments).await);
+        }
+        let since = Instant::now();
+        let answer = answered(self.operation(name, arguments).await);
+        self.count_host_time(since)?;
+        answer
+    }
+}
+
+impl SyncHost for TransactionHost {
+    fn syscall(&mut self, operation: &str, arguments: &str) -> Result<String, SyscallError> {
+        self.answer_sync(operation, arguments)
+    }
+
+    fn log(&mut self, line: ConsoleLine) {
+        self.tree.log.push_console(line);
+    }
+}

@@ -1,0 +1,18 @@
+//! Queries and mutations: functions that run in a transaction.
+//!
+//! ```text
+//!   query, mutation     the moment to read at; commits, conflicts and lost answers (by `transaction::Commits`)
+//!     ├ session         of a client's mutations: each request takes effect once
+//!     └ run             one run at one moment: component, image, function log
+//!         └ host        the transaction as guests see it; calls of functions within it
+//!             └ syscalls  the operations of the function library
+//! ```
+
+mod host;
+mod mutation;
+mod query;
+mod run;
+mod session;
+mod syscalls;
+
+pub(crate) use run::{component_at, component_not_found};

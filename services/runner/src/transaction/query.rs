@@ -1,0 +1,41 @@
+//! Queries.
+
+use contract::{QueryCall, QueryOutcome, ReadAt, ReadMoment, Result};
+use isolate::FunctionKind;
+
+use super::run::{Fate, Run};
+use crate::{calls::Priority, service::Runner};
+
+impl Runner {
+    pub(crate) async fn run_query(&self, call: QueryCall) -> Result<QueryOutcome> {
+        let shared = &self.shared;
+        shared.metrics.queries.increment();
+        let QueryCall { function: call, at, journal } = call;
+        let timestamp = match at {
+            ReadMoment::At(timestamp) => timestamp,
+            ReadMoment::Latest => shared.sequencer.latest(call.deployment.group).await?.published,
+        };
+        let at = ReadAt::published(timestamp);
+        let run = Run::new(&call, FunctionKind::Query, at);
+        let transaction = self.begin(&run, at, journal).await?;
+        let execution = self.execute(&run, Priority::First, transaction).await?;
+        let (finished, ended) = self.end(&run, execution);
+        assert!(finished.writes.is_empty(), "queries write nothing");
+        let (result, error) = match &ended.result {
+            Ok(result) => (Ok(result.clone()), None),
+            Err(thrown) => {
+                let (error, log_text) = self.explain(thrown, &call, &ended.catalog).await;
+                (Err(error), Some(log_text))
+            }
+        };
+        self.enter_into_log(&run, &ended, Fate { error, ..Fate::default() });
+        Ok(QueryOutcome {
+            timestamp,
+            result,
+            log_lines: self.client_lines(&ended.lines, &call.identity),
+            journal: finished.journal.map(Into::into),
+            read_set: finished.read_set.into(),
+            observed: ended.observed,
+        })
+    }
+}

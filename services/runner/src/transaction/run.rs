@@ -1,0 +1,308 @@
+//! One run of a function at one moment: in a transaction that was begun, up to what is left of it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use contract::{
+    Error, ErrorKind, FunctionCall, FunctionError, Identity, LogEntry, LogLine, Observed, ReadAt, Result,
+};
+use isolate::FunctionKind;
+use transaction::{DeploymentCatalog, Finished, Transaction};
+use value::{ComponentId, ComponentPath, FunctionPath, Value};
+
+use super::host::{Start, TransactionHost};
+use crate::{
+    calls::{LogLines, Priority, Slots, Thrown, normalize_arguments, split},
+    functions::AllowedVisibility,
+    service::{Runner, clock_for, contract_kind, now_ms, wall_clock_ns},
+};
+
+/// What is to be run, and what the function log knows it by.
+pub(crate) struct Run<'c> {
+    call: &'c FunctionCall,
+    kind: FunctionKind,
+    /// `None` if the call's is none.
+    path: Option<FunctionPath>,
+    /// `messages:list`.
+    identifier: String,
+    execution_id: String,
+    began: Instant,
+    /// What the clock shows, in nanoseconds since the Unix epoch.
+    now_ns: u64,
+}
+
+/// A function's end, before its transaction's.
+pub(crate) struct Execution {
+    pub result: Result<Arc<str>, Thrown>,
+    pub transaction: Transaction,
+    pub log: LogLines,
+    observed: Observed,
+}
+
+/// What a run has shown, once its transaction is finished.
+pub(crate) struct Ended {
+    pub result: Result<Arc<str>, Thrown>,
+    pub observed: Observed,
+    pub lines: Vec<LogLine>,
+    /// As the run left it.
+    pub catalog: Arc<DeploymentCatalog>,
+    pub duration: Duration,
+}
+
+/// What became of a run, for the function log.
+#[derive(Default)]
+pub(crate) struct Fate {
+    pub error: Option<String>,
+    /// The table in which another commit was in the way.
+    pub conflict: Option<String>,
+    pub will_retry: bool,
+}
+
+impl<'c> Run<'c> {
+    pub(crate) fn new(call: &'c FunctionCall, kind: FunctionKind, at: ReadAt) -> Run<'c> {
+        let path = call.path.parse::<FunctionPath>().ok();
+        Run {
+            call,
+            kind,
+            identifier: path.as_ref().map_or_else(|| call.path.clone(), FunctionPath::to_string),
+            path,
+            execution_id: hex::encode(rand::random::<[u8; 8]>()),
+            began: Instant::now(),
+            now_ns: clock_for(at.timestamp, wall_clock_ns()),
+        }
+    }
+
+    pub(crate) fn identifier(&self) -> &str {
+        &self.identifier
+    }
+}
+
+impl Execution {
+    /// The end of a call that was not run.
+    fn failed(transaction: Transaction, log: LogLines, thrown: Thrown) -> Execution {
+        Execution { result: Err(thrown), transaction, log, observed: Observed::default() }
+    }
+}
+
+impl Runner {
+    /// Begins the transaction of a run.
+    pub(crate) async fn begin(
+        &self,
+        run: &Run<'_>,
+        at: ReadAt,
+        journal: Option<Arc<str>>,
+    ) -> Result<Transaction> {
+        self.shared.begin(run.call.deployment, at, run.now_ns, journal).await
+    }
+
+    /// Runs the function. Fails where there is no answer: the log does not serve, or no thread is free.
+    pub(crate) async fn execute(
+        &self,
+        run: &Run<'_>,
+        priority: Priority,
+        mut transaction: Transaction,
+    ) -> Result<Execution> {
+        let call = run.call;
+        let log = LogLines::new(self.shared.options.limits.function.log_lines_max);
+        let Some(component) = component_at(&transaction, &call.component) else {
+            let Error { code, message, .. } = component_not_found(&call.component);
+            return Ok(Execution::failed(transaction, log, Thrown::new(format!("{code}: {message}"))));
+        };
+        transaction.enter(component);
+        match &run.path {
+            None => Ok(Execution::failed(transaction, log, Thrown::no_function(&run.identifier))),
+            Some(path) if path.module.is_system() => self.run_system(run, transaction, log).await,
+            Some(path) => self.run_user(run, path, priority, transaction, log).await,
+        }
+    }
+
+    /// Runs one of the server's own functions, which are queries for administrators.
+    async fn run_system(
+        &self,
+        run: &Run<'_>,
+        mut transaction: Transaction,
+        log: LogLines,
+    ) -> Result<Execution> {
+        let call = run.call;
+        let refused = if !call.identity.is_admin() {
+            // The command line tool shows a message that begins like this as it is.
+            let message =
+                "You do not have permission to perform this operation: system functions need an admin key.";
+            Some(Thrown::new(message))
+        } else if !system::exists(&call.path) {
+            Some(Thrown::no_function(&call.path))
+        } else if run.kind != FunctionKind::Query {
+            Some(Thrown::wrong_kind(&call.path, FunctionKind::Query, run.kind))
+        } else {
+            None
+        };
+        if let Some(thrown) = refused {
+            return Ok(Execution::failed(transaction, log, thrown));
+        }
+        let result = match Value::from_json(&normalize_arguments(&call.arguments)) {
+            Ok(arguments) => {
+                system::call(&call.path, &arguments, &mut transaction, &self.shared.system).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        let result = match result {
+            Ok(result) => Ok(Arc::from(result)),
+            Err(error) => Err(caught(error)?),
+        };
+        Ok(Execution { result, transaction, log, observed: Observed::default() })
+    }
+
+    /// Runs one of the deployment's functions on a thread for JavaScript.
+    async fn run_user(
+        &self,
+        run: &Run<'_>,
+        path: &FunctionPath,
+        priority: Priority,
+        mut transaction: Transaction,
+        log: LogLines,
+    ) -> Result<Execution> {
+        let (shared, call) = (&self.shared, run.call);
+        let (component, catalog) = (transaction.component(), Arc::clone(transaction.catalog()));
+        let image =
+            match shared.images.of_catalog(call.deployment, component, &catalog, &shared.platform).await? {
+                Some(Ok(image)) => image,
+                Some(Err(error)) => {
+                    // Whatever changes may mend it.
+                    transaction.modules();
+                    transaction.rely_on_environment();
+                    let thrown = Thrown::new(format!("The deployed code can't be loaded: {error}"));
+                    return Ok(Execution::failed(transaction, log, thrown));
+                }
+                None => {
+                    transaction.module(&path.module.with_extension());
+                    return Ok(Execution::failed(transaction, log, Thrown::no_function(path)));
+                }
+            };
+        let mut host = TransactionHost::new(Start {
+            shared: Arc::clone(shared),
+            transaction,
+            image,
+            identity: call.identity.clone(),
+            request_id: call.request_id.clone(),
+            now_ms: run.now_ns / 1_000_000,
+            seed: rand::random(),
+        });
+        let (path, kind, allowed) = (path.clone(), run.kind, AllowedVisibility::to(&call.identity));
+        let arguments = Arc::clone(&call.arguments);
+        let work = async move |slots: &mut Slots| {
+            let arguments = normalize_arguments(&arguments);
+            let outcome = host.run(slots, &path, kind, allowed, &arguments).await;
+            (host, outcome)
+        };
+        let (host, outcome) = match self.threads.run(priority, work).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                shared.metrics.refused.increment();
+                return Err(error);
+            }
+        };
+        let result = match outcome {
+            Ok(Ok(text)) => Ok(Arc::from(text)),
+            Ok(Err(thrown)) => Err(thrown),
+            Err(stop) => {
+                let thrown = stop.into_answer()?;
+                shared.metrics.kills.increment();
+                Err(thrown)
+            }
+        };
+        let TransactionHost { transaction, tree, .. } = host;
+        Ok(Execution { result, transaction, log: tree.log, observed: tree.observed })
+    }
+
+    /// Finishes the transaction of a run. What a function that failed has written is dropped; what it read stays.
+    pub(crate) fn end(&self, run: &Run<'_>, execution: Execution) -> (Finished, Ended) {
+        let Execution { result, transaction, mut log, observed } = execution;
+        for warning in transaction.usage().warnings(&self.shared.limits.transaction) {
+            log.push_warning(format!("{}: {}", warning.code, warning.message));
+        }
+        let catalog = Arc::clone(transaction.deployment_catalog());
+        let mut finished = transaction.finish();
+        if result.is_err() {
+            finished.writes.clear();
+            self.shared.metrics.function_errors.increment();
+        }
+        let lines = log.into_lines();
+        (finished, Ended { result, observed, lines, catalog, duration: run.began.elapsed() })
+    }
+
+    /// What a client is told of a failure, and what the log says about it.
+    pub(crate) async fn explain(
+        &self,
+        thrown: &Thrown,
+        call: &FunctionCall,
+        catalog: &DeploymentCatalog,
+    ) -> (FunctionError, String) {
+        let blobs = &*self.shared.blobs;
+        let maps = self.shared.source_maps.for_stack(&thrown.stack, catalog, blobs).await;
+        let stack = maps.map_stack(&thrown.stack);
+        let error = if self.is_redacted_for(&call.identity) {
+            thrown.to_redacted_error(&call.request_id)
+        } else {
+            thrown.to_function_error(&call.request_id, &stack)
+        };
+        (error, thrown.to_log_text(&stack))
+    }
+
+    /// The lines as the client gets them.
+    pub(crate) fn client_lines(&self, lines: &[LogLine], identity: &Identity) -> Vec<String> {
+        if self.is_redacted_for(identity) {
+            return Vec::new();
+        }
+        lines.iter().map(LogLine::to_client_line).collect()
+    }
+
+    /// Administrators can read the log anyway.
+    fn is_redacted_for(&self, identity: &Identity) -> bool {
+        self.shared.options.redact_errors && !identity.is_admin()
+    }
+
+    /// Enters a run into the function log.
+    pub(crate) fn enter_into_log(&self, run: &Run<'_>, ended: &Ended, fate: Fate) {
+        let call = run.call;
+        let entry = LogEntry {
+            kind: contract_kind(run.kind),
+            identifier: run.identifier.clone(),
+            component: (!call.component.is_empty()).then(|| call.component.clone()),
+            timestamp: now_ms() / 1e3,
+            execution_time: ended.duration,
+            lines: ended.lines.clone(),
+            error: fate.error,
+            cached: false,
+            caller: call.caller,
+            identity: match &call.identity {
+                Identity::Anonymous => "unknown",
+                Identity::User(_) => "user",
+                Identity::Admin { .. } => "instance_admin",
+            },
+            request_id: call.request_id.clone(),
+            execution_id: run.execution_id.clone(),
+            conflict: fate.conflict,
+            will_retry: fate.will_retry,
+        };
+        self.shared.function_log.append(call.deployment, entry);
+    }
+}
+
+/// The failure that the caller is told; an error that is not the function's comes back as such.
+pub(super) fn caught(error: transaction::Error) -> Result<Thrown> {
+    match split(error) {
+        Ok(thrown) => Ok(thrown),
+        Err(stop) => stop.into_answer(),
+    }
+}
+
+/// The component that a call names; `None` if there is no such one.
+pub(crate) fn component_at(transaction: &Transaction, path: &str) -> Option<ComponentId> {
+    transaction.component_at(&path.parse::<ComponentPath>().ok()?)
+}
+
+pub(crate) fn component_not_found(path: &str) -> Error {
+    Error::new(ErrorKind::NotFound, "ComponentNotFound", format!("There is no component `{path}`."))
+}

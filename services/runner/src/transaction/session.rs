@@ -1,0 +1,140 @@
+//! The records by which a client's request takes effect once: written by the commit of the mutation, answered from when
+//! the client asks again, removed when they are too old for that.
+
+use std::time::Duration;
+
+use contract::{
+    CommitId, CommitOutcome, DeploymentRef, Error, FunctionCall, Interval, MutationOutcome, Order, Read,
+    ReadAt, ReadResult, Result, SessionRequest, Timestamp,
+};
+use transaction::{SessionRequestRow, SystemTable, Transaction};
+use value::{FunctionPath, Value, key};
+
+use crate::service::{Runner, wall_clock_ns};
+
+const INDEX: &str = "by_session_and_request";
+
+impl Runner {
+    /// What a request of this session has answered, if it has committed. That there is none is in the read set, so that
+    /// of two runs of one request only one commits.
+    pub(super) async fn recorded(
+        &self,
+        transaction: &mut Transaction,
+        session: &SessionRequest,
+    ) -> Result<Option<SessionRequestRow>> {
+        let key = [Value::from(session.session.as_str()), Value::Float64(f64::from(session.request))];
+        match transaction.rows::<SessionRequestRow>(INDEX, &key).await {
+            Ok(mut rows) => {
+                assert!(rows.len() <= 1, "a request of a session commits once");
+                Ok(rows.pop().map(|stored| stored.row))
+            }
+            Err(error) => Err(error.of_the_system()),
+        }
+    }
+
+    /// Answers as the first run of a session's request did. `seen_at` is a moment at which its record was there.
+    pub(super) async fn replay(
+        &self,
+        call: &FunctionCall,
+        record: SessionRequestRow,
+        seen_at: Timestamp,
+    ) -> Result<MutationOutcome> {
+        // Clients choose the names of their sessions. Who names the session of another must not read its answers.
+        let function = call.path.parse::<FunctionPath>().map(|path| path.to_string());
+        if function.as_deref() != Ok(record.function.as_str()) || call.component != record.component {
+            return Err(Error::bad_request(
+                "SessionRequestMismatch",
+                "This session has used the number of this request for another function.",
+            ));
+        }
+        self.shared.metrics.session_replays.increment();
+        let timestamp = self.timestamp_of_record(call.deployment, &record, seen_at).await?;
+        Ok(MutationOutcome {
+            result: Ok(record.result),
+            timestamp: Some(timestamp),
+            log_lines: record.log_lines,
+        })
+    }
+
+    /// The commit that wrote a session's record.
+    async fn timestamp_of_record(
+        &self,
+        deployment: DeploymentRef,
+        record: &SessionRequestRow,
+        seen_at: Timestamp,
+    ) -> Result<Timestamp> {
+        let missing = || Error::internal("the record of a session's request has no commit");
+        let table = SystemTable::SessionRequests.table();
+        let index = table.index(INDEX).ok_or_else(missing)?;
+        let (session, request) =
+            (Value::from(record.session.as_str()), Value::Float64(f64::from(record.request)));
+        let start = key::encode(&[Some(&session), Some(&request)]);
+        let read = Read::Range {
+            index: index.id,
+            interval: Interval { end: Some(key::prefix_end(&start).into()), start: start.into() },
+            order: Order::Ascending,
+            rows_max: 1,
+            bytes_max: 1,
+        };
+        let mut results = self.shared.log.read(deployment, ReadAt::published(seen_at), &[read]).await?;
+        match results.pop() {
+            Some(ReadResult::Range { rows, .. }) => {
+                rows.first().map(|row| row.version.timestamp).ok_or_else(missing)
+            }
+            _ => Err(missing()),
+        }
+    }
+
+    /// Removes old records of a deployment's session requests from time to time, until the runner stops. Several
+    /// processes may do so for one deployment; once is enough.
+    pub async fn remove_old_session_records(&self, deployment: DeploymentRef) {
+        let pause = Duration::from_millis(self.shared.limits.retry.session_record_sweep_ms);
+        let sweeps = async {
+            loop {
+                if let Err(error) = self.sweep_session_records(deployment).await {
+                    tracing::debug!(%error, "old records of session requests are removed later");
+                }
+                tokio::time::sleep(pause).await;
+            }
+        };
+        self.shutdown.run_until_cancelled(sweeps).await;
+    }
+
+    async fn sweep_session_records(&self, deployment: DeploymentRef) -> Result<()> {
+        while self.remove_some_session_records(deployment).await? {}
+        Ok(())
+    }
+
+    /// Whether there may be more to remove. An outcome other than success leaves them to the next sweep: nobody waits.
+    async fn remove_some_session_records(&self, deployment: DeploymentRef) -> Result<bool> {
+        let shared = &self.shared;
+        let position = shared.sequencer.latest(deployment.group).await?;
+        let mut transaction =
+            shared.begin(deployment, ReadAt::published(position.published), wall_clock_ns(), None).await?;
+        // Time passes by commits, as it does for all else that the log keeps.
+        let now_ms = position.published.as_nanoseconds() / 1_000_000;
+        let limits = shared.limits.retry;
+        let before_ms = now_ms.saturating_sub(limits.session_record_age_ms) as f64;
+        let more = transaction
+            .delete_rows_made_before(
+                SystemTable::SessionRequests,
+                before_ms,
+                limits.session_records_removed_max,
+            )
+            .await
+            .map_err(transaction::Error::of_the_system)?;
+        let finished = transaction.finish();
+        if finished.writes.is_empty() {
+            return Ok(false);
+        }
+        let removed = finished.writes.len();
+        let commit = finished.into_commit(deployment, position.epoch, CommitId(rand::random()));
+        match shared.log.commit(commit).await? {
+            CommitOutcome::Committed { .. } => {
+                tracing::debug!(removed, "removed old records of session requests");
+                Ok(more)
+            }
+            _ => Ok(false),
+        }
+    }
+}
