@@ -6,7 +6,7 @@ use crate::Handle;
 
 impl Handle {
     pub(crate) async fn deployed(&self, deployment: DeploymentRef) -> Result<DeployedCode> {
-        let mut transaction = self.snapshot(deployment).await?;
+        let mut transaction = self.transactions().snapshot(deployment).await?;
         let modules = transaction.modules().into_iter().map(|module| ModuleHash {
             path: module.row.path.clone(),
             environment: module.row.environment.name().to_owned(),

@@ -19,7 +19,7 @@ struct TableSize {
 impl Handle {
     pub(crate) async fn sizes(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaEvaluation> {
         let evaluated = self.evaluate(deployment, push).await?;
-        let moment = self.snapshot(deployment).await?.begin_at();
+        let moment = self.transactions().snapshot(deployment).await?.begin_at();
         let mut indexes = Vec::with_capacity(evaluated.change.indexes.len());
         for index in &evaluated.change.indexes {
             let size = self.size_of(deployment, moment, &evaluated, &index.table).await?;

@@ -10,6 +10,7 @@ use contract::{
     DeploymentRef, Error, FinishPush, IndexChangeKind, IndexDifference, IndexId, PushDifference, Result,
 };
 use schema::DatabaseSchema;
+use system_transaction::Work;
 use transaction::{IndexRow, IndexState, ModuleRow, SchemaRow, SchemaState, Transaction, UdfConfigRow};
 use value::{ComponentId, DocumentId, TableName};
 
@@ -18,7 +19,6 @@ use crate::{
     prepared::{Prepared, environment_hash},
     schema_change::SchemaChange,
     start::index_rows,
-    system_transaction::{Work, service_error},
     wait::row_id,
     worker::schema_row,
 };
@@ -52,9 +52,9 @@ impl Handle {
             }
         }
         if request.dry_run {
-            return finish.run(&mut self.snapshot(deployment).await?).await;
+            return Ok(finish.run(&mut self.transactions().snapshot(deployment).await?).await?);
         }
-        self.transact(deployment, &finish).await
+        Ok(self.transactions().transact(deployment, &finish).await?)
     }
 }
 
@@ -79,20 +79,20 @@ fn race(what: &str) -> Error {
 impl Work for Finish {
     type Output = PushDifference;
 
-    async fn run(&self, transaction: &mut Transaction) -> Result<PushDifference> {
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<PushDifference> {
         let variables: BTreeMap<String, String> = transaction
             .environment_variables()
             .into_iter()
             .map(|variable| (variable.row.name, variable.row.value))
             .collect();
         if environment_hash(&variables) != self.prepared.environment_hash {
-            return Err(race("The environment variables have changed"));
+            return Err(race("The environment variables have changed").into());
         }
         let config = self.prepared.config_row()?;
         let old_config = transaction.udf_config();
         let old_hash = old_config.as_ref().map(|config| config.row.code_hash.as_str()).unwrap_or_default();
         if old_hash != self.prepared.base_code_hash && old_hash != config.code_hash {
-            return Err(race("Another push has changed the code"));
+            return Err(race("Another push has changed the code").into());
         }
         let schema = self.write_schema(transaction).await?;
         let indexes = self.write_indexes(transaction).await?;
@@ -113,11 +113,11 @@ impl Work for Finish {
                     functions_directory: config.functions_directory,
                     ..old.row
                 };
-                transaction.replace_row(old.id, &same).await.map_err(service_error)?;
+                transaction.replace_row(old.id, &same).await?;
             }
-            Some(old) => transaction.replace_row(old.id, &config).await.map_err(service_error)?,
+            Some(old) => transaction.replace_row(old.id, &config).await?,
             None => {
-                transaction.insert_row(&config).await.map_err(service_error)?;
+                transaction.insert_row(&config).await?;
             }
         }
         Ok(PushDifference {
@@ -133,59 +133,68 @@ impl Work for Finish {
 
 impl Finish {
     /// Makes the prepared schema the enforced one.
-    async fn write_schema(&self, transaction: &mut Transaction) -> Result<Option<SchemaTexts>> {
+    async fn write_schema(
+        &self,
+        transaction: &mut Transaction,
+    ) -> system_transaction::Result<Option<SchemaTexts>> {
         let active = transaction.catalog().active_schema().cloned();
         let wanted = self.prepared.schema.as_deref();
         if let Some(id) = self.schema_id {
             let Some(mut row) = schema_row(transaction, id).await? else {
-                return Err(race("Another push began"));
+                return Err(race("Another push began").into());
             };
             match row.state {
                 SchemaState::Active => return Ok(None),
                 SchemaState::Failed => {
                     let reason = row.error.map(|error| error.message).unwrap_or_default();
-                    return Err(Error::bad_request("SchemaValidationFailed", reason));
+                    return Err(Error::bad_request("SchemaValidationFailed", reason).into());
                 }
                 SchemaState::Pending => {
                     return Err(Error::bad_request(
                         "SchemaNotReady",
                         "The documents are still being checked against the schema.",
-                    ));
+                    )
+                    .into());
                 }
                 SchemaState::Validated => {}
             }
             if row.schema.as_ref() != wanted.unwrap_or_default() {
-                return Err(Error::bad_request("InvalidPush", "The push names another schema than its own."));
+                return Err(
+                    Error::bad_request("InvalidPush", "The push names another schema than its own.").into()
+                );
             }
             row.state = SchemaState::Active;
-            transaction.replace_row(id, &row).await.map_err(service_error)?;
+            transaction.replace_row(id, &row).await?;
         } else if wanted.is_some() && !self.dry_run {
-            return Err(Error::bad_request("InvalidPush", "The push names no schema, but brings one."));
+            return Err(Error::bad_request("InvalidPush", "The push names no schema, but brings one.").into());
         }
         let previous = active.as_ref().map(|active| active.row.schema.clone());
         if previous.as_deref() == wanted {
             return Ok(None);
         }
         if let Some(active) = active {
-            transaction.delete_row::<SchemaRow>(active.id).await.map_err(service_error)?;
+            transaction.delete_row::<SchemaRow>(active.id).await?;
         }
         Ok(Some((previous, wanted.map(Arc::from))))
     }
 
     /// Enables what was filled, drops what is no longer declared, and makes the tables that were not there.
-    async fn write_indexes(&self, transaction: &mut Transaction) -> Result<IndexDifference> {
+    async fn write_indexes(
+        &self,
+        transaction: &mut Transaction,
+    ) -> system_transaction::Result<IndexDifference> {
         let before: BTreeSet<TableName> =
             transaction.catalog().tables().map(|table| table.name.clone()).collect();
         let change = SchemaChange::between(transaction.catalog(), self.schema.as_ref());
         for table in self.schema.iter().flat_map(|schema| schema.tables.keys()) {
             if !before.contains(table) {
-                transaction.create_table(table.clone()).await.map_err(service_error)?;
+                transaction.create_table(table.clone()).await?;
             }
         }
         let rows = index_rows(transaction).await?;
         for (_, index) in &change.abandoned {
             if let Some((id, _)) = rows.get(&index.id) {
-                transaction.delete_row::<IndexRow>(*id).await.map_err(service_error)?;
+                transaction.delete_row::<IndexRow>(*id).await?;
             }
         }
         for wanted in &change.indexes {
@@ -193,11 +202,11 @@ impl Finish {
             match (wanted.kind, existing) {
                 (IndexChangeKind::Identical, _) => {}
                 (IndexChangeKind::Dropped, Some((id, _))) => {
-                    transaction.delete_row::<IndexRow>(*id).await.map_err(service_error)?;
+                    transaction.delete_row::<IndexRow>(*id).await?;
                 }
                 (_, Some((id, row))) => {
                     if row.state == IndexState::Backfilling && !wanted.staged && !self.dry_run {
-                        return Err(race("An index is still being filled"));
+                        return Err(race("An index is still being filled").into());
                     }
                     let state = match (wanted.staged, row.state) {
                         (false, _) => IndexState::Enabled,
@@ -205,7 +214,7 @@ impl Finish {
                         (true, _) => IndexState::Backfilled,
                     };
                     let row = IndexRow { state, staged: wanted.staged, ..row.clone() };
-                    transaction.replace_row(*id, &row).await.map_err(service_error)?;
+                    transaction.replace_row(*id, &row).await?;
                 }
                 (_, None) => {
                     if before.contains(&wanted.table) {
@@ -213,7 +222,7 @@ impl Finish {
                         if self.dry_run {
                             continue;
                         }
-                        return Err(race("A table was created"));
+                        return Err(race("A table was created").into());
                     }
                     let Some(table) = transaction.catalog().table(wanted.table.as_str()) else { continue };
                     let row = IndexRow {
@@ -225,14 +234,14 @@ impl Finish {
                         state: if wanted.staged { IndexState::Backfilled } else { IndexState::Enabled },
                         staged: wanted.staged,
                     };
-                    transaction.insert_row(&row).await.map_err(service_error)?;
+                    transaction.insert_row(&row).await?;
                 }
             }
         }
         Ok(change.difference())
     }
 
-    async fn write_modules(&self, transaction: &mut Transaction) -> Result<ModuleDiff> {
+    async fn write_modules(&self, transaction: &mut Transaction) -> system_transaction::Result<ModuleDiff> {
         let mut diff = ModuleDiff::default();
         let mut old: BTreeMap<String, _> =
             transaction.modules().into_iter().map(|module| (module.row.path.clone(), module)).collect();
@@ -241,19 +250,19 @@ impl Finish {
                 Some(stored) if stored.row == *module => {}
                 Some(stored) => {
                     diff.any = true;
-                    transaction.replace_row(stored.id, module).await.map_err(service_error)?;
+                    transaction.replace_row(stored.id, module).await?;
                 }
                 None => {
                     diff.any = true;
                     diff.added.push(path.clone());
-                    transaction.insert_row(module).await.map_err(service_error)?;
+                    transaction.insert_row(module).await?;
                 }
             }
         }
         for (path, stored) in old {
             diff.any = true;
             diff.removed.push(path);
-            transaction.delete_row::<ModuleRow>(stored.id).await.map_err(service_error)?;
+            transaction.delete_row::<ModuleRow>(stored.id).await?;
         }
         Ok(diff)
     }

@@ -15,7 +15,6 @@ mod refusal;
 mod schema_change;
 mod service;
 mod start;
-mod system_transaction;
 mod wait;
 mod worker;
 

@@ -9,6 +9,7 @@ use contract::{
 };
 use limits::Limits;
 use parking_lot::Mutex;
+use system_transaction::SystemTransactions;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use transaction::{CatalogCache, CursorKey};
 
@@ -39,8 +40,16 @@ pub struct Service {
 impl Service {
     /// Runs on the current runtime until `shutdown`; then the work between requests ends where it is.
     pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
+        let transactions = SystemTransactions {
+            log: dependencies.log.clone(),
+            sequencer: dependencies.sequencer.clone(),
+            catalogs: dependencies.catalogs.clone(),
+            cursor_key: options.cursor_key.clone(),
+            limits: options.limits.clone(),
+        };
         let preparing = Mutex::new(BTreeMap::new());
-        let shared = Shared { options, dependencies, preparing, tasks: TaskTracker::new(), shutdown };
+        let tasks = TaskTracker::new();
+        let shared = Shared { options, dependencies, transactions, preparing, tasks, shutdown };
         Service { handle: Handle { shared: Arc::new(shared) } }
     }
 
@@ -66,6 +75,7 @@ pub struct Handle {
 pub(crate) struct Shared {
     pub options: Options,
     pub dependencies: Dependencies,
+    pub transactions: SystemTransactions,
     /// The schema that is being prepared for each deployment, and what stops the work on it.
     pub preparing: Mutex<BTreeMap<DeploymentRef, Preparing>>,
     pub tasks: TaskTracker,
@@ -75,6 +85,10 @@ pub(crate) struct Shared {
 impl Handle {
     pub(crate) fn dependencies(&self) -> &Dependencies {
         &self.shared.dependencies
+    }
+
+    pub(crate) fn transactions(&self) -> &SystemTransactions {
+        &self.shared.transactions
     }
 
     pub(crate) fn limits(&self) -> &Limits {

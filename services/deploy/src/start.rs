@@ -10,6 +10,7 @@ use contract::{
 };
 use schema::DatabaseSchema;
 use serde_json::{Value as Json, json};
+use system_transaction::Work;
 use transaction::{
     Catalog, IndexRow, IndexState, ModuleEnvironment, ModuleRow, SchemaRow, SchemaState, Transaction,
 };
@@ -20,7 +21,6 @@ use crate::{
     prepared::{Config, Prepared, environment_hash, module_hash},
     refusal,
     schema_change::SchemaChange,
-    system_transaction::{Work, service_error},
 };
 
 /// The variables that every deployment has, whatever its own are.
@@ -97,7 +97,7 @@ impl Handle {
     /// Runs the code of a push, refuses what is not served, and compares the result with what is deployed.
     pub(crate) async fn evaluate(&self, deployment: DeploymentRef, push: Push) -> Result<Evaluated> {
         refusal::check_bundles(&push)?;
-        let mut transaction = self.snapshot(deployment).await?;
+        let mut transaction = self.transactions().snapshot(deployment).await?;
         let bundles = self.bundles(&mut transaction, &push).await?;
         let environment: BTreeMap<String, String> = transaction
             .environment_variables()
@@ -249,7 +249,10 @@ impl Handle {
         deployment: DeploymentRef,
         evaluated: &Evaluated,
     ) -> Result<Option<DocumentId>> {
-        self.transact(deployment, &PrepareSchema { schema: evaluated.schema.clone() }).await
+        Ok(self
+            .transactions()
+            .transact(deployment, &PrepareSchema { schema: evaluated.schema.clone() })
+            .await?)
     }
 }
 
@@ -263,7 +266,7 @@ impl Work for PrepareSchema {
     /// The schema's row, if there is a schema.
     type Output = Option<DocumentId>;
 
-    async fn run(&self, transaction: &mut Transaction) -> Result<Option<DocumentId>> {
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<Option<DocumentId>> {
         for state in [SchemaState::Pending, SchemaState::Validated, SchemaState::Failed] {
             let rows = transaction
                 .rows::<SchemaRow>(
@@ -271,22 +274,22 @@ impl Work for PrepareSchema {
                     &[ComponentId::ROOT.to_string().into(), state.name().into()],
                 )
                 .await;
-            for old in rows.map_err(service_error)? {
-                transaction.delete_row::<SchemaRow>(old.id).await.map_err(service_error)?;
+            for old in rows? {
+                transaction.delete_row::<SchemaRow>(old.id).await?;
             }
         }
         let change = SchemaChange::between(transaction.catalog(), self.schema.as_ref());
         let rows = index_rows(transaction).await?;
         for (_, index) in &change.abandoned {
             if let Some((id, _)) = rows.get(&index.id) {
-                transaction.delete_row::<IndexRow>(*id).await.map_err(service_error)?;
+                transaction.delete_row::<IndexRow>(*id).await?;
             }
         }
         for wanted in change.indexes.iter().filter(|index| index.kind == IndexChangeKind::Added) {
             match wanted.existing.as_ref().and_then(|index| rows.get(&index.id)) {
                 Some((id, row)) if row.staged != wanted.staged => {
                     let row = IndexRow { staged: wanted.staged, ..row.clone() };
-                    transaction.replace_row(*id, &row).await.map_err(service_error)?;
+                    transaction.replace_row(*id, &row).await?;
                 }
                 Some(_) => {}
                 None => {
@@ -301,7 +304,7 @@ impl Work for PrepareSchema {
                         state: IndexState::Backfilling,
                         staged: wanted.staged,
                     };
-                    transaction.insert_row(&row).await.map_err(service_error)?;
+                    transaction.insert_row(&row).await?;
                 }
             }
         }
@@ -319,15 +322,15 @@ impl Work for PrepareSchema {
             schema: text,
             error: None,
         };
-        transaction.insert_row(&row).await.map(Some).map_err(service_error)
+        Ok(Some(transaction.insert_row(&row).await?))
     }
 }
 
 /// The rows of all declared indexes, by the index they are of.
 pub(crate) async fn index_rows(
     transaction: &mut Transaction,
-) -> Result<BTreeMap<IndexId, (DocumentId, IndexRow)>> {
-    let rows = transaction.rows::<IndexRow>("by_creation_time", &[]).await.map_err(service_error)?;
+) -> system_transaction::Result<BTreeMap<IndexId, (DocumentId, IndexRow)>> {
+    let rows = transaction.rows::<IndexRow>("by_creation_time", &[]).await?;
     Ok(rows.into_iter().map(|stored| (stored.row.id, (stored.id, stored.row))).collect())
 }
 

@@ -38,7 +38,7 @@ impl Handle {
     }
 
     async fn progress(&self, deployment: DeploymentRef, id: Option<DocumentId>) -> Result<SchemaProgress> {
-        let mut transaction = self.snapshot(deployment).await?;
+        let mut transaction = self.transactions().snapshot(deployment).await?;
         let mut documents_checked = true;
         if let Some(id) = id {
             // A later push has taken it away.

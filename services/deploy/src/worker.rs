@@ -9,15 +9,12 @@ use contract::{
     document,
 };
 use schema::{DatabaseSchema, TableSchema};
+use system_transaction::Work;
 use tokio_util::sync::CancellationToken;
 use transaction::{Catalog, IndexRow, IndexState, SchemaFailure, SchemaRow, SchemaState, Table, Transaction};
 use value::{DocumentId, TableName, Value};
 
-use crate::{
-    Handle,
-    start::index_rows,
-    system_transaction::{Work, service_error},
-};
+use crate::{Handle, start::index_rows};
 
 /// One preparation of a schema that is under way.
 pub(crate) struct Preparing {
@@ -71,7 +68,7 @@ impl Handle {
     }
 
     async fn check_documents(&self, deployment: DeploymentRef, id: DocumentId) -> Result<()> {
-        let mut transaction = self.snapshot(deployment).await?;
+        let mut transaction = self.transactions().snapshot(deployment).await?;
         let Some(row) = schema_row(&mut transaction, id).await? else { return Ok(()) };
         if row.state != SchemaState::Pending {
             return Ok(());
@@ -90,7 +87,7 @@ impl Handle {
                 break;
             }
         }
-        self.transact(deployment, &Verdict { schema: id, failure }).await
+        Ok(self.transactions().transact(deployment, &Verdict { schema: id, failure }).await?)
     }
 
     /// The first document of the table that doesn't fit.
@@ -146,7 +143,7 @@ impl Handle {
     }
 
     async fn fill_indexes(&self, deployment: DeploymentRef) -> Result<()> {
-        let mut transaction = self.snapshot(deployment).await?;
+        let mut transaction = self.transactions().snapshot(deployment).await?;
         for (_, row) in index_rows(&mut transaction).await?.into_values() {
             if row.state != IndexState::Backfilling {
                 continue;
@@ -168,7 +165,7 @@ impl Handle {
                     break;
                 }
             }
-            self.transact(deployment, &MarkFilled { index: row.id }).await?;
+            self.transactions().transact(deployment, &MarkFilled { index: row.id }).await?;
         }
         Ok(())
     }
@@ -184,12 +181,12 @@ struct Verdict {
 impl Work for Verdict {
     type Output = ();
 
-    async fn run(&self, transaction: &mut Transaction) -> Result<()> {
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<()> {
         let Some(mut row) = schema_row(transaction, self.schema).await? else { return Ok(()) };
         if row.state == SchemaState::Pending {
             row.state = if self.failure.is_some() { SchemaState::Failed } else { SchemaState::Validated };
             row.error = self.failure.clone();
-            transaction.replace_row(self.schema, &row).await.map_err(service_error)?;
+            transaction.replace_row(self.schema, &row).await?;
         }
         Ok(())
     }
@@ -204,30 +201,36 @@ struct MarkFilled {
 impl Work for MarkFilled {
     type Output = ();
 
-    async fn run(&self, transaction: &mut Transaction) -> Result<()> {
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<()> {
         let rows = index_rows(transaction).await?;
         if let Some((id, row)) = rows.get(&self.index)
             && row.state == IndexState::Backfilling
         {
             let filled = IndexRow { state: IndexState::Backfilled, ..row.clone() };
-            transaction.replace_row(*id, &filled).await.map_err(service_error)?;
+            transaction.replace_row(*id, &filled).await?;
         }
         Ok(())
     }
 }
 
-pub(crate) async fn schema_row(transaction: &mut Transaction, id: DocumentId) -> Result<Option<SchemaRow>> {
-    let rows = transaction.rows::<SchemaRow>("by_id", &[id.into()]).await.map_err(service_error)?;
+pub(crate) async fn schema_row(
+    transaction: &mut Transaction,
+    id: DocumentId,
+) -> system_transaction::Result<Option<SchemaRow>> {
+    let rows = transaction.rows::<SchemaRow>("by_id", &[id.into()]).await?;
     Ok(rows.into_iter().next().map(|stored| stored.row))
 }
 
 /// The tables with documents that the active schema does not already prove to fit.
-pub(crate) fn tables_to_walk(catalog: &Catalog, schema: &DatabaseSchema) -> Result<Vec<Arc<Table>>> {
+pub(crate) fn tables_to_walk(
+    catalog: &Catalog,
+    schema: &DatabaseSchema,
+) -> system_transaction::Result<Vec<Arc<Table>>> {
     if !schema.schema_validation {
         return Ok(Vec::new());
     }
     let active = match catalog.active_schema() {
-        Some(stored) => Some(stored.schema().map_err(service_error)?),
+        Some(stored) => Some(stored.schema()?),
         None => None,
     };
     let enforced: BTreeMap<&TableName, &TableSchema> = active

@@ -13,6 +13,7 @@ use contract::{
     TransactionLog,
 };
 use isolate::Engine;
+use system_transaction::SystemTransactions;
 use tokio_util::sync::CancellationToken;
 use transaction::{CatalogCache, CursorKey, Transaction};
 use value::FunctionPath;
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     /// The environment variables that every deployment has.
     pub platform: BTreeMap<String, String>,
     pub system: system::Environment,
+    /// For what the runner itself looks up and removes.
+    pub transactions: SystemTransactions,
     pub functions: FunctionCache,
     pub images: Images,
     pub source_maps: SourceMapCache,
@@ -87,8 +90,17 @@ impl Runner {
         let threads =
             Threads::start(ThreadLimits::from(&function), move || Slots::new(function.thread_slots_max))
                 .map_err(|error| Error::internal(format!("starting the isolate threads: {error}")))?;
+        let limits = Arc::new(options.limits);
+        let transactions = SystemTransactions {
+            log: services.log.clone(),
+            sequencer: services.sequencer.clone(),
+            catalogs: services.catalogs.clone(),
+            cursor_key: services.cursor_key.clone(),
+            limits: limits.clone(),
+        };
         let shared = Shared {
-            limits: Arc::new(options.limits),
+            limits,
+            transactions,
             log: services.log,
             sequencer: services.sequencer,
             blobs: services.blobs,
@@ -146,11 +158,7 @@ impl contract::Runner for Runner {
     async fn kind(&self, call: &FunctionCall) -> Result<Option<FunctionKind>> {
         self.check_running()?;
         let Ok(path) = call.path.parse::<FunctionPath>() else { return Ok(None) };
-        let position = self.shared.sequencer.latest(call.deployment.group).await?;
-        let mut transaction = self
-            .shared
-            .begin(call.deployment, ReadAt::published(position.published), wall_clock_ns(), None)
-            .await?;
+        let mut transaction = self.shared.transactions.snapshot(call.deployment).await?;
         let Some(component) = component_at(&transaction, &call.component) else {
             return Err(component_not_found(&call.component));
         };

@@ -3,14 +3,17 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use contract::{
-    CommitId, CommitOutcome, DeploymentRef, Error, FunctionCall, Interval, MutationOutcome, Order, Read,
-    ReadAt, ReadResult, Result, SessionRequest, Timestamp,
+    DeploymentRef, Error, FunctionCall, Interval, MutationOutcome, Order, Read, ReadAt, ReadResult, Result,
+    SessionRequest, Timestamp,
 };
+use limits::RetryLimits;
+use system_transaction::Work;
 use transaction::{SessionRequestRow, SystemTable, Transaction};
 use value::{FunctionPath, Value, key};
 
-use crate::service::{Runner, wall_clock_ns};
+use crate::service::Runner;
 
 const INDEX: &str = "by_session_and_request";
 
@@ -91,8 +94,12 @@ impl Runner {
         let pause = Duration::from_millis(self.shared.limits.retry.session_record_sweep_ms);
         let sweeps = async {
             loop {
-                if let Err(error) = self.sweep_session_records(deployment).await {
-                    tracing::debug!(%error, "old records of session requests are removed later");
+                match self.sweep_session_records(deployment).await {
+                    Ok(0) => {}
+                    Ok(removed) => tracing::debug!(removed, "removed old records of session requests"),
+                    Err(error) => {
+                        tracing::debug!(%error, "old records of session requests are removed later")
+                    }
                 }
                 tokio::time::sleep(pause).await;
             }
@@ -100,41 +107,40 @@ impl Runner {
         self.shutdown.run_until_cancelled(sweeps).await;
     }
 
-    async fn sweep_session_records(&self, deployment: DeploymentRef) -> Result<()> {
-        while self.remove_some_session_records(deployment).await? {}
-        Ok(())
-    }
-
-    /// Whether there may be more to remove. An outcome other than success leaves them to the next sweep: nobody waits.
-    async fn remove_some_session_records(&self, deployment: DeploymentRef) -> Result<bool> {
-        let shared = &self.shared;
-        let position = shared.sequencer.latest(deployment.group).await?;
-        let mut transaction =
-            shared.begin(deployment, ReadAt::published(position.published), wall_clock_ns(), None).await?;
-        // Time passes by commits, as it does for all else that the log keeps.
-        let now_ms = position.published.as_nanoseconds() / 1_000_000;
-        let limits = shared.limits.retry;
-        let before_ms = now_ms.saturating_sub(limits.session_record_age_ms) as f64;
-        let more = transaction
-            .delete_rows_made_before(
-                SystemTable::SessionRequests,
-                before_ms,
-                limits.session_records_removed_max,
-            )
-            .await
-            .map_err(transaction::Error::of_the_system)?;
-        let finished = transaction.finish();
-        if finished.writes.is_empty() {
-            return Ok(false);
-        }
-        let removed = finished.writes.len();
-        let commit = finished.into_commit(deployment, position.epoch, CommitId(rand::random()));
-        match shared.log.commit(commit).await? {
-            CommitOutcome::Committed { .. } => {
-                tracing::debug!(removed, "removed old records of session requests");
-                Ok(more)
+    /// How many were removed.
+    async fn sweep_session_records(&self, deployment: DeploymentRef) -> system_transaction::Result<usize> {
+        let work = RemoveOld(self.shared.limits.retry);
+        let mut removed = 0;
+        loop {
+            let Removed { rows, more } = self.shared.transactions.transact(deployment, &work).await?;
+            removed += rows;
+            if !more {
+                return Ok(removed);
             }
-            _ => Ok(false),
         }
+    }
+}
+
+/// Removes some of the records that are too old for their clients to ask again.
+struct RemoveOld(RetryLimits);
+
+struct Removed {
+    rows: usize,
+    /// Whether there may be more to remove.
+    more: bool,
+}
+
+#[async_trait]
+impl Work for RemoveOld {
+    type Output = Removed;
+
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<Removed> {
+        // Time passes by commits, as it does for all else that the log keeps.
+        let now_ms = transaction.begin_at().timestamp.as_nanoseconds() / 1_000_000;
+        let before_ms = now_ms.saturating_sub(self.0.session_record_age_ms) as f64;
+        let rows_max = self.0.session_records_removed_max;
+        let deleted = transaction.delete_rows_made_before(SystemTable::SessionRequests, before_ms, rows_max);
+        let more = deleted.await?;
+        Ok(Removed { rows: transaction.usage().system_documents_written, more })
     }
 }
