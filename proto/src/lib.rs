@@ -1,6 +1,6 @@
 //! The messages and services of gRPC and of the log, generated from the .proto files beside this crate.
 //!
-//! Generated types stay inside the adapters in crate `contract` and the entry format of `txlog`; everything else speaks
+//! Generated types stay inside the adapters in crate `rpc` and the entry format of `txlog`; everything else speaks
 //! the contracts' plain types.
 
 pub mod common {

@@ -35,6 +35,21 @@ const FOUNDATIONS: [(&str, &[&str]); 3] = [("limits", &[]), ("proto", &[]), ("va
 
 const LICENCE: &str = "Apache-2.0";
 
+/// Suites for tests. No crate depends on them but for its own tests.
+const SUITES: [&str; 1] = ["conformance"];
+
+/// A switch that makes a server break what it promises, and the files that may name it. It is a `--cfg` of the compiler
+/// and no cargo feature, so that no manifest turns it on.
+const SWITCHES: [(&str, &[&str]); 1] = [(
+    concat!("validation", "_off"),
+    &[
+        "Cargo.toml",
+        "docs/decisions/0009-histories-of-appends.md",
+        "services/txlog/src/service.rs",
+        "services/txlog/src/validator.rs",
+    ],
+)];
+
 /// Crates that must not get in by the features of some dependency: a second provider of cryptography beside the
 /// chosen one makes TLS fail when it is first used.
 const FORBIDDEN_CRATES: [&str; 1] = ["aws-lc-sys"];
@@ -46,6 +61,7 @@ struct Member {
     licence: Option<String>,
     /// Names of workspace crates it depends on, those only its tests need left out.
     dependencies: Vec<String>,
+    features: Vec<String>,
 }
 
 /// Runs every check and reports all that is wrong, not only the first.
@@ -54,6 +70,7 @@ pub fn run(root: &Path) -> Result<()> {
     let mut problems = Vec::new();
     problems.extend(crate_problems(&members));
     problems.extend(dependency_problems(&members));
+    problems.extend(product_problems(&members));
     problems.extend(forbidden_crate_problems(root)?);
     problems.extend(tracked_file_problems(root)?);
     for problem in &problems {
@@ -82,7 +99,9 @@ fn member(root: &Path, package: &Value) -> Result<Member> {
         .filter_map(|dependency| dependency["name"].as_str().map(str::to_string))
         .collect();
     let licence = package["license"].as_str().map(str::to_string);
-    Ok(Member { name, folder, layer, licence, dependencies })
+    let features =
+        package["features"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    Ok(Member { name, folder, layer, licence, dependencies, features })
 }
 
 fn layer_of(folder: &Path) -> Result<Layer> {
@@ -134,6 +153,20 @@ fn dependency_problems(members: &[Member]) -> Vec<String> {
     problems
 }
 
+/// What is built is the product: it holds no suites, and no feature that one manifest turns on for all others.
+fn product_problems(members: &[Member]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for member in members {
+        for suite in SUITES.iter().filter(|suite| member.dependencies.iter().any(|name| name == *suite)) {
+            problems.push(format!("crate {} must depend on {suite} for its tests only", member.name));
+        }
+        for feature in &member.features {
+            problems.push(format!("crate {} must not have the feature {feature}", member.name));
+        }
+    }
+    problems
+}
+
 /// Asks for the tree that is built, not the lock file: the lock file also holds what no feature turns on.
 fn forbidden_crate_problems(root: &Path) -> Result<Vec<String>> {
     let tree = output_of(root, "cargo", &["tree", "--workspace", "--prefix", "none", "--format", "{p}"])?;
@@ -162,6 +195,11 @@ fn tracked_file_problems(root: &Path) -> Result<Vec<String>> {
         let Ok(text) = std::fs::read_to_string(root.join(path)) else { continue };
         for (number, line) in text.lines().enumerate() {
             let number = number + 1;
+            for (switch, files) in SWITCHES {
+                if line.contains(switch) && !files.contains(&path) {
+                    problems.push(format!("{path}:{number} names the switch {switch}"));
+                }
+            }
             if registries.iter().any(|host| line.contains(host)) {
                 problems.push(format!("{path}:{number} names a package registry's host"));
             }
@@ -206,6 +244,7 @@ mod tests {
             layer: layer_of(&folder).expect("a folder for crates"),
             folder,
             licence: Some(LICENCE.to_string()),
+            features: Vec::new(),
             dependencies: dependencies.iter().map(|name| name.to_string()).collect(),
         }
     }
@@ -237,6 +276,19 @@ mod tests {
         assert_eq!(
             dependency_problems(&members),
             ["crate schema must not depend on txlog", "crate value must not depend on schema"]
+        );
+    }
+
+    #[test]
+    fn suites_and_features_are_not_for_the_product() {
+        let mut switchable = member("services/txlog", &["conformance"]);
+        switchable.features = vec!["fast".to_string()];
+        assert_eq!(
+            product_problems(&[member("crates/conformance", &["contract"]), switchable]),
+            [
+                "crate txlog must depend on conformance for its tests only",
+                "crate txlog must not have the feature fast"
+            ]
         );
     }
 

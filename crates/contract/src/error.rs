@@ -1,12 +1,15 @@
-//! The one error type at contracts, and its tables of HTTP and gRPC statuses.
+//! The one error type at contracts.
 
 use std::{borrow::Cow, fmt};
+
+use crate::code;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a service did not do what it was asked.
 ///
-/// `code` is stable and documented in `docs/reference/errors.md`; `message` is for people and may change.
+/// `code` is stable and documented in `docs/reference/errors.md`; those that callers act upon are in [`code`].
+/// `message` is for people and may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     pub kind: ErrorKind,
@@ -15,7 +18,7 @@ pub struct Error {
     pub retry: Retry,
 }
 
-/// What kind of trouble it is; decides the status that a caller over HTTP or gRPC sees.
+/// What kind of trouble it is. The edges have a status for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// The request can't be right, whenever it is sent.
@@ -44,21 +47,6 @@ pub enum Retry {
     Later,
 }
 
-impl ErrorKind {
-    pub const fn http_status(self) -> u16 {
-        match self {
-            ErrorKind::BadRequest => 400,
-            ErrorKind::Unauthenticated => 401,
-            ErrorKind::Forbidden => 403,
-            ErrorKind::NotFound => 404,
-            ErrorKind::Conflict => 409,
-            ErrorKind::TooManyRequests => 429,
-            ErrorKind::Overloaded | ErrorKind::OutOfRetention => 503,
-            ErrorKind::Internal => 500,
-        }
-    }
-}
-
 impl Error {
     pub fn new(kind: ErrorKind, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Error {
         let retry = match kind {
@@ -79,7 +67,7 @@ impl Error {
 
     /// A defect; the message is for the log, the user sees a general sentence.
     pub fn internal(message: impl Into<String>) -> Error {
-        Error::new(ErrorKind::Internal, "InternalServerError", message)
+        Error::new(ErrorKind::Internal, code::INTERNAL, message)
     }
 }
 

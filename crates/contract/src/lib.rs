@@ -1,20 +1,17 @@
 //! What each service promises to the others.
 //!
 //! Every service is known by a trait of plain Rust types whose documentation is its contract. In one process a call is
-//! direct; between processes it is gRPC, by the adapters beside the traits, which the log and the sequencer have so far.
-//! Their conformance suites (feature `conformance`) run against any implementation, so that both ways are held to the same
-//! sentences.
+//! direct. Between processes it is gRPC, by the adapters in crate `rpc`, which the log and the sequencer have so far. The
+//! suites in crate `conformance` run against any implementation, so that both ways are held to the same sentences.
 //!
-//! This crate knows nothing of RocksDB, Raft, JavaScript or HTTP.
+//! This crate knows nothing of RocksDB, Raft, JavaScript, HTTP or gRPC.
 
 mod blob;
-#[cfg(feature = "conformance")]
-pub mod conformance;
+pub mod code;
 mod deploy;
 pub mod document;
 mod error;
 mod fanout;
-pub mod grpc;
 mod identity;
 mod interval;
 mod position;

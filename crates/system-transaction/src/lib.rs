@@ -14,11 +14,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use contract::{CommitId, DeploymentRef, ReadAt, Sequencer, TransactionLog};
+use contract::{CommitId, DeploymentRef, ReadAt, Sequencer, TransactionLog, code};
 use limits::Limits;
-use transaction::{
-    CatalogCache, Commits, CursorKey, EPOCH_ENDED, Options, Settled, Transaction, unknown_outcome,
-};
+use transaction::{CatalogCache, Commits, CursorKey, Options, Settled, Transaction, unknown_outcome};
 
 pub use error::{Error, Result};
 
@@ -64,7 +62,7 @@ impl SystemTransactions {
                     let commit = finished.into_commit(deployment, epoch, id);
                     (commits.settle(&*self.log, &commit, || ()).await?, Some(output))
                 }
-                Err(error) if error.code() == EPOCH_ENDED => (commits.epoch_ended(), None),
+                Err(error) if error.code() == code::EPOCH_ENDED => (commits.epoch_ended(), None),
                 Err(error) => return Err(error),
             };
             match (settled, output) {

@@ -11,9 +11,6 @@ use tokio::time::Instant;
 
 use crate::attempts::{Attempts, Next};
 
-/// The code of the error with which the log answers a read at the newest state of an epoch that is over.
-pub const EPOCH_ENDED: &str = "EpochEnded";
-
 /// All commits of one change: a transaction may have to run several times before it commits. They must bear the same
 /// [`contract::CommitId`], so that no two of them take effect.
 #[derive(Debug)]
@@ -50,7 +47,7 @@ impl Commits {
         self.attempts.begin();
     }
 
-    /// The transaction could not go on to its commit because a read failed with [`EPOCH_ENDED`].
+    /// The transaction could not go on to its commit because a read failed with [`contract::code::EPOCH_ENDED`].
     pub fn epoch_ended(&mut self) -> Settled {
         match self.attempts.epoch_ended(self.first.elapsed()) {
             Next::RunAgainWithLeader => Settled::LostLeader,

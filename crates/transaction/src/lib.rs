@@ -37,7 +37,7 @@ mod usage;
 
 pub use catalog::{Catalog, DeploymentCatalog, Index, IndexState, StoredSchema, Table, TableState};
 pub use catalog_cache::CatalogCache;
-pub use commits::{Commits, EPOCH_ENDED, Settled, unknown_outcome};
+pub use commits::{Commits, Settled, unknown_outcome};
 pub use cursor::CursorKey;
 pub use document::Document;
 pub use documents::GetRequest;

@@ -57,9 +57,21 @@ impl ApiError {
 /// A service's error on its way out. Defects are logged here, once, and the caller learns no more than that.
 impl From<contract::Error> for ApiError {
     fn from(error: contract::Error) -> ApiError {
-        let status =
-            StatusCode::from_u16(error.kind.http_status()).expect("the table of statuses holds valid ones");
-        ApiError { status, message: public_message(&error), code: error.code }
+        ApiError { status: status_of(error.kind), message: public_message(&error), code: error.code }
+    }
+}
+
+/// The status that a caller over HTTP sees.
+fn status_of(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
+        ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Overloaded | ErrorKind::OutOfRetention => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

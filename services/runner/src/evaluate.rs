@@ -231,6 +231,7 @@ fn providers_of(config: &str) -> Result<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
+    use contract::ErrorKind;
     use isolate::{AnalyzedFunction, HttpRoute};
 
     use super::*;
@@ -295,7 +296,7 @@ mod tests {
             }),
         };
         let error = refusal("InvalidModules", &error, &[&module]);
-        assert_eq!((error.kind.http_status(), error.code.as_ref()), (400, "InvalidModules"));
+        assert_eq!((error.kind, error.code.as_ref()), (ErrorKind::BadRequest, "InvalidModules"));
         assert_eq!(
             error.message,
             "The code could not be loaded. a.js: Error: at import\n    at <anonymous> (../convex/a.ts:5:3)"

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch,
     Error, ErrorKind, GroupId, Lookup, Position, Read, ReadAt, ReadResult, Result, Retry, StreamEvents,
-    Timestamp, TransactionLog,
+    Timestamp, TransactionLog, code,
 };
 use openraft::raft::ReadPolicy;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -146,7 +146,7 @@ fn not_leader() -> Error {
 fn epoch_ended() -> Error {
     Error {
         retry: Retry::Now,
-        ..Error::new(ErrorKind::Conflict, "EpochEnded", "the epoch of a speculative read is over")
+        ..Error::new(ErrorKind::Conflict, code::EPOCH_ENDED, "the epoch of a speculative read is over")
     }
 }
 

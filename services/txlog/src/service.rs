@@ -59,6 +59,9 @@ impl Service {
     /// Opens the folder, replays what the store had not flushed, and returns once every group takes commits. It ends with
     /// the token; then [`Service::stopped`] closes everything.
     pub async fn start(options: Options, token: CancellationToken) -> Result<Service, StartError> {
+        if cfg!(validation_off) {
+            tracing::error!("this build validates no commit: it is for recording histories with anomalies");
+        }
         let logs = RaftLogs::open(&options.folder.join("log"), &options.store, options.fatal.clone())?;
         let store = StateStore::open(&options.folder.join("state"), &options.store)?;
         let store = Arc::new(store);

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use contract::{
-    DeploymentId, DeploymentRef, GroupId, TransactionLog,
-    conformance::{LogSubject, SequencerSubject},
-    grpc::{GrpcSequencer, GrpcTransactionLog, SequencerServer, TransactionLogServer},
-};
+use conformance::{LogSubject, SequencerSubject};
+use contract::{DeploymentId, DeploymentRef, GroupId, TransactionLog};
 use limits::RpcLimits;
+use rpc::{GrpcSequencer, GrpcTransactionLog, SequencerServer, TransactionLogServer};
 use sequencer::Batched;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -62,8 +60,8 @@ mod direct {
         SequencerSubject { sequencer: Arc::new(Batched::new(log.log.clone())), log }
     }
 
-    contract::transaction_log_conformance!(log);
-    contract::sequencer_conformance!(sequencer);
+    conformance::transaction_log!(log);
+    conformance::sequencer!(sequencer);
 }
 
 mod over_grpc {
@@ -86,6 +84,6 @@ mod over_grpc {
         SequencerSubject { sequencer: Arc::new(GrpcSequencer::new(channel, RpcLimits::DEFAULT)), log }
     }
 
-    contract::transaction_log_conformance!(log);
-    contract::sequencer_conformance!(sequencer);
+    conformance::transaction_log!(log);
+    conformance::sequencer!(sequencer);
 }

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use contract::{
     CommitId, Conflict, Epoch, Error, ErrorKind, FunctionCall, GroupId, MutationCall, MutationOutcome,
-    Position, ReadAt, Result, Retry, SessionRequest, Timestamp,
+    Position, ReadAt, Result, Retry, SessionRequest, Timestamp, code,
 };
 use isolate::FunctionKind;
 use transaction::{
-    Commits, DeploymentCatalog, EPOCH_ENDED, Finished, SessionRequestRow, Settled, SystemTable,
-    unknown_outcome,
+    Commits, DeploymentCatalog, Finished, SessionRequestRow, Settled, SystemTable, unknown_outcome,
 };
 
 use super::run::{Ended, Fate, Run, caught};
@@ -53,7 +52,7 @@ impl Runner {
             let attempt = self.attempt(&run, priority, begin.at, session.as_ref(), &call).await;
             priority = Priority::Again;
             let (finished, attempt) = match attempt {
-                Err(error) if error.code == EPOCH_ENDED => match commits.epoch_ended() {
+                Err(error) if error.code == code::EPOCH_ENDED => match commits.epoch_ended() {
                     Settled::LostLeader => {
                         begin = self.begin_with_leader(&commits, deployment.group).await?;
                         continue;

@@ -1,6 +1,6 @@
 //! Mutations that conflict.
 
-use contract::Identity;
+use contract::{ErrorKind, Identity};
 use serde_json::json;
 
 use crate::harness::{Harness, admin, parsed};
@@ -85,7 +85,7 @@ async fn a_mutation_that_never_wins_is_told_so_and_logged() {
                 }
                 Err(error) => {
                     assert_eq!(error.code, "OptimisticConcurrencyControlFailure");
-                    assert_eq!(error.kind.http_status(), 503);
+                    assert_eq!(error.kind, ErrorKind::Overloaded);
                     assert!(error.message.contains("`counters`"), "it names the table: {}", error.message);
                     given_up += 1;
                 }

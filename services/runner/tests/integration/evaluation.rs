@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::{EvaluationRequest, Runner as _};
+use contract::{ErrorKind, EvaluationRequest, Runner as _};
 use serde_json::json;
 
 use crate::harness::{DEPLOYMENT, Harness, module, modules, parsed};
@@ -41,7 +41,7 @@ async fn code_that_can_not_be_evaluated_is_refused_with_its_place() {
     let refused = async |source: &str| {
         let error =
             harness.evaluate(&[module("broken.js", source)], BTreeMap::new()).await.expect_err(source);
-        assert_eq!((error.kind.http_status(), error.code.as_ref()), (400, "InvalidModules"), "{error}");
+        assert_eq!((error.kind, error.code.as_ref()), (ErrorKind::BadRequest, "InvalidModules"), "{error}");
         error.message
     };
     assert!(refused("export const = 1;").await.contains("broken.js"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::{ReadMoment, SessionRequest};
+use contract::{ErrorKind, ReadMoment, SessionRequest};
 use serde_json::json;
 use transaction::SessionRequestRow;
 
@@ -66,7 +66,7 @@ async fn the_record_of_another_function_is_not_shown() {
     sent.expect("it is answered").result.expect("it is sent");
     let error =
         harness.mutation_in(request(1), "messages:nothing", json!({})).await.expect_err("it is refused");
-    assert_eq!((error.code.as_ref(), error.kind.http_status()), ("SessionRequestMismatch", 400));
+    assert_eq!((error.code.as_ref(), error.kind), ("SessionRequestMismatch", ErrorKind::BadRequest));
     harness.stop().await;
 }
 

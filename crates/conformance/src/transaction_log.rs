@@ -9,15 +9,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use contract::{
+    BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch, ErrorKind, GroupId,
+    IndexId, IndexUpdate, Interval, Lookup, Order, Position, Read, ReadAt, ReadResult, ReadSet, Row,
+    StreamEvent, Timestamp, TransactionLog, Write, code, document,
+};
 use futures::StreamExt;
 use value::{FieldPath, Object, key::encode_fields};
 
-use super::LogSubject;
-use crate::{
-    BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch, ErrorKind, GroupId,
-    IndexId, IndexUpdate, Interval, Lookup, Order, Position, Read, ReadAt, ReadResult, ReadSet, Row,
-    StreamEvent, Timestamp, TransactionLog, Write, document,
-};
+use crate::LogSubject;
 
 const BY_KEY: IndexId = IndexId([1; 16]);
 const BY_TEXT: IndexId = IndexId([2; 16]);
@@ -440,7 +440,7 @@ pub async fn a_speculative_read_fails_once_its_epoch_is_over(subject: LogSubject
     let over = ReadAt { timestamp, epoch: Some(Epoch { term: epoch.term - 1, reset: 0 }) };
     let error =
         subject.log.read(subject.deployment, over, &[everything(BY_KEY)]).await.expect_err("it is over");
-    assert_eq!(&*error.code, "EpochEnded");
+    assert_eq!(&*error.code, code::EPOCH_ENDED);
 }
 
 pub async fn confirmed_leadership_holds_every_acknowledged_commit(subject: LogSubject) {
@@ -452,7 +452,7 @@ pub async fn confirmed_leadership_holds_every_acknowledged_commit(subject: LogSu
     }
 }
 
-async fn next(events: &mut crate::StreamEvents) -> StreamEvent {
+async fn next(events: &mut contract::StreamEvents) -> StreamEvent {
     tokio::time::timeout(PATIENCE, events.next()).await.expect("an event comes").expect("the stream goes on")
 }
 

@@ -4,6 +4,11 @@ use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use contract::{
+    BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentRef, Error, ErrorKind,
+    GroupId, Lookup, Position, Read, ReadAt, ReadResult, Result, StreamEvent, StreamEvents, Timestamp,
+    TransactionLog,
+};
 use futures::{StreamExt, future::BoxFuture, stream};
 use limits::RpcLimits;
 use prost::Message;
@@ -14,14 +19,9 @@ use proto::{
 use tokio::{sync::watch, task::JoinSet};
 use tonic::{Streaming, transport::Channel};
 
-use super::{
-    calls::{Arriving, CallFailed, Caller, Opened},
-    convert,
-};
 use crate::{
-    BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentRef, Error, ErrorKind,
-    GroupId, Lookup, Position, Read, ReadAt, ReadResult, Result, StreamEvent, StreamEvents, Timestamp,
-    TransactionLog,
+    calls::{Arriving, CallFailed, Caller, Opened},
+    convert, errors,
 };
 
 /// Calls a log over a channel. Its streams and tasks end with it.
@@ -53,7 +53,7 @@ impl GrpcTransactionLog {
             let Some(first) = updates.next().await else {
                 return Err(Error::overloaded("NodeUnreachable", "the position's stream ended at once"));
             };
-            let (sender, receiver) = watch::channel(convert::position(first?)?);
+            let (sender, receiver) = watch::channel(convert::position(first.map_err(errors::from_status)?)?);
             watchers.spawn(follow_position(client.clone(), *group, updates, sender, retry));
             positions.insert(*group, receiver);
         }
@@ -83,7 +83,8 @@ async fn watch_position(
     mut client: TransactionLogClient<Channel>,
     group: GroupId,
 ) -> Result<PositionUpdates> {
-    Ok(client.watch_position(wire::WatchPositionRequest { group: group.0 }).await?.into_inner())
+    let request = wire::WatchPositionRequest { group: group.0 };
+    Ok(client.watch_position(request).await.map_err(errors::from_status)?.into_inner())
 }
 
 /// Passes positions on until nobody wants them. `published` never goes back, also when another process answers.
@@ -145,7 +146,7 @@ impl TransactionLog for GrpcTransactionLog {
             deployment: Some(convert::deployment_to_wire(at)),
             id: Bytes::copy_from_slice(&id.0),
         };
-        convert::lookup(self.client.clone().lookup(request).await?.into_inner())
+        convert::lookup(self.client.clone().lookup(request).await.map_err(errors::from_status)?.into_inner())
     }
 
     async fn read(&self, deployment: DeploymentRef, at: ReadAt, reads: &[Read]) -> Result<Vec<ReadResult>> {
@@ -160,7 +161,9 @@ impl TransactionLog for GrpcTransactionLog {
 
     async fn confirm_leadership(&self, group: GroupId) -> Result<Position> {
         let request = wire::ConfirmLeadershipRequest { group: group.0 };
-        convert::position(self.client.clone().confirm_leadership(request).await?.into_inner())
+        convert::position(
+            self.client.clone().confirm_leadership(request).await.map_err(errors::from_status)?.into_inner(),
+        )
     }
 
     async fn subscribe(&self, deployment: DeploymentRef, from: Timestamp) -> Result<StreamEvents> {
@@ -168,7 +171,7 @@ impl TransactionLog for GrpcTransactionLog {
             deployment: Some(convert::deployment_to_wire(deployment)),
             from: from.as_nanoseconds(),
         };
-        let pieces = self.client.clone().subscribe(request).await?.into_inner();
+        let pieces = self.client.clone().subscribe(request).await.map_err(errors::from_status)?.into_inner();
         let subscription = Subscription { pieces, arriving: Arriving::new(&self.limits), at: from };
         Ok(Box::pin(stream::unfold(Some(subscription), |subscription| async {
             let mut subscription = subscription?;
@@ -186,7 +189,8 @@ impl TransactionLog for GrpcTransactionLog {
             fields: step.fields,
             from: step.from,
         };
-        let reply = self.client.clone().backfill_step(request).await?.into_inner();
+        let reply =
+            self.client.clone().backfill_step(request).await.map_err(errors::from_status)?.into_inner();
         Ok(BackfillProgress { documents: reply.documents, next: reply.next })
     }
 }

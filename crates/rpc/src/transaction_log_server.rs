@@ -3,6 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
+use contract::{CommitOutcome, GroupId, ReadResult, Result, TransactionLog};
 use futures::{Stream, StreamExt, stream};
 use limits::RpcLimits;
 use prost::Message;
@@ -13,11 +14,11 @@ use proto::{
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{
+use crate::{
     calls::{pieces, serve},
     convert,
+    errors::to_status,
 };
-use crate::{BackfillStep, CommitOutcome, GroupId, ReadResult, Result, TransactionLog};
 
 /// The gRPC service of a log in this process.
 pub struct TransactionLogServer {
@@ -83,8 +84,9 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
         request: Request<wire::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let request = request.into_inner();
-        let deployment = convert::deployment(request.deployment)?;
-        let events = self.log.subscribe(deployment, convert::timestamp(request.from)?).await?;
+        let deployment = convert::deployment(request.deployment).map_err(to_status)?;
+        let from = convert::timestamp(request.from).map_err(to_status)?;
+        let events = self.log.subscribe(deployment, from).await.map_err(to_status)?;
         let limits = self.limits;
         let pieces = events.enumerate().flat_map(move |(number, event)| {
             let content = convert::event_to_wire(event).encode_to_vec();
@@ -97,7 +99,7 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
         &self,
         request: Request<wire::WatchPositionRequest>,
     ) -> Result<Response<Self::WatchPositionStream>, Status> {
-        let position = self.log.position(GroupId(request.into_inner().group))?;
+        let position = self.log.position(GroupId(request.into_inner().group)).map_err(to_status)?;
         let positions = WatchStream::new(position).map(|position| Ok(convert::position_to_wire(position)));
         Ok(Response::new(Box::pin(positions)))
     }
@@ -107,8 +109,9 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
         request: Request<wire::LookupRequest>,
     ) -> Result<Response<wire::LookupReply>, Status> {
         let request = request.into_inner();
-        let at = convert::deployment(request.deployment)?;
-        let lookup = self.log.lookup(at, convert::commit_id(&request.id)?).await?;
+        let at = convert::deployment(request.deployment).map_err(to_status)?;
+        let id = convert::commit_id(&request.id).map_err(to_status)?;
+        let lookup = self.log.lookup(at, id).await.map_err(to_status)?;
         Ok(Response::new(convert::lookup_to_wire(lookup)))
     }
 
@@ -116,7 +119,8 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
         &self,
         request: Request<wire::ConfirmLeadershipRequest>,
     ) -> Result<Response<WirePosition>, Status> {
-        let position = self.log.confirm_leadership(GroupId(request.into_inner().group)).await?;
+        let position =
+            self.log.confirm_leadership(GroupId(request.into_inner().group)).await.map_err(to_status)?;
         Ok(Response::new(convert::position_to_wire(position)))
     }
 
@@ -124,15 +128,8 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
         &self,
         request: Request<wire::BackfillStepRequest>,
     ) -> Result<Response<wire::BackfillStepReply>, Status> {
-        let request = request.into_inner();
-        let step = BackfillStep {
-            deployment: convert::deployment(request.deployment)?,
-            primary: convert::index_id(&request.primary)?,
-            index: convert::index_id(&request.index)?,
-            fields: request.fields,
-            from: request.from,
-        };
-        let progress = self.log.backfill(step).await?;
+        let step = convert::backfill_step(request.into_inner()).map_err(to_status)?;
+        let progress = self.log.backfill(step).await.map_err(to_status)?;
         Ok(Response::new(wire::BackfillStepReply { documents: progress.documents, next: progress.next }))
     }
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use contract::{Error, ErrorKind, Result};
 use futures::{Stream, StreamExt, future::BoxFuture, stream};
 use limits::RpcLimits;
 use parking_lot::Mutex;
@@ -23,7 +24,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 
-use crate::{Error, Result};
+use crate::errors;
 
 /// Cuts a message into pieces.
 pub fn pieces(call: u64, mut content: Bytes, limits: &RpcLimits) -> impl Iterator<Item = Piece> + use<> {
@@ -59,7 +60,8 @@ impl Arriving {
         self.bytes += piece.content.len();
         if self.bytes > self.bytes_max {
             let message = format!("more than {} bytes of incomplete calls", self.bytes_max);
-            return Err(Error::new(crate::ErrorKind::TooManyRequests, "CallsTooLarge", message).into());
+            let refused = Error::new(ErrorKind::TooManyRequests, "CallsTooLarge", message);
+            return Err(errors::to_status(refused));
         }
         self.calls.entry(piece.call).or_default().extend_from_slice(&piece.content);
         if !piece.last {
@@ -161,7 +163,8 @@ impl Caller {
 
     async fn connect(&self) -> Result<Line, Error> {
         let (outgoing, pieces) = mpsc::channel(self.limits.pieces_queued_max);
-        let mut answers = (self.open)(ReceiverStream::new(pieces)).await?.into_inner();
+        let mut answers =
+            (self.open)(ReceiverStream::new(pieces)).await.map_err(errors::from_status)?.into_inner();
         let waiting = Waiting::default();
         let mut reader = JoinSet::new();
         let given = waiting.clone();

@@ -4,6 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use contract::{GroupId, Position, Result, Sequencer};
 use futures::{Stream, future::BoxFuture};
 use limits::RpcLimits;
 use prost::Message;
@@ -13,11 +14,10 @@ use proto::{
 };
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
-use super::{
+use crate::{
     calls::{Caller, Opened, serve},
-    convert,
+    convert, errors,
 };
-use crate::{GroupId, Position, Result, Sequencer};
 
 /// The gRPC service of a sequencer in this process.
 pub struct SequencerServer {
@@ -55,7 +55,7 @@ impl sequencer_server::Sequencer for SequencerServer {
             async move {
                 let result = match latest(sequencer, content).await {
                     Ok(position) => latest_reply::Result::Position(convert::position_to_wire(position)),
-                    Err(error) => latest_reply::Result::Error(error.into()),
+                    Err(error) => latest_reply::Result::Error(errors::to_wire(error)),
                 };
                 wire::LatestReply { result: Some(result) }.encode_to_vec().into()
             }
@@ -91,7 +91,7 @@ impl Sequencer for GrpcSequencer {
             wire::LatestReply::decode(answer).map_err(|error| convert::malformed(&error.to_string()))?;
         match reply.result {
             Some(latest_reply::Result::Position(position)) => convert::position(position),
-            Some(latest_reply::Result::Error(error)) => Err(error.into()),
+            Some(latest_reply::Result::Error(error)) => Err(errors::from_wire(error)),
             None => Err(convert::malformed("the answer is missing")),
         }
     }

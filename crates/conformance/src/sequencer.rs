@@ -1,7 +1,8 @@
 //! The sequencer's contract.
 
-use super::{SequencerSubject, transaction_log::Writer};
-use crate::{ErrorKind, GroupId, Timestamp};
+use contract::{ErrorKind, GroupId, Timestamp};
+
+use crate::{SequencerSubject, transaction_log::Writer};
 
 pub async fn latest_holds_every_commit_that_was_acknowledged_before_the_call(subject: SequencerSubject) {
     let writer = Writer::new(&subject.log);

@@ -1,14 +1,15 @@
 //! Between the contract's types and the messages.
 
 use bytes::Bytes;
+use contract::{
+    BackfillStep, Commit, CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, DeploymentRef,
+    Epoch, Error, GroupId, IndexId, IndexUpdate, Interval, Lookup, Order, Position, Read, ReadAt, ReadResult,
+    ReadSet, Result, Row, StreamEvent, Timestamp, TouchedKey, Version, Write,
+};
 use limits::RpcLimits;
 use proto::{common::v1 as common, txlog::v1 as wire};
 
-use crate::{
-    Commit, CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, DeploymentRef, Epoch, Error,
-    GroupId, IndexId, IndexUpdate, Interval, Lookup, Order, Position, Read, ReadAt, ReadResult, ReadSet,
-    Result, Row, StreamEvent, Timestamp, TouchedKey, Version, Write,
-};
+use crate::errors;
 
 /// A message that can't be what it says it is.
 pub fn malformed(what: &str) -> Error {
@@ -196,7 +197,7 @@ pub fn outcome_to_wire(outcome: Result<CommitOutcome>) -> wire::CommitReply {
         Ok(CommitOutcome::NotLeader) => Outcome::NotLeader(wire::Nothing {}),
         Ok(CommitOutcome::NotCommitted) => Outcome::NotCommitted(wire::Nothing {}),
         Ok(CommitOutcome::Unknown) => Outcome::Unknown(wire::Nothing {}),
-        Err(error) => Outcome::Error(error.into()),
+        Err(error) => Outcome::Error(errors::to_wire(error)),
     };
     wire::CommitReply { outcome: Some(outcome) }
 }
@@ -215,7 +216,7 @@ pub fn outcome(reply: wire::CommitReply) -> Result<CommitOutcome> {
         Outcome::NotLeader(_) => CommitOutcome::NotLeader,
         Outcome::NotCommitted(_) => CommitOutcome::NotCommitted,
         Outcome::Unknown(_) => CommitOutcome::Unknown,
-        Outcome::Error(error) => return Err(error.into()),
+        Outcome::Error(error) => return Err(errors::from_wire(error)),
     })
 }
 
@@ -278,14 +279,14 @@ pub fn results_to_wire(results: Result<Vec<ReadResult>>) -> wire::ReadReply {
     };
     match results {
         Ok(results) => wire::ReadReply { results: results.into_iter().map(result).collect(), error: None },
-        Err(error) => wire::ReadReply { results: Vec::new(), error: Some(error.into()) },
+        Err(error) => wire::ReadReply { results: Vec::new(), error: Some(errors::to_wire(error)) },
     }
 }
 
 pub fn results(reply: wire::ReadReply) -> Result<Vec<ReadResult>> {
     use wire::read_result::Kind;
     if let Some(error) = reply.error {
-        return Err(error.into());
+        return Err(errors::from_wire(error));
     }
     let row = |row: wire::Row| {
         Ok(Row { key: row.key, version: version(present(row.version, "the version of a row")?)? })
@@ -343,6 +344,16 @@ pub fn event(event: wire::StreamEvent) -> Result<StreamEvent> {
             published: timestamp(heartbeat.published)?,
         },
         Kind::Lagged(lagged) => StreamEvent::Lagged { from: timestamp(lagged.from)? },
+    })
+}
+
+pub fn backfill_step(request: wire::BackfillStepRequest) -> Result<BackfillStep> {
+    Ok(BackfillStep {
+        deployment: deployment(request.deployment)?,
+        primary: index_id(&request.primary)?,
+        index: index_id(&request.index)?,
+        fields: request.fields,
+        from: request.from,
     })
 }
 

@@ -1,8 +1,8 @@
 //! The suites that every implementation of a contract must pass, directly and over gRPC. Each test is named for the
-//! sentence that it checks.
+//! sentence that it checks. Only tests depend on this crate; `make lint` holds that.
 //!
 //! ```ignore
-//! contract::transaction_log_conformance!(start); // async fn start() -> contract::conformance::LogSubject
+//! conformance::transaction_log!(start); // async fn start() -> conformance::LogSubject
 //! ```
 
 pub mod sequencer;
@@ -10,7 +10,7 @@ pub mod transaction_log;
 
 use std::{any::Any, sync::Arc};
 
-use crate::{DeploymentRef, Sequencer, TransactionLog};
+use contract::{DeploymentRef, Sequencer, TransactionLog};
 
 /// A log to be tested, with one empty deployment that nobody else writes to.
 pub struct LogSubject {
@@ -29,7 +29,7 @@ pub struct SequencerSubject {
 /// One `#[tokio::test]` for each test of a suite.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! conformance_tests {
+macro_rules! tests_of {
     ($suite:path, $start:expr, $($test:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,10 +43,10 @@ macro_rules! conformance_tests {
 
 /// The tests of the transaction log's contract; `$start` is an `async fn() -> LogSubject`.
 #[macro_export]
-macro_rules! transaction_log_conformance {
+macro_rules! transaction_log {
     ($start:expr) => {
-        $crate::conformance_tests! {
-            $crate::conformance::transaction_log, $start,
+        $crate::tests_of! {
+            $crate::transaction_log, $start,
             an_acknowledged_commit_is_published
             a_read_sees_the_commits_up_to_its_timestamp_and_no_others
             timestamps_grow_in_the_order_of_commits
@@ -77,10 +77,10 @@ macro_rules! transaction_log_conformance {
 
 /// The tests of the sequencer's contract; `$start` is an `async fn() -> SequencerSubject`.
 #[macro_export]
-macro_rules! sequencer_conformance {
+macro_rules! sequencer {
     ($start:expr) => {
-        $crate::conformance_tests! {
-            $crate::conformance::sequencer, $start,
+        $crate::tests_of! {
+            $crate::sequencer, $start,
             latest_holds_every_commit_that_was_acknowledged_before_the_call
             many_calls_at_once_are_all_answered
             groups_that_are_not_there_are_refused
