@@ -9,6 +9,7 @@
 mod blob;
 pub mod code;
 mod deploy;
+mod deployment;
 pub mod document;
 mod error;
 mod fanout;
@@ -25,6 +26,7 @@ pub use deploy::{
     ModuleHash, Push, PushDifference, PushedModule, SchemaDifference, SchemaEvaluation, SchemaId,
     SchemaProgress, StartedPush, TableCheck, TableEvaluation,
 };
+pub use deployment::{CLOUD_URL_VARIABLE, Deployment, SITE_URL_VARIABLE};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use fanout::{
     Fanout, FanoutSession, QueryChange, QueryModification, SessionCommand, SessionRound, SessionStart,

@@ -204,11 +204,13 @@ fn analysis_names_functions_routes_and_crons() {
                 "export default { isRouter: true, getRoutes: () => [['/a', 'GET', null], ['/b/*', 'POST', null]] };",
             ),
             ("crons.js", "export default { isCrons: true, export: () => '{\"c\":1}' };"),
+            ("sub/crons.js", "export default { isCrons: true, export: () => { throw new Error('not here'); } };"),
+            ("routes.js", "export default { isRouter: true, getRoutes: () => { throw new Error('not here'); } };"),
         ]))
         .expect("it builds");
     let analysis = image.analyze().expect("an analysis");
     let paths: Vec<&str> = analysis.iter().map(|module| module.path.as_str()).collect();
-    assert_eq!(paths, ["functions.js", "http.js", "crons.js"]);
+    assert_eq!(paths, ["functions.js", "http.js", "crons.js", "sub/crons.js", "routes.js"]);
     let functions: Vec<_> = analysis[0]
         .functions
         .iter()
@@ -229,6 +231,10 @@ fn analysis_names_functions_routes_and_crons() {
     let routes = analysis[1].http_routes.as_ref().expect("routes");
     assert_eq!(routes[1], HttpRoute { path: "/b/*".into(), method: "POST".into() });
     assert_eq!(analysis[2].crons.as_deref(), Some(r#"{"c":1}"#));
+    assert!(
+        analysis[3].crons.is_none() && analysis[4].http_routes.is_none(),
+        "elsewhere they are nothing special"
+    );
 }
 
 #[test]

@@ -210,6 +210,14 @@ impl Limits {
             "schema.vector_dimensions_min must be at most schema.vector_dimensions_max, and that at most 8192"
         );
         require!(
+            self.schema.validator_nesting_max.saturating_add(4) <= VALUE_NESTING_MAX,
+            "schema.validator_nesting_max must be at most 60: validators are shown within values, which nest 64 levels"
+        );
+        require!(
+            self.push.functions_max <= ARRAY_LENGTH_MAX,
+            "push.functions_max must be at most 8192: all functions are shown in one array"
+        );
+        require!(
             self.gateway.long_poll_ms_max < self.gateway.request_ms_max
                 && self.gateway.body_ms_max < self.gateway.request_ms_max,
             "gateway.request_ms_max must be longer than gateway.long_poll_ms_max and gateway.body_ms_max"

@@ -25,8 +25,9 @@ group! {
         vector_dimensions_min: usize = 2,
         /// Most dimensions of a vector index (`InvalidVectorDimensions`).
         vector_dimensions_max: usize = 4_096,
-        /// Nesting of one validator (`InvalidValidator`): checking recurses.
-        validator_nesting_max: usize = 64,
+        /// Nesting of one validator's JSON (`InvalidValidator`): an array adds one level, a union two, an object three. It is
+        /// shown as a part of values, so it must not nest deeper than these.
+        validator_nesting_max: usize = 60,
         /// Nodes of one validator (`InvalidValidator`): bounds parsing and comparing.
         validator_nodes_max: usize = 65_536,
     }
@@ -38,6 +39,8 @@ group! {
     pub struct PushLimits {
         /// Modules of one component (`ModulesTooLarge`).
         modules_max: usize = 4_096,
+        /// Functions and HTTP routes of all modules (`ModulesTooLarge`): `convex function-spec` shows them in one array.
+        functions_max: usize = 8_192,
         /// Source text and source maps of all modules (`ModulesTooLarge`).
         modules_bytes_max: usize = 230_000_000,
         /// How often somebody who waits for a schema looks how far it is.

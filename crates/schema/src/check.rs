@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use value::{CREATION_TIME_FIELD, DocumentId, FieldName, ID_FIELD, Object, TableName, TableNumber, Value};
+use value::{
+    CREATION_TIME_FIELD, DocumentId, FieldName, FunctionHandle, ID_FIELD, Object, TableName, TableNumber,
+    Value,
+};
 
 use crate::{
     FieldValidator, Validator,
@@ -90,6 +93,7 @@ enum Reason<'c> {
     Extra(&'c str),
     Key(&'c str),
     NoId,
+    NoHandle,
     OtherTable { wanted: &'c TableName, found: TableNumber },
 }
 
@@ -136,6 +140,7 @@ impl<'c> Mismatch<'c> {
                 format!("Object contains the field `{name}`, which the validator of the record's keys refuses.").into()
             }
             Reason::NoId => "Value is not an ID.".into(),
+            Reason::NoHandle => "Value is not a function handle.".into(),
             Reason::OtherTable { wanted, found } => match tables.name_of(found) {
                 Some(found) => format!("Found an ID of the table `{found}` where one of the table `{wanted}` belongs."),
                 None => format!("Found an ID of another table where one of the table `{wanted}` belongs."),
@@ -179,6 +184,10 @@ impl Checker<'_> {
             (Validator::Id(table), Value::String(text)) => {
                 return self.id(table, text).map_err(|reason| Mismatch::new(reason, value, validator));
             }
+            (Validator::Function(_), Value::String(text)) if text.parse::<FunctionHandle>().is_err() => {
+                return Err(Mismatch::new(Reason::NoHandle, value, validator));
+            }
+            (Validator::Function(_), Value::String(_)) => true,
             (Validator::Array(member_validator), Value::Array(members)) => {
                 for (position, member) in members.iter().enumerate() {
                     self.value(member_validator, member)

@@ -215,7 +215,7 @@ fn parse_indexes<D: Definition>(
 fn parse_type(table: &Node<'_>, field: &str, parser: &mut Parser) -> Result<Option<Validator>, Fault> {
     match table.optional(field)? {
         Some(node) if node.json.is_null() => Ok(None),
-        Some(node) => parser.validator(node, 0).map(Some),
+        Some(node) => parser.validator(node, 1).map(Some),
         None => Ok(None),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use value::{Object, Value};
 
-use crate::Validator;
+use crate::{FunctionSignature, Validator};
 
 /// Characters of a value or a validator in an error message; the rest is cut.
 const CHARS_MAX: usize = 2_000;
@@ -135,6 +135,7 @@ impl Display for Validator {
             Validator::Bytes => formatter.write_str("v.bytes()"),
             Validator::Literal(value) => write!(formatter, "v.literal({})", ShownValue(value)),
             Validator::Id(table) => write!(formatter, "v.id(\"{table}\")"),
+            Validator::Function(signature) => signature.fmt(formatter),
             Validator::Array(members) => write!(formatter, "v.array({members})"),
             Validator::Record { keys, values } => write!(formatter, "v.record({keys}, {values})"),
             Validator::Object(fields) => {
@@ -159,6 +160,28 @@ impl Display for Validator {
                 formatter.write_str(")")
             }
         }
+    }
+}
+
+impl Display for FunctionSignature {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let FunctionSignature { kind, arguments, returns } = self;
+        if *self == FunctionSignature::default() {
+            return formatter.write_str("v.function()");
+        }
+        formatter.write_str("v.function({")?;
+        let mut position = 0..;
+        if let Some(kind) = kind {
+            separate(formatter, position.next().unwrap_or(0))?;
+            write!(formatter, "fnType: \"{}\"", kind.name())?;
+        }
+        for (name, part) in [("args", arguments), ("returns", returns)] {
+            if let Some(validator) = part {
+                separate(formatter, position.next().unwrap_or(0))?;
+                write!(formatter, "{name}: {validator}")?;
+            }
+        }
+        formatter.write_str("})")
     }
 }
 

@@ -26,4 +26,4 @@ pub use check::{TableLookup, ValidationFailure};
 pub use definition::{DatabaseSchema, TableSchema};
 pub use error::SchemaError;
 pub use index::{IndexDefinition, SearchIndexDefinition, VectorIndexDefinition};
-pub use validator::{FieldValidator, Validator};
+pub use validator::{FieldValidator, FunctionKind, FunctionSignature, Validator};

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use limits::SchemaLimits;
-use proptest::{collection::vec, prelude::*, sample::select};
+use proptest::{collection::vec, option, prelude::*, sample::select};
 use value::{DocumentId, FieldName, InternalId, TableName, TableNumber, Value};
 
-use crate::{FieldValidator, Validator};
+use crate::{FieldValidator, FunctionKind, FunctionSignature, Validator};
 
 fn number_of(table: &TableName) -> Option<TableNumber> {
     match table.as_str() {
@@ -63,6 +63,15 @@ fn validator() -> impl Strategy<Value = Validator> {
                 keys: Box::new(keys),
                 values: Box::new(values),
             }),
+            (
+                select(vec![None, Some(FunctionKind::Query), Some(FunctionKind::Action)]),
+                option::of(inner.clone())
+            )
+                .prop_map(|(kind, returns)| Validator::Function(Box::new(FunctionSignature {
+                    kind,
+                    arguments: None,
+                    returns,
+                }))),
             vec((field_name(), field), 0..3)
                 .prop_map(|fields| Validator::Object(BTreeMap::from_iter(fields))),
             vec(inner, 0..3).prop_map(Validator::Union),
@@ -117,6 +126,7 @@ fn member_of(validator: &Validator, choices: &mut impl Iterator<Item = u8>) -> O
         Validator::Bytes => Value::Bytes(vec![1]),
         Validator::Literal(literal) => literal.clone(),
         Validator::Id(table) => id_of(table).into(),
+        Validator::Function(_) => ["function://;a:b", "function://;c:d"][choice % 2].into(),
         Validator::Array(members) => {
             Value::Array((0..choice % 3).map(|_| member_of(members, choices)).collect::<Option<_>>()?)
         }

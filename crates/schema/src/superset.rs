@@ -30,7 +30,9 @@ impl Proof {
             (Validator::Union(members), _) => members.iter().any(|member| self.is_superset(member, narrower)),
             (Validator::Literal(left), Validator::Literal(right)) => left == right,
             (_, Validator::Literal(literal)) => accepts_type_of(wider, literal),
-            (Validator::String, Validator::Id(_)) => true,
+            (Validator::String, Validator::Id(_) | Validator::Function(_)) => true,
+            // Which handles are accepted does not depend on what is said of the functions.
+            (Validator::Function(_), Validator::Function(_)) => true,
             (
                 Validator::Int64 | Validator::CommitTimestamp,
                 Validator::Int64 | Validator::CommitTimestamp,

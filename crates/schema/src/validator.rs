@@ -26,6 +26,8 @@ pub enum Validator {
     Literal(Value),
     /// A string that is an id of this table; whether the document exists is not asked.
     Id(TableName),
+    /// A string that is the handle of a function; whether there is such a function, and what it takes, is not asked.
+    Function(Box<FunctionSignature>),
     Array(Box<Validator>),
     /// An object with any fields whose names and values fit. Names are accepted as strings.
     Record {
@@ -46,6 +48,50 @@ pub struct FieldValidator {
     pub optional: bool,
 }
 
+/// What a function is expected to be, for code that is generated. Values are not held against it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FunctionSignature {
+    pub kind: Option<FunctionKind>,
+    pub arguments: Option<Validator>,
+    pub returns: Option<Validator>,
+}
+
+/// As `fnType` names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FunctionKind {
+    Query,
+    Mutation,
+    Action,
+}
+
+impl FunctionKind {
+    pub const ALL: [FunctionKind; 3] = [FunctionKind::Query, FunctionKind::Mutation, FunctionKind::Action];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            FunctionKind::Query => "query",
+            FunctionKind::Mutation => "mutation",
+            FunctionKind::Action => "action",
+        }
+    }
+}
+
+impl FunctionSignature {
+    fn to_serde_json(&self) -> Json {
+        let mut json = json!({"type": "function"});
+        if let Some(kind) = self.kind {
+            json["fnType"] = Json::from(kind.name());
+        }
+        if let Some(arguments) = &self.arguments {
+            json["args"] = arguments.to_serde_json();
+        }
+        if let Some(returns) = &self.returns {
+            json["returns"] = returns.to_serde_json();
+        }
+        json
+    }
+}
+
 impl Validator {
     /// Parses the JSON text that the client library exports.
     pub fn from_json(text: &str, limits: &SchemaLimits) -> Result<Self, SchemaError> {
@@ -59,7 +105,7 @@ impl Validator {
     /// As [`Validator::from_json`], for JSON that was parsed already.
     pub fn from_serde_json(json: &Json, limits: &SchemaLimits) -> Result<Self, SchemaError> {
         Parser::new(limits)
-            .validator(Node::root(json), 0)
+            .validator(Node::root(json), 1)
             .map_err(|Fault { path, reason }| SchemaError::InvalidValidator { path, reason })
     }
 
@@ -80,6 +126,7 @@ impl Validator {
             Validator::Bytes => json!({"type": "bytes"}),
             Validator::Literal(value) => json!({"type": "literal", "value": value.to_serde_json()}),
             Validator::Id(table) => json!({"type": "id", "tableName": table.as_str()}),
+            Validator::Function(signature) => signature.to_serde_json(),
             Validator::Array(members) => json!({"type": "array", "value": members.to_serde_json()}),
             Validator::Record { keys, values } => json!({
                 "type": "record",
@@ -101,7 +148,7 @@ impl Validator {
         }
     }
 
-    /// The tables whose ids the validator accepts, with repetitions.
+    /// The tables whose ids the validator accepts, with repetitions. What a function takes is no matter of its handle.
     pub fn referenced_tables(&self) -> Vec<&TableName> {
         let mut tables = Vec::new();
         self.collect_tables(&mut tables);
@@ -158,9 +205,11 @@ impl Parser {
         Self { nodes_left: limits.validator_nodes_max, nesting_max: limits.validator_nesting_max }
     }
 
+    /// `nesting` is the level of JSON on which the validator's own object stands: 1 for the outermost.
     pub fn validator(&mut self, node: Node<'_>, nesting: usize) -> Result<Validator, Fault> {
         if nesting > self.nesting_max {
-            return Err(node.fault(format!("it nests more than {} levels deep", self.nesting_max)));
+            let reason = format!("its JSON nests more than {} levels deep", self.nesting_max);
+            return Err(node.fault(reason));
         }
         self.nodes_left =
             self.nodes_left.checked_sub(1).ok_or_else(|| node.fault("there are too many validators"))?;
@@ -188,6 +237,7 @@ impl Parser {
                 }
             }
             "id" => Validator::Id(node.field("tableName")?.text()?),
+            "function" => Validator::Function(Box::new(self.signature(node, nesting)?)),
             "array" => Validator::Array(Box::new(self.validator(node.field("value")?, nesting + 1)?)),
             "record" => {
                 let keys = node.field("keys")?;
@@ -197,7 +247,7 @@ impl Parser {
                         keys.fault("keys of a record are strings, ids, literal strings or unions of these")
                     );
                 }
-                let values = self.field(node.field("values")?, nesting)?;
+                let values = self.field(node.field("values")?, nesting + 1)?;
                 if values.optional {
                     return Err(node.fault("values of a record can't be optional"));
                 }
@@ -209,7 +259,7 @@ impl Parser {
                 for (name, field) in object.fields()? {
                     let name: FieldName =
                         name.parse().map_err(|error: value::ValueError| field.fault(error.to_string()))?;
-                    fields.insert(name, self.field(field, nesting)?);
+                    fields.insert(name, self.field(field, nesting + 2)?);
                 }
                 if fields.len() > limits::OBJECT_FIELDS_MAX {
                     return Err(
@@ -219,9 +269,14 @@ impl Parser {
                 Validator::Object(fields)
             }
             "union" => {
+                let union = node.field("value")?;
+                if union.json.as_array().is_some_and(|members| members.len() > limits::ARRAY_LENGTH_MAX) {
+                    let reason = format!("it has more than {} members", limits::ARRAY_LENGTH_MAX);
+                    return Err(union.fault(reason));
+                }
                 let mut members = Vec::new();
-                for member in node.field("value")?.members()? {
-                    members.push(self.validator(member, nesting + 1)?);
+                for member in union.members()? {
+                    members.push(self.validator(member, nesting + 2)?);
                 }
                 Validator::Union(members)
             }
@@ -229,6 +284,20 @@ impl Parser {
         })
     }
 
+    fn signature(&mut self, node: Node<'_>, nesting: usize) -> Result<FunctionSignature, Fault> {
+        let kind = match node.optional("fnType")? {
+            Some(named) => {
+                let name = named.string()?;
+                let kind = FunctionKind::ALL.into_iter().find(|kind| kind.name() == name);
+                Some(kind.ok_or_else(|| named.fault(format!("there is no function type {name:?}")))?)
+            }
+            None => None,
+        };
+        let mut part = |name| node.optional(name)?.map(|part| self.validator(part, nesting + 1)).transpose();
+        Ok(FunctionSignature { kind, arguments: part("args")?, returns: part("returns")? })
+    }
+
+    /// `nesting` is the level of the object that holds the validator and whether it is optional.
     fn field(&mut self, node: Node<'_>, nesting: usize) -> Result<FieldValidator, Fault> {
         let validator = self.validator(node.field("fieldType")?, nesting + 1)?;
         let optional = node.optional("optional")?.map_or(Ok(false), |optional| optional.boolean())?;

@@ -38,5 +38,5 @@ pub use id::{DocumentId, IdError, InternalId, TableNumber};
 pub use json::{JsonFormat, Patch, ValueOrUndefined};
 pub use name::{FieldName, IndexName, TableName};
 pub use object::Object;
-pub use path::{ComponentId, ComponentPath, FunctionPath, ModulePath};
+pub use path::{ComponentId, ComponentPath, FunctionHandle, FunctionPath, ModulePath};
 pub use value::Value;

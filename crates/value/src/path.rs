@@ -200,6 +200,47 @@ impl fmt::Display for ComponentId {
     }
 }
 
+/// What a function is named by outside its component: a string that applications store, pass on and call by. The same
+/// function always has the same handle.
+///
+/// ```text
+///   function://;messages:list        the component's id, empty for the app itself; then the function's path
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FunctionHandle {
+    pub component: ComponentId,
+    pub function: FunctionPath,
+}
+
+impl FunctionHandle {
+    /// Client libraries take what begins so for a handle, and everything else for a function's name.
+    const PREFIX: &str = "function://";
+}
+
+impl FromStr for FunctionHandle {
+    type Err = ValueError;
+
+    /// Takes only what `Display` writes: a handle is compared as a text.
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let invalid = |reason| ValueError::InvalidPath { text: excerpt(text), reason };
+        let parts = text.strip_prefix(Self::PREFIX).and_then(|rest| rest.split_once(';'));
+        let (component, function) = parts.ok_or_else(|| invalid("it is no function's handle"))?;
+        let component =
+            component.parse().map_err(|_| invalid("what is before the semicolon is no component"))?;
+        let handle = Self { component, function: function.parse()? };
+        match handle.to_string() == text {
+            true => Ok(handle),
+            false => Err(invalid("it is not spelled as handles are")),
+        }
+    }
+}
+
+impl fmt::Display for FunctionHandle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}{};{}", Self::PREFIX, self.component, self.function)
+    }
+}
+
 serde_as_text!(ModulePath);
 serde_as_text!(FunctionPath);
 serde_as_text!(ComponentPath);
@@ -233,6 +274,28 @@ mod tests {
         }
         assert_eq!(FunctionPath::from_url_path("a/b/list").expect("legal").to_string(), "a/b:list");
         assert_eq!(FunctionPath::from_url_path("messages").expect("legal").to_string(), "messages:default");
+    }
+
+    #[test]
+    fn a_handle_is_read_only_as_it_is_written() {
+        let mounted = format!("function://{};dir/mod:default", InternalId::from_bytes([7; 16]));
+        for text in ["function://;messages:list", &mounted] {
+            let handle: FunctionHandle = text.parse().expect(text);
+            assert_eq!(handle.to_string(), text);
+        }
+        for text in [
+            "",
+            "messages:list",
+            "function://",
+            "function://messages:list",
+            "function://;",
+            "function://;messages.js:list",
+            "function://;dir/mod",
+            "function://a b;messages:list",
+            " function://;messages:list",
+        ] {
+            assert!(text.parse::<FunctionHandle>().is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use contract::{Error, Evaluation, Push, PushedModule, Result};
 use schema::DatabaseSchema;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value as Json;
 
 /// Refuses what can be seen without running the code.
@@ -66,25 +67,7 @@ fn exported_names(source: &str) -> Vec<String> {
 
 /// Refuses what shows only once the code was run.
 pub fn check_evaluation(evaluation: &Evaluation) -> Result<()> {
-    for (path, analysis) in &evaluation.modules {
-        let analysis: Json = serde_json::from_str(analysis)
-            .map_err(|error| Error::internal(format!("the analysis of {path} is not JSON: {error}")))?;
-        let Some(crons) = analysis.get("cronSpecs").filter(|crons| !crons.is_null()) else { continue };
-        let names: Vec<&str> = crons
-            .as_array()
-            .map(|list| list.iter().filter_map(|entry| entry.get(0)?.as_str()).collect())
-            .unwrap_or_default();
-        if let Some(first) = names.first() {
-            return Err(Error::bad_request(
-                "CronsNotSupported",
-                format!(
-                    "`{path}` (default export) schedules the cron job `{first}`{}: cron jobs are not supported by this \
-                     version of Tidemark.",
-                    if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() }
-                ),
-            ));
-        }
-    }
+    check_crons(evaluation)?;
     if let Some(providers) = &evaluation.auth_providers {
         let providers: Json = serde_json::from_str(providers)
             .map_err(|error| Error::internal(format!("the auth providers are not JSON: {error}")))?;
@@ -115,6 +98,31 @@ pub fn check_evaluation(evaluation: &Evaluation) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The one module whose default export schedules something.
+const CRONS_MODULE: &str = "crons.js";
+
+fn check_crons(evaluation: &Evaluation) -> Result<()> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Module {
+        /// Pairs of a job's name and the job.
+        cron_specs: Option<Vec<(String, IgnoredAny)>>,
+    }
+    let Some(analysis) = evaluation.modules.get(CRONS_MODULE) else { return Ok(()) };
+    let module: Module = serde_json::from_str(analysis)
+        .map_err(|error| Error::internal(format!("the analysis of {CRONS_MODULE} can't be read: {error}")))?;
+    let jobs = module.cron_specs.unwrap_or_default();
+    let Some((first, _)) = jobs.first() else { return Ok(()) };
+    let more = if jobs.len() > 1 { format!(" and {} more", jobs.len() - 1) } else { String::new() };
+    Err(Error::bad_request(
+        "CronsNotSupported",
+        format!(
+            "`{CRONS_MODULE}` (default export) schedules the cron job `{first}`{more}: cron jobs are not supported by this \
+             version of Tidemark."
+        ),
+    ))
 }
 
 /// Refuses index kinds that are not built yet.

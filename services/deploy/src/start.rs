@@ -9,22 +9,18 @@ use contract::{
     Push, PushedModule, Result, SchemaDifference, SchemaId, StartedPush,
 };
 use schema::DatabaseSchema;
-use serde_json::{Value as Json, json};
 use system_transaction::Work;
 use transaction::{
     Catalog, IndexRow, IndexState, ModuleEnvironment, ModuleRow, SchemaRow, SchemaState, Transaction,
 };
-use value::{ComponentId, DocumentId};
+use value::{ComponentId, DocumentId, ModulePath};
 
 use crate::{
-    Handle, imports,
+    Handle, analysis, imports,
     prepared::{Config, Prepared, environment_hash, module_hash},
     refusal,
     schema_change::SchemaChange,
 };
-
-/// The variables that every deployment has, whatever its own are.
-const PLATFORM_VARIABLES: [&str; 2] = ["CONVEX_CLOUD_URL", "CONVEX_SITE_URL"];
 
 /// A push whose code has been evaluated; nothing is written yet but blobs.
 pub(crate) struct Evaluated {
@@ -123,12 +119,12 @@ impl Handle {
             })
             .await?;
         refusal::check_evaluation(&evaluation)?;
-        check_declared_variables(&evaluation, &environment)?;
+        analysis::check_functions(&evaluation, self.limits())?;
+        analysis::check_declared_variables(&evaluation, &environment, self.limits())?;
         let schema = match &evaluation.schema {
-            Some(text) => Some(
-                DatabaseSchema::from_json(text, &self.limits().schema)
-                    .map_err(|error| Error::bad_request(error.code(), format!("schema.js: {error}")))?,
-            ),
+            Some(text) => Some(DatabaseSchema::from_json(text, &self.limits().schema).map_err(|error| {
+                Error::bad_request(error.code(), format!("`schema.js` (default export): {error}."))
+            })?),
             None => None,
         };
         if let Some(schema) = &schema {
@@ -334,45 +330,51 @@ pub(crate) async fn index_rows(
     Ok(rows.into_iter().map(|stored| (stored.row.id, (stored.id, stored.row))).collect())
 }
 
-/// A module's path comes from outside: relative, with nothing in it that could mean another file.
+/// The one module whose name has a second full stop: it is not for calls.
+const AUTH_CONFIG_MODULE: &str = "auth.config.js";
+
+/// A module's path comes from outside, and calls name modules by it.
 fn check_module_path(path: &str) -> Result<()> {
-    let is_plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\\');
-    if path.len() <= 1024
-        && path.ends_with(".js")
-        && path.split('/').all(is_plain)
-        && !path.contains(char::is_control)
-    {
+    // The dash is left to the modules that bundles themselves import.
+    let is_callable = path.ends_with(".js") && !path.contains('-') && path.parse::<ModulePath>().is_ok();
+    if is_callable || path == AUTH_CONFIG_MODULE {
         return Ok(());
     }
-    Err(Error::bad_request("InvalidModules", format!("{path:?} is not the path of a module.")))
+    let message = format!(
+        "{path:?} can't be the path of a module: the names of files and folders have only letters, digits and `_`, folders \
+         also `.`. Rename the file or the folder."
+    );
+    Err(Error::bad_request("InvalidModules", message))
 }
 
-/// `defineApp({ env })` may ask for variables that must be set.
-fn check_declared_variables(evaluation: &Evaluation, environment: &BTreeMap<String, String>) -> Result<()> {
-    let definition = app_definition(evaluation)?;
-    let declared = definition.get("envVars").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
-    let missing: Vec<&str> = declared
-        .iter()
-        .filter(|entry| entry[1]["optional"] != Json::Bool(true))
-        .filter_map(|entry| entry[0].as_str())
-        .filter(|name| !environment.contains_key(*name) && !PLATFORM_VARIABLES.contains(name))
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Error::bad_request(
-        "MissingEnvironmentVariables",
-        format!(
-            "Environment variables that `convex.config.js` (default export) requires are not set: {}.",
-            missing.join(", ")
-        ),
-    ))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn app_definition(evaluation: &Evaluation) -> Result<Json> {
-    match &evaluation.app_definition {
-        Some(text) => serde_json::from_str(text)
-            .map_err(|error| Error::internal(format!("the app definition is not JSON: {error}"))),
-        None => Ok(json!({})),
+    #[test]
+    fn modules_that_calls_could_not_name_are_refused() {
+        for path in ["messages.js", "a/b_2.js", "v1.2/list.js", "_deps/QTGCRXLF.js", "auth.config.js"] {
+            assert_eq!(check_module_path(path), Ok(()), "{path}");
+        }
+        for path in [
+            "my-lib.js",
+            "my-folder/list.js",
+            "größe.js",
+            "a b.js",
+            "a.b.js",
+            "$a.js",
+            "a.ts",
+            "a",
+            "",
+            ".js",
+            "/a.js",
+            "../a.js",
+            "a//b.js",
+            "a\\b.js",
+            "sub/auth.config.js",
+        ] {
+            let error = check_module_path(path).expect_err(path);
+            assert_eq!(error.code, "InvalidModules");
+        }
     }
 }

@@ -26,11 +26,12 @@ function analyzeModule(path, namespace) {
       });
     }
   }
+  // Elsewhere such a default export is nothing special.
   const declared = namespace.default;
-  if (declared?.isRouter === true) {
+  if (path === "http.js" && declared?.isRouter === true) {
     analysis.http_routes = declared.getRoutes().map(([path, method]) => ({ path, method }));
   }
-  if (declared?.isCrons === true) {
+  if (path === "crons.js" && declared?.isCrons === true) {
     analysis.crons = declared.export();
   }
   return analysis;

@@ -6,16 +6,13 @@ use isolate::{Answer, FunctionKind, SyscallError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use transaction::{GetRequest, NestedLimits, PageRequest, Query, QueryId};
-use value::{FunctionPath, Patch, Value};
+use value::{FunctionHandle, FunctionPath, Patch, Value};
 
 use super::host::TransactionHost;
 use crate::{
     calls::{Slots, Stop, Thrown, split},
     functions::{AllowedVisibility, Function},
 };
-
-/// Begins every handle of a function; the id of its component and its path follow, with a semicolon between.
-const HANDLE_PREFIX: &str = "function://";
 
 /// What an operation comes to: JSON text, a failure that the function can catch, or the end of everything.
 type Answered = Result<Answer, Stop>;
@@ -170,8 +167,8 @@ impl TransactionHost {
             "1.0/createFunctionHandle" => {
                 let function = self.function_at(parse(name, arguments)?)?;
                 let component = self.transaction.component();
-                Ok(serde_json::Value::from(format!("{HANDLE_PREFIX}{component};{}", function.path))
-                    .to_string())
+                let handle = FunctionHandle { component, function: function.path.clone() };
+                Ok(serde_json::Value::from(handle.to_string()).to_string())
             }
             "1.0/auditLog" => {
                 tracing::info!(function = %self.tree.function().path, body = arguments, "audit log");
@@ -340,19 +337,15 @@ impl TransactionHost {
             || caught("NotSupportedYet", "components are not supported by this version of Tidemark yet");
         let name = match (address.name, address.function_handle, address.reference) {
             (Some(name), None, None) => name,
-            (None, Some(handle), None) => {
-                match handle.strip_prefix(HANDLE_PREFIX).and_then(|handle| handle.split_once(';')) {
-                    Some((component, path)) if component.parse() == Ok(self.transaction.component()) => {
-                        path.to_owned()
-                    }
-                    _ => {
-                        return Err(caught(
-                            "InvalidFunctionHandle",
-                            format_args!("`{handle}` is no function's handle"),
-                        ));
-                    }
+            (None, Some(text), None) => match text.parse::<FunctionHandle>() {
+                Ok(handle) if handle.component == self.transaction.component() => return Ok(handle.function),
+                _ => {
+                    return Err(caught(
+                        "InvalidFunctionHandle",
+                        format_args!("`{text}` is no function's handle"),
+                    ));
                 }
-            }
+            },
             (None, None, Some(_)) => return Err(components()),
             _ => return Err(caught("InvalidFunctionCall", "a call names exactly one function")),
         };

@@ -1,0 +1,237 @@
+//! What evaluating the code has shown, held to what everybody who reads it later can take: the calls, code generation,
+//! `function-spec`. What can't be read ever after is refused here, with the file and the export named.
+
+use std::collections::BTreeMap;
+
+use contract::{CLOUD_URL_VARIABLE, Error, Evaluation, Result, SITE_URL_VARIABLE};
+use limits::Limits;
+use schema::{TableLookup, Validator};
+use serde::Deserialize;
+use serde_json::Value as Json;
+use value::{TableName, TableNumber, Value, name::ExportName};
+
+/// The variables that every deployment has, whatever its own are.
+const PLATFORM_VARIABLES: [&str; 2] = [CLOUD_URL_VARIABLE, SITE_URL_VARIABLE];
+
+/// A module's analysis, as far as it matters here.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Module {
+    functions: Vec<Function>,
+    http_routes: Option<Vec<Json>>,
+}
+
+#[derive(Deserialize)]
+struct Function {
+    name: String,
+    /// JSON within JSON; `null` for a function that says nothing.
+    args: Option<String>,
+    returns: Option<String>,
+}
+
+/// Refuses functions whose names or validators can't be read.
+pub fn check_functions(evaluation: &Evaluation, limits: &Limits) -> Result<()> {
+    let mut count = 0;
+    for (path, analysis) in &evaluation.modules {
+        let module: Module = serde_json::from_str(analysis)
+            .map_err(|error| Error::internal(format!("the analysis of {path} can't be read: {error}")))?;
+        for function in &module.functions {
+            check_function(path, function, limits)?;
+        }
+        count += module.functions.len() + module.http_routes.map_or(0, |routes| routes.len());
+    }
+    let count_max = limits.push.functions_max;
+    if count > count_max {
+        let message = format!(
+            "The code has {count} functions and HTTP routes, more than the {count_max} that are allowed."
+        );
+        return Err(Error::bad_request("ModulesTooLarge", message));
+    }
+    Ok(())
+}
+
+fn check_function(path: &str, function: &Function, limits: &Limits) -> Result<()> {
+    let name = &function.name;
+    name.parse::<ExportName>().map_err(|error| {
+        Error::bad_request("InvalidModules", format!("`{path}` (export `{name}`) can't be called: {error}."))
+    })?;
+    for (text, what) in [(&function.args, "arguments"), (&function.returns, "result")] {
+        let Some(text) = text.as_deref().filter(|text| *text != "null") else { continue };
+        Validator::from_json(text, &limits.schema).map_err(|error| {
+            let message = format!("`{path}` (export `{name}`), the validator of its {what}: {error}.");
+            Error::bad_request(error.code(), message)
+        })?;
+    }
+    Ok(())
+}
+
+/// `defineApp({ env })` may ask for variables that must be set, and say which values they may have.
+pub fn check_declared_variables(
+    evaluation: &Evaluation,
+    environment: &BTreeMap<String, String>,
+    limits: &Limits,
+) -> Result<()> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Definition {
+        #[serde(default)]
+        env_vars: Vec<(String, Declared)>,
+    }
+    #[derive(Deserialize)]
+    struct Declared {
+        /// JSON within JSON.
+        value: Option<String>,
+        #[serde(default)]
+        optional: bool,
+    }
+    let Some(definition) = &evaluation.app_definition else { return Ok(()) };
+    let definition: Definition = serde_json::from_str(definition).map_err(|error| {
+        let message = format!("`convex.config.js` (default export) can't be read: {error}.");
+        Error::bad_request("InvalidAppDefinition", message)
+    })?;
+    let mut missing = Vec::new();
+    for (name, declared) in &definition.env_vars {
+        let refused = |code, reason: String| {
+            let message =
+                format!("`convex.config.js` (default export), the environment variable `{name}`: {reason}.");
+            Err(Error::bad_request(code, message))
+        };
+        let validator = match declared.value.as_deref().map(|text| Validator::from_json(text, &limits.schema))
+        {
+            Some(Ok(validator)) => validator,
+            Some(Err(error)) => return refused(error.code(), error.to_string()),
+            None => Validator::String,
+        };
+        match environment.get(name) {
+            // What it is set to may be a secret, and is not told.
+            Some(value) if validator.check(&Value::from(value.as_str()), &NoTables).is_err() => {
+                return refused(
+                    "InvalidEnvironmentVariable",
+                    format!("it is set to another value than {validator} accepts"),
+                );
+            }
+            Some(_) => {}
+            None if declared.optional || PLATFORM_VARIABLES.contains(&name.as_str()) => {}
+            None => missing.push(name.as_str()),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    // The command line tool looks for what stands between the last two words and the full stop.
+    Err(Error::bad_request(
+        "MissingEnvironmentVariables",
+        format!(
+            "Environment variables that `convex.config.js` (default export) requires are not set: {}.",
+            missing.join(", ")
+        ),
+    ))
+}
+
+/// The value of a variable is no document's id.
+struct NoTables;
+
+impl TableLookup for NoTables {
+    fn number_of(&self, _: &TableName) -> Option<TableNumber> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn evaluation(modules: &[(&str, Json)], app_definition: Option<Json>) -> Evaluation {
+        let modules = modules.iter().map(|(path, analysis)| (path.to_string(), analysis.to_string().into()));
+        Evaluation {
+            modules: modules.collect(),
+            schema: None,
+            app_definition: app_definition.map(|definition| definition.to_string().into()),
+            auth_providers: None,
+            import_seed: 0,
+            import_time: 0.0,
+        }
+    }
+
+    fn function(name: &str, args: &str, returns: &str) -> Json {
+        json!({"name": name, "args": args, "returns": returns, "udfType": "Query"})
+    }
+
+    fn checked(functions: &[Json]) -> Result<()> {
+        let module = json!({"functions": functions, "httpRoutes": null});
+        check_functions(&evaluation(&[("notes.js", module)], None), &Limits::DEFAULT)
+    }
+
+    /// Objects in objects; each adds three levels of JSON.
+    fn nested(levels: usize) -> String {
+        let inner = r#"{"type":"object","value":{"a":{"optional":false,"fieldType":"#;
+        format!("{}{{\"type\":\"null\"}}{}", inner.repeat(levels), "}}}".repeat(levels))
+    }
+
+    #[test]
+    fn a_validator_that_nobody_could_read_is_refused_with_its_file_and_export() {
+        let refusals = [
+            (r#"{"type":"someday"}"#, "null", "arguments", "there is no validator \"someday\""),
+            (
+                "null",
+                r#"{"type":"array","value":{"type":"someday"}}"#,
+                "result",
+                "there is no validator \"someday\"",
+            ),
+            (&nested(20), "null", "arguments", "nests more than 60 levels"),
+            ("null", &nested(63), "result", "recursion limit"),
+        ];
+        for (args, returns, what, reason) in refusals {
+            let error = checked(&[function("list", args, returns)]).expect_err(reason);
+            assert_eq!(error.code, "InvalidValidator", "{error}");
+            let named = format!("`notes.js` (export `list`), the validator of its {what}: ");
+            assert!(error.message.starts_with(&named) && error.message.contains(reason), "{error}");
+        }
+        assert_eq!(checked(&[function("list", &nested(19), &nested(19))]), Ok(()));
+        assert_eq!(checked(&[function("list", r#"{"type":"function"}"#, "null")]), Ok(()));
+    }
+
+    #[test]
+    fn a_function_that_no_path_could_name_is_refused() {
+        for name in ["größe", "a-b", ""] {
+            let error = checked(&[function(name, "null", "null")]).expect_err(name);
+            assert_eq!(error.code, "InvalidModules");
+            assert!(
+                error.message.starts_with(&format!("`notes.js` (export `{name}`) can't be called: ")),
+                "{error}"
+            );
+        }
+        assert_eq!(checked(&[function("default", "null", "null")]), Ok(()));
+    }
+
+    #[test]
+    fn more_functions_than_one_list_can_show_are_refused() {
+        let functions = vec![function("list", "null", "null"); Limits::DEFAULT.push.functions_max];
+        assert_eq!(checked(&functions), Ok(()));
+        let routes = json!({"functions": [], "httpRoutes": [{"route": {"path": "/", "method": "GET"}}]});
+        let modules = [("http.js", routes), ("notes.js", json!({"functions": functions}))];
+        let error = check_functions(&evaluation(&modules, None), &Limits::DEFAULT).expect_err("one too many");
+        assert_eq!(error.code, "ModulesTooLarge");
+    }
+
+    #[test]
+    fn a_declared_variable_must_be_set_to_what_it_may_be() {
+        let union = json!({"type": "union", "value": [
+            {"type": "literal", "value": "DEBUG"}, {"type": "literal", "value": "WARN"},
+        ]});
+        let declared = |optional: bool, validator: &Json| json!({"envVars": [["LEVEL", {"type": "value", "value": validator.to_string(), "optional": optional}]]});
+        let check = |definition: Json, value: Option<&str>| {
+            let environment = value.map(|value| ("LEVEL".to_owned(), value.to_owned())).into_iter().collect();
+            let evaluation = evaluation(&[], Some(definition));
+            check_declared_variables(&evaluation, &environment, &Limits::DEFAULT).map_err(|error| error.code)
+        };
+        assert_eq!(check(declared(false, &union), Some("WARN")), Ok(()));
+        assert_eq!(check(declared(true, &union), None), Ok(()));
+        assert_eq!(check(declared(false, &union), None), Err("MissingEnvironmentVariables".into()));
+        assert_eq!(check(declared(true, &union), Some("LOUD")), Err("InvalidEnvironmentVariable".into()));
+        assert_eq!(check(declared(true, &json!({"type": "x"})), Some("1")), Err("InvalidValidator".into()));
+        assert_eq!(check(json!({}), None), Ok(()));
+    }
+}
