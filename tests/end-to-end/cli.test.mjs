@@ -184,8 +184,8 @@ test("convex logs follows what functions print and what they fail with", LIMIT, 
     },
   });
   await project.mustRun("deploy");
-  const logs = project.start("logs");
-  await logs.prints(/Watching logs/);
+  // With its history, the first line is printed whether the tool or the function was first; then the tool follows.
+  const logs = project.start("logs", "--history", "10");
   await callFunction(tidemark, "query", "speaker:say");
   await logs.prints(/speaker:say.*\[LOG\].*'the tide'/);
   await callFunction(tidemark, "query", "speaker:fail");
@@ -194,6 +194,47 @@ test("convex logs follows what functions print and what they fail with", LIMIT, 
 
   const history = project.start("logs", "--history", "10");
   await history.prints(/'the tide'/);
+});
+
+test("convex logs leaves out what the tools themselves ask", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await pushApp(context, tidemark, chat);
+  await project.mustRun("data");
+  await callFunction(tidemark, "query", "channels:list");
+  const logs = await fetch(`${tidemark.url}/api/stream_function_logs?cursor=0`, asAdmin(tidemark));
+  const { entries } = await logs.json();
+  assert.deepEqual(entries.map(({ identifier }) => identifier), ["channels:list"]);
+});
+
+// What is not there is told by the first line that the tool prints: under it are the tool's own frames.
+const SENTENCES = {
+  "convex import": { words: ["import", "--table", "notes", "notes.jsonl"], says: /Imports are not supported by this version/ },
+  "convex data of a component": { words: ["data", "--component", "nope"], says: /There is no component `nope`\./ },
+  "convex run in a component": { words: ["run", "channels:list", "--component", "nope"], says: /There is no component `nope`\./ },
+};
+
+for (const [command, { words, says }] of Object.entries(SENTENCES)) {
+  test(`${command} says first what is missing`, LIMIT, async (context) => {
+    const tidemark = await startTidemark(context);
+    const project = await createProject(context, tidemark, { app: chat, files: { "notes.jsonl": '{"text":"x"}\n' } });
+    const run = await project.convex(...words);
+    assert.equal(run.code, 1, run.output);
+    // Node.js itself shows the line of code that threw, before the error.
+    const lines = run.output.split("\n").filter((line) => /error|There is|supported/i.test(line) && !/^\s*(throw|at) /.test(line));
+    assert.match(lines[0] ?? run.output, says, run.output);
+  });
+}
+
+test("what is read and not served is refused at once, without the tool asking again", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await createProject(context, tidemark, { app: chat });
+  const usage = await project.convex("deployment", "usage");
+  assert.equal(usage.code, 1, usage.output);
+  assert.match(usage.output, /does not serve GET/);
+  const [read, written] = await Promise.all(
+    ["GET", "POST"].map((method) => fetch(`${tidemark.url}/api/v1/get_current_usage`, { method, ...asAdmin(tidemark) })),
+  );
+  assert.deepEqual([read.status, written.status], [400, 501]);
 });
 
 test("a schema that the data doesn't fit is refused with the document's id, and the data stays", LIMIT, async (context) => {
@@ -367,6 +408,88 @@ for (const [feature, { files, names }] of Object.entries(UNSUPPORTED)) {
     assert.deepEqual(await deployedHashes(tidemark), []);
   });
 }
+
+const withExport = (declaration) => `
+  import { v } from "convex/values";
+  import { query } from "./_generated/server";
+  ${declaration}
+`;
+
+const nested = (levels) => `${"v.object({ a: ".repeat(levels)}v.null()${" })".repeat(levels)}`;
+
+// What nobody could call or read later is refused when it is pushed.
+const UNREADABLE = {
+  "a file with a dash in its name": {
+    names: [/my-lib\.js/, /letters, digits/],
+    files: { "convex/my-lib.ts": withExport("export const list = query({ args: {}, handler: () => null });") },
+  },
+  "a function with another letter than ASCII's in its name": {
+    names: [/notes\.js/, /größe/],
+    files: { "convex/notes.ts": withExport("export const größe = query({ args: {}, handler: () => null });") },
+  },
+  "a validator that nests too deeply": {
+    names: [/notes\.js/, /export `list`/, /arguments/],
+    files: { "convex/notes.ts": withExport(`export const list = query({ args: { a: ${nested(63)} }, handler: () => null });`) },
+  },
+  "a validator that is not known": {
+    names: [/notes\.js/, /export `list`/, /result/, /someday/],
+    files: {
+      "convex/notes.ts": withExport(`
+        const someday: any = { isConvexValidator: true, isOptional: "required", kind: "someday", json: { type: "someday" } };
+        export const list = query({ args: {}, returns: someday, handler: () => null });`),
+    },
+  },
+};
+
+for (const [what, { files, names }] of Object.entries(UNREADABLE)) {
+  test(`${what} is refused by name when it is pushed`, LIMIT, async (context) => {
+    const tidemark = await startTidemark(context);
+    const project = await createProject(context, tidemark, { files });
+    const push = await project.convex("dev", "--once", "--typecheck", "disable");
+    assert.equal(push.code, 1, push.output);
+    assert.match(push.output, /400/);
+    for (const name of names) {
+      assert.match(push.output, name);
+    }
+    assert.deepEqual(await deployedHashes(tidemark), []);
+  });
+}
+
+test("the deepest validators that a push takes can be shown, and called", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await createProject(context, tidemark, {
+    files: { "convex/notes.ts": withExport(`export const list = query({ args: { a: ${nested(18)} }, handler: () => 4 });`) },
+  });
+  await project.mustRun("dev", "--once", "--typecheck", "disable");
+  const { functions } = JSON.parse((await project.mustRun("function-spec")).stdout);
+  assert.equal(functions.length, 1);
+  const body = JSON.stringify({ path: "_system/cli/modules:apiSpec", args: {} });
+  const spec = await (await post(tidemark, "/api/query", body, asAdmin(tidemark))).json();
+  assert.equal(spec.status, "success");
+  const deep = (levels) => (levels === 0 ? null : { a: deep(levels - 1) });
+  assert.equal((await callFunction(tidemark, "query", "notes:list", deep(19))).body.value, 4);
+});
+
+test("what is special in crons.ts and http.ts is nothing special elsewhere", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await createProject(context, tidemark, {
+    files: {
+      "convex/jobs.ts": `
+        import { cronJobs } from "convex/server";
+        import { internal } from "./_generated/api";
+        import { query } from "./_generated/server";
+        const jobs = cronJobs();
+        jobs.interval("tidy up", { minutes: 1 }, (internal as any).jobs.count, {});
+        export const count = query({ args: {}, handler: () => 4 });
+        export default jobs;`,
+      "convex/routes.ts": `
+        import { httpRouter } from "convex/server";
+        export default httpRouter();`,
+    },
+  });
+  await project.mustRun("dev", "--once", "--typecheck", "disable");
+  assert.equal((await callFunction(tidemark, "query", "jobs:count")).body.value, 4);
+});
 
 test("actions and HTTP routes are accepted, and refused when they are called", LIMIT, async (context) => {
   const tidemark = await startTidemark(context);

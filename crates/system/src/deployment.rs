@@ -1,21 +1,40 @@
 //! Functions about the pushed code and its environment.
 
 use serde::Deserialize;
-use transaction::{EnvironmentVariableRow, Error, Result, Stored, Transaction};
+use transaction::{Error, Result, Transaction};
 use value::{Object, Value, object};
+
+use crate::Environment;
 
 pub(crate) fn environment_variables(transaction: &mut Transaction) -> String {
     let variables = transaction.environment_variables();
-    Value::Array(variables.iter().map(|variable| Value::Object(shown(variable))).collect()).to_json()
+    Value::Array(
+        variables
+            .iter()
+            .map(|variable| Value::Object(shown(&variable.row.name, &variable.row.value)))
+            .collect(),
+    )
+    .to_json()
 }
 
-/// The variable, or null.
-pub(crate) fn environment_variable(transaction: &mut Transaction, name: &str) -> Result<String> {
-    Ok(Value::from(transaction.environment_variable(name).as_ref().map(shown)).to_json())
+/// The variable, or null. Those that every deployment has are shown too: by them the command line tool of some versions
+/// learns the deployment's addresses.
+pub(crate) fn environment_variable(
+    transaction: &mut Transaction,
+    environment: &Environment,
+    name: &str,
+) -> Result<String> {
+    let variable = match environment.variables.get(name) {
+        Some(value) => Some(shown(name, value)),
+        None => transaction
+            .environment_variable(name)
+            .map(|variable| shown(&variable.row.name, &variable.row.value)),
+    };
+    Ok(Value::from(variable).to_json())
 }
 
-fn shown(variable: &Stored<EnvironmentVariableRow>) -> Object {
-    object! { "name" => variable.row.name.as_str(), "value" => variable.row.value.as_str() }
+fn shown(name: &str, value: &str) -> Object {
+    object! { "name" => name, "value" => value }
 }
 
 /// What evaluating a module showed, as far as it matters here.

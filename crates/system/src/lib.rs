@@ -10,6 +10,9 @@ mod arguments;
 mod deployment;
 mod tables;
 
+use std::collections::BTreeMap;
+
+use contract::CLOUD_URL_VARIABLE;
 use transaction::{Error, Result, Transaction};
 use value::{FunctionPath, Value};
 
@@ -18,8 +21,8 @@ use arguments::Arguments;
 /// What the functions tell about the deployment and the catalog does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
-    /// Where clients reach the deployment: `http://127.0.0.1:3210`.
-    pub cloud_url: String,
+    /// The environment variables that every deployment has, whatever its own are.
+    pub variables: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,26 @@ pub fn exists(path: &str) -> bool {
     function(path).is_some()
 }
 
+/// What the command line tool asks for by functions that this version does not have.
+const NOT_SERVED: [(&str, &str); 2] =
+    [("_system/cli/exports", "Exports"), ("_system/cli/queryImport", "Imports")];
+
+/// Why a path names none of the functions, as a sentence for whoever types commands; `None` if it names one.
+pub fn why_missing(path: &str) -> Option<String> {
+    if exists(path) {
+        return None;
+    }
+    let feature = NOT_SERVED.iter().find(|(begin, _)| path.starts_with(begin));
+    Some(match feature {
+        Some((_, feature)) => format!("{feature} are not supported by this version of Tidemark."),
+        None => format!("This version of Tidemark does not have the system function `{}`.", excerpt(path)),
+    })
+}
+
+fn excerpt(path: &str) -> String {
+    path.chars().take(100).collect()
+}
+
 /// Runs the function that a path names; its result comes back as Convex JSON.
 ///
 /// `arguments` is the object that the function takes, alone or as the one element of an array. Fails with
@@ -67,15 +90,17 @@ pub async fn call(
     environment: &Environment,
 ) -> Result<String> {
     let Some(function) = function(path) else {
-        let shown: String = path.chars().take(100).collect();
-        return Err(Error::user("FunctionNotFound", format!("Could not find function {shown:?}")));
+        let message = why_missing(path).unwrap_or_default();
+        return Err(Error::user("FunctionNotFound", message));
     };
     let arguments = Arguments::new(arguments)?;
     match function {
-        SystemFunction::CloudUrl => Ok(Value::from(environment.cloud_url.as_str()).to_json()),
+        SystemFunction::CloudUrl => {
+            Ok(Value::from(environment.variables.get(CLOUD_URL_VARIABLE).map(String::as_str)).to_json())
+        }
         SystemFunction::ApiSpec => deployment::api_spec(transaction),
         SystemFunction::EnvironmentVariable => {
-            deployment::environment_variable(transaction, arguments.text("name")?)
+            deployment::environment_variable(transaction, environment, arguments.text("name")?)
         }
         SystemFunction::EnvironmentVariables => Ok(deployment::environment_variables(transaction)),
         SystemFunction::TableData => tables::table_data(transaction, &arguments).await,
@@ -88,6 +113,19 @@ pub async fn call(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tool_that_asks_for_what_is_not_served_gets_a_sentence() {
+        assert_eq!(why_missing("_system/cli/tables"), None);
+        assert_eq!(
+            why_missing("_system/cli/queryImport:list").as_deref(),
+            Some("Imports are not supported by this version of Tidemark.")
+        );
+        assert_eq!(
+            why_missing("_system/cli/nope").as_deref(),
+            Some("This version of Tidemark does not have the system function `_system/cli/nope`.")
+        );
+    }
 
     #[test]
     fn a_function_is_known_by_every_spelling_of_its_path() {

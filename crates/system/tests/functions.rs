@@ -16,7 +16,10 @@ async fn call(
     path: &str,
     arguments: serde_json::Value,
 ) -> Result<(serde_json::Value, Finished)> {
-    let environment = Environment { cloud_url: "http://127.0.0.1:3210".into() };
+    let variables =
+        [("CONVEX_CLOUD_URL", "http://127.0.0.1:3210"), ("CONVEX_SITE_URL", "http://127.0.0.1:3211")];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let environment = Environment { variables: variables.into() };
     let mut transaction = store.begin().await;
     let result = system::call(path, &json(arguments), &mut transaction, &environment).await?;
     Ok((serde_json::from_str(&result).expect("JSON"), transaction.finish()))
@@ -161,6 +164,9 @@ async fn environment_variables_are_listed_and_found_by_name() {
     assert_eq!(found, json!({"name": "A", "value": "1"}));
     let (absent, missing) = get("C").await.unwrap();
     assert_eq!(absent, json!(null));
+    // By this one the command line tool of some versions learns an address.
+    let (site_url, _) = get("CONVEX_SITE_URL").await.unwrap();
+    assert_eq!(site_url, json!({"name": "CONVEX_SITE_URL", "value": "http://127.0.0.1:3211"}));
 
     assert!(touches(&store, &listed, async |tx| set_variable(tx, "C", "3").await).await);
     assert!(touches(&store, &missing, async |tx| set_variable(tx, "C", "3").await).await);

@@ -172,13 +172,19 @@ const NOT_IMPLEMENTED: &[&str] = &[
     "/http/",
 ];
 
-async fn not_served(method: Method, uri: Uri) -> ApiError {
+async fn not_served(method: Method, uri: Uri, headers: HeaderMap) -> ApiError {
     let path = uri.path();
+    // Versions that are too old to push have other endpoints for it.
+    if let Err(error) = push::check_tool(&headers) {
+        return error;
+    }
     if NOT_IMPLEMENTED.iter().any(|known| path.starts_with(known)) {
-        return ApiError::not_implemented(
-            "EndpointNotImplemented",
-            format!("This version of Tidemark does not serve {method} {path}."),
-        );
+        // The command line tool sends a request that changes nothing again for half a minute, unless the status tells it
+        // that it is wrong.
+        let status =
+            if method.is_idempotent() { StatusCode::BAD_REQUEST } else { StatusCode::NOT_IMPLEMENTED };
+        let message = format!("This version of Tidemark does not serve {method} {path}.");
+        return ApiError::new(status, "EndpointNotImplemented", message);
     }
     ApiError::new(StatusCode::NOT_FOUND, "NotFound", format!("There is nothing at {path}."))
 }

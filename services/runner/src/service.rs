@@ -26,7 +26,7 @@ use crate::{
     images::Images,
     metrics::Metrics,
     source_map::SourceMapCache,
-    transaction::{component_at, component_not_found},
+    transaction::component_at,
 };
 
 /// What the runner works with.
@@ -98,6 +98,10 @@ impl Runner {
             cursor_key: services.cursor_key.clone(),
             limits: limits.clone(),
         };
+        let platform = BTreeMap::from([
+            (contract::CLOUD_URL_VARIABLE.to_owned(), options.cloud_url.clone()),
+            (contract::SITE_URL_VARIABLE.to_owned(), options.site_url.clone()),
+        ]);
         let shared = Shared {
             limits,
             transactions,
@@ -106,11 +110,8 @@ impl Runner {
             blobs: services.blobs,
             catalogs: services.catalogs,
             cursor_key: services.cursor_key,
-            platform: BTreeMap::from([
-                ("CONVEX_CLOUD_URL".to_owned(), options.cloud_url.clone()),
-                ("CONVEX_SITE_URL".to_owned(), options.site_url.clone()),
-            ]),
-            system: system::Environment { cloud_url: options.cloud_url.clone() },
+            system: system::Environment { variables: platform.clone() },
+            platform,
             functions: FunctionCache::new(function.module_analyses_max),
             images,
             source_maps: SourceMapCache::new(function.source_maps_max),
@@ -159,9 +160,13 @@ impl contract::Runner for Runner {
         self.check_running()?;
         let Ok(path) = call.path.parse::<FunctionPath>() else { return Ok(None) };
         let mut transaction = self.shared.transactions.snapshot(call.deployment).await?;
-        let Some(component) = component_at(&transaction, &call.component) else {
-            return Err(component_not_found(&call.component));
-        };
+        let Some(component) = component_at(&transaction, &call.component) else { return Ok(None) };
+        let position = self.shared.sequencer.latest(call.deployment.group).await?;
+        let mut transaction = self
+            .shared
+            .begin(call.deployment, ReadAt::published(position.published), wall_clock_ns(), None)
+            .await?;
+        let Some(component) = component_at(&transaction, &call.component) else { return Ok(None) };
         transaction.enter(component);
         if path.module.is_system() {
             let is_callable = call.identity.is_admin() && system::exists(&call.path);

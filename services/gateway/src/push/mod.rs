@@ -12,16 +12,17 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{Request, State},
-    http::header::CONTENT_TYPE,
+    http::{HeaderMap, header::CONTENT_TYPE},
     middleware::Next,
     response::{IntoResponse, Response},
     routing::{MethodRouter, post},
 };
 use contract::{Error, Result, SchemaProgress};
 use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
+use sync_protocol::{Client, ClientVersion};
 
 use self::request::{FinishBody, PushBody, WaitBody};
-use crate::{authentication::require_admin, edge::SharedEdge, error::ApiError};
+use crate::{authentication::require_admin, edge::SharedEdge, error::ApiError, router::client_version};
 
 /// The steps of a push, in their order.
 pub(crate) fn routes() -> Router<SharedEdge> {
@@ -119,5 +120,26 @@ pub(crate) async fn administrators_only(
     next: Next,
 ) -> Result<Response, ApiError> {
     require_admin(request.headers(), &edge.options.admin_keys)?;
+    check_tool(request.headers())?;
     Ok(next.run(request).await)
+}
+
+/// The first version of the command line tool whose pushes are understood.
+const TOOL_MIN: (u64, u64) = (1, 28);
+
+/// Refuses what the command line tool asks for in versions that are too old to push here.
+pub(crate) fn check_tool(headers: &HeaderMap) -> Result<(), ApiError> {
+    match client_version(headers)? {
+        Some(ClientVersion { client: Client::NpmCli, major, minor, patch, .. })
+            if (major, minor) < TOOL_MIN =>
+        {
+            let (major_min, minor_min) = TOOL_MIN;
+            let message = format!(
+                "This deployment takes pushes from version {major_min}.{minor_min}.0 of the npm package `convex` on; this is \
+                 {major}.{minor}.{patch}. Install a newer one: npm install convex@latest"
+            );
+            Err(ApiError::bad_request("ClientTooOld", message))
+        }
+        _ => Ok(()),
+    }
 }

@@ -27,6 +27,8 @@ pub(super) struct PushBody {
 struct AppDefinition {
     definition: Option<BundledModule>,
     schema: Option<BundledModule>,
+    /// Before 1.31.7 the tool sent the text of every module, under this older name.
+    #[serde(alias = "functions")]
     changed_modules: Vec<BundledModule>,
     #[serde(default)]
     unchanged_module_hashes: Vec<UnchangedModule>,

@@ -17,13 +17,20 @@ pub(crate) struct Thrown {
     pub(crate) stack: String,
     /// Convex JSON: what a `ConvexError` carries.
     pub(crate) data: Option<Arc<str>>,
+    /// Nothing was run, and a tool of the developer asked for it: of what it is told, it shows the first line.
+    is_for_tools: bool,
 }
 
 impl Thrown {
     /// A failure that the host found before or after the function ran.
     pub(crate) fn new(message: impl Into<String>) -> Thrown {
         let message = message.into();
-        Thrown { title: message.clone(), message, stack: String::new(), data: None }
+        Thrown { title: message.clone(), message, stack: String::new(), data: None, is_for_tools: false }
+    }
+
+    /// Why there is nothing to run for a tool of the developer.
+    pub(crate) fn for_tools(message: impl Into<String>) -> Thrown {
+        Thrown { is_for_tools: true, ..Thrown::new(message) }
     }
 
     /// The command line tool looks for the first four words.
@@ -61,7 +68,8 @@ impl Thrown {
     }
 
     fn to_text(&self, request_id: &str, mapped_stack: &str) -> String {
-        format!("{}\n{}", header(request_id), self.to_log_text(mapped_stack))
+        let (header, text) = (header(request_id), self.to_log_text(mapped_stack));
+        if self.is_for_tools { format!("{text}\n{header}") } else { format!("{header}\n{text}") }
     }
 }
 
@@ -88,7 +96,8 @@ impl From<JsError> for Thrown {
             "" => format!("Uncaught {}", error.name),
             message => format!("Uncaught {}: {message}", error.name),
         };
-        Thrown { title, message, stack: error.stack, data: error.convex_error_data.map(Arc::from) }
+        let data = error.convex_error_data.map(Arc::from);
+        Thrown { title, message, stack: error.stack, data, is_for_tools: false }
     }
 }
 
@@ -96,7 +105,8 @@ impl From<UserError> for Thrown {
     fn from(error: UserError) -> Thrown {
         let message = error.to_string();
         let data = error.data.map(|data| Arc::from(data.to_json()));
-        Thrown { title: format!("Uncaught Error: {message}"), message, stack: String::new(), data }
+        let title = format!("Uncaught Error: {message}");
+        Thrown { title, message, stack: String::new(), data, is_for_tools: false }
     }
 }
 
@@ -190,6 +200,12 @@ mod tests {
             "[Request ID: abc] Server Error\nUncaught TypeError: no\n    at handler (../convex/messages.ts:5:9)"
         );
         assert_eq!(error.data, None);
+    }
+
+    #[test]
+    fn a_tool_is_told_the_sentence_first() {
+        let error = Thrown::for_tools("There is no component `nope`.").to_function_error("abc", "");
+        assert_eq!(error.message, "There is no component `nope`.\n[Request ID: abc] Server Error");
     }
 
     #[test]

@@ -15,4 +15,4 @@ mod run;
 mod session;
 mod syscalls;
 
-pub(crate) use run::{component_at, component_not_found};
+pub(crate) use run::component_at;

@@ -5,9 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contract::{
-    Error, ErrorKind, FunctionCall, FunctionError, Identity, LogEntry, LogLine, Observed, ReadAt, Result,
-};
+use contract::{FunctionCall, FunctionError, Identity, LogEntry, LogLine, Observed, ReadAt, Result};
 use isolate::FunctionKind;
 use transaction::{DeploymentCatalog, Finished, Transaction};
 use value::{ComponentId, ComponentPath, FunctionPath, Value};
@@ -107,8 +105,8 @@ impl Runner {
         let call = run.call;
         let log = LogLines::new(self.shared.options.limits.function.log_lines_max);
         let Some(component) = component_at(&transaction, &call.component) else {
-            let Error { code, message, .. } = component_not_found(&call.component);
-            return Ok(Execution::failed(transaction, log, Thrown::new(format!("{code}: {message}"))));
+            let sentence = format!("There is no component `{}`.", call.component);
+            return Ok(Execution::failed(transaction, log, Thrown::for_tools(sentence)));
         };
         transaction.enter(component);
         match &run.path {
@@ -131,8 +129,8 @@ impl Runner {
             let message =
                 "You do not have permission to perform this operation: system functions need an admin key.";
             Some(Thrown::new(message))
-        } else if !system::exists(&call.path) {
-            Some(Thrown::no_function(&call.path))
+        } else if let Some(reason) = system::why_missing(&call.path) {
+            Some(Thrown::for_tools(reason))
         } else if run.kind != FunctionKind::Query {
             Some(Thrown::wrong_kind(&call.path, FunctionKind::Query, run.kind))
         } else {
@@ -263,9 +261,12 @@ impl Runner {
         self.shared.options.redact_errors && !identity.is_admin()
     }
 
-    /// Enters a run into the function log.
+    /// Enters a run into the function log, which is the application's: what its tools ask of the server is not in it.
     pub(crate) fn enter_into_log(&self, run: &Run<'_>, ended: &Ended, fate: Fate) {
         let call = run.call;
+        if run.path.as_ref().is_some_and(|path| path.module.is_system()) {
+            return;
+        }
         let entry = LogEntry {
             kind: contract_kind(run.kind),
             identifier: run.identifier.clone(),
@@ -301,8 +302,4 @@ pub(super) fn caught(error: transaction::Error) -> Result<Thrown> {
 /// The component that a call names; `None` if there is no such one.
 pub(crate) fn component_at(transaction: &Transaction, path: &str) -> Option<ComponentId> {
     transaction.component_at(&path.parse::<ComponentPath>().ok()?)
-}
-
-pub(crate) fn component_not_found(path: &str) -> Error {
-    Error::new(ErrorKind::NotFound, "ComponentNotFound", format!("There is no component `{path}`."))
 }
