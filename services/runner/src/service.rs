@@ -161,12 +161,6 @@ impl contract::Runner for Runner {
         let Ok(path) = call.path.parse::<FunctionPath>() else { return Ok(None) };
         let mut transaction = self.shared.transactions.snapshot(call.deployment).await?;
         let Some(component) = component_at(&transaction, &call.component) else { return Ok(None) };
-        let position = self.shared.sequencer.latest(call.deployment.group).await?;
-        let mut transaction = self
-            .shared
-            .begin(call.deployment, ReadAt::published(position.published), wall_clock_ns(), None)
-            .await?;
-        let Some(component) = component_at(&transaction, &call.component) else { return Ok(None) };
         transaction.enter(component);
         if path.module.is_system() {
             let is_callable = call.identity.is_admin() && system::exists(&call.path);
