@@ -17,7 +17,7 @@ mod interval_index;
 mod recent_commits;
 mod results;
 
-pub use flights::{AnsweredFor, Flight, FlightId, Flights};
+pub use flights::{AnsweredFor, Flight, FlightId, Flights, Relieved};
 pub use interval_index::IntervalIndex;
 pub use recent_commits::RecentCommits;
 pub use results::{EntryId, Results, TrackedResult};

@@ -90,7 +90,7 @@ pub(crate) struct CopyKey {
 }
 
 /// What a run is asked, whoever asks.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Question {
     pub call: CallKey,
     pub visibility: Visibility,

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contract::{Error, Position, Result, SessionCommand, SessionRound, SessionStart};
+use contract::{Position, Result, SessionCommand, SessionRound, SessionStart};
 use futures::{
     FutureExt, Stream, StreamExt,
     future::BoxFuture,
@@ -96,7 +96,7 @@ impl Deployment {
                 Some(session) = connections.room.next(), if !connections.room.is_empty() => {
                     self.tides.room(session, Instant::now());
                 }
-                Some(joined) = connections.running.join_next_with_id(), if !connections.running.is_empty() => {
+                Some(joined) = connections.running.join_next(), if !connections.running.is_empty() => {
                     self.take_run(joined, &mut connections);
                 }
                 () = tokio::time::sleep_until(wake.into()) => {
@@ -119,7 +119,7 @@ impl Deployment {
             self.take_event(event);
         }
         for _ in 0..self.events_taken_max {
-            let Some(joined) = connections.running.try_join_next_with_id() else { break };
+            let Some(joined) = connections.running.try_join_next() else { break };
             self.take_run(joined, connections);
         }
         for _ in 0..self.events_taken_max {
@@ -160,15 +160,10 @@ impl Deployment {
 
     fn take_run(&mut self, joined: Joined, connections: &mut Connections) {
         let (run, finished) = match joined {
-            Ok((_, (run, finished))) => (run, finished),
-            Err(error) => {
-                let task = error.id();
-                let Some((run, _)) = connections.tasks.iter().find(|(_, handle)| handle.id() == task) else {
-                    return;
-                };
-                tracing::error!(%error, "a run of a live query ended abnormally");
-                (*run, Err(Error::internal("a run of a live query ended abnormally")))
-            }
+            Ok(finished) => finished,
+            // It was abandoned, and is known no longer.
+            Err(error) if error.is_cancelled() => return,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         connections.tasks.remove(&run);
         self.tides.run_finished(run, finished, Instant::now());
@@ -223,7 +218,7 @@ impl Deployment {
     }
 }
 
-type Joined = std::result::Result<(tokio::task::Id, (FlightId, Result<FinishedRun>)), tokio::task::JoinError>;
+type Joined = std::result::Result<(FlightId, Result<FinishedRun>), tokio::task::JoinError>;
 
 fn commands_of(
     session: SessionId,

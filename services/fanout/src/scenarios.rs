@@ -1,6 +1,8 @@
 //! The tides in single situations, step by step.
 
 use std::{
+    cell::Cell,
+    cmp::Ordering,
     collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
@@ -480,4 +482,96 @@ fn a_run_that_cannot_be_had_ends_the_sessions_that_wait_for_it() {
     bench.tide();
     bench.answer("2");
     assert_eq!(bench.last_round(other).timestamp, at(110));
+}
+
+thread_local! {
+    static COMPARISONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Whatever the tides do about a session, they find it by its id: so the comparisons tell how much they do.
+impl Ord for SessionId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        COMPARISONS.set(COMPARISONS.get() + 1);
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for SessionId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+fn comparisons(work: impl FnOnce()) -> u64 {
+    let before = COMPARISONS.get();
+    work();
+    COMPARISONS.get() - before
+}
+
+/// So many signed-in sessions subscribe to one query that reads the identity; then one commit touches all.
+fn signed_in_sessions(bench: &mut Bench, count: u64) {
+    let show = |bench: &mut Bench, value: &str| {
+        bench.tide();
+        while !bench.orders.is_empty() {
+            bench.finish(value, READS_IDENTITY);
+        }
+    };
+    for number in 0..count {
+        let session = bench.open_as(number, user(&number.to_string(), "1"), at(0));
+        bench.add(session, 1, 1, "m:a");
+    }
+    show(bench, "1");
+    (0..count).for_each(|number| bench.tides.room(SessionId(number), bench.now));
+    bench.wait(5);
+    bench.commit(110, b"a");
+    show(bench, "2");
+    assert!((0..count).all(|number| bench.rounds_of(SessionId(number)) == 2));
+    assert_eq!(bench.metrics.snapshot().runs, 2 * count);
+}
+
+#[test]
+fn signed_in_sessions_with_a_query_that_reads_the_identity_cost_in_proportion_to_their_number() {
+    let [few, many] = [250, 2_000].map(|count| comparisons(|| signed_in_sessions(&mut Bench::new(), count)));
+    // Eight times as many: eight times the work, and a half for deeper trees. Squared, it would be 64 times.
+    assert!(many < 12 * few, "{few} comparisons for 250 sessions, {many} for 2,000");
+}
+
+#[test]
+fn sessions_that_wait_for_a_moment_are_not_looked_at_until_it_comes() {
+    let mut bench = Bench::new();
+    for number in 0..1_000 {
+        let session = bench.open_as(number, Identity::Anonymous, at(500));
+        bench.add(session, 1, 1, "m:a");
+    }
+    let looked = comparisons(|| {
+        for step in 0..100 {
+            bench.wait(6);
+            bench.tides.heartbeat(at(101 + step), bench.now);
+            assert!(bench.tides.wake_at(bench.now).is_some());
+            bench.tide();
+        }
+    });
+    assert_eq!((looked, bench.orders.len()), (0, 0));
+    bench.tides.heartbeat(at(500), bench.now);
+    bench.tide();
+    bench.answer("1");
+    assert!((0..1_000).all(|number| bench.rounds_of(SessionId(number)) == 1));
+}
+
+#[test]
+fn abandoning_and_closing_many_sessions_costs_in_proportion_to_their_number() {
+    let close_all = |count: u64| {
+        let mut bench = Bench::new();
+        for number in 0..count {
+            let session = bench.open_as(number, user(&number.to_string(), "1"), at(0));
+            bench.add(session, 1, 1, "m:a");
+        }
+        bench.tide();
+        bench.finish("1", READS_IDENTITY);
+        (0..count).for_each(|number| bench.tides.close(SessionId(number)));
+        bench.look();
+        assert_eq!(bench.abandoned.len() as u64, count - 1);
+    };
+    let [few, many] = [250, 2_000].map(|count| comparisons(|| close_all(count)));
+    assert!(many < 12 * few, "{few} comparisons for 250 sessions, {many} for 2,000");
 }

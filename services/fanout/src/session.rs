@@ -14,7 +14,9 @@ use crate::{
     outcome::{Outcome, OutcomeDigest},
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The scenarios order session ids by a way that counts how often it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(not(test), derive(PartialOrd, Ord))]
 pub(crate) struct SessionId(pub u64);
 
 /// One query of one session. The serial number tells it from another that has the same number later.
@@ -49,8 +51,19 @@ pub(crate) struct Session {
     pub touched: bool,
     /// Whether one more round may be sent.
     pub has_room: bool,
-    pub due_since: Option<Instant>,
+    /// Set as long as the session waits for a round.
+    pub turn: Option<Turn>,
     pub round: Option<Round>,
+}
+
+/// A session's place among those that wait for a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// The moment from which on a round is of use.
+    pub useful_at: Timestamp,
+    pub due_since: Instant,
+    /// When the session has waited too long.
+    pub wait_end: Instant,
 }
 
 #[derive(Debug)]
@@ -109,19 +122,17 @@ impl Session {
             wrote: None,
             touched: false,
             has_room: true,
-            due_since: None,
+            turn: None,
             round: None,
         }
     }
 
-    /// Whether a round must come.
-    pub fn is_due(&self) -> bool {
-        self.has_changes() || self.wrote.is_some()
-    }
-
-    /// Whether a round would be of use at `at`.
-    pub fn is_due_at(&self, at: Timestamp) -> bool {
-        at >= self.floor && (self.has_changes() || self.wrote.is_some_and(|wrote| at >= wrote))
+    /// From which moment on a round is of use; `None` if none has to come, or none can now.
+    pub fn round_useful_at(&self) -> Option<Timestamp> {
+        if !self.has_room || self.round.is_some() {
+            return None;
+        }
+        if self.has_changes() { Some(self.floor) } else { self.wrote.map(|wrote| wrote.max(self.floor)) }
     }
 
     fn has_changes(&self) -> bool {
@@ -131,9 +142,10 @@ impl Session {
             || self.touched
     }
 
-    /// Begins a round for everything that is open.
-    pub fn begin_round(&mut self, at: Timestamp, now: Instant) {
+    /// Begins a round for everything that is open. Answers the turn that this ends.
+    pub fn begin_round(&mut self, at: Timestamp) -> Turn {
         assert!(self.round.is_none() && at >= self.floor, "rounds are one at a time and never go back");
+        let turn = self.turn.take().expect("a round is for a session whose turn it is");
         let slots: BTreeMap<u32, Slot> = self
             .loose
             .iter()
@@ -158,9 +170,10 @@ impl Session {
             removed: std::mem::take(&mut self.removed),
             slots_missing: slots.len(),
             slots,
-            due_since: self.due_since.take().unwrap_or(now),
+            due_since: turn.due_since,
         });
         self.floor = at;
+        turn
     }
 
     /// Whether a result that the round got can be listened to by the query as it is now.

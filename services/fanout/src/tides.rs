@@ -14,10 +14,10 @@ use contract::{CommitNotice, Error, ErrorKind, Identity, SessionRound, Timestamp
 use tracked::{FlightId, Flights, Results};
 
 use crate::{
-    call::{Asker, Call, Command, CopyKey, Modification, Question},
+    call::{Asker, Call, Command, CopyKey, IdentityKey, Modification, Question},
     metrics::{Metrics, Share, add},
     outcome::Outcome,
-    session::{Listener, Query, Session, SessionId},
+    session::{Listener, Query, Session, SessionId, Turn},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ pub(crate) struct RunOrder {
 
 /// In whose name a run is made.
 #[derive(Debug)]
-struct Leader {
+struct RunOwner {
     asker: Arc<Asker>,
     started: Instant,
 }
@@ -70,13 +70,11 @@ pub(crate) struct Tides {
     options: TideOptions,
     results: Results<CopyKey, Arc<Outcome>, Listener>,
     sessions: BTreeMap<SessionId, Session>,
-    flights: Flights<Question, Leader, (SessionId, u32)>,
-    /// Sessions that are due, have room and no round.
-    ready: BTreeSet<SessionId>,
-    /// Whether something happened since the last look at `ready`, so that another look may start a round.
-    stirred: bool,
-    /// When the first of those that are ready and can't start has waited too long.
-    wait_end: Option<Instant>,
+    flights: Flights<Question, IdentityKey, RunOwner, (SessionId, u32)>,
+    /// Sessions that have a turn, by the moment from which on a round is of use to them.
+    ready: BTreeSet<(Timestamp, SessionId)>,
+    /// The same sessions, by when each has waited too long.
+    wait_ends: BTreeSet<(Instant, SessionId)>,
     last_tide: Option<Instant>,
     /// The last word from the stream; `None` before the first.
     heard: Option<Instant>,
@@ -96,8 +94,7 @@ impl Tides {
             sessions: BTreeMap::new(),
             flights: Flights::default(),
             ready: BTreeSet::new(),
-            stirred: false,
-            wait_end: None,
+            wait_ends: BTreeSet::new(),
             last_tide: None,
             heard: None,
             next_serial: 0,
@@ -174,7 +171,7 @@ impl Tides {
 
     pub fn close(&mut self, id: SessionId) {
         let Some(session) = self.sessions.remove(&id) else { return };
-        self.ready.remove(&id);
+        self.end_turn(id, session.turn);
         for (number, query) in session.queries {
             if let Some(entry) = query.entry {
                 self.results.detach(entry, Listener { session: id, query: number, serial: query.serial });
@@ -190,30 +187,24 @@ impl Tides {
     }
 
     /// Starts the rounds that can start. To be called after events, and at [`Tides::wake_at`].
+    ///
+    /// Looks at the sessions that start and at those that have waited too long, not at the others that wait.
     pub fn tide(&mut self, now: Instant) {
         self.copies.set(&self.metrics.copies, self.results.len() as u64);
         self.copy_bytes.set(&self.metrics.copy_bytes, self.results.bytes() as u64);
-        if self.last_tide.is_some_and(|last| now < last + self.options.pause) {
+        if self.pause_end().is_some_and(|end| now < end) {
             return;
         }
-        self.stirred = false;
-        self.wait_end = None;
         let at = self.published();
-        let current = self.heard.is_some_and(|heard| now < heard + self.options.stream_silence_max);
         let mut started = false;
-        for id in self.ready.clone() {
-            let Some(session) = self.sessions.get_mut(&id) else { continue };
-            if current && session.is_due_at(at) {
-                started = true;
-                self.start_round(id, at, now);
-                continue;
-            }
-            let end = session.due_since.unwrap_or(now) + self.options.timestamp_wait_max;
-            if end <= now {
-                self.fail(id, moment_not_reached(at));
-            } else {
-                self.wait_end = Some(self.wait_end.map_or(end, |other| other.min(end)));
-            }
+        while let Some(id) = self.can_start(now) {
+            started = true;
+            self.start_round(id, at, now);
+        }
+        while let Some((end, id)) = self.wait_ends.first().copied()
+            && end <= now
+        {
+            self.fail(id, moment_not_reached(at));
         }
         if started {
             self.last_tide = Some(now);
@@ -223,15 +214,26 @@ impl Tides {
 
     /// When [`Tides::tide`] has to be called if nothing happens before.
     pub fn wake_at(&self, now: Instant) -> Option<Instant> {
-        if self.stirred && !self.ready.is_empty() {
-            return Some(self.last_tide.map_or(now, |last| last + self.options.pause).max(now));
-        }
-        self.wait_end
+        let wake = match self.can_start(now) {
+            Some(_) => now,
+            None => self.wait_ends.first()?.0,
+        };
+        Some(self.pause_end().map_or(wake, |end| wake.max(end)))
+    }
+
+    fn pause_end(&self) -> Option<Instant> {
+        self.last_tide.map(|last| last + self.options.pause)
+    }
+
+    /// The first of those who can start a round now, but for the pause.
+    fn can_start(&self, now: Instant) -> Option<SessionId> {
+        let current = self.heard.is_some_and(|heard| now < heard + self.options.stream_silence_max);
+        let (useful_at, id) = self.ready.first()?;
+        (current && *useful_at <= self.published()).then_some(*id)
     }
 
     fn hear(&mut self, now: Instant) {
         self.heard = Some(now);
-        self.stirred = true;
     }
 
     /// These have lost their results.
@@ -320,10 +322,11 @@ impl Tides {
     }
 
     fn start_round(&mut self, id: SessionId, at: Timestamp, now: Instant) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        session.begin_round(at, now);
-        self.ready.remove(&id);
-        for query in session.loose.clone() {
+        let session = self.sessions.get_mut(&id).expect("only sessions that are there have a turn");
+        let loose = session.loose.clone();
+        let turn = session.begin_round(at);
+        self.end_turn(id, Some(turn));
+        for query in loose {
             self.resolve(id, query, now);
         }
         self.complete(id, now);
@@ -341,18 +344,30 @@ impl Tides {
         self.refresh(id, now);
     }
 
-    /// Keeps `ready` true to what the session is.
+    /// Gives the session its turn, or takes it back, after anything of it has changed.
     fn refresh(&mut self, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let due = session.is_due();
-        if due && session.has_room && session.round.is_none() {
-            session.due_since.get_or_insert(now);
-            self.ready.insert(id);
-            self.stirred = true;
-        } else {
-            session.due_since = None;
-            self.ready.remove(&id);
+        let useful_at = session.round_useful_at();
+        let before = session.turn.take();
+        let turn = useful_at.map(|useful_at| {
+            let due_since = before.map_or(now, |turn| turn.due_since);
+            Turn { useful_at, due_since, wait_end: due_since + self.options.timestamp_wait_max }
+        });
+        session.turn = turn;
+        if turn != before {
+            self.end_turn(id, before);
+            if let Some(turn) = turn {
+                self.ready.insert((turn.useful_at, id));
+                self.wait_ends.insert((turn.wait_end, id));
+            }
         }
+    }
+
+    fn end_turn(&mut self, id: SessionId, turn: Option<Turn>) {
+        let Some(turn) = turn else { return };
+        let was_ready = self.ready.remove(&(turn.useful_at, id));
+        let was_waiting = self.wait_ends.remove(&(turn.wait_end, id));
+        assert!(was_ready && was_waiting, "a turn is known by its moment and by its end");
     }
 
     fn fail(&mut self, id: SessionId, error: Error) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use contract::Error;
 use tracked::{AnsweredFor, EntryId, FlightId, TrackedResult};
 
-use super::{Effect, Leader, RunOrder, Tides};
+use super::{Effect, RunOrder, RunOwner, Tides};
 use crate::{
     call::{CopyKey, Question},
     metrics::add,
@@ -19,35 +19,32 @@ impl Tides {
         let finished = match finished {
             Ok(finished) => finished,
             Err(error) => {
-                for (session, _) in flight.waiters {
+                for (session, _) in flight.waiters.into_keys() {
                     self.fail(session, error.clone());
                 }
                 return;
             }
         };
         let reads_identity = finished.observed.identity;
-        let fits = |tides: &Tides, session: SessionId| {
-            !reads_identity
-                || tides.round_of(session).is_some_and(|round| round.asker.key == flight.leader.asker.key)
-        };
-        let (mut answered, others): (Vec<_>, Vec<_>) =
-            flight.waiters.iter().copied().partition(|(session, _)| fits(self, *session));
-        // Some may wait for a run of the same question in another's name, which is not needed for them any more.
-        for (other, (session, query)) in self.flights.waiters(&flight.question) {
-            if fits(self, session) {
-                if self.flights.leave(other, (session, query)) {
-                    self.effects.push(Effect::Abandon(other));
-                }
-                answered.push((session, query));
-            }
+        let asker = flight.owner.asker.key;
+        let mut answered = Vec::new();
+        let mut others = Vec::new();
+        for (waiter, key) in &flight.waiters {
+            let fits = !reads_identity || *key == asker;
+            if fits { &mut answered } else { &mut others }.push(*waiter);
         }
+        // Some may wait for a run of the same question in another's name, which is not needed for them any more.
+        let answered_for = if reads_identity { AnsweredFor::OneAsker } else { AnsweredFor::Anyone };
+        let relieved = self.flights.relieve(&flight.question, answered_for, &asker);
+        answered.extend(relieved.waiters);
+        self.effects.extend(relieved.deserted.into_iter().map(Effect::Abandon));
         let listeners: BTreeSet<Listener> = answered
             .iter()
             .filter_map(|(session, query)| self.listener_for(*session, *query, reads_identity))
             .collect();
         let mut keys = Vec::new();
         if finished.outcome.result.is_ok() {
-            let identity = reads_identity.then_some(flight.leader.asker.key);
+            let identity = reads_identity.then_some(asker);
             let asked = flight.question.copy_key(identity);
             // The next who has this journal asks for the same pages.
             let next = CopyKey { journal: finished.outcome.journal.clone(), ..asked.clone() };
@@ -64,7 +61,7 @@ impl Tides {
             findable_until: finished
                 .observed
                 .time
-                .then(|| flight.leader.started + self.options.observed_time_max),
+                .then(|| flight.owner.started + self.options.observed_time_max),
         };
         let entry = self.results.insert(keys, result, listeners.clone());
         for (session, query) in &answered {
@@ -105,15 +102,16 @@ impl Tides {
             return;
         }
         let answered_for = if reads_identity { AnsweredFor::OneAsker } else { AnsweredFor::Anyone };
-        let flying = self.flights.find(&question, answered_for, |leader| leader.asker.key == asker.key);
+        let flying = self.flights.find(&question, answered_for, &asker.key);
         let run = flying.unwrap_or_else(|| {
             let (journal, identity) = (question.journal.clone(), asker.identity.clone());
-            let run = self.flights.start(question, Leader { asker, started: now });
+            let owner = RunOwner { asker: asker.clone(), started: now };
+            let run = self.flights.start(question, asker.key, owner);
             self.effects.push(Effect::Run(RunOrder { run, call, journal, identity, at }));
             add(&self.metrics.runs, 1);
             run
         });
-        self.flights.join(run, (id, number));
+        self.flights.join(run, (id, number), asker.key);
         if let Some(slot) = self.slot_mut(id, number) {
             slot.run = Some(run);
         }
