@@ -33,6 +33,11 @@ impl Server {
 
     /// Starts `binary` on the folder `data`, on free ports, and waits until it serves.
     pub async fn start(binary: &Path, data: &Path) -> Result<Server> {
+        Server::start_with(binary, data, None).await
+    }
+
+    /// The same with a configuration file.
+    pub async fn start_with(binary: &Path, data: &Path, config: Option<&Path>) -> Result<Server> {
         let environment = data.join("env");
         // It is there once the server serves, and only then; one that was killed leaves it behind.
         if environment.exists() {
@@ -42,6 +47,7 @@ impl Server {
         let mut process = Command::new(binary)
             .args(["dev", "--port", "0", "--site-port", "0", "--data-dir"])
             .arg(data)
+            .args(config.map(|config| [Path::new("--config"), config]).into_iter().flatten())
             .env("RUST_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -6,7 +6,7 @@ group! {
     pub struct StoreLimits {
         /// Memory for blocks of the store that were read.
         block_cache_bytes_max: usize = 256 * MIB,
-        /// One part of the store's newest writes; up to four parts of each of its four families are in memory until
+        /// One part of the store's newest writes; up to four parts of each of its five families are in memory until
         /// they are in files.
         write_buffer_bytes_max: usize = 64 * MIB,
         /// Changes to the store that are not flushed: a restart applies them again from the log.
@@ -15,6 +15,16 @@ group! {
         unflushed_ms_max: u64 = 60_000,
         /// How often it is looked whether it is time to flush.
         unflushed_look_ms: u64 = 250,
+        /// Stretches without documents that are remembered, so that who reads the first rows of an index need not pass what
+        /// was deleted before them.
+        gaps_max: usize = 65_536,
+        /// How often it is looked what was deleted and can't be read any more, to remove it.
+        sweep_look_ms: u64 = 1_000,
+        /// Deleted keys that are removed at once: some milliseconds of work.
+        sweep_keys_max: usize = 4_096,
+        /// While nothing is written, the store's files are compacted if since the last time this much of what they hold
+        /// was written: it rewrites all of them.
+        idle_compaction_percent_min: usize = 12,
         /// Changes that are written at once, so that readers wait for none of them long.
         apply_bytes_max: usize = MIB,
         /// The newest part of the log, until it is in files.

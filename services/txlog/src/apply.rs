@@ -5,7 +5,7 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use bytes::Bytes;
-use contract::{BackfillProgress, CommitId, CommitNotice, DeploymentId, Timestamp, Write};
+use contract::{BackfillProgress, CommitId, CommitNotice, DeploymentId, IndexId, Timestamp, Write};
 use proto::txlog::v1 as wire;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         Batch, CommitWrites, EntryError, LogEntry, Staged, decode_versioned, decode_writes, encode_versioned,
         timestamp, touched_keys,
     },
-    keys::{self, Incarnation, Stored, StoredError},
+    keys::{self, Deletions, Incarnation, Stored, StoredError},
     planted,
 };
 
@@ -23,6 +23,8 @@ use crate::{
 pub enum Family {
     /// Documents and index entries, each with all its versions.
     Data,
+    /// Which keys were deleted when, until nobody can read them any more and they are swept.
+    Deletions,
     /// Which commit ids committed, and when.
     Records,
     /// Parts of large commits which are not committed yet.
@@ -43,6 +45,19 @@ pub trait Store {
         to: Option<&[u8]>,
         visit: &mut Visit<'_>,
     ) -> Result<(), ApplyError>;
+
+    /// Visits the pairs of each of the ranges, which come in order.
+    fn scan_each(
+        &self,
+        family: Family,
+        ranges: &mut dyn Iterator<Item = (Vec<u8>, Vec<u8>)>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ApplyError> {
+        for (from, to) in ranges {
+            self.scan(family, &from, Some(&to), visit)?;
+        }
+        Ok(())
+    }
 }
 
 /// Sees a key and its value, and says whether to go on.
@@ -51,6 +66,7 @@ pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, ApplyErr
 /// What apply changes, at once or not at all.
 pub trait Changes {
     fn put(&mut self, family: Family, key: &[u8], value: &[u8]);
+    fn delete(&mut self, family: Family, key: &[u8]);
     /// Deletes the keys from `from` on and before `to`.
     fn delete_range(&mut self, family: Family, from: &[u8], to: &[u8]);
 }
@@ -68,7 +84,7 @@ pub enum ApplyError {
 }
 
 /// The log id of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct EntryId {
     pub term: u64,
     pub index: u64,
@@ -258,8 +274,14 @@ impl Applier {
                 }
             };
             let writes = decode_writes(encoded)?;
+            let mut deletions = Deletions::default();
             for write in &writes {
-                put_write(changes, self.incarnation, commit.deployment, commit.timestamp, write);
+                let place = (self.incarnation, commit.deployment, commit.timestamp);
+                put_write(changes, &mut deletions, place, write);
+            }
+            if let Some(deletions) = deletions.encoded() {
+                let key = keys::deletions(self.incarnation, commit.timestamp);
+                changes.put(Family::Deletions, &key, deletions);
             }
             let record = keys::record(self.incarnation, commit.deployment, commit.id);
             changes.put(Family::Records, &record, &keys::encode_record(commit.timestamp));
@@ -295,25 +317,28 @@ impl Applier {
     }
 }
 
-/// A document's new version and its index entries, all at the same timestamp.
+/// A document's new version and its index entries, all at the same timestamp; what it deletes is noted.
 fn put_write(
     changes: &mut impl Changes,
-    incarnation: Incarnation,
-    deployment: DeploymentId,
-    timestamp: Timestamp,
+    deletions: &mut Deletions,
+    (incarnation, deployment, timestamp): (Incarnation, DeploymentId, Timestamp),
     write: &Write,
 ) {
-    let primary = keys::index_prefix(incarnation, deployment, write.primary);
-    let document = write.document.as_deref().map_or(Stored::Gone, Stored::Document);
-    changes.put(Family::Data, &keys::version(&primary, &write.key, timestamp), &document.encode());
+    let mut put = |index: IndexId, key: &[u8], value: Stored<'_>| {
+        let mut stored = keys::key_prefix(&keys::index_prefix(incarnation, deployment, index), key);
+        if value == Stored::Gone {
+            deletions.push(&stored);
+        }
+        keys::push_timestamp(&mut stored, timestamp);
+        changes.put(Family::Data, &stored, &value.encode());
+    };
+    put(write.primary, &write.key, write.document.as_deref().map_or(Stored::Gone, Stored::Document));
     for update in &write.index_updates {
-        let index = keys::index_prefix(incarnation, deployment, update.index);
         if let Some(old) = update.old.as_ref().filter(|old| update.new.as_ref() != Some(old)) {
-            changes.put(Family::Data, &keys::version(&index, old, timestamp), &Stored::Gone.encode());
+            put(update.index, old, Stored::Gone);
         }
         if let Some(new) = &update.new {
-            let reference = Stored::Reference { primary: write.primary, key: &write.key };
-            changes.put(Family::Data, &keys::version(&index, new, timestamp), &reference.encode());
+            put(update.index, new, Stored::Reference { primary: write.primary, key: &write.key });
         }
     }
 }

@@ -95,6 +95,21 @@ impl Batcher {
         Some(ClosedBatch { number, previous, commits })
     }
 
+    /// Whether there are commits that wait or are on their way.
+    pub fn is_busy(&self) -> bool {
+        !self.open.is_empty() || !self.on_their_way.is_empty()
+    }
+
+    /// A batch without commits, if nothing is on its way.
+    pub fn close_empty(&mut self) -> Option<ClosedBatch> {
+        if self.is_busy() {
+            return None;
+        }
+        let number = BatchNumber(self.next_number);
+        self.next_number += 1;
+        Some(ClosedBatch { number, previous: self.previous, commits: Vec::new() })
+    }
+
     /// The store has come to `last`: every batch up to it is done.
     pub fn applied(&mut self, last: Timestamp) {
         while self.on_their_way.front().is_some_and(|batch| batch.last <= last) {

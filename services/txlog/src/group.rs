@@ -7,17 +7,18 @@ use std::sync::{
 
 use contract::{CommitOutcome, DeploymentId, GroupId, Position, Timestamp};
 use limits::LogLimits;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{
-    apply::{Applied, AppliedState},
+    apply::{Applied, AppliedState, ApplyError},
     batcher::BatchLimits,
     clock::Clock,
     keys::Incarnation,
     leader::{Answer, Leader, LeaderOptions},
     state_store::StateStore,
     stream::CommitBuffer,
+    sweep::sweep,
 };
 
 /// Who waits for an outcome.
@@ -39,8 +40,12 @@ pub struct Group {
     published: AtomicU64,
     horizon: AtomicU64,
     records_floor: AtomicU64,
-    /// Changes to the store since it was flushed.
-    pub unflushed_bytes: AtomicU64,
+    /// As it was applied last.
+    applied: Mutex<AppliedState>,
+    /// As it was when it was flushed last, and whether Raft has not asked for that yet.
+    flushed: Mutex<(Option<AppliedState>, bool)>,
+    /// Deletions below it are swept.
+    swept: AtomicU64,
 }
 
 impl Group {
@@ -79,7 +84,10 @@ impl Group {
             published: AtomicU64::new(last.as_nanoseconds()),
             horizon: AtomicU64::new(state.horizon.as_nanoseconds()),
             records_floor: AtomicU64::new(state.records_floor.as_nanoseconds()),
-            unflushed_bytes: AtomicU64::new(0),
+            applied: Mutex::new(state.clone()),
+            // All that was there when the store was opened is flushed.
+            flushed: Mutex::new((state.last.map(|_| state.clone()), false)),
+            swept: AtomicU64::new(0),
         }
     }
 
@@ -112,8 +120,33 @@ impl Group {
         tell(answers);
     }
 
+    /// Where the group stood when something was applied last.
+    pub fn applied(&self) -> AppliedState {
+        self.applied.lock().clone()
+    }
+
+    /// What a restart would find.
+    pub fn flushed(&self) -> Option<AppliedState> {
+        self.flushed.lock().0.clone()
+    }
+
+    /// The same, once for each flush.
+    pub fn take_flushed(&self) -> Option<AppliedState> {
+        let mut flushed = self.flushed.lock();
+        std::mem::take(&mut flushed.1).then(|| flushed.0.clone()).flatten()
+    }
+
+    /// The store was flushed after `state` was applied.
+    pub fn set_flushed(&self, state: AppliedState) {
+        let mut flushed = self.flushed.lock();
+        if flushed.0.as_ref().is_none_or(|flushed| flushed.last < state.last) {
+            *flushed = (Some(state), true);
+        }
+    }
+
     /// Makes known what was applied, in its order. The changes are in the store.
     pub fn publish(&self, applied: Vec<Applied>, state: &AppliedState) {
+        *self.applied.lock() = state.clone();
         self.horizon.store(state.horizon.as_nanoseconds(), Ordering::Release);
         self.records_floor.store(state.records_floor.as_nanoseconds(), Ordering::Release);
         self.decide(|leader| {
@@ -140,9 +173,30 @@ impl Group {
         self.work.notify_one();
     }
 
-    /// Changes to the store since it was flushed last.
-    pub fn unflushed_bytes(&self) -> u64 {
-        self.unflushed_bytes.load(Ordering::Relaxed)
+    /// Up to here everything that was deleted is removed from the store.
+    pub fn swept(&self) -> Timestamp {
+        load(&self.swept)
+    }
+
+    /// Whether nothing is left to do for what was published: only the last moment can be read, and nothing is kept for the
+    /// others.
+    pub fn is_settled(&self) -> bool {
+        self.horizon() == self.published() && self.swept() == self.horizon()
+    }
+
+    /// Removes what was deleted below the horizon, up to `keys_max` keys; whether there may be more.
+    pub fn sweep(&self, keys_max: usize) -> Result<bool, ApplyError> {
+        let horizon = self.horizon();
+        let Some(from) = self.swept().next().filter(|from| *from <= horizon) else { return Ok(false) };
+        let mut changes = self.store.changes();
+        let swept = sweep(&*self.store, &mut changes, self.incarnation, (from, horizon), keys_max)?;
+        if swept.keys > 0 {
+            self.store.write(changes)?;
+        }
+        // Everything before the next one is done.
+        let done = swept.next.map_or(horizon.as_nanoseconds(), |next| next.as_nanoseconds() - 1);
+        self.swept.store(done, Ordering::Release);
+        Ok(swept.next.is_some())
     }
 
     fn show(&self, position: Position) {

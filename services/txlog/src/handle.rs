@@ -55,8 +55,14 @@ pub struct Measures {
     pub commits_waiting: usize,
     /// Bounded by `window_bytes_max`.
     pub window_bytes: usize,
-    /// Changes to the store since it was flushed.
+    /// Changes to the node's store since it was flushed.
     pub unflushed_bytes: u64,
+    /// Bytes of the files of the node's store.
+    pub store_bytes: u64,
+    /// What is older can't be read.
+    pub horizon: Timestamp,
+    /// Up to here what was deleted is removed from the store; follows the horizon.
+    pub swept: Timestamp,
     /// How often the node's log was made durable.
     pub fsyncs: u64,
 }
@@ -113,7 +119,10 @@ impl Handle {
             commits_undecided: leader.undecided(),
             commits_waiting: leader.waiting(),
             window_bytes: leader.window_bytes(),
-            unflushed_bytes: group.unflushed_bytes(),
+            unflushed_bytes: group.store.unflushed_bytes(),
+            store_bytes: group.store.file_bytes().map_err(store_failed)?,
+            horizon: group.horizon(),
+            swept: group.swept(),
             fsyncs: self.shared.fsyncs.load(Ordering::Relaxed),
         })
     }

@@ -1,9 +1,10 @@
 //! How keys and values lie in the store.
 //!
 //! ```text
-//! data     incarnation u32 | deployment u32 | index 16 B | key, escaped | !timestamp u64
-//! records  incarnation u32 | deployment u32 | commit id 16 B
-//! stages   incarnation u32 | term u64 | stage u64 | part u32
+//! data       incarnation u32 | deployment u32 | index 16 B | key, escaped | !timestamp u64
+//! deletions  incarnation u32 | timestamp u64
+//! records    incarnation u32 | deployment u32 | commit id 16 B
+//! stages     incarnation u32 | term u64 | stage u64 | part u32
 //! ```
 //!
 //! Numbers are big-endian. In the escaped key a zero byte is `00 ff` and the end is `00 01`, so that keys keep their order
@@ -175,6 +176,61 @@ impl<'a> Stored<'a> {
     }
 }
 
+/// Whether a stored value is [`Stored::Gone`].
+pub fn is_gone(value: &[u8]) -> bool {
+    value.get(1) == Some(&TAG_GONE)
+}
+
+/// Where it is kept which keys the commit at a timestamp deleted.
+pub fn deletions(incarnation: Incarnation, timestamp: Timestamp) -> Vec<u8> {
+    [&incarnation.0.to_be_bytes()[..], &timestamp.as_nanoseconds().to_be_bytes()].concat()
+}
+
+pub fn deletions_timestamp(stored: &[u8]) -> Result<Timestamp, StoredError> {
+    let damaged = StoredError::Damaged("the place of a record of deletions");
+    let timestamp: [u8; 8] = stored.get(4..).and_then(|rest| rest.try_into().ok()).ok_or(damaged)?;
+    Timestamp::new(u64::from_be_bytes(timestamp)).ok_or(StoredError::Damaged("a timestamp is out of range"))
+}
+
+/// The keys that a commit deleted, each as all its versions begin: a version byte, then length and bytes of each.
+#[derive(Debug, Default)]
+pub struct Deletions(Vec<u8>);
+
+impl Deletions {
+    pub fn push(&mut self, key_prefix: &[u8]) {
+        if self.0.is_empty() {
+            self.0.push(VALUE_VERSION);
+        }
+        let length = u32::try_from(key_prefix.len()).expect("an index key has at most some megabytes");
+        self.0.extend_from_slice(&length.to_be_bytes());
+        self.0.extend_from_slice(key_prefix);
+    }
+
+    /// `None` if there are none.
+    pub fn encoded(&self) -> Option<&[u8]> {
+        (!self.0.is_empty()).then_some(&self.0)
+    }
+
+    pub fn decode(value: &[u8]) -> Result<Vec<&[u8]>, StoredError> {
+        let damaged = StoredError::Damaged("a record of deletions");
+        let mut rest = match value.split_first() {
+            Some((&VALUE_VERSION, rest)) => rest,
+            Some((&version, _)) => return Err(StoredError::UnknownVersion(version)),
+            None => return Err(damaged),
+        };
+        let mut keys = Vec::new();
+        while !rest.is_empty() {
+            let key = rest.split_first_chunk::<4>().and_then(|(length, rest)| {
+                rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
+            });
+            let Some((key, behind)) = key else { return Err(damaged) };
+            keys.push(key);
+            rest = behind;
+        }
+        Ok(keys)
+    }
+}
+
 /// Where a commit's record lies.
 pub fn record(incarnation: Incarnation, deployment: DeploymentId, id: CommitId) -> Vec<u8> {
     let mut key = Vec::with_capacity(24);
@@ -246,8 +302,25 @@ mod tests {
             let _ = split_version(&stored).map(|(prefix, _)| unescape(prefix));
             let _ = Stored::decode(&stored);
             let _ = decode_record(&stored);
+            let _ = Deletions::decode(&stored);
+            let _ = deletions_timestamp(&stored);
             without_timestamp(&stored);
         }
+    }
+
+    #[test]
+    fn deletions_come_back_as_they_were() {
+        let mut deletions = Deletions::default();
+        assert_eq!(deletions.encoded(), None);
+        deletions.push(b"one");
+        deletions.push(b"");
+        deletions.push(b"three");
+        let encoded = deletions.encoded().unwrap();
+        assert_eq!(Deletions::decode(encoded).unwrap(), [&b"one"[..], b"", b"three"]);
+        assert!(Deletions::decode(&encoded[..encoded.len() - 1]).is_err());
+        assert!(matches!(Deletions::decode(&[9]), Err(StoredError::UnknownVersion(9))));
+        let stored = super::deletions(Incarnation(1), Timestamp::new(7).unwrap());
+        assert_eq!(deletions_timestamp(&stored).unwrap().as_nanoseconds(), 7);
     }
 
     #[test]

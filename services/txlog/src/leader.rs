@@ -3,7 +3,7 @@
 //!
 //! Pure: clock, log and store are outside. Every replica has one; only the one that leads and is ready takes commits.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use contract::{
     CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, Epoch, Lookup, ReadAt, ReadSet, Timestamp,
@@ -32,6 +32,8 @@ pub struct Leader<W> {
     overlay: Overlay,
     retention: Retention,
     records_age_ms: u64,
+    /// What the clock would be at least, where the group has been idle for so long that the floors must go on.
+    idle_until: Option<Timestamp>,
     /// The last applied timestamp.
     published: Timestamp,
 }
@@ -110,6 +112,7 @@ impl<W> Leader<W> {
             overlay: Overlay::default(),
             retention: Retention::new(last, options.retention_ms),
             records_age_ms: options.records_age_ms,
+            idle_until: None,
             published: last,
         }
     }
@@ -249,18 +252,52 @@ impl<W> Leader<W> {
         if !self.is_ready() {
             return None;
         }
-        let closed = self.batcher.close()?;
-        let newest = closed.commits.iter().map(|commit| commit.timestamp).max().unwrap_or(closed.previous);
-        let records_age = self.records_age_ms.saturating_mul(1_000_000);
-        let records_floor = newest.as_nanoseconds().saturating_sub(records_age);
+        let idle_until = self.idle_until.take();
+        let closed = match (self.batcher.close(), idle_until) {
+            (Some(closed), _) => closed,
+            (None, Some(_)) => self.batcher.close_empty()?,
+            (None, None) => return None,
+        };
+        let newest = closed.commits.iter().map(|commit| commit.timestamp).max();
+        let now = newest.or(idle_until).unwrap_or(closed.previous);
         let batch = Batch {
             epoch: self.epoch,
             previous: closed.previous,
             commits: closed.commits,
-            horizon: self.retention.horizon(newest),
-            records_floor: Timestamp::new(records_floor).unwrap_or_default(),
+            horizon: self.retention.horizon(now),
+            records_floor: self.records_floor(now),
         };
+        assert!(batch.horizon <= self.published, "the horizon is a published moment");
         Some((closed.number, batch))
+    }
+
+    /// Records that are older at `now` don't count; none is newer than what is published.
+    fn records_floor(&self, now: Timestamp) -> Timestamp {
+        let records_age = self.records_age_ms.saturating_mul(1_000_000);
+        let floor = Timestamp::new(now.as_nanoseconds().saturating_sub(records_age)).unwrap_or_default();
+        floor.min(self.published.next().unwrap_or(Timestamp::MAX))
+    }
+
+    /// Nothing was published for so long: an empty batch moves `horizon` and `records_floor`, which stand where they were
+    /// applied, if they are due. Whether there is one to propose now.
+    pub fn idle(&mut self, idle_for: Duration, horizon: Timestamp, records_floor: Timestamp) -> bool {
+        if !self.is_ready() || self.batcher.is_busy() {
+            return false;
+        }
+        self.retention.settled(self.published);
+        let idle_ns = u64::try_from(idle_for.as_nanos()).unwrap_or(u64::MAX);
+        let until = self.published.as_nanoseconds().saturating_add(idle_ns);
+        let until = Timestamp::new(until).unwrap_or(Timestamp::MAX);
+        let due = self.retention.horizon(until) > horizon || self.records_floor(until) > records_floor;
+        // Not for every moment that it goes on: once what was published last is reached.
+        let settles = self.retention.horizon(until) == self.published;
+        let records_end = self.records_floor(until) > self.published;
+        let reached =
+            (settles && horizon < self.published) || (records_end && records_floor <= self.published);
+        if due && reached {
+            self.idle_until = Some(until);
+        }
+        self.idle_until.is_some()
     }
 
     /// The log refused a batch before it was appended. A new epoch begins: what was validated after the last batch that

@@ -16,6 +16,7 @@ mod batcher;
 mod clock;
 mod entry;
 mod fatal;
+mod gaps;
 mod group;
 mod handle;
 mod keys;
@@ -36,8 +37,12 @@ mod retention;
 mod service;
 mod state_machine;
 mod state_store;
+#[cfg(test)]
+mod store_tests;
 mod stream;
+mod sweep;
 mod undecided;
+mod upkeep;
 mod validator;
 mod window;
 

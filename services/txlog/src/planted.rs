@@ -13,6 +13,12 @@ pub(crate) enum Bug {
     LookupDeniesPending,
     /// After a reset timestamps are given a second time.
     RecoveryLowersHead,
+    /// What is remembered to be empty is not forgotten when something is written there.
+    GapsIgnoreWrites,
+    /// Deletions are removed that can still be read below.
+    SweepPassesHorizon,
+    /// The newest version of a deleted key is removed, the older ones stay.
+    SweepLeavesOldVersions,
 }
 
 #[cfg(not(test))]

@@ -8,6 +8,7 @@ use rocksdb::{DBRawIterator, ReadOptions};
 
 use crate::{
     apply::{ApplyError, Family},
+    gaps::{Gaps, Watch},
     keys::{self, Incarnation, Stored, StoredError},
     overlay::OverlayVersion,
     state_store::{StateStore, store_error},
@@ -15,6 +16,8 @@ use crate::{
 
 /// How many versions of a key are passed one by one before its end is sought.
 const VERSIONS_PASSED_MAX: usize = 4;
+/// So many deleted keys in a row are worth a note; see [`crate::gaps`].
+const GAP_KEYS_MIN: usize = 16;
 
 /// One deployment as of a timestamp.
 pub struct Reader<'s> {
@@ -117,7 +120,7 @@ impl<'s> Reader<'s> {
             // A limit is noticed at the first row behind it, so that `more` is never said in vain.
             if !rows.is_empty()
                 && (rows.len() >= limits.rows_max || bytes >= limits.bytes_max)
-                && row.is_there()?
+                && row.is_there()
             {
                 return Ok((rows, true));
             }
@@ -168,7 +171,7 @@ fn comes_before(one: &[u8], two: &[u8], order: Order) -> bool {
     }
 }
 
-/// A key with its newest version as of the reader's timestamp, deletions included.
+/// A key with its newest version as of the reader's timestamp; deletions only from the overlay.
 struct CursorRow {
     key: Bytes,
     timestamp: Timestamp,
@@ -186,10 +189,10 @@ impl CursorRow {
     }
 
     /// Whether there is a document.
-    fn is_there(&self) -> Result<bool, ApplyError> {
+    fn is_there(&self) -> bool {
         match &self.value {
-            CursorValue::Stored(value) => Ok(Stored::decode(value)? != Stored::Gone),
-            CursorValue::Above(version) => Ok(version.document.is_some()),
+            CursorValue::Stored(_) => true,
+            CursorValue::Above(version) => version.document.is_some(),
         }
     }
 
@@ -201,38 +204,76 @@ impl CursorRow {
     }
 }
 
-/// Walks over the keys of an interval in the store.
+/// Walks over the documents of an interval in the store.
 struct RangeCursor<'s> {
     iterator: DBRawIterator<'s>,
+    gaps: &'s Gaps,
     at: Timestamp,
     order: Order,
-    /// The key that was given last, as all its versions begin.
+    /// The interval, as it lies in the store.
+    lower: Vec<u8>,
+    upper: Vec<u8>,
+    /// The key that was passed last, as all its versions begin.
     passed: Vec<u8>,
+    run: Run,
+    /// Open while a run is long enough to be noted.
+    watch: Option<Watch<'s>>,
+}
+
+/// Deleted keys in a row, of which nothing newer than the reader's moment is known.
+#[derive(Debug, Default)]
+struct Run {
+    /// Where it begins; backwards the first place behind it.
+    edge: Vec<u8>,
+    keys: usize,
+    /// When the last of them was deleted.
+    since: Timestamp,
+}
+
+impl Run {
+    fn from(edge: Vec<u8>) -> Run {
+        Run { edge, ..Run::default() }
+    }
+}
+
+fn behind(key: &[u8]) -> Vec<u8> {
+    keys::behind(key).expect("a key's prefix ends with a byte that has a successor")
 }
 
 impl<'s> RangeCursor<'s> {
     fn new(reader: &Reader<'s>, index: IndexId, interval: &Interval, order: Order) -> RangeCursor<'s> {
         let prefix = keys::index_prefix(reader.incarnation, reader.deployment, index);
+        let lower = keys::bound(&prefix, &interval.start);
+        let upper = match &interval.end {
+            Some(end) => keys::bound(&prefix, end),
+            None => keys::behind(&prefix).expect("no incarnation has the last number"),
+        };
         let mut options = ReadOptions::default();
         options.set_total_order_seek(true);
-        options.set_iterate_lower_bound(keys::bound(&prefix, &interval.start));
-        let end = match &interval.end {
-            Some(end) => Some(keys::bound(&prefix, end)),
-            None => keys::behind(&prefix),
+        options.set_iterate_lower_bound(lower.clone());
+        options.set_iterate_upper_bound(upper.clone());
+        let store = reader.store;
+        let iterator = store.database().raw_iterator_cf_opt(store.handle(Family::Data), options);
+        let mut cursor = RangeCursor {
+            iterator,
+            gaps: store.gaps(),
+            at: reader.at,
+            order,
+            run: Run::default(),
+            lower,
+            upper,
+            passed: Vec::new(),
+            watch: None,
         };
-        if let Some(end) = end {
-            options.set_iterate_upper_bound(end);
-        }
-        let mut iterator =
-            reader.store.database().raw_iterator_cf_opt(reader.store.handle(Family::Data), options);
-        match order {
-            Order::Ascending => iterator.seek_to_first(),
-            Order::Descending => iterator.seek_to_last(),
-        }
-        RangeCursor { iterator, at: reader.at, order, passed: Vec::new() }
+        let begin = match order {
+            Order::Ascending => cursor.gaps.end(&cursor.lower, cursor.at).unwrap_or(cursor.lower.clone()),
+            Order::Descending => cursor.gaps.start(&cursor.upper, cursor.at).unwrap_or(cursor.upper.clone()),
+        };
+        cursor.go_to(begin);
+        cursor
     }
 
-    /// The next key that was there or deleted at the timestamp.
+    /// The next key at which a document was at the timestamp.
     fn next(&mut self) -> Result<Option<CursorRow>, ApplyError> {
         match self.order {
             Order::Ascending => self.next_ascending(),
@@ -240,25 +281,93 @@ impl<'s> RangeCursor<'s> {
         }
     }
 
+    /// Goes on at a place, where a run may begin.
+    fn go_to(&mut self, place: Vec<u8>) {
+        match self.order {
+            Order::Ascending => self.iterator.seek(&place),
+            Order::Descending => self.iterator.seek_for_prev(&place),
+        }
+        self.run = Run::from(place);
+        self.passed.clear();
+    }
+
+    /// The run ends before what lies from `place` on (backwards: behind what lies before it), and another begins at `next`.
+    fn end_run(&mut self, place: &[u8], next: Vec<u8>) {
+        let run = std::mem::replace(&mut self.run, Run::from(next));
+        let Some(watch) = self.watch.take() else { return };
+        match self.order {
+            Order::Ascending => watch.found(&run.edge, place, run.since, self.at),
+            Order::Descending => watch.found(place, &run.edge, run.since, self.at),
+        }
+    }
+
+    /// A deleted key belongs to the run. Where a gap is known the cursor goes on behind it; a run that is long enough is
+    /// begun again, watched, in a new snapshot. Whether the cursor was moved.
+    fn run_over(&mut self, key: &[u8], deleted: Timestamp) -> Result<bool, ApplyError> {
+        self.run.keys += 1;
+        self.run.since = self.run.since.max(deleted);
+        let is_long = self.run.keys == GAP_KEYS_MIN && self.watch.is_none();
+        if self.run.keys > 1 && !is_long {
+            return Ok(false);
+        }
+        let gap = match self.order {
+            Order::Ascending => self.gaps.end(key, self.at),
+            Order::Descending => self.gaps.start(&behind(key), self.at),
+        };
+        if let Some(place) = gap {
+            self.go_to(place);
+            return Ok(true);
+        }
+        if is_long {
+            let edge = std::mem::take(&mut self.run.edge);
+            self.watch = Some(match self.order {
+                Order::Ascending => self.gaps.watch(&edge, &self.upper),
+                Order::Descending => self.gaps.watch(&self.lower, &edge),
+            });
+            self.iterator.refresh().map_err(store_error)?;
+            self.go_to(edge);
+        }
+        Ok(is_long)
+    }
+
     fn next_ascending(&mut self) -> Result<Option<CursorRow>, ApplyError> {
         let mut passed = 0;
         loop {
             let Some((stored, value)) = self.iterator.item() else {
                 self.iterator.status().map_err(store_error)?;
+                let end = self.upper.clone();
+                self.end_run(&end, end.clone());
                 return Ok(None);
             };
             let (key, timestamp) = keys::split_version(stored)?;
             let old = key == self.passed;
             if !old && timestamp <= self.at {
+                self.passed.clear();
+                self.passed.extend_from_slice(key);
+                if Stored::decode(value)? == Stored::Gone {
+                    // Not if a newer version has ended the run before it.
+                    let belongs = key >= &self.run.edge[..];
+                    let key = self.passed.clone();
+                    if !(belongs && self.run_over(&key, timestamp)?) {
+                        self.iterator.next();
+                    }
+                    passed = 0;
+                    continue;
+                }
                 let row = CursorRow {
                     key: keys::unescape(key)?,
                     timestamp,
                     value: CursorValue::Stored(value.to_vec()),
                 };
-                self.passed.clear();
-                self.passed.extend_from_slice(key);
+                let key = self.passed.clone();
+                self.end_run(&key, behind(&key));
                 self.iterator.next();
                 return Ok(Some(row));
+            }
+            if !old && key >= &self.run.edge[..] {
+                // What it is now is not what the reader sees.
+                let key = key.to_vec();
+                self.end_run(&key, behind(&key));
             }
             passed += 1;
             if passed <= VERSIONS_PASSED_MAX {
@@ -266,7 +375,8 @@ impl<'s> RangeCursor<'s> {
                 continue;
             }
             // Many versions: go to the one wanted, or behind the last.
-            let mut target = key.to_vec();
+            let Some(stored) = self.iterator.key() else { continue };
+            let mut target = keys::without_timestamp(stored).to_vec();
             keys::push_timestamp(&mut target, if old { Timestamp::ZERO } else { self.at });
             if old {
                 target.push(0);
@@ -281,21 +391,26 @@ impl<'s> RangeCursor<'s> {
             // The oldest version of a key comes first.
             let Some((stored, value)) = self.iterator.item() else {
                 self.iterator.status().map_err(store_error)?;
+                let end = self.lower.clone();
+                self.end_run(&end, end.clone());
                 return Ok(None);
             };
             let (key, oldest) = keys::split_version(stored)?;
             let key = key.to_vec();
             if oldest > self.at {
+                self.end_run(&behind(&key), key.clone());
                 self.leave_backwards(&key);
                 continue;
             }
             let mut newest = (oldest, value.to_vec());
+            let mut has_newer = false;
             let mut passed = 0;
             loop {
                 self.iterator.prev();
                 let Some((stored, value)) = self.iterator.item() else { break };
                 let (other, timestamp) = keys::split_version(stored)?;
                 if other != key || timestamp > self.at {
+                    has_newer = other == key;
                     break;
                 }
                 newest = (timestamp, value.to_vec());
@@ -308,12 +423,25 @@ impl<'s> RangeCursor<'s> {
                         let (_, timestamp) = keys::split_version(stored)?;
                         newest = (timestamp, value.to_vec());
                     }
+                    self.iterator.prev();
+                    has_newer =
+                        self.iterator.key().is_some_and(|stored| keys::without_timestamp(stored) == key);
                     break;
                 }
             }
             self.iterator.status().map_err(store_error)?;
-            self.leave_backwards(&key);
             let (timestamp, value) = newest;
+            if Stored::decode(&value)? == Stored::Gone {
+                if has_newer {
+                    self.end_run(&behind(&key), key.clone());
+                } else if self.run_over(&key, timestamp)? {
+                    continue;
+                }
+                self.leave_backwards(&key);
+                continue;
+            }
+            self.end_run(&behind(&key), key.clone());
+            self.leave_backwards(&key);
             return Ok(Some(CursorRow {
                 key: keys::unescape(&key)?,
                 timestamp,

@@ -32,6 +32,13 @@ impl Retention {
         }
     }
 
+    /// Nothing came after this commit, so far.
+    pub fn settled(&mut self, last: Timestamp) {
+        if self.samples.back().is_none_or(|newest| *newest < last) {
+            self.samples.push_back(last);
+        }
+    }
+
     /// The horizon when a commit at `now` is about to be made.
     pub fn horizon(&mut self, now: Timestamp) -> Timestamp {
         let old = |timestamp: &Timestamp| {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, collections::HashMap, sync::Arc, time::Duration
 
 use contract::{DeploymentId, GroupId};
 use openraft::{Config, Raft, SnapshotPolicy, async_runtime::WatchReceiver, impls::EmptyNode};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     raft_log::RaftLogs,
     state_machine::StateMachine,
     state_store::{OpenError, StateStore},
+    upkeep::{flush_in_time, sweep_in_time},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -76,10 +77,13 @@ impl Service {
             let (group, raft) = start_group(&options, id, deployments, &logs, &store).await?;
             tasks.spawn(follow_leadership(group.clone(), raft.clone(), token.clone()));
             tasks.spawn(propose_batches(group.clone(), raft.clone(), token.clone()));
-            tasks.spawn(flush_in_time(group.clone(), raft.clone(), options.clone(), token.clone()));
+            tasks.spawn(sweep_in_time(group.clone(), options.clone(), token.clone()));
             handles.insert(id, Arc::new(HandleGroup::new(group.clone(), raft.clone())));
             groups.push((group, raft));
         }
+        let flushed: Vec<_> =
+            groups.iter().map(|(group, raft)| (group.clone(), raft.clone(), logs.group(group.id))).collect();
+        tasks.spawn(flush_in_time(flushed, store.clone(), options.clone(), token.clone()));
         let wait = Duration::from_millis(options.store.ready_ms_max);
         for (group, _) in &groups {
             let mut position = group.position();
@@ -184,29 +188,4 @@ fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
         ..Config::default()
     };
     config.validate().map_err(|error| error.to_string())
-}
-
-/// Flushes the store by bytes and age of what it has not flushed.
-async fn flush_in_time(group: Arc<Group>, raft: GroupRaft, options: Options, token: CancellationToken) {
-    let age = Duration::from_millis(options.store.unflushed_ms_max);
-    let look = Duration::from_millis(options.store.unflushed_look_ms);
-    let mut changed_since: Option<Instant> = None;
-    loop {
-        tokio::select! {
-            () = token.cancelled() => return,
-            () = tokio::time::sleep(look) => {}
-        }
-        let bytes = group.unflushed_bytes();
-        if bytes == 0 {
-            changed_since = None;
-            continue;
-        }
-        let since = *changed_since.get_or_insert_with(Instant::now);
-        if bytes >= options.store.unflushed_bytes_max as u64 || since.elapsed() >= age {
-            changed_since = None;
-            if raft.trigger().snapshot().await.is_err() {
-                return;
-            }
-        }
-    }
 }

@@ -1,9 +1,6 @@
 //! Carries the entries that Raft has decided into the store, and tells the group.
 
-use std::{
-    io,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{io, sync::Arc};
 
 use futures::{Stream, TryStreamExt};
 use openraft::{
@@ -11,7 +8,6 @@ use openraft::{
     alias::{SnapshotMetaOf, SnapshotOf},
     storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine},
 };
-use parking_lot::Mutex;
 
 use crate::{
     apply::{Applied, AppliedState, Applier, ApplyError, EntryId, Payload},
@@ -30,11 +26,7 @@ pub struct StateMachine {
     /// Changes that are written at once.
     apply_bytes_max: usize,
     fatal: FatalHandler,
-    flushed: Flushed,
 }
-
-/// The state as it was when it was flushed last.
-type Flushed = Arc<Mutex<Option<AppliedState>>>;
 
 /// What Raft calls a snapshot: the state is flushed up to here. The data stays where it is.
 #[derive(Clone, Debug)]
@@ -49,19 +41,16 @@ impl StateMachine {
         apply_bytes_max: usize,
         fatal: FatalHandler,
     ) -> StateMachine {
-        let flushed = applier.state().last.map(|last| {
+        if let Some(last) = applier.state().last {
             log.state_flushed(last.index);
-            applier.state().clone()
-        });
-        StateMachine { group, applier, log, apply_bytes_max, fatal, flushed: Arc::new(Mutex::new(flushed)) }
+        }
+        StateMachine { group, applier, log, apply_bytes_max, fatal }
     }
 
     /// Writes the changes, then tells the group what they were.
     fn write(&mut self, mut changes: StateChanges<'_>, applied: &mut Vec<Applied>) -> Result<(), ApplyError> {
         self.applier.save(&mut changes);
-        let bytes = changes.bytes() as u64;
         self.group.store.write(changes)?;
-        self.group.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.group.publish(std::mem::take(applied), self.applier.state());
         Ok(())
     }
@@ -173,14 +162,7 @@ impl RaftStateMachine<RaftTypes> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Flush {
-        // The position is read before the flush: what is applied meanwhile is not promised.
-        Flush {
-            group: self.group.clone(),
-            log: self.log.clone(),
-            state: self.applier.state().clone(),
-            flushed: self.flushed.clone(),
-            fatal: self.fatal.clone(),
-        }
+        Flush { group: self.group.clone(), log: self.log.clone(), fatal: self.fatal.clone() }
     }
 
     async fn install_snapshot(
@@ -200,24 +182,21 @@ impl RaftStateMachine<RaftTypes> for StateMachine {
         self.applier.save(&mut changes);
         let written = self.group.store.write(changes);
         self.or_end(written)?;
-        *self.flushed.lock() = Some(state);
+        self.group.set_flushed(state);
         Ok(())
     }
 
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<SnapshotOf<RaftTypes, FlushedState>>, io::Error> {
-        let flushed = self.flushed.lock().clone();
-        flushed.map(snapshot_of).transpose()
+        self.group.flushed().map(snapshot_of).transpose()
     }
 }
 
-/// Flushes the state, so that the log before it can go.
+/// Gives Raft the state that was flushed last, so that the log before it can go.
 pub struct Flush {
     group: Arc<Group>,
     log: RaftLog,
-    state: AppliedState,
-    flushed: Flushed,
     fatal: FatalHandler,
 }
 
@@ -225,20 +204,42 @@ impl RaftSnapshotBuilder<RaftTypes> for Flush {
     type SnapshotData = FlushedState;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<RaftTypes, FlushedState>, io::Error> {
-        let (store, incarnation, state) =
-            (self.group.store.clone(), self.group.incarnation, self.state.clone());
-        let floors = Floors { horizon: state.horizon, records: state.records_floor };
-        self.group.unflushed_bytes.store(0, Ordering::Relaxed);
-        let flushed = tokio::task::spawn_blocking(move || store.flush(&[(incarnation, floors)])).await;
-        let flushed = flushed.unwrap_or_else(|error| Err(ApplyError::Store(error.to_string())));
-        if let Err(error) = flushed {
-            self.fatal.end(&format!("the state of group {} can't be flushed: {error}", self.group.id.0));
-            return Err(io::Error::other(error.to_string()));
+        // Mostly the node's store has just been flushed, for all its groups at once, and this was triggered then.
+        if let Some(flushed) = self.group.take_flushed() {
+            return snapshot_of(flushed);
         }
-        if let Some(last) = state.last {
-            self.log.state_flushed(last.index);
-        }
-        *self.flushed.lock() = Some(state.clone());
-        snapshot_of(state)
+        flush(&[(self.group.clone(), self.log.clone())], &self.fatal).await?;
+        self.group.take_flushed();
+        snapshot_of(self.group.flushed().unwrap_or_default())
     }
+}
+
+/// Flushes the store of the node on which these groups are, and notes how far each of them is flushed. A failure ends the
+/// process.
+pub async fn flush(groups: &[(Arc<Group>, RaftLog)], fatal: &FatalHandler) -> Result<(), io::Error> {
+    let Some((first, _)) = groups.first() else { return Ok(()) };
+    let store = first.store.clone();
+    // Read before the flush: what is applied meanwhile is not promised.
+    let states: Vec<AppliedState> = groups.iter().map(|(group, _)| group.applied()).collect();
+    let floors: Vec<_> = groups
+        .iter()
+        .zip(&states)
+        .map(|((group, _), state)| {
+            let floors = Floors { horizon: state.horizon, records: state.records_floor };
+            (group.incarnation, floors)
+        })
+        .collect();
+    let flushed = tokio::task::spawn_blocking(move || store.flush(&floors)).await;
+    let flushed = flushed.unwrap_or_else(|error| Err(ApplyError::Store(error.to_string())));
+    if let Err(error) = flushed {
+        fatal.end(&format!("the state can't be flushed: {error}"));
+        return Err(io::Error::other(error.to_string()));
+    }
+    for ((group, log), state) in groups.iter().zip(states) {
+        if let Some(last) = state.last {
+            log.state_flushed(last.index);
+        }
+        group.set_flushed(state);
+    }
+    Ok(())
 }

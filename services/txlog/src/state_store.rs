@@ -8,7 +8,10 @@ use std::{
     ffi::CStr,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -16,15 +19,17 @@ use contract::Timestamp;
 use limits::StoreLimits;
 use parking_lot::RwLock;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactionDecision, DB, FlushOptions, Options,
-    ReadOptions, SliceTransform, WriteBatch, WriteOptions,
+    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions,
+    CompactionDecision, DB, FlushOptions, LiveFile, Options, ReadOptions, SliceTransform, WriteBatch,
+    WriteOptions,
     compaction_filter::CompactionFilter,
     compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory},
 };
 
 use crate::{
     apply::{ApplyError, Changes, Family, Store, Visit},
-    keys::{self, Incarnation, Stored},
+    gaps::{Gaps, KeyList},
+    keys::{self, Incarnation},
 };
 
 /// What the folder's format file must say.
@@ -65,6 +70,9 @@ pub struct Floors {
     pub records: Timestamp,
 }
 
+/// A file is compacted soon if this many entries in a row hold that many tombstones, or all of it this share of them.
+const TOMBSTONES: (usize, usize, f64) = (8_192, 4_096, 0.3);
+
 type FloorsOfGroups = Arc<RwLock<HashMap<Incarnation, Floors>>>;
 
 #[derive(Debug)]
@@ -72,7 +80,20 @@ pub struct StateStore {
     database: DB,
     /// Applied and flushed.
     floors: FloorsOfGroups,
+    /// Where no documents are.
+    gaps: Gaps,
+    /// Changes since the last flush.
+    unflushed_bytes: AtomicU64,
+    /// Changes since all files were compacted; see [`StateStore::compact`].
+    uncompacted_bytes: AtomicU64,
 }
+
+/// Where [`StateStore::uncompacted_bytes`] lies in [`Family::Applied`]: longer than the key of any group's state.
+const UNCOMPACTED: &[u8] = b"uncompacted";
+/// Less is not worth a compaction.
+const UNCOMPACTED_BYTES_MIN: u64 = 1 << 20;
+/// How much of the store is compacted in one piece, which can't be interrupted.
+const COMPACTED_BYTES: u64 = 256 << 20;
 
 impl StateStore {
     pub fn open(path: &Path, limits: &StoreLimits) -> Result<StateStore, OpenError> {
@@ -86,34 +107,119 @@ impl StateStore {
         database_options.set_keep_log_file_num(4);
         // Without locks: all threads read. The charge of an entry is found out as it is used.
         let cache = Cache::new_hyper_clock_cache(limits.block_cache_bytes_max, 0);
-        let families = [Family::Data, Family::Records, Family::Stages, Family::Applied].map(|family| {
+        let families = FAMILIES.map(|family| {
             ColumnFamilyDescriptor::new(name(family), family_options(family, &cache, limits, &floors))
         });
         let database = DB::open_cf_descriptors(&database_options, path, families)
             .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
-        Ok(StateStore { database, floors })
+        let (unflushed_bytes, uncompacted_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let gaps = Gaps::new(limits.gaps_max);
+        let store = StateStore { database, floors, gaps, unflushed_bytes, uncompacted_bytes };
+        let kept = store.get(Family::Applied, UNCOMPACTED).ok().flatten();
+        if let Some(bytes) = kept.as_deref().and_then(|kept| kept.try_into().ok()) {
+            store.uncompacted_bytes.store(u64::from_be_bytes(bytes), Ordering::Relaxed);
+        }
+        Ok(store)
     }
 
     /// Makes everything written so far last. The floors of the groups, as they were applied before, hold for compaction
     /// from now on.
     pub fn flush(&self, floors: &[(Incarnation, Floors)]) -> Result<(), ApplyError> {
-        let handles = [Family::Data, Family::Records, Family::Stages, Family::Applied]
-            .map(|family| self.handle(family));
+        let uncompacted = self.uncompacted_bytes.load(Ordering::Relaxed);
+        let mut changes = self.changes();
+        changes.put(Family::Applied, UNCOMPACTED, &uncompacted.to_be_bytes());
+        self.write(changes)?;
+        let flushed = self.unflushed_bytes();
+        let handles = FAMILIES.map(|family| self.handle(family));
         let mut options = FlushOptions::default();
         options.set_wait(true);
         self.database.flush_cfs_opt(&handles, &options).map_err(store_error)?;
+        // What has come meanwhile may or may not be flushed.
+        self.unflushed_bytes.fetch_sub(flushed, Ordering::Relaxed);
         self.floors.write().extend(floors.iter().copied());
         Ok(())
     }
 
     pub fn write(&self, changes: StateChanges<'_>) -> Result<(), ApplyError> {
+        let bytes = changes.bytes() as u64;
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        self.database.write_opt(changes.batch, &options).map_err(store_error)
+        let StateChanges { batch, filled, .. } = changes;
+        self.gaps.writing(filled, || self.database.write_opt(batch, &options)).map_err(store_error)?;
+        self.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.uncompacted_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Changes to the store since it was flushed last.
+    pub fn unflushed_bytes(&self) -> u64 {
+        self.unflushed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the store's files.
+    pub fn file_bytes(&self) -> Result<u64, ApplyError> {
+        Ok(self.files()?.iter().map(|file| file.size as u64).sum())
+    }
+
+    fn files(&self) -> Result<Vec<LiveFile>, ApplyError> {
+        self.database.live_files().map_err(store_error)
+    }
+
+    /// Whether as much was written since all files were compacted as makes doing so worth its cost: `percent_min` of what
+    /// is there.
+    pub fn is_worth_compacting(&self, percent_min: usize) -> Result<bool, ApplyError> {
+        let written = self.uncompacted_bytes.load(Ordering::Relaxed);
+        Ok(written > UNCOMPACTED_BYTES_MIN && written >= self.file_bytes()? / 100 * percent_min as u64)
+    }
+
+    /// Compacts all files, which gives back the disk that old versions and removed keys take. RocksDB compacts by
+    /// itself only while it is written to. Stops between two pieces when `go_on` says so.
+    pub fn compact(&self, go_on: impl Fn() -> bool) -> Result<(), ApplyError> {
+        let begin = self.uncompacted_bytes.load(Ordering::Relaxed);
+        let files = self.files()?;
+        for family in FAMILIES {
+            // Pieces are bounded by where files begin: of the lowest level, which has nearly all of the data.
+            let mut of_family: Vec<&LiveFile> =
+                files.iter().filter(|file| file.column_family_name == name(family)).collect();
+            let lowest = of_family.iter().map(|file| file.level).max();
+            of_family.retain(|file| Some(file.level) == lowest);
+            of_family.sort_by(|one, other| one.start_key.cmp(&other.start_key));
+            let mut from: Option<Vec<u8>> = None;
+            let mut bytes = 0;
+            for file in of_family {
+                if bytes >= COMPACTED_BYTES
+                    && let Some(start) = &file.start_key
+                {
+                    self.compact_range(family, from.as_deref(), Some(start));
+                    (from, bytes) = (Some(start.clone()), 0);
+                }
+                bytes += file.size as u64;
+                if !go_on() {
+                    return Ok(());
+                }
+            }
+            self.compact_range(family, from.as_deref(), None);
+        }
+        self.uncompacted_bytes.fetch_sub(begin, Ordering::Relaxed);
+        // A restart would not know of it otherwise: the next flush writes it down.
+        self.unflushed_bytes.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn compact_range(&self, family: Family, from: Option<&[u8]>, to: Option<&[u8]>) {
+        let mut options = CompactOptions::default();
+        // What RocksDB itself wants to compact meanwhile need not wait.
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+        self.database.compact_range_cf_opt(self.handle(family), from, to, &options);
     }
 
     pub fn changes(&self) -> StateChanges<'_> {
-        StateChanges { store: self, batch: WriteBatch::default() }
+        StateChanges { store: self, batch: WriteBatch::default(), filled: KeyList::default() }
+    }
+
+    pub(crate) fn gaps(&self) -> &Gaps {
+        &self.gaps
     }
 
     pub(crate) fn database(&self) -> &DB {
@@ -125,9 +231,13 @@ impl StateStore {
     }
 }
 
+const FAMILIES: [Family; 5] =
+    [Family::Data, Family::Deletions, Family::Records, Family::Stages, Family::Applied];
+
 fn name(family: Family) -> &'static str {
     match family {
         Family::Data => "data",
+        Family::Deletions => "deletions",
         Family::Records => "records",
         Family::Stages => "stages",
         Family::Applied => "default",
@@ -155,10 +265,17 @@ fn family_options(family: Family, cache: &Cache, limits: &StoreLimits, floors: &
             ));
             family_options.set_memtable_prefix_bloom_ratio(0.1);
             family_options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+            // What is swept leaves tombstones of RocksDB's own, over which readers step until a compaction has carried
+            // them to what they delete: files with many of them are compacted soon.
+            let (window, deleted, share) = TOMBSTONES;
+            family_options.add_compact_on_deletion_collector_factory(window, deleted, share);
             family_options.set_compaction_filter_factory(RetentionFactory { floors: floors.clone() });
         }
         Family::Records => {
             family_options.set_compaction_filter_factory(RecordsFactory { floors: floors.clone() });
+        }
+        Family::Deletions => {
+            family_options.set_compression_type(rocksdb::DBCompressionType::Lz4);
         }
         Family::Stages | Family::Applied => {}
     }
@@ -198,12 +315,43 @@ impl Store for StateStore {
         }
         iterator.status().map_err(store_error)
     }
+
+    fn scan_each(
+        &self,
+        family: Family,
+        ranges: &mut dyn Iterator<Item = (Vec<u8>, Vec<u8>)>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ApplyError> {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        // Nobody else is interested in what is looked at here.
+        options.fill_cache(false);
+        let mut iterator = self.database.raw_iterator_cf_opt(self.handle(family), options);
+        for (from, to) in ranges {
+            // Ranges often follow each other.
+            if iterator.key() != Some(&from) {
+                iterator.seek(&from);
+            }
+            while let Some((key, value)) = iterator.item()
+                && key < &to[..]
+            {
+                if visit(key, value)?.is_break() {
+                    return Ok(());
+                }
+                iterator.next();
+            }
+            iterator.status().map_err(store_error)?;
+        }
+        Ok(())
+    }
 }
 
 /// Changes that become visible together.
 pub struct StateChanges<'s> {
     store: &'s StateStore,
     batch: WriteBatch,
+    /// The keys at which documents or references to them are put.
+    filled: KeyList,
 }
 
 impl StateChanges<'_> {
@@ -214,7 +362,14 @@ impl StateChanges<'_> {
 
 impl Changes for StateChanges<'_> {
     fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
+        if family == Family::Data && !keys::is_gone(value) {
+            self.filled.push(keys::without_timestamp(key));
+        }
         self.batch.put_cf(self.store.handle(family), key, value);
+    }
+
+    fn delete(&mut self, family: Family, key: &[u8]) {
+        self.batch.delete_cf(self.store.handle(family), key);
     }
 
     fn delete_range(&mut self, family: Family, from: &[u8], to: &[u8]) {
@@ -230,13 +385,8 @@ struct RetentionFactory {
 impl CompactionFilterFactory for RetentionFactory {
     type Filter = Retention;
 
-    fn create(&mut self, context: CompactionFilterContext) -> Retention {
-        Retention {
-            floors: self.floors.read().clone(),
-            everything: context.is_full_compaction,
-            key: Vec::new(),
-            newest_kept: false,
-        }
+    fn create(&mut self, _context: CompactionFilterContext) -> Retention {
+        Retention { floors: self.floors.read().clone(), key: Vec::new(), newest_kept: false }
     }
 
     fn name(&self) -> &CStr {
@@ -245,11 +395,9 @@ impl CompactionFilterFactory for RetentionFactory {
 }
 
 /// Sees the versions of each key from the newest on, but not necessarily all of them: what is dropped must be hidden by one
-/// that was seen.
+/// that was seen. So the newest always stays; what was deleted is [`crate::sweep`]'s to remove.
 struct Retention {
     floors: HashMap<Incarnation, Floors>,
-    /// No file lies below those that are compacted.
-    everything: bool,
     /// The key whose versions are passing by.
     key: Vec<u8>,
     /// Its newest version below the horizon was seen.
@@ -257,7 +405,7 @@ struct Retention {
 }
 
 impl Retention {
-    fn drops(&mut self, stored: &[u8], value: &[u8]) -> bool {
+    fn drops(&mut self, stored: &[u8]) -> bool {
         let Some(floors) = keys::incarnation(stored).and_then(|incarnation| self.floors.get(&incarnation))
         else {
             return false;
@@ -271,18 +419,13 @@ impl Retention {
         if timestamp > floors.horizon {
             return false;
         }
-        if self.newest_kept {
-            return true;
-        }
-        self.newest_kept = true;
-        // A deletion has done its work where nothing older can come to light.
-        self.everything && matches!(Stored::decode(value), Ok(Stored::Gone))
+        std::mem::replace(&mut self.newest_kept, true)
     }
 }
 
 impl CompactionFilter for Retention {
-    fn filter(&mut self, _level: u32, key: &[u8], value: &[u8]) -> CompactionDecision {
-        if self.drops(key, value) { CompactionDecision::Remove } else { CompactionDecision::Keep }
+    fn filter(&mut self, _level: u32, key: &[u8], _value: &[u8]) -> CompactionDecision {
+        if self.drops(key) { CompactionDecision::Remove } else { CompactionDecision::Keep }
     }
 
     fn name(&self) -> &CStr {
@@ -332,7 +475,7 @@ mod tests {
     use contract::{DeploymentId, IndexId};
 
     use super::*;
-    use crate::reads::Reader;
+    use crate::{keys::Stored, reads::Reader};
 
     const INCARNATION: Incarnation = Incarnation(1);
     const DEPLOYMENT: DeploymentId = DeploymentId(1);
@@ -343,11 +486,7 @@ mod tests {
     }
 
     fn compact(store: &StateStore) {
-        for family in [Family::Data, Family::Records] {
-            let mut options = rocksdb::CompactOptions::default();
-            options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
-            store.database.compact_range_cf_opt::<&[u8], &[u8]>(store.handle(family), None, None, &options);
-        }
+        store.compact(|| true).unwrap();
     }
 
     fn versions(store: &StateStore) -> usize {
@@ -393,7 +532,7 @@ mod tests {
         assert_eq!(versions(&store), 102, "without a horizon nothing goes");
         store.flush(&[(INCARNATION, floors)]).unwrap();
         compact(&store);
-        assert_eq!(versions(&store), 41, "60 and above; a deletion with nothing below it goes as well");
+        assert_eq!(versions(&store), 42, "60 and above, and the newest below of a key without any above");
         for at in 60..=100 {
             assert_eq!(read(&store, b"often", at), Some(Bytes::copy_from_slice(&at.to_be_bytes())));
             assert_eq!(read(&store, b"gone", at), None);

@@ -9,6 +9,7 @@ use contract::{
     Write,
 };
 use futures::StreamExt;
+use rand::RngExt;
 use tokio_util::sync::CancellationToken;
 use txlog::{Options, Service};
 
@@ -252,6 +253,50 @@ async fn ranges_of_a_secondary_index_resolve_to_documents() {
     let some = Interval { start: Bytes::from_static(b"ada"), end: Some(Bytes::from_static(b"dee")) };
     assert_eq!(range(after, some.clone(), Order::Ascending, 9).await, ("ada bob".into(), false));
     assert_eq!(range(after, some, Order::Descending, 1).await, ("bob".into(), true));
+    drop(log);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_store_gives_back_what_was_overwritten_and_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = Options::embedded(folder.path());
+    options.limits.retention_ms_min = 100;
+    options.store.unflushed_ms_max = 20;
+    options.store.unflushed_look_ms = 5;
+    options.store.sweep_look_ms = 5;
+    let running = Running::start_with(options).await;
+    let log = running.log();
+    // Texts that don't compress.
+    let mut random = rand::rng();
+    let mut text = || (0..1_000).map(|_| random.random_range('!'..='~')).collect::<String>();
+    let mut last = Timestamp::ZERO;
+    for round in 0..4u8 {
+        for part in 0..10u8 {
+            let writes = (0..200).map(|at| write(&format!("{part}-{at}"), Some(&text()))).collect();
+            last = committed(&log, commit(&log, round * 10 + part, writes)).await;
+        }
+    }
+    let written = running.service.handle().measures(DEV.group).unwrap();
+    assert!(written.horizon < last);
+    for part in 1..10u8 {
+        let writes = (0..200).map(|at| write(&format!("{part}-{at}"), None)).collect();
+        last = committed(&log, commit(&log, 100 + part, writes)).await;
+    }
+    // 200 documents of 1 KB are left of 8,000.
+    let given_back = async {
+        loop {
+            let measures = log.measures(DEV.group).unwrap();
+            if measures.swept == last && measures.unflushed_bytes == 0 && measures.store_bytes < 400_000 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let given_back = tokio::time::timeout(Duration::from_secs(120), given_back).await;
+    assert!(given_back.is_ok(), "{:?}, published {last}", log.measures(DEV.group));
+    assert!(text_at(&log, ReadAt::published(last), "0-7").await.is_some());
+    assert_eq!(text_at(&log, ReadAt::published(last), "1-7").await, None);
     drop(log);
     running.stop().await;
 }

@@ -20,6 +20,7 @@ pub struct MemoryChanges(Vec<Change>);
 
 enum Change {
     Put(Family, Vec<u8>, Vec<u8>),
+    Delete(Family, Vec<u8>),
     DeleteRange(Family, Vec<u8>, Vec<u8>),
 }
 
@@ -29,6 +30,9 @@ impl MemoryStore {
             match change {
                 Change::Put(family, key, value) => {
                     self.pairs.insert((family, key), value);
+                }
+                Change::Delete(family, key) => {
+                    self.pairs.remove(&(family, key));
                 }
                 Change::DeleteRange(family, from, to) => {
                     self.pairs.retain(|(of, key), _| *of != family || *key < from || *key >= to);
@@ -86,6 +90,10 @@ impl Store for MemoryStore {
 impl Changes for MemoryChanges {
     fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
         self.0.push(Change::Put(family, key.to_vec(), value.to_vec()));
+    }
+
+    fn delete(&mut self, family: Family, key: &[u8]) {
+        self.0.push(Change::Delete(family, key.to_vec()));
     }
 
     fn delete_range(&mut self, family: Family, from: &[u8], to: &[u8]) {

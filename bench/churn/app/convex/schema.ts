@@ -1,0 +1,7 @@
+import { defineSchema, defineTable } from "convex/server";
+import { v } from "convex/values";
+
+export default defineSchema({
+  jobs: defineTable({ due: v.number() }).index("by_due", ["due"]),
+  others: defineTable({ text: v.string() }),
+});

@@ -1,0 +1,192 @@
+//! A queue in a store that holds other data: jobs are added at one end and deleted at the other, and a thousand are
+//! there at any time. What costs the first row of it, and what the store takes on the disk, after so many deletions?
+//!
+//! Several builds can be measured in one run; they take turns.
+#![allow(clippy::print_stdout, reason = "a report is what this program is for")]
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+use harness::Server;
+use serde_json::{Value, json};
+
+/// After how many deletions is measured; then at every further ten million.
+const MARKS: [u64; 10] =
+    [0, 50_000, 100_000, 200_000, 400_000, 1_000_000, 2_000_000, 3_000_000, 5_000_000, 10_000_000];
+const DOCUMENTS_PER_MUTATION: u64 = 1_000;
+
+/// Measures a queue's first row.
+#[derive(Parser)]
+struct Arguments {
+    /// Jobs that are deleted.
+    #[arg(long, default_value_t = 10_000_000)]
+    deletions: u64,
+    /// Jobs that are there.
+    #[arg(long, default_value_t = 1_000)]
+    alive: u64,
+    /// Jobs that one mutation deletes and adds.
+    #[arg(long, default_value_t = 500)]
+    batch: u64,
+    /// Documents of other tables.
+    #[arg(long, default_value_t = 288_000)]
+    others: u64,
+    /// Bytes of each of them.
+    #[arg(long, default_value_t = 1_024)]
+    other_bytes: u64,
+    /// How often the first row is asked for at each mark; the median counts.
+    #[arg(long, default_value_t = 41)]
+    calls: u64,
+    /// How long nothing is written in the end, before it is measured again.
+    #[arg(long, default_value_t = 360)]
+    rest_seconds: u64,
+    /// A configuration file for the servers.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// A server; more than one are compared. By default the one built beside this program.
+    #[arg(long)]
+    tidemark: Vec<PathBuf>,
+    /// The folder with the app.
+    #[arg(long, default_value = "bench/churn/app")]
+    app: PathBuf,
+}
+
+struct Subject {
+    name: String,
+    server: Server,
+    folder: tempfile::TempDir,
+    client: reqwest::Client,
+    /// Jobs that were ever added.
+    added: u64,
+    calls: u64,
+}
+
+struct Measured {
+    first_ms: f64,
+    disk_mib: f64,
+}
+
+impl Subject {
+    async fn start(binary: &Path, arguments: &Arguments) -> Result<Subject> {
+        let folder = tempfile::tempdir()?;
+        let config = arguments.config.as_deref();
+        let server = Server::start_with(binary, &folder.path().join("data"), config).await?;
+        server.push(&arguments.app).await?;
+        let name = binary.display().to_string();
+        let mut subject =
+            Subject { name, server, folder, client: reqwest::Client::new(), added: 0, calls: 0 };
+        for _ in 0..arguments.others.div_ceil(DOCUMENTS_PER_MUTATION) {
+            let fill = json!({"documents": DOCUMENTS_PER_MUTATION, "bytes": arguments.other_bytes});
+            subject.call("mutation", "jobs:fill", fill).await?;
+        }
+        while subject.added < arguments.alive {
+            let jobs = DOCUMENTS_PER_MUTATION.min(arguments.alive - subject.added);
+            let added = subject.added;
+            subject.call("mutation", "jobs:add", json!({"from": added, "jobs": jobs})).await?;
+            subject.added += jobs;
+        }
+        Ok(subject)
+    }
+
+    async fn call(&mut self, kind: &str, path: &str, arguments: Value) -> Result<Value> {
+        let answer: Value = self
+            .client
+            .post(format!("{}/api/{kind}", self.server.url))
+            .json(&json!({"path": path, "format": "json", "args": arguments}))
+            .send()
+            .await?
+            .json()
+            .await?;
+        if answer["status"] != "success" {
+            bail!("{path}: {answer}");
+        }
+        Ok(answer["value"].clone())
+    }
+
+    async fn turn(&mut self, jobs: u64) -> Result<u64> {
+        let taken = self.call("mutation", "jobs:turn", json!({"from": self.added, "jobs": jobs})).await?;
+        let taken = taken.as_f64().context("a number was taken")? as u64;
+        ensure!(taken > 0, "there are jobs");
+        self.added += taken;
+        Ok(taken)
+    }
+
+    async fn measure(&mut self, arguments: &Arguments) -> Result<Measured> {
+        let expected = (self.added - arguments.alive) as f64;
+        let mut times = Vec::new();
+        for _ in 0..arguments.calls.max(1) {
+            self.calls += 1;
+            let call = json!({"call": self.calls});
+            let begin = Instant::now();
+            let first = self.call("query", "jobs:first", call).await?;
+            times.push(begin.elapsed());
+            ensure!(first.as_f64() == Some(expected), "the first job is {first}, not {expected}");
+        }
+        times.sort_unstable();
+        let first_ms = times[times.len() / 2].as_secs_f64() * 1e3;
+        let disk_mib = disk_bytes(&self.folder.path().join("data/state"))? as f64 / f64::from(1 << 20);
+        Ok(Measured { first_ms, disk_mib })
+    }
+}
+
+/// What the files of a folder take.
+fn disk_bytes(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        // A file may go while it is looked at.
+        bytes += entry?.metadata().map_or(0, |metadata| metadata.len());
+    }
+    Ok(bytes)
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let binaries = match arguments.tidemark.is_empty() {
+        true => vec![Server::binary()?],
+        false => arguments.tidemark.clone(),
+    };
+    let mut subjects = Vec::new();
+    for binary in &binaries {
+        subjects.push(Subject::start(binary, &arguments).await?);
+    }
+    for (number, subject) in subjects.iter().enumerate() {
+        println!("build {}: {}", number + 1, subject.name);
+    }
+    print!("{:>12}", "deletions");
+    for number in 1..=subjects.len() {
+        print!("   {number}: {:>10} {:>10}", "first, ms", "disk, MiB");
+    }
+    println!();
+    let mut deleted = 0;
+    let further = (2..).map(|tens| tens * 10_000_000);
+    for mark in MARKS.into_iter().chain(further).take_while(|mark| *mark <= arguments.deletions) {
+        for subject in &mut subjects {
+            let mut left = mark - deleted;
+            while left > 0 {
+                left -= subject.turn(arguments.batch.min(left)).await?;
+            }
+        }
+        deleted = mark;
+        report(&mut subjects, &arguments, &deleted.to_string()).await?;
+    }
+    tokio::time::sleep(Duration::from_secs(arguments.rest_seconds)).await;
+    report(&mut subjects, &arguments, "at rest").await?;
+    for subject in subjects {
+        subject.server.stop().await?;
+    }
+    Ok(())
+}
+
+async fn report(subjects: &mut [Subject], arguments: &Arguments, what: &str) -> Result<()> {
+    print!("{what:>12}");
+    for subject in subjects {
+        let measured = subject.measure(arguments).await?;
+        print!("      {:>10.2} {:>10.0}", measured.first_ms, measured.disk_mib);
+    }
+    println!();
+    Ok(())
+}
