@@ -233,8 +233,9 @@ impl LogLevel {
 }
 
 impl LogLine {
-    /// As clients print it.
+    /// As clients print it; one that was cut says so.
     pub fn to_client_line(&self) -> String {
-        format!("[{}] {}", self.level.name(), self.messages.join(" "))
+        let cut = if self.truncated { " (truncated due to length)" } else { "" };
+        format!("[{}] {}{cut}", self.level.name(), self.messages.join(" "))
     }
 }

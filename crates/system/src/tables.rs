@@ -1,6 +1,6 @@
 //! Functions about tables and their documents.
 
-use transaction::{PageRequest, Query, Result, Transaction};
+use transaction::{Error, PageRequest, Query, Result, SystemTable, Transaction};
 use value::{TableName, Value, object};
 
 use crate::arguments::{Arguments, PaginationOptions, wrong};
@@ -28,7 +28,7 @@ pub(crate) fn tables(transaction: &mut Transaction, arguments: &Arguments<'_>) -
 pub(crate) async fn table_data(transaction: &mut Transaction, arguments: &Arguments<'_>) -> Result<String> {
     let PaginationOptions { cursor, end_cursor, items } = arguments.pagination()?;
     let request = PageRequest {
-        query: Query::full_table_scan(arguments.text("table")?.parse()?, arguments.order("order")?),
+        query: Query::full_table_scan(readable(arguments.text("table")?)?, arguments.order("order")?),
         cursor,
         end_cursor,
         page_size: items,
@@ -40,8 +40,17 @@ pub(crate) async fn table_data(transaction: &mut Transaction, arguments: &Argume
 
 /// The number of a table's documents, a Float64; 0 if there is no such table.
 pub(crate) async fn table_size(transaction: &mut Transaction, table: &str) -> Result<String> {
-    let count = transaction.count(table).await?;
+    let count = transaction.count(readable(table)?.as_str()).await?;
     Ok(Value::Float64(count as f64).to_json())
+}
+
+/// Functions see no rows of the system's own tables; people who name one are told so.
+fn readable(table: &str) -> Result<TableName> {
+    let name: TableName = table.parse()?;
+    if SystemTable::may_be_read(&name) {
+        return Ok(name);
+    }
+    Err(Error::user("SystemTableError", format!("there is no system table `{name}` that can be read")))
 }
 
 /// Where the table stood last; what matters is that the result holds until the table changes.

@@ -163,17 +163,10 @@ impl Index {
         Index { id, name, fields, state, staged, key_fields }
     }
 
-    /// What its keys are made of: the declared fields, `_creationTime` (not in `by_id`), `_id`.
+    /// What its keys are made of, and what a query may bound in this order: the declared fields, `_creationTime` (not in
+    /// `by_id`), `_id`.
     pub fn key_fields(&self) -> &[FieldPath] {
         &self.key_fields
-    }
-
-    /// The fields that a query may bound, in order: all but `_id`, which only ties keys apart, except in `by_id`.
-    pub fn range_fields(&self) -> &[FieldPath] {
-        match self.key_fields.split_last() {
-            Some((_, fields)) if !fields.is_empty() => fields,
-            _ => &self.key_fields,
-        }
     }
 
     pub(crate) fn key_of(&self, document: &Object) -> Vec<u8> {

@@ -82,8 +82,14 @@ impl Transaction {
     }
 
     fn target_of_get(&mut self, request: &GetRequest<'_>) -> Result<Option<Target>> {
-        self.usage.database_queries += 1;
-        self.check_usage()?;
+        let target = self.target_of_id(request)?;
+        if let Some(target) = &target {
+            self.count_range(target.key.primary, &Interval::point(&target.key.key))?;
+        }
+        Ok(target)
+    }
+
+    fn target_of_id(&mut self, request: &GetRequest<'_>) -> Result<Option<Target>> {
         let id = parse_id(request.id)?;
         self.check_table_of(id, request.table)?;
         match (SystemTable::by_number(id.table), request.is_system) {
@@ -98,7 +104,7 @@ impl Transaction {
             }
             // To functions the other system tables do not exist.
             (Some(_), _) => Ok(None),
-            (None, false) => Ok(self.user_table(id.table).map(|table| Target::new(table, id))),
+            (None, false) => Ok(self.user_table(id.table)?.map(|table| Target::new(table, id))),
         }
     }
 
@@ -224,15 +230,15 @@ impl Transaction {
 
     /// A document of a user table that must be there, and its fields.
     async fn target_of_write(&mut self, id: &str, table: Option<&str>) -> Result<(Target, Object)> {
-        self.usage.database_queries += 1;
-        self.check_usage()?;
         let id = parse_id(id)?;
         self.check_table_of(id, table)?;
         if SystemTable::by_number(id.table).is_some() {
             return Err(system_table_error("functions can't write to system tables"));
         }
-        let table = self.user_table(id.table).ok_or_else(|| nonexistent(id))?;
-        self.target_with_fields(Target::new(table, id)).await
+        let table = self.user_table(id.table)?.ok_or_else(|| nonexistent(id))?;
+        let target = Target::new(table, id);
+        self.count_range(target.key.primary, &Interval::point(&target.key.key))?;
+        self.target_with_fields(target).await
     }
 
     async fn target_with_fields(&mut self, target: Target) -> Result<(Target, Object)> {
@@ -298,7 +304,11 @@ impl Transaction {
             self.usage.documents_written += 1;
             self.usage.bytes_written += size_bytes;
         }
-        self.check_usage()?;
+        if let Err(error) = self.check_usage() {
+            // It has no effect, so it used nothing.
+            self.usage = usage_before;
+            return Err(error);
+        }
         match system_table {
             None => {
                 // The write lists the keys in every index, and must fit the schemas.
@@ -315,6 +325,10 @@ impl Transaction {
                 Arc::make_mut(&mut self.catalog).apply(system_table, id, before.as_ref(), after.as_ref())?;
             }
             Some(_) => {}
+        }
+        if let (None, Some(object)) = (system_table, &after) {
+            self.usage.largest_document_bytes = self.usage.largest_document_bytes.max(size_bytes);
+            self.usage.deepest_document = self.usage.deepest_document.max(object.nesting());
         }
         let after = document.zip(after.as_ref());
         self.pending.write(&table, key, before.as_ref(), after);
@@ -347,10 +361,9 @@ impl Transaction {
     /// They are counted one by one, and whatever is inserted or deleted later conflicts. Not held to the limits on
     /// documents read.
     pub async fn count(&mut self, table: &str) -> Result<u64> {
-        self.usage.database_queries += 1;
-        self.check_usage()?;
         let Some(table) = self.table_to_read(table.parse()?)? else { return Ok(0) };
         let by_id = Arc::clone(&table.by_id);
+        self.count_range(by_id.id, &Interval::all())?;
         let rows_max = self.limits.log.read_page_documents_max;
         let mut scan = Scan::new(&table, by_id.id, Interval::all(), Order::Ascending, rows_max, rows_max);
         self.record_interval(by_id.id, Interval::all());
@@ -377,25 +390,31 @@ impl Transaction {
         Ok(id.filter(|id| Some(id.table) == number).map(String::from))
     }
 
-    /// The table that a function may query by this name; `None` if there is none.
+    /// The table that a function may query by this name; `None` if there is none. To functions the system's own tables
+    /// do not exist.
     pub(crate) fn table_to_read(&mut self, name: TableName) -> Result<Option<Arc<Table>>> {
         if name.is_system() {
             let table = SystemTable::by_name(name.as_str());
-            return match table.filter(|table| table.visible_name() == Some(name.as_str())) {
-                Some(table) => Ok(Some(Arc::clone(table.table()))),
-                None => Err(system_table_error(&format!(
-                    "there is no system table `{name}` that functions may read"
-                ))),
-            };
+            let visible = table.filter(|table| table.visible_name() == Some(name.as_str()));
+            return Ok(visible.map(|table| Arc::clone(table.table())));
         }
         let table = self.catalog().table(name.as_str()).cloned();
-        self.facts.rely_on(Fact::TableName(self.component(), name));
+        let fact = Fact::TableName(self.component(), name);
+        if table.is_none() {
+            self.count_missing(&fact)?;
+        }
+        self.facts.rely_on(fact);
         Ok(table)
     }
 
-    fn user_table(&mut self, number: TableNumber) -> Option<Arc<Table>> {
-        self.facts.rely_on(Fact::TableNumber(self.component(), number));
-        self.catalog().table_by_number(number).cloned()
+    fn user_table(&mut self, number: TableNumber) -> Result<Option<Arc<Table>>> {
+        let table = self.catalog().table_by_number(number).cloned();
+        let fact = Fact::TableNumber(self.component(), number);
+        if table.is_none() {
+            self.count_missing(&fact)?;
+        }
+        self.facts.rely_on(fact);
+        Ok(table)
     }
 
     /// Checks an id against the table that the function named with it.
@@ -426,6 +445,27 @@ impl Transaction {
         self.usage.documents_read += 1;
         self.usage.bytes_read += document.size_bytes();
         self.check_usage()
+    }
+
+    /// Counts a range that is about to be read. One that the transaction has read before adds nothing: neither work
+    /// when it commits nor anything to what it has seen.
+    pub(crate) fn count_range(&mut self, index: IndexId, interval: &Interval) -> Result<()> {
+        if self.ranges.contains(&(index, interval.clone())) {
+            return Ok(());
+        }
+        let usage_before = self.usage;
+        self.usage.database_queries += 1;
+        if let Err(error) = self.check_usage() {
+            self.usage = usage_before;
+            return Err(error);
+        }
+        self.ranges.insert((index, interval.clone()));
+        Ok(())
+    }
+
+    /// A table that isn't there is a range as well: of the tables.
+    fn count_missing(&mut self, fact: &Fact) -> Result<()> {
+        fact.ranges().into_iter().try_for_each(|(index, interval)| self.count_range(index, &interval))
     }
 
     /// Reads all documents of a system table whose index key begins with these values.

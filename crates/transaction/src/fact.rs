@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use contract::ReadSet;
+use contract::{IndexId, Interval, ReadSet};
 use value::{ComponentId, IndexName, InternalId, TableName, TableNumber, Value};
 
 use crate::{
@@ -33,9 +33,11 @@ pub(crate) enum Fact {
 }
 
 impl Fact {
-    fn add_to(&self, read_set: &mut ReadSet) {
+    /// Where the rows are that it stands for.
+    pub(crate) fn ranges(&self) -> Vec<(IndexId, Interval)> {
+        let mut ranges = Vec::with_capacity(1);
         let mut add = |table: SystemTable, index: &str, parts: &[Value]| {
-            read_set.add(table.index(index).id, prefix_interval(parts));
+            ranges.push((table.index(index).id, prefix_interval(parts)));
         };
         let text = |text: &str| Value::String(text.to_owned());
         let of = |component: &ComponentId| Value::String(component.to_string());
@@ -77,6 +79,7 @@ impl Fact {
             Fact::UdfConfig(component) => add(SystemTable::UdfConfig, "by_component", &[of(component)]),
             Fact::Auth => add(SystemTable::Auth, "by_id", &[]),
         }
+        ranges
     }
 }
 
@@ -90,6 +93,8 @@ impl Facts {
     }
 
     pub(crate) fn add_to(&self, read_set: &mut ReadSet) {
-        self.0.iter().for_each(|fact| fact.add_to(read_set));
+        for (index, interval) in self.0.iter().flat_map(Fact::ranges) {
+            read_set.add(index, interval);
+        }
     }
 }

@@ -102,9 +102,6 @@ impl Transaction {
         let bytes_left = bytes_left.saturating_sub(self.limits.value.document_bytes_max).max(1);
         let rows = page_limit("maximumRowsRead", maximum_rows_read, rows_left.max(1))?;
         let bytes = page_limit("maximumBytesRead", maximum_bytes_read, bytes_left)?;
-        self.usage.database_queries += 1;
-        self.check_usage()?;
-
         let (target, fields, interval) = match self.index_to_read(&query)? {
             Some((table, index)) => {
                 let interval = interval_of(&index, &query.source.range)?;
@@ -131,6 +128,9 @@ impl Transaction {
             },
         };
         let interval = between(interval, order, begin.as_ref(), end.as_ref());
+        if let (Some((_, index)), Some(interval)) = (&target, &interval) {
+            self.count_range(*index, interval)?;
+        }
         let mut read = PageRead::default();
         if let (Some((table, index)), Some(interval)) = (target, interval) {
             let rows_first = match end {
@@ -157,7 +157,7 @@ impl Transaction {
                 _ => CursorPosition::End,
             },
         };
-        let much = |used: usize, of: usize| used > of / 4 * 3;
+        let much = |used: usize, of: usize| used as u128 * 4 > of as u128 * 3;
         let status = if read.cut {
             Some(PageStatus::SplitRequired)
         } else if read.documents.len() > limits.page_items_split

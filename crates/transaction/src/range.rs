@@ -12,7 +12,7 @@ use crate::{
 /// The keys of `index` that satisfy all conditions: equalities on its first fields, then at most a lower and an upper
 /// bound on the field after them.
 pub(crate) fn interval_of(index: &Index, conditions: &[RangeExpression]) -> Result<Interval> {
-    let fields = index.range_fields();
+    let fields = index.key_fields();
     let position = |field: &FieldPath| {
         fields.iter().position(|known| known == field).ok_or_else(|| {
             let fields = fields.iter().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", ");

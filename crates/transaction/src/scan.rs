@@ -240,12 +240,11 @@ impl Transaction {
             let message = format!("a function may iterate over at most {open_max} queries at the same time");
             return Err(Error::user("TooManyOpenQueries", message));
         }
-        self.usage.database_queries += 1;
-        self.check_usage()?;
         let scan = match self.index_to_read(&query)? {
             None => None,
             Some((table, index)) => {
                 let interval = interval_of(&index, &query.source.range)?;
+                self.count_range(index.id, &interval)?;
                 let rows = first_rows(&query.operators, self.limits.function.prefetch_documents);
                 let rows_max = self.limits.log.read_page_documents_max;
                 Some(Scan::new(&table, index.id, interval, query.source.order, rows, rows_max))

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -52,6 +52,8 @@ pub struct Transaction {
     pub(crate) catalog: Arc<DeploymentCatalog>,
     pub(crate) facts: Facts,
     read_set: ReadSet,
+    /// The ranges that functions have asked for, as they are counted.
+    pub(crate) ranges: HashSet<(IndexId, Interval)>,
     /// Committed documents that were read, as of `begin`: what is written is mostly read just before.
     known: HashMap<DocumentKey, Option<Document>>,
     known_bytes: usize,
@@ -134,6 +136,7 @@ impl Transaction {
             catalog: Arc::clone(&catalog),
             facts: Facts::default(),
             read_set: ReadSet::new(),
+            ranges: HashSet::new(),
             known: HashMap::new(),
             known_bytes: 0,
             pending: Pending::default(),

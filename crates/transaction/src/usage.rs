@@ -1,6 +1,6 @@
 //! What a transaction has used, and how much of it nested calls may use.
 
-use limits::TransactionLimits;
+use limits::{TransactionLimits, ValueLimits};
 
 use crate::{Error, Result};
 
@@ -11,7 +11,7 @@ pub struct Usage {
     pub bytes_read: usize,
     /// Documents scanned, also those that a filter dropped.
     pub documents_read: usize,
-    /// Index ranges read: one for each read of one document and for each query.
+    /// Different index ranges read: of single documents and of queries.
     pub database_queries: usize,
     /// Bytes of the documents written; a deleted document counts with the size that it had.
     pub bytes_written: usize,
@@ -25,6 +25,10 @@ pub struct Usage {
     pub system_documents_written: usize,
     /// Bytes written to system tables.
     pub system_bytes_written: usize,
+    /// The size of the largest document written.
+    pub largest_document_bytes: usize,
+    /// How deep the deepest document written nests.
+    pub deepest_document: usize,
 }
 
 /// Lower limits for one nested call, as its caller asked for; `None` leaves the transaction's own.
@@ -137,15 +141,17 @@ impl Usage {
         Ok(())
     }
 
-    fn counters(&self, caps: &Caps) -> [(Metric, &'static str); 5] {
-        let metric =
-            |name, used: usize, cap: usize| Metric { name, used, remaining: cap.saturating_sub(used) };
+    /// Each with its cap and its code.
+    fn counters(&self, caps: &Caps) -> [(Metric, usize, &'static str); 5] {
+        let counter = |name, used: usize, cap: usize, code| {
+            (Metric { name, used, remaining: cap.saturating_sub(used) }, cap, code)
+        };
         [
-            (metric("bytesRead", self.bytes_read, caps.bytes_read), "TooManyBytesRead"),
-            (metric("bytesWritten", self.bytes_written, caps.bytes_written), "TooManyBytesWritten"),
-            (metric("databaseQueries", self.database_queries, caps.database_queries), "TooManyReads"),
-            (metric("documentsRead", self.documents_read, caps.documents_read), "TooManyDocumentsRead"),
-            (metric("documentsWritten", self.documents_written, caps.documents_written), "TooManyWrites"),
+            counter("bytesRead", self.bytes_read, caps.bytes_read, "TooManyBytesRead"),
+            counter("bytesWritten", self.bytes_written, caps.bytes_written, "TooManyBytesWritten"),
+            counter("databaseQueries", self.database_queries, caps.database_queries, "TooManyReads"),
+            counter("documentsRead", self.documents_read, caps.documents_read, "TooManyDocumentsRead"),
+            counter("documentsWritten", self.documents_written, caps.documents_written, "TooManyWrites"),
         ]
     }
 
@@ -156,23 +162,37 @@ impl Usage {
     }
 
     pub(crate) fn metrics(&self, caps: &Caps) -> Vec<Metric> {
-        self.counters(caps).into_iter().map(|(metric, _)| metric).collect()
+        self.counters(caps).into_iter().map(|(metric, ..)| metric).collect()
     }
 
-    /// One warning for each limit of which `percent` or more is used.
-    pub fn warnings(&self, limits: &TransactionLimits) -> Vec<UsageWarning> {
-        let near = |metric: &Metric| {
-            let cap = metric.used + metric.remaining;
-            metric.used * 100 >= cap * limits.warn_percent
-        };
-        self.counters(&Caps::of(limits))
-            .into_iter()
-            .filter(|(metric, _)| near(metric))
-            .map(|(Metric { name, used, remaining }, code)| UsageWarning {
-                code,
-                message: format!("{name}: {used} of at most {} are used", used + remaining),
-            })
-            .collect()
+    /// One warning for each limit of which `warn_percent` or more is used.
+    pub fn warnings(&self, limits: &TransactionLimits, documents: &ValueLimits) -> Vec<UsageWarning> {
+        let counters = self.counters(&Caps::of(limits)).map(|(Metric { name, used, .. }, cap, code)| {
+            UsageWarning::of(code, used, cap, limits, || format!("{name}: {used} of at most {cap} are used"))
+        });
+        let (bytes, bytes_max) = (self.largest_document_bytes, documents.document_bytes_max);
+        let size = UsageWarning::of("ValueTooLargeError", bytes, bytes_max, limits, || {
+            format!("a document has {bytes} of at most {bytes_max} bytes")
+        });
+        let (levels, levels_max) = (self.deepest_document, documents.document_nesting_max);
+        let nesting = UsageWarning::of("InvalidDocumentError", levels, levels_max, limits, || {
+            format!("a document nests {levels} of at most {levels_max} levels deep")
+        });
+        counters.into_iter().chain([size, nesting]).flatten().collect()
+    }
+}
+
+impl UsageWarning {
+    /// A warning if `used` is `warn_percent` or more of `cap`.
+    pub fn of(
+        code: &'static str,
+        used: usize,
+        cap: usize,
+        limits: &TransactionLimits,
+        message: impl FnOnce() -> String,
+    ) -> Option<UsageWarning> {
+        let near = used as u128 * 100 >= cap as u128 * limits.warn_percent as u128;
+        near.then(|| UsageWarning { code, message: message() })
     }
 }
 
@@ -219,10 +239,26 @@ mod tests {
 
     #[test]
     fn a_warning_comes_at_four_fifths() {
-        let limits = TransactionLimits::DEFAULT;
-        let usage = |documents_written| Usage { documents_written, ..Usage::default() };
-        assert_eq!(usage(limits.written_documents_max * 8 / 10 - 1).warnings(&limits), []);
-        let warnings = usage(limits.written_documents_max * 8 / 10).warnings(&limits);
-        assert_eq!(warnings.iter().map(|warning| warning.code).collect::<Vec<_>>(), ["TooManyWrites"]);
+        let (limits, documents) = (TransactionLimits::DEFAULT, ValueLimits::DEFAULT);
+        type Counter = fn(&mut Usage) -> &mut usize;
+        let cases: [(&str, usize, Counter); 3] = [
+            ("TooManyWrites", limits.written_documents_max, |usage| &mut usage.documents_written),
+            ("ValueTooLargeError", documents.document_bytes_max, |usage| &mut usage.largest_document_bytes),
+            ("InvalidDocumentError", documents.document_nesting_max, |usage| &mut usage.deepest_document),
+        ];
+        for (code, limit, counter) in cases {
+            let mut usage = Usage::default();
+            let first = (limit * 8).div_ceil(10);
+            *counter(&mut usage) = first - 1;
+            assert_eq!(usage.warnings(&limits, &documents), [], "{code}");
+            for used in [first, limit + 7] {
+                *counter(&mut usage) = used;
+                let warnings = usage.warnings(&limits, &documents);
+                let [warning] = &warnings[..] else { panic!("{code}: {warnings:?}") };
+                assert_eq!(warning.code, code);
+                let numbers = [format!("{used} of"), format!("at most {limit} ")];
+                assert!(numbers.iter().all(|number| warning.message.contains(number)), "{}", warning.message);
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    Store, fields, for_seeds, get, json,
+    Store, fields, for_seeds, get, index_query, json,
     model::{random_limits, written_keys},
     patch, properties, take,
 };
@@ -11,6 +11,12 @@ use limits::Limits;
 use serde_json::json;
 use transaction::{Error, NestedLimits, NestedOutcome, Query, Result, Transaction};
 use value::ComponentId;
+
+/// The documents of `t` whose creation time is above a number: a range of its own.
+fn scan_above(n: u32) -> Query {
+    let range = json!([{"type": "Gt", "fieldPath": "_creationTime", "value": n}]);
+    index_query("t.by_creation_time", range, "asc", json!([]))
+}
 
 fn code<T: std::fmt::Debug>(result: Result<T>) -> String {
     let error = result.expect_err("it must fail");
@@ -107,10 +113,13 @@ async fn each_limit_fails_by_name_and_a_nested_call_has_its_own() {
         "TooManyBytesWritten"
     );
     let mut transaction = store.begin().await;
-    for _ in 0..10 {
-        transaction.open_query(scan()).unwrap();
+    for n in 0..10 {
+        transaction.open_query(scan_above(n)).unwrap();
     }
-    assert_eq!(code(transaction.open_query(scan())), "TooManyReads");
+    assert_eq!(code(transaction.open_query(scan_above(10))), "TooManyReads");
+    let used = transaction.usage().database_queries;
+    transaction.open_query(scan_above(7)).expect("a range that was read before adds nothing");
+    assert_eq!((used, transaction.usage().database_queries), (10, 10));
 
     let mut transaction = store.begin().await;
     take(&mut transaction, scan(), 3).await.unwrap();
@@ -131,6 +140,70 @@ async fn each_limit_fails_by_name_and_a_nested_call_has_its_own() {
         0,
         "three, and three that the nested call has tried"
     );
+}
+
+#[tokio::test]
+async fn after_a_limit_was_hit_the_numbers_are_those_of_what_has_happened() {
+    let mut limits = Limits::DEFAULT;
+    limits.transaction.written_documents_max = 5;
+    limits.transaction.written_bytes_max = 2_000;
+    limits.transaction.read_intervals_max = 4;
+    let store = Store::with_limits(limits);
+    let scan = || Query::full_table_scan("t".parse().unwrap(), contract::Order::Ascending);
+    let mut transaction = store.begin().await;
+    let metric = |transaction: &Transaction, name: &str| {
+        let metric = transaction.metrics().into_iter().find(|metric| metric.name == name).unwrap();
+        (metric.used, metric.remaining)
+    };
+    let id = insert(&mut transaction, "t").await;
+    let bytes = transaction.usage().bytes_written;
+    assert_eq!(
+        code(transaction.insert("t", json(json!({"x": "x".repeat(2_000)}))).await),
+        "TooManyBytesWritten"
+    );
+    assert_eq!(metric(&transaction, "bytesWritten"), (bytes, 2_000 - bytes));
+    assert_eq!(metric(&transaction, "documentsWritten"), (1, 4));
+    for _ in 0..4 {
+        insert(&mut transaction, "t").await;
+    }
+    for _ in 0..3 {
+        assert_eq!(code(transaction.insert("t", json(json!({}))).await), "TooManyWrites");
+        assert_eq!(code(transaction.patch(&id, None, patch(json!({"x": 1}))).await), "TooManyWrites");
+    }
+    assert_eq!(metric(&transaction, "documentsWritten"), (5, 0));
+    assert_eq!(take(&mut transaction, scan(), 10).await.unwrap().len(), 5, "what failed has no effect");
+    for n in 0..2 {
+        transaction.open_query(scan_above(n)).unwrap();
+    }
+    for n in 2..5 {
+        assert_eq!(code(transaction.open_query(scan_above(n))), "TooManyReads");
+    }
+    assert_eq!(metric(&transaction, "databaseQueries"), (4, 0));
+    let limits = store.limits;
+    let warnings = transaction.usage().warnings(&limits.transaction, &limits.value);
+    let of_writes = warnings.iter().find(|warning| warning.code == "TooManyWrites").unwrap();
+    assert_eq!(of_writes.message, "documentsWritten: 5 of at most 5 are used");
+}
+
+#[tokio::test]
+async fn one_document_can_be_read_as_often_as_one_likes() {
+    let store = Store::new();
+    let mut transaction = store.begin().await;
+    let id = insert(&mut transaction, "t").await;
+    for _ in 0..=limits::TransactionLimits::DEFAULT.read_intervals_max {
+        transaction.get(get(&id)).await.expect("it adds nothing to what was read");
+    }
+    let usage = *transaction.usage();
+    assert_eq!((usage.database_queries, usage.documents_read), (1, 4_097));
+    // What isn't there is a range as well, and bounded like one.
+    let missing =
+        |n: usize| Query::full_table_scan(format!("missing{n}").parse().unwrap(), contract::Order::Ascending);
+    for n in 0..4_095 {
+        let query = transaction.open_query(missing(n)).unwrap();
+        transaction.close_query(query);
+    }
+    assert_eq!(code(transaction.open_query(missing(4_095))), "TooManyReads");
+    transaction.open_query(missing(17)).expect("it was read before");
 }
 
 #[tokio::test]

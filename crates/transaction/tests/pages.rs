@@ -70,6 +70,19 @@ async fn limits_on_what_is_read_cut_a_page_and_ask_to_split_it() {
     assert!(!cut.is_done && cut.split_cursor.is_some());
     let (near, _) = page(&store, rows(9.0), None).await.unwrap();
     assert_eq!((near.documents.len(), near.status), (8, Some(PageStatus::SplitRecommended)));
+    // Three quarters of small limits are no whole numbers.
+    for (rows_max, items, status) in [
+        (3.0, 1.0, None),
+        (3.0, 2.0, None),
+        (2.0, 1.0, None),
+        (3.0, 3.0, Some(PageStatus::SplitRecommended)),
+        (5.0, 3.0, None),
+        (5.0, 4.0, Some(PageStatus::SplitRecommended)),
+    ] {
+        let small = PageRequest { page_size: items, ..rows(rows_max) };
+        let (read, _) = page(&store, small, None).await.unwrap();
+        assert_eq!((read.documents.len(), read.status), (items as usize, status), "{items} of {rows_max}");
+    }
     let (bytes, _) =
         page(&store, PageRequest { maximum_bytes_read: Some(100.0), ..request(query(), None, 8.0) }, None)
             .await

@@ -102,7 +102,8 @@ async fn ranges_that_make_no_sense_are_refused_by_name() {
     };
     for (conditions, expected) in [
         (range(&[("Eq", "c")]), "FieldNotInIndex"),
-        (range(&[("Lt", "_id")]), "FieldNotInIndex"),
+        (range(&[("Lt", "_id")]), "InvalidIndexRange"),
+        (range(&[("Eq", "a"), ("Eq", "b"), ("Gt", "_id")]), "InvalidIndexRange"),
         (range(&[("Eq", "b")]), "InvalidIndexRange"),
         (range(&[("Gt", "b")]), "InvalidIndexRange"),
         (range(&[("Eq", "a"), ("Gt", "a")]), "InvalidIndexRange"),
@@ -117,10 +118,50 @@ async fn ranges_that_make_no_sense_are_refused_by_name() {
     for (conditions, index) in [
         (range(&[("Eq", "a"), ("Eq", "b"), ("Gt", "_creationTime"), ("Lte", "_creationTime")]), "by_a_b"),
         (range(&[("Lt", "a"), ("Gt", "a")]), "by_a_b"),
+        (range(&[("Eq", "a"), ("Eq", "b"), ("Eq", "_creationTime"), ("Gt", "_id")]), "by_a_b"),
+        (range(&[("Eq", "_creationTime"), ("Lte", "_id"), ("Gt", "_id")]), "by_creation_time"),
         (range(&[("Eq", "_id")]), "by_id"),
     ] {
         let query = index_query(&format!("t.{index}"), conditions, "asc", json!([]));
         assert_eq!(take(&mut transaction, query, 10).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn the_id_ends_every_index() {
+    let store = Store::new();
+    let mut transaction = store.begin().await;
+    create_index(&mut transaction, "t", "by_a", &["a"]).await;
+    for _ in 0..3 {
+        transaction.insert("t", json(json!({"a": 1}))).await.unwrap();
+    }
+    store.must_commit(transaction).await;
+    let mut transaction = store.begin().await;
+    let all = index_query("t.by_a", json!([]), "asc", json!([]));
+    for document in take(&mut transaction, all, 10).await.unwrap() {
+        let id = id_of(&document);
+        let object = document.to_object().unwrap();
+        let time = object.get("_creationTime").unwrap().to_serde_json();
+        for (order, bound, value, count) in [
+            ("asc", "Gt", "", 1),
+            ("asc", "Gt", id.as_str(), 0),
+            ("asc", "Gte", id.as_str(), 1),
+            ("desc", "Lt", id.as_str(), 0),
+            ("desc", "Lte", id.as_str(), 1),
+            ("desc", "Eq", id.as_str(), 1),
+        ] {
+            let position = [
+                json!({"type": "Eq", "fieldPath": "_creationTime", "value": time}),
+                json!({"type": bound, "fieldPath": "_id", "value": value}),
+            ];
+            let of_a = [&[json!({"type": "Eq", "fieldPath": "a", "value": 1})], &position[..]].concat();
+            for (index, range) in [("t.by_a", of_a), ("t.by_creation_time", position.to_vec())] {
+                let query = index_query(index, json!(range), order, json!([]));
+                let found = take(&mut transaction, query, 10).await.unwrap();
+                assert_eq!(found.len(), count, "{index} {order} {bound} {value}");
+                assert!(found.iter().all(|found| id_of(found) == id));
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! From places in bundles to places in the files that people wrote.
 
-use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, num::NonZeroUsize, sync::Arc};
 
 use contract::{BlobDigest, BlobStore};
 use lru::LruCache;
@@ -11,6 +11,9 @@ use value::ComponentId;
 
 /// How many frames of a stack are shown.
 const FRAMES_MAX: usize = 32;
+
+/// Part of the path of every source of the package through which functions are registered and called.
+const FUNCTION_LIBRARY: &str = "node_modules/convex/";
 
 /// The source maps of some modules, by module path.
 #[derive(Default)]
@@ -29,16 +32,16 @@ impl SourceMapCache {
         SourceMapCache { maps: Mutex::new(LruCache::new(capacity)) }
     }
 
-    /// The maps that a stack needs. Those that can't be had are left out: an error without its place is better than
-    /// none.
-    pub async fn for_stack(
+    /// The maps that the stacks in these texts need. Those that can't be had are left out: an error without its place is
+    /// better than none.
+    pub async fn for_texts<'t>(
         &self,
-        stack: &str,
+        texts: impl IntoIterator<Item = &'t str>,
         catalog: &DeploymentCatalog,
         blobs: &dyn BlobStore,
     ) -> SourceMaps {
         let mut maps = SourceMaps::default();
-        for module in modules_of(stack) {
+        for module in modules_of(texts) {
             let Some(digest) =
                 catalog.of(ComponentId::ROOT).module(module).and_then(|module| module.row.source_map)
             else {
@@ -72,19 +75,30 @@ impl SourceMaps {
         }
     }
 
-    /// The stack in terms of the original files. Frames that no map knows are kept as they are.
+    /// The stack in terms of the original files: the application's frames, those of the function library that called it
+    /// left out. Frames that no map knows are kept as they are.
     pub fn map_stack(&self, stack: &str) -> String {
-        let mut mapped = String::with_capacity(stack.len());
-        for line in stack.lines().filter(|line| !line.trim().is_empty()).take(FRAMES_MAX) {
-            if !mapped.is_empty() {
-                mapped.push('\n');
-            }
-            match Frame::parse(line).and_then(|frame| self.map_frame(&frame)) {
-                Some(line) => mapped.push_str(&line),
-                None => mapped.push_str(line),
-            }
+        let frames =
+            stack.lines().filter(|line| !line.trim().is_empty()).filter_map(|line| self.map_line(line));
+        frames.take(FRAMES_MAX).collect::<Vec<_>>().join("\n")
+    }
+
+    /// A text with the stacks in it in terms of the original files; `None` if it has none.
+    pub fn map_text(&self, text: &str) -> Option<String> {
+        if self.maps.is_empty() || !text.lines().any(|line| Frame::parse(line).is_some()) {
+            return None;
         }
-        mapped
+        Some(text.lines().filter_map(|line| self.map_line(line)).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// `None` for a frame that is not shown.
+    fn map_line<'l>(&self, line: &'l str) -> Option<Cow<'l, str>> {
+        let Some(frame) = Frame::parse(line) else { return Some(line.into()) };
+        match self.map_frame(&frame) {
+            Some(mapped) if mapped.contains(FUNCTION_LIBRARY) => None,
+            Some(mapped) => Some(mapped.into()),
+            None => Some(line.into()),
+        }
     }
 
     /// Where a place in a bundle came from: file, line and column, both from 1.
@@ -104,10 +118,10 @@ impl SourceMaps {
     }
 }
 
-/// The modules that a stack names, each once.
-fn modules_of(stack: &str) -> Vec<&str> {
+/// The modules that the stacks in texts name, each once.
+fn modules_of<'t>(texts: impl IntoIterator<Item = &'t str>) -> Vec<&'t str> {
     let mut modules = Vec::new();
-    for frame in stack.lines().take(FRAMES_MAX).filter_map(Frame::parse) {
+    for frame in texts.into_iter().flat_map(str::lines).filter_map(Frame::parse) {
         if !modules.contains(&frame.module) {
             modules.push(frame.module);
         }
@@ -176,6 +190,26 @@ mod tests {
     }
 
     #[test]
+    fn the_function_librarys_frames_are_not_shown() {
+        let mut maps = SourceMaps::default();
+        let sources =
+            r#"["../node_modules/convex/src/server/impl/registration_impl.ts","../convex/messages.ts"]"#;
+        maps.add("messages.js", map(sources).as_bytes());
+        let stack = "    at handler (messages.js:1:9)\n    at invokeQuery (messages.js:1:1)";
+        assert_eq!(maps.map_stack(stack), "    at handler (../convex/messages.ts:6:3)");
+    }
+
+    #[test]
+    fn stacks_within_texts_are_mapped_and_the_rest_stays() {
+        let mut maps = SourceMaps::default();
+        maps.add("messages.js", map(r#"["../convex/other.ts","../convex/messages.ts"]"#).as_bytes());
+        let text = "Error: no\n    at handler (messages.js:1:9)\nat noon (sharp)";
+        let mapped = maps.map_text(text).expect("there is a stack");
+        assert_eq!(mapped, "Error: no\n    at handler (../convex/messages.ts:6:3)\nat noon (sharp)");
+        assert_eq!(maps.map_text("meet at noon"), None);
+    }
+
+    #[test]
     fn sources_are_relative_to_their_module() {
         assert_eq!(join("sub/dir.js", "../../convex/sub/dir.ts"), "../convex/sub/dir.ts");
         assert_eq!(join("a.js", "../convex/a.ts"), "../convex/a.ts");
@@ -197,7 +231,7 @@ mod tests {
     #[test]
     fn a_stack_names_its_modules() {
         let stack = "    at f (a.js:1:1)\n    at b.js:1:2\n    at g (a.js:9:9)\n    at native";
-        assert_eq!(modules_of(stack), ["a.js", "b.js"]);
+        assert_eq!(modules_of([stack, "x\n    at h (c.js:1:1)"]), ["a.js", "b.js", "c.js"]);
     }
 
     #[test]

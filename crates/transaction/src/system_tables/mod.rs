@@ -9,7 +9,7 @@ use std::{
 };
 
 use contract::IndexId;
-use value::{ComponentId, InternalId, TableNumber};
+use value::{ComponentId, InternalId, TableName, TableNumber};
 
 use crate::catalog::{Index, IndexState, Table, TableState};
 
@@ -130,6 +130,11 @@ impl SystemTable {
 
     pub(crate) fn by_number(number: TableNumber) -> Option<SystemTable> {
         SystemTable::ALL.into_iter().find(|table| table.number() == number)
+    }
+
+    /// Whether applications may read a table of this name, if there is one: all but the system's own.
+    pub fn may_be_read(name: &TableName) -> bool {
+        !name.is_system() || VIRTUAL_TABLES.iter().any(|(shown, _)| *shown == name.as_str())
     }
 
     /// By its own name, or by the name under which applications see it.

@@ -27,10 +27,7 @@ pub(super) fn check(
     if !object.get().starts_with('{') {
         return Err(invalid(&"arguments are an object"));
     }
-    if *validator == Validator::Any {
-        // The function parses them; that they are JSON is known by now.
-        return Ok(());
-    }
+    // The limits of values hold whether there is a validator or not.
     let value = Value::from_json(object.get()).map_err(|error| invalid(&error))?;
     let fits = validator.check(&value, tables);
     fits.map_err(|failure| Thrown::new(format!("ArgumentValidationError: {failure}")))
@@ -59,6 +56,10 @@ mod tests {
         check(text, validator, &no_tables, 100).expect_err(text).to_log_text("")
     }
 
+    fn nested(levels: usize) -> String {
+        format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+    }
+
     #[test]
     fn arguments_are_one_object() {
         for text in ["", "[", "[1]", "[{},{}]", "{}", "null", "[null]", "[{\"a\":}]"] {
@@ -77,7 +78,17 @@ mod tests {
         );
         let large = format!(r#"[{{"a":"{}"}}]"#, "x".repeat(100));
         assert!(failure(&large, &validator).starts_with("FunctionArgumentsTooLarge"));
-        assert!(failure(r#"[{"a":{"$nonsense":1}}]"#, &validator).starts_with("InvalidArguments"));
+        for validator in [validator, Validator::Any] {
+            for no_value in [r#"{"$nonsense":1}"#, r#""\ud800""#, &nested(64)] {
+                let text = format!(r#"[{{"a":{no_value}}}]"#);
+                let thrown = check(&text, &validator, &no_tables, 1_000).expect_err(&text);
+                assert!(thrown.to_log_text("").starts_with("InvalidArguments"), "{thrown:?}");
+            }
+        }
+        assert_eq!(
+            check(&format!(r#"[{{"a":{}}}]"#, nested(63)), &Validator::Any, &no_tables, 1_000),
+            Ok(())
+        );
     }
 
     #[test]

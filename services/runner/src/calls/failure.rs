@@ -11,7 +11,7 @@ use transaction::UserError;
 pub(crate) struct Thrown {
     /// As people see it: `Uncaught TypeError: …`, `ArgumentValidationError: …`.
     title: String,
-    /// As a function that catches it sees it.
+    /// As a function sees it whose own operation failed so.
     message: String,
     /// Frames, in terms of the bundled modules; may be empty.
     pub(crate) stack: String,
@@ -67,6 +67,14 @@ impl Thrown {
         }
     }
 
+    /// What a function sees of the failure of one that it called, which is all that is known of it.
+    pub(crate) fn to_error_of_callee(&self, mapped_stack: &str) -> SyscallError {
+        SyscallError {
+            message: self.to_log_text(mapped_stack),
+            data: self.data.as_deref().map(str::to_owned),
+        }
+    }
+
     fn to_text(&self, request_id: &str, mapped_stack: &str) -> String {
         let (header, text) = (header(request_id), self.to_log_text(mapped_stack));
         if self.is_for_tools { format!("{text}\n{header}") } else { format!("{header}\n{text}") }
@@ -88,15 +96,10 @@ fn header(request_id: &str) -> String {
 impl From<JsError> for Thrown {
     fn from(error: JsError) -> Thrown {
         let message = match error.message.as_str() {
-            "" => error.name.clone(),
-            message if error.name == "Error" || error.convex_error_data.is_some() => message.to_owned(),
+            "" => error.name,
             message => format!("{}: {message}", error.name),
         };
-        let title = match error.message.as_str() {
-            "" => format!("Uncaught {}", error.name),
-            message => format!("Uncaught {}: {message}", error.name),
-        };
-        let data = error.convex_error_data.map(Arc::from);
+        let (title, data) = (format!("Uncaught {message}"), error.convex_error_data.map(Arc::from));
         Thrown { title, message, stack: error.stack, data, is_for_tools: false }
     }
 }
@@ -212,7 +215,6 @@ mod tests {
     fn an_error_without_a_message_has_its_name() {
         let thrown = Thrown::from(js_error("Error", ""));
         assert_eq!(thrown.to_log_text(""), "Uncaught Error");
-        assert_eq!(SyscallError::from(thrown).message, "Error");
     }
 
     #[test]
@@ -225,13 +227,23 @@ mod tests {
     }
 
     #[test]
-    fn a_function_that_catches_sees_the_message_and_the_data() {
-        assert_eq!(SyscallError::from(Thrown::from(js_error("Error", "no"))).message, "no");
-        assert_eq!(SyscallError::from(Thrown::from(js_error("RangeError", "no"))).message, "RangeError: no");
+    fn a_function_that_catches_the_error_of_another_sees_all_of_it() {
+        let caught = Thrown::from(js_error("RangeError", "no")).to_error_of_callee("    at f (a.ts:1:2)");
+        assert_eq!(caught.message, "Uncaught RangeError: no\n    at f (a.ts:1:2)");
         let mut error = js_error("ConvexError", "no");
         error.convex_error_data = Some("7".to_owned());
+        let caught = Thrown::from(error).to_error_of_callee("");
+        assert_eq!(
+            (caught.message.as_str(), caught.data.as_deref()),
+            ("Uncaught ConvexError: no", Some("7"))
+        );
+    }
+
+    #[test]
+    fn a_function_that_catches_the_error_of_an_operation_sees_its_code_and_data() {
+        let error = UserError { code: "Nope".into(), message: "no".to_owned(), data: Some(true.into()) };
         let caught = SyscallError::from(Thrown::from(error));
-        assert_eq!((caught.message.as_str(), caught.data.as_deref()), ("no", Some("7")));
+        assert_eq!((caught.message.as_str(), caught.data.as_deref()), ("Nope: no", Some("true")));
     }
 
     #[test]

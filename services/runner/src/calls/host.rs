@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use contract::Observed;
 use isolate::{Answer, AsyncOperation, Observations, SyncHost};
-use limits::FunctionLimits;
+use limits::{FunctionLimits, TransactionLimits};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use schema::TableLookup;
-use transaction::Catalog;
+use transaction::{Catalog, UsageWarning};
 use value::{TableName, TableNumber};
 
 use super::{LogLines, Slots, Stop};
@@ -25,9 +25,16 @@ pub(crate) trait Host: SyncHost {
     async fn answer(&mut self, slots: &mut Slots, operation: &AsyncOperation) -> Result<Answer, Stop>;
 }
 
+/// What the functions of a tree are held to.
+#[derive(Clone, Copy)]
+pub(crate) struct TreeLimits {
+    pub(crate) function: FunctionLimits,
+    pub(crate) transaction: TransactionLimits,
+}
+
 /// What a function and those that it calls share.
 pub(crate) struct Tree {
-    pub(crate) limits: FunctionLimits,
+    pub(crate) limits: TreeLimits,
     /// What the clock shows, in milliseconds since the Unix epoch.
     pub(crate) now_ms: u64,
     pub(crate) observed: Observed,
@@ -42,12 +49,12 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// All randomness in the tree comes from `seed`.
-    pub(crate) fn new(limits: FunctionLimits, now_ms: u64, seed: [u8; 32]) -> Tree {
+    pub(crate) fn new(limits: TreeLimits, now_ms: u64, seed: [u8; 32]) -> Tree {
         Tree {
             limits,
             now_ms,
             observed: Observed::default(),
-            log: LogLines::new(limits.log_lines_max),
+            log: LogLines::new(limits.function.log_lines_max),
             stop: None,
             random: StdRng::from_seed(seed),
             functions: Vec::new(),
@@ -85,7 +92,17 @@ impl Tree {
 
     /// Processor time that the tree may still take.
     pub(super) fn user_time_left(&self) -> Duration {
-        Duration::from_millis(self.limits.user_time_ms_max).saturating_sub(self.user_time)
+        Duration::from_millis(self.limits.function.user_time_ms_max).saturating_sub(self.user_time)
+    }
+
+    /// Warns of arguments or a result that are nearly too large.
+    pub(super) fn warn_of_size(&mut self, code: &'static str, what: &str, bytes: usize, bytes_max: usize) {
+        let warning = UsageWarning::of(code, bytes, bytes_max, &self.limits.transaction, || {
+            format!("{what}: {bytes} of at most {bytes_max} bytes")
+        });
+        if let Some(UsageWarning { code, message }) = warning {
+            self.log.push_warning(format!("{code}: {message}"));
+        }
     }
 
     /// Takes note of what a guest did since `counted`, the processor time that was noted of it before.

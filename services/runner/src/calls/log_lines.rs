@@ -3,7 +3,7 @@
 use contract::{LogLevel, LogLine};
 use isolate::{ConsoleLevel, ConsoleLine};
 
-use crate::service::now_ms;
+use crate::{service::now_ms, source_map::SourceMaps};
 
 /// The lines of one execution. What is too much is dropped, and a last line says so.
 #[derive(Debug)]
@@ -41,6 +41,20 @@ impl LogLines {
         } else if self.lines.len() < self.lines_max {
             let notice = format!("The log is full ({} lines); further lines were dropped.", self.lines_max);
             self.lines.push(line(LogLevel::Error, vec![notice], false));
+        }
+    }
+
+    /// Everything that was written.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().flat_map(|line| &line.messages).map(String::as_str)
+    }
+
+    /// Puts the stacks of errors that were written in terms of the original files.
+    pub(crate) fn map_stacks(&mut self, maps: &SourceMaps) {
+        for message in self.lines.iter_mut().flat_map(|line| &mut line.messages) {
+            if let Some(mapped) = maps.map_text(message) {
+                *message = mapped;
+            }
         }
     }
 

@@ -26,7 +26,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 pub(crate) use arguments::normalize as normalize_arguments;
 pub(crate) use failure::{Stop, Thrown, split};
-pub(crate) use host::{Host, Tree};
+pub(crate) use host::{Host, Tree, TreeLimits};
 pub(crate) use log_lines::LogLines;
 pub(crate) use slots::{ImageNumber, NumberedImage, Slots};
 pub(crate) use threads::{Priority, ThreadLimits, Threads};
@@ -49,7 +49,7 @@ pub(crate) fn call<'c, H: Host>(
     arguments: &'c str,
 ) -> Pin<Box<dyn Future<Output = Outcome> + 'c>> {
     Box::pin(async move {
-        let limits = host.tree().limits;
+        let limits = host.tree().limits.function;
         let tables = host.tables(&function);
         if let Err(thrown) =
             arguments::check(arguments, &function.arguments, &Tables(&tables), limits.arguments_bytes_max)
@@ -60,6 +60,14 @@ pub(crate) fn call<'c, H: Host>(
             Ok(text) => text,
             Err(thrown) => return Ok(Err(thrown)),
         };
+        let tree = host.tree();
+        tree.warn_of_size(
+            "FunctionArgumentsTooLarge",
+            "arguments",
+            arguments.len(),
+            limits.arguments_bytes_max,
+        );
+        tree.warn_of_size("FunctionResultTooLarge", "result", text.len(), limits.result_bytes_max);
         let tables = host.tables(&function);
         let checked =
             results::check(&text, function.returns.as_ref(), &Tables(&tables), limits.result_bytes_max);

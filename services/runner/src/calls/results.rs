@@ -21,17 +21,11 @@ pub(super) fn check(
     let invalid = |reason: &dyn std::fmt::Display| {
         Thrown::new(format!("InvalidReturnValue: the function did not return a Convex value: {reason}"))
     };
-    match validator {
-        // Large results are not worth a second look; that it is JSON must be certain, for it goes into messages.
-        None => {
-            serde_json::from_str::<serde::de::IgnoredAny>(text).map(|_| ()).map_err(|error| invalid(&error))
-        }
-        Some(validator) => {
-            let value = Value::from_json(text).map_err(|error| invalid(&error))?;
-            let fits = validator.check(&value, tables);
-            fits.map_err(|failure| Thrown::new(format!("ReturnsValidationError: {failure}")))
-        }
-    }
+    // The limits of values hold whether there is a validator or not: clients and validators elsewhere read it as one.
+    let value = Value::from_json(text).map_err(|error| invalid(&error))?;
+    let Some(validator) = validator else { return Ok(()) };
+    let fits = validator.check(&value, tables);
+    fits.map_err(|failure| Thrown::new(format!("ReturnsValidationError: {failure}")))
 }
 
 #[cfg(test)]
@@ -42,6 +36,22 @@ mod tests {
 
     fn no_tables(_: &TableName) -> Option<TableNumber> {
         None
+    }
+
+    #[test]
+    fn results_are_held_to_the_limits_of_values_without_a_validator() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let long = |members: usize| format!("[{}]", vec!["0"; members].join(","));
+        for (fits, refused) in [
+            (nested(64), nested(65)),
+            (long(8_192), long(8_193)),
+            (r#""\ud83d\ude00""#.to_owned(), r#""\ud83d""#.to_owned()),
+            (r#"{"a":1}"#.to_owned(), r#"{"$a":1}"#.to_owned()),
+        ] {
+            assert_eq!(check(&fits, None, &no_tables, usize::MAX), Ok(()));
+            let thrown = check(&refused, None, &no_tables, usize::MAX).expect_err("it is no value");
+            assert!(thrown.to_log_text("").starts_with("InvalidReturnValue: "), "{thrown:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use value::FunctionPath;
 
 use super::syscalls::answered;
 use crate::{
-    calls::{self, Host, NumberedImage, Outcome, Slots, Stop, Thrown, Tree, split},
+    calls::{self, Host, NumberedImage, Outcome, Slots, Stop, Thrown, Tree, TreeLimits, split},
     functions::{AllowedVisibility, Function},
     service::Shared,
 };
@@ -45,7 +45,8 @@ pub(crate) struct Start {
 impl TransactionHost {
     pub(crate) fn new(start: Start) -> TransactionHost {
         let Start { shared, transaction, image, identity, request_id, now_ms, seed } = start;
-        let tree = Tree::new(shared.options.limits.function, now_ms, seed);
+        let limits = TreeLimits { function: shared.limits.function, transaction: shared.limits.transaction };
+        let tree = Tree::new(limits, now_ms, seed);
         TransactionHost { shared, transaction, tree, image, identity, request_id, host_time: Duration::ZERO }
     }
 
@@ -105,7 +106,7 @@ impl TransactionHost {
     /// Counts the time that a host call took.
     fn count_host_time(&mut self, since: Instant) -> Result<(), Stop> {
         self.host_time += since.elapsed();
-        let limit_ms = self.tree.limits.system_time_ms_max;
+        let limit_ms = self.tree.limits.function.system_time_ms_max;
         if self.host_time > Duration::from_millis(limit_ms) {
             return Err(Stop::HostCallsTookTooLong { limit_ms });
         }

@@ -211,13 +211,18 @@ impl Runner {
             }
         };
         let TransactionHost { transaction, tree, .. } = host;
-        Ok(Execution { result, transaction, log: tree.log, observed: tree.observed })
+        let mut log = tree.log;
+        let maps =
+            shared.source_maps.for_texts(log.texts(), transaction.deployment_catalog(), &*shared.blobs).await;
+        log.map_stacks(&maps);
+        Ok(Execution { result, transaction, log, observed: tree.observed })
     }
 
     /// Finishes the transaction of a run. What a function that failed has written is dropped; what it read stays.
     pub(crate) fn end(&self, run: &Run<'_>, execution: Execution) -> (Finished, Ended) {
         let Execution { result, transaction, mut log, observed } = execution;
-        for warning in transaction.usage().warnings(&self.shared.limits.transaction) {
+        let limits = &self.shared.limits;
+        for warning in transaction.usage().warnings(&limits.transaction, &limits.value) {
             log.push_warning(format!("{}: {}", warning.code, warning.message));
         }
         let catalog = Arc::clone(transaction.deployment_catalog());
@@ -238,7 +243,7 @@ impl Runner {
         catalog: &DeploymentCatalog,
     ) -> (FunctionError, String) {
         let blobs = &*self.shared.blobs;
-        let maps = self.shared.source_maps.for_stack(&thrown.stack, catalog, blobs).await;
+        let maps = self.shared.source_maps.for_texts([&*thrown.stack], catalog, blobs).await;
         let stack = maps.map_stack(&thrown.stack);
         let error = if self.is_redacted_for(&call.identity) {
             thrown.to_redacted_error(&call.request_id)

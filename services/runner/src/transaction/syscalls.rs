@@ -311,7 +311,15 @@ impl TransactionHost {
         } else {
             self.call_nested(slots, function, &arguments, &limits).await?
         };
-        result.map_err(|thrown| Failure::Caught(thrown.into()))
+        match result {
+            Ok(text) => Ok(text),
+            Err(thrown) => {
+                let catalog = self.transaction.deployment_catalog();
+                let maps =
+                    self.shared.source_maps.for_texts([&*thrown.stack], catalog, &*self.shared.blobs).await;
+                Err(Failure::Caught(thrown.to_error_of_callee(&maps.map_stack(&thrown.stack))))
+            }
+        }
     }
 
     /// Runs a query on what the transaction began with: it sees none of its writes, and adds nothing to what it has
