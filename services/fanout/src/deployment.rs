@@ -171,20 +171,30 @@ impl Deployment {
 
     /// Does what the tides want done; what follows from that at once is done as well.
     fn perform(&mut self, connections: &mut Connections) {
-        for effect in self.tides.take_effects() {
-            match effect {
-                Effect::Run(order) => self.start_run(order, connections),
-                Effect::Abandon(run) => {
-                    if let Some(task) = connections.tasks.remove(&run) {
-                        task.abort();
-                    }
+        loop {
+            let effects = self.tides.take_effects();
+            if effects.is_empty() {
+                return;
+            }
+            for effect in effects {
+                self.perform_one(effect, connections);
+            }
+        }
+    }
+
+    fn perform_one(&mut self, effect: Effect, connections: &mut Connections) {
+        match effect {
+            Effect::Run(order) => self.start_run(order, connections),
+            Effect::Abandon(run) => {
+                if let Some(task) = connections.tasks.remove(&run) {
+                    task.abort();
                 }
-                Effect::Send(session, round) => self.send(session, round, connections),
-                Effect::End(session, error) => {
-                    if let Some(client) = connections.clients.remove(&session) {
-                        // There is a place for it; if not, the client is gone.
-                        let _ = client.rounds.try_send(Err(error));
-                    }
+            }
+            Effect::Send(session, round) => self.send(session, round, connections),
+            Effect::End(session, error) => {
+                if let Some(client) = connections.clients.remove(&session) {
+                    // There is a place for it; if not, the client is gone.
+                    let _ = client.rounds.try_send(Err(error));
                 }
             }
         }

@@ -484,6 +484,162 @@ fn a_run_that_cannot_be_had_ends_the_sessions_that_wait_for_it() {
     assert_eq!(bench.last_round(other).timestamp, at(110));
 }
 
+fn removal(version: u32, query: u32) -> Command {
+    Command::ModifyQueries { version, modifications: vec![Modification::Remove { query }] }
+}
+
+/// A session that shows query 1, `m:a`, and query 2, `m:b`, a moment after the last tide.
+fn settled_with_two(bench: &mut Bench) -> SessionId {
+    let session = bench.settled(1);
+    bench.add(session, 2, 2, "m:b");
+    bench.tide();
+    bench.answer("2");
+    bench.tides.room(session, bench.now);
+    bench.wait(100);
+    bench.commit(110, b"c");
+    // A tide for somebody else's sake: from now on the next one has to wait.
+    let other = bench.open(7);
+    bench.command(other, Command::Touch);
+    bench.tide();
+    assert_eq!(bench.rounds_of(other), 1);
+    session
+}
+
+#[test]
+fn a_query_is_removed_at_once_though_the_next_tide_is_not_due() {
+    let mut bench = Bench::new();
+    let session = settled_with_two(&mut bench);
+    bench.command(session, removal(3, 2));
+    bench.look();
+    let round = bench.last_round(session);
+    assert_eq!((round.timestamp, round.query_set_version), (at(100), 3), "in the view that is shown");
+    assert!(matches!(&round.changes[..], [QueryChange::Removed { query: 2 }]));
+}
+
+#[test]
+fn a_query_is_removed_at_once_though_another_ones_run_is_under_way() {
+    let mut bench = Bench::new();
+    let session = settled_with_two(&mut bench);
+    bench.wait(5);
+    bench.commit(120, b"a");
+    bench.commit(121, b"b");
+    bench.tide();
+    assert_eq!(bench.orders.len(), 2);
+    bench.command(session, removal(3, 2));
+    bench.look();
+    let round = bench.last_round(session);
+    assert_eq!((round.timestamp, round.query_set_version), (at(100), 3));
+    assert!(matches!(&round.changes[..], [QueryChange::Removed { query: 2 }]));
+    assert_eq!(bench.abandoned, [bench.orders[1].run], "its own run is of no use any more");
+    // The round goes on without it, and ends when there is room.
+    bench.answer("1 again");
+    let rounds = bench.rounds_of(session);
+    bench.tides.room(session, bench.now);
+    bench.look();
+    assert_eq!(bench.rounds_of(session), rounds + 1);
+    let round = bench.last_round(session);
+    assert_eq!((round.timestamp, round.query_set_version), (at(121), 3));
+    assert!(matches!(&round.changes[..], [QueryChange::Updated { query: 1, .. }]));
+}
+
+#[test]
+fn a_removal_waits_for_room_and_for_queries_that_were_added_before_it() {
+    let mut bench = Bench::new();
+    let session = settled_with_two(&mut bench);
+    bench.command(session, removal(3, 2));
+    bench.command(session, removal(4, 1));
+    bench.look();
+    assert_eq!(bench.last_round(session).query_set_version, 3, "no room for another");
+    bench.tides.room(session, bench.now);
+    bench.look();
+    assert_eq!(bench.last_round(session).query_set_version, 4);
+    bench.tides.room(session, bench.now);
+    bench.add(session, 5, 3, "m:c");
+    bench.add(session, 6, 4, "m:d");
+    bench.tide();
+    bench.command(session, removal(7, 4));
+    bench.tide();
+    assert_eq!(bench.last_round(session).query_set_version, 4, "a version tells of everything before it");
+    bench.answer("3");
+    bench.answer("4");
+    assert_eq!(bench.last_round(session).query_set_version, 6);
+    bench.tides.room(session, bench.now);
+    bench.look();
+    assert_eq!(bench.last_round(session).query_set_version, 7);
+}
+
+#[test]
+fn an_added_query_waits_neither_for_the_next_tide_nor_for_others_runs() {
+    let mut bench = Bench::new();
+    let session = settled_with_two(&mut bench);
+    let slow = bench.open(2);
+    bench.add(slow, 1, 1, "m:slow");
+    bench.tide();
+    let other = bench.orders.pop().expect("one run");
+    bench.add(session, 3, 3, "m:c");
+    bench.tide();
+    assert_eq!(bench.orders.len(), 1, "before the pause is over");
+    bench.answer("3");
+    let round = bench.last_round(session);
+    assert_eq!((round.timestamp, round.query_set_version), (at(110), 3));
+    // The same for another identity, and for an answer that is there already.
+    let (third, asker) = (bench.open(3), Arc::new(Asker::new(user("ann", "1"))));
+    bench.command(third, Command::SetIdentity { version: 1, asker });
+    bench.add(third, 1, 1, "m:a");
+    bench.tide();
+    assert_eq!((bench.rounds_of(third), bench.last_round(third).identity_version), (1, 1));
+    bench.orders.push(other);
+    bench.answer("slow");
+    assert_eq!(bench.rounds_of(slow), 1);
+}
+
+#[test]
+fn a_stream_of_added_queries_does_not_put_off_the_next_tide() {
+    let mut bench = Bench::new();
+    let session = settled_with_two(&mut bench);
+    bench.commit(120, b"a");
+    for step in 0..5 {
+        bench.wait(1);
+        let other = bench.open(10 + step);
+        bench.add(other, 1, 1, "m:b");
+        bench.tide();
+        assert_eq!(bench.rounds_of(other), 1, "its result is there");
+    }
+    assert_eq!(bench.orders.len(), 1, "5 ms after the last tide");
+    bench.answer("1 again");
+    assert_eq!(bench.last_round(session).timestamp, at(120));
+}
+
+#[test]
+fn those_who_come_one_by_one_under_writes_share_the_runs_of_the_tides() {
+    let mut bench = Bench::new();
+    settled_with_two(&mut bench);
+    for step in 0..100 {
+        // Each comes at another moment, at which the result of the run before holds no longer.
+        bench.commit(120 + step, b"e");
+        let session = bench.open(10 + step);
+        bench.add(session, 1, 1, "m:e");
+        bench.tide();
+    }
+    assert_eq!(bench.orders.len(), 1, "the first did not wait, the others share the next tide");
+    bench.wait(5);
+    bench.tide();
+    assert_eq!(bench.orders.len(), 2);
+    bench.answer("1");
+    bench.answer("2");
+    assert!((0..100).all(|step| bench.rounds_of(SessionId(10 + step)) == 1));
+}
+
+#[test]
+fn nothing_is_added_at_once_on_a_silent_stream() {
+    let mut bench = Bench::new();
+    let session = settled_with_two(&mut bench);
+    bench.wait(5_000);
+    bench.add(session, 3, 3, "m:c");
+    bench.tide();
+    assert!(bench.orders.is_empty());
+}
+
 thread_local! {
     static COMPARISONS: Cell<u64> = const { Cell::new(0) };
 }

@@ -41,8 +41,12 @@ pub(crate) struct Session {
     pub loose: BTreeSet<u32>,
     /// Removed, and the client was not told yet.
     pub removed: BTreeSet<u32>,
+    /// How many of the queries the client has had no answer to.
+    pub unanswered: usize,
     pub versions: Versions,
     pub sent_versions: Versions,
+    /// The moment of what the client shows; `None` before the first round.
+    pub shown_at: Option<Timestamp>,
     /// No round may be of an earlier moment.
     pub floor: Timestamp,
     /// A round at or past this must follow.
@@ -51,6 +55,8 @@ pub(crate) struct Session {
     pub touched: bool,
     /// Whether one more round may be sent.
     pub has_room: bool,
+    /// Whether what it has asked for is left to the next tide, because that shares runs with others.
+    pub left_to_tide: bool,
     /// Set as long as the session waits for a round.
     pub turn: Option<Turn>,
     pub round: Option<Round>,
@@ -61,6 +67,8 @@ pub(crate) struct Session {
 pub(crate) struct Turn {
     /// The moment from which on a round is of use.
     pub useful_at: Timestamp,
+    /// Whether it does not wait for the pause between two tides.
+    pub at_once: bool,
     pub due_since: Instant,
     /// When the session has waited too long.
     pub wait_end: Instant,
@@ -109,6 +117,12 @@ pub(crate) struct CompletedRound {
     pub due_since: Instant,
 }
 
+/// A round that only removes queries, and the runs that the round under way waits for no longer.
+pub(crate) struct Removals {
+    pub round: SessionRound,
+    pub waiting: Vec<(FlightId, u32)>,
+}
+
 impl Session {
     pub fn new(asker: Arc<Asker>, not_before: Timestamp) -> Session {
         Session {
@@ -116,12 +130,15 @@ impl Session {
             queries: BTreeMap::new(),
             loose: BTreeSet::new(),
             removed: BTreeSet::new(),
+            unanswered: 0,
             versions: Versions::default(),
             sent_versions: Versions::default(),
+            shown_at: None,
             floor: not_before,
             wrote: None,
             touched: false,
             has_room: true,
+            left_to_tide: false,
             turn: None,
             round: None,
         }
@@ -135,6 +152,30 @@ impl Session {
         if self.has_changes() { Some(self.floor) } else { self.wrote.map(|wrote| wrote.max(self.floor)) }
     }
 
+    /// Whether the client has asked for something that it would be shown at once if it were alone: other queries, or
+    /// another identity.
+    pub fn asks_at_once(&self) -> bool {
+        self.versions != self.sent_versions && !self.left_to_tide
+    }
+
+    pub fn add_query(&mut self, number: u32, query: Query) {
+        let known = self.queries.insert(number, query);
+        assert!(known.is_none(), "a query's number is used once at a time");
+        self.loose.insert(number);
+        self.removed.remove(&number);
+        self.unanswered += 1;
+    }
+
+    pub fn remove_query(&mut self, number: u32) -> Option<Query> {
+        let query = self.queries.remove(&number)?;
+        self.loose.remove(&number);
+        self.removed.insert(number);
+        if query.sent.is_none() {
+            self.unanswered -= 1;
+        }
+        Some(query)
+    }
+
     fn has_changes(&self) -> bool {
         !self.loose.is_empty()
             || !self.removed.is_empty()
@@ -146,6 +187,7 @@ impl Session {
     pub fn begin_round(&mut self, at: Timestamp) -> Turn {
         assert!(self.round.is_none() && at >= self.floor, "rounds are one at a time and never go back");
         let turn = self.turn.take().expect("a round is for a session whose turn it is");
+        self.left_to_tide = false;
         let slots: BTreeMap<u32, Slot> = self
             .loose
             .iter()
@@ -182,8 +224,38 @@ impl Session {
             && (!reads_identity || self.asker.key == round.asker.key)
     }
 
-    /// Ends the round once every slot has its answer.
+    /// Takes removed queries from the client without moving its view to another moment: so no run is needed for it, and
+    /// neither results that hold no longer nor a round under way have to come first. A round under way goes on for the
+    /// queries that are left.
+    pub fn take_removals(&mut self) -> Option<Removals> {
+        let timestamp = self.shown_at?;
+        let new_version = self.versions.query_set != self.sent_versions.query_set;
+        if !self.has_room || !new_version || self.unanswered > 0 {
+            return None;
+        }
+        let mut removed = std::mem::take(&mut self.removed);
+        let mut waiting = Vec::new();
+        if let Some(round) = &mut self.round {
+            removed.append(&mut round.removed);
+            round.versions.query_set = self.versions.query_set;
+            for number in &removed {
+                let Some(slot) = round.slots.remove(number) else { continue };
+                if slot.outcome.is_none() {
+                    round.slots_missing -= 1;
+                }
+                waiting.extend(slot.run.map(|run| (run, *number)));
+            }
+        }
+        let changes = removed.into_iter().map(|query| QueryChange::Removed { query }).collect();
+        let versions = Versions { query_set: self.versions.query_set, ..self.sent_versions };
+        Some(Removals { round: self.send(timestamp, versions, changes), waiting })
+    }
+
+    /// Ends the round once every slot has its answer and the session can be sent it.
     pub fn complete_round(&mut self) -> Option<CompletedRound> {
+        if !self.has_room {
+            return None;
+        }
         let round = self.round.take_if(|round| round.slots_missing == 0)?;
         let mut suppressed = 0;
         let mut changes = Vec::new();
@@ -195,25 +267,36 @@ impl Session {
             }
             changes.push(outcome.to_change(*number));
             if let Some(query) = self.queries.get_mut(number).filter(|query| query.serial == slot.serial) {
-                query.sent = Some(outcome.digest);
+                if query.sent.replace(outcome.digest).is_none() {
+                    self.unanswered -= 1;
+                }
             }
         }
         // A number that was removed and added again is only updated.
         let removed = round.removed.iter().filter(|number| !round.slots.contains_key(number));
         changes.extend(removed.map(|number| QueryChange::Removed { query: *number }));
-        self.sent_versions = round.versions;
+        let sent = self.send(round.at, round.versions, changes);
+        Some(CompletedRound { round: sent, suppressed, due_since: round.due_since })
+    }
+
+    fn send(&mut self, timestamp: Timestamp, versions: Versions, changes: Vec<QueryChange>) -> SessionRound {
+        assert!(self.has_room, "a session is sent only what it has room for");
+        assert!(self.shown_at.is_none_or(|shown| timestamp >= shown), "a view never goes back");
+        assert!(
+            versions.query_set >= self.sent_versions.query_set
+                && versions.identity >= self.sent_versions.identity,
+            "versions never go back"
+        );
+        self.shown_at = Some(timestamp);
+        self.sent_versions = versions;
         self.touched = false;
-        self.wrote = self.wrote.filter(|wrote| *wrote > round.at);
+        self.wrote = self.wrote.filter(|wrote| *wrote > timestamp);
         self.has_room = false;
-        Some(CompletedRound {
-            round: SessionRound {
-                timestamp: round.at,
-                query_set_version: round.versions.query_set,
-                identity_version: round.versions.identity,
-                changes,
-            },
-            suppressed,
-            due_since: round.due_since,
-        })
+        SessionRound {
+            timestamp,
+            query_set_version: versions.query_set,
+            identity_version: versions.identity,
+            changes,
+        }
     }
 }

@@ -216,6 +216,8 @@ struct Added {
     serial: u64,
     call: Arc<Call>,
     journal: Option<Arc<str>>,
+    /// The moment from which on it can be shown.
+    since: Timestamp,
 }
 
 struct Shown {
@@ -230,8 +232,8 @@ struct Client {
     timestamp: Timestamp,
     query_set_version: u32,
     identity_version: u32,
-    /// By version: the whole query set, and the moment from which on it can be shown.
-    query_sets: Vec<(BTreeMap<u32, Added>, Timestamp)>,
+    /// By version: the whole query set.
+    query_sets: Vec<BTreeMap<u32, Added>>,
     identities: Vec<Identity>,
     view: BTreeMap<u32, Shown>,
     /// Rounds that must still come: at or past these moments.
@@ -249,7 +251,7 @@ impl Client {
             timestamp: Timestamp::ZERO,
             query_set_version: 0,
             identity_version: 0,
-            query_sets: vec![(BTreeMap::new(), Timestamp::ZERO)],
+            query_sets: vec![BTreeMap::new()],
             identities: vec![identity],
             view: BTreeMap::new(),
             owed: None,
@@ -273,8 +275,11 @@ impl Client {
         self.timestamp = round.timestamp;
         self.query_set_version = round.query_set_version;
         self.identity_version = round.identity_version;
-        let (queries, since) = &self.query_sets[round.query_set_version as usize];
-        assert!(round.timestamp >= *since, "a query was added after this moment");
+        let queries = &self.query_sets[round.query_set_version as usize];
+        assert!(
+            queries.values().all(|added| round.timestamp >= added.since),
+            "a query was added after this moment"
+        );
         let mut changed = BTreeSet::new();
         for change in &round.changes {
             let (query, result, journal) = match change {
@@ -315,7 +320,7 @@ impl Client {
 
     /// Every query of the set, and no other, shows the model's state at this moment.
     fn check_view(&self, database: &Database) {
-        let (queries, _) = &self.query_sets[self.query_set_version as usize];
+        let queries = &self.query_sets[self.query_set_version as usize];
         let identity = &self.identities[self.identity_version as usize];
         assert!(queries.keys().eq(self.view.keys()), "the view is not that of the query set");
         for (number, added) in queries {
@@ -470,6 +475,7 @@ impl World {
     }
 
     fn close(&mut self) {
+        self.perform();
         if let Some(session) = self.client() {
             self.clients.remove(&session);
             self.tides.close(session);
@@ -480,9 +486,8 @@ impl World {
         let Some(session) = self.client() else { return };
         let published = self.database.published();
         let client = self.clients.get_mut(&session).expect("known");
-        let (mut queries, since) = client.query_sets.last().expect("never empty").clone();
+        let mut queries = client.query_sets.last().expect("never empty").clone();
         let mut modifications = Vec::new();
-        let mut added = false;
         for _ in 0..self.random.random_range(0..3) {
             let query = self.random.random_range(0..6);
             if queries.remove(&query).is_some() {
@@ -497,13 +502,16 @@ impl World {
             self.next_serial += 1;
             queries.insert(
                 query,
-                Added { serial: self.next_serial, call: call.clone(), journal: journal.clone() },
+                Added {
+                    serial: self.next_serial,
+                    call: call.clone(),
+                    journal: journal.clone(),
+                    since: published,
+                },
             );
             modifications.push(Modification::Add { query, call, journal });
-            added = true;
         }
-        let since = if added { published } else { since };
-        client.query_sets.push((queries, since));
+        client.query_sets.push(queries);
         let version = client.query_sets.len() as u32 - 1;
         self.tides.command(session, Command::ModifyQueries { version, modifications }, published, self.now);
     }
@@ -644,6 +652,7 @@ impl World {
                     self.tides.room(session, self.now);
                 }
             }
+            self.perform();
             self.now += Duration::from_millis(1);
             if self.stream.is_empty() && self.running.is_empty() && self.tides.wake_at(self.now).is_none() {
                 break;

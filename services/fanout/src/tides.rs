@@ -71,9 +71,11 @@ pub(crate) struct Tides {
     results: Results<CopyKey, Arc<Outcome>, Listener>,
     sessions: BTreeMap<SessionId, Session>,
     flights: Flights<Question, IdentityKey, RunOwner, (SessionId, u32)>,
-    /// Sessions that have a turn, by the moment from which on a round is of use to them.
+    /// Sessions that have a turn at the next tide, by the moment from which on a round is of use to them.
     ready: BTreeSet<(Timestamp, SessionId)>,
-    /// The same sessions, by when each has waited too long.
+    /// Those that do not wait for the tide.
+    ready_at_once: BTreeSet<(Timestamp, SessionId)>,
+    /// All of them, by when each has waited too long.
     wait_ends: BTreeSet<(Instant, SessionId)>,
     last_tide: Option<Instant>,
     /// The last word from the stream; `None` before the first.
@@ -94,6 +96,7 @@ impl Tides {
             sessions: BTreeMap::new(),
             flights: Flights::default(),
             ready: BTreeSet::new(),
+            ready_at_once: BTreeSet::new(),
             wait_ends: BTreeSet::new(),
             last_tide: None,
             heard: None,
@@ -144,6 +147,7 @@ impl Tides {
     /// write which was acknowledged before is in its first answer.
     pub fn command(&mut self, id: SessionId, command: Command, replica_published: Timestamp, now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.left_to_tide = false;
         match command {
             Command::ModifyQueries { version, modifications } => {
                 session.versions.query_set = version;
@@ -153,6 +157,7 @@ impl Tides {
                         return;
                     }
                 }
+                self.send_removals(id, now);
             }
             Command::SetIdentity { version, asker } => self.set_asker(id, version, asker),
             Command::Wrote { timestamp } => session.wrote = session.wrote.max(Some(timestamp)),
@@ -165,6 +170,8 @@ impl Tides {
     pub fn room(&mut self, id: SessionId, now: Instant) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.has_room = true;
+            self.complete(id, now);
+            self.send_removals(id, now);
             self.refresh(id, now);
         }
     }
@@ -192,12 +199,21 @@ impl Tides {
     pub fn tide(&mut self, now: Instant) {
         self.copies.set(&self.metrics.copies, self.results.len() as u64);
         self.copy_bytes.set(&self.metrics.copy_bytes, self.results.bytes() as u64);
+        let at = self.published();
+        while let Some(id) = self.can_start(&self.ready_at_once, now) {
+            if self.shares_runs_if_it_waits(id) {
+                let session = self.sessions.get_mut(&id).expect("only sessions that are there have a turn");
+                session.left_to_tide = true;
+                self.refresh(id, now);
+            } else {
+                self.start_round(id, at, now);
+            }
+        }
         if self.pause_end().is_some_and(|end| now < end) {
             return;
         }
-        let at = self.published();
         let mut started = false;
-        while let Some(id) = self.can_start(now) {
+        while let Some(id) = self.can_start(&self.ready, now) {
             started = true;
             self.start_round(id, at, now);
         }
@@ -214,7 +230,10 @@ impl Tides {
 
     /// When [`Tides::tide`] has to be called if nothing happens before.
     pub fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let wake = match self.can_start(now) {
+        if self.can_start(&self.ready_at_once, now).is_some() {
+            return Some(now);
+        }
+        let wake = match self.can_start(&self.ready, now) {
             Some(_) => now,
             None => self.wait_ends.first()?.0,
         };
@@ -226,10 +245,26 @@ impl Tides {
     }
 
     /// The first of those who can start a round now, but for the pause.
-    fn can_start(&self, now: Instant) -> Option<SessionId> {
+    fn can_start(&self, ready: &BTreeSet<(Timestamp, SessionId)>, now: Instant) -> Option<SessionId> {
         let current = self.heard.is_some_and(|heard| now < heard + self.options.stream_silence_max);
-        let (useful_at, id) = self.ready.first()?;
+        let (useful_at, id) = ready.first()?;
         (current && *useful_at <= self.published()).then_some(*id)
+    }
+
+    /// Whether the session would ask what is being run for others at an earlier moment. At the next tide there is one
+    /// more run for all who ask; without the wait, many who come one by one under writes would make a run each.
+    fn shares_runs_if_it_waits(&self, id: SessionId) -> bool {
+        let Some(session) = self.sessions.get(&id) else { return false };
+        session.loose.iter().any(|number| {
+            let Query { call, journal, .. } = &session.queries[number];
+            let question = |at| Question {
+                call: call.key,
+                visibility: session.asker.visibility,
+                journal: journal.clone(),
+                at,
+            };
+            self.flights.has_any(question(Timestamp::ZERO)..question(self.published()))
+        })
     }
 
     fn hear(&mut self, now: Instant) {
@@ -279,23 +314,19 @@ impl Tides {
                 }
                 let serial = self.next_serial;
                 self.next_serial += 1;
-                session.queries.insert(
+                session.add_query(
                     query,
                     Query { serial, call, journal, reads_identity: false, entry: None, sent: None },
                 );
-                session.loose.insert(query);
-                session.removed.remove(&query);
                 session.floor = session.floor.max(replica_published);
             }
             Modification::Remove { query } => {
-                let Some(known) = session.queries.remove(&query) else {
+                let Some(known) = session.remove_query(query) else {
                     return Err(Error::bad_request(
                         "QueryNotAdded",
                         format!("Query {query} was removed, but it is not there."),
                     ));
                 };
-                session.loose.remove(&query);
-                session.removed.insert(query);
                 if let Some(entry) = known.entry {
                     self.results.detach(entry, Listener { session: id, query, serial: known.serial });
                 }
@@ -344,6 +375,20 @@ impl Tides {
         self.refresh(id, now);
     }
 
+    /// Answers a change of the query set that only removes, where that needs nothing else.
+    fn send_removals(&mut self, id: SessionId, now: Instant) {
+        let Some(removals) = self.sessions.get_mut(&id).and_then(Session::take_removals) else { return };
+        for (run, number) in removals.waiting {
+            if self.flights.leave(run, (id, number)) {
+                self.effects.push(Effect::Abandon(run));
+            }
+        }
+        add(&self.metrics.rounds, 1);
+        add(&self.metrics.changes, removals.round.changes.len() as u64);
+        self.effects.push(Effect::Send(id, removals.round));
+        self.refresh(id, now);
+    }
+
     /// Gives the session its turn, or takes it back, after anything of it has changed.
     fn refresh(&mut self, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
@@ -351,13 +396,18 @@ impl Tides {
         let before = session.turn.take();
         let turn = useful_at.map(|useful_at| {
             let due_since = before.map_or(now, |turn| turn.due_since);
-            Turn { useful_at, due_since, wait_end: due_since + self.options.timestamp_wait_max }
+            Turn {
+                useful_at,
+                at_once: session.asks_at_once(),
+                due_since,
+                wait_end: due_since + self.options.timestamp_wait_max,
+            }
         });
         session.turn = turn;
         if turn != before {
             self.end_turn(id, before);
             if let Some(turn) = turn {
-                self.ready.insert((turn.useful_at, id));
+                self.ready_queue(turn).insert((turn.useful_at, id));
                 self.wait_ends.insert((turn.wait_end, id));
             }
         }
@@ -365,9 +415,13 @@ impl Tides {
 
     fn end_turn(&mut self, id: SessionId, turn: Option<Turn>) {
         let Some(turn) = turn else { return };
-        let was_ready = self.ready.remove(&(turn.useful_at, id));
+        let was_ready = self.ready_queue(turn).remove(&(turn.useful_at, id));
         let was_waiting = self.wait_ends.remove(&(turn.wait_end, id));
         assert!(was_ready && was_waiting, "a turn is known by its moment and by its end");
+    }
+
+    fn ready_queue(&mut self, turn: Turn) -> &mut BTreeSet<(Timestamp, SessionId)> {
+        if turn.at_once { &mut self.ready_at_once } else { &mut self.ready }
     }
 
     fn fail(&mut self, id: SessionId, error: Error) {
