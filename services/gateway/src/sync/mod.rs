@@ -21,6 +21,10 @@ use crate::{edge::SharedEdge, error::ApiError, router::client_version};
 
 pub(crate) use sessions::Sessions;
 
+/// What each socket holds at all times, and what is zeroed at each look at it. The library's 128 KiB are most of what an
+/// idle client costs; larger messages are read in pieces.
+const READ_BUFFER_BYTES: usize = 4 << 10;
+
 /// Clients that tell who they are in a header: Rust, Python.
 pub(crate) async fn upgrade(
     State(edge): State<SharedEdge>,
@@ -57,7 +61,8 @@ fn accept(
     // From now on the gateway waits for this connection before it says that it has stopped.
     let tracked = edge.tasks.token();
     let message_bytes_max = edge.options.limits.sync.message_bytes_max;
-    let socket = socket.max_message_size(message_bytes_max).max_frame_size(message_bytes_max);
+    let socket = (socket.max_message_size(message_bytes_max).max_frame_size(message_bytes_max))
+        .read_buffer_size(READ_BUFFER_BYTES);
     Ok(socket.on_upgrade(async move |socket| {
         connection::run(edge, client, socket).await;
         drop((permit, tracked));
