@@ -15,6 +15,9 @@ use crate::processes;
 /// How long a server may take until it serves.
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// In which Linux tells processor times to programs.
+const MILLISECONDS_PER_TICK: u64 = 10;
+
 /// A running server; dropping it kills it.
 pub struct Server {
     pub address: SocketAddr,
@@ -89,6 +92,29 @@ impl Server {
         )
         .await?;
         Ok(())
+    }
+
+    /// Processor time that the server has taken so far, in the kernel too.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let stat = self.of_process("stat")?;
+        // Behind the name, which may hold anything: the state is the third field of all, the two times the 14th and 15th.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let times: Vec<u64> = fields.skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+        let [user, system] = times[..] else { bail!("the process's times can't be read") };
+        Ok(Duration::from_millis((user + system) * MILLISECONDS_PER_TICK))
+    }
+
+    /// Memory that the server takes now.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = self.of_process("status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kilobytes = line.trim().trim_end_matches("kB").trim();
+        Ok(kilobytes.parse::<u64>().context("VmRSS is a number")? * 1024)
+    }
+
+    fn of_process(&self, file: &str) -> Result<String> {
+        let id = self.process.id().context("the server has ended")?;
+        Ok(std::fs::read_to_string(format!("/proc/{id}/{file}"))?)
     }
 
     /// Stops it as an operator would, and waits.
