@@ -68,6 +68,25 @@ test("pages follow each other without a gap until they are done", LIMIT, async (
   assert.deepEqual(titles, ["Typee", "Moby-Dick", "To the Lighthouse", "Orlando", "The Waves"]);
 });
 
+const all = ["Typee", "Moby-Dick", "To the Lighthouse", "Orlando", "The Waves"];
+for (const name of ["streamed", "merged", "paginated"]) {
+  for (const order of ["asc", "desc"]) {
+    for (const numItems of [1, 2, 5]) {
+      test(`pages of ${numItems} by convex-helpers (${name}, ${order}) hold everything once`, LIMIT, async () => {
+        const titles = [];
+        let cursor = null;
+        for (let done = false; !done; ) {
+          const page = await client.query(anyApi.streams[name], { order, paginationOpts: { numItems, cursor } });
+          titles.push(...page.page.map(({ title }) => title));
+          [cursor, done] = [page.continueCursor, page.isDone];
+          assert.ok(titles.length <= all.length, "more than there is");
+        }
+        assert.deepEqual(titles, order === "asc" ? all : all.toReversed());
+      });
+    }
+  }
+}
+
 test("a cursor of another query is refused", LIMIT, async () => {
   await assert.rejects(
     client.query(books.pages, { paginationOpts: { numItems: 2, cursor: "not a cursor" } }),

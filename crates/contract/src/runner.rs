@@ -168,7 +168,7 @@ pub struct Evaluation {
     /// What the import phase was given; part of the deployed code, so that every later evaluation gives the same.
     pub import_seed: u64,
     /// Milliseconds since the Unix epoch.
-    pub import_time: f64,
+    pub import_time_ms: u64,
 }
 
 /// A part of the function log.

@@ -30,11 +30,6 @@ impl ModulePath {
     pub fn is_system(&self) -> bool {
         self.0.starts_with("_system/")
     }
-
-    /// Whether the module is a chunk that others share; nothing in it can be called.
-    pub fn is_shared_chunk(&self) -> bool {
-        self.0.starts_with("_deps/") || self.0.starts_with("actions/_deps/")
-    }
 }
 
 impl FromStr for ModulePath {
@@ -329,15 +324,10 @@ mod tests {
     }
 
     #[test]
-    fn chunks_and_system_modules_are_told_apart() {
-        for (path, system, chunk) in [
-            ("_system/cli/x", true, false),
-            ("_deps/QTGC", false, true),
-            ("actions/_deps/Q", false, true),
-            ("a", false, false),
-        ] {
+    fn system_modules_are_told_apart() {
+        for (path, system) in [("_system/cli/x", true), ("_deps/QTGC", false), ("a", false)] {
             let module: ModulePath = path.parse().expect(path);
-            assert_eq!((module.is_system(), module.is_shared_chunk()), (system, chunk), "{path}");
+            assert_eq!(module.is_system(), system, "{path}");
         }
     }
 }

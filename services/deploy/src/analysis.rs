@@ -151,7 +151,7 @@ mod tests {
             app_definition: app_definition.map(|definition| definition.to_string().into()),
             auth_providers: None,
             import_seed: 0,
-            import_time: 0.0,
+            import_time_ms: 0,
         }
     }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use code::environment_hash;
 use contract::{
     DeploymentRef, Error, FinishPush, IndexChangeKind, IndexDifference, IndexId, PushDifference, Result,
 };
@@ -15,11 +16,7 @@ use transaction::{IndexRow, IndexState, ModuleRow, SchemaRow, SchemaState, Trans
 use value::{ComponentId, DocumentId, TableName};
 
 use crate::{
-    Handle,
-    prepared::{Prepared, environment_hash},
-    schema_change::SchemaChange,
-    start::index_rows,
-    wait::row_id,
+    Handle, prepared::Prepared, schema_change::SchemaChange, start::index_rows, wait::row_id,
     worker::schema_row,
 };
 

@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use code::{Sha256Digest, code_hash};
 use contract::{BlobDigest, Error, Result};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use transaction::{ModuleEnvironment, ModuleRow, UdfConfigRow};
 use value::ComponentId;
 
@@ -23,7 +23,7 @@ pub struct Prepared {
     pub functions: String,
     /// Hexadecimal, because JavaScript's numbers are too small for it.
     import_seed: String,
-    pub import_time: f64,
+    pub import_time_ms: u64,
     /// The deployed code that the push was compared with.
     pub base_code_hash: String,
     /// Of the environment variables that the code was evaluated with.
@@ -46,7 +46,7 @@ pub struct Config<'a> {
     pub server_version: &'a str,
     pub functions: &'a str,
     pub import_seed: u64,
-    pub import_time: f64,
+    pub import_time_ms: u64,
 }
 
 impl Prepared {
@@ -64,7 +64,7 @@ impl Prepared {
             server_version: config.server_version.to_owned(),
             functions: config.functions.to_owned(),
             import_seed: format!("{:016x}", config.import_seed),
-            import_time: config.import_time,
+            import_time_ms: config.import_time_ms,
             base_code_hash,
             environment_hash,
         }
@@ -95,26 +95,19 @@ impl Prepared {
     pub fn config_row(&self) -> Result<UdfConfigRow> {
         let import_seed = u64::from_str_radix(&self.import_seed, 16)
             .map_err(|_| invalid("the import seed is not a number"))?;
-        let mut row = UdfConfigRow {
+        let hashes =
+            self.modules.iter().map(|module| Ok((module.path.as_str(), digest(module, &module.hash)?)));
+        let hashes = hashes.collect::<Result<BTreeMap<_, _>>>()?;
+        let modules = hashes.iter().map(|(path, hash)| (*path, hash));
+        let code_hash = code_hash(modules, import_seed, self.import_time_ms, &self.environment_hash);
+        Ok(UdfConfigRow {
             component: ComponentId::ROOT,
             server_version: self.server_version.clone(),
             import_seed,
-            import_time: self.import_time,
+            import_time_ms: self.import_time_ms,
             functions_directory: self.functions.clone(),
-            code_hash: String::new(),
-        };
-        row.code_hash = self.code_hash();
-        Ok(row)
-    }
-
-    /// Names everything that an image of the code is made of.
-    pub fn code_hash(&self) -> String {
-        let mut hash = Sha256::new();
-        for module in &self.modules {
-            hash.update(format!("{}\n{}\n", module.path, module.hash));
-        }
-        hash.update(format!("{}\n{}\n{}", self.import_seed, self.import_time, self.environment_hash));
-        hex::encode(hash.finalize())
+            code_hash,
+        })
     }
 }
 
@@ -132,12 +125,7 @@ impl PreparedModule {
     }
 
     fn to_row(&self) -> Result<ModuleRow> {
-        let digest = |text: &str| {
-            let mut bytes = [0; 32];
-            hex::decode_to_slice(text, &mut bytes)
-                .map_err(|_| invalid(format!("module {}: `{text}` is not a digest", self.path)))?;
-            Ok::<_, Error>(bytes)
-        };
+        let digest = |text: &str| digest(self, text);
         Ok(ModuleRow {
             component: ComponentId::ROOT,
             path: self.path.clone(),
@@ -152,21 +140,11 @@ impl PreparedModule {
     }
 }
 
-/// The hash by which the command line tool knows a module: over its source, then its source map if there is one.
-pub fn module_hash(source: &str, source_map: Option<&str>) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(source);
-    hash.update(source_map.unwrap_or_default());
-    hash.finalize().into()
-}
-
-pub fn environment_hash<'a>(variables: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
-    let mut hash = Sha256::new();
-    for (name, value) in variables {
-        // Lengths keep one variable from looking like two.
-        hash.update(format!("{}:{name}{}:{value}", name.len(), value.len()));
-    }
-    hex::encode(hash.finalize())
+fn digest(module: &PreparedModule, text: &str) -> Result<Sha256Digest> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes)
+        .map_err(|_| invalid(format!("module {}: `{text}` is not a digest", module.path)))?;
+    Ok(bytes)
 }
 
 fn invalid(message: impl Into<String>) -> Error {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use code::{AUTH_CONFIG_MODULE, environment_hash, module_hash};
 use contract::{
     BlobDigest, DeploymentRef, Error, Evaluation, EvaluationRequest, IndexChangeKind, IndexId, ModuleSource,
     Push, PushedModule, Result, SchemaDifference, SchemaId, StartedPush,
@@ -17,7 +18,7 @@ use value::{ComponentId, DocumentId, ModulePath};
 
 use crate::{
     Handle, analysis, imports,
-    prepared::{Config, Prepared, environment_hash, module_hash},
+    prepared::{Config, Prepared},
     refusal,
     schema_change::SchemaChange,
 };
@@ -59,7 +60,7 @@ impl Evaluated {
             server_version: &self.server_version,
             functions: &self.functions,
             import_seed: self.evaluation.import_seed,
-            import_time: self.evaluation.import_time,
+            import_time_ms: self.evaluation.import_time_ms,
         };
         let schema = self.schema.as_ref().map(DatabaseSchema::to_json);
         Prepared::new(
@@ -330,12 +331,10 @@ pub(crate) async fn index_rows(
     Ok(rows.into_iter().map(|stored| (stored.row.id, (stored.id, stored.row))).collect())
 }
 
-/// The one module whose name has a second full stop: it is not for calls.
-const AUTH_CONFIG_MODULE: &str = "auth.config.js";
-
 /// A module's path comes from outside, and calls name modules by it.
 fn check_module_path(path: &str) -> Result<()> {
     // The dash is left to the modules that bundles themselves import.
+    // The one module whose name has a second full stop is not for calls.
     let is_callable = path.ends_with(".js") && !path.contains('-') && path.parse::<ModulePath>().is_ok();
     if is_callable || path == AUTH_CONFIG_MODULE {
         return Ok(());

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use code::{AUTH_CONFIG_MODULE, ImageRecipe, expand_seed};
 use contract::{BlobDigest, Error, Evaluation, EvaluationRequest, ModuleSource, Result};
 use isolate::{
     Declaration, FunctionKind, Image, ImageSource, ImportError, ImportLimits, JsError, ModuleAnalysis,
@@ -12,7 +13,7 @@ use sha2::{Digest, Sha256};
 use value::ComponentId;
 
 use crate::{
-    images::{AUTH_CONFIG_MODULE, ImageRecipe, expand_seed},
+    images::source_of,
     service::{Runner, now_ms},
     source_map::SourceMaps,
 };
@@ -68,7 +69,7 @@ impl Runner {
             app_definition: app_definition.map(Arc::from),
             auth_providers: auth_config.map(|config| providers_of(&config)).transpose()?,
             import_seed: recipe.import_seed,
-            import_time: recipe.import_time_ms as f64,
+            import_time_ms: recipe.import_time_ms,
         })
     }
 
@@ -80,7 +81,7 @@ impl Runner {
     ) -> Result<BTreeMap<String, Arc<str>>> {
         let sources = modules.iter().map(|module| (module.path.clone(), module.source.to_string())).collect();
         let limits = ImportLimits::from(&self.shared.options.limits.function);
-        let image = self.shared.images.build(recipe.to_source(sources, limits)).await?;
+        let image = self.shared.images.build(source_of(recipe, sources, limits)).await?;
         let image = image.map_err(|error| refusal("InvalidModules", &error, modules))?;
         let analyzed = {
             let image = Arc::clone(&image);

@@ -9,14 +9,14 @@ use std::{
     },
 };
 
-use contract::{BlobDigest, BlobStore, DeploymentRef, Error};
+use code::{ImageKey, ImageRecipe, expand_seed, is_shared_chunk};
+use contract::{BlobStore, DeploymentRef, Error};
 use isolate::{Engine, Image, ImageSource, ImportError, ImportLimits, ModuleSource, UnsetVariables};
 use limits::FunctionLimits;
 use lru::LruCache;
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
-use transaction::{Catalog, ModuleEnvironment};
+use transaction::Catalog;
 use value::ComponentId;
 
 use crate::{
@@ -24,106 +24,24 @@ use crate::{
     metrics::Metrics,
 };
 
-/// The module that is evaluated at a push only, because it may refer to variables that are not set.
-pub(crate) const AUTH_CONFIG_MODULE: &str = "auth.config.js";
-
-/// Everything that the memory of evaluated code depends on, the engine aside: a process has one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ImageRecipe {
-    pub deployment: DeploymentRef,
-    pub component: ComponentId,
-    /// By path.
-    pub modules: BTreeMap<String, BlobDigest>,
-    /// What `process.env` holds.
-    pub environment: BTreeMap<String, String>,
-    pub import_seed: u64,
-    /// Milliseconds since the Unix epoch.
-    pub import_time_ms: u64,
-}
-
-/// The name of an image: a digest of its recipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ImageKey([u8; 32]);
-
-impl ImageRecipe {
-    /// What the catalog's code is made of; `None` if there is none. `platform` are the variables that every deployment
-    /// has.
-    pub(crate) fn of(
-        deployment: DeploymentRef,
-        component: ComponentId,
-        catalog: &Catalog,
-        platform: &BTreeMap<String, String>,
-    ) -> Option<ImageRecipe> {
-        let config = &catalog.udf_config()?.row;
-        let modules: BTreeMap<String, BlobDigest> = catalog
-            .modules()
-            .filter(|module| module.row.environment == ModuleEnvironment::Isolate)
-            .filter(|module| module.row.path != AUTH_CONFIG_MODULE)
-            .map(|module| (module.row.path.clone(), module.row.source))
-            .collect();
-        let mut environment: BTreeMap<String, String> = catalog
-            .environment_variables()
-            .map(|variable| (variable.row.name.clone(), variable.row.value.clone()))
-            .collect();
-        environment.extend(platform.clone());
-        Some(ImageRecipe {
-            deployment,
-            component,
-            modules,
-            environment,
-            import_seed: config.import_seed,
-            import_time_ms: config.import_time as u64,
-        })
+/// What the engine needs to evaluate what a recipe names.
+pub(crate) fn source_of(
+    recipe: &ImageRecipe,
+    sources: Vec<(String, String)>,
+    limits: ImportLimits,
+) -> ImageSource {
+    let modules = sources
+        .into_iter()
+        .map(|(path, source)| ModuleSource { is_entry_point: !is_shared_chunk(&path), path, source })
+        .collect();
+    ImageSource {
+        modules,
+        environment: recipe.environment.clone(),
+        unset_variables: UnsetVariables::Undefined,
+        import_seed: expand_seed(recipe.import_seed),
+        import_time_ms: recipe.import_time_ms,
+        limits,
     }
-
-    pub(crate) fn key(&self) -> ImageKey {
-        let mut hash = Sha256::new();
-        let mut text = |text: &[u8]| {
-            hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text);
-        };
-        text(&self.deployment.group.0.to_le_bytes());
-        text(&self.deployment.deployment.0.to_le_bytes());
-        text(self.component.to_string().as_bytes());
-        text(&(self.modules.len() as u64).to_le_bytes());
-        for (path, digest) in &self.modules {
-            text(path.as_bytes());
-            text(&digest.0);
-        }
-        for (name, value) in &self.environment {
-            text(name.as_bytes());
-            text(value.as_bytes());
-        }
-        text(&self.import_seed.to_le_bytes());
-        text(&self.import_time_ms.to_le_bytes());
-        ImageKey(hash.finalize().into())
-    }
-
-    /// What the engine needs to evaluate it.
-    pub(crate) fn to_source(&self, sources: Vec<(String, String)>, limits: ImportLimits) -> ImageSource {
-        let modules = sources
-            .into_iter()
-            .map(|(path, source)| ModuleSource { is_entry_point: is_entry_point(&path), path, source })
-            .collect();
-        ImageSource {
-            modules,
-            environment: self.environment.clone(),
-            unset_variables: UnsetVariables::Undefined,
-            import_seed: expand_seed(self.import_seed),
-            import_time_ms: self.import_time_ms,
-            limits,
-        }
-    }
-}
-
-/// Whether functions of the module can be called; the others are only imported.
-pub(crate) fn is_entry_point(path: &str) -> bool {
-    !path.starts_with("_deps/")
-}
-
-/// The engine's seed for a deployment's.
-pub(crate) fn expand_seed(seed: u64) -> [u8; 32] {
-    Sha256::digest(seed.to_le_bytes()).into()
 }
 
 /// Why there is no image: the code can't be evaluated any more, which its calls are told.
@@ -199,7 +117,7 @@ impl Images {
         self.kept.lock().by_catalog.put(address, (Arc::clone(catalog), key));
         let build = || async {
             let sources = self.fetch_sources(&recipe).await?;
-            self.build(recipe.to_source(sources, self.import_limits)).await
+            self.build(source_of(&recipe, sources, self.import_limits)).await
         };
         self.get(key, build).await.map(Some)
     }
@@ -274,57 +192,5 @@ impl Kept {
                 self.bytes -= bytes;
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use contract::{DeploymentId, GroupId};
-
-    use super::*;
-
-    fn recipe() -> ImageRecipe {
-        ImageRecipe {
-            deployment: DeploymentRef { group: GroupId(1), deployment: DeploymentId(2) },
-            component: ComponentId::ROOT,
-            modules: BTreeMap::from([("a.js".to_owned(), BlobDigest([1; 32]))]),
-            environment: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
-            import_seed: 3,
-            import_time_ms: 4,
-        }
-    }
-
-    #[test]
-    fn everything_that_an_image_is_made_of_is_in_its_key() {
-        let changes: [fn(&mut ImageRecipe); 8] = [
-            |recipe| recipe.component = value::InternalId::from_bytes([1; 16]).into(),
-            |recipe| recipe.deployment.deployment = DeploymentId(3),
-            |recipe| {
-                recipe.modules.insert("b.js".to_owned(), BlobDigest([1; 32]));
-            },
-            |recipe| {
-                recipe.modules.insert("a.js".to_owned(), BlobDigest([2; 32]));
-            },
-            |recipe| {
-                recipe.environment.insert("A".to_owned(), "2".to_owned());
-            },
-            |recipe| {
-                recipe.environment.insert("B".to_owned(), "1".to_owned());
-            },
-            |recipe| recipe.import_seed = 9,
-            |recipe| recipe.import_time_ms = 9,
-        ];
-        for change in changes {
-            let mut changed = recipe();
-            change(&mut changed);
-            assert_ne!(changed.key(), recipe().key(), "{changed:?}");
-        }
-        assert_eq!(recipe().key(), recipe().key());
-    }
-
-    #[test]
-    fn chunks_can_not_be_called() {
-        assert!(is_entry_point("messages.js") && is_entry_point("dir/_deps.js"));
-        assert!(!is_entry_point("_deps/ABC.js"));
     }
 }

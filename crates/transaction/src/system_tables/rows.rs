@@ -120,7 +120,7 @@ pub struct EnvironmentVariableRow {
 }
 
 /// What the pushed code of a component needs besides its modules. At most one row each.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UdfConfigRow {
     pub component: ComponentId,
     /// The version of the `convex` package that pushed.
@@ -128,7 +128,7 @@ pub struct UdfConfigRow {
     /// What seeds randomness while modules are imported.
     pub import_seed: u64,
     /// What the clock shows while modules are imported; milliseconds since the Unix epoch.
-    pub import_time: f64,
+    pub import_time_ms: u64,
     /// The functions folder, as the command line tool names it.
     pub functions_directory: String,
     /// Changes with anything that an image of the code is made of; hexadecimal.
@@ -356,7 +356,7 @@ impl SystemRow for UdfConfigRow {
             server_version: fields.text("serverVersion")?.to_owned(),
             // The same 64 bits, as JSON can hold them.
             import_seed: fields.integer("importSeed")?.cast_unsigned(),
-            import_time: fields.number("importTime")?,
+            import_time_ms: fields.milliseconds("importTimeMs")?,
             functions_directory: fields.text("functionsDirectory")?.to_owned(),
             code_hash: fields.text("codeHash")?.to_owned(),
         })
@@ -367,7 +367,7 @@ impl SystemRow for UdfConfigRow {
             "component" => self.component.to_string(),
             "serverVersion" => self.server_version.as_str(),
             "importSeed" => self.import_seed.cast_signed(),
-            "importTime" => self.import_time,
+            "importTimeMs" => self.import_time_ms as f64,
             "functionsDirectory" => self.functions_directory.as_str(),
             "codeHash" => self.code_hash.as_str(),
         }
@@ -449,6 +449,17 @@ impl<'o> Fields<'o> {
 
     fn integer(&self, name: &str) -> Result<i64, String> {
         self.value(name)?.as_i64().ok_or_else(|| format!("`{name}` is not an integer"))
+    }
+
+    /// A time that a double holds exactly.
+    fn milliseconds(&self, name: &str) -> Result<u64, String> {
+        let number = self.number(name)?;
+        let integer = number as u64;
+        if integer as f64 == number && integer < 1 << 53 {
+            Ok(integer)
+        } else {
+            Err(format!("`{name}` is not a time in milliseconds"))
+        }
     }
 
     fn u32(&self, name: &str) -> Result<u32, String> {
@@ -537,7 +548,7 @@ mod tests {
             component: ComponentId::ROOT,
             server_version: "1.48.0".into(),
             import_seed: u64::MAX,
-            import_time: 1.5,
+            import_time_ms: 1_700_000_000_000,
             functions_directory: "convex/".into(),
             code_hash: "00".into(),
         });

@@ -23,7 +23,7 @@ async fn code_is_imported_once_with_a_seed_and_a_time_of_its_own() {
     let evaluation = harness.push(&crate::harness::modules()).await;
     let second = harness.value_of("about:imported", json!({})).await;
     assert_ne!(second["random"], first["random"], "another push has another seed");
-    assert_eq!(second["now"].as_f64(), Some(evaluation.import_time));
+    assert_eq!(second["now"].as_f64(), Some(evaluation.import_time_ms as f64));
     assert_eq!(harness.value_of("about:imported", json!({})).await, second);
     harness.stop().await;
 }

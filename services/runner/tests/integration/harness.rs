@@ -126,7 +126,7 @@ impl Harness {
             component: ComponentId::ROOT,
             server_version: "1.48.0".to_owned(),
             import_seed: evaluation.import_seed,
-            import_time: evaluation.import_time,
+            import_time_ms: evaluation.import_time_ms,
             functions_directory: "convex/".to_owned(),
             code_hash: String::new(),
         };
