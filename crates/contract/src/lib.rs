@@ -35,9 +35,9 @@ pub use identity::{Identity, UserIdentity};
 pub use interval::{Interval, ReadSet};
 pub use position::{CommitId, DeploymentId, DeploymentRef, Epoch, GroupId, IndexId, Position, Timestamp};
 pub use runner::{
-    Caller, Evaluation, EvaluationRequest, FunctionCall, FunctionError, FunctionKind, LogEntry, LogLevel,
-    LogLine, LogPage, ModuleSource, MutationCall, MutationOutcome, Observed, QueryCall, QueryOutcome,
-    ReadMoment, Runner, SessionRequest,
+    Caller, ConsoleLevel, ConsoleLine, Evaluation, EvaluationRequest, ExecutionRecord, FunctionCall,
+    FunctionError, FunctionKind, FunctionLogPage, ModuleSource, MutationCall, MutationOutcome, Observed,
+    QueryCall, QueryOutcome, ReadMoment, Runner, SessionRequest,
 };
 pub use sequencer::Sequencer;
 pub use transaction_log::{

@@ -27,9 +27,14 @@ pub trait Runner: Send + Sync + 'static {
     /// Evaluates code that is about to be pushed, and builds its image. Changes nothing that is served.
     async fn evaluate(&self, request: EvaluationRequest) -> Result<Evaluation>;
 
-    /// The log of executions after `cursor`, oldest first; waits up to `wait` for the first one. `cursor` 0 answers at
+    /// The executions after `cursor`, oldest first; waits up to `wait` for the first one. `cursor` 0 answers at
     /// once with what is kept.
-    async fn log(&self, deployment: DeploymentRef, cursor: u64, wait: Duration) -> Result<LogPage>;
+    async fn function_log(
+        &self,
+        deployment: DeploymentRef,
+        cursor: u64,
+        wait: Duration,
+    ) -> Result<FunctionLogPage>;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -173,23 +178,23 @@ pub struct Evaluation {
 
 /// A part of the function log.
 #[derive(Clone, Debug)]
-pub struct LogPage {
-    pub entries: Vec<LogEntry>,
+pub struct FunctionLogPage {
+    pub records: Vec<ExecutionRecord>,
     /// To be sent next time. Below 2⁵³.
     pub cursor: u64,
 }
 
 /// One execution.
 #[derive(Clone, Debug)]
-pub struct LogEntry {
+pub struct ExecutionRecord {
     pub kind: FunctionKind,
     /// `messages:list`.
     pub identifier: String,
     pub component: Option<String>,
-    /// Seconds since the Unix epoch, when it ended.
-    pub timestamp: f64,
+    /// When it ended: seconds since the Unix epoch.
+    pub ended_at_s: f64,
     pub execution_time: Duration,
-    pub lines: Vec<LogLine>,
+    pub lines: Vec<ConsoleLine>,
     pub error: Option<String>,
     pub cached: bool,
     pub caller: Caller,
@@ -202,17 +207,17 @@ pub struct LogEntry {
 }
 
 #[derive(Clone, Debug)]
-pub struct LogLine {
-    pub level: LogLevel,
+pub struct ConsoleLine {
+    pub level: ConsoleLevel,
     /// One per argument, formatted.
     pub messages: Vec<String>,
     pub truncated: bool,
-    /// Milliseconds since the Unix epoch.
-    pub timestamp: f64,
+    /// When it was written: milliseconds since the Unix epoch.
+    pub logged_at_ms: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
+pub enum ConsoleLevel {
     Debug,
     Error,
     Info,
@@ -220,19 +225,19 @@ pub enum LogLevel {
     Warn,
 }
 
-impl LogLevel {
+impl ConsoleLevel {
     pub const fn name(self) -> &'static str {
         match self {
-            LogLevel::Debug => "DEBUG",
-            LogLevel::Error => "ERROR",
-            LogLevel::Info => "INFO",
-            LogLevel::Log => "LOG",
-            LogLevel::Warn => "WARN",
+            ConsoleLevel::Debug => "DEBUG",
+            ConsoleLevel::Error => "ERROR",
+            ConsoleLevel::Info => "INFO",
+            ConsoleLevel::Log => "LOG",
+            ConsoleLevel::Warn => "WARN",
         }
     }
 }
 
-impl LogLine {
+impl ConsoleLine {
     /// As clients print it; one that was cut says so.
     pub fn to_client_line(&self) -> String {
         let cut = if self.truncated { " (truncated due to length)" } else { "" };

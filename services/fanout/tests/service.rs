@@ -14,10 +14,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Error, Evaluation, EvaluationRequest,
-    Fanout, FanoutSession, FunctionCall, FunctionError, FunctionKind, GroupId, Identity, IndexId, Interval,
-    LogPage, MutationCall, MutationOutcome, Observed, Order, QueryCall, QueryChange, QueryModification,
-    QueryOutcome, Read, ReadAt, ReadMoment, ReadResult, ReadSet, Result, Runner, SessionCommand,
-    SessionRound, SessionStart, Timestamp, TransactionLog, Write,
+    Fanout, FanoutSession, FunctionCall, FunctionError, FunctionKind, FunctionLogPage, GroupId, Identity,
+    IndexId, Interval, MutationCall, MutationOutcome, Observed, Order, QueryCall, QueryChange,
+    QueryModification, QueryOutcome, Read, ReadAt, ReadMoment, ReadResult, ReadSet, Result, Runner,
+    SessionCommand, SessionRound, SessionStart, Timestamp, TransactionLog, Write,
 };
 use fanout::{Options, Service};
 use limits::{FanoutLimits, FunctionLimits};
@@ -88,7 +88,7 @@ impl Runner for TableRunner {
         Err(Error::internal("live queries evaluate nothing"))
     }
 
-    async fn log(&self, _: DeploymentRef, _: u64, _: Duration) -> Result<LogPage> {
+    async fn function_log(&self, _: DeploymentRef, _: u64, _: Duration) -> Result<FunctionLogPage> {
         Err(Error::internal("live queries read no log"))
     }
 }

@@ -7,7 +7,7 @@ use axum::{
     extract::{Query, State},
     http::HeaderMap,
 };
-use contract::{Caller, FunctionKind, LogEntry, LogLine, LogPage};
+use contract::{Caller, ConsoleLine, ExecutionRecord, FunctionKind, FunctionLogPage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -37,15 +37,15 @@ pub(crate) async fn stream_function_logs(
     let cursor = position.cursor as u64;
     let wait = Duration::from_millis(edge.options.limits.gateway.long_poll_ms_max);
     let page = tokio::select! {
-        page = edge.services.runner.log(edge.options.deployment, cursor, wait) => page?,
-        () = edge.shutdown.cancelled() => LogPage { entries: Vec::new(), cursor },
+        page = edge.services.runner.function_log(edge.options.deployment, cursor, wait) => page?,
+        () = edge.shutdown.cancelled() => FunctionLogPage { records: Vec::new(), cursor },
     };
-    let entries: Vec<Value> = page.entries.iter().map(entry).collect();
+    let entries: Vec<Value> = page.records.iter().map(entry).collect();
     Ok(Json(json!({ "entries": entries, "newCursor": page.cursor })))
 }
 
-fn entry(entry: &LogEntry) -> Value {
-    let ended = entry.timestamp;
+fn entry(entry: &ExecutionRecord) -> Value {
+    let ended = entry.ended_at_s;
     let seconds = entry.execution_time.as_secs_f64();
     let conflict = entry.conflict.as_ref().map(|table| {
         json!({ "tableName": table, "documentId": null, "writeSource": null, "componentPath": entry.component, "retryCount": null })
@@ -84,11 +84,11 @@ fn entry(entry: &LogEntry) -> Value {
     })
 }
 
-fn line(line: &LogLine) -> Value {
+fn line(line: &ConsoleLine) -> Value {
     json!({
         "messages": line.messages,
         "isTruncated": line.truncated,
-        "timestamp": line.timestamp,
+        "timestamp": line.logged_at_ms,
         "level": line.level.name(),
         "systemMetadata": null,
     })

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use contract::{DeploymentRef, LogEntry, LogPage};
+use contract::{DeploymentRef, ExecutionRecord, FunctionLogPage};
 use limits::GatewayLimits;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -29,7 +29,7 @@ struct Ring {
 
 #[derive(Default)]
 struct Kept {
-    entries: VecDeque<(u64, usize, LogEntry)>,
+    entries: VecDeque<(u64, usize, ExecutionRecord)>,
     bytes: usize,
 }
 
@@ -43,7 +43,7 @@ impl FunctionLog {
         }
     }
 
-    pub fn append(&self, deployment: DeploymentRef, entry: LogEntry) {
+    pub fn append(&self, deployment: DeploymentRef, entry: ExecutionRecord) {
         let ring = self.ring(deployment);
         let bytes = size(&entry);
         let mut kept = ring.kept.lock();
@@ -60,7 +60,7 @@ impl FunctionLog {
     }
 
     /// The entries behind `cursor`, oldest first. Waits up to `wait` for the first one, but not at cursor 0.
-    pub async fn page(&self, deployment: DeploymentRef, cursor: u64, wait: Duration) -> LogPage {
+    pub async fn page(&self, deployment: DeploymentRef, cursor: u64, wait: Duration) -> FunctionLogPage {
         let ring = self.ring(deployment);
         if cursor != 0 {
             let mut newest = ring.newest.subscribe();
@@ -70,8 +70,8 @@ impl FunctionLog {
         let kept = ring.kept.lock();
         let newest = *ring.newest.borrow();
         let first = kept.entries.partition_point(|(position, _, _)| *position <= cursor);
-        LogPage {
-            entries: kept.entries.range(first..).map(|(_, _, entry)| entry.clone()).collect(),
+        FunctionLogPage {
+            records: kept.entries.range(first..).map(|(_, _, entry)| entry.clone()).collect(),
             cursor: newest.max(cursor),
         }
     }
@@ -92,7 +92,7 @@ fn next_cursor(last: u64, now: SystemTime) -> u64 {
     (last + 1).max(u64::try_from(now).unwrap_or(0))
 }
 
-fn size(entry: &LogEntry) -> usize {
+fn size(entry: &ExecutionRecord) -> usize {
     let lines: usize = entry
         .lines
         .iter()
@@ -103,25 +103,25 @@ fn size(entry: &LogEntry) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use contract::{Caller, DeploymentId, FunctionKind, GroupId, LogLevel, LogLine};
+    use contract::{Caller, ConsoleLevel, ConsoleLine, DeploymentId, FunctionKind, GroupId};
 
     use super::*;
 
     const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
     const LARGE: &GatewayLimits = &GatewayLimits::DEFAULT;
 
-    fn entry(text: &str) -> LogEntry {
-        LogEntry {
+    fn entry(text: &str) -> ExecutionRecord {
+        ExecutionRecord {
             kind: FunctionKind::Query,
             identifier: "messages:list".to_owned(),
             component: None,
-            timestamp: 0.0,
+            ended_at_s: 0.0,
             execution_time: Duration::ZERO,
-            lines: vec![LogLine {
-                level: LogLevel::Log,
+            lines: vec![ConsoleLine {
+                level: ConsoleLevel::Log,
                 messages: vec![text.to_owned()],
                 truncated: false,
-                timestamp: 0.0,
+                logged_at_ms: 0.0,
             }],
             error: None,
             cached: false,
@@ -134,8 +134,8 @@ mod tests {
         }
     }
 
-    fn texts(page: &LogPage) -> Vec<&str> {
-        page.entries.iter().map(|entry| entry.lines[0].messages[0].as_str()).collect()
+    fn texts(page: &FunctionLogPage) -> Vec<&str> {
+        page.records.iter().map(|entry| entry.lines[0].messages[0].as_str()).collect()
     }
 
     #[tokio::test]
@@ -155,7 +155,7 @@ mod tests {
     async fn cursor_zero_answers_at_once_and_its_cursor_misses_nothing() {
         let log = FunctionLog::new(LARGE);
         let empty = log.page(DEPLOYMENT, 0, Duration::from_secs(3_600)).await;
-        assert!(empty.entries.is_empty());
+        assert!(empty.records.is_empty());
         log.append(DEPLOYMENT, entry("one"));
         let page = log.page(DEPLOYMENT, empty.cursor, Duration::from_secs(3_600)).await;
         assert_eq!(texts(&page), ["one"]);
@@ -196,6 +196,6 @@ mod tests {
         let other = DeploymentRef { deployment: DeploymentId(2), ..DEPLOYMENT };
         let log = FunctionLog::new(LARGE);
         log.append(DEPLOYMENT, entry("mine"));
-        assert!(log.page(other, 0, Duration::ZERO).await.entries.is_empty());
+        assert!(log.page(other, 0, Duration::ZERO).await.records.is_empty());
     }
 }

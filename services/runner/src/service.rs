@@ -8,9 +8,9 @@ use std::{
 
 use async_trait::async_trait;
 use contract::{
-    BlobStore, DeploymentRef, Error, Evaluation, EvaluationRequest, FunctionCall, FunctionKind, LogPage,
-    MutationCall, MutationOutcome, QueryCall, QueryOutcome, ReadAt, Result, Sequencer, Timestamp,
-    TransactionLog,
+    BlobStore, DeploymentRef, Error, Evaluation, EvaluationRequest, FunctionCall, FunctionKind,
+    FunctionLogPage, MutationCall, MutationOutcome, QueryCall, QueryOutcome, ReadAt, Result, Sequencer,
+    Timestamp, TransactionLog,
 };
 use isolate::Engine;
 use system_transaction::SystemTransactions;
@@ -176,11 +176,16 @@ impl contract::Runner for Runner {
         self.evaluate_code(request).await
     }
 
-    async fn log(&self, deployment: DeploymentRef, cursor: u64, wait: Duration) -> Result<LogPage> {
+    async fn function_log(
+        &self,
+        deployment: DeploymentRef,
+        cursor: u64,
+        wait: Duration,
+    ) -> Result<FunctionLogPage> {
         let page = self.shared.function_log.page(deployment, cursor, wait);
         tokio::select! {
             page = page => Ok(page),
-            () = self.shutdown.cancelled() => Ok(LogPage { entries: Vec::new(), cursor }),
+            () = self.shutdown.cancelled() => Ok(FunctionLogPage { records: Vec::new(), cursor }),
         }
     }
 }

@@ -1,14 +1,13 @@
 //! What a function and those that it calls write to the console.
 
-use contract::{LogLevel, LogLine};
-use isolate::{ConsoleLevel, ConsoleLine};
+use contract::{ConsoleLevel, ConsoleLine};
 
 use crate::{service::now_ms, source_map::SourceMaps};
 
 /// The lines of one execution. What is too much is dropped, and a last line says so.
 #[derive(Debug)]
 pub(crate) struct LogLines {
-    lines: Vec<LogLine>,
+    lines: Vec<ConsoleLine>,
     lines_max: usize,
 }
 
@@ -18,29 +17,30 @@ impl LogLines {
         LogLines { lines: Vec::new(), lines_max }
     }
 
-    pub(crate) fn push_console(&mut self, line: ConsoleLine) {
+    pub(crate) fn push_console(&mut self, line: isolate::ConsoleLine) {
         let level = match line.level {
-            ConsoleLevel::Debug => LogLevel::Debug,
-            ConsoleLevel::Log => LogLevel::Log,
-            ConsoleLevel::Info => LogLevel::Info,
-            ConsoleLevel::Warn => LogLevel::Warn,
-            ConsoleLevel::Error => LogLevel::Error,
+            isolate::ConsoleLevel::Debug => ConsoleLevel::Debug,
+            isolate::ConsoleLevel::Log => ConsoleLevel::Log,
+            isolate::ConsoleLevel::Info => ConsoleLevel::Info,
+            isolate::ConsoleLevel::Warn => ConsoleLevel::Warn,
+            isolate::ConsoleLevel::Error => ConsoleLevel::Error,
         };
         self.push(level, line.messages, line.is_truncated);
     }
 
     /// A line of the host's.
     pub(crate) fn push_warning(&mut self, message: String) {
-        self.push(LogLevel::Warn, vec![message], false);
+        self.push(ConsoleLevel::Warn, vec![message], false);
     }
 
-    fn push(&mut self, level: LogLevel, messages: Vec<String>, truncated: bool) {
-        let line = |level, messages, truncated| LogLine { level, messages, truncated, timestamp: now_ms() };
+    fn push(&mut self, level: ConsoleLevel, messages: Vec<String>, truncated: bool) {
+        let line =
+            |level, messages, truncated| ConsoleLine { level, messages, truncated, logged_at_ms: now_ms() };
         if self.lines.len() + 1 < self.lines_max {
             self.lines.push(line(level, messages, truncated));
         } else if self.lines.len() < self.lines_max {
             let notice = format!("The log is full ({} lines); further lines were dropped.", self.lines_max);
-            self.lines.push(line(LogLevel::Error, vec![notice], false));
+            self.lines.push(line(ConsoleLevel::Error, vec![notice], false));
         }
     }
 
@@ -58,11 +58,11 @@ impl LogLines {
         }
     }
 
-    pub(crate) fn lines(&self) -> &[LogLine] {
+    pub(crate) fn lines(&self) -> &[ConsoleLine] {
         &self.lines
     }
 
-    pub(crate) fn into_lines(self) -> Vec<LogLine> {
+    pub(crate) fn into_lines(self) -> Vec<ConsoleLine> {
         self.lines
     }
 }
@@ -75,13 +75,13 @@ mod tests {
     fn lines_that_are_too_many_are_dropped_with_one_notice() {
         let mut log = LogLines::new(3);
         for text in ["one", "two", "three", "four"] {
-            log.push_console(ConsoleLine {
-                level: ConsoleLevel::Log,
+            log.push_console(isolate::ConsoleLine {
+                level: isolate::ConsoleLevel::Log,
                 messages: vec![text.to_owned()],
                 is_truncated: false,
             });
         }
-        let lines: Vec<_> = log.into_lines().iter().map(LogLine::to_client_line).collect();
+        let lines: Vec<_> = log.into_lines().iter().map(ConsoleLine::to_client_line).collect();
         assert_eq!(lines[..2], ["[LOG] one", "[LOG] two"]);
         assert!(lines[2].starts_with("[ERROR] The log is full (3 lines)"), "{lines:?}");
         assert_eq!(lines.len(), 3);

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contract::{FunctionCall, FunctionError, Identity, LogEntry, LogLine, Observed, ReadAt, Result};
+use contract::{
+    ConsoleLine, ExecutionRecord, FunctionCall, FunctionError, Identity, Observed, ReadAt, Result,
+};
 use isolate::FunctionKind;
 use transaction::{DeploymentCatalog, Finished, Transaction};
 use value::{ComponentId, ComponentPath, FunctionPath, Value};
@@ -43,7 +45,7 @@ pub(crate) struct Execution {
 pub(crate) struct Ended {
     pub result: Result<Arc<str>, Thrown>,
     pub observed: Observed,
-    pub lines: Vec<LogLine>,
+    pub lines: Vec<ConsoleLine>,
     /// As the run left it.
     pub catalog: Arc<DeploymentCatalog>,
     pub duration: Duration,
@@ -254,11 +256,11 @@ impl Runner {
     }
 
     /// The lines as the client gets them.
-    pub(crate) fn client_lines(&self, lines: &[LogLine], identity: &Identity) -> Vec<String> {
+    pub(crate) fn client_lines(&self, lines: &[ConsoleLine], identity: &Identity) -> Vec<String> {
         if self.is_redacted_for(identity) {
             return Vec::new();
         }
-        lines.iter().map(LogLine::to_client_line).collect()
+        lines.iter().map(ConsoleLine::to_client_line).collect()
     }
 
     /// Administrators can read the log anyway.
@@ -272,11 +274,11 @@ impl Runner {
         if run.path.as_ref().is_some_and(|path| path.module.is_system()) {
             return;
         }
-        let entry = LogEntry {
+        let entry = ExecutionRecord {
             kind: contract_kind(run.kind),
             identifier: run.identifier.clone(),
             component: (!call.component.is_empty()).then(|| call.component.clone()),
-            timestamp: now_ms() / 1e3,
+            ended_at_s: now_ms() / 1e3,
             execution_time: ended.duration,
             lines: ended.lines.clone(),
             error: fate.error,

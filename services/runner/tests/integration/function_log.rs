@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use contract::{FunctionKind, LogEntry, Runner as _};
+use contract::{ExecutionRecord, FunctionKind, Runner as _};
 use serde_json::json;
 
 use crate::harness::{DEPLOYMENT, Harness};
 
-async fn entries(harness: &Harness) -> Vec<LogEntry> {
-    harness.runner.log(DEPLOYMENT, 0, Duration::ZERO).await.expect("it is answered").entries
+async fn entries(harness: &Harness) -> Vec<ExecutionRecord> {
+    harness.runner.function_log(DEPLOYMENT, 0, Duration::ZERO).await.expect("it is answered").records
 }
 
 #[tokio::test(flavor = "multi_thread")]
