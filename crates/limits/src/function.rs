@@ -31,6 +31,9 @@ group! {
         /// Threads that JavaScript runs on; 0: four for each core, and at least eight. More than cores, so that functions that
         /// compute for seconds don't hold up all others.
         threads: usize = 0,
+        /// Percentage of the threads that calls of one deployment may occupy, so that its neighbours find one although it
+        /// computes for seconds. At least one thread.
+        deployment_threads_percent: usize = 75,
         /// Calls that run at the same time, those not counted that have run for long; 0: one more than there are cores.
         short_calls_max: usize = 0,
         /// A call that has run for so long leaves its place among the short ones to another.
@@ -39,14 +42,18 @@ group! {
         thread_slots_max: usize = 16,
         /// How long a query or mutation waits for a free isolate (`TooManyConcurrentRequests`).
         slot_wait_ms_max: u64 = 5_000,
-        /// Calls that may wait for an isolate (`ExpiredInQueue`).
+        /// Calls that may wait for an isolate (`ExpiredInQueue`). Deployments take turns; when it is full, the newest call
+        /// of the deployment with the most is refused.
         slot_queue_max: usize = 2_000,
         /// How long a result that depends on the time is reused: a second, a slow run, a second.
         observed_time_cache_ms_max: u64 = 17_000,
         /// Images of deployments that one runner keeps ready; least recently used ones go first.
         images_bytes_max: usize = 1024 * MIB,
-        /// Catalogs of deployments at different moments, and the names of their images, that are remembered.
-        catalogs_max: usize = 64,
+        /// Catalogs of deployments at different moments that are kept, counted by their rows; least recently used ones go
+        /// first. Thousands of small deployments fit.
+        catalogs_bytes_max: usize = 256 * MIB,
+        /// Catalogs of which it is remembered which image serves them; some 300 bytes each.
+        image_names_max: usize = 16_384,
         /// Modules whose analysis is remembered.
         module_analyses_max: usize = 4_096,
         /// Parsed source maps that are remembered.

@@ -240,10 +240,10 @@ impl Limits {
             "gateway.bodies_bytes_max must hold one body of gateway.api_body_bytes_max"
         );
         require!(
-            self.function.catalogs_max <= KEPT_MAX
+            self.function.image_names_max <= KEPT_MAX
                 && self.function.module_analyses_max <= KEPT_MAX
                 && self.function.source_maps_max <= KEPT_MAX,
-            "function.catalogs_max, module_analyses_max and source_maps_max must be at most 1048576"
+            "function.image_names_max, module_analyses_max and source_maps_max must be at most 1048576"
         );
         require!(
             self.retry.session_record_age_ms > log.commit_record_age_ms

@@ -68,10 +68,6 @@ impl SystemTransactions {
             match (settled, output) {
                 (Settled::Committed(_), Some(output)) => return Ok(output),
                 (Settled::Conflict { conflict, run_again: true }, _) => {
-                    assert!(
-                        conflict.run_again_at.timestamp >= at.timestamp,
-                        "the newest state never goes back"
-                    );
                     at = conflict.run_again_at;
                     epoch = at.epoch.unwrap_or(epoch);
                 }

@@ -30,7 +30,7 @@ fn transactions(store: &Store, limits: Limits) -> SystemTransactions {
     SystemTransactions {
         log: store.log.clone(),
         sequencer: Arc::new(Newest(store.log.clone())),
-        catalogs: Arc::new(transaction::CatalogCache::new(4, &limits.log)),
+        catalogs: Arc::new(transaction::CatalogCache::new(1 << 20, &limits.log)),
         cursor_key: CursorKey::new(&[1; 32]),
         limits: Arc::new(limits),
     }

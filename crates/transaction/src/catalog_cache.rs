@@ -1,6 +1,6 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use bytes::Bytes;
@@ -30,7 +30,8 @@ pub struct CatalogCache {
 
 #[derive(Debug)]
 struct Entries {
-    capacity: usize,
+    bytes_max: usize,
+    bytes: usize,
     uses: u64,
     by_key: HashMap<CatalogKey, Entry>,
 }
@@ -38,6 +39,8 @@ struct Entries {
 #[derive(Debug)]
 struct Entry {
     last_use: u64,
+    /// What it counts: nothing before it is loaded.
+    bytes: usize,
     /// Filled by whoever asks first; the others wait for it.
     catalog: Arc<OnceCell<Arc<DeploymentCatalog>>>,
 }
@@ -61,10 +64,10 @@ const LOADED: [SystemTable; 7] = [
 ];
 
 impl CatalogCache {
-    /// `capacity`: the number of catalogs that are kept.
-    pub fn new(capacity: usize, limits: &LogLimits) -> CatalogCache {
-        assert!(capacity > 0, "a cache needs room for one catalog");
-        let entries = Entries { capacity, uses: 0, by_key: HashMap::new() };
+    /// `bytes_max`: how much is kept, counted as the rows of the catalogs are stored. The last one used stays however large
+    /// it is.
+    pub fn new(bytes_max: usize, limits: &LogLimits) -> CatalogCache {
+        let entries = Entries { bytes_max, bytes: 0, uses: 0, by_key: HashMap::new() };
         CatalogCache { entries: Mutex::new(entries), limits: *limits }
     }
 
@@ -82,32 +85,64 @@ impl CatalogCache {
         let catalog = cell
             .get_or_try_init(|| async {
                 let loaded = load(log, deployment, at, version, &self.limits).await;
-                loaded.map(Arc::new).map_err(Error::of_the_system)
+                let (catalog, bytes) = loaded.map_err(Error::of_the_system)?;
+                self.entries().count(key, bytes + CATALOG_BYTES);
+                Ok::<_, contract::Error>(Arc::new(catalog))
             })
-            .await?;
-        Ok(Arc::clone(catalog))
+            .await;
+        if catalog.is_err() {
+            self.entries().forget(key, &cell);
+        }
+        catalog.cloned()
     }
 
     /// The cell of `key`, unless the catalog is there as a published one.
     fn cell(&self, key: CatalogKey, published: CatalogKey) -> Arc<OnceCell<Arc<DeploymentCatalog>>> {
-        // The map is whole after every statement, so a panic elsewhere while it was locked does no harm.
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries();
         let known = |entry: &Entry| entry.catalog.initialized();
         let key = if entries.by_key.get(&published).is_some_and(known) { published } else { key };
         entries.uses += 1;
         let last_use = entries.uses;
-        if !entries.by_key.contains_key(&key)
-            && entries.by_key.len() >= entries.capacity
-            && let Some(oldest) =
-                entries.by_key.iter().min_by_key(|(_, entry)| entry.last_use).map(|(key, _)| *key)
-        {
-            entries.by_key.remove(&oldest);
-        }
-        let entry = entries.by_key.entry(key).or_insert_with(|| Entry { last_use, catalog: Arc::default() });
+        let new = || Entry { last_use, bytes: 0, catalog: Arc::default() };
+        let entry = entries.by_key.entry(key).or_insert_with(new);
         entry.last_use = last_use;
         Arc::clone(&entry.catalog)
     }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().expect("a panic ends the process")
+    }
 }
+
+impl Entries {
+    /// Lets go of a catalog that could not be loaded, unless somebody loads it meanwhile.
+    fn forget(&mut self, key: CatalogKey, cell: &Arc<OnceCell<Arc<DeploymentCatalog>>>) {
+        let is_empty = |entry: &Entry| Arc::ptr_eq(&entry.catalog, cell) && !cell.initialized();
+        if self.by_key.get(&key).is_some_and(is_empty) {
+            self.by_key.remove(&key);
+        }
+    }
+
+    /// Counts a catalog that was loaded, and lets the least recently used ones go for it.
+    fn count(&mut self, key: CatalogKey, bytes: usize) {
+        // It may have gone while it was loaded; whoever waits for it still gets it.
+        let Some(entry) = self.by_key.get_mut(&key) else { return };
+        let before = std::mem::replace(&mut entry.bytes, bytes);
+        self.bytes = self.bytes - before + bytes;
+        while self.bytes > self.bytes_max {
+            let others = self.by_key.iter().filter(|(other, entry)| **other != key && entry.bytes > 0);
+            let Some(oldest) = others.min_by_key(|(_, entry)| entry.last_use).map(|(key, _)| *key) else {
+                break;
+            };
+            self.bytes -= self.by_key.remove(&oldest).map_or(0, |entry| entry.bytes);
+        }
+        let counted: usize = self.by_key.values().map(|entry| entry.bytes).sum();
+        debug_assert_eq!(self.bytes, counted, "what is kept is what is counted");
+    }
+}
+
+/// What a catalog takes besides its rows.
+const CATALOG_BYTES: usize = 2_048;
 
 /// The key of the one metadata document in its table's primary index.
 pub(crate) fn metadata_key() -> (IndexId, Bytes) {
@@ -136,16 +171,18 @@ async fn metadata_version(
     }
 }
 
+/// The catalog, and the size of the rows that it is made of.
 async fn load(
     log: &dyn TransactionLog,
     deployment: DeploymentRef,
     at: ReadAt,
     version: Timestamp,
     limits: &LogLimits,
-) -> Result<DeploymentCatalog> {
+) -> Result<(DeploymentCatalog, usize)> {
+    let mut bytes = 0;
     let mut catalog = DeploymentCatalog::empty(version);
     if version == Timestamp::ZERO {
-        return Ok(catalog);
+        return Ok((catalog, bytes));
     }
     for table in LOADED {
         let mut rest = Some(Interval::all());
@@ -165,12 +202,13 @@ async fn load(
                 rest = Some(Interval { start: value::key::successor(&last.key).into(), end: None });
             }
             for Row { version, .. } in rows {
+                bytes += version.document.len();
                 let object = Document::from_stored(version.document)?.to_object()?;
                 catalog.apply(table, id_of(&object, table)?, None, Some(&object))?;
             }
         }
     }
-    Ok(catalog)
+    Ok((catalog, bytes))
 }
 
 pub(crate) fn unexpected_result() -> Error {

@@ -338,7 +338,7 @@ async fn a_catalog_is_loaded_once_for_all_who_ask() {
     insert(&mut push, "t", json!({})).await;
     store.must_commit(push).await;
     let reads = || store.log.reads.load(std::sync::atomic::Ordering::Relaxed);
-    let catalogs = CatalogCache::new(2, &limits::LogLimits::DEFAULT);
+    let catalogs = CatalogCache::new(1 << 20, &limits::LogLimits::DEFAULT);
     let get = |epoch| {
         let at = ReadAt { timestamp: store.published(), epoch };
         catalogs.get(&*store.log, DEPLOYMENT, at)
@@ -361,4 +361,35 @@ async fn a_catalog_is_loaded_once_for_all_who_ask() {
     assert!(Arc::ptr_eq(&get(epoch(1)).await.unwrap(), &speculative));
     assert!(!Arc::ptr_eq(&get(epoch(2)).await.unwrap(), &speculative));
     assert!(!Arc::ptr_eq(&get(None).await.unwrap(), &speculative));
+}
+
+#[tokio::test]
+async fn many_small_catalogs_are_kept_and_the_oldest_go_by_size() {
+    let store = Store::new();
+    let mut push = store.begin().await;
+    insert(&mut push, "t", json!({})).await;
+    store.must_commit(push).await;
+    let reads = || store.log.reads.load(std::sync::atomic::Ordering::Relaxed);
+    let loads = async |catalogs: &CatalogCache, deployments: std::ops::Range<u32>| {
+        let mut loads = 0;
+        for number in deployments {
+            let deployment =
+                contract::DeploymentRef { deployment: contract::DeploymentId(number), ..DEPLOYMENT };
+            let before = reads();
+            catalogs.get(&*store.log, deployment, ReadAt::published(store.published())).await.unwrap();
+            // One read asks for the version.
+            loads += usize::from(reads() - before > 1);
+        }
+        loads
+    };
+    let large = CatalogCache::new(1 << 20, &limits::LogLimits::DEFAULT);
+    assert_eq!(loads(&large, 0..200).await, 200);
+    assert_eq!(loads(&large, 0..200).await, 0, "each is loaded once");
+    // Some three catalogs fit, and one that doesn't is kept alone.
+    let small = CatalogCache::new(10_000, &limits::LogLimits::DEFAULT);
+    assert_eq!(loads(&small, 0..20).await, 20);
+    assert_eq!(loads(&small, 18..20).await, 0, "the newest are there");
+    assert_eq!(loads(&small, 0..1).await, 1, "the oldest are not");
+    let none = CatalogCache::new(1, &limits::LogLimits::DEFAULT);
+    assert_eq!((loads(&none, 0..1).await, loads(&none, 0..1).await), (1, 0));
 }

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     num::NonZeroUsize,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -67,8 +67,9 @@ struct Kept {
     bytes: u64,
     bytes_max: u64,
     sizes: HashMap<ImageKey, u64>,
-    /// The image of a catalog, by the catalog's address, which is its name as long as it is held here.
-    by_catalog: LruCache<usize, (Arc<Catalog>, ImageKey)>,
+    /// The image of a catalog, by the catalog's address. It names the catalog as long as the weak reference keeps it from
+    /// being given to another; the catalog itself may go.
+    by_catalog: LruCache<usize, (Weak<Catalog>, ImageKey)>,
 }
 
 impl Images {
@@ -78,7 +79,7 @@ impl Images {
         metrics: Arc<Metrics>,
         limits: &FunctionLimits,
     ) -> Images {
-        let catalogs = NonZeroUsize::new(limits.catalogs_max).unwrap_or(NonZeroUsize::MIN);
+        let catalogs = NonZeroUsize::new(limits.image_names_max).unwrap_or(NonZeroUsize::MIN);
         Images {
             engine,
             blobs,
@@ -114,7 +115,7 @@ impl Images {
         }
         let Some(recipe) = ImageRecipe::of(deployment, component, catalog, platform) else { return Ok(None) };
         let key = recipe.key();
-        self.kept.lock().by_catalog.put(address, (Arc::clone(catalog), key));
+        self.kept.lock().by_catalog.put(address, (Arc::downgrade(catalog), key));
         let build = || async {
             let sources = self.fetch_sources(&recipe).await?;
             self.build(source_of(&recipe, sources, self.import_limits)).await

@@ -140,7 +140,7 @@ impl Services {
         let log: Arc<dyn TransactionLog> = Arc::new(log_service.handle());
         let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer::Batched::new(log.clone()));
 
-        let catalogs = Arc::new(CatalogCache::new(limits.function.catalogs_max, &limits.log));
+        let catalogs = Arc::new(CatalogCache::new(limits.function.catalogs_bytes_max, &limits.log));
         let cursor_key = CursorKey::new(&folder.derive_key("tidemark cursors and journals v1"));
         let runner_token = CancellationToken::new();
         let mut runner_options = runner::RunnerOptions::new(url.to_owned(), site_url.to_owned());

@@ -52,7 +52,7 @@ impl<L: TransactionLog> Store<L> {
         Store {
             log,
             deployment,
-            catalogs: CatalogCache::new(16, &LogLimits::DEFAULT),
+            catalogs: CatalogCache::new(1 << 20, &LogLimits::DEFAULT),
             limits,
             random: Mutex::new(StdRng::seed_from_u64(deployment.deployment.0.into())),
             clock: AtomicU64::new(1_700_000_000_000_000_000),

@@ -66,7 +66,7 @@ impl Harness {
         let sequencer: Arc<dyn Sequencer> = Arc::new(Batched::new(Arc::clone(&log)));
         let blobs: Arc<dyn BlobStore> =
             Arc::new(LocalBlobs::open(folder.path().join("blobs")).expect("the blob store opens"));
-        let catalogs = Arc::new(CatalogCache::new(16, &Limits::DEFAULT.log));
+        let catalogs = Arc::new(CatalogCache::new(1 << 20, &Limits::DEFAULT.log));
         let cursor_key = CursorKey::new(&[7; 32]);
         let services = Services {
             log: Arc::clone(&log),
