@@ -68,6 +68,13 @@ pub struct DeploymentRef {
     pub deployment: DeploymentId,
 }
 
+/// As log lines show it: `group/deployment`.
+impl fmt::Display for DeploymentRef {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.group.0, self.deployment.0)
+    }
+}
+
 /// Names an index within a deployment. Never used again after the index is gone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IndexId(pub [u8; 16]);

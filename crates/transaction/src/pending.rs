@@ -109,12 +109,14 @@ impl Pending {
         // The table counts as touched from now on, also if the write deletes.
         let primary = self.overlay(key.primary);
         if pending.document.is_some() {
-            primary.insert(key.key.clone(), key.key.clone());
+            let mut before = primary.insert(key.key.clone(), key.key.clone());
             for (index, index_key) in &pending.keys {
-                self.overlay(*index).insert(index_key.clone(), key.key.clone());
+                before = before.or(self.overlay(*index).insert(index_key.clone(), key.key.clone()));
             }
+            assert!(before.is_none(), "a key of an index belongs to one document");
         }
-        self.documents.insert(key, pending);
+        let before = self.documents.insert(key, pending);
+        assert!(before.is_none(), "a document has one pending state");
     }
 
     fn overlay(&mut self, index: IndexId) -> &mut BTreeMap<Bytes, Bytes> {
@@ -156,6 +158,7 @@ impl Pending {
 
     /// Undoes every write after the mark, newest first.
     pub(crate) fn roll_back(&mut self, mark: UndoMark) {
+        assert!(mark.0 <= self.undo.len(), "what was undone can't be gone back to");
         while self.undo.len() > mark.0 {
             let (key, previous) = self.undo.pop().expect("longer than the mark");
             self.take(&key);

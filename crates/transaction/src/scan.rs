@@ -124,11 +124,11 @@ impl Scan {
                 if committed == Some(&key) {
                     self.ahead.pop_front();
                 }
-                self.position = Some(key.clone());
+                self.advance(&key);
                 return Ok(Some((key, document)));
             }
             let Row { key, version } = self.ahead.pop_front().expect("the committed row is first");
-            self.position = Some(key.clone());
+            self.advance(&key);
             let primary_key = Transaction::primary_key_in(&key)?;
             let document_key = DocumentKey { primary: self.table.by_id.id, key: primary_key };
             if transaction.pending.get(&document_key).is_some() {
@@ -139,6 +139,16 @@ impl Scan {
             transaction.remember(document_key, Some(document.clone()));
             return Ok(Some((key, document)));
         }
+    }
+
+    fn advance(&mut self, key: &Bytes) {
+        assert!(self.whole.contains(key), "a scan stays within its interval");
+        let is_next = self.position.as_ref().is_none_or(|position| match self.order {
+            Order::Ascending => key > position,
+            Order::Descending => key < position,
+        });
+        assert!(is_next, "a scan never goes back, so that what it has consumed is one interval");
+        self.position = Some(key.clone());
     }
 
     fn next_pending(&self, transaction: &Transaction) -> Option<(Bytes, Document)> {

@@ -303,6 +303,7 @@ impl Transaction {
         for (_, stream) in self.streams.split_off(&QueryId(frame.first_query)) {
             self.record_stream(&stream);
         }
+        assert!(self.next_query >= frame.first_query, "the numbers of queries only grow");
         if outcome == NestedOutcome::RollBack {
             self.pending.roll_back(frame.undo);
             self.catalog = frame.catalog;
@@ -396,6 +397,10 @@ impl Transaction {
     pub(crate) fn new_creation_time(&mut self) -> f64 {
         let time = self.next_creation_time;
         self.next_creation_time = time.next_up();
+        assert!(
+            self.next_creation_time > time,
+            "no two documents of a transaction are created at the same time"
+        );
         time
     }
 

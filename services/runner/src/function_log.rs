@@ -48,6 +48,7 @@ impl FunctionLog {
         let bytes = size(&entry);
         let mut kept = ring.kept.lock();
         let cursor = next_cursor(*ring.newest.borrow(), SystemTime::now());
+        assert!(kept.entries.back().is_none_or(|(last, ..)| *last < cursor), "cursors only grow");
         kept.bytes += bytes;
         kept.entries.push_back((cursor, bytes, entry));
         while kept.entries.len() > self.entries_max || (kept.bytes > self.bytes_max && kept.entries.len() > 1)

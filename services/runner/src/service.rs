@@ -15,6 +15,7 @@ use contract::{
 use isolate::Engine;
 use system_transaction::SystemTransactions;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use transaction::{CatalogCache, CursorKey, Transaction};
 use value::FunctionPath;
 
@@ -148,12 +149,14 @@ impl Runner {
 impl contract::Runner for Runner {
     async fn query(&self, call: QueryCall) -> Result<QueryOutcome> {
         self.check_running()?;
-        self.run_query(call).await
+        let span = span_of(&call.function);
+        self.run_query(call).instrument(span).await
     }
 
     async fn mutation(&self, call: MutationCall) -> Result<MutationOutcome> {
         self.check_running()?;
-        self.run_mutation(call).await
+        let span = span_of(&call.function);
+        self.run_mutation(call).instrument(span).await
     }
 
     async fn kind(&self, call: &FunctionCall) -> Result<Option<FunctionKind>> {
@@ -173,7 +176,8 @@ impl contract::Runner for Runner {
 
     async fn evaluate(&self, request: EvaluationRequest) -> Result<Evaluation> {
         self.check_running()?;
-        self.evaluate_code(request).await
+        let span = tracing::info_span!("evaluate", deployment = %request.deployment);
+        self.evaluate_code(request).instrument(span).await
     }
 
     async fn function_log(
@@ -208,6 +212,17 @@ impl Shared {
         };
         Transaction::begin(Arc::clone(&self.log), deployment, at, &self.catalogs, options).await
     }
+}
+
+/// What every log line about a call is marked with.
+fn span_of(call: &FunctionCall) -> tracing::Span {
+    tracing::info_span!(
+        "call",
+        deployment = %call.deployment,
+        request_id = call.request_id,
+        function = call.path,
+        component = call.component,
+    )
 }
 
 pub(crate) fn contract_kind(kind: isolate::FunctionKind) -> FunctionKind {

@@ -42,6 +42,7 @@ impl LogLines {
             let notice = format!("The log is full ({} lines); further lines were dropped.", self.lines_max);
             self.lines.push(line(ConsoleLevel::Error, vec![notice], false));
         }
+        assert!(self.lines.len() <= self.lines_max, "the notice is the last line");
     }
 
     /// Everything that was written.

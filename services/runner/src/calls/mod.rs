@@ -15,6 +15,7 @@
 
 mod arguments;
 mod failure;
+mod fair_queue;
 mod guest;
 mod host;
 mod log_lines;

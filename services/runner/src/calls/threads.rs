@@ -8,9 +8,12 @@
 //! seconds leave threads to the others, and the operating system shares the cores out.
 //!
 //! The thread that became idle last is taken first, because its slots are warm.
+//!
+//! Deployments take turns in the queue, one alone can't occupy all threads, and when the queue is full it is the newest
+//! call of the deployment with the most that is refused: none stalls its neighbours.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     future::Future,
     pin::Pin,
     sync::{
@@ -22,12 +25,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contract::{Error, ErrorKind};
+use contract::{DeploymentRef, Error, ErrorKind};
 use limits::FunctionLimits;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::Slots;
+use super::{Slots, fair_queue::FairQueue};
 
 /// A function of the thread's slots whose future stays on the thread.
 type Work = Box<dyn for<'s> FnOnce(&'s mut Slots) -> Pin<Box<dyn Future<Output = ()> + 's>> + Send>;
@@ -50,6 +53,8 @@ pub(crate) struct Admission {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThreadLimits {
     pub threads: usize,
+    /// How many of them calls of one deployment may occupy.
+    pub threads_share: usize,
     pub admission: Admission,
     pub queue_max: usize,
     pub wait_max: Duration,
@@ -59,8 +64,10 @@ impl From<&FunctionLimits> for ThreadLimits {
     fn from(limits: &FunctionLimits) -> ThreadLimits {
         let cores = std::thread::available_parallelism().map_or(4, usize::from);
         let or = |number: usize, default: usize| if number > 0 { number } else { default };
+        let threads = or(limits.threads, (4 * cores).max(8));
         ThreadLimits {
-            threads: or(limits.threads, (4 * cores).max(8)),
+            threads,
+            threads_share: (threads * limits.deployment_threads_percent / 100).max(1),
             admission: Admission {
                 short_calls: or(limits.short_calls_max, cores + 1),
                 short_call_max: Duration::from_millis(limits.short_call_ms_max),
@@ -80,6 +87,7 @@ pub(crate) struct Threads {
 
 struct Shared {
     admission: Admission,
+    threads_share: usize,
     queue: Mutex<Queue>,
     /// Told when calls wait although threads are idle, unless that is known, and when the queue is closed.
     held_back: Condvar,
@@ -87,12 +95,12 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    again: VecDeque<Job>,
-    first: VecDeque<Job>,
+    again: FairQueue<Job>,
+    first: FairQueue<Job>,
     /// The mailboxes of the idle threads; the last one became idle last.
     idle: Vec<Mailbox>,
-    /// When the running calls began, by their thread.
-    running: BTreeMap<usize, Instant>,
+    /// Whose the running calls are and when they began, by their thread.
+    running: BTreeMap<usize, (DeploymentRef, Instant)>,
     /// Nobody looks from time to time whether more may begin.
     is_unwatched: bool,
     closed: bool,
@@ -111,6 +119,7 @@ enum Message {
 }
 
 struct Job {
+    deployment: DeploymentRef,
     claim: Arc<Claim>,
     work: Work,
 }
@@ -121,8 +130,14 @@ struct Claim(AtomicU8);
 const WAITING: u8 = 0;
 const STARTED: u8 = 1;
 const WITHDRAWN: u8 = 2;
+/// Taken out of a queue that was full.
+const REFUSED: u8 = 3;
 
 impl Claim {
+    fn is(&self, state: u8) -> bool {
+        self.0.load(Ordering::Acquire) == state
+    }
+
     fn take(&self, as_state: u8) -> bool {
         self.0.compare_exchange(WAITING, as_state, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
@@ -144,6 +159,7 @@ impl Threads {
     ) -> std::io::Result<Threads> {
         let shared = Arc::new(Shared {
             admission: limits.admission,
+            threads_share: limits.threads_share,
             queue: Mutex::default(),
             held_back: Condvar::new(),
         });
@@ -166,7 +182,12 @@ impl Threads {
 
     /// Runs `work` on a thread. Fails without having run it if all threads stay busy (`TooManyConcurrentRequests`), if
     /// too many calls wait already (`ExpiredInQueue`), or if the runner is shutting down.
-    pub(crate) async fn run<T, F>(&self, priority: Priority, work: F) -> Result<T, Error>
+    pub(crate) async fn run<T, F>(
+        &self,
+        deployment: DeploymentRef,
+        priority: Priority,
+        work: F,
+    ) -> Result<T, Error>
     where
         T: Send + 'static,
         F: AsyncFnOnce(&mut Slots) -> T + Send + 'static,
@@ -182,11 +203,12 @@ impl Threads {
                 slots.tidy();
             })
         });
-        let job = Job { claim: Arc::clone(&claim), work };
+        let lost = || if claim.is(REFUSED) { queue_is_full() } else { shutting_down() };
+        let job = Job { deployment, claim: Arc::clone(&claim), work };
         let is_waiting = self.shared.submit(job, priority, self.limits.queue_max)?;
         if is_waiting {
             match tokio::time::timeout(self.limits.wait_max, &mut receiver).await {
-                Ok(result) => return result.map_err(|_| shutting_down()),
+                Ok(result) => return result.map_err(|_| lost()),
                 Err(_) if claim.take(WITHDRAWN) => {
                     return Err(Error::new(
                         ErrorKind::TooManyRequests,
@@ -198,7 +220,7 @@ impl Threads {
                 Err(_) => {}
             }
         }
-        receiver.await.map_err(|_| shutting_down())
+        receiver.await.map_err(|_| lost())
     }
 
     /// How many calls run, and how many wait.
@@ -232,33 +254,51 @@ impl Queue {
     /// Whether one more call may begin at `now`, as far as those go that run.
     fn has_room(&self, admission: Admission, now: Instant) -> bool {
         let Admission { short_calls, short_call_max } = admission;
-        let is_short = |began: &&Instant| now.duration_since(**began) < short_call_max;
+        let is_short = |(_, began): &&(DeploymentRef, Instant)| now.duration_since(*began) < short_call_max;
         self.running.len() < short_calls || self.running.values().filter(is_short).count() < short_calls
     }
 
-    /// The next call that still waits, begun on a thread.
-    fn begin_next(&mut self, thread: usize) -> Option<Job> {
+    /// The next call that still waits, begun on a thread: of the deployment whose turn it is, among those that occupy
+    /// less than their share.
+    fn begin_next(&mut self, thread: usize, threads_share: usize) -> Option<Job> {
         loop {
-            let job = self.again.pop_front().or_else(|| self.first.pop_front())?;
+            let running = &self.running;
+            let may = |deployment: DeploymentRef| {
+                running.values().filter(|(of, _)| *of == deployment).count() < threads_share
+            };
+            let (deployment, job) = self.again.pop(may).or_else(|| self.first.pop(may))?;
             if job.claim.take(STARTED) {
-                self.running.insert(thread, Instant::now());
+                let before = self.running.insert(thread, (deployment, Instant::now()));
+                assert!(before.is_none(), "a thread runs one call at a time");
                 return Some(job);
             }
         }
     }
 
+    /// Takes the newest call of the deployment with the most out of the queue; in doubt that of `newcomer`.
+    fn refuse_one(&mut self, newcomer: DeploymentRef) {
+        let len_of = |deployment| self.again.len_of(deployment) + self.first.len_of(deployment);
+        let others = self.again.deployments().chain(self.first.deployments());
+        let longest = others.chain([newcomer]).max_by_key(|deployment| len_of(*deployment));
+        let longest = longest.unwrap_or(newcomer);
+        if let Some(job) = self.first.pop_newest(longest).or_else(|| self.again.pop_newest(longest)) {
+            job.claim.take(REFUSED);
+        }
+    }
+
     /// Begins on idle threads what may begin.
-    fn begin_on_idle(&mut self, admission: Admission) {
+    fn begin_on_idle(&mut self, admission: Admission, threads_share: usize) {
         while self.waiting() > 0
             && !self.idle.is_empty()
             && self.has_room(admission, Instant::now())
             && let Some(mailbox) = self.idle.pop()
         {
-            match self.begin_next(mailbox.thread) {
-                // An idle thread waits for its mailbox, which is empty, so this neither fails nor blocks.
-                Some(job) => drop(mailbox.sender.send(Message::Run(job))),
-                None => self.idle.push(mailbox),
-            }
+            let Some(job) = self.begin_next(mailbox.thread, threads_share) else {
+                self.idle.push(mailbox);
+                return;
+            };
+            // An idle thread waits for its mailbox, which is empty, so this neither fails nor blocks.
+            drop(mailbox.sender.send(Message::Run(job)));
         }
     }
 }
@@ -271,28 +311,27 @@ impl Shared {
             return Err(shutting_down());
         }
         let claim = Arc::clone(&job.claim);
+        let deployment = job.deployment;
         match priority {
-            Priority::Again => queue.again.push_back(job),
-            Priority::First => queue.first.push_back(job),
+            Priority::Again => queue.again.push(deployment, job),
+            Priority::First => queue.first.push(deployment, job),
         }
-        queue.begin_on_idle(self.admission);
+        queue.begin_on_idle(self.admission, self.threads_share);
         if queue.waiting() > queue_max {
             // Jobs whose callers went away must not keep others out.
-            let is_wanted = |job: &Job| job.claim.0.load(Ordering::Acquire) == WAITING;
+            let is_wanted = |job: &Job| job.claim.is(WAITING);
             queue.again.retain(is_wanted);
             queue.first.retain(is_wanted);
-            if queue.waiting() > queue_max && claim.take(WITHDRAWN) {
-                let is_another = |job: &Job| !Arc::ptr_eq(&job.claim, &claim);
-                queue.again.retain(is_another);
-                queue.first.retain(is_another);
-                return Err(Error::overloaded(
-                    "ExpiredInQueue",
-                    "Too many requests wait for an isolate. Try again later.",
-                ));
+            if queue.waiting() > queue_max {
+                queue.refuse_one(deployment);
+            }
+            assert!(queue.waiting() <= queue_max, "one call was too many");
+            if claim.is(REFUSED) {
+                return Err(queue_is_full());
             }
         }
         self.watch(&mut queue);
-        Ok(claim.0.load(Ordering::Acquire) == WAITING)
+        Ok(claim.is(WAITING))
     }
 
     /// Notes that the thread's call has ended. Gives what is to be run next, or `None` after the thread's mailbox was
@@ -304,7 +343,7 @@ impl Shared {
             return Some(Message::End);
         }
         if queue.has_room(self.admission, Instant::now())
-            && let Some(job) = queue.begin_next(mailbox.thread)
+            && let Some(job) = queue.begin_next(mailbox.thread, self.threads_share)
         {
             return Some(Message::Run(job));
         }
@@ -326,7 +365,7 @@ impl Shared {
     fn admit_beside_long_calls(&self) {
         let mut queue = self.queue.lock();
         while !queue.closed {
-            queue.begin_on_idle(self.admission);
+            queue.begin_on_idle(self.admission, self.threads_share);
             if queue.waiting() > 0 && !queue.idle.is_empty() {
                 self.held_back.wait_for(&mut queue, self.admission.short_call_max);
             } else {
@@ -364,6 +403,10 @@ fn run_thread(thread: usize, shared: &Shared, runtime: &tokio::runtime::Runtime,
     }
 }
 
+fn queue_is_full() -> Error {
+    Error::overloaded("ExpiredInQueue", "Too many requests wait for an isolate. Try again later.")
+}
+
 fn shutting_down() -> Error {
     Error::overloaded("ShuttingDown", "The function runner is shutting down. Try again.")
 }
@@ -372,11 +415,16 @@ fn shutting_down() -> Error {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
+    use contract::{DeploymentId, GroupId};
+
     use super::*;
+
+    const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
+    const NEIGHBOUR: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(2) };
 
     fn start(threads: usize, queue_max: usize, wait_max: Duration) -> Arc<Threads> {
         let admission = Admission { short_calls: threads, short_call_max: SHORT };
-        let limits = ThreadLimits { threads, admission, queue_max, wait_max };
+        let limits = ThreadLimits { threads, threads_share: threads, admission, queue_max, wait_max };
         Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"))
     }
 
@@ -386,9 +434,9 @@ mod tests {
     #[tokio::test]
     async fn work_runs_and_answers() {
         let threads = start(2, 10, PATIENCE);
-        assert_eq!(threads.run(Priority::First, async |_: &mut Slots| 7).await, Ok(7));
+        assert_eq!(threads.run(DEPLOYMENT, Priority::First, async |_: &mut Slots| 7).await, Ok(7));
         threads.stop();
-        assert!(threads.run(Priority::First, async |_: &mut Slots| 7).await.is_err());
+        assert!(threads.run(DEPLOYMENT, Priority::First, async |_: &mut Slots| 7).await.is_err());
     }
 
     /// Occupies every thread until the returned senders are dropped.
@@ -403,7 +451,7 @@ mod tests {
                     let _ = entered.send(());
                     let _ = released.recv();
                 };
-                threads.run(Priority::First, work).await
+                threads.run(DEPLOYMENT, Priority::First, work).await
             });
             has_entered.await.expect("the work starts");
             releases.push(release);
@@ -417,13 +465,17 @@ mod tests {
         let releases = occupy(&threads, 1).await;
         let waiting = {
             let threads = Arc::clone(&threads);
-            tokio::spawn(async move { threads.run(Priority::First, async |_: &mut Slots| ()).await })
+            tokio::spawn(
+                async move { threads.run(DEPLOYMENT, Priority::First, async |_: &mut Slots| ()).await },
+            )
         };
         while threads.load().1 == 0 {
             tokio::task::yield_now().await;
         }
-        let refused =
-            threads.run(Priority::First, async |_: &mut Slots| ()).await.expect_err("the queue is full");
+        let refused = threads
+            .run(DEPLOYMENT, Priority::First, async |_: &mut Slots| ())
+            .await
+            .expect_err("the queue is full");
         assert_eq!(refused.code, "ExpiredInQueue");
         let expired = waiting.await.expect("no panic").expect_err("the thread stays busy");
         assert_eq!(expired.code, "TooManyConcurrentRequests");
@@ -440,7 +492,7 @@ mod tests {
         for (number, priority) in [(1, Priority::First), (2, Priority::Again)] {
             let (pool, order) = (Arc::clone(&threads), Arc::clone(&order));
             tasks.push(tokio::spawn(async move {
-                pool.run(priority, async move |_: &mut Slots| order.lock().push(number)).await
+                pool.run(DEPLOYMENT, priority, async move |_: &mut Slots| order.lock().push(number)).await
             }));
             while threads.load().1 < tasks.len() as u64 {
                 tokio::task::yield_now().await;
@@ -463,7 +515,7 @@ mod tests {
             let (threads, runs) = (Arc::clone(&threads), Arc::clone(&runs));
             tokio::spawn(async move {
                 let work = async move |_: &mut Slots| runs.fetch_add(1, Ordering::Relaxed);
-                threads.run(Priority::First, work).await
+                threads.run(DEPLOYMENT, Priority::First, work).await
             })
         };
         while threads.load().1 == 0 {
@@ -472,7 +524,7 @@ mod tests {
         waiting.abort();
         assert!(waiting.await.is_err());
         drop(releases);
-        threads.run(Priority::First, async |_: &mut Slots| ()).await.expect("the thread is free");
+        threads.run(DEPLOYMENT, Priority::First, async |_: &mut Slots| ()).await.expect("the thread is free");
         assert_eq!(runs.load(Ordering::Relaxed), 0);
         threads.stop();
     }
@@ -480,11 +532,15 @@ mod tests {
     #[tokio::test]
     async fn a_short_call_waits_for_short_ones_and_not_for_long_ones() {
         let admission = Admission { short_calls: 2, short_call_max: SHORT };
-        let limits = ThreadLimits { threads: 4, admission, queue_max: 10, wait_max: PATIENCE };
+        let limits =
+            ThreadLimits { threads: 4, threads_share: 4, admission, queue_max: 10, wait_max: PATIENCE };
         let threads = Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"));
         let releases = occupy(&threads, 2).await;
         // Both calls are long by the time at which this one is taken.
-        threads.run(Priority::First, async |_: &mut Slots| ()).await.expect("a third thread runs it");
+        threads
+            .run(DEPLOYMENT, Priority::First, async |_: &mut Slots| ())
+            .await
+            .expect("a third thread runs it");
         drop(releases);
         threads.stop();
     }
@@ -495,7 +551,10 @@ mod tests {
         let now = Instant::now() + SHORT * 10;
         let running = |long: usize, short: usize| {
             let began = vec![now - SHORT; long].into_iter().chain(vec![now - SHORT / 2; short]);
-            Queue { running: began.enumerate().collect(), ..Queue::default() }
+            {
+                let running = began.enumerate().map(|(thread, began)| (thread, (DEPLOYMENT, began)));
+                Queue { running: running.collect(), ..Queue::default() }
+            }
         };
         for (long, short, has_room) in [
             (0, 0, true),
@@ -513,10 +572,13 @@ mod tests {
     #[test]
     fn a_thread_that_becomes_idle_beside_short_calls_is_used_once_they_are_long() {
         let work: Work = Box::new(|_| Box::pin(async {}));
-        let job = Job { claim: Arc::new(Claim(AtomicU8::new(WAITING))), work };
-        let queue = Queue { first: [job].into(), running: [(0, Instant::now())].into(), ..Queue::default() };
+        let job = Job { deployment: DEPLOYMENT, claim: Arc::new(Claim(AtomicU8::new(WAITING))), work };
+        let running = [(0, (DEPLOYMENT, Instant::now()))].into();
+        let mut queue = Queue { running, ..Queue::default() };
+        queue.first.push(DEPLOYMENT, job);
         let shared = Shared {
             admission: Admission { short_calls: 1, short_call_max: SHORT },
+            threads_share: 2,
             queue: Mutex::new(queue),
             held_back: Condvar::new(),
         };
@@ -535,11 +597,69 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_deployment_that_fills_the_queue_makes_room_for_its_neighbour() {
+        let threads = start(1, 3, PATIENCE);
+        let releases = occupy(&threads, 1).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        let submit = |deployment: DeploymentRef, number: usize| {
+            let (pool, order) = (Arc::clone(&threads), Arc::clone(&order));
+            tokio::spawn(async move {
+                let work = async move |_: &mut Slots| order.lock().push(number);
+                pool.run(deployment, Priority::First, work).await
+            })
+        };
+        for number in 1..=3 {
+            tasks.push(submit(DEPLOYMENT, number));
+            while threads.load().1 < number as u64 {
+                tokio::task::yield_now().await;
+            }
+        }
+        // The queue is full. The newest call of the deployment that fills it goes.
+        let neighbour = submit(NEIGHBOUR, 10);
+        let refused = tasks.pop().expect("three").await.expect("no panic").expect_err("there is no room");
+        assert_eq!(refused.code, "ExpiredInQueue");
+        drop(releases);
+        neighbour.await.expect("no panic").expect("it ran");
+        for task in tasks {
+            task.await.expect("no panic").expect("it ran");
+        }
+        assert_eq!(*order.lock(), [1, 10, 2], "they take turns");
+        threads.stop();
+    }
+
+    #[tokio::test]
+    async fn a_deployment_that_computes_leaves_a_thread_to_its_neighbour() {
+        let admission = Admission { short_calls: 4, short_call_max: SHORT };
+        let limits =
+            ThreadLimits { threads: 4, threads_share: 3, admission, queue_max: 10, wait_max: PATIENCE };
+        let threads = Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"));
+        let releases = occupy(&threads, 3).await;
+        let more = {
+            let threads = Arc::clone(&threads);
+            tokio::spawn(
+                async move { threads.run(DEPLOYMENT, Priority::First, async |_: &mut Slots| ()).await },
+            )
+        };
+        while threads.load().1 == 0 {
+            tokio::task::yield_now().await;
+        }
+        threads.run(NEIGHBOUR, Priority::First, async |_: &mut Slots| ()).await.expect("a thread is left");
+        assert_eq!(threads.load().1, 1, "the deployment has its share");
+        drop(releases);
+        more.await.expect("no panic").expect("it ran");
+        threads.stop();
+    }
+
+    #[tokio::test]
     async fn busy_threads_leave_the_others_free() {
         let threads = start(4, 10, PATIENCE);
         let releases = occupy(&threads, 3).await;
         for number in 0..20 {
-            assert_eq!(threads.run(Priority::First, async move |_: &mut Slots| number).await, Ok(number));
+            assert_eq!(
+                threads.run(DEPLOYMENT, Priority::First, async move |_: &mut Slots| number).await,
+                Ok(number)
+            );
         }
         drop(releases);
         threads.stop();

@@ -9,6 +9,7 @@ use contract::{
     ConsoleLine, ExecutionRecord, FunctionCall, FunctionError, Identity, Observed, ReadAt, Result,
 };
 use isolate::FunctionKind;
+use tracing::Instrument;
 use transaction::{DeploymentCatalog, Finished, Transaction};
 use value::{ComponentId, ComponentPath, FunctionPath, Value};
 
@@ -191,12 +192,14 @@ impl Runner {
         });
         let (path, kind, allowed) = (path.clone(), run.kind, AllowedVisibility::to(&call.identity));
         let arguments = Arc::clone(&call.arguments);
+        let span = tracing::Span::current();
         let work = async move |slots: &mut Slots| {
             let arguments = normalize_arguments(&arguments);
-            let outcome = host.run(slots, &path, kind, allowed, &arguments).await;
+            let run = host.run(slots, &path, kind, allowed, &arguments);
+            let outcome = run.instrument(span).await;
             (host, outcome)
         };
-        let (host, outcome) = match self.threads.run(priority, work).await {
+        let (host, outcome) = match self.threads.run(call.deployment, priority, work).await {
             Ok(ended) => ended,
             Err(error) => {
                 shared.metrics.refused.increment();

@@ -1,0 +1,139 @@
+//! A queue in which deployments take turns.
+
+use std::collections::{HashMap, VecDeque};
+
+use contract::DeploymentRef;
+
+/// What waits: first come, first served within a deployment, and the deployments one after another.
+pub(super) struct FairQueue<T> {
+    waiting: HashMap<DeploymentRef, VecDeque<T>>,
+    /// The deployments with something that waits, each once; the first one is served next.
+    turns: VecDeque<DeploymentRef>,
+    len: usize,
+}
+
+impl<T> Default for FairQueue<T> {
+    fn default() -> FairQueue<T> {
+        FairQueue { waiting: HashMap::new(), turns: VecDeque::new(), len: 0 }
+    }
+}
+
+impl<T> FairQueue<T> {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn len_of(&self, deployment: DeploymentRef) -> usize {
+        self.waiting.get(&deployment).map_or(0, VecDeque::len)
+    }
+
+    pub(super) fn deployments(&self) -> impl Iterator<Item = DeploymentRef> {
+        self.turns.iter().copied()
+    }
+
+    pub(super) fn push(&mut self, deployment: DeploymentRef, item: T) {
+        let own = self.waiting.entry(deployment).or_default();
+        if own.is_empty() {
+            self.turns.push_back(deployment);
+        }
+        own.push_back(item);
+        self.len += 1;
+        self.check();
+    }
+
+    /// The oldest of the deployment whose turn it is, among those that `may` be served.
+    pub(super) fn pop(&mut self, may: impl Fn(DeploymentRef) -> bool) -> Option<(DeploymentRef, T)> {
+        let turn = self.turns.iter().position(|deployment| may(*deployment))?;
+        let deployment = self.turns.remove(turn)?;
+        let own = self.waiting.get_mut(&deployment)?;
+        let item = own.pop_front()?;
+        if own.is_empty() {
+            self.waiting.remove(&deployment);
+        } else {
+            self.turns.push_back(deployment);
+        }
+        self.len -= 1;
+        self.check();
+        Some((deployment, item))
+    }
+
+    /// Takes back what a deployment has pushed last.
+    pub(super) fn pop_newest(&mut self, deployment: DeploymentRef) -> Option<T> {
+        let own = self.waiting.get_mut(&deployment)?;
+        let item = own.pop_back()?;
+        if own.is_empty() {
+            self.waiting.remove(&deployment);
+            self.turns.retain(|turn| *turn != deployment);
+        }
+        self.len -= 1;
+        self.check();
+        Some(item)
+    }
+
+    pub(super) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        self.waiting.values_mut().for_each(|own| own.retain(&keep));
+        self.waiting.retain(|_, own| !own.is_empty());
+        self.turns.retain(|deployment| self.waiting.contains_key(deployment));
+        self.len = self.waiting.values().map(VecDeque::len).sum();
+        self.check();
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = FairQueue::default();
+    }
+
+    fn check(&self) {
+        assert_eq!(self.turns.len(), self.waiting.len(), "whoever waits has a turn, and nobody else");
+        assert!(self.len >= self.turns.len(), "no deployment has a turn for nothing");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::{DeploymentId, GroupId};
+
+    use super::*;
+
+    fn deployment(number: u32) -> DeploymentRef {
+        DeploymentRef { group: GroupId(1), deployment: DeploymentId(number) }
+    }
+
+    fn queue(items: &[(u32, &'static str)]) -> FairQueue<&'static str> {
+        let mut queue = FairQueue::default();
+        items.iter().for_each(|(number, item)| queue.push(deployment(*number), *item));
+        queue
+    }
+
+    fn drained(
+        queue: &mut FairQueue<&'static str>,
+        may: impl Fn(DeploymentRef) -> bool,
+    ) -> Vec<&'static str> {
+        std::iter::from_fn(|| queue.pop(&may).map(|(_, item)| item)).collect()
+    }
+
+    #[test]
+    fn deployments_take_turns_and_each_keeps_its_order() {
+        let mut queue = queue(&[(1, "a"), (1, "b"), (1, "c"), (2, "x"), (3, "m"), (2, "y")]);
+        assert_eq!(queue.len(), 6);
+        assert_eq!(drained(&mut queue, |_| true), ["a", "x", "m", "b", "y", "c"]);
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn who_may_not_be_served_keeps_its_turn() {
+        let mut queue = queue(&[(1, "a"), (2, "x"), (2, "y")]);
+        assert_eq!(drained(&mut queue, |of| of != deployment(1)), ["x", "y"]);
+        queue.push(deployment(2), "z");
+        assert_eq!(drained(&mut queue, |_| true), ["a", "z"]);
+    }
+
+    #[test]
+    fn what_is_taken_back_leaves_the_others_their_turns() {
+        let mut queue = queue(&[(1, "a"), (2, "x"), (1, "b"), (3, "m")]);
+        assert_eq!(queue.pop_newest(deployment(1)), Some("b"));
+        assert_eq!((queue.len_of(deployment(1)), queue.len_of(deployment(9))), (1, 0));
+        queue.retain(|item| *item != "x");
+        assert_eq!(drained(&mut queue, |_| true), ["a", "m"]);
+        assert_eq!(queue.pop_newest(deployment(1)), None);
+    }
+}
