@@ -58,9 +58,8 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
     const tidemark = await startTidemark(context);
     const socket = new WebSocket(`${tidemark.url.replace("http", "ws")}/api/1.48.0/sync`);
     await new Promise((resolve) => socket.once("open", resolve));
-    const started = Date.now();
+    // One that takes longer than a stop may is killed, and has no code.
     assert.equal(await tidemark.stop(signal), 0, tidemark.log);
-    assert.ok(Date.now() - started < 10_000, "it took more than ten seconds");
     assert.ok(!existsSync(join(tidemark.dataFolder, "env")), "the env file says that it still serves");
     socket.terminate();
   });

@@ -11,12 +11,20 @@ group! {
         /// Bodies up to here need no room among them, so that slow large ones hold up none that are small: there are at most
         /// as many as there are connections.
         small_body_bytes_max: usize = 16 * KIB,
+        /// Answers of functions that are in memory until their clients have taken them; more of them wait, with the places of
+        /// their calls.
+        answers_bytes_max: usize = 512 * MIB,
         /// Time for the body of a call to arrive, and to wait for memory before (408).
         body_ms_max: u64 = 60_000,
         /// Body of a push as it is sent (413).
         push_body_bytes_max: usize = 200_000_000,
         /// Body of a push when it is decompressed (413): a small one may unpack to anything.
         push_decompressed_bytes_max: usize = 256 * MIB,
+        /// Bodies of pushes, decompressed, that are in memory at once; more of them wait (503 `TooManyRequestBytes`). Parsed they
+        /// take about as much again.
+        push_bodies_bytes_max: usize = 512 * MIB,
+        /// Time for the body of a push to arrive, and to wait for memory before (408).
+        push_body_ms_max: u64 = 240_000,
         /// Body of every other request (413).
         other_body_bytes_max: usize = MIB,
         /// Body that `/echo` sends back (413): the network test of the command line tool sends 64 MiB.

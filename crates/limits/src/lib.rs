@@ -219,8 +219,9 @@ impl Limits {
         );
         require!(
             self.gateway.long_poll_ms_max < self.gateway.request_ms_max
-                && self.gateway.body_ms_max < self.gateway.request_ms_max,
-            "gateway.request_ms_max must be longer than gateway.long_poll_ms_max and gateway.body_ms_max"
+                && self.gateway.body_ms_max < self.gateway.request_ms_max
+                && self.gateway.push_body_ms_max < self.gateway.request_ms_max,
+            "gateway.request_ms_max must be longer than gateway.long_poll_ms_max, body_ms_max and push_body_ms_max"
         );
         require!(
             self.sync.ping_interval_ms < self.sync.client_silence_ms_max,
@@ -238,6 +239,10 @@ impl Limits {
         require!(
             self.gateway.api_body_bytes_max <= self.gateway.bodies_bytes_max,
             "gateway.bodies_bytes_max must hold one body of gateway.api_body_bytes_max"
+        );
+        require!(
+            self.gateway.push_decompressed_bytes_max <= self.gateway.push_bodies_bytes_max,
+            "gateway.push_bodies_bytes_max must hold one body of gateway.push_decompressed_bytes_max"
         );
         require!(
             self.function.image_names_max <= KEPT_MAX

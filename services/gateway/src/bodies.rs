@@ -1,72 +1,112 @@
-//! The bodies of calls: how much of them is in memory at once, and how long they may take to arrive.
+//! Bodies: how many bytes of them are in memory at once, on their way in and out, and how long they may take to arrive.
 
-use std::time::Duration;
+use std::{convert::Infallible, error::Error as _, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, BodyDataStream, Bytes, HttpBody as _},
     extract::{Request, State},
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_LENGTH},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use bytes::BytesMut;
 use futures::StreamExt as _;
-use limits::GatewayLimits;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use http_body_util::LengthLimitError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{edge::SharedEdge, error::ApiError};
+use crate::error::ApiError;
 
-/// The semaphore of bytes counts in these.
-pub(crate) const ROOM_UNIT_BYTES: usize = 1 << 10;
+/// The semaphores of bytes count in these.
+const ROOM_UNIT_BYTES: usize = 1 << 10;
+
+/// Memory that bodies share. Small ones take none of it, so that slow large ones hold up none that are small: there are at
+/// most as many as there are connections.
+pub(crate) struct Room {
+    units: Arc<Semaphore>,
+    units_max: u32,
+    small_bytes_max: usize,
+}
+
+impl Room {
+    pub(crate) fn new(bytes_max: usize, small_bytes_max: usize) -> Room {
+        let units_max = bytes_max.div_ceil(ROOM_UNIT_BYTES).min(Semaphore::MAX_PERMITS);
+        let units_max = u32::try_from(units_max).unwrap_or(u32::MAX);
+        Room { units: Arc::new(Semaphore::new(units_max as usize)), units_max, small_bytes_max }
+    }
+
+    fn units_of(&self, bytes: usize) -> u32 {
+        if bytes <= self.small_bytes_max {
+            return 0;
+        }
+        // What is larger than the whole room takes all of it.
+        u32::try_from(bytes.div_ceil(ROOM_UNIT_BYTES)).unwrap_or(u32::MAX).min(self.units_max)
+    }
+
+    async fn take(&self, units: u32) -> OwnedSemaphorePermit {
+        self.units.clone().acquire_many_owned(units).await.expect("the semaphore is never closed")
+    }
+}
+
+/// What the bodies of one kind of request may cost.
+pub(crate) struct Budget {
+    pub room: Room,
+    /// Of one body.
+    pub bytes_max: usize,
+    /// For one body to arrive, and to wait for room before.
+    pub time: Duration,
+}
 
 /// Reads the body before the request goes on, in room that it keeps until it is answered.
 pub(crate) async fn read_whole(
-    State(edge): State<SharedEdge>,
+    State(budget): State<Arc<Budget>>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let limits = &edge.options.limits.gateway;
-    let time = Duration::from_millis(limits.body_ms_max);
     let (parts, body) = request.into_parts();
-    let is_too_large = body.size_hint().lower() > limits.api_body_bytes_max as u64;
-    let mut frames = body.into_data_stream();
-    let mut reading = Reading { room: &edge.body_room, limits, held: None, waits_for_room: false };
-    let read = match is_too_large {
-        true => Err(too_large()),
-        false => match tokio::time::timeout(time, reading.read(&mut frames)).await {
-            Ok(read) => read,
-            Err(_) if reading.waits_for_room => Err(no_room()),
-            Err(_) => {
-                let message = "The body took longer to arrive than a body may.";
-                return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message));
+    let (body, _room) = budget.read(body).await?;
+    Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+}
+
+impl Budget {
+    /// The whole body, and the room that it takes.
+    async fn read(&self, body: Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
+        let is_too_large = body.size_hint().lower() > self.bytes_max as u64;
+        let mut frames = body.into_data_stream();
+        let mut reading = Reading { budget: self, held: None, waits_for_room: false };
+        let read = match is_too_large {
+            true => Err(too_large()),
+            false => match tokio::time::timeout(self.time, reading.read(&mut frames)).await {
+                Ok(read) => read,
+                Err(_) if reading.waits_for_room => Err(no_room()),
+                Err(_) => {
+                    let message = "The body took longer to arrive than a body may.";
+                    return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message));
+                }
+            },
+        };
+        match read {
+            Ok(body) => Ok((body, reading.held)),
+            Err(error) => {
+                drop(reading);
+                let _ =
+                    tokio::time::timeout(self.time, discard(&mut frames, self.bytes_max.saturating_mul(2)))
+                        .await;
+                Err(error)
             }
-        },
-    };
-    match read {
-        Ok(body) => {
-            let _room = reading.held;
-            Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
-        }
-        Err(error) => {
-            drop(reading);
-            let _ = tokio::time::timeout(time, discard(&mut frames, 2 * limits.api_body_bytes_max)).await;
-            Err(error)
         }
     }
 }
 
 /// A body while it is read.
-struct Reading<'e> {
-    room: &'e Semaphore,
-    limits: &'e GatewayLimits,
+struct Reading<'b> {
+    budget: &'b Budget,
     /// For what has arrived, unless that is little.
-    held: Option<SemaphorePermit<'e>>,
+    held: Option<OwnedSemaphorePermit>,
     waits_for_room: bool,
 }
 
 impl Reading<'_> {
     async fn read(&mut self, frames: &mut BodyDataStream) -> Result<Bytes, ApiError> {
-        let unreadable = |_| ApiError::bad_request("BadRequest", "The request can't be read.");
         // Most bodies come in one piece, which is taken as it is.
         let Some(first) = frames.next().await.transpose().map_err(unreadable)? else {
             return Ok(Bytes::new());
@@ -85,15 +125,14 @@ impl Reading<'_> {
 
     /// Waits until there is room for a body of so many bytes.
     async fn make_room(&mut self, bytes: usize) -> Result<(), ApiError> {
-        if bytes > self.limits.api_body_bytes_max {
+        if bytes > self.budget.bytes_max {
             return Err(too_large());
         }
-        let units =
-            if bytes > self.limits.small_body_bytes_max { bytes.div_ceil(ROOM_UNIT_BYTES) } else { 0 };
-        let missing = units - self.held.as_ref().map_or(0, SemaphorePermit::num_permits).min(units);
+        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = self.budget.room.units_of(bytes).saturating_sub(held as u32);
         if missing > 0 {
             self.waits_for_room = true;
-            let more = self.room.acquire_many(missing as u32).await.expect("the semaphore is never closed");
+            let more = self.budget.room.take(missing).await;
             self.waits_for_room = false;
             match &mut self.held {
                 Some(held) => held.merge(more),
@@ -102,6 +141,42 @@ impl Reading<'_> {
         }
         Ok(())
     }
+}
+
+/// An answer in room that it keeps until the client has taken it; waits for that room first.
+pub(crate) async fn deliver(room: &Room, body: impl Into<Bytes>) -> Response {
+    let body = body.into();
+    match room.units_of(body.len()) {
+        0 => body.into_response(),
+        units => in_pieces(body, room.take(units).await),
+    }
+}
+
+/// An answer that holds on to something until the client has taken all of it, or is gone.
+pub(crate) fn in_pieces(body: Bytes, held: OwnedSemaphorePermit) -> Response {
+    /// What is handed over at once: the rest is ours until the client has taken it.
+    const PIECE_BYTES: usize = 64 << 10;
+    let length = body.len();
+    let pieces = futures::stream::unfold((body, held), |(mut rest, held)| async {
+        if rest.is_empty() {
+            return None;
+        }
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        Some((Ok::<_, Infallible>(piece), (rest, held)))
+    });
+    ([(CONTENT_LENGTH, length)], Body::from_stream(pieces)).into_response()
+}
+
+/// What went wrong with a body that ended before its end.
+fn unreadable(error: axum::Error) -> ApiError {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return too_large();
+        }
+        cause = error.source();
+    }
+    ApiError::bad_request("BadRequest", "The request can't be read.")
 }
 
 /// Takes a body that nobody wants, up to `bytes_max`: a connection that ends with much unread may end so hard that the
@@ -127,4 +202,108 @@ fn no_room() -> ApiError {
 pub(crate) fn too_large() -> ApiError {
     let message = "The body is larger than what this endpoint takes.";
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLarge", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt as _, channel::mpsc, stream};
+
+    use super::*;
+
+    /// Longer than any test takes; or no time at all.
+    const LONG: Duration = Duration::from_secs(600);
+    const NONE: Duration = Duration::ZERO;
+
+    /// Room for one body of 80 KiB; those up to 1 KiB need none.
+    fn budget(time: Duration) -> Budget {
+        Budget { room: Room::new(100 << 10, 1 << 10), bytes_max: 90 << 10, time }
+    }
+
+    fn bytes(kibibytes: usize) -> Bytes {
+        vec![b'x'; kibibytes << 10].into()
+    }
+
+    /// A body whose end is still to come, and what sends it.
+    fn unfinished(kibibytes: usize) -> (mpsc::UnboundedSender<Result<Bytes, Infallible>>, Body) {
+        let (sender, rest) = mpsc::unbounded();
+        let first = stream::iter([Ok(bytes(kibibytes))]);
+        (sender, Body::from_stream(first.chain(rest)))
+    }
+
+    fn available_kibibytes(room: &Room) -> usize {
+        room.units.available_permits() * ROOM_UNIT_BYTES >> 10
+    }
+
+    fn code_of<T>(read: Result<T, ApiError>) -> String {
+        read.map(drop).expect_err("it is refused").code().to_owned()
+    }
+
+    #[tokio::test]
+    async fn bodies_wait_for_room_and_small_ones_need_none() {
+        let budget = budget(LONG);
+        let (end, body) = unfinished(80);
+        let mut first = Box::pin(budget.read(body));
+        assert!((&mut first).now_or_never().is_none(), "its end has not come");
+        assert_eq!(available_kibibytes(&budget.room), 20);
+        let mut second = Box::pin(budget.read(Body::from(bytes(80))));
+        assert!((&mut second).now_or_never().is_none(), "there is room for one");
+        assert!(budget.read(Body::from(bytes(1))).await.is_ok(), "a small one waits for nobody");
+        drop(end);
+        let (body, room) = first.await.expect("it has come");
+        assert!((&mut second).now_or_never().is_none(), "the first is not answered yet");
+        assert_eq!(body.len(), 80 << 10);
+        drop(room);
+        let (body, room) = second.await.expect("there is room");
+        assert_eq!((body.len(), available_kibibytes(&budget.room)), (80 << 10, 20));
+        drop(room);
+        assert_eq!(available_kibibytes(&budget.room), 100);
+    }
+
+    #[tokio::test]
+    async fn a_body_for_which_there_is_no_room_is_refused() {
+        let budget = budget(NONE);
+        let taken = budget.room.take(100).await;
+        assert_eq!(code_of(budget.read(Body::from(bytes(80))).await), "TooManyRequestBytes");
+        drop(taken);
+        assert_eq!(available_kibibytes(&budget.room), 100);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_refused_and_gives_its_room_back() {
+        let budget = budget(NONE);
+        let (_end, body) = unfinished(80);
+        assert_eq!(code_of(budget.read(body).await), "RequestTimeout");
+        assert_eq!(available_kibibytes(&budget.room), 100);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_turns_out_too_large_is_refused_whether_it_says_so_or_not() {
+        let budget = budget(LONG);
+        assert_eq!(code_of(budget.read(Body::from(bytes(91))).await), "RequestTooLarge");
+        let (end, body) = unfinished(60);
+        end.unbounded_send(Ok(bytes(31))).expect("it is read");
+        drop(end);
+        assert_eq!(code_of(budget.read(body).await), "RequestTooLarge");
+        let limited = Body::new(http_body_util::Limited::new(Body::from(bytes(60)), 50 << 10));
+        assert_eq!(code_of(budget.read(limited).await), "RequestTooLarge");
+        assert_eq!(available_kibibytes(&budget.room), 100);
+    }
+
+    #[tokio::test]
+    async fn an_answer_keeps_its_room_until_it_is_taken_and_small_ones_need_none() {
+        let room = Room::new(100 << 10, 1 << 10);
+        let first = deliver(&room, bytes(80)).await;
+        assert_eq!(first.headers()[CONTENT_LENGTH], (80 << 10).to_string());
+        let mut second = Box::pin(deliver(&room, bytes(80)));
+        assert!((&mut second).now_or_never().is_none(), "nobody has taken the first");
+        assert_eq!(deliver(&room, bytes(1)).await.status(), StatusCode::OK);
+        let taken = axum::body::to_bytes(first.into_body(), usize::MAX).await.expect("it is in memory");
+        assert_eq!(taken.len(), 80 << 10);
+        // A client that is gone has taken enough.
+        drop(second.await);
+        assert_eq!(available_kibibytes(&room), 100);
+        let larger_than_the_room = deliver(&room, bytes(200)).await;
+        assert_eq!(available_kibibytes(&room), 0);
+        drop(larger_than_the_room);
+    }
 }

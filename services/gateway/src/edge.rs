@@ -1,13 +1,17 @@
 //! What every handler can reach.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use contract::{Deploy, DeploymentRef, Fanout, Runner, Sequencer};
 use limits::Limits;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{AdminKeys, bodies::ROOM_UNIT_BYTES, sync::Sessions};
+use crate::{
+    AdminKeys,
+    bodies::{Budget, Room},
+    sync::Sessions,
+};
 
 /// Where a gateway stands.
 #[derive(Clone, Debug)]
@@ -38,8 +42,12 @@ pub(crate) struct Edge {
     pub sessions: Sessions,
     /// Calls of functions over HTTP.
     pub calls: Semaphore,
-    /// Memory for the bodies of such calls, in units of [`crate::bodies::ROOM_UNIT_BYTES`].
-    pub body_room: Semaphore,
+    /// For the bodies of such calls.
+    pub call_bodies: Arc<Budget>,
+    /// For their answers, until the clients have taken them.
+    pub answers: Room,
+    /// For the bodies of pushes, as they come out of the decompression.
+    pub push_bodies: Arc<Budget>,
     /// Open sockets.
     pub sockets: Arc<Semaphore>,
     /// Bodies of `/echo`, which can be large.
@@ -57,7 +65,17 @@ impl Edge {
         Edge {
             sessions: Sessions::default(),
             calls: Semaphore::new(limits.gateway.requests_in_flight_max),
-            body_room: Semaphore::new(limits.gateway.bodies_bytes_max.div_ceil(ROOM_UNIT_BYTES)),
+            call_bodies: Arc::new(Budget {
+                room: Room::new(limits.gateway.bodies_bytes_max, limits.gateway.small_body_bytes_max),
+                bytes_max: limits.gateway.api_body_bytes_max,
+                time: Duration::from_millis(limits.gateway.body_ms_max),
+            }),
+            answers: Room::new(limits.gateway.answers_bytes_max, limits.gateway.small_body_bytes_max),
+            push_bodies: Arc::new(Budget {
+                room: Room::new(limits.gateway.push_bodies_bytes_max, limits.gateway.small_body_bytes_max),
+                bytes_max: limits.gateway.push_decompressed_bytes_max,
+                time: Duration::from_millis(limits.gateway.push_body_ms_max),
+            }),
             sockets: Arc::new(Semaphore::new(limits.sync.connections_max)),
             echoes: Arc::new(Semaphore::new(limits.gateway.echoes_in_flight_max)),
             tasks: TaskTracker::new(),

@@ -9,7 +9,7 @@ use axum::{
     Json,
     body::Bytes,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use contract::{
@@ -22,7 +22,7 @@ use sync_protocol::normalize_arguments;
 use value::{FunctionPath, JsonFormat, Value, ValueError};
 
 use crate::{
-    authentication,
+    authentication, bodies,
     edge::{Edge, SharedEdge},
     error::ApiError,
     request_id::new_request_id,
@@ -64,8 +64,7 @@ pub(crate) async fn query(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let call = read_call(&edge, &headers, &body, None)?;
-    let outcome = admitted(&edge, run_query(&edge, call.function, ReadMoment::Latest)).await?;
-    answer(outcome, call.format)
+    answered(&edge, call.format, run_query(&edge, call.function, ReadMoment::Latest)).await
 }
 
 pub(crate) async fn query_at_timestamp(
@@ -77,8 +76,7 @@ pub(crate) async fn query_at_timestamp(
     let timestamp = call
         .timestamp
         .ok_or_else(|| ApiError::bad_request("MissingTimestamp", "The field \"ts\" is missing."))?;
-    let outcome = admitted(&edge, run_query(&edge, call.function, ReadMoment::At(timestamp))).await?;
-    answer(outcome, call.format)
+    answered(&edge, call.format, run_query(&edge, call.function, ReadMoment::At(timestamp))).await
 }
 
 /// The newest moment, for queries that shall all be answered at one: the client sends it to `query_at_ts`.
@@ -99,8 +97,7 @@ pub(crate) async fn mutation(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let call = read_call(&edge, &headers, &body, None)?;
-    let outcome = admitted(&edge, run_mutation(&edge, call.function)).await?;
-    answer(outcome, call.format)
+    answered(&edge, call.format, run_mutation(&edge, call.function)).await
 }
 
 pub(crate) async fn action(
@@ -119,8 +116,7 @@ pub(crate) async fn function(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let call = read_call(&edge, &headers, &body, None)?;
-    let outcome = admitted(&edge, run_any_kind(&edge, call.function)).await?;
-    answer(outcome, call.format)
+    answered(&edge, call.format, run_any_kind(&edge, call.function)).await
 }
 
 /// A function of any kind, named by the URL: `/api/run/messages/list`.
@@ -132,8 +128,7 @@ pub(crate) async fn run(
 ) -> Result<Response, ApiError> {
     let path = FunctionPath::from_url_path(&path).map_err(value_error)?.to_string();
     let call = read_call(&edge, &headers, &body, Some(path))?;
-    let outcome = admitted(&edge, run_any_kind(&edge, call.function)).await?;
-    answer(outcome, call.format)
+    answered(&edge, call.format, run_any_kind(&edge, call.function)).await
 }
 
 pub(crate) fn actions_not_implemented() -> ApiError {
@@ -203,20 +198,26 @@ pub(crate) fn function_call(
     }
 }
 
-/// Runs `work` once fewer than the limit's number of calls run.
-async fn admitted<T>(edge: &Edge, work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+/// Runs `work` once fewer than the limit's number of calls run, and answers. A call keeps its place until there is room
+/// for its answer: results that clients don't take are bounded, and so are those that wait for it.
+async fn answered(
+    edge: &Edge,
+    format: JsonFormat,
+    work: impl Future<Output = Result<Outcome, ApiError>>,
+) -> Result<Response, ApiError> {
     let wait = Duration::from_millis(edge.options.limits.function.slot_wait_ms_max);
-    match tokio::time::timeout(wait, edge.calls.acquire()).await {
-        Ok(permit) => {
-            let _permit = permit.expect("the semaphore is never closed");
-            work.await
-        }
-        Err(_) => Err(ApiError::new(
+    let Ok(place) = tokio::time::timeout(wait, edge.calls.acquire()).await else {
+        return Err(ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,
             "TooManyConcurrentRequests",
             "Too many functions are being called at once. Try again later.",
-        )),
-    }
+        ));
+    };
+    let _place = place.expect("the semaphore is never closed");
+    let text = answer(work.await?, format)?;
+    let mut response = bodies::deliver(&edge.answers, text).await;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }
 
 async fn run_query(edge: &Edge, function: FunctionCall, at: ReadMoment) -> Result<Outcome, ApiError> {
@@ -248,9 +249,9 @@ async fn run_any_kind(edge: &Edge, function: FunctionCall) -> Result<Outcome, Ap
 }
 
 /// Written by hand, since the value is JSON already and can have megabytes.
-fn answer(outcome: Outcome, format: JsonFormat) -> Result<Response, ApiError> {
+fn answer(outcome: Outcome, format: JsonFormat) -> Result<String, ApiError> {
     let log_lines = json_of(&outcome.log_lines);
-    let body = match outcome.result {
+    Ok(match outcome.result {
         Ok(value) => {
             let value = in_format(value, format)?;
             format!(r#"{{"status":"success","value":{value},"logLines":{log_lines}}}"#)
@@ -264,8 +265,7 @@ fn answer(outcome: Outcome, format: JsonFormat) -> Result<Response, ApiError> {
             };
             format!(r#"{{"status":"error","errorMessage":{message}{data},"logLines":{log_lines}}}"#)
         }
-    };
-    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+    })
 }
 
 fn json_of(strings: &impl serde::Serialize) -> String {
@@ -289,42 +289,39 @@ fn value_error(error: ValueError) -> ApiError {
 mod tests {
     use super::*;
 
-    async fn body_of(outcome: Outcome, format: JsonFormat) -> String {
-        let response = answer(outcome, format).expect("has a form");
-        assert_eq!(response.status(), StatusCode::OK);
-        let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.expect("is in memory");
-        String::from_utf8(bytes.to_vec()).expect("is text")
+    fn body_of(outcome: Outcome, format: JsonFormat) -> String {
+        answer(outcome, format).expect("has a form")
     }
 
     fn succeeded(value: &str) -> Outcome {
         Outcome { result: Ok(value.into()), log_lines: vec!["[LOG] 'hi'".to_owned()] }
     }
 
-    #[tokio::test]
-    async fn values_are_answered_in_the_format_that_was_asked_for() {
+    #[test]
+    fn values_are_answered_in_the_format_that_was_asked_for() {
         let value = r#"{"big":{"$integer":"BwAAAAAAAAA="},"bytes":{"$bytes":"ABCD"},"nan":{"$float":"AAAAAAAA+H8="}}"#;
         assert_eq!(
-            body_of(succeeded(value), JsonFormat::ConvexEncoded).await,
+            body_of(succeeded(value), JsonFormat::ConvexEncoded),
             format!(r#"{{"status":"success","value":{value},"logLines":["[LOG] 'hi'"]}}"#)
         );
         assert_eq!(
-            body_of(succeeded(value), JsonFormat::Clean).await,
+            body_of(succeeded(value), JsonFormat::Clean),
             r#"{"status":"success","value":{"big":"7","bytes":"ABCD","nan":"NaN"},"logLines":["[LOG] 'hi'"]}"#
         );
     }
 
-    #[tokio::test]
-    async fn only_convex_errors_have_data() {
+    #[test]
+    fn only_convex_errors_have_data() {
         let failed = |data: Option<&str>| Outcome {
             result: Err(FunctionError { message: "Uncaught \"x\"".to_owned(), data: data.map(Arc::from) }),
             log_lines: Vec::new(),
         };
         assert_eq!(
-            body_of(failed(None), JsonFormat::Clean).await,
+            body_of(failed(None), JsonFormat::Clean),
             r#"{"status":"error","errorMessage":"Uncaught \"x\"","logLines":[]}"#
         );
         assert_eq!(
-            body_of(failed(Some("null")), JsonFormat::Clean).await,
+            body_of(failed(Some("null")), JsonFormat::Clean),
             r#"{"status":"error","errorMessage":"Uncaught \"x\"","errorData":null,"logLines":[]}"#
         );
     }

@@ -1,12 +1,9 @@
 //! What a deployment says about itself.
 
-use std::convert::Infallible;
-
 use axum::{
     Json,
-    body::Body,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header::CONTENT_LENGTH},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
@@ -33,21 +30,11 @@ pub(crate) async fn instance_name(State(edge): State<SharedEdge>) -> String {
 /// The body, unchanged: `convex network-test` measures by it. Bodies can be large and nobody is authenticated, so only
 /// few are taken at a time, until the client has taken them back.
 pub(crate) async fn echo(State(edge): State<SharedEdge>, request: Request) -> Result<Response, ApiError> {
-    /// What is handed over at once: the rest is ours until the client has taken it.
-    const PIECE_BYTES: usize = 64 << 10;
     let permit = edge.echoes.clone().acquire_owned().await.expect("the semaphore is never closed");
     let limits = &edge.options.limits.gateway;
     let body = axum::body::to_bytes(request.into_body(), limits.echo_body_bytes_max).await;
     let body = body.map_err(|_| bodies::too_large())?;
-    let length = body.len();
-    let pieces = futures::stream::unfold((body, permit), |(mut rest, permit)| async {
-        if rest.is_empty() {
-            return None;
-        }
-        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
-        Some((Ok::<_, Infallible>(piece), (rest, permit)))
-    });
-    Ok(([(CONTENT_LENGTH, length)], Body::from_stream(pieces)).into_response())
+    Ok(bodies::in_pieces(body, permit))
 }
 
 pub(crate) async fn canonical_urls(

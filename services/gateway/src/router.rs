@@ -31,10 +31,11 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/run/{*path}", post(functions::run))
         .route("/api/query_at_ts", post(functions::query_at_timestamp))
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(edge.clone(), bodies::read_whole));
+        .layer(middleware::from_fn_with_state(edge.call_bodies.clone(), bodies::read_whole));
     let pushes = push::routes()
         // From the outside in: who sends it, the bytes as they are sent, the decompression, the bytes that come out of it.
-        .layer(DefaultBodyLimit::max(limits.push_decompressed_bytes_max))
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(edge.push_bodies.clone(), bodies::read_whole))
         .layer(RequestDecompressionLayer::new())
         .layer(RequestBodyLimitLayer::new(limits.push_body_bytes_max))
         .layer(middleware::from_fn_with_state(edge.clone(), push::administrators_only));
