@@ -5,8 +5,8 @@ import { callFunction } from "./harness/functions.mjs";
 import { pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 90_000 };
 /** The time limit of a function is 4 s of a processor; a busy machine takes longer for that. */
+const LIMIT = { timeout: 90_000 };
 
 const file = { after };
 const tidemark = await startTidemark(file);

@@ -6,7 +6,7 @@ group! {
     pub struct GatewayLimits {
         /// Body of a call of a function (413): the largest arguments and their envelope.
         api_body_bytes_max: usize = 16 * MIB + 2_000,
-        /// Bodies of calls of functions that are in memory at once; more of them wait (503 `TooManyRequestBytes`).
+        /// Bodies of calls of functions that are in memory at once, and one more; others wait (503 `TooManyRequestBytes`).
         bodies_bytes_max: usize = 512 * MIB,
         /// Bodies up to here need no room among them, so that slow large ones hold up none that are small: there are at most
         /// as many as there are connections.
@@ -20,8 +20,8 @@ group! {
         push_body_bytes_max: usize = 200_000_000,
         /// Body of a push when it is decompressed (413): a small one may unpack to anything.
         push_decompressed_bytes_max: usize = 256 * MIB,
-        /// Bodies of pushes, decompressed, that are in memory at once; more of them wait (503 `TooManyRequestBytes`). Parsed they
-        /// take about as much again.
+        /// Bodies of pushes, decompressed, that are in memory at once, and one more; others wait (503 `TooManyRequestBytes`).
+        /// Parsed they take about as much again.
         push_bodies_bytes_max: usize = 512 * MIB,
         /// Time for the body of a push to arrive, and to wait for memory before (408).
         push_body_ms_max: u64 = 240_000,

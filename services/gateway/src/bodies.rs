@@ -48,12 +48,16 @@ impl Room {
 }
 
 /// What the bodies of one kind of request may cost.
+///
+/// A body takes room as it arrives, so that a client that only says that it brings much takes none. Several that have
+/// arrived in part could then wait for each other for ever; so one at a time goes on without room.
 pub(crate) struct Budget {
-    pub room: Room,
+    room: Room,
+    without_room: Arc<Semaphore>,
     /// Of one body.
-    pub bytes_max: usize,
+    bytes_max: usize,
     /// For one body to arrive, and to wait for room before.
-    pub time: Duration,
+    time: Duration,
 }
 
 /// Reads the body before the request goes on, in room that it keeps until it is answered.
@@ -68,11 +72,15 @@ pub(crate) async fn read_whole(
 }
 
 impl Budget {
+    pub(crate) fn new(room: Room, bytes_max: usize, time: Duration) -> Budget {
+        Budget { room, without_room: Arc::new(Semaphore::new(1)), bytes_max, time }
+    }
+
     /// The whole body, and the room that it takes.
-    async fn read(&self, body: Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
+    async fn read(&self, body: Body) -> Result<(Bytes, Held), ApiError> {
         let is_too_large = body.size_hint().lower() > self.bytes_max as u64;
         let mut frames = body.into_data_stream();
-        let mut reading = Reading { budget: self, held: None, waits_for_room: false };
+        let mut reading = Reading { budget: self, held: Held::default(), waits_for_room: false };
         let read = match is_too_large {
             true => Err(too_large()),
             false => match tokio::time::timeout(self.time, reading.read(&mut frames)).await {
@@ -97,11 +105,19 @@ impl Budget {
     }
 }
 
+/// What a body holds on to until its request is answered.
+#[derive(Default)]
+struct Held {
+    /// For what has arrived, unless that is little.
+    room: Option<OwnedSemaphorePermit>,
+    /// It is the one that needs no room any more.
+    without_room: Option<OwnedSemaphorePermit>,
+}
+
 /// A body while it is read.
 struct Reading<'b> {
     budget: &'b Budget,
-    /// For what has arrived, unless that is little.
-    held: Option<OwnedSemaphorePermit>,
+    held: Held,
     waits_for_room: bool,
 }
 
@@ -128,17 +144,23 @@ impl Reading<'_> {
         if bytes > self.budget.bytes_max {
             return Err(too_large());
         }
-        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let held = self.held.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let missing = self.budget.room.units_of(bytes).saturating_sub(held as u32);
-        if missing > 0 {
-            self.waits_for_room = true;
-            let more = self.budget.room.take(missing).await;
-            self.waits_for_room = false;
-            match &mut self.held {
+        if missing == 0 || self.held.without_room.is_some() {
+            return Ok(());
+        }
+        self.waits_for_room = true;
+        tokio::select! {
+            biased;
+            more = self.budget.room.take(missing) => match &mut self.held.room {
                 Some(held) => held.merge(more),
                 none => *none = Some(more),
+            },
+            place = self.budget.without_room.clone().acquire_owned() => {
+                self.held.without_room = Some(place.expect("the semaphore is never closed"));
             }
         }
+        self.waits_for_room = false;
         Ok(())
     }
 }
@@ -216,7 +238,7 @@ mod tests {
 
     /// Room for one body of 80 KiB; those up to 1 KiB need none.
     fn budget(time: Duration) -> Budget {
-        Budget { room: Room::new(100 << 10, 1 << 10), bytes_max: 90 << 10, time }
+        Budget::new(Room::new(100 << 10, 1 << 10), 90 << 10, time)
     }
 
     fn bytes(kibibytes: usize) -> Bytes {
@@ -245,24 +267,46 @@ mod tests {
         let mut first = Box::pin(budget.read(body));
         assert!((&mut first).now_or_never().is_none(), "its end has not come");
         assert_eq!(available_kibibytes(&budget.room), 20);
-        let mut second = Box::pin(budget.read(Body::from(bytes(80))));
-        assert!((&mut second).now_or_never().is_none(), "there is room for one");
+        let (_, second) = budget.read(Body::from(bytes(80))).await.expect("one at a time needs no room");
+        let mut third = Box::pin(budget.read(Body::from(bytes(80))));
+        assert!((&mut third).now_or_never().is_none(), "there is room for one, and one without");
         assert!(budget.read(Body::from(bytes(1))).await.is_ok(), "a small one waits for nobody");
         drop(end);
         let (body, room) = first.await.expect("it has come");
-        assert!((&mut second).now_or_never().is_none(), "the first is not answered yet");
+        assert!((&mut third).now_or_never().is_none(), "the first is not answered yet");
         assert_eq!(body.len(), 80 << 10);
         drop(room);
-        let (body, room) = second.await.expect("there is room");
+        let (body, room) = third.await.expect("there is room");
         assert_eq!((body.len(), available_kibibytes(&budget.room)), (80 << 10, 20));
-        drop(room);
-        assert_eq!(available_kibibytes(&budget.room), 100);
+        drop((second, room));
+        assert_eq!((available_kibibytes(&budget.room), budget.without_room.available_permits()), (100, 1));
+    }
+
+    #[tokio::test]
+    async fn bodies_that_wait_for_each_other_come_to_an_end() {
+        let budget = budget(LONG);
+        let bodies = [unfinished(50), unfinished(50), unfinished(0)];
+        let mut reads = Vec::new();
+        let mut senders = Vec::new();
+        for (sender, body) in bodies {
+            senders.push(sender);
+            let mut read = Box::pin(budget.read(body));
+            assert!((&mut read).now_or_never().is_none(), "its end has not come");
+            reads.push(read);
+        }
+        assert_eq!(available_kibibytes(&budget.room), 0);
+        for sender in senders {
+            sender.unbounded_send(Ok(bytes(30))).expect("it is read");
+        }
+        // Each is answered as soon as it has come.
+        let lengths = reads.into_iter().map(async |read| read.await.expect("it is read").0.len() >> 10);
+        assert_eq!(futures::future::join_all(lengths).await, [80, 80, 30]);
     }
 
     #[tokio::test]
     async fn a_body_for_which_there_is_no_room_is_refused() {
         let budget = budget(NONE);
-        let taken = budget.room.take(100).await;
+        let taken = (budget.room.take(100).await, budget.without_room.clone().acquire_owned().await);
         assert_eq!(code_of(budget.read(Body::from(bytes(80))).await), "TooManyRequestBytes");
         drop(taken);
         assert_eq!(available_kibibytes(&budget.room), 100);

@@ -62,22 +62,23 @@ pub(crate) type SharedEdge = Arc<Edge>;
 impl Edge {
     pub(crate) fn new(options: Options, services: Services, shutdown: CancellationToken) -> Edge {
         let limits = &options.limits;
+        let gateway = &limits.gateway;
         Edge {
             sessions: Sessions::default(),
-            calls: Semaphore::new(limits.gateway.requests_in_flight_max),
-            call_bodies: Arc::new(Budget {
-                room: Room::new(limits.gateway.bodies_bytes_max, limits.gateway.small_body_bytes_max),
-                bytes_max: limits.gateway.api_body_bytes_max,
-                time: Duration::from_millis(limits.gateway.body_ms_max),
-            }),
-            answers: Room::new(limits.gateway.answers_bytes_max, limits.gateway.small_body_bytes_max),
-            push_bodies: Arc::new(Budget {
-                room: Room::new(limits.gateway.push_bodies_bytes_max, limits.gateway.small_body_bytes_max),
-                bytes_max: limits.gateway.push_decompressed_bytes_max,
-                time: Duration::from_millis(limits.gateway.push_body_ms_max),
-            }),
+            calls: Semaphore::new(gateway.requests_in_flight_max),
+            call_bodies: Arc::new(Budget::new(
+                Room::new(gateway.bodies_bytes_max, gateway.small_body_bytes_max),
+                gateway.api_body_bytes_max,
+                Duration::from_millis(gateway.body_ms_max),
+            )),
+            answers: Room::new(gateway.answers_bytes_max, gateway.small_body_bytes_max),
+            push_bodies: Arc::new(Budget::new(
+                Room::new(gateway.push_bodies_bytes_max, gateway.small_body_bytes_max),
+                gateway.push_decompressed_bytes_max,
+                Duration::from_millis(gateway.push_body_ms_max),
+            )),
             sockets: Arc::new(Semaphore::new(limits.sync.connections_max)),
-            echoes: Arc::new(Semaphore::new(limits.gateway.echoes_in_flight_max)),
+            echoes: Arc::new(Semaphore::new(gateway.echoes_in_flight_max)),
             tasks: TaskTracker::new(),
             shutdown,
             services,
