@@ -12,6 +12,13 @@ group! {
         batches_in_flight_max: usize = 8,
         /// Commits that wait for validation (`CommitterFullError`).
         commits_queued_max: usize = 8_192,
+        /// Memory of all commits that are validated and not yet applied (`CommitterFullError`): their documents twice.
+        commits_queued_bytes_max: usize = 128 * MIB,
+        /// How far the wall clock may jump ahead of the time that has passed. A timestamp is never taken back, so whatever
+        /// the clock says for a moment would hold for ever.
+        clock_jump_ms_max: u64 = 3_600_000,
+        /// How long a wall clock that has jumped further must say so until it is followed all the same.
+        clock_jump_trusted_ms: u64 = 600_000,
         /// One entry that stages a piece of a large transaction.
         staged_entry_bytes_max: usize = 256 * KIB,
         /// Writes of a transaction that still go into one entry; larger transactions are staged.
@@ -40,7 +47,7 @@ group! {
         stream_heartbeat_ms: u64 = 500,
         /// Commits that a subscriber to the stream takes out at once.
         stream_commits_taken_max: usize = 256,
-        /// Documents of one backfill entry: apply executes it on every replica between two batches.
-        backfill_documents_max: usize = 512,
+        /// Keys that one backfill entry passes, deleted ones included: apply executes it on every replica between two batches.
+        backfill_keys_max: usize = 512,
     }
 }

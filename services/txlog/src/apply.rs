@@ -79,8 +79,22 @@ pub enum ApplyError {
     Stored(#[from] StoredError),
     #[error("the store failed: {0}")]
     Store(String),
+    #[error("the store is damaged: {0}")]
+    Corrupted(String),
     #[error("the log is damaged: {0}")]
     Log(String),
+}
+
+impl ApplyError {
+    /// Whether what is stored is not what was written.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            ApplyError::Entry(_) | ApplyError::Stored(_) | ApplyError::Corrupted(_) | ApplyError::Log(_) => {
+                true
+            }
+            ApplyError::Store(_) => false,
+        }
+    }
 }
 
 /// The log id of an entry.
@@ -231,13 +245,9 @@ impl Applier {
                 self.drop_stage(changes, term, stage);
                 Applied::Nothing
             }
-            Payload::Entry(LogEntry::Backfill(step)) => Applied::Backfilled(backfill::apply(
-                self.incarnation,
-                self.state.last_timestamp,
-                store,
-                changes,
-                &step,
-            )?),
+            Payload::Entry(LogEntry::Backfill(step)) => {
+                Applied::Backfilled(backfill::apply(self.incarnation, store, changes, &step)?)
+            }
         };
         self.state.last = Some(id);
         Ok(applied)

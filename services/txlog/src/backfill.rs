@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use contract::{BackfillProgress, Timestamp};
+use contract::{BackfillProgress, DeploymentId, IndexId, Timestamp};
 use value::{FieldPath, Object, key::encode_fields};
 
 use crate::{
@@ -16,10 +16,34 @@ use crate::{
     keys::{self, Incarnation, Stored, StoredError},
 };
 
-/// Puts the entries of up to `documents_max` documents, as they are at `now`, the store's last timestamp.
+/// Versions of a key that are passed one by one before the next key is sought.
+const VERSIONS_PASSED_MAX: usize = 8;
+
+/// Where a step ends that begins at `from`: it passes `keys_max` keys, also those that are only traces of what was
+/// deleted. `None`: it is the last.
+pub fn end_of_step(
+    store: &impl Store,
+    (incarnation, deployment, primary): (Incarnation, DeploymentId, IndexId),
+    from: Option<&[u8]>,
+    keys_max: usize,
+) -> Result<Option<Bytes>, ApplyError> {
+    let primary = keys::index_prefix(incarnation, deployment, primary);
+    let mut keys_passed = 0;
+    let mut end = None;
+    each_key(store, &primary, from, None, &mut |key, _, _| {
+        if keys_passed == keys_max {
+            end = Some(keys::unescape(key)?);
+            return Ok(ControlFlow::Break(()));
+        }
+        keys_passed += 1;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(end)
+}
+
+/// Puts the entries of the step's documents, as they are now, when all that is in the store is published.
 pub fn apply(
     incarnation: Incarnation,
-    now: Timestamp,
     store: &impl Store,
     changes: &mut impl Changes,
     step: &Backfill,
@@ -32,30 +56,54 @@ pub fn apply(
         .map_err(|error| ApplyError::Log(format!("a backfill names a field that can't be: {error}")))?;
     let primary = keys::index_prefix(incarnation, step.deployment, step.primary);
     let index = keys::index_prefix(incarnation, step.deployment, step.index);
-    let from = keys::bound(&primary, step.from.as_deref().unwrap_or_default());
-    let mut progress = BackfillProgress { documents: 0, next: None };
-    let mut last_key: Vec<u8> = Vec::new();
-    store.scan(Family::Data, &from, keys::behind(&primary).as_deref(), &mut |stored, value| {
-        let (key_prefix, timestamp) = keys::split_version(stored)?;
-        if timestamp > now || key_prefix == last_key {
-            return Ok(ControlFlow::Continue(()));
+    let mut documents = 0;
+    each_key(store, &primary, step.from.as_deref(), step.to.as_deref(), &mut |key, timestamp, value| {
+        if let Stored::Document(document) = Stored::decode(value)? {
+            let entry = entry_key(document, &fields)?;
+            let reference = Stored::Reference { primary: step.primary, key: &keys::unescape(key)? };
+            changes.put(Family::Data, &keys::version(&index, &entry, timestamp), &reference.encode());
+            documents += 1;
         }
-        last_key = key_prefix.to_vec();
-        let Stored::Document(document) = Stored::decode(value)? else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        let key = keys::unescape(key_prefix)?;
-        if progress.documents == u64::from(step.documents_max) {
-            progress.next = Some(key);
-            return Ok(ControlFlow::Break(()));
-        }
-        let entry = entry_key(document, &fields)?;
-        let reference = Stored::Reference { primary: step.primary, key: &key };
-        changes.put(Family::Data, &keys::version(&index, &entry, timestamp), &reference.encode());
-        progress.documents += 1;
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(progress)
+    Ok(BackfillProgress { documents, next: step.to.clone() })
+}
+
+/// Sees a key, as all its versions begin, with its newest version, and says whether to go on.
+type EachKey<'v> = dyn FnMut(&[u8], Timestamp, &[u8]) -> Result<ControlFlow<()>, ApplyError> + 'v;
+
+/// Visits the keys of an index. Of one with many versions not all are passed.
+fn each_key(
+    store: &impl Store,
+    index: &[u8],
+    from: Option<&[u8]>,
+    to: Option<&[u8]>,
+    visit: &mut EachKey<'_>,
+) -> Result<(), ApplyError> {
+    let end = match to {
+        Some(to) => Some(keys::bound(index, to)),
+        None => keys::behind(index),
+    };
+    let mut next = Some(keys::bound(index, from.unwrap_or_default()));
+    while let Some(begin) = next.take() {
+        let mut key: Vec<u8> = Vec::new();
+        let mut passed = 0;
+        store.scan(Family::Data, &begin, end.as_deref(), &mut |stored, value| {
+            let (key_prefix, timestamp) = keys::split_version(stored)?;
+            if key_prefix != key {
+                key = key_prefix.to_vec();
+                passed = 0;
+                return visit(key_prefix, timestamp, value);
+            }
+            passed += 1;
+            if passed < VERSIONS_PASSED_MAX {
+                return Ok(ControlFlow::Continue(()));
+            }
+            next = keys::behind(&key);
+            Ok(ControlFlow::Break(()))
+        })?;
+    }
+    Ok(())
 }
 
 fn entry_key(document: &[u8], fields: &[FieldPath]) -> Result<Bytes, ApplyError> {

@@ -72,7 +72,8 @@ pub struct Backfill {
     pub index: IndexId,
     pub fields: Vec<String>,
     pub from: Option<Bytes>,
-    pub documents_max: u32,
+    /// The first key that is left to the next step.
+    pub to: Option<Bytes>,
 }
 
 impl Default for CommitWrites {
@@ -113,7 +114,7 @@ impl LogEntry {
                 index: Bytes::copy_from_slice(&backfill.index.0),
                 fields: backfill.fields,
                 from: backfill.from,
-                documents_max: backfill.documents_max,
+                to: backfill.to,
             }),
         };
         encode_versioned(ENTRY_VERSION, &wire::LogEntry { kind: Some(kind) })
@@ -147,7 +148,7 @@ impl LogEntry {
                 index: index_id(&backfill.index)?,
                 fields: backfill.fields,
                 from: backfill.from,
-                documents_max: backfill.documents_max,
+                to: backfill.to,
             }),
         })
     }
@@ -361,7 +362,7 @@ mod tests {
                 index: IndexId([2; 16]),
                 fields: vec!["a.b".into(), "_id".into()],
                 from: Some(Bytes::from_static(b"from")),
-                documents_max: 512,
+                to: Some(Bytes::from_static(b"to")),
             }),
         ];
         for entry in entries {

@@ -1,8 +1,12 @@
 //! One group on this node: its part of the store, what it decides about commits, and who hears of them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashSet,
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use contract::{CommitOutcome, DeploymentId, GroupId, Position, Timestamp};
@@ -11,10 +15,10 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{
-    apply::{Applied, AppliedState, ApplyError},
+    apply::{Applied, AppliedState, ApplyError, Family, Store},
     batcher::BatchLimits,
     clock::Clock,
-    keys::Incarnation,
+    keys::{self, Incarnation},
     leader::{Answer, Leader, LeaderOptions},
     state_store::StateStore,
     stream::CommitBuffer,
@@ -28,7 +32,7 @@ pub type Waiter = oneshot::Sender<CommitOutcome>;
 pub struct Group {
     pub id: GroupId,
     pub incarnation: Incarnation,
-    pub deployments: Vec<DeploymentId>,
+    pub deployments: HashSet<DeploymentId>,
     pub limits: LogLimits,
     pub clock: Clock,
     pub store: Arc<StateStore>,
@@ -46,13 +50,17 @@ pub struct Group {
     flushed: Mutex<(Option<AppliedState>, bool)>,
     /// Deletions below it are swept.
     swept: AtomicU64,
+    /// Parts of large commits that were given up, each with its term, and are still in the store.
+    given_up: Mutex<Vec<(u64, u64)>>,
+    /// Batches that every replica has passed over, since the process started.
+    batches_skipped: AtomicU64,
 }
 
 impl Group {
     pub fn new(
         id: GroupId,
         incarnation: Incarnation,
-        deployments: Vec<DeploymentId>,
+        deployments: impl IntoIterator<Item = DeploymentId>,
         limits: LogLimits,
         clock: Clock,
         store: Arc<StateStore>,
@@ -73,7 +81,7 @@ impl Group {
         Group {
             id,
             incarnation,
-            deployments,
+            deployments: deployments.into_iter().collect(),
             limits,
             clock,
             store,
@@ -88,6 +96,8 @@ impl Group {
             // All that was there when the store was opened is flushed.
             flushed: Mutex::new((state.last.map(|_| state.clone()), false)),
             swept: AtomicU64::new(0),
+            given_up: Mutex::default(),
+            batches_skipped: AtomicU64::new(0),
         }
     }
 
@@ -111,12 +121,13 @@ impl Group {
 
     /// Changes what the leader decides, tells who waits, and shows the new position.
     pub fn decide(&self, change: impl FnOnce(&mut Leader<Waiter>) -> Vec<Answer<Waiter>>) {
-        let (answers, position) = {
+        let answers = {
             let mut leader = self.leader.write();
             let answers = change(&mut leader);
-            (answers, position_of(&leader))
+            // Still locked: whoever comes later must not be overtaken with an older position.
+            self.show(position_of(&leader));
+            answers
         };
-        self.show(position);
         tell(answers);
     }
 
@@ -159,7 +170,10 @@ impl Group {
                         self.buffer
                             .add(commits.into_iter().map(|(deployment, _, notice)| (deployment, notice)));
                     }
-                    Applied::Skipped(timestamps) => answers.extend(leader.skipped(timestamps)),
+                    Applied::Skipped(timestamps) => {
+                        self.batches_skipped.fetch_add(1, Ordering::Relaxed);
+                        answers.extend(leader.skipped(timestamps));
+                    }
                     Applied::TermBegan(term) => leader.applied_blank(term),
                     Applied::Nothing | Applied::Backfilled(_) => {}
                 }
@@ -171,6 +185,34 @@ impl Group {
         });
         // Room for another batch, or a term to lead.
         self.work.notify_one();
+    }
+
+    /// Batches that every replica has passed over, since the process started.
+    pub fn batches_skipped(&self) -> u64 {
+        self.batches_skipped.load(Ordering::Relaxed)
+    }
+
+    /// Nobody will commit this stage: its parts can go.
+    pub fn give_up_stage(&self, term: u64, stage: u64) {
+        self.given_up.lock().push((term, stage));
+    }
+
+    /// The stages of `term` whose parts can go. Those of older terms went with their terms.
+    pub fn take_given_up(&self, term: u64) -> Vec<u64> {
+        let given_up = std::mem::take(&mut *self.given_up.lock());
+        given_up.into_iter().filter(|(of, _)| *of == term).map(|(_, stage)| stage).collect()
+    }
+
+    /// Parts of large commits that are in the store.
+    pub fn parts_staged(&self) -> Result<usize, ApplyError> {
+        let begin = keys::stage_term(self.incarnation, 0);
+        let end = keys::behind(&keys::stage_term(self.incarnation, u64::MAX));
+        let mut parts = 0;
+        self.store.scan(Family::Stages, &begin, end.as_deref(), &mut |_, _| {
+            parts += 1;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(parts)
     }
 
     /// Up to here everything that was deleted is removed from the store.
@@ -201,9 +243,10 @@ impl Group {
 
     fn show(&self, position: Position) {
         self.position.send_if_modified(|shown| {
+            assert!(shown.epoch <= position.epoch, "{shown:?} must not go back to {position:?}");
+            assert!(shown.published <= position.published, "{shown:?} must not go back to {position:?}");
             let changed = *shown != position;
-            // Two changes may come here in the other order: published never goes back.
-            *shown = Position { published: position.published.max(shown.published), ..position };
+            *shown = position;
             changed
         });
     }

@@ -18,11 +18,13 @@ use contract::{
 };
 use openraft::raft::ReadPolicy;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     apply::{ApplyError, Family, Store},
+    backfill,
     entry::{Backfill, CommitWrites, LogEntry, Staged, encode_writes, touched_keys},
+    fatal::FatalHandler,
     group::Group,
     keys,
     leader::{Received, Request},
@@ -51,8 +53,14 @@ struct Shared {
 pub struct Measures {
     /// Validated, not yet applied; bounded by `commits_queued_max`.
     pub commits_undecided: usize,
+    /// Memory that they take; bounded by `commits_queued_bytes_max`.
+    pub commits_undecided_bytes: usize,
     /// Of these, not yet handed to Raft.
     pub commits_waiting: usize,
+    /// Parts of large commits that are in the store and not committed.
+    pub parts_staged: usize,
+    /// Batches that did not follow the one before, so that all replicas have passed over them.
+    pub batches_skipped: u64,
     /// Bounded by `window_bytes_max`.
     pub window_bytes: usize,
     /// Changes to the node's store since it was flushed.
@@ -75,15 +83,20 @@ pub struct HandleGroup {
     stages: AtomicU64,
     /// Bytes that may be staged at once.
     stage_room: Arc<Semaphore>,
+    /// Large commits under way: they go on when their callers have gone, so that they leave nothing behind.
+    large: TaskTracker,
+    fatal: FatalHandler,
 }
 
 /// The semaphore of staged bytes counts in these.
 const STAGE_UNIT_BYTES: usize = 1 << 10;
 
 impl HandleGroup {
-    pub fn new(group: Arc<Group>, raft: GroupRaft) -> HandleGroup {
+    /// Whoever makes it waits for the tasks of `large`.
+    pub fn new(group: Arc<Group>, raft: GroupRaft, large: TaskTracker, fatal: FatalHandler) -> HandleGroup {
         let room = group.limits.staged_bytes_max / STAGE_UNIT_BYTES;
-        HandleGroup { group, raft, stages: AtomicU64::new(0), stage_room: Arc::new(Semaphore::new(room)) }
+        let stage_room = Arc::new(Semaphore::new(room));
+        HandleGroup { group, raft, stages: AtomicU64::new(0), stage_room, large, fatal }
     }
 }
 
@@ -113,14 +126,20 @@ impl Handle {
 
     /// How near each of the group's limits is.
     pub fn measures(&self, group: GroupId) -> Result<Measures> {
-        let group = &self.group(group)?.group;
+        let of = self.group(group)?;
+        let group = &of.group;
+        let parts_staged = group.parts_staged().map_err(|error| of.store_failed(error))?;
+        let store_bytes = group.store.file_bytes().map_err(|error| of.store_failed(error))?;
         let leader = group.leader.read();
         Ok(Measures {
             commits_undecided: leader.undecided(),
+            commits_undecided_bytes: leader.undecided_bytes(),
             commits_waiting: leader.waiting(),
+            parts_staged,
+            batches_skipped: group.batches_skipped(),
             window_bytes: leader.window_bytes(),
             unflushed_bytes: group.store.unflushed_bytes(),
-            store_bytes: group.store.file_bytes().map_err(store_failed)?,
+            store_bytes,
             horizon: group.horizon(),
             swept: group.swept(),
             fsyncs: self.shared.fsyncs.load(Ordering::Relaxed),
@@ -143,11 +162,6 @@ impl Handle {
     }
 }
 
-/// A failure of the store that was read.
-fn store_failed(error: ApplyError) -> Error {
-    Error::internal(error.to_string())
-}
-
 fn not_leader() -> Error {
     Error::new(ErrorKind::Overloaded, "NotLeader", "this replica does not lead the group")
 }
@@ -160,13 +174,20 @@ fn epoch_ended() -> Error {
 }
 
 impl HandleGroup {
+    /// A failure of the store that was read. If it is damaged this replica can't be trusted any more, whoever asked.
+    fn store_failed(&self, error: ApplyError) -> Error {
+        if error.is_damage() {
+            self.fatal.end(&format!("the state of group {} is damaged: {error}", self.group.id.0));
+        }
+        Error::internal(error.to_string())
+    }
+
     /// The store's record of a commit.
     fn recorded(&self, deployment: DeploymentId, id: CommitId) -> Result<Option<Timestamp>> {
         let key = keys::record(self.group.incarnation, deployment, id);
-        let Some(value) = self.group.store.get(Family::Records, &key).map_err(store_failed)? else {
-            return Ok(None);
-        };
-        let timestamp = keys::decode_record(&value).map_err(|error| store_failed(error.into()))?;
+        let value = self.group.store.get(Family::Records, &key).map_err(|error| self.store_failed(error))?;
+        let Some(value) = value else { return Ok(None) };
+        let timestamp = keys::decode_record(&value).map_err(|error| self.store_failed(error.into()))?;
         Ok((timestamp >= self.group.records_floor()).then_some(timestamp))
     }
 
@@ -184,10 +205,13 @@ impl HandleGroup {
         }
     }
 
-    async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
+    async fn commit(self: &Arc<Self>, commit: Commit) -> Result<CommitOutcome> {
         let limits = &self.group.limits;
-        let waiting = self.group.leader.read().undecided();
-        if waiting >= limits.commits_queued_max {
+        let (waiting, waiting_bytes) = {
+            let leader = self.group.leader.read();
+            (leader.undecided(), leader.undecided_bytes())
+        };
+        if waiting >= limits.commits_queued_max || waiting_bytes >= limits.commits_queued_bytes_max {
             return Err(Error::overloaded("CommitterFullError", "too many commits wait for the log"));
         }
         let encoded = if commit.writes.is_empty() { Bytes::new() } else { encode_writes(&commit.writes) };
@@ -200,9 +224,14 @@ impl HandleGroup {
             read_set: commit.read_set,
             writes: commit.writes.into(),
             encoded: CommitWrites::Inlined(encoded.clone()),
+            // The documents, and the same again encoded.
+            bytes: encoded.len().saturating_mul(2),
         };
         if encoded.len() > limits.single_entry_bytes_max {
-            return self.commit_large(request, encoded).await;
+            let group = self.clone();
+            let committed = self.large.spawn(async move { group.commit_large(request, encoded).await });
+            // Without an answer the service has ended, and the commit may have got through.
+            return committed.await.unwrap_or(Ok(CommitOutcome::Unknown));
         }
         self.commit_request(request).await
     }
@@ -281,19 +310,27 @@ impl HandleGroup {
             let content = rest.split_to(rest.len().min(self.group.limits.staged_entry_bytes_max));
             let entry = LogEntry::StagePart { term, stage, part: parts, content };
             if self.propose(term, entry).await.is_err() {
-                // The parts go with their term.
+                self.drop_stage(term, stage).await;
                 return Ok(CommitOutcome::NotCommitted);
             }
             parts += 1;
         }
         request.encoded = CommitWrites::Staged(Staged { stage, parts, bytes, crc32c });
         let outcome = self.commit_request(request).await;
-        if !matches!(outcome, Ok(CommitOutcome::Committed { .. } | CommitOutcome::Unknown)) {
-            // Whether it works or not: the next term drops what is left.
-            let _ = self.propose(term, LogEntry::DropStage { term, stage }).await;
+        // Also where it is committed: it may have been by an attempt before, whose parts were others. To drop what the
+        // commit has used is nothing.
+        if !matches!(outcome, Ok(CommitOutcome::Unknown)) {
+            self.drop_stage(term, stage).await;
         }
         drop(permit);
         outcome
+    }
+
+    /// Drops the parts of a commit that will not be. The next term drops what is left of this one.
+    async fn drop_stage(&self, term: u64, stage: u64) {
+        if self.propose(term, LogEntry::DropStage { term, stage }).await.is_err() {
+            self.group.give_up_stage(term, stage);
+        }
     }
 
     async fn room_to_stage(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
@@ -343,12 +380,13 @@ impl HandleGroup {
     fn read_one(&self, reader: &Reader<'_>, read: &Read, above: Above) -> Result<ReadResult> {
         match read {
             Read::Point { index, key } => {
-                reader.point(*index, key, above.point).map(ReadResult::Point).map_err(store_failed)
+                let found = reader.point(*index, key, above.point);
+                found.map(ReadResult::Point).map_err(|error| self.store_failed(error))
             }
             Read::Range { index, interval, order, rows_max, bytes_max } => {
                 let limits = RangeLimits { rows_max: *rows_max, bytes_max: *bytes_max };
-                let (rows, more) =
-                    reader.range(*index, interval, *order, limits, above.range).map_err(store_failed)?;
+                let found = reader.range(*index, interval, *order, limits, above.range);
+                let (rows, more) = found.map_err(|error| self.store_failed(error))?;
                 Ok(ReadResult::Range { rows, more })
             }
         }
@@ -400,13 +438,17 @@ impl HandleGroup {
                 return Err(Error::bad_request("InvalidIndexField", error.to_string()));
             }
         }
+        let place = (self.group.incarnation, step.deployment.deployment, step.primary);
+        let keys_max = self.group.limits.backfill_keys_max;
+        let to = backfill::end_of_step(&*self.group.store, place, step.from.as_deref(), keys_max)
+            .map_err(|error| self.store_failed(error))?;
         let entry = LogEntry::Backfill(Backfill {
             deployment: step.deployment.deployment,
             primary: step.primary,
             index: step.index,
             fields: step.fields,
             from: step.from,
-            documents_max: u32::try_from(self.group.limits.backfill_documents_max).unwrap_or(u32::MAX),
+            to,
         });
         match self.propose(epoch.term, entry).await {
             Ok(EntryOutcome::Backfilled { documents, next }) => {
@@ -433,7 +475,8 @@ impl TransactionLog for Handle {
     }
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
-        self.of(commit.deployment)?.commit(commit).await
+        let group = self.of(commit.deployment)?.clone();
+        group.commit(commit).await
     }
 
     async fn lookup(&self, at: DeploymentRef, id: CommitId) -> Result<Lookup> {

@@ -67,6 +67,8 @@ pub struct Request {
     /// Each key that the writes touch.
     pub keys: Vec<TouchedKey>,
     pub encoded: CommitWrites,
+    /// Memory that it takes until it is decided.
+    pub bytes: usize,
 }
 
 /// What [`Leader::check`] has already done for a request.
@@ -141,6 +143,11 @@ impl<W> Leader<W> {
     /// Commits that are validated and not decided.
     pub fn undecided(&self) -> usize {
         self.undecided.len()
+    }
+
+    /// Memory that they take.
+    pub fn undecided_bytes(&self) -> usize {
+        self.undecided.bytes()
     }
 
     /// Commits that wait for a batch.
@@ -241,6 +248,7 @@ impl<W> Leader<W> {
                 deployment: request.deployment,
                 id: request.id,
                 writes: request.writes.clone(),
+                bytes: request.bytes,
                 waiters: vec![waiter],
             },
         );

@@ -18,7 +18,10 @@ const SEEDS: u64 = 5_000;
 
 /// Runs one seed; the trace, or what is wrong with it.
 fn run(seed: u64) -> Result<u64, String> {
-    World::new(seed).run()
+    // A bug may be found by an assertion as well.
+    std::panic::catch_unwind(|| World::new(seed).run()).unwrap_or_else(|panic| {
+        Err(panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panicked".to_owned()))
+    })
 }
 
 #[test]
@@ -35,9 +38,20 @@ fn every_history_is_serializable_and_every_answer_is_true() {
     }
 }
 
+/// What the checks of the model or the program's own assertions find.
+fn what_is_wrong(seed: u64) -> Option<String> {
+    match std::panic::catch_unwind(|| run(seed)) {
+        Ok(outcome) => outcome.err(),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            Some(format!("an assertion: {}", text.unwrap_or_default()))
+        }
+    }
+}
+
 /// How many seeds it takes to find a planted bug.
 fn seeds_to_find(bug: Bug) -> u64 {
-    let found = plant(bug, || (0..SEEDS).find_map(|seed| Some((seed, run(seed).err()?))));
+    let found = plant(bug, || (0..SEEDS).find_map(|seed| Some((seed, what_is_wrong(seed)?))));
     let (seed, wrong) = found.unwrap_or_else(|| panic!("{bug:?} was not found in {SEEDS} seeds"));
     eprintln!("{bug:?} is found by seed {seed}: {wrong}");
     seed

@@ -94,7 +94,7 @@ enum Operation {
         value: Vec<u8>,
         done: oneshot::Sender<()>,
     },
-    /// Needs not be durable: it only saves time after a restart.
+    /// Need not be durable: it only saves time after a restart.
     PutLazily {
         key: Vec<u8>,
         value: Vec<u8>,
@@ -273,6 +273,11 @@ impl EntryCache {
     fn truncate_from(&mut self, index: u64) {
         let gone = self.entries.split_off(&index);
         self.bytes -= gone.values().map(entry_bytes).sum::<usize>();
+        self.truncated_from(index);
+    }
+
+    /// The deletion is done. What was appended before it may have been told in between.
+    fn truncated_from(&mut self, index: u64) {
         self.written = self.written.min(index.saturating_sub(1));
     }
 
@@ -525,7 +530,9 @@ impl RaftLogStorage<RaftTypes> for RaftLog {
             put: None,
             done,
         };
-        self.sent(delete, written).await
+        self.sent(delete, written).await?;
+        self.state.cache.lock().truncated_from(from);
+        Ok(())
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
@@ -545,5 +552,31 @@ impl RaftLogStorage<RaftTypes> for RaftLog {
             done,
         };
         self.sent(delete, written).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(term: u64, index: u64) -> Entry {
+        let payload = EntryPayload::Normal(EntryBytes(Bytes::from_static(&[0; 100])));
+        Entry { log_id: log_id(term, index), payload }
+    }
+
+    #[test]
+    fn an_entry_that_is_in_no_file_stays_in_the_cache_after_a_truncation() {
+        let mut cache = GroupState::new(300).cache.into_inner();
+        (1..=8).for_each(|index| cache.insert(entry(1, index)));
+        cache.written_up_to(4);
+        // Entries from 5 on are queued for the writer when another leader's come in their place.
+        cache.truncate_from(5);
+        // Only now the writer tells of them, then of the deletion.
+        cache.written_up_to(8);
+        cache.truncated_from(5);
+        (5..=8).for_each(|index| cache.insert(entry(2, index)));
+        cache.written_up_to(4);
+        let kept: Vec<u64> = cache.entries.keys().copied().collect();
+        assert_eq!(kept, [5, 6, 7, 8], "they are not written, however full the cache is");
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, collections::HashMap, sync::Arc, time::Duration
 use contract::{DeploymentId, GroupId};
 use openraft::{Config, Raft, SnapshotPolicy, async_runtime::WatchReceiver, impls::EmptyNode};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     apply::Applier,
@@ -40,6 +40,8 @@ pub struct Service {
     store: Arc<StateStore>,
     fatal: FatalHandler,
     tasks: JoinSet<()>,
+    /// Large commits under way.
+    large: TaskTracker,
     /// Goes after the tasks, when nobody is left who would answer.
     _end: EndOfLeadership,
     token: CancellationToken,
@@ -71,14 +73,18 @@ impl Service {
             deployments.entry(deployment.at.group).or_default().push(deployment.at.deployment);
         }
         let mut tasks = JoinSet::new();
+        let large = TaskTracker::new();
         let mut groups = Vec::new();
         let mut handles = HashMap::new();
         for (id, deployments) in deployments {
             let (group, raft) = start_group(&options, id, deployments, &logs, &store).await?;
-            tasks.spawn(follow_leadership(group.clone(), raft.clone(), token.clone()));
-            tasks.spawn(propose_batches(group.clone(), raft.clone(), token.clone()));
-            tasks.spawn(sweep_in_time(group.clone(), options.clone(), token.clone()));
-            handles.insert(id, Arc::new(HandleGroup::new(group.clone(), raft.clone())));
+            let following = follow_leadership(group.clone(), raft.clone(), token.clone());
+            tasks.spawn(as_long_as_raft(following, id, options.fatal.clone(), token.clone()));
+            let proposing = propose_batches(group.clone(), raft.clone(), token.clone());
+            tasks.spawn(as_long_as_raft(proposing, id, options.fatal.clone(), token.clone()));
+            tasks.spawn(sweep_in_time(group.clone(), raft.clone(), options.clone(), token.clone()));
+            let handle = HandleGroup::new(group.clone(), raft.clone(), large.clone(), options.fatal.clone());
+            handles.insert(id, Arc::new(handle));
             groups.push((group, raft));
         }
         let flushed: Vec<_> =
@@ -96,7 +102,7 @@ impl Service {
         }
         let handle = Handle::new(handles, options.deployments, logs.fsyncs(), token.clone());
         let end = EndOfLeadership(groups.iter().map(|(group, _)| group.clone()).collect());
-        Ok(Service { handle, groups, logs, store, fatal: options.fatal, tasks, _end: end, token })
+        Ok(Service { handle, groups, logs, store, fatal: options.fatal, tasks, large, _end: end, token })
     }
 
     pub fn handle(&self) -> Handle {
@@ -107,6 +113,8 @@ impl Service {
     pub async fn stopped(mut self) {
         self.token.cancelled().await;
         while self.tasks.join_next().await.is_some() {}
+        self.large.close();
+        self.large.wait().await;
         for (group, raft) in self.groups {
             if let Err(error) = raft.shutdown().await {
                 tracing::error!(group = group.id.0, %error, "raft did not end in order");
@@ -120,6 +128,20 @@ impl Service {
         drop(self.handle);
         let logs = self.logs;
         let _ = tokio::task::spawn_blocking(move || drop(logs)).await;
+    }
+}
+
+/// A task that ends with the token. If it ends before, Raft has ended by itself, as after an error of its storage: nothing
+/// would be committed any more, so the process must not live on.
+async fn as_long_as_raft(
+    task: impl Future<Output = ()>,
+    group: GroupId,
+    fatal: FatalHandler,
+    token: CancellationToken,
+) {
+    task.await;
+    if !token.is_cancelled() {
+        fatal.end(&format!("the Raft of group {} has ended", group.0));
     }
 }
 
@@ -140,7 +162,10 @@ async fn start_group(
         incarnation,
         deployments,
         options.limits,
-        options.clock.clone(),
+        options.clock.clone().without_jumps(
+            Duration::from_millis(options.limits.clock_jump_ms_max),
+            Duration::from_millis(options.limits.clock_jump_trusted_ms),
+        ),
         store.clone(),
         applier.state(),
     ));
@@ -188,4 +213,43 @@ fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
         ..Config::default()
     };
     config.validate().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_raft_ends_the_process() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (ended, mut reasons) = mpsc::unbounded_channel();
+        let mut options = Options::embedded(folder.path());
+        options.fatal = FatalHandler::new(move |reason| {
+            let _ = ended.send(reason.to_owned());
+        });
+        let token = CancellationToken::new();
+        let service = Service::start(options, token.clone()).await.expect("it starts");
+        let (_, raft) = &service.groups[0];
+        raft.shutdown().await.expect("it ends");
+        assert_eq!(reasons.recv().await.as_deref(), Some("the Raft of group 1 has ended"));
+        token.cancel();
+        service.stopped().await;
+    }
+
+    #[tokio::test]
+    async fn a_stop_in_order_is_no_failure() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (ended, mut reasons) = mpsc::unbounded_channel();
+        let mut options = Options::embedded(folder.path());
+        options.fatal = FatalHandler::new(move |reason| {
+            let _ = ended.send(reason.to_owned());
+        });
+        let token = CancellationToken::new();
+        let service = Service::start(options, token.clone()).await.expect("it starts");
+        token.cancel();
+        service.stopped().await;
+        assert_eq!(reasons.recv().await, None, "the handler goes with the service and was never called");
+    }
 }

@@ -284,7 +284,10 @@ fn family_options(family: Family, cache: &Cache, limits: &StoreLimits, floors: &
 }
 
 pub(crate) fn store_error(error: rocksdb::Error) -> ApplyError {
-    ApplyError::Store(error.to_string())
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => ApplyError::Corrupted(error.to_string()),
+        _ => ApplyError::Store(error.to_string()),
+    }
 }
 
 impl Store for StateStore {

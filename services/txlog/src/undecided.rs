@@ -18,6 +18,8 @@ pub struct Undecided<W> {
     by_timestamp: BTreeMap<Timestamp, OpenCommit<W>>,
     by_id: HashMap<(DeploymentId, CommitId), Timestamp>,
     decided: BTreeMap<Timestamp, (DeploymentId, CommitId)>,
+    /// Of all open commits.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct OpenCommit<W> {
     pub id: CommitId,
     /// What it will write, for taking it out of the overlay.
     pub writes: Arc<[Write]>,
+    /// Memory that it takes until it is decided.
+    pub bytes: usize,
     pub waiters: Vec<W>,
 }
 
@@ -39,13 +43,18 @@ pub enum Known {
 
 impl<W> Default for Undecided<W> {
     fn default() -> Self {
-        Undecided { by_timestamp: BTreeMap::new(), by_id: HashMap::new(), decided: BTreeMap::new() }
+        Undecided { by_timestamp: BTreeMap::new(), by_id: HashMap::new(), decided: BTreeMap::new(), bytes: 0 }
     }
 }
 
 impl<W> Undecided<W> {
     pub fn len(&self) -> usize {
         self.by_timestamp.len()
+    }
+
+    /// Memory that the open commits take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub fn known(&self, deployment: DeploymentId, id: CommitId) -> Known {
@@ -69,7 +78,9 @@ impl<W> Undecided<W> {
 
     pub fn add(&mut self, timestamp: Timestamp, commit: OpenCommit<W>) {
         self.by_id.insert((commit.deployment, commit.id), timestamp);
-        self.by_timestamp.insert(timestamp, commit);
+        self.bytes += commit.bytes;
+        let other = self.by_timestamp.insert(timestamp, commit);
+        assert!(other.is_none(), "{timestamp} is given twice");
     }
 
     pub fn join(&mut self, timestamp: Timestamp, waiter: W) {
@@ -88,7 +99,9 @@ impl<W> Undecided<W> {
         let ours = self.is_open(timestamp, deployment, id);
         self.by_id.insert((deployment, id), timestamp);
         self.decided.insert(timestamp, (deployment, id));
-        if ours { self.by_timestamp.remove(&timestamp) } else { None }
+        let commit = if ours { self.by_timestamp.remove(&timestamp) } else { None };
+        self.bytes -= commit.as_ref().map_or(0, |commit| commit.bytes);
+        commit
     }
 
     /// The commit will never be.
@@ -109,6 +122,7 @@ impl<W> Undecided<W> {
     }
 
     fn forget(&mut self, commit: &OpenCommit<W>, timestamp: Timestamp) {
+        self.bytes -= commit.bytes;
         let id = (commit.deployment, commit.id);
         if self.by_id.get(&id) == Some(&timestamp) {
             self.by_id.remove(&id);
@@ -141,6 +155,7 @@ mod tests {
             deployment: DEPLOYMENT,
             id: CommitId([id; 16]),
             writes: Arc::new([]),
+            bytes: 10,
             waiters: vec![waiter],
         }
     }
@@ -170,6 +185,8 @@ mod tests {
         let dropped = undecided.drop_above(timestamp(5));
         assert_eq!(dropped.len(), 1);
         assert_eq!(undecided.known(DEPLOYMENT, CommitId([2; 16])), Known::No);
-        assert_eq!(undecided.len(), 1);
+        assert_eq!((undecided.len(), undecided.bytes()), (1, 10));
+        undecided.committed(timestamp(5), DEPLOYMENT, CommitId([1; 16]));
+        assert_eq!((undecided.len(), undecided.bytes()), (0, 0));
     }
 }

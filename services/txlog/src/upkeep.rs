@@ -7,8 +7,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    apply::ApplyError, fatal::FatalHandler, group::Group, options::Options, proposer::GroupRaft,
-    raft_log::RaftLog, state_machine::flush, state_store::StateStore,
+    apply::ApplyError,
+    entry::LogEntry,
+    fatal::FatalHandler,
+    group::Group,
+    options::Options,
+    proposer::{GroupRaft, propose},
+    raft_log::RaftLog,
+    state_machine::flush,
+    state_store::StateStore,
 };
 
 /// Flushes the node's store by bytes and age of what it has not flushed, and lets each group's log go up to there. While
@@ -64,8 +71,8 @@ async fn compact(store: &Arc<StateStore>, options: &Options, token: &Cancellatio
     end_if_failed(compacted.await, "the state can't be compacted", &options.fatal);
 }
 
-/// Sweeps a group, and tells its leader when the group is idle, so that the horizon goes on.
-pub async fn sweep_in_time(group: Arc<Group>, options: Options, token: CancellationToken) {
+/// Sweeps a group, drops what large commits have left, and tells its leader when the group is idle, so that the horizon goes on.
+pub async fn sweep_in_time(group: Arc<Group>, raft: GroupRaft, options: Options, token: CancellationToken) {
     let look = Duration::from_millis(options.store.sweep_look_ms);
     let keys_max = options.store.sweep_keys_max;
     let mut idle = (group.published(), Instant::now());
@@ -81,6 +88,7 @@ pub async fn sweep_in_time(group: Arc<Group>, options: Options, token: Cancellat
         if group.leader.write().idle(idle_for, group.horizon(), group.records_floor()) {
             group.work.notify_one();
         }
+        drop_given_up(&group, &raft).await;
         loop {
             let sweeping = group.clone();
             let swept = tokio::task::spawn_blocking(move || sweeping.sweep(keys_max)).await;
@@ -90,6 +98,24 @@ pub async fn sweep_in_time(group: Arc<Group>, options: Options, token: Cancellat
             if token.is_cancelled() {
                 return;
             }
+        }
+    }
+}
+
+/// Drops the parts of large commits that could not be dropped when they were given up, as when a lease had lapsed.
+async fn drop_given_up(group: &Group, raft: &GroupRaft) {
+    let position = *group.position().borrow();
+    if !position.ready {
+        return;
+    }
+    let term = position.epoch.term;
+    for stage in group.take_given_up(term) {
+        let dropped = match propose(raft, term, LogEntry::DropStage { term, stage }).await {
+            Ok(done) => done.await,
+            Err(refused) => Err(refused),
+        };
+        if dropped.is_err() {
+            group.give_up_stage(term, stage);
         }
     }
 }

@@ -328,3 +328,119 @@ async fn a_large_commit_is_staged_and_whole() {
     drop(log);
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_commits_whose_callers_have_gone_leave_no_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path()).await;
+    let log = running.log();
+    let large: Vec<Write> = (0..30)
+        .map(|at| Write {
+            document: Some(document(&"x".repeat(100_000))),
+            ..write(&format!("large-{at}"), None)
+        })
+        .collect();
+    let begin = position(&log).published;
+    let mut read_set = ReadSet::new();
+    read_set.add(BY_ID, Interval::all());
+    let read_set = Arc::new(read_set);
+    for id in 0..20 {
+        // All but the first conflict once they are staged.
+        let mut commit = commit(&log, id, large.clone());
+        commit.begin = ReadAt::published(begin);
+        commit.read_set = read_set.clone();
+        let committing = tokio::spawn({
+            let log = log.clone();
+            async move { log.commit(commit).await }
+        });
+        // Its caller goes once the first part is there, or when all is over.
+        while !committing.is_finished() && log.measures(DEV.group).unwrap().parts_staged == 0 {
+            tokio::task::yield_now().await;
+        }
+        committing.abort();
+    }
+    let gone = async {
+        while log.measures(DEV.group).unwrap().parts_staged > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let gone = tokio::time::timeout(Duration::from_secs(60), gone).await;
+    assert!(gone.is_ok(), "{:?}", log.measures(DEV.group));
+    drop(log);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_under_way_are_bounded_by_their_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = Options::embedded(folder.path());
+    options.limits.commits_queued_bytes_max = 300_000;
+    let running = Running::start_with(options).await;
+    let log = running.log();
+    let mut tasks = tokio::task::JoinSet::new();
+    for id in 0..100 {
+        let commit = commit(&log, id, vec![write(&format!("key-{id}"), Some(&"x".repeat(100_000)))]);
+        let log = log.clone();
+        tasks.spawn(async move { log.commit(commit).await });
+    }
+    let mut refused = 0;
+    for result in tasks.join_all().await {
+        match result {
+            Ok(outcome) => assert!(matches!(outcome, CommitOutcome::Committed { .. }), "{outcome:?}"),
+            Err(error) => {
+                assert_eq!(error.code, "CommitterFullError");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0, "two of them fill the room, and a hundred came at once");
+    assert_eq!(log.measures(DEV.group).unwrap().commits_undecided_bytes, 0);
+    drop(log);
+    running.stop().await;
+}
+
+/// The reasons for which a process would have ended.
+fn fatal(options: &mut Options) -> Arc<std::sync::Mutex<Vec<String>>> {
+    let reasons = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = reasons.clone();
+    options.fatal = txlog::FatalHandler::new(move |reason| kept.lock().unwrap().push(reason.to_owned()));
+    reasons
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_block_that_a_reader_meets_ends_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path()).await;
+    let log = running.log();
+    let mut random = rand::rng();
+    let mut text = || (0..1_000).map(|_| random.random_range('a'..='z')).collect::<String>();
+    let writes = (0..400).map(|at| write(&format!("key-{at:03}"), Some(&text()))).collect();
+    let last = committed(&log, commit(&log, 1, writes)).await;
+    drop(log);
+    // What is applied is flushed.
+    running.stop().await;
+    let files = std::fs::read_dir(folder.path().join("state")).unwrap().map(|entry| entry.unwrap().path());
+    let tables = files.filter(|path| path.extension().is_some_and(|extension| extension == "sst"));
+    let largest = tables.max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(&largest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 64].iter_mut().for_each(|byte| *byte ^= 0xff);
+    std::fs::write(&largest, bytes).unwrap();
+
+    let mut options = Options::embedded(folder.path());
+    let reasons = fatal(&mut options);
+    let running = Running::start_with(options).await;
+    let log = running.log();
+    let read = Read::Range {
+        index: BY_ID,
+        interval: Interval::all(),
+        order: Order::Ascending,
+        rows_max: usize::MAX,
+        bytes_max: usize::MAX,
+    };
+    assert!(log.read(DEV, ReadAt::published(last), &[read]).await.is_err());
+    let reasons = reasons.lock().unwrap().clone();
+    assert!(reasons.iter().any(|reason| reason.contains("damaged")), "{reasons:?}");
+    drop(log);
+    running.stop().await;
+}

@@ -115,6 +115,7 @@ impl Plan {
             read_set: Arc::new(self.read_set),
             keys: touched_keys(&writes),
             encoded: CommitWrites::Inlined(encode_writes(&writes)),
+            bytes: 1,
             writes: writes.into(),
         }
     }
