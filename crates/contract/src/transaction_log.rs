@@ -151,8 +151,9 @@ pub enum Order {
 pub enum Read {
     /// The document at exactly this key.
     Point { index: IndexId, key: Bytes },
-    /// The documents in the interval, in the order of their keys; stops after `rows_max` rows or once their documents
-    /// have `bytes_max` bytes, whichever is first, but not before one row.
+    /// The documents in the interval, in the order of their keys. It stops after `rows_max` rows, once their documents have
+    /// `bytes_max` bytes, or at the log's own limits (`read_page_documents_max`, `read_page_bytes_max`), whichever is
+    /// first, but not before one row.
     Range { index: IndexId, interval: Interval, order: Order, rows_max: usize, bytes_max: usize },
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use limits::FunctionLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::error::JsError;
@@ -53,20 +52,20 @@ pub struct CallLimits {
     pub log_line_chars_max: usize,
 }
 
-impl Default for CallLimits {
-    fn default() -> Self {
-        CallLimits::from(&FunctionLimits::DEFAULT)
-    }
+impl CallLimits {
+    /// What functions are given unless the configuration says otherwise. Of time it is four times what a compiler to
+    /// machine code would be given: this engine is slower on loops, and legal functions must not die of it.
+    pub const DEFAULT: CallLimits = CallLimits {
+        user_time_ms_max: 4_000,
+        heap_bytes_max: 64 << 20,
+        log_lines_max: 256,
+        log_line_chars_max: 32_768,
+    };
 }
 
-impl From<&FunctionLimits> for CallLimits {
-    fn from(limits: &FunctionLimits) -> Self {
-        CallLimits {
-            user_time_ms_max: limits.user_time_ms_max,
-            heap_bytes_max: limits.heap_bytes_max as u64,
-            log_lines_max: limits.log_lines_max,
-            log_line_chars_max: limits.log_line_chars_max,
-        }
+impl Default for CallLimits {
+    fn default() -> Self {
+        CallLimits::DEFAULT
     }
 }
 

@@ -41,7 +41,7 @@ impl<'a> Compiler<'a> {
 
     fn run(&mut self, path: &str, source: &str) -> Result<Vec<u8>, ImportError> {
         let limits = &self.shared.limits;
-        let memory_bytes_max = limits.compile_memory_bytes_max as u64;
+        let memory_bytes_max = limits.compile_memory_bytes_max;
         let guest = match &mut self.guest {
             Some(guest) => guest,
             none => {

@@ -3,7 +3,6 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use limits::FunctionLimits;
 use parking_lot::Mutex;
 use wasmtime::{InstancePre, Linker, Module};
 
@@ -26,6 +25,30 @@ const ENGINE_DATA: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/engine-data
 /// The stack of a thread for guests: what the guest may use, and what the host needs below it.
 const THREAD_STACK_BYTES: usize = NATIVE_STACK_BYTES_MAX + (4 << 20);
 
+/// What compiling and analysing modules may use.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineLimits {
+    /// Processor time for compiling some 2 MiB of modules, or one larger module, in milliseconds.
+    pub compile_time_ms_max: u64,
+    /// Memory for compiling, in bytes.
+    pub compile_memory_bytes_max: u64,
+    /// Compiled modules that are kept, in bytes, so that a push compiles only what changed.
+    pub bytecode_bytes_max: usize,
+    /// Processor time for one look at what the modules of an image export, in milliseconds.
+    pub analysis_time_ms_max: u64,
+}
+
+impl EngineLimits {
+    /// The limits unless the configuration says otherwise. A module of 20 MB in one piece takes some ten seconds, because
+    /// looking up scopes is quadratic, and the largest bundles stay below a gigabyte of memory.
+    pub const DEFAULT: EngineLimits = EngineLimits {
+        compile_time_ms_max: 60_000,
+        compile_memory_bytes_max: 1_536 << 20,
+        bytecode_bytes_max: 64 << 20,
+        analysis_time_ms_max: 4_000,
+    };
+}
+
 /// The compiled JavaScript engine. One per process is enough; it is cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
@@ -37,7 +60,7 @@ pub struct Shared {
     pub wasmtime: wasmtime::Engine,
     pub instance_template: InstancePre<HostState>,
     pub bytecode: Mutex<BytecodeCache>,
-    pub limits: FunctionLimits,
+    pub limits: EngineLimits,
     starting_points: OnceLock<StartingPoints>,
     _ticker: Ticker,
 }
@@ -59,16 +82,17 @@ pub struct Snapshot {
 }
 
 impl Engine {
-    /// The most that [`CallLimits::heap_bytes_max`](crate::CallLimits::heap_bytes_max) may be.
-    pub const HEAP_BYTES_MAX: u64 = limits::ISOLATE_HEAP_BYTES_MAX as u64;
+    /// The most that [`CallLimits::heap_bytes_max`](crate::CallLimits::heap_bytes_max) may be. Fixed: an isolate's memory
+    /// is laid out for it.
+    pub const HEAP_BYTES_MAX: u64 = 512 << 20;
 
     /// Loads the engine and starts the thread that watches time limits.
     pub fn new() -> Result<Engine, EngineError> {
-        Engine::with_limits(FunctionLimits::DEFAULT)
+        Engine::with_limits(EngineLimits::DEFAULT)
     }
 
     /// As [`Engine::new`], with other limits than the default ones for compiling and analysing.
-    pub fn with_limits(limits: FunctionLimits) -> Result<Engine, EngineError> {
+    pub fn with_limits(limits: EngineLimits) -> Result<Engine, EngineError> {
         let load = |error: wasmtime::Error| EngineError::Load(format!("{error:#}"));
         let mut configuration = configuration();
         configuration.with_host_memory(Arc::new(PreparedMemories));

@@ -65,7 +65,7 @@ pub use call::{
     Answer, AsyncOperation, CallLimits, ConsoleLevel, ConsoleLine, FunctionKind, Invocation, KillReason,
     Observations, OperationId, Step, SyncHost, SyscallError,
 };
-pub use engine::{Engine, thread_builder};
+pub use engine::{Engine, EngineLimits, thread_builder};
 pub use error::{EngineError, ImportError, JsError};
 pub use image::Image;
 pub use slot::Slot;

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use limits::FunctionLimits;
-
 /// The modules and the surroundings from which an [`Image`](crate::Image) is built.
 ///
 /// Everything that can influence the evaluation of the modules is here, so that equal sources give equal images.
@@ -55,17 +53,13 @@ pub struct ImportLimits {
     pub memory_bytes_max: u64,
 }
 
-impl Default for ImportLimits {
-    fn default() -> Self {
-        ImportLimits::from(&FunctionLimits::DEFAULT)
-    }
+impl ImportLimits {
+    /// What a push is given unless the configuration says otherwise. A dense bundle of 20 MB takes 100 MB of memory.
+    pub const DEFAULT: ImportLimits = ImportLimits { user_time_ms_max: 10_000, memory_bytes_max: 512 << 20 };
 }
 
-impl From<&FunctionLimits> for ImportLimits {
-    fn from(limits: &FunctionLimits) -> Self {
-        ImportLimits {
-            user_time_ms_max: limits.import_time_ms_max,
-            memory_bytes_max: limits.import_memory_bytes_max as u64,
-        }
+impl Default for ImportLimits {
+    fn default() -> Self {
+        ImportLimits::DEFAULT
     }
 }

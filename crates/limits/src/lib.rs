@@ -1,41 +1,15 @@
-//! Every limit of the system by name, with its reason and its default.
+//! How limits are written: in the crate that enforces them, by name, each with its reason and its default.
 //!
-//! Two kinds: what the data format fixes is a constant (a stored document must stay readable whatever the
-//! configuration says); what an operator may change is a field of one of the groups in [`Limits`], which the
-//! configuration file fills in by the same names. Names end in their unit: `_bytes_max`, `_ms_max`, `_max` (a
-//! count). Where a limit has an error code, its documentation names it.
+//! Two kinds: what a data format fixes is a constant (a stored document must stay readable whatever the configuration
+//! says); what an operator may change is a field of a [`group!`], which the configuration file fills in by the same names.
+//! Names end in their unit: `_bytes_max`, `_ms_max`, `_max` (a count). Where a limit has an error code, its documentation
+//! names it.
 //!
-//! Limits that only make sense together are checked by [`Limits::broken_relation`]: for the defaults when this crate
-//! is compiled, for a configuration when the process starts.
+//! Limits that only make sense together are checked by crate `tidemark`: for the defaults when it is compiled, for a
+//! configuration when the process starts.
 
-#[macro_use]
-mod group;
-mod fanout;
-mod function;
-mod gateway;
-mod log;
-mod push;
-mod retry;
-mod rpc;
-mod store;
-mod sync;
-mod transaction;
-mod value;
-
-pub use fanout::FanoutLimits;
-pub use function::{FunctionLimits, ISOLATE_HEAP_BYTES_MAX};
-pub use gateway::GatewayLimits;
-pub use log::LogLimits;
-pub use push::{PushLimits, SchemaLimits, VALIDATOR_COMPARISONS_MAX};
-pub use retry::RetryLimits;
-pub use rpc::RpcLimits;
-pub use store::StoreLimits;
-pub use sync::SyncLimits;
-pub use transaction::TransactionLimits;
-pub use value::{
-    ARRAY_LENGTH_MAX, FIELD_NAME_CHARS_MAX, IDENTIFIER_CHARS_MAX, OBJECT_FIELDS_MAX, VALUE_NESTING_MAX,
-    ValueLimits,
-};
+#[doc(hidden)]
+pub use serde;
 
 /// Bytes in a kibibyte.
 pub const KIB: usize = 1 << 10;
@@ -43,269 +17,45 @@ pub const KIB: usize = 1 << 10;
 pub const MIB: usize = 1 << 20;
 
 /// No limit is larger, whatever it counts: so many bytes, or milliseconds, are as good as without limit.
-const ANY_MAX: u64 = 1 << 40;
-/// Caches that make room for all their entries from the start hold at most as many.
-const KEPT_MAX: usize = 1 << 20;
+pub const ANY_MAX: u64 = 1 << 40;
 
-/// All groups of limits, as the configuration file's `[limits]` table names them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    pub value: ValueLimits,
-    pub schema: SchemaLimits,
-    pub transaction: TransactionLimits,
-    pub function: FunctionLimits,
-    pub retry: RetryLimits,
-    pub log: LogLimits,
-    pub store: StoreLimits,
-    pub rpc: RpcLimits,
-    pub fanout: FanoutLimits,
-    pub sync: SyncLimits,
-    pub gateway: GatewayLimits,
-    pub push: PushLimits,
-}
-
-impl Limits {
-    pub const DEFAULT: Self = Self {
-        value: ValueLimits::DEFAULT,
-        schema: SchemaLimits::DEFAULT,
-        transaction: TransactionLimits::DEFAULT,
-        function: FunctionLimits::DEFAULT,
-        retry: RetryLimits::DEFAULT,
-        log: LogLimits::DEFAULT,
-        store: StoreLimits::DEFAULT,
-        rpc: RpcLimits::DEFAULT,
-        fanout: FanoutLimits::DEFAULT,
-        sync: SyncLimits::DEFAULT,
-        gateway: GatewayLimits::DEFAULT,
-        push: PushLimits::DEFAULT,
-    };
-
-    /// The first relation between limits which does not hold, as a sentence for the operator.
-    pub const fn broken_relation(&self) -> Option<&'static str> {
-        let (value, transaction, log) = (&self.value, &self.transaction, &self.log);
-        let no_limits = [
-            value.no_limit(),
-            self.schema.no_limit(),
-            transaction.no_limit(),
-            self.function.no_limit(),
-            self.retry.no_limit(),
-            log.no_limit(),
-            self.store.no_limit(),
-            self.rpc.no_limit(),
-            self.fanout.no_limit(),
-            self.sync.no_limit(),
-            self.gateway.no_limit(),
-            self.push.no_limit(),
-        ];
-        let mut group = 0;
-        while group < no_limits.len() {
-            if no_limits[group].is_some() {
-                return no_limits[group];
-            }
-            group += 1;
+/// Declares a group of limits: a struct, its `DEFAULT`, and what the configuration needs of it. Each field stands with its
+/// documentation and its default.
+#[macro_export]
+macro_rules! group {
+    ($group:ident: $(#[$attribute:meta])* pub struct $name:ident {
+        $($(#[$field_attribute:meta])* $field:ident: $type:ty = $default:expr,)*
+    }) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, $crate::serde::Deserialize)]
+        #[serde(crate = "limits::serde", default, deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$field_attribute])* pub $field: $type,)*
         }
-        require!(
-            value.document_nesting_max <= VALUE_NESTING_MAX,
-            "value.document_nesting_max must be at most 64"
-        );
-        require!(
-            value.document_bytes_max <= value.value_bytes_max,
-            "value.document_bytes_max must be at most value.value_bytes_max"
-        );
-        require!(
-            value.document_bytes_max <= transaction.written_bytes_max
-                && value.document_bytes_max <= transaction.read_bytes_max,
-            "a transaction must be able to read and write one document of value.document_bytes_max"
-        );
-        require!(
-            self.function.arguments_bytes_max <= value.value_bytes_max
-                && self.function.result_bytes_max <= value.value_bytes_max,
-            "arguments and results must be at most value.value_bytes_max"
-        );
-        require!(
-            log.batch_bytes_max <= log.single_entry_bytes_max
-                && log.staged_entry_bytes_max <= log.single_entry_bytes_max,
-            "log.batch_bytes_max and log.staged_entry_bytes_max must be at most log.single_entry_bytes_max"
-        );
-        require!(
-            log.single_entry_bytes_max < self.rpc.message_bytes_max,
-            "rpc.message_bytes_max must hold one entry and its envelope"
-        );
-        require!(
-            transaction.written_bytes_max < log.staged_bytes_max,
-            "log.staged_bytes_max must hold the largest transaction"
-        );
-        require!(
-            self.function.user_time_ms_max + self.function.system_time_ms_max < log.window_age_ms_min,
-            "log.window_age_ms_min must be longer than one run of a function, or every slow mutation conflicts"
-        );
-        require!(
-            log.window_age_ms_min <= log.retention_ms_min,
-            "log.retention_ms_min must be at least log.window_age_ms_min"
-        );
-        require!(
-            self.retry.conflict_retry_ms_max < log.commit_record_age_ms
-                && self.retry.lookup_ms_max < log.commit_record_age_ms,
-            "log.commit_record_age_ms must be longer than a mutation is retried and its outcome looked up"
-        );
-        require!(
-            self.store.heartbeat_ms < self.store.election_ms_min
-                && self.store.election_ms_min < self.store.election_ms_max,
-            "store.heartbeat_ms, store.election_ms_min and store.election_ms_max must grow in this order"
-        );
-        require!(
-            log.stream_heartbeat_ms < self.fanout.stream_silence_ms_max,
-            "fanout.stream_silence_ms_max must be longer than log.stream_heartbeat_ms"
-        );
-        require!(
-            log.batch_commits_max <= log.commits_queued_max,
-            "log.batch_commits_max must be at most log.commits_queued_max"
-        );
-        require!(
-            log.batches_in_flight_max.saturating_mul(log.batch_bytes_max) <= log.stream_buffer_bytes_max,
-            "log.stream_buffer_bytes_max must hold log.batches_in_flight_max of log.batch_bytes_max"
-        );
-        require!(
-            log.read_page_bytes_max < self.rpc.message_bytes_max
-                && self.rpc.piece_bytes_max.saturating_mul(2) <= self.rpc.message_bytes_max,
-            "rpc.message_bytes_max must be above log.read_page_bytes_max and twice rpc.piece_bytes_max"
-        );
-        require!(
-            self.retry.not_ready_backoff_ms_min <= self.retry.not_ready_backoff_ms_max,
-            "retry.not_ready_backoff_ms_min must be at most retry.not_ready_backoff_ms_max"
-        );
-        require!(
-            self.fanout.query_retry_ms_min <= self.fanout.query_retry_ms_max,
-            "fanout.query_retry_ms_min must be at most fanout.query_retry_ms_max"
-        );
-        require!(
-            self.sync.close_reason_bytes_max <= 123,
-            "sync.close_reason_bytes_max must be at most 123, as the WebSocket standard has it"
-        );
-        require!(
-            self.function.log_lines_max >= 2,
-            "function.log_lines_max must be at least 2: one line and the notice"
-        );
-        require!(
-            self.function.observed_time_cache_ms_max >= self.function.system_time_ms_max,
-            "function.observed_time_cache_ms_max must be at least function.system_time_ms_max"
-        );
-        require!(
-            self.function.heap_bytes_max <= ISOLATE_HEAP_BYTES_MAX,
-            "function.heap_bytes_max must be at most 512 MiB"
-        );
-        require!(
-            transaction.page_items_split <= ARRAY_LENGTH_MAX,
-            "transaction.page_items_split must be at most 8192"
-        );
-        require!(
-            self.schema.table_search_indexes_max.saturating_add(self.schema.table_vector_indexes_max)
-                <= self.schema.table_indexes_max,
-            "schema.table_indexes_max must hold all text and vector indexes"
-        );
-        require!(
-            self.schema.vector_dimensions_min <= self.schema.vector_dimensions_max
-                && self.schema.vector_dimensions_max <= ARRAY_LENGTH_MAX,
-            "schema.vector_dimensions_min must be at most schema.vector_dimensions_max, and that at most 8192"
-        );
-        require!(
-            self.schema.validator_nesting_max.saturating_add(4) <= VALUE_NESTING_MAX,
-            "schema.validator_nesting_max must be at most 60: validators are shown within values, which nest 64 levels"
-        );
-        require!(
-            self.push.functions_max <= ARRAY_LENGTH_MAX,
-            "push.functions_max must be at most 8192: all functions are shown in one array"
-        );
-        require!(
-            self.gateway.long_poll_ms_max < self.gateway.request_ms_max
-                && self.gateway.body_ms_max < self.gateway.request_ms_max
-                && self.gateway.push_body_ms_max < self.gateway.request_ms_max,
-            "gateway.request_ms_max must be longer than gateway.long_poll_ms_max, body_ms_max and push_body_ms_max"
-        );
-        require!(
-            self.sync.ping_interval_ms < self.sync.client_silence_ms_max,
-            "sync.client_silence_ms_max must be longer than sync.ping_interval_ms"
-        );
-        require!(
-            self.sync.heartbeat_ms < 30_000,
-            "sync.heartbeat_ms must be below 30 s, when the shortest-tempered client reconnects"
-        );
-        require!(
-            self.function.arguments_bytes_max <= self.sync.message_bytes_max
-                && self.function.arguments_bytes_max <= self.gateway.api_body_bytes_max,
-            "the largest arguments must fit into a message and into a request"
-        );
-        require!(
-            self.gateway.api_body_bytes_max <= self.gateway.bodies_bytes_max,
-            "gateway.bodies_bytes_max must hold one body of gateway.api_body_bytes_max"
-        );
-        require!(
-            self.gateway.push_decompressed_bytes_max <= self.gateway.push_bodies_bytes_max,
-            "gateway.push_bodies_bytes_max must hold one body of gateway.push_decompressed_bytes_max"
-        );
-        require!(
-            self.function.image_names_max <= KEPT_MAX
-                && self.function.module_analyses_max <= KEPT_MAX
-                && self.function.source_maps_max <= KEPT_MAX,
-            "function.image_names_max, module_analyses_max and source_maps_max must be at most 1048576"
-        );
-        require!(
-            self.retry.session_record_age_ms > log.commit_record_age_ms
-                && self.retry.session_record_age_ms
-                    > self.sync.client_silence_ms_max + self.sync.mutation_ms_max,
-            "retry.session_record_age_ms must be longer than any client repeats a request"
-        );
-        require!(
-            self.retry.session_records_removed_max <= transaction.system_written_documents_max,
-            "retry.session_records_removed_max must be at most transaction.system_written_documents_max"
-        );
-        require!(self.gateway.head_bytes_max >= 8 * KIB, "gateway.head_bytes_max must be at least 8 KiB");
-        require!(
-            self.push.modules_bytes_max <= self.gateway.push_decompressed_bytes_max,
-            "the largest set of modules must fit into a decompressed request"
-        );
-        None
-    }
-}
 
-const _: () = assert!(Limits::DEFAULT.broken_relation().is_none());
+        impl $name {
+            /// The limits unless the configuration says otherwise.
+            pub const DEFAULT: Self = Self { $($field: $default,)* };
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+            /// A sentence on the first limit that can't be one: 0 where that is not the default, which would be a queue
+            /// without places or a pause without end, or a number so large that it bounds nothing.
+            pub const fn no_limit(&self) -> Option<&'static str> {
+                $(
+                    if self.$field == 0 && Self::DEFAULT.$field != 0 {
+                        return Some(concat!(stringify!($group.$field), " must be at least 1"));
+                    }
+                    if self.$field as u64 > $crate::ANY_MAX {
+                        return Some(concat!(stringify!($group.$field), " must be at most 1099511627776"));
+                    }
+                )*
+                None
+            }
+        }
 
-    #[test]
-    fn a_configuration_changes_one_limit_and_keeps_the_others() {
-        let limits: Limits = toml::from_str("[value]\ndocument_bytes_max = 2_097_152\n").expect("valid");
-        assert_eq!(limits.value.document_bytes_max, 2 * MIB);
-        assert_eq!(limits.transaction, TransactionLimits::DEFAULT);
-        assert_eq!(limits.broken_relation(), None);
-    }
-
-    #[test]
-    fn an_unknown_limit_is_refused_by_name() {
-        let error =
-            toml::from_str::<Limits>("[value]\ndocument_byte_max = 1\n").expect_err("misspelt").to_string();
-        assert!(error.contains("document_byte_max"), "{error}");
-    }
-
-    #[test]
-    fn a_limit_of_nothing_is_refused_by_name() {
-        let limits: Limits = toml::from_str("[fanout]\nsession_commands_max = 0\n").expect("it can be read");
-        assert_eq!(limits.broken_relation(), Some("fanout.session_commands_max must be at least 1"));
-        let limits: Limits =
-            toml::from_str("[sync]\nconnections_max = 9223372036854775807\n").expect("it can be read");
-        let sentence = limits.broken_relation().expect("it is refused");
-        assert!(sentence.starts_with("sync.connections_max must be at most"), "{sentence}");
-        let automatic: Limits = toml::from_str("[function]\nthreads = 0\n").expect("it can be read");
-        assert_eq!(automatic.broken_relation(), None, "its default is 0 as well");
-    }
-
-    #[test]
-    fn limits_that_contradict_each_other_are_named() {
-        let mut limits = Limits::DEFAULT;
-        limits.value.document_bytes_max = limits.transaction.written_bytes_max + 1;
-        assert!(limits.broken_relation().is_some_and(|sentence| sentence.contains("document_bytes_max")));
-    }
+        impl Default for $name {
+            fn default() -> Self {
+                Self::DEFAULT
+            }
+        }
+    };
 }

@@ -11,10 +11,10 @@ use std::{
     },
 };
 
+use crate::limits::RpcLimits;
 use bytes::{Bytes, BytesMut};
 use contract::{Error, ErrorKind, Result};
 use futures::{Stream, StreamExt, future::BoxFuture, stream};
-use limits::RpcLimits;
 use parking_lot::Mutex;
 use proto::common::v1::Piece;
 use tokio::{

@@ -1,12 +1,12 @@
 //! Between the contract's types and the messages.
 
+use crate::limits::RpcLimits;
 use bytes::Bytes;
 use contract::{
     BackfillStep, Commit, CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, DeploymentRef,
     Epoch, Error, GroupId, IndexId, IndexUpdate, Interval, Lookup, Order, Position, Read, ReadAt, ReadResult,
     ReadSet, Result, Row, StreamEvent, Timestamp, TouchedKey, Version, Write,
 };
-use limits::RpcLimits;
 use proto::{common::v1 as common, txlog::v1 as wire};
 
 use crate::errors;

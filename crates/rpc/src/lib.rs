@@ -5,10 +5,12 @@
 mod calls;
 mod convert;
 mod errors;
+mod limits;
 mod sequencer;
 mod transaction_log_client;
 mod transaction_log_server;
 
+pub use crate::limits::RpcLimits;
 pub use sequencer::{GrpcSequencer, SequencerServer};
 pub use transaction_log_client::GrpcTransactionLog;
 pub use transaction_log_server::TransactionLogServer;

@@ -2,11 +2,11 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use crate::limits::RpcLimits;
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{GroupId, Position, Result, Sequencer};
 use futures::{Stream, future::BoxFuture};
-use limits::RpcLimits;
 use prost::Message;
 use proto::{
     common::v1::Piece,

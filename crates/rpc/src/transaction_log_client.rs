@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use crate::limits::RpcLimits;
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
@@ -10,7 +11,6 @@ use contract::{
     TransactionLog,
 };
 use futures::{StreamExt, future::BoxFuture, stream};
-use limits::RpcLimits;
 use prost::Message;
 use proto::{
     common::v1::Piece,

@@ -2,10 +2,10 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use crate::limits::RpcLimits;
 use bytes::Bytes;
 use contract::{CommitOutcome, GroupId, ReadResult, Result, TransactionLog};
 use futures::{Stream, StreamExt, stream};
-use limits::RpcLimits;
 use prost::Message;
 use proto::{
     common::v1::{Piece, Position as WirePosition},

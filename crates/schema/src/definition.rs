@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use limits::SchemaLimits;
+use crate::limits::SchemaLimits;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::{Value as Json, json};
 use value::{CREATION_TIME_FIELD, ID_FIELD, IndexName, Object, TableName};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use limits::SchemaLimits;
+use crate::limits::SchemaLimits;
 use serde_json::{Value as Json, json};
 use value::{CREATION_TIME_FIELD, FieldPath, ID_FIELD, IndexName, TableName};
 

@@ -17,11 +17,13 @@ mod display;
 mod error;
 mod index;
 mod json;
+mod limits;
 #[cfg(test)]
 mod properties;
 mod superset;
 mod validator;
 
+pub use crate::limits::SchemaLimits;
 pub use check::{TableLookup, ValidationFailure};
 pub use definition::{DatabaseSchema, TableSchema};
 pub use error::SchemaError;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use limits::SchemaLimits;
+use crate::limits::SchemaLimits;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use value::{DocumentId, FieldName, InternalId, TableName, TableNumber, Value};
 

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, collections::BTreeMap};
 
-use limits::VALIDATOR_COMPARISONS_MAX;
+use crate::limits::VALIDATOR_COMPARISONS_MAX;
 use value::{FieldName, Value};
 
 use crate::{FieldValidator, Validator};

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use limits::SchemaLimits;
+use crate::limits::SchemaLimits;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::{Value as Json, json};
 use value::{FieldName, JsonFormat, TableName, Value};
@@ -261,17 +261,15 @@ impl Parser {
                         name.parse().map_err(|error: value::ValueError| field.fault(error.to_string()))?;
                     fields.insert(name, self.field(field, nesting + 2)?);
                 }
-                if fields.len() > limits::OBJECT_FIELDS_MAX {
-                    return Err(
-                        object.fault(format!("it has more than {} fields", limits::OBJECT_FIELDS_MAX))
-                    );
+                if fields.len() > value::OBJECT_FIELDS_MAX {
+                    return Err(object.fault(format!("it has more than {} fields", value::OBJECT_FIELDS_MAX)));
                 }
                 Validator::Object(fields)
             }
             "union" => {
                 let union = node.field("value")?;
-                if union.json.as_array().is_some_and(|members| members.len() > limits::ARRAY_LENGTH_MAX) {
-                    let reason = format!("it has more than {} members", limits::ARRAY_LENGTH_MAX);
+                if union.json.as_array().is_some_and(|members| members.len() > value::ARRAY_LENGTH_MAX) {
+                    let reason = format!("it has more than {} members", value::ARRAY_LENGTH_MAX);
                     return Err(union.fault(reason));
                 }
                 let mut members = Vec::new();

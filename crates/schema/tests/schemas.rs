@@ -1,6 +1,6 @@
 //! Schemas: their JSON, and each rule with its code.
 
-use limits::SchemaLimits;
+use schema::SchemaLimits;
 use schema::{DatabaseSchema, SchemaError, Validator};
 use serde_json::{Value as Json, json};
 

@@ -1,6 +1,6 @@
 //! Validators: their JSON, what they accept, what they say when they don't.
 
-use limits::SchemaLimits;
+use schema::SchemaLimits;
 use schema::{TableLookup, Validator};
 use serde_json::json;
 use value::{DocumentId, InternalId, TableName, TableNumber, Value, object};

@@ -15,8 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use contract::{CommitId, DeploymentRef, ReadAt, Sequencer, TransactionLog, code};
-use limits::Limits;
-use transaction::{CatalogCache, Commits, CursorKey, Options, Settled, Transaction, unknown_outcome};
+use transaction::{CatalogCache, Commits, CursorKey, Limits, Options, Settled, Transaction, unknown_outcome};
 
 pub use error::{Error, Result};
 

@@ -11,8 +11,8 @@ use std::sync::{
 use async_trait::async_trait;
 use common::{MemoryLog, Store};
 use contract::{DeploymentRef, GroupId, Position, Sequencer, TransactionLog};
-use limits::Limits;
 use system_transaction::{Error, Result, SystemTransactions, Work};
+use transaction::Limits;
 use transaction::{CursorKey, EnvironmentVariableRow, Transaction};
 use value::ComponentId;
 
@@ -30,7 +30,7 @@ fn transactions(store: &Store, limits: Limits) -> SystemTransactions {
     SystemTransactions {
         log: store.log.clone(),
         sequencer: Arc::new(Newest(store.log.clone())),
-        catalogs: Arc::new(transaction::CatalogCache::new(1 << 20, &limits.log)),
+        catalogs: Arc::new(transaction::CatalogCache::new(1 << 20)),
         cursor_key: CursorKey::new(&[1; 32]),
         limits: Arc::new(limits),
     }

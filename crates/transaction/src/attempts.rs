@@ -17,8 +17,8 @@
 
 use std::time::Duration;
 
+use crate::limits::RetryLimits;
 use contract::{CommitOutcome, Conflict, Epoch, Lookup, Timestamp};
-use limits::RetryLimits;
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]

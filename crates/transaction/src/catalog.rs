@@ -7,8 +7,8 @@ use std::{
 };
 
 use contract::{IndexId, Timestamp};
-use limits::SchemaLimits;
 use schema::DatabaseSchema;
+use schema::SchemaLimits;
 use value::{
     CREATION_TIME_FIELD, ComponentId, DocumentId, FieldPath, ID_FIELD, IndexName, InternalId, Object,
     TableName, TableNumber, key,

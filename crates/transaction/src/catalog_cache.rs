@@ -7,7 +7,6 @@ use bytes::Bytes;
 use contract::{
     DeploymentRef, Epoch, IndexId, Interval, Order, Read, ReadAt, ReadResult, Row, Timestamp, TransactionLog,
 };
-use limits::LogLimits;
 use tokio::sync::OnceCell;
 use value::{CREATION_TIME_FIELD, ID_FIELD, Object, Value};
 
@@ -24,8 +23,6 @@ use crate::{
 #[derive(Debug)]
 pub struct CatalogCache {
     entries: Mutex<Entries>,
-    /// How much is read at once while a catalog is loaded.
-    limits: LogLimits,
 }
 
 #[derive(Debug)]
@@ -66,9 +63,9 @@ const LOADED: [SystemTable; 7] = [
 impl CatalogCache {
     /// `bytes_max`: how much is kept, counted as the rows of the catalogs are stored. The last one used stays however large
     /// it is.
-    pub fn new(bytes_max: usize, limits: &LogLimits) -> CatalogCache {
+    pub fn new(bytes_max: usize) -> CatalogCache {
         let entries = Entries { bytes_max, bytes: 0, uses: 0, by_key: HashMap::new() };
-        CatalogCache { entries: Mutex::new(entries), limits: *limits }
+        CatalogCache { entries: Mutex::new(entries) }
     }
 
     /// The catalog of a deployment at a moment.
@@ -84,7 +81,7 @@ impl CatalogCache {
         let cell = self.cell(key, published);
         let catalog = cell
             .get_or_try_init(|| async {
-                let loaded = load(log, deployment, at, version, &self.limits).await;
+                let loaded = load(log, deployment, at, version).await;
                 let (catalog, bytes) = loaded.map_err(Error::of_the_system)?;
                 self.entries().count(key, bytes + CATALOG_BYTES);
                 Ok::<_, contract::Error>(Arc::new(catalog))
@@ -177,7 +174,6 @@ async fn load(
     deployment: DeploymentRef,
     at: ReadAt,
     version: Timestamp,
-    limits: &LogLimits,
 ) -> Result<(DeploymentCatalog, usize)> {
     let mut bytes = 0;
     let mut catalog = DeploymentCatalog::empty(version);
@@ -191,8 +187,8 @@ async fn load(
                 index: table.table().by_id.id,
                 interval,
                 order: Order::Ascending,
-                rows_max: limits.read_page_documents_max,
-                bytes_max: limits.read_page_bytes_max,
+                rows_max: usize::MAX,
+                bytes_max: usize::MAX,
             };
             let (rows, more) = match log.read(deployment, at, &[read]).await?.pop() {
                 Some(ReadResult::Range { rows, more }) => (rows, more),

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use crate::limits::RetryLimits;
 use contract::{
     Commit, CommitOutcome, Conflict, Error, ErrorKind, GroupId, Position, Result, Retry, Timestamp,
     TransactionLog,
 };
-use limits::RetryLimits;
 use tokio::time::Instant;
 
 use crate::attempts::{Attempts, Next};

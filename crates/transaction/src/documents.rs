@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use contract::{IndexId, Interval, Order};
-use limits::ValueLimits;
+use value::ValueLimits;
 use value::{
     CREATION_TIME_FIELD, DocumentId, ID_FIELD, Object, Patch, TableName, TableNumber, Value, ValueError,
     check_document,
@@ -352,7 +352,7 @@ impl Transaction {
     fn system_row_limits(&self) -> ValueLimits {
         let mut limits = self.limits.value;
         limits.document_bytes_max = limits.value_bytes_max;
-        limits.document_nesting_max = limits::VALUE_NESTING_MAX;
+        limits.document_nesting_max = value::VALUE_NESTING_MAX;
         limits
     }
 
@@ -364,8 +364,7 @@ impl Transaction {
         let Some(table) = self.table_to_read(table.parse()?)? else { return Ok(0) };
         let by_id = Arc::clone(&table.by_id);
         self.count_range(by_id.id, &Interval::all())?;
-        let rows_max = self.limits.log.read_page_documents_max;
-        let mut scan = Scan::new(&table, by_id.id, Interval::all(), Order::Ascending, rows_max, rows_max);
+        let mut scan = Scan::new(&table, by_id.id, Interval::all(), Order::Ascending, usize::MAX, usize::MAX);
         self.record_interval(by_id.id, Interval::all());
         let mut count = 0;
         while scan.next(self).await?.is_some() {
@@ -478,8 +477,7 @@ impl Transaction {
         let index = table.index(index).id;
         let interval = prefix_interval(prefix);
         self.record_interval(index, interval.clone());
-        let rows_max = self.limits.log.read_page_documents_max;
-        let mut scan = Scan::new(table.table(), index, interval, Order::Ascending, rows_max, rows_max);
+        let mut scan = Scan::new(table.table(), index, interval, Order::Ascending, usize::MAX, usize::MAX);
         let mut documents = Vec::new();
         while let Some((_, document)) = scan.next(self).await? {
             self.count_read(table.table(), Some(&document))?;

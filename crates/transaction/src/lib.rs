@@ -25,6 +25,7 @@ mod enforcement;
 mod error;
 mod expression;
 mod fact;
+mod limits;
 mod page;
 mod pending;
 mod query;
@@ -35,6 +36,7 @@ pub mod system_tables;
 mod transaction;
 mod usage;
 
+pub use crate::limits::{Limits, PREFETCH_DOCUMENTS, RetryLimits, TransactionLimits};
 pub use catalog::{Catalog, DeploymentCatalog, Index, IndexState, StoredSchema, Table, TableState};
 pub use catalog_cache::CatalogCache;
 pub use commits::{Commits, Settled, unknown_outcome};

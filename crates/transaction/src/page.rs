@@ -134,11 +134,10 @@ impl Transaction {
         let mut read = PageRead::default();
         if let (Some((table, index)), Some(interval)) = (target, interval) {
             let rows_first = match end {
-                Some(_) => self.limits.function.prefetch_documents,
+                Some(_) => self.limits.prefetch_documents,
                 None => first_rows(&query.operators, items),
             };
-            let rows_max = self.limits.log.read_page_documents_max;
-            let mut scan = Scan::new(&table, index, interval, order, rows_first, rows_max);
+            let mut scan = Scan::new(&table, index, interval, order, rows_first, usize::MAX);
             let page_end = PageEnd { items: end.is_none().then_some(items), rows, bytes };
             let result = read.fill(self, &mut scan, query.operators, &page_end, end.is_some()).await;
             // Also what a failed run has read decides when it may be run again.

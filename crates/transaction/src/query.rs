@@ -4,7 +4,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use value::{FieldPath, IndexName, JsonFormat, TableName, Value};
 
-use limits::TransactionLimits;
+use crate::limits::TransactionLimits;
 
 use crate::{Error, Result, cursor::Fingerprint, expression::Expression};
 

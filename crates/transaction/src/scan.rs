@@ -48,7 +48,8 @@ pub(crate) struct QueryStream {
 }
 
 impl Scan {
-    /// `rows`: how many rows to ask for at first; later twice as many each time, up to `rows_max`.
+    /// `rows`: how many rows to ask for at first; later twice as many each time, up to `rows_max`. The log gives
+    /// less if it has to.
     pub(crate) fn new(
         table: &Arc<Table>,
         index: IndexId,
@@ -181,9 +182,9 @@ impl Scan {
             interval: interval.clone(),
             order: self.order,
             rows_max: self.rows,
-            bytes_max: transaction.limits.log.read_page_bytes_max,
+            bytes_max: usize::MAX,
         };
-        self.rows = (self.rows * 2).min(self.rows_max);
+        self.rows = self.rows.saturating_mul(2).min(self.rows_max);
         let Some(ReadResult::Range { rows, more }) = transaction.read(&[read]).await?.pop() else {
             return Err(unexpected_result());
         };
@@ -255,9 +256,8 @@ impl Transaction {
             Some((table, index)) => {
                 let interval = interval_of(&index, &query.source.range)?;
                 self.count_range(index.id, &interval)?;
-                let rows = first_rows(&query.operators, self.limits.function.prefetch_documents);
-                let rows_max = self.limits.log.read_page_documents_max;
-                Some(Scan::new(&table, index.id, interval, query.source.order, rows, rows_max))
+                let rows = first_rows(&query.operators, self.limits.prefetch_documents);
+                Some(Scan::new(&table, index.id, interval, query.source.order, rows, usize::MAX))
             }
         };
         let id = QueryId(self.next_query);

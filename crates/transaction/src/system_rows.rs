@@ -33,7 +33,7 @@ impl Transaction {
     }
 
     /// Deletes the oldest rows of a table, of those that were made before `before_ms` (milliseconds since the Unix
-    /// epoch): at most `rows_max`, and about as many bytes as one read brings. Returns whether there may be more.
+    /// epoch): at most `rows_max`, and about the bytes of one large document. Returns whether there may be more.
     pub async fn delete_rows_made_before(
         &mut self,
         table: SystemTable,
@@ -45,7 +45,7 @@ impl Transaction {
         let index = table.index(IndexName::BY_CREATION_TIME).id;
         let mut scan = Scan::new(table.table(), index, interval, Order::Ascending, rows_max, rows_max);
         let (mut rows, mut bytes) = (0, 0);
-        while rows < rows_max && bytes < self.limits.log.read_page_bytes_max {
+        while rows < rows_max && bytes < self.limits.value.document_bytes_max {
             let Some((_, document)) = scan.next(self).await? else { return Ok(false) };
             rows += 1;
             bytes += document.size_bytes();

@@ -8,13 +8,13 @@ use contract::{
     Commit, CommitId, DeploymentRef, Epoch, IndexId, Interval, Read, ReadAt, ReadResult, ReadSet,
     TransactionLog, Version, Write,
 };
-use limits::Limits;
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use value::{ComponentId, ComponentPath, InternalId, TableName, id};
 
 use crate::{
-    Catalog, CatalogCache, DeploymentCatalog, Document, Error, Metric, NestedLimits, Result, Table, Usage,
+    Catalog, CatalogCache, DeploymentCatalog, Document, Error, Limits, Metric, NestedLimits, Result, Table,
+    Usage,
     catalog_cache::{metadata_document, metadata_key, unexpected_result},
     cursor::CursorKey,
     fact::{Fact, Facts},

@@ -1,6 +1,8 @@
 //! What a transaction has used, and how much of it nested calls may use.
 
-use limits::{TransactionLimits, ValueLimits};
+use value::ValueLimits;
+
+use crate::limits::TransactionLimits;
 
 use crate::{Error, Result};
 

@@ -338,7 +338,7 @@ async fn a_catalog_is_loaded_once_for_all_who_ask() {
     insert(&mut push, "t", json!({})).await;
     store.must_commit(push).await;
     let reads = || store.log.reads.load(std::sync::atomic::Ordering::Relaxed);
-    let catalogs = CatalogCache::new(1 << 20, &limits::LogLimits::DEFAULT);
+    let catalogs = CatalogCache::new(1 << 20);
     let get = |epoch| {
         let at = ReadAt { timestamp: store.published(), epoch };
         catalogs.get(&*store.log, DEPLOYMENT, at)
@@ -382,14 +382,14 @@ async fn many_small_catalogs_are_kept_and_the_oldest_go_by_size() {
         }
         loads
     };
-    let large = CatalogCache::new(1 << 20, &limits::LogLimits::DEFAULT);
+    let large = CatalogCache::new(1 << 20);
     assert_eq!(loads(&large, 0..200).await, 200);
     assert_eq!(loads(&large, 0..200).await, 0, "each is loaded once");
     // Some three catalogs fit, and one that doesn't is kept alone.
-    let small = CatalogCache::new(10_000, &limits::LogLimits::DEFAULT);
+    let small = CatalogCache::new(10_000);
     assert_eq!(loads(&small, 0..20).await, 20);
     assert_eq!(loads(&small, 18..20).await, 0, "the newest are there");
     assert_eq!(loads(&small, 0..1).await, 1, "the oldest are not");
-    let none = CatalogCache::new(1, &limits::LogLimits::DEFAULT);
+    let none = CatalogCache::new(1);
     assert_eq!((loads(&none, 0..1).await, loads(&none, 0..1).await), (1, 0));
 }

@@ -3,12 +3,10 @@
 mod common;
 
 use common::{
-    Store, fields, for_seeds, get, index_query, json,
-    model::{random_limits, written_keys},
-    patch, properties, take,
+    Store, fields, for_seeds, get, index_query, json, model::written_keys, patch, properties, take,
 };
-use limits::Limits;
 use serde_json::json;
+use transaction::Limits;
 use transaction::{Error, NestedLimits, NestedOutcome, Query, Result, Transaction};
 use value::ComponentId;
 
@@ -27,8 +25,7 @@ fn code<T: std::fmt::Debug>(result: Result<T>) -> String {
 #[test]
 fn a_call_that_failed_leaves_no_writes_behind() {
     for_seeds(200, async |mut random| {
-        properties::failed_calls_leave_no_writes(&Store::with_limits(random_limits(&mut random)), random)
-            .await;
+        properties::failed_calls_leave_no_writes(&Store::with_small_pages(&mut random), random).await;
     });
 }
 
@@ -190,7 +187,7 @@ async fn one_document_can_be_read_as_often_as_one_likes() {
     let store = Store::new();
     let mut transaction = store.begin().await;
     let id = insert(&mut transaction, "t").await;
-    for _ in 0..=limits::TransactionLimits::DEFAULT.read_intervals_max {
+    for _ in 0..=transaction::TransactionLimits::DEFAULT.read_intervals_max {
         transaction.get(get(&id)).await.expect("it adds nothing to what was read");
     }
     let usage = *transaction.usage();

@@ -10,10 +10,10 @@ use common::{
     patch, properties, take,
 };
 use contract::{CommitOutcome, DeploymentId, DeploymentRef, GroupId, ReadAt};
-use limits::Limits;
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use transaction::Limits;
 use transaction::Query;
 
 const SEEDS: u32 = 24;
@@ -28,6 +28,8 @@ async fn with_log(count: u32, test: impl AsyncFnOnce(Arc<txlog::Handle>)) {
     let mut options = txlog::Options::embedded(folder.path());
     let named = |number| txlog::Deployment { name: format!("d{number}"), at: deployment(number) };
     options.deployments = (1..=count).map(named).collect();
+    // Small pages, so that scans take several reads.
+    (options.limits.read_page_documents_max, options.limits.read_page_bytes_max) = (3, 500);
     let token = CancellationToken::new();
     let service = txlog::Service::start(options, token.clone()).await.expect("the log starts");
     test(Arc::new(service.handle())).await;

@@ -4,7 +4,6 @@ mod common;
 
 use common::{
     Store, for_seeds, index_query, json,
-    model::random_limits,
     properties::{self, ids, page, request},
 };
 use contract::CommitOutcome;
@@ -16,9 +15,7 @@ use value::ComponentId;
 fn pages_cover_everything_once_while_others_write() {
     let mut split = 0;
     for_seeds(300, async |mut random| {
-        split +=
-            properties::pages_cover_everything_once(&Store::with_limits(random_limits(&mut random)), random)
-                .await;
+        split += properties::pages_cover_everything_once(&Store::with_small_pages(&mut random), random).await;
     });
     assert!(
         split > 50 || std::env::var("SEED").is_ok(),
@@ -94,7 +91,7 @@ async fn limits_on_what_is_read_cut_a_page_and_ask_to_split_it() {
 
 #[tokio::test]
 async fn a_page_ends_before_the_function_would_have_read_too_much() {
-    let mut limits = limits::Limits::DEFAULT;
+    let mut limits = transaction::Limits::DEFAULT;
     limits.transaction.read_documents_max = 8;
     limits.value.document_bytes_max = 1_000;
     let store = Store::with_limits(limits);

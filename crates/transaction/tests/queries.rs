@@ -4,7 +4,7 @@ mod common;
 
 use common::{
     Store, create_index, fields, for_seeds, id_of, index_query, json,
-    model::{random_limits, written_keys},
+    model::written_keys,
     patch,
     properties::{self, Touched},
     query, take,
@@ -19,7 +19,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
 #[test]
 fn pending_writes_and_committed_rows_are_one_ordered_whole() {
     for_seeds(400, async |mut random| {
-        properties::queries_see_own_writes(&Store::with_limits(random_limits(&mut random)), random).await;
+        properties::queries_see_own_writes(&Store::with_small_pages(&mut random), random).await;
     });
 }
 
@@ -27,7 +27,7 @@ fn pending_writes_and_committed_rows_are_one_ordered_whole() {
 fn whatever_leaves_the_read_set_alone_does_not_change_what_was_seen() {
     let (mut same, mut touched) = (0, 0);
     for_seeds(1_500, async |mut random| {
-        let store = Store::with_limits(random_limits(&mut random));
+        let store = Store::with_small_pages(&mut random);
         match properties::read_set_is_sound(&store, random).await {
             Touched::No => same += 1,
             Touched::Yes => touched += 1,
@@ -200,7 +200,7 @@ async fn an_index_can_be_queried_only_when_it_is_enabled() {
 
 #[test]
 fn queries_that_are_not_well_formed_are_refused() {
-    let limits = limits::Limits::DEFAULT.transaction;
+    let limits = transaction::Limits::DEFAULT.transaction;
     let scan = |operators: serde_json::Value| json!({"source": {"type": "FullTableScan", "tableName": "t", "order": null}, "operators": operators});
     let search = json!({"source": {"type": "Search", "indexName": "t.s", "filters": []}, "operators": []});
     for (query, expected) in [

@@ -1,6 +1,6 @@
 //! What a document must hold beyond being an object.
 
-use limits::ValueLimits;
+use crate::limits::ValueLimits;
 
 use crate::{Object, Value, ValueError};
 

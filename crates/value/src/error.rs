@@ -1,4 +1,4 @@
-use limits::{ARRAY_LENGTH_MAX, OBJECT_FIELDS_MAX, VALUE_NESTING_MAX};
+use crate::limits::{ARRAY_LENGTH_MAX, OBJECT_FIELDS_MAX, VALUE_NESTING_MAX};
 
 /// Why something is not a value, a document, a name or a path. All of them are mistakes of the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

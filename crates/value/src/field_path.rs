@@ -45,7 +45,7 @@ impl FromStr for FieldPath {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let invalid = |reason| ValueError::InvalidFieldPath { text: excerpt(text), reason };
-        if text.len() > limits::FIELD_NAME_CHARS_MAX {
+        if text.len() > crate::limits::FIELD_NAME_CHARS_MAX {
             return Err(invalid("it is too long"));
         }
         let name = |part: &str| {

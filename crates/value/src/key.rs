@@ -20,7 +20,7 @@
 //! No tag and no character of a field's name is `FF`, so `00 FF` never means an end. The placeholder of the commit
 //! timestamp is written as the largest Int64.
 
-use limits::{ARRAY_LENGTH_MAX, OBJECT_FIELDS_MAX, VALUE_NESTING_MAX};
+use crate::limits::{ARRAY_LENGTH_MAX, OBJECT_FIELDS_MAX, VALUE_NESTING_MAX};
 
 use crate::{FieldPath, Object, Value, name};
 

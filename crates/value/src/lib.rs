@@ -23,6 +23,7 @@ mod field_path;
 pub mod id;
 mod json;
 pub mod key;
+mod limits;
 pub mod name;
 mod order;
 pub mod path;
@@ -31,6 +32,10 @@ mod properties;
 mod size;
 mod value;
 
+pub use crate::limits::{
+    ARRAY_LENGTH_MAX, FIELD_NAME_CHARS_MAX, IDENTIFIER_CHARS_MAX, OBJECT_FIELDS_MAX, VALUE_NESTING_MAX,
+    ValueLimits,
+};
 pub use document::{CREATION_TIME_FIELD, ID_FIELD, check_document};
 pub use error::ValueError;
 pub use field_path::FieldPath;

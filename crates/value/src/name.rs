@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
-use limits::{FIELD_NAME_CHARS_MAX, IDENTIFIER_CHARS_MAX};
+use crate::limits::{FIELD_NAME_CHARS_MAX, IDENTIFIER_CHARS_MAX};
 
 use crate::{ValueError, error::excerpt};
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use limits::FIELD_NAME_CHARS_MAX;
+use crate::limits::FIELD_NAME_CHARS_MAX;
 
 use crate::{
     InternalId, ValueError,

@@ -1,6 +1,6 @@
 //! Sizes as every limit counts them, nesting, and the check of values that were built by hand.
 
-use limits::{ARRAY_LENGTH_MAX, OBJECT_FIELDS_MAX, VALUE_NESTING_MAX};
+use crate::limits::{ARRAY_LENGTH_MAX, OBJECT_FIELDS_MAX, VALUE_NESTING_MAX};
 
 use crate::{Object, Value, ValueError, name};
 

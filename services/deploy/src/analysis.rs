@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::Limits;
 use contract::{CLOUD_URL_VARIABLE, Error, Evaluation, Result, SITE_URL_VARIABLE};
-use limits::Limits;
 use schema::{TableLookup, Validator};
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -57,7 +57,7 @@ fn check_function(path: &str, function: &Function, limits: &Limits) -> Result<()
     })?;
     for (text, what) in [(&function.args, "arguments"), (&function.returns, "result")] {
         let Some(text) = text.as_deref().filter(|text| *text != "null") else { continue };
-        Validator::from_json(text, &limits.schema).map_err(|error| {
+        Validator::from_json(text, &limits.transaction.schema).map_err(|error| {
             let message = format!("`{path}` (export `{name}`), the validator of its {what}: {error}.");
             Error::bad_request(error.code(), message)
         })?;
@@ -96,7 +96,10 @@ pub fn check_declared_variables(
                 format!("`convex.config.js` (default export), the environment variable `{name}`: {reason}.");
             Err(Error::bad_request(code, message))
         };
-        let validator = match declared.value.as_deref().map(|text| Validator::from_json(text, &limits.schema))
+        let validator = match declared
+            .value
+            .as_deref()
+            .map(|text| Validator::from_json(text, &limits.transaction.schema))
         {
             Some(Ok(validator)) => validator,
             Some(Err(error)) => return refused(error.code(), error.to_string()),

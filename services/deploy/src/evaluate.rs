@@ -80,8 +80,8 @@ impl Handle {
                 index: table.by_id.id,
                 interval: interval.clone(),
                 order: Order::Ascending,
-                rows_max: limits.log.read_page_documents_max,
-                bytes_max: limits.log.read_page_bytes_max,
+                rows_max: usize::MAX,
+                bytes_max: usize::MAX,
             };
             let results = self.dependencies().log.read(deployment, moment, &[read]).await?;
             let [ReadResult::Range { rows, more }] = &results[..] else { break };

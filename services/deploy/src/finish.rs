@@ -31,7 +31,7 @@ impl Handle {
             modules: prepared.module_rows()?,
             schema: match &prepared.schema {
                 Some(text) => Some(
-                    DatabaseSchema::from_json(text, &self.limits().schema)
+                    DatabaseSchema::from_json(text, &self.limits().transaction.schema)
                         .map_err(|error| Error::bad_request(error.code(), error.to_string()))?,
                 ),
                 None => None,

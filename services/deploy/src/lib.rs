@@ -11,6 +11,7 @@ mod deployed;
 mod evaluate;
 mod finish;
 mod imports;
+mod limits;
 mod prepared;
 mod refusal;
 mod schema_change;
@@ -19,4 +20,5 @@ mod start;
 mod wait;
 mod worker;
 
+pub use crate::limits::{Limits, PushLimits};
 pub use service::{Dependencies, Handle, Options, Service};

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use crate::Limits;
 use async_trait::async_trait;
 use contract::{
     BlobStore, Deploy, DeployedCode, DeploymentRef, FinishPush, Push, PushDifference, Result, Runner,
     SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Sequencer, StartedPush, TransactionLog,
 };
-use limits::Limits;
 use parking_lot::Mutex;
 use system_transaction::SystemTransactions;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -17,7 +17,7 @@ use crate::worker::Preparing;
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub limits: Arc<Limits>,
+    pub limits: Limits,
     /// Transactions of the system make no cursors for clients, but a transaction needs a key for them.
     pub cursor_key: CursorKey,
 }
@@ -45,7 +45,7 @@ impl Service {
             sequencer: dependencies.sequencer.clone(),
             catalogs: dependencies.catalogs.clone(),
             cursor_key: options.cursor_key.clone(),
-            limits: options.limits.clone(),
+            limits: Arc::new(options.limits.transaction),
         };
         let preparing = Mutex::new(BTreeMap::new());
         let tasks = TaskTracker::new();

@@ -123,9 +123,11 @@ impl Handle {
         analysis::check_functions(&evaluation, self.limits())?;
         analysis::check_declared_variables(&evaluation, &environment, self.limits())?;
         let schema = match &evaluation.schema {
-            Some(text) => Some(DatabaseSchema::from_json(text, &self.limits().schema).map_err(|error| {
-                Error::bad_request(error.code(), format!("`schema.js` (default export): {error}."))
-            })?),
+            Some(text) => {
+                Some(DatabaseSchema::from_json(text, &self.limits().transaction.schema).map_err(|error| {
+                    Error::bad_request(error.code(), format!("`schema.js` (default export): {error}."))
+                })?)
+            }
             None => None,
         };
         if let Some(schema) = &schema {

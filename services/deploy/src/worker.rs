@@ -73,7 +73,7 @@ impl Handle {
         if row.state != SchemaState::Pending {
             return Ok(());
         }
-        let limits = &self.limits().schema;
+        let limits = &self.limits().transaction.schema;
         let schema = DatabaseSchema::from_json(&row.schema, limits)
             .map_err(|error| Error::internal(format!("a pending schema can't be read: {error}")))?;
         // Writes after this moment read the pending schema themselves, and fail it if they don't fit.

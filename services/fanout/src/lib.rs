@@ -15,6 +15,7 @@
 mod call;
 mod deployment;
 mod feed;
+mod limits;
 mod metrics;
 mod outcome;
 mod run;
@@ -26,5 +27,6 @@ mod session;
 mod simulation;
 mod tides;
 
+pub use crate::limits::FanoutLimits;
 pub use metrics::{Metrics, MetricsSnapshot};
 pub use service::{Options, Service};

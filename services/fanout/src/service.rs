@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
+use crate::limits::FanoutLimits;
 use async_trait::async_trait;
 use contract::{DeploymentRef, Error, Fanout, FanoutSession, Result, Runner, SessionStart, TransactionLog};
-use limits::{FanoutLimits, FunctionLimits};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -31,17 +31,14 @@ pub struct Options {
 }
 
 impl Options {
-    pub fn new(fanout: FanoutLimits, function: &FunctionLimits) -> Options {
+    /// `observed_time_max`: how long results that depend on the clock are given to others.
+    pub fn new(fanout: FanoutLimits, observed_time_max: Duration) -> Options {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let runs_in_flight_max = match fanout.runs_in_flight_max {
             0 => 2 * cores,
             runs => runs,
         };
-        Options {
-            limits: fanout,
-            observed_time_max: Duration::from_millis(function.observed_time_cache_ms_max),
-            runs_in_flight_max,
-        }
+        Options { limits: fanout, observed_time_max, runs_in_flight_max }
     }
 }
 

@@ -19,8 +19,8 @@ use contract::{
     QueryModification, QueryOutcome, Read, ReadAt, ReadMoment, ReadResult, ReadSet, Result, Runner,
     SessionCommand, SessionRound, SessionStart, Timestamp, TransactionLog, Write,
 };
+use fanout::FanoutLimits;
 use fanout::{Options, Service};
-use limits::{FanoutLimits, FunctionLimits};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -125,7 +125,7 @@ impl Running {
         });
         let mut limits = FanoutLimits { query_retry_ms_min: 5, ..FanoutLimits::DEFAULT };
         change(&mut limits);
-        let options = Options::new(limits, &FunctionLimits::DEFAULT);
+        let options = Options::new(limits, Duration::from_secs(17));
         let fanout = Service::start(options, runner.clone(), Arc::new(log.clone()), fanout_token.clone());
         Running { log_service, log, runner, fanout, log_token, fanout_token, _folder: folder }
     }

@@ -3,12 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use contract::{Deploy, DeploymentRef, Fanout, Runner, Sequencer};
-use limits::Limits;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    AdminKeys,
+    AdminKeys, Limits,
     bodies::{Budget, Room},
     sync::Sessions,
 };

@@ -205,7 +205,7 @@ async fn answered(
     format: JsonFormat,
     work: impl Future<Output = Result<Outcome, ApiError>>,
 ) -> Result<Response, ApiError> {
-    let wait = Duration::from_millis(edge.options.limits.function.slot_wait_ms_max);
+    let wait = Duration::from_millis(edge.options.limits.slot_wait_ms_max);
     let Ok(place) = tokio::time::timeout(wait, edge.calls.acquire()).await else {
         return Err(ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,

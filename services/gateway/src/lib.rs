@@ -19,6 +19,7 @@ mod edge;
 mod error;
 mod functions;
 mod information;
+mod limits;
 mod logs;
 mod push;
 mod request_id;
@@ -27,6 +28,7 @@ mod server;
 mod site;
 mod sync;
 
+pub use crate::limits::{GatewayLimits, Limits, SyncLimits};
 pub use admin_key::AdminKeys;
 pub use edge::{Options, Services};
 pub use server::Gateway;

@@ -2,13 +2,13 @@
 
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
+use crate::limits::GatewayLimits;
 use axum::{http::Request, response::Response};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use limits::GatewayLimits;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,

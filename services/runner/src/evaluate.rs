@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use code::{AUTH_CONFIG_MODULE, ImageRecipe, expand_seed};
 use contract::{BlobDigest, Error, Evaluation, EvaluationRequest, ModuleSource, Result};
 use isolate::{
-    Declaration, FunctionKind, Image, ImageSource, ImportError, ImportLimits, JsError, ModuleAnalysis,
-    UnsetVariables, Visibility,
+    Declaration, FunctionKind, Image, ImageSource, ImportError, JsError, ModuleAnalysis, UnsetVariables,
+    Visibility,
 };
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -80,7 +80,7 @@ impl Runner {
         modules: &[&ModuleSource],
     ) -> Result<BTreeMap<String, Arc<str>>> {
         let sources = modules.iter().map(|module| (module.path.clone(), module.source.to_string())).collect();
-        let limits = ImportLimits::from(&self.shared.options.limits.function);
+        let limits = self.shared.options.limits.function.import();
         let image = self.shared.images.build(source_of(recipe, sources, limits)).await?;
         let image = image.map_err(|error| refusal("InvalidModules", &error, modules))?;
         let analyzed = {
@@ -112,7 +112,7 @@ impl Runner {
             unset_variables,
             import_seed: expand_seed(recipe.import_seed),
             import_time_ms: recipe.import_time_ms,
-            limits: ImportLimits::from(&self.shared.options.limits.function),
+            limits: self.shared.options.limits.function.import(),
         };
         let image: Arc<Image> =
             self.shared.images.build(source).await?.map_err(|error| refusal(code, &error, &[module]))?;

@@ -6,8 +6,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use crate::FunctionLogLimits;
 use contract::{DeploymentRef, ExecutionRecord, FunctionLogPage};
-use limits::GatewayLimits;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -35,12 +35,8 @@ struct Kept {
 
 impl FunctionLog {
     /// Each deployment keeps as much of the past as `limits` say.
-    pub fn new(limits: &GatewayLimits) -> FunctionLog {
-        FunctionLog {
-            entries_max: limits.log_entries_max,
-            bytes_max: limits.log_entries_bytes_max,
-            rings: Mutex::default(),
-        }
+    pub fn new(limits: FunctionLogLimits) -> FunctionLog {
+        FunctionLog { entries_max: limits.entries_max, bytes_max: limits.bytes_max, rings: Mutex::default() }
     }
 
     pub fn append(&self, deployment: DeploymentRef, entry: ExecutionRecord) {
@@ -109,7 +105,7 @@ mod tests {
     use super::*;
 
     const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
-    const LARGE: &GatewayLimits = &GatewayLimits::DEFAULT;
+    const LARGE: FunctionLogLimits = FunctionLogLimits { entries_max: 10_000, bytes_max: 64 << 20 };
 
     fn entry(text: &str) -> ExecutionRecord {
         ExecutionRecord {
@@ -178,11 +174,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_entries_go_when_there_are_too_many_or_too_large_ones() {
-        let log = FunctionLog::new(&GatewayLimits {
-            log_entries_max: 2,
-            log_entries_bytes_max: 10_000,
-            ..GatewayLimits::DEFAULT
-        });
+        let log = FunctionLog::new(FunctionLogLimits { entries_max: 2, bytes_max: 10_000 });
         for text in ["one", "two", "three"] {
             log.append(DEPLOYMENT, entry(text));
         }

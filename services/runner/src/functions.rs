@@ -3,9 +3,9 @@
 use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
 
 use contract::{Error, Identity};
-use limits::SchemaLimits;
 use lru::LruCache;
 use parking_lot::Mutex;
+use schema::SchemaLimits;
 use schema::Validator;
 use serde::Deserialize;
 use transaction::{ModuleRow, Stored, Transaction};

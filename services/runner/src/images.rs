@@ -9,10 +9,10 @@ use std::{
     },
 };
 
+use crate::limits::FunctionLimits;
 use code::{ImageKey, ImageRecipe, expand_seed, is_shared_chunk};
 use contract::{BlobStore, DeploymentRef, Error};
 use isolate::{Engine, Image, ImageSource, ImportError, ImportLimits, ModuleSource, UnsetVariables};
-use limits::FunctionLimits;
 use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -85,7 +85,7 @@ impl Images {
             blobs,
             metrics,
             next_number: AtomicU64::new(0),
-            import_limits: ImportLimits::from(limits),
+            import_limits: limits.import(),
             kept: Mutex::new(Kept {
                 images: LruCache::unbounded(),
                 bytes: 0,

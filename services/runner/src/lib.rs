@@ -17,12 +17,14 @@ mod evaluate;
 mod function_log;
 mod functions;
 mod images;
+mod limits;
 mod metrics;
 mod options;
 mod service;
 mod source_map;
 mod transaction;
 
+pub use crate::limits::{FunctionLimits, FunctionLogLimits, Limits};
 pub use metrics::MetricsSnapshot;
 pub use options::RunnerOptions;
 pub use service::{Runner, Services};

@@ -1,6 +1,6 @@
 //! How the runner is set up.
 
-use limits::Limits;
+use crate::Limits;
 
 /// The configuration of a [`Runner`](crate::Runner).
 #[derive(Clone, Debug)]
@@ -17,14 +17,8 @@ pub struct RunnerOptions {
 }
 
 impl RunnerOptions {
-    /// The defaults, for the given addresses.
-    pub fn new(cloud_url: String, site_url: String) -> RunnerOptions {
-        RunnerOptions {
-            limits: Limits::DEFAULT,
-            cloud_url,
-            site_url,
-            deployment_name: "dev".to_owned(),
-            redact_errors: false,
-        }
+    /// For the given addresses.
+    pub fn new(limits: Limits, cloud_url: String, site_url: String) -> RunnerOptions {
+        RunnerOptions { limits, cloud_url, site_url, deployment_name: "dev".to_owned(), redact_errors: false }
     }
 }

@@ -51,7 +51,7 @@ pub struct Runner {
 /// What every call looks at, on whichever thread it runs.
 pub(crate) struct Shared {
     pub options: RunnerOptions,
-    pub limits: Arc<limits::Limits>,
+    pub limits: Arc<transaction::Limits>,
     pub log: Arc<dyn TransactionLog>,
     pub sequencer: Arc<dyn Sequencer>,
     pub blobs: Arc<dyn BlobStore>,
@@ -73,7 +73,7 @@ impl Runner {
     /// Loads the engine and starts the threads. Once `shutdown` is cancelled, new calls are refused; [`Runner::stop`]
     /// then waits for those that run.
     pub fn start(services: Services, options: RunnerOptions, shutdown: CancellationToken) -> Result<Runner> {
-        let engine = Engine::with_limits(options.limits.function)
+        let engine = Engine::with_limits(options.limits.function.engine())
             .map_err(|error| Error::internal(error.to_string()))?;
         Runner::start_with(engine, services, options, shutdown)
     }
@@ -91,7 +91,7 @@ impl Runner {
         let threads =
             Threads::start(ThreadLimits::from(&function), move || Slots::new(function.thread_slots_max))
                 .map_err(|error| Error::internal(format!("starting the isolate threads: {error}")))?;
-        let limits = Arc::new(options.limits);
+        let limits = Arc::new(options.limits.transaction);
         let transactions = SystemTransactions {
             log: services.log.clone(),
             sequencer: services.sequencer.clone(),
@@ -116,7 +116,7 @@ impl Runner {
             functions: FunctionCache::new(function.module_analyses_max),
             images,
             source_maps: SourceMapCache::new(function.source_maps_max),
-            function_log: FunctionLog::new(&options.limits.gateway),
+            function_log: FunctionLog::new(options.limits.function_log),
             metrics,
             options,
         };

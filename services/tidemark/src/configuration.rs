@@ -5,10 +5,9 @@ use std::{
     path::PathBuf,
 };
 
-use limits::Limits;
 use serde::Deserialize;
 
-use crate::refusal::Refusal;
+use crate::{limits::Limits, refusal::Refusal};
 
 /// A Convex-compatible backend: TypeScript queries and mutations over a document database, live in every client.
 #[derive(Debug, clap::Parser)]
@@ -156,7 +155,7 @@ mod tests {
     fn arguments_go_over_the_file_and_the_file_over_defaults() {
         let arguments = DevArguments { port: Some(1), ..DevArguments::default() };
         let file = file(
-            "port = 2\nsite_port = 3\nredact_logs_to_client = true\n[limits.gateway]\nrequest_ms_max = 90000\n",
+            "port = 2\nsite_port = 3\nredact_logs_to_client = true\n[limits.gateway]\nrequest_ms_max = 290000\n",
         );
         let configuration = combine(arguments, file).expect("valid");
         assert_eq!((configuration.port, configuration.site_port), (1, 3));
@@ -164,7 +163,7 @@ mod tests {
         let arguments = DevArguments { redact_logs_to_client: Some(false), ..DevArguments::default() };
         let file = toml::from_str("redact_logs_to_client = true").expect("valid");
         assert!(!combine(arguments, file).expect("valid").redact_logs_to_client);
-        assert_eq!(configuration.limits.gateway.request_ms_max, 90_000);
+        assert_eq!(configuration.limits.gateway.request_ms_max, 290_000);
         assert_eq!(configuration.limits.sync, Limits::DEFAULT.sync);
     }
 

@@ -6,6 +6,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -56,7 +57,7 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
             admin_keys,
             cloud_url: url.clone(),
             site_url: site_url.clone(),
-            limits: configuration.limits,
+            limits: configuration.limits.of_gateway(),
         },
         services.for_gateway(),
         gateway_token.clone(),
@@ -140,11 +141,11 @@ impl Services {
         let log: Arc<dyn TransactionLog> = Arc::new(log_service.handle());
         let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer::Batched::new(log.clone()));
 
-        let catalogs = Arc::new(CatalogCache::new(limits.function.catalogs_bytes_max, &limits.log));
+        let catalogs = Arc::new(CatalogCache::new(limits.function.catalogs_bytes_max));
         let cursor_key = CursorKey::new(&folder.derive_key("tidemark cursors and journals v1"));
         let runner_token = CancellationToken::new();
-        let mut runner_options = runner::RunnerOptions::new(url.to_owned(), site_url.to_owned());
-        runner_options.limits = limits;
+        let mut runner_options =
+            runner::RunnerOptions::new(limits.of_runner(), url.to_owned(), site_url.to_owned());
         runner_options.deployment_name = DEPLOYMENT_NAME.to_owned();
         runner_options.redact_errors = configuration.redact_logs_to_client;
         let runner_services = runner::Services {
@@ -162,12 +163,15 @@ impl Services {
         });
 
         let fanout_token = CancellationToken::new();
-        let fanout_options = fanout::Options::new(limits.fanout, &limits.function);
+        let fanout_options = fanout::Options::new(
+            limits.fanout,
+            Duration::from_millis(limits.function.observed_time_cache_ms_max),
+        );
         let fanout =
             fanout::Service::start(fanout_options, runner.clone(), log.clone(), fanout_token.clone());
 
         let deploy_token = CancellationToken::new();
-        let deploy_options = deploy::Options { limits: Arc::new(limits), cursor_key };
+        let deploy_options = deploy::Options { limits: limits.of_deploy(), cursor_key };
         let deploy_dependencies = deploy::Dependencies {
             log,
             sequencer: sequencer.clone(),

@@ -11,6 +11,7 @@
 mod configuration;
 mod data_folder;
 mod embedded;
+mod limits;
 mod ports;
 mod process;
 mod refusal;

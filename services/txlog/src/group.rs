@@ -9,8 +9,8 @@ use std::{
     },
 };
 
+use crate::limits::LogLimits;
 use contract::{CommitOutcome, DeploymentId, GroupId, Position, Timestamp};
-use limits::LogLimits;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, oneshot, watch};
 

@@ -384,7 +384,10 @@ impl HandleGroup {
                 found.map(ReadResult::Point).map_err(|error| self.store_failed(error))
             }
             Read::Range { index, interval, order, rows_max, bytes_max } => {
-                let limits = RangeLimits { rows_max: *rows_max, bytes_max: *bytes_max };
+                let limits = RangeLimits {
+                    rows_max: (*rows_max).min(self.group.limits.read_page_documents_max),
+                    bytes_max: (*bytes_max).min(self.group.limits.read_page_bytes_max),
+                };
                 let found = reader.range(*index, interval, *order, limits, above.range);
                 let (rows, more) = found.map_err(|error| self.store_failed(error))?;
                 Ok(ReadResult::Range { rows, more })

@@ -21,6 +21,7 @@ mod group;
 mod handle;
 mod keys;
 mod leader;
+mod limits;
 #[cfg(test)]
 mod model_tests;
 mod network;
@@ -46,6 +47,7 @@ mod upkeep;
 mod validator;
 mod window;
 
+pub use crate::limits::{LogLimits, StoreLimits};
 pub use clock::Clock;
 pub use fatal::{EXIT_CODE_STORAGE_FAILED, FatalHandler};
 pub use handle::{Handle, Measures};

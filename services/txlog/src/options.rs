@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::limits::{LogLimits, StoreLimits};
 use contract::{DeploymentId, DeploymentRef, GroupId};
-use limits::{LogLimits, StoreLimits};
 
 use crate::{clock::Clock, fatal::FatalHandler};
 

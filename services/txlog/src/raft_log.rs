@@ -21,9 +21,9 @@ use std::{
     thread::JoinHandle,
 };
 
+use crate::limits::StoreLimits;
 use bytes::Bytes;
 use contract::GroupId;
-use limits::StoreLimits;
 use openraft::{
     EntryPayload, OptionalSend, RaftLogReader,
     entry::RaftEntry,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::limits::{LogLimits, StoreLimits};
 use contract::{DeploymentId, GroupId};
-use limits::{LogLimits, StoreLimits};
 use openraft::{
     StorageError,
     testing::log::{StoreBuilder, Suite},

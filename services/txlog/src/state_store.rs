@@ -14,9 +14,9 @@ use std::{
     },
 };
 
+use crate::limits::StoreLimits;
 use bytes::Bytes;
 use contract::Timestamp;
-use limits::StoreLimits;
 use parking_lot::RwLock;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions,

@@ -7,9 +7,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use crate::limits::StoreLimits;
 use bytes::Bytes;
 use contract::{CommitId, DeploymentId, Epoch, IndexId, IndexUpdate, Interval, Order, Timestamp, Write};
-use limits::StoreLimits;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -5,9 +5,9 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use crate::limits::LogLimits;
 use contract::{CommitNotice, DeploymentId, Position, StreamEvent, StreamEvents, Timestamp};
 use futures::stream;
-use limits::LogLimits;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use conformance::{LogSubject, SequencerSubject};
 use contract::{DeploymentId, DeploymentRef, GroupId, TransactionLog};
-use limits::RpcLimits;
-use rpc::{GrpcSequencer, GrpcTransactionLog, SequencerServer, TransactionLogServer};
+use rpc::{GrpcSequencer, GrpcTransactionLog, RpcLimits, SequencerServer, TransactionLogServer};
 use sequencer::Batched;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

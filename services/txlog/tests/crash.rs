@@ -113,13 +113,23 @@ fn acknowledged(writer: &mut Child, kill_after: Option<usize>) -> Vec<(u64, u64)
 
 async fn entries(log: &impl TransactionLog) -> Vec<(u64, Timestamp)> {
     let published = log.position(DEV.group).expect("the group is there").borrow().published;
-    let (interval, order) = (Interval::all(), Order::Ascending);
-    let read = Read::Range { index: INDEX, interval, order, rows_max: usize::MAX, bytes_max: usize::MAX };
-    let results = log.read(DEV, ReadAt::published(published), &[read]).await.expect("it is read");
-    let ReadResult::Range { rows, more: false } = &results[0] else { panic!("everything was asked for") };
-    rows.iter()
-        .map(|row| (u64::from_be_bytes(row.key[..].try_into().expect("a number")), row.version.timestamp))
-        .collect()
+    let mut entries = Vec::new();
+    let mut interval = Interval::all();
+    loop {
+        let order = Order::Ascending;
+        let read = Read::Range { index: INDEX, interval, order, rows_max: usize::MAX, bytes_max: usize::MAX };
+        let results = log.read(DEV, ReadAt::published(published), &[read]).await.expect("it is read");
+        let ReadResult::Range { rows, more } = &results[0] else { panic!("a range was asked for") };
+        entries.extend(rows.iter().map(|row| {
+            (u64::from_be_bytes(row.key[..].try_into().expect("a number")), row.version.timestamp)
+        }));
+        match rows.last() {
+            Some(last) if *more => {
+                interval = Interval { start: value::key::successor(&last.key).into(), end: None };
+            }
+            _ => return entries,
+        }
+    }
 }
 
 /// Opens the folder and sees that everything acknowledged is there, at its timestamp.

@@ -34,16 +34,25 @@ struct State {
 pub struct MemoryLog {
     state: Mutex<State>,
     position: watch::Sender<Position>,
+    /// The most documents and bytes in one answer to a range read.
+    page: (usize, usize),
     /// Calls of `read`.
     pub reads: AtomicUsize,
 }
 
 impl Default for MemoryLog {
     fn default() -> MemoryLog {
+        MemoryLog::with_pages(usize::MAX, usize::MAX)
+    }
+}
+
+impl MemoryLog {
+    pub fn with_pages(documents_max: usize, bytes_max: usize) -> MemoryLog {
         let position = Position { epoch: Epoch::default(), ready: true, published: Timestamp::ZERO };
         MemoryLog {
             state: Mutex::default(),
             position: watch::Sender::new(position),
+            page: (documents_max, bytes_max),
             reads: AtomicUsize::new(0),
         }
     }
@@ -145,9 +154,10 @@ impl TransactionLog for MemoryLog {
                 if *order == Order::Descending {
                     all.reverse();
                 }
+                let (rows_max, bytes_max) = ((*rows_max).min(self.page.0), (*bytes_max).min(self.page.1));
                 let (mut rows, mut bytes, total) = (Vec::new(), 0, all.len());
                 for row in all {
-                    if !rows.is_empty() && (rows.len() >= *rows_max || bytes >= *bytes_max) {
+                    if !rows.is_empty() && (rows.len() >= rows_max || bytes >= bytes_max) {
                         break;
                     }
                     bytes += row.version.document.len();

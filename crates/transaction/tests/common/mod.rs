@@ -15,11 +15,10 @@ use contract::{
     CommitId, CommitOutcome, DeploymentId, DeploymentRef, GroupId, Position, ReadAt, Timestamp,
     TransactionLog,
 };
-use limits::{Limits, LogLimits};
 pub use memory_log::MemoryLog;
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use transaction::{
-    CatalogCache, CursorKey, Document, Finished, GetRequest, Options, Query, Result, Transaction,
+    CatalogCache, CursorKey, Document, Finished, GetRequest, Limits, Options, Query, Result, Transaction,
 };
 use value::{ComponentId, Object, Patch, Value};
 
@@ -45,6 +44,13 @@ impl Store {
     pub fn with_limits(limits: Limits) -> Store {
         Store::on(Arc::default(), DEPLOYMENT, limits)
     }
+
+    /// Reads ahead little, on a log of small pages, so that scans take several reads.
+    pub fn with_small_pages(random: &mut StdRng) -> Store {
+        let limits = model::random_limits(random);
+        let log = MemoryLog::with_pages(random.random_range(1..6), 1 << random.random_range(6..12));
+        Store::on(Arc::new(log), DEPLOYMENT, limits)
+    }
 }
 
 impl<L: TransactionLog> Store<L> {
@@ -52,7 +58,7 @@ impl<L: TransactionLog> Store<L> {
         Store {
             log,
             deployment,
-            catalogs: CatalogCache::new(1 << 20, &LogLimits::DEFAULT),
+            catalogs: CatalogCache::new(1 << 20),
             limits,
             random: Mutex::new(StdRng::seed_from_u64(deployment.deployment.0.into())),
             clock: AtomicU64::new(1_700_000_000_000_000_000),

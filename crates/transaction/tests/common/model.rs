@@ -3,10 +3,9 @@
 use std::cmp::Ordering;
 
 use contract::{IndexId, TransactionLog};
-use limits::Limits;
 use rand::{RngExt, rngs::StdRng};
 use serde_json::json;
-use transaction::{Finished, Query, Transaction};
+use transaction::{Finished, Limits, Query, Transaction};
 use value::{FieldPath, Object, Value};
 
 use super::{Store, create_index, fields, get, index_query, json as value_of, patch};
@@ -196,12 +195,10 @@ impl ModelQuery {
     }
 }
 
-/// Small pages, so that scans take several reads.
+/// Few documents are read ahead, so that scans take several reads.
 pub fn random_limits(random: &mut StdRng) -> Limits {
     let mut limits = Limits::DEFAULT;
-    limits.function.prefetch_documents = random.random_range(1..4);
-    limits.log.read_page_documents_max = random.random_range(1..6);
-    limits.log.read_page_bytes_max = 1 << random.random_range(6..12);
+    limits.prefetch_documents = random.random_range(1..4);
     limits
 }
 

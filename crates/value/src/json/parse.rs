@@ -4,8 +4,8 @@
 
 use std::{cell::Cell, collections::BTreeMap, fmt};
 
+use crate::limits::{ARRAY_LENGTH_MAX, OBJECT_FIELDS_MAX, VALUE_NESTING_MAX};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use limits::{ARRAY_LENGTH_MAX, OBJECT_FIELDS_MAX, VALUE_NESTING_MAX};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},

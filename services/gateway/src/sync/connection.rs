@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::limits::SyncLimits;
 use axum::extract::ws::{Message, WebSocket};
 use contract::{FanoutSession, Identity, SessionCommand, SessionRound, SessionStart};
-use limits::SyncLimits;
 use sync_protocol::{
     ClientMessage, ClientVersion, Connect, MutationResult, ServerMessage, split_into_chunks,
 };
@@ -89,7 +89,7 @@ impl Connection {
         let registration = self.edge.sessions.register(connect.session_id);
         let (now_ms, _) = clock();
         let options = &self.edge.options;
-        let queries_max = options.limits.fanout.session_queries_max;
+        let queries_max = options.limits.session_queries_max;
         let session = Session::new(&connect, now_ms, options.admin_keys.clone(), queries_max);
         let start = SessionStart {
             deployment: options.deployment,

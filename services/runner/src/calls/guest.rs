@@ -58,7 +58,7 @@ impl Guest {
             request_id: "",
             limits: CallLimits {
                 user_time_ms_max: u64::try_from(tree.user_time_left().as_millis()).unwrap_or(u64::MAX).max(1),
-                ..CallLimits::from(&tree.limits.function)
+                ..tree.limits.function.call()
             },
         };
         let step = self.slot.start(&invocation, host).map_err(engine_failed)?;

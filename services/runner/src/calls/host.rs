@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::limits::FunctionLimits;
+use ::transaction::TransactionLimits;
 use contract::Observed;
 use isolate::{Answer, AsyncOperation, Observations, SyncHost};
-use limits::{FunctionLimits, TransactionLimits};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use schema::TableLookup;
 use transaction::{Catalog, UsageWarning};

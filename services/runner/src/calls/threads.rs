@@ -25,8 +25,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::limits::FunctionLimits;
 use contract::{DeploymentRef, Error, ErrorKind};
-use limits::FunctionLimits;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 

@@ -45,7 +45,8 @@ pub(crate) struct Start {
 impl TransactionHost {
     pub(crate) fn new(start: Start) -> TransactionHost {
         let Start { shared, transaction, image, identity, request_id, now_ms, seed } = start;
-        let limits = TreeLimits { function: shared.limits.function, transaction: shared.limits.transaction };
+        let limits =
+            TreeLimits { function: shared.options.limits.function, transaction: shared.limits.transaction };
         let tree = Tree::new(limits, now_ms, seed);
         TransactionHost { shared, transaction, tree, image, identity, request_id, host_time: Duration::ZERO }
     }

@@ -174,7 +174,7 @@ impl Runner {
     /// Where this process stands, once that is not before `timestamp`.
     async fn position_from(&self, group: GroupId, timestamp: Timestamp) -> Result<Position> {
         let mut position = self.shared.log.position(group)?;
-        let wait = Duration::from_millis(self.shared.limits.log.read_wait_ms_max);
+        let wait = Duration::from_millis(self.shared.options.limits.read_wait_ms_max);
         let not_yet = || {
             Error::overloaded("NotYet", "This server has not yet seen what the client has seen. Try again.")
         };

@@ -8,9 +8,8 @@ use contract::{
     DeploymentRef, Error, FunctionCall, Interval, MutationOutcome, Order, Read, ReadAt, ReadResult, Result,
     SessionRequest, Timestamp,
 };
-use limits::RetryLimits;
 use system_transaction::Work;
-use transaction::{SessionRequestRow, SystemTable, Transaction};
+use transaction::{RetryLimits, SessionRequestRow, SystemTable, Transaction};
 use value::{FunctionPath, Value, key};
 
 use crate::service::Runner;

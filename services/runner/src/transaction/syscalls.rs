@@ -238,7 +238,7 @@ impl TransactionHost {
     }
 
     async fn query_page(&mut self, arguments: PageArguments) -> Attempt {
-        let limits = self.shared.options.limits.transaction;
+        let limits = self.shared.limits.transaction;
         let page = self.transaction.page(PageRequest {
             query: Query::from_serde_json(arguments.query, &limits)?,
             cursor: arguments.cursor,
@@ -251,7 +251,7 @@ impl TransactionHost {
     }
 
     fn transaction_metrics(&self) -> String {
-        let transaction = self.shared.options.limits.transaction;
+        let transaction = self.shared.limits.transaction;
         let mut metrics: BTreeMap<&str, (usize, usize)> = BTreeMap::from([
             ("functionsScheduled", (0, transaction.scheduled_functions_max)),
             ("scheduledFunctionArgsBytes", (0, transaction.scheduled_arguments_bytes_max)),
@@ -290,12 +290,12 @@ impl TransactionHost {
         if caller == FunctionKind::Query && udf_type != "query" {
             return Err(caught("InvalidFunctionCall", "a query can call queries only"));
         }
-        if self.tree.depth() > self.shared.options.limits.transaction.call_depth_max {
+        if self.tree.depth() > self.shared.limits.transaction.call_depth_max {
             return Err(caught(
                 "MaximumCallDepthExceeded",
                 format_args!(
                     "functions call each other more than {} levels deep",
-                    self.shared.options.limits.transaction.call_depth_max
+                    self.shared.limits.transaction.call_depth_max
                 ),
             ));
         }
@@ -393,7 +393,7 @@ impl TransactionHost {
 
     fn query_stream(&mut self, name: &str, arguments: &str) -> Attempt {
         let QueryStreamArguments { query } = parse(name, arguments)?;
-        let query = Query::from_serde_json(query, &self.shared.options.limits.transaction)?;
+        let query = Query::from_serde_json(query, &self.shared.limits.transaction)?;
         let QueryId(id) = self.transaction.open_query(query)?;
         Ok(format!(r#"{{"queryId":{id}}}"#))
     }

@@ -70,7 +70,7 @@ async fn what_queries_see_is_always_of_one_moment() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_mutation_that_never_wins_is_told_so_and_logged() {
     // With one attempt, every conflict is the last one.
-    let harness = Harness::with(|options| options.limits.retry.conflict_attempts_max = 1).await;
+    let harness = Harness::with(|options| options.limits.transaction.retry.conflict_attempts_max = 1).await;
     // The table has to be there, or they conflict on creating it.
     harness.result_of("counters:increment", json!({})).await;
     let mut given_up = 0;

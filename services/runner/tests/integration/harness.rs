@@ -16,8 +16,7 @@ use contract::{
     TransactionLog, UserIdentity,
 };
 use isolate::Engine;
-use limits::Limits;
-use runner::{Runner, RunnerOptions, Services};
+use runner::{FunctionLimits, FunctionLogLimits, Limits, Runner, RunnerOptions, Services};
 use sequencer::Batched;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
@@ -43,6 +42,14 @@ pub struct Harness {
     folder: TempDir,
 }
 
+/// The limits of a runner that a test does not change.
+const LIMITS: Limits = Limits {
+    function: FunctionLimits::DEFAULT,
+    transaction: transaction::Limits::DEFAULT,
+    function_log: FunctionLogLimits { entries_max: 10_000, bytes_max: 64 << 20 },
+    read_wait_ms_max: 2_000,
+};
+
 impl Harness {
     /// With all test modules pushed.
     pub async fn start() -> Harness {
@@ -66,7 +73,7 @@ impl Harness {
         let sequencer: Arc<dyn Sequencer> = Arc::new(Batched::new(Arc::clone(&log)));
         let blobs: Arc<dyn BlobStore> =
             Arc::new(LocalBlobs::open(folder.path().join("blobs")).expect("the blob store opens"));
-        let catalogs = Arc::new(CatalogCache::new(1 << 20, &Limits::DEFAULT.log));
+        let catalogs = Arc::new(CatalogCache::new(1 << 20));
         let cursor_key = CursorKey::new(&[7; 32]);
         let services = Services {
             log: Arc::clone(&log),
@@ -75,8 +82,11 @@ impl Harness {
             catalogs: Arc::clone(&catalogs),
             cursor_key: cursor_key.clone(),
         };
-        let mut options =
-            RunnerOptions::new("http://127.0.0.1:3210".to_owned(), "http://127.0.0.1:3211".to_owned());
+        let mut options = RunnerOptions::new(
+            LIMITS,
+            "http://127.0.0.1:3210".to_owned(),
+            "http://127.0.0.1:3211".to_owned(),
+        );
         change(&mut options);
         let runner = Runner::start_with(engine(), services, options, shutdown.child_token());
         let runner = runner.expect("the runner starts");
@@ -186,7 +196,7 @@ impl Harness {
         let position = self.sequencer.latest(DEPLOYMENT.group).await.unwrap();
         let begin = ReadAt::published(position.published);
         let options = transaction::Options {
-            limits: Arc::new(Limits::DEFAULT),
+            limits: Arc::new(transaction::Limits::DEFAULT),
             id_seed: rand::random(),
             now_ns: 1,
             cursor_key: self.cursor_key.clone(),

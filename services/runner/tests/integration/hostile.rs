@@ -75,7 +75,7 @@ async fn a_promise_that_never_resolves_is_told() {
 async fn logs_and_results_are_limited() {
     let harness = Harness::start().await;
     let chatty = harness.run_query("hostile:chatty", json!({})).await;
-    assert_eq!(chatty.log_lines.len(), limits::FunctionLimits::DEFAULT.log_lines_max);
+    assert_eq!(chatty.log_lines.len(), runner::FunctionLimits::DEFAULT.log_lines_max);
     let error = harness.query_error("hostile:large", json!({})).await;
     assert!(error.message.contains("FunctionResultTooLarge"), "{}", error.message);
     harness.stop().await;

@@ -93,7 +93,7 @@ async fn a_snapshot_query_does_not_see_what_its_caller_wrote() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_nest_up_to_a_depth() {
     let harness = Harness::start().await;
-    let depth_max = limits::TransactionLimits::DEFAULT.call_depth_max;
+    let depth_max = transaction::TransactionLimits::DEFAULT.call_depth_max;
     assert_eq!(harness.value_of("nested:deep", json!({"levels": depth_max})).await, json!(depth_max));
     let error = harness.query_error("nested:deep", json!({"levels": depth_max + 1})).await;
     assert!(error.message.contains("MaximumCallDepthExceeded"), "{}", error.message);

@@ -123,8 +123,8 @@ async fn recorded(harness: &Harness) -> Vec<u32> {
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_are_too_old_are_removed() {
     let harness = Harness::empty(|options| {
-        options.limits.retry.session_record_age_ms = 60_000;
-        options.limits.retry.session_record_sweep_ms = 10;
+        options.limits.transaction.retry.session_record_age_ms = 60_000;
+        options.limits.transaction.retry.session_record_sweep_ms = 10;
     })
     .await;
     // More than are removed at once. What a new deployment's first transaction makes is as old as its clock: from 1970.

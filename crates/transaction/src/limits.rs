@@ -1,4 +1,32 @@
-use crate::MIB;
+//! What one transaction may use, and how long a change is tried.
+
+use limits::{MIB, group};
+use schema::SchemaLimits;
+use value::ValueLimits;
+
+/// Documents that a query reads ahead of what it was asked for, by default.
+pub const PREFETCH_DOCUMENTS: usize = 100;
+
+/// What transactions are held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub value: ValueLimits,
+    pub schema: SchemaLimits,
+    pub transaction: TransactionLimits,
+    pub retry: RetryLimits,
+    /// Documents that a query reads ahead of what it was asked for.
+    pub prefetch_documents: usize,
+}
+
+impl Limits {
+    pub const DEFAULT: Self = Self {
+        value: ValueLimits::DEFAULT,
+        schema: SchemaLimits::DEFAULT,
+        transaction: TransactionLimits::DEFAULT,
+        retry: RetryLimits::DEFAULT,
+        prefetch_documents: PREFETCH_DOCUMENTS,
+    };
+}
 
 group! {
     transaction:
@@ -40,5 +68,29 @@ group! {
         open_queries_max: usize = 1_000,
         /// Percentage of a limit from which a warning is appended to the function's log.
         warn_percent: usize = 80,
+    }
+}
+
+group! {
+    retry:
+    /// How long a mutation that conflicts is run again before the caller hears of it
+    /// (`OptimisticConcurrencyControlFailure`), and a request that comes again is answered as before.
+    pub struct RetryLimits {
+        /// Time from the first attempt; no attempt starts after it.
+        conflict_retry_ms_max: u64 = 5_000,
+        /// Attempts, the first one included.
+        conflict_attempts_max: u32 = 64,
+        /// How long an outcome that is unknown after a change of leader is looked up before the caller is told so.
+        lookup_ms_max: u64 = 30_000,
+        /// Shortest pause between two questions to a log that has no ready leader.
+        not_ready_backoff_ms_min: u64 = 10,
+        /// Longest such pause.
+        not_ready_backoff_ms_max: u64 = 1_000,
+        /// How long the answer to a session's request is kept, for the client that makes the request again.
+        session_record_age_ms: u64 = 14 * 24 * 3_600_000,
+        /// How often answers that were kept for longer are removed.
+        session_record_sweep_ms: u64 = 3_600_000,
+        /// Such answers that one transaction removes.
+        session_records_removed_max: usize = 1_000,
     }
 }

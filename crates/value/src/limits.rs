@@ -1,4 +1,8 @@
-use crate::{KIB, MIB};
+//! What the format of values fixes, and how large values and documents may be.
+//!
+//! What the format fixes is a constant: a stored document must stay readable whatever the configuration says.
+
+use limits::{KIB, MIB, group};
 
 /// How deep any value may nest: a scalar is 0, an array or object one more than its deepest member
 /// (`TooNestedError`). Fixed: it bounds the recursion of everything that walks a value.

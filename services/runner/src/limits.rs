@@ -1,7 +1,28 @@
-use crate::MIB;
+//! What functions may use. Where the engine holds them to it, the default is the engine's.
 
-/// The most that [`FunctionLimits::heap_bytes_max`] may be. Fixed: an isolate's memory is laid out for it.
-pub const ISOLATE_HEAP_BYTES_MAX: usize = 512 * MIB;
+use isolate::{CallLimits, EngineLimits, ImportLimits};
+use limits::{MIB, group};
+
+/// What the runner holds functions to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub function: FunctionLimits,
+    /// Of the transactions that functions run in. What a query reads ahead is given by
+    /// [`FunctionLimits::prefetch_documents`].
+    pub transaction: transaction::Limits,
+    pub function_log: FunctionLogLimits,
+    /// How long the log lets a read wait for a moment that is not applied yet.
+    pub read_wait_ms_max: u64,
+}
+
+/// What is kept of each deployment's function log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionLogLimits {
+    /// Entries that are kept.
+    pub entries_max: usize,
+    /// Bytes of the entries that are kept.
+    pub bytes_max: usize,
+}
 
 group! {
     function:
@@ -9,25 +30,25 @@ group! {
     pub struct FunctionLimits {
         /// Processor time of a query or mutation outside of host calls ("Function execution timed out"). Four times
         /// what V8 would be given: this engine is slower on loops, and legal functions must not die of it.
-        user_time_ms_max: u64 = 4_000,
+        user_time_ms_max: u64 = CallLimits::DEFAULT.user_time_ms_max,
         /// Wall time that a query or mutation may spend in host calls (`SystemTimeoutError`).
         system_time_ms_max: u64 = 15_000,
         /// Processor time for evaluating all modules of a push (`InvalidModules`).
-        import_time_ms_max: u64 = 10_000,
+        import_time_ms_max: u64 = ImportLimits::DEFAULT.user_time_ms_max,
         /// Encoded arguments (`FunctionArgumentsTooLarge`).
         arguments_bytes_max: usize = 16 * MIB,
         /// Encoded result (`FunctionResultTooLarge`).
         result_bytes_max: usize = 16 * MIB,
         /// JavaScript heap (`FunctionOutOfMemory`).
-        heap_bytes_max: usize = 64 * MIB,
+        heap_bytes_max: usize = CallLimits::DEFAULT.heap_bytes_max as usize,
         /// Host calls of one function that may be unanswered (`TooManyConcurrentOperations`).
         host_calls_in_flight_max: usize = 1_000,
         /// Documents that a query reads ahead of what it was asked for.
-        prefetch_documents: usize = 100,
+        prefetch_documents: usize = transaction::PREFETCH_DOCUMENTS,
         /// Lines of one run's log, the notice about dropped lines included.
-        log_lines_max: usize = 256,
+        log_lines_max: usize = CallLimits::DEFAULT.log_lines_max,
         /// Characters of one log line; the rest is cut and marked.
-        log_line_chars_max: usize = 32_768,
+        log_line_chars_max: usize = CallLimits::DEFAULT.log_line_chars_max,
         /// Threads that JavaScript runs on; 0: four for each core, and at least eight. More than cores, so that functions that
         /// compute for seconds don't hold up all others.
         threads: usize = 0,
@@ -59,15 +80,45 @@ group! {
         /// Parsed source maps that are remembered.
         source_maps_max: usize = 64,
         /// Memory of an image while its modules are evaluated (`InvalidModules`). A dense bundle of 20 MB takes 100 MB.
-        import_memory_bytes_max: usize = 512 * MIB,
+        import_memory_bytes_max: usize = ImportLimits::DEFAULT.memory_bytes_max as usize,
         /// Processor time for compiling some 2 MiB of modules, or one larger module (`InvalidModules`). One of 20 MB in one
         /// piece takes some ten seconds: looking up scopes is quadratic.
-        compile_time_ms_max: u64 = 60_000,
+        compile_time_ms_max: u64 = EngineLimits::DEFAULT.compile_time_ms_max,
         /// Memory for compiling (`InvalidModules`): the largest bundles stay below a gigabyte.
-        compile_memory_bytes_max: usize = 1_536 * MIB,
+        compile_memory_bytes_max: usize = EngineLimits::DEFAULT.compile_memory_bytes_max as usize,
         /// Compiled modules that are kept, so that a push compiles only what changed.
-        bytecode_bytes_max: usize = 64 * MIB,
+        bytecode_bytes_max: usize = EngineLimits::DEFAULT.bytecode_bytes_max,
         /// Processor time for one look at what the modules of an image export (`InvalidModules`).
-        analysis_time_ms_max: u64 = 4_000,
+        analysis_time_ms_max: u64 = EngineLimits::DEFAULT.analysis_time_ms_max,
+    }
+}
+
+impl FunctionLimits {
+    /// What one call may use of its isolate.
+    pub fn call(&self) -> CallLimits {
+        CallLimits {
+            user_time_ms_max: self.user_time_ms_max,
+            heap_bytes_max: self.heap_bytes_max as u64,
+            log_lines_max: self.log_lines_max,
+            log_line_chars_max: self.log_line_chars_max,
+        }
+    }
+
+    /// What the evaluation of a push's modules may use.
+    pub fn import(&self) -> ImportLimits {
+        ImportLimits {
+            user_time_ms_max: self.import_time_ms_max,
+            memory_bytes_max: self.import_memory_bytes_max as u64,
+        }
+    }
+
+    /// What compiling and analysing may use.
+    pub fn engine(&self) -> EngineLimits {
+        EngineLimits {
+            compile_time_ms_max: self.compile_time_ms_max,
+            compile_memory_bytes_max: self.compile_memory_bytes_max as u64,
+            bytecode_bytes_max: self.bytecode_bytes_max,
+            analysis_time_ms_max: self.analysis_time_ms_max,
+        }
     }
 }

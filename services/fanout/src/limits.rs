@@ -1,4 +1,6 @@
-use crate::MIB;
+//! What live queries may use.
+
+use limits::{MIB, group};
 
 group! {
     fanout:

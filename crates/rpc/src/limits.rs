@@ -1,4 +1,6 @@
-use crate::{KIB, MIB};
+//! What calls between processes may use.
+
+use limits::{KIB, MIB, group};
 
 group! {
     rpc:

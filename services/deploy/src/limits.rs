@@ -1,0 +1,38 @@
+//! What a push may bring, and what pushes are made under.
+
+use limits::{KIB, group};
+
+/// What pushes are held to, and the transactions that make them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub push: PushLimits,
+    pub transaction: transaction::Limits,
+}
+
+impl Limits {
+    pub const DEFAULT: Self = Self { push: PushLimits::DEFAULT, transaction: transaction::Limits::DEFAULT };
+}
+
+group! {
+    push:
+    /// What one push may bring.
+    pub struct PushLimits {
+        /// Modules of one component (`ModulesTooLarge`).
+        modules_max: usize = 4_096,
+        /// Functions and HTTP routes of all modules (`ModulesTooLarge`): `convex function-spec` shows them in one array.
+        functions_max: usize = 8_192,
+        /// Source text and source maps of all modules (`ModulesTooLarge`).
+        modules_bytes_max: usize = 230_000_000,
+        /// How often somebody who waits for a schema looks how far it is.
+        schema_look_ms: u64 = 25,
+        /// The pause before preparing a schema is tried again after it failed for a reason that may pass.
+        schema_retry_ms: u64 = 200,
+        /// Documents that are held against a new schema at once: some hundred microseconds of work.
+        checked_documents_max: usize = 64,
+        /// Bytes of such documents, one document excepted.
+        checked_bytes_max: usize = 256 * KIB,
+        /// Up to here the documents of a table are counted for the command line tool, which asks before it drops or
+        /// fills an index of 100,000 and more.
+        counted_documents_max: usize = 200_000,
+    }
+}
