@@ -12,9 +12,12 @@ pub struct Edit {
     pub times: usize,
 }
 
+#[path = "edits/stacks.rs"]
+mod stacks;
+
 /// Applies the edits of `file` to its text, in order.
 pub fn apply(file: &str, text: String) -> Result<String, String> {
-    EDITS.iter().filter(|edit| edit.file == file).try_fold(text, |text, edit| {
+    EDITS.iter().chain(stacks::EDITS).filter(|edit| edit.file == file).try_fold(text, |text, edit| {
         let found = text.matches(edit.find).count();
         if found != edit.times {
             return Err(format!(
@@ -155,44 +158,6 @@ pub const EDITS: &[Edit] = &[
     },
     // ---- Compatibility with what npm packages expect of V8 ----
     //
-    // `error.stack` begins with "Name: message"; packages parse it, and tests print it.
-    Edit {
-        file: "quickjs.c",
-        find: "static void build_backtrace(JSContext *ctx, JSValueConst error_val,\n",
-        replace: "static JSValue js_error_toString(JSContext *ctx, JSValueConst this_val, int argc, \
-                  JSValueConst *argv);\n\
-                  static void build_backtrace(JSContext *ctx, JSValueConst error_val,\n",
-        times: 1,
-    },
-    Edit {
-        file: "quickjs.c",
-        find: "        js_dbuf_init(ctx, &dbuf);\n        if (stack_trace_limit == 0)\n",
-        replace: "        js_dbuf_init(ctx, &dbuf);\n\
-                  \x20       if (JS_IsObject(error_val)) {\n\
-                  \x20           JSValue saved = JS_GetException(ctx);\n\
-                  \x20           JSValue head = js_error_toString(ctx, error_val, 0, NULL);\n\
-                  \x20           const char *head_text = JS_IsException(head) ? NULL : JS_ToCString(ctx, head);\n\
-                  \x20           if (head_text) {\n\
-                  \x20               dbuf_putstr(&dbuf, head_text);\n\
-                  \x20               dbuf_putc(&dbuf, '\\n');\n\
-                  \x20               JS_FreeCString(ctx, head_text);\n\
-                  \x20           } else {\n\
-                  \x20               JS_FreeValue(ctx, JS_GetException(ctx));\n\
-                  \x20           }\n\
-                  \x20           JS_FreeValue(ctx, head);\n\
-                  \x20           JS_Throw(ctx, saved);\n\
-                  \x20       }\n\
-                  \x20       if (stack_trace_limit == 0)\n",
-        times: 1,
-    },
-    // `error.stack` may be set to anything: packages that wrap errors set it to undefined.
-    Edit {
-        file: "quickjs.c",
-        find: "    if (!JS_IsString(value))\n        return JS_ThrowTypeError(ctx, \"Error.prototype.stack setter \
-               expects a string\");\n",
-        replace: "",
-        times: 1,
-    },
     // `f(...array)` and `f.apply(null, array)` take 500,000 arguments, not 65,535: V8 takes some 120,000 on its
     // default stack, and `Math.max(...large)` or `push(...large)` are common. The stack check below still holds.
     Edit {
@@ -393,6 +358,7 @@ pub const EDITS: &[Edit] = &[
 
 /// Appended to quickjs.c: what the edits above call.
 pub const JSON: &str = include_str!("../guest/json.h");
+pub const STACKS: &str = include_str!("../guest/stack.h");
 
 /// Appended to quickjs.c: what guest.c calls beyond the engine's own interface.
 pub const ADDITIONS: &str = r#"

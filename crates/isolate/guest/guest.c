@@ -17,6 +17,12 @@ void JS_Seal(JSRuntime *runtime, size_t collect_after_bytes);
 JSValue JS_GetAsyncContext(JSContext *context);
 void JS_SetAsyncContext(JSContext *context, JSValueConst value);
 JSValue JS_NewPendingPromise(JSContext *context);
+typedef struct JSCallers JSCallers;
+JSCallers *JS_TakeCallers(JSContext *context);
+void JS_SetCallers(JSContext *context, JSValueConst error, const JSCallers *callers);
+void JS_FreeCallers(JSContext *context, JSCallers *callers);
+JSValue JS_GetFrames(JSContext *context, JSValueConst thrown);
+extern JSValue (*js_map_frames)(JSContext *context, JSValueConst frames);
 void JS_SettlePromise(JSContext *context, JSValueConst promise, JSValueConst value, bool is_rejected);
 
 /* The shadow stack that JavaScript may use; the linker's stack size (toolchain.rs) leaves room above it. */
@@ -83,6 +89,19 @@ static void release(JSContext *ctx, Bytes *bytes) {
         JS_FreeCString(ctx, bytes->start);
 }
 
+/* The answer to a request, which `failed` says to be an error or not. */
+static JSValue ask(JSContext *ctx, int32_t kind, Bytes a, Bytes b, int *failed) {
+    int32_t length = host_request(kind, a.start, a.length, b.start, b.length);
+    *failed = length < 0;
+    if (*failed)
+        length = ~length;
+    char *answer = allocator_allocate(length + 1);
+    host_take(answer);
+    JSValue text = JS_NewStringLen(ctx, answer, length);
+    allocator_free(answer);
+    return text;
+}
+
 /* request(kind, a, b): a string; throws if the answer is an error. */
 static JSValue js_request(JSContext *ctx, JSValueConst this_value, int count, JSValueConst *arguments) {
     int32_t kind;
@@ -93,16 +112,10 @@ static JSValue js_request(JSContext *ctx, JSValueConst this_value, int count, JS
         release(ctx, &a);
         return JS_EXCEPTION;
     }
-    int32_t length = host_request(kind, a.start, a.length, b.start, b.length);
+    int failed;
+    JSValue text = ask(ctx, kind, a, b, &failed);
     release(ctx, &a);
     release(ctx, &b);
-    int failed = length < 0;
-    if (failed)
-        length = ~length;
-    char *answer = allocator_allocate(length + 1);
-    host_take(answer);
-    JSValue text = JS_NewStringLen(ctx, answer, length);
-    allocator_free(answer);
     if (!failed || JS_IsException(text))
         return text;
     JSValue error = JS_Call(ctx, platform.syscall_error, JS_UNDEFINED, 1, &text);
@@ -110,31 +123,53 @@ static JSValue js_request(JSContext *ctx, JSValueConst this_value, int count, JS
     return JS_IsException(error) ? JS_EXCEPTION : JS_Throw(ctx, error);
 }
 
+/* The frames of a stack in terms of the files that people wrote; outside.rs knows the number. */
+static JSValue map_frames(JSContext *ctx, JSValueConst frames) {
+    Bytes text, nothing = {"", 0, 0};
+    if (bytes_of(ctx, frames, &text))
+        return JS_EXCEPTION;
+    int failed;
+    JSValue mapped = ask(ctx, 5, text, nothing, &failed);
+    release(ctx, &text);
+    return mapped;
+}
+
+/* frames(thrown value): its frames in terms of the bundle, unless its stack was read or set already */
+static JSValue js_frames(JSContext *ctx, JSValueConst this_value, int count, JSValueConst *arguments) {
+    return JS_GetFrames(ctx, arguments[0]);
+}
+
 /* Operations that the host has not answered yet. */
 static struct {
     /* The promise of an operation at its id; at a free id, the free id after it. */
     JSValue *promises;
+    /* Who called it. */
+    JSCallers **callers;
     int32_t capacity, free, outstanding;
 } operations;
 
-/* Keeps the promise until `answered` takes it; its id. */
-static int32_t keep(JSValue promise) {
+/* Keeps the promise and the callers until `answered` takes them; their id. */
+static int32_t keep(JSValue promise, JSCallers *callers) {
     if (operations.free == operations.capacity) {
         operations.capacity = operations.capacity ? 2 * operations.capacity : 16;
         operations.promises =
             allocator_reallocate(operations.promises, (size_t)operations.capacity * sizeof(JSValue));
+        operations.callers =
+            allocator_reallocate(operations.callers, (size_t)operations.capacity * sizeof(JSCallers *));
         for (int32_t id = operations.free; id < operations.capacity; id++)
             operations.promises[id] = JS_NewInt32(context, id + 1);
     }
     int32_t id = operations.free;
     operations.free = JS_VALUE_GET_INT(operations.promises[id]);
     operations.promises[id] = promise;
+    operations.callers[id] = callers;
     operations.outstanding++;
     return id;
 }
 
-static JSValue answered(int32_t id) {
+static JSValue answered(int32_t id, JSCallers **callers) {
     JSValue promise = operations.promises[id];
+    *callers = operations.callers[id];
     operations.promises[id] = JS_NewInt32(context, operations.free);
     operations.free = id;
     operations.outstanding--;
@@ -152,7 +187,7 @@ static JSValue js_operation(JSContext *ctx, JSValueConst this_value, int count, 
     }
     JSValue promise = JS_NewPendingPromise(ctx);
     if (!JS_IsException(promise))
-        host_operation(keep(JS_DupValue(ctx, promise)), name.start, name.length, text.start, text.length);
+        host_operation(keep(JS_DupValue(ctx, promise), JS_TakeCallers(ctx)), name.start, name.length, text.start, text.length);
     release(ctx, &name);
     release(ctx, &text);
     return promise;
@@ -252,6 +287,7 @@ static JSValue js_set_context(JSContext *ctx, JSValueConst this_value, int count
 static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("context", 0, js_context),
     JS_CFUNC_DEF("setContext", 1, js_set_context),
+    JS_CFUNC_DEF("frames", 1, js_frames),
     JS_CFUNC_DEF("request", 3, js_request),
     JS_CFUNC_DEF("operation", 2, js_operation),
     JS_CFUNC_DEF("hasOutstanding", 0, js_has_outstanding),
@@ -461,6 +497,7 @@ void EXPORT(guest_start)(void) {
     JS_SetMaxStackSize(runtime, STACK_BYTES_MAX);
     JS_SetModuleLoaderFunc(runtime, resolve_specifier, load_module, NULL);
     context = JS_NewContext(runtime);
+    js_map_frames = map_frames;
     JSModuleDef *host = JS_NewCModule(context, PLATFORM_PREFIX "host", fill_host_module);
     JS_AddModuleExportList(context, host, host_functions, HOST_FUNCTION_COUNT);
 }
@@ -558,14 +595,17 @@ int EXPORT(guest_invoke)(uint32_t heap_bytes_max, int32_t kind, char *text, uint
 /* Answers an operation that is outstanding: with JSON text of its result or of its error. Jobs run with the next
    `guest_run`. */
 int EXPORT(guest_resolve)(int32_t id, int32_t succeeded, char *text, uint32_t length) {
-    JSValue promise = answered(id);
+    JSCallers *callers;
+    JSValue promise = answered(id, &callers);
     JSValue answer = JS_NewStringLen(context, text, length);
     allocator_free(text);
     if (!succeeded) {
         JSValue error_text = answer;
         answer = JS_Call(context, platform.rejection_of, JS_UNDEFINED, 1, (JSValueConst *)&error_text);
         JS_FreeValue(context, error_text);
+        JS_SetCallers(context, answer, callers);
     }
+    JS_FreeCallers(context, callers);
     if (JS_IsException(answer)) {
         JS_FreeValue(context, promise);
         return fail();

@@ -158,6 +158,12 @@ pub trait SyncHost {
 
     /// Takes a line written to the console. The host gives it its time.
     fn log(&mut self, line: ConsoleLine);
+
+    /// The frames of a stack that the function reads or logs, one a line as in [`JsError::stack`], in terms of the files
+    /// that people wrote. The function sees what is returned. Nothing is asked for a stack that nobody reads.
+    fn map_frames(&mut self, frames: String) -> String {
+        frames
+    }
 }
 
 /// One call of `console.log` or its siblings.

@@ -43,7 +43,10 @@ impl Console {
             // Lone surrogates have no UTF-8.
             vec![String::from_utf8_lossy(messages).into_owned()]
         });
-        let (messages, is_truncated) = truncate(messages, self.line_chars_max);
+        let (mut messages, is_truncated) = truncate(messages, self.line_chars_max);
+        if let (true, Some(last)) = (is_truncated, messages.last_mut()) {
+            last.push_str(&format!("… (cut: a line may have {} characters)", self.line_chars_max));
+        }
         Some(ConsoleLine { level, messages, is_truncated })
     }
 }
@@ -71,12 +74,12 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_loses_its_end() {
+    fn a_long_line_loses_its_end_and_says_so() {
         let long = "ä".repeat(99);
         let messages = serde_json::to_vec(&[&long, "bc", "d"]).expect("strings are JSON");
         let line = console().line(b"LOG", &messages).expect("the first line");
         assert!(line.is_truncated);
-        assert_eq!(line.messages, [long, "b".to_string()]);
+        assert_eq!(line.messages, [long, "b… (cut: a line may have 100 characters)".to_string()]);
     }
 
     #[test]

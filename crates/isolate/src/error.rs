@@ -11,7 +11,8 @@ pub struct JsError {
     pub name: String,
     /// Its message, or the thrown value as text.
     pub message: String,
-    /// One frame per line, `    at function (module.js:line:column)`, in terms of the bundled modules. May be empty.
+    /// One frame per line, `    at function (module.js:line:column)`, in terms of the bundled modules, or as
+    /// [`SyncHost::map_frames`](crate::SyncHost::map_frames) gave them if the function has read the stack. May be empty.
     pub stack: String,
     /// A stable code, if the platform itself threw the error, such as `NoFetchInQueriesOrMutations`.
     #[serde(default)]

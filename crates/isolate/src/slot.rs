@@ -255,6 +255,10 @@ impl Outside for CallHost<'_> {
         self.host.log(line);
     }
 
+    fn map_frames(&mut self, frames: String) -> String {
+        self.host.map_frames(frames)
+    }
+
     fn module(&mut self, _path: &str) -> Option<Vec<u8>> {
         None
     }

@@ -75,7 +75,7 @@ fn errors_keep_their_shape_in_both_directions() {
         assert_eq!((plain.name.as_str(), plain.message.as_str()), ("TypeError", "no such thing"));
         assert_eq!(plain.convex_error_data, None);
         let first_frame = plain.stack.lines().next().expect("a frame");
-        assert!(first_frame.contains("(functions.js:3:"), "{}", plain.stack);
+        assert!(first_frame.contains("at functions.js:3:"), "{}", plain.stack);
         assert!(!plain.stack.contains("tidemark:"), "{}", plain.stack);
 
         let application = error(&mut slot, &query_of("application", "[]"));

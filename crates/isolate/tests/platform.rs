@@ -93,7 +93,7 @@ fn events_and_aborts_work() {
         ),
         (
             "(() => { const c = new AbortController(); const seen = []; c.signal.addEventListener('abort', () => seen.push(1)); c.signal.onabort = () => seen.push(0); c.abort(); c.abort(); return [seen, c.signal.aborted, c.signal.reason.name, AbortSignal.abort('r').reason]; })()",
-            r#"[[0,1],true,"AbortError","r"]"#,
+            r#"[[1,0],true,"AbortError","r"]"#,
         ),
         (
             "(() => { const c = new AbortController(); const any = AbortSignal.any([c.signal, new AbortController().signal]); c.abort(7); try { any.throwIfAborted(); } catch (e) { return e; } })()",

@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     pub source_maps: SourceMapCache,
     pub function_log: FunctionLog,
     pub metrics: Arc<Metrics>,
+    /// Works for threads that run JavaScript and can't wait themselves; there is none outside of a runtime.
+    pub runtime: Option<tokio::runtime::Handle>,
 }
 
 impl Runner {
@@ -118,6 +120,7 @@ impl Runner {
             source_maps: SourceMapCache::new(function.source_maps_max),
             function_log: FunctionLog::new(options.limits.function_log),
             metrics,
+            runtime: tokio::runtime::Handle::try_current().ok(),
             options,
         };
         Ok(Runner { shared: Arc::new(shared), threads, shutdown })

@@ -1,6 +1,6 @@
 // AbortController and AbortSignal.
 import { unavailable } from "tidemark:errors";
-import { Event, EventTarget } from "tidemark:events";
+import { Event, EventTarget, trust } from "tidemark:events";
 
 let abortSignal;
 let isConstructible = false;
@@ -8,7 +8,7 @@ let isConstructible = false;
 export class AbortSignal extends EventTarget {
   #aborted = false;
   #reason = undefined;
-  onabort = null;
+  #onabort = null;
 
   static {
     abortSignal = (signal, reason) => {
@@ -17,9 +17,7 @@ export class AbortSignal extends EventTarget {
       }
       signal.#aborted = true;
       signal.#reason = reason === undefined ? new DOMException("This operation was aborted", "AbortError") : reason;
-      const event = new Event("abort");
-      signal.onabort?.(event);
-      signal.dispatchEvent(event);
+      signal.dispatchEvent(trust(new Event("abort")));
     };
   }
 
@@ -28,6 +26,16 @@ export class AbortSignal extends EventTarget {
       throw new TypeError("Illegal constructor");
     }
     super();
+  }
+
+  get onabort() {
+    return this.#onabort;
+  }
+
+  set onabort(handler) {
+    this.removeEventListener("abort", this.#onabort);
+    this.#onabort = typeof handler === "function" ? handler : null;
+    this.addEventListener("abort", this.#onabort);
   }
 
   get aborted() {

@@ -50,10 +50,6 @@ export class Blob {
   stream() {
     throw codedError("NoStream", "Blob.stream() is not available yet. Use arrayBuffer() or text().");
   }
-
-  get [Symbol.toStringTag]() {
-    return "Blob";
-  }
 }
 
 function bytesOfPart(part) {
@@ -80,14 +76,16 @@ export class File extends Blob {
   get lastModified() {
     return this.#lastModified;
   }
-
-  get [Symbol.toStringTag]() {
-    return "File";
-  }
 }
 
 export class FormData {
   #entries = [];
+
+  constructor(form = undefined) {
+    if (form !== undefined) {
+      throw new TypeError("There are no forms here: FormData is made without arguments");
+    }
+  }
 
   append(name, value, filename) {
     this.#entries.push([String(name), entryValue(value, filename)]);
@@ -144,10 +142,6 @@ export class FormData {
 
   [Symbol.iterator]() {
     return this.entries();
-  }
-
-  get [Symbol.toStringTag]() {
-    return "FormData";
   }
 }
 

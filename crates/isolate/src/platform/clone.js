@@ -2,7 +2,11 @@
 
 const errorConstructors = { Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
 
-export function structuredClone(value, { transfer = [] } = {}) {
+export function structuredClone(value, options = undefined) {
+  if (arguments.length === 0) {
+    throw new TypeError("The \"value\" argument must be specified");
+  }
+  const transfer = options?.transfer ?? [];
   const result = clone(value, new Map());
   for (const buffer of transfer) {
     buffer.transfer?.();

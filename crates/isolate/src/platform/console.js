@@ -1,6 +1,6 @@
 // console: formats in the guest, so that the host only stores text.
 import { now } from "tidemark:host";
-import { formatArguments, withoutPlatform } from "tidemark:inspect";
+import { formatArguments } from "tidemark:inspect";
 import { log } from "tidemark:requests";
 
 const timers = new Map();
@@ -12,7 +12,13 @@ const write =
     log(level, formatArguments(values));
   };
 
-const elapsed = (label) => `${label}: ${now() - timers.get(label)}ms`;
+function logElapsed(label, values) {
+  if (timers.has(label)) {
+    log("INFO", [`${label}: ${now() - timers.get(label)}ms`, ...formatArguments(values)]);
+  } else {
+    log("WARN", [`Timer '${label}' does not exist`]);
+  }
+}
 
 export const console = {
   log: write("LOG"),
@@ -22,7 +28,7 @@ export const console = {
   debug: write("DEBUG"),
   trace(...values) {
     const messages = ["Trace:", ...formatArguments(values)];
-    const frames = withoutPlatform(new Error().stack).split("\n").slice(1);
+    const frames = new Error().stack.split("\n").slice(1);
     log("LOG", [...messages.slice(0, -1), [messages.at(-1), ...frames].join("\n").trimEnd()]);
   },
   time(label = "default") {
@@ -33,14 +39,10 @@ export const console = {
     timers.set(label, now());
   },
   timeLog(label = "default", ...values) {
-    if (timers.has(label)) {
-      log("LOG", [elapsed(label), ...formatArguments(values)]);
-    } else {
-      log("WARN", [`Timer '${label}' does not exist`]);
-    }
+    logElapsed(label, values);
   },
   timeEnd(label = "default") {
-    console.timeLog(label);
+    logElapsed(label, []);
     timers.delete(label);
   },
   assert(condition, ...values) {

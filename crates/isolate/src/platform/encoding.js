@@ -102,6 +102,17 @@ export class TextDecoder {
   }
 }
 
+const strictAtob = globalThis.atob;
+
+// The padding may be wrong, as long as the characters before it are right: Convex is as forgiving.
+export function atob(data) {
+  if (arguments.length === 0) {
+    throw new TypeError("atob() needs a string");
+  }
+  const text = String(data).replace(/[\t\n\f\r ]+/g, "");
+  return strictAtob(/^[A-Za-z0-9+/]{2,}={1,2}$/.test(text) ? text.replace(/=+$/, "") : text);
+}
+
 // The bytes of a buffer or of a view of one.
 export function bytesOf(input) {
   if (ArrayBuffer.isView(input)) {

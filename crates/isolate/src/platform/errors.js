@@ -1,5 +1,6 @@
 // Makes the platform's errors, and describes what user code threw to the host.
-import { inspect, withoutPlatform } from "tidemark:inspect";
+import { frames } from "tidemark:host";
+import { inspect } from "tidemark:inspect";
 import { isDeterministic, phase } from "tidemark:phase";
 
 const convexErrorSymbol = Symbol.for("ConvexError");
@@ -72,10 +73,10 @@ const nameOf = (thrown) => (isError(thrown) && typeof thrown.name === "string" ?
 const messageOf = (thrown) =>
   isError(thrown) ? thrown.message : typeof thrown === "string" ? thrown : inspect(thrown);
 
-// The frames of user code, without the line of name and message.
+// Without the line of name and message. What nobody has read yet is for the host to translate.
 function framesOf(thrown) {
-  const stack = isError(thrown) && typeof thrown.stack === "string" ? thrown.stack : "";
-  return withoutPlatform(stack)
+  const stack = frames(thrown) ?? (isError(thrown) && typeof thrown.stack === "string" ? thrown.stack : "");
+  return stack
     .split("\n")
     .filter((line) => /^\s+at /.test(line))
     .join("\n");

@@ -1,88 +1,257 @@
 // Event and EventTarget, without a tree of targets.
 
-// Reads a private field of an event; set by its class.
-let stopsNow;
+// What only the classes of this module and AbortSignal do with an event.
+let beginDispatch, endDispatch, setCurrentListener, stopsNow;
+export let trust;
 
 export class Event {
+  #type;
+  #init;
+  #target = null;
+  #currentTarget = null;
+  #isDispatched = false;
+  #stops = false;
   #stopsNow = false;
   #isPrevented = false;
-  type;
-  bubbles;
-  cancelable;
-  composed;
-  target = null;
-  currentTarget = null;
-  timeStamp = 0;
+  #isPassive = false;
+  #isTrusted = false;
 
   static {
+    trust = (event) => {
+      event.#isTrusted = true;
+      return event;
+    };
+    beginDispatch = (event, target) => {
+      if (event.#isDispatched) {
+        throw new DOMException("The event is already being dispatched", "InvalidStateError");
+      }
+      event.#isDispatched = true;
+      event.#target = target;
+      event.#currentTarget = target;
+    };
+    endDispatch = (event) => {
+      event.#isDispatched = false;
+      event.#currentTarget = null;
+      event.#stops = false;
+      event.#stopsNow = false;
+    };
+    setCurrentListener = (event, isPassive) => {
+      event.#isPassive = isPassive;
+    };
     stopsNow = (event) => event.#stopsNow;
+    for (const [value, name] of ["NONE", "CAPTURING_PHASE", "AT_TARGET", "BUBBLING_PHASE"].entries()) {
+      Object.defineProperty(Event, name, { value, enumerable: true });
+      Object.defineProperty(Event.prototype, name, { value, enumerable: true });
+    }
   }
 
-  constructor(type, { bubbles = false, cancelable = false, composed = false } = {}) {
-    this.type = String(type);
-    this.bubbles = Boolean(bubbles);
-    this.cancelable = Boolean(cancelable);
-    this.composed = Boolean(composed);
+  constructor(type, init = undefined) {
+    if (arguments.length === 0) {
+      throw new TypeError('The "type" argument must be specified');
+    }
+    if (init !== undefined && init !== null && typeof init !== "object" && typeof init !== "function") {
+      throw new TypeError('The "options" argument must be of type object.');
+    }
+    this.#type = String(type);
+    const { bubbles = false, cancelable = false, composed = false } = init ?? {};
+    this.#init = { bubbles: Boolean(bubbles), cancelable: Boolean(cancelable), composed: Boolean(composed) };
+  }
+
+  get type() {
+    return this.#type;
+  }
+
+  get bubbles() {
+    return this.#init.bubbles;
+  }
+
+  get cancelable() {
+    return this.#init.cancelable;
+  }
+
+  get composed() {
+    return this.#init.composed;
+  }
+
+  get target() {
+    return this.#target;
+  }
+
+  get srcElement() {
+    return this.#target;
+  }
+
+  get currentTarget() {
+    return this.#currentTarget;
+  }
+
+  get eventPhase() {
+    return this.#isDispatched ? Event.AT_TARGET : Event.NONE;
+  }
+
+  get timeStamp() {
+    return 0;
+  }
+
+  get isTrusted() {
+    return this.#isTrusted;
   }
 
   get defaultPrevented() {
     return this.#isPrevented;
   }
 
-  preventDefault() {
-    this.#isPrevented ||= this.cancelable;
+  get returnValue() {
+    return !this.#isPrevented;
   }
 
-  stopPropagation() {}
+  set returnValue(value) {
+    if (!value) {
+      this.preventDefault();
+    }
+  }
+
+  get cancelBubble() {
+    return this.#stops;
+  }
+
+  set cancelBubble(value) {
+    this.#stops ||= Boolean(value);
+  }
+
+  composedPath() {
+    return this.#isDispatched ? [this.#currentTarget] : [];
+  }
+
+  preventDefault() {
+    this.#isPrevented ||= this.#init.cancelable && !this.#isPassive;
+  }
+
+  stopPropagation() {
+    this.#stops = true;
+  }
 
   stopImmediatePropagation() {
+    this.#stops = true;
     this.#stopsNow = true;
+  }
+
+  initEvent(type, bubbles = false, cancelable = false) {
+    if (!this.#isDispatched) {
+      this.#type = String(type);
+      this.#init = { ...this.#init, bubbles: Boolean(bubbles), cancelable: Boolean(cancelable) };
+    }
   }
 }
 
 export class CustomEvent extends Event {
-  constructor(type, init = {}) {
-    super(type, init);
-    this.detail = init.detail ?? null;
+  #detail;
+
+  constructor(type, init = undefined) {
+    super(...arguments);
+    this.#detail = init?.detail ?? null;
+  }
+
+  get detail() {
+    return this.#detail;
   }
 }
 
-export class EventTarget {
-  #listeners = [];
+// The listeners of a target. A private field could not be given to the global object, which is a target, too.
+const listenersOf = new WeakMap();
 
-  addEventListener(type, callback, options = {}) {
-    const { once = false, signal } = typeof options === "object" && options !== null ? options : {};
-    if (callback === null || callback === undefined || signal?.aborted) {
-      return;
-    }
-    if (this.#listeners.some((known) => known.type === type && known.callback === callback)) {
-      return;
-    }
-    this.#listeners.push({ type: String(type), callback, once: Boolean(once) });
-    signal?.addEventListener("abort", () => this.removeEventListener(type, callback), { once: true });
+function listeners(target) {
+  const found = listenersOf.get(target);
+  if (found === undefined) {
+    throw new TypeError("Illegal invocation");
+  }
+  return found;
+}
+
+export class EventTarget {
+  constructor() {
+    listenersOf.set(this, []);
   }
 
-  removeEventListener(type, callback) {
-    this.#listeners = this.#listeners.filter((known) => known.type !== type || known.callback !== callback);
+  addEventListener(type, callback, options = undefined) {
+    const target = this ?? globalThis;
+    const known = listeners(target);
+    if (arguments.length < 2) {
+      throw new TypeError(`addEventListener needs 2 arguments, but has ${arguments.length}`);
+    }
+    if (callback === null || callback === undefined) {
+      return;
+    }
+    if (typeof callback !== "function" && typeof callback !== "object") {
+      throw new TypeError('The "listener" argument must be an instance of EventListener.');
+    }
+    const { once = false, passive = false, signal } = typeof options === "object" && options !== null ? options : {};
+    const name = String(type);
+    const isCapturing = capturing(options);
+    if (signal?.aborted || known.some((listener) => isSame(listener, name, callback, isCapturing))) {
+      return;
+    }
+    known.push({ type: name, callback, isCapturing, isOnce: Boolean(once), isPassive: Boolean(passive) });
+    signal?.addEventListener("abort", () => target.removeEventListener(name, callback, isCapturing), { once: true });
+  }
+
+  removeEventListener(type, callback, options = undefined) {
+    const target = this ?? globalThis;
+    const isCapturing = capturing(options);
+    listenersOf.set(
+      target,
+      listeners(target).filter((listener) => !isSame(listener, String(type), callback, isCapturing)),
+    );
   }
 
   dispatchEvent(event) {
-    event.target = this;
-    event.currentTarget = this;
-    for (const listener of this.#listeners.filter(({ type }) => type === event.type)) {
-      if (listener.once) {
-        this.removeEventListener(listener.type, listener.callback);
+    const target = this ?? globalThis;
+    const known = listeners(target);
+    if (!(event instanceof Event)) {
+      throw new TypeError('The "event" argument must be an instance of Event.');
+    }
+    beginDispatch(event, target);
+    for (const listener of known.filter(({ type }) => type === event.type)) {
+      // One that an earlier listener removed is not called any more.
+      if (!listeners(target).includes(listener)) {
+        continue;
       }
-      if (typeof listener.callback === "function") {
-        listener.callback.call(this, event);
-      } else {
-        listener.callback.handleEvent(event);
+      if (listener.isOnce) {
+        target.removeEventListener(listener.type, listener.callback, listener.isCapturing);
       }
+      setCurrentListener(event, listener.isPassive);
+      try {
+        if (typeof listener.callback === "function") {
+          listener.callback.call(target, event);
+        } else {
+          listener.callback.handleEvent(event);
+        }
+      } catch (error) {
+        // It is nobody's to catch here: it fails the call, as an uncaught exception.
+        globalThis.queueMicrotask(() => {
+          throw error;
+        });
+      }
+      setCurrentListener(event, false);
       if (stopsNow(event)) {
         break;
       }
     }
-    event.currentTarget = null;
+    endDispatch(event);
     return !event.defaultPrevented;
   }
+}
+
+const capturing = (options) => Boolean(typeof options === "object" && options !== null ? options.capture : options);
+
+const isSame = (listener, type, callback, isCapturing) =>
+  listener.type === type && listener.callback === callback && listener.isCapturing === isCapturing;
+
+// Makes the global object a target.
+export function makeGlobalTarget() {
+  const prototype = Object.create(EventTarget.prototype, {
+    [Symbol.toStringTag]: { value: "global", configurable: true },
+  });
+  Object.setPrototypeOf(globalThis, prototype);
+  listenersOf.set(globalThis, []);
 }

@@ -11,13 +11,20 @@ export class Headers {
   // Lower-case name to the values, in the order in which they were added.
   #values = new Map();
 
-  constructor(init) {
-    if (init === undefined || init === null) {
+  constructor(init = undefined) {
+    if (init === undefined) {
       return;
     }
-    const pairs = typeof init[Symbol.iterator] === "function" ? init : Object.entries(init);
-    for (const [name, value] of pairs) {
-      this.append(name, value);
+    if ((typeof init !== "object" || init === null) && typeof init !== "function") {
+      throw new TypeError("Headers are made of an object or of pairs of a name and a value");
+    }
+    const isIterable = init[Symbol.iterator] !== undefined && init[Symbol.iterator] !== null;
+    for (const pair of isIterable ? init : Object.entries(init)) {
+      const parts = [...pair];
+      if (parts.length !== 2) {
+        throw new TypeError(`A header is a pair of a name and a value, not of ${parts.length}`);
+      }
+      this.append(...parts);
     }
   }
 
@@ -77,10 +84,6 @@ export class Headers {
   [Symbol.iterator]() {
     return this.entries();
   }
-
-  get [Symbol.toStringTag]() {
-    return "Headers";
-  }
 }
 
 function normalName(name) {
@@ -98,6 +101,9 @@ function normalValue(value) {
   }
   return text;
 }
+
+// The bytes of a body, which stays unused.
+let copyBytes;
 
 // What Request and Response share.
 class Body {
@@ -151,11 +157,13 @@ class Body {
     return form;
   }
 
-  copyBytes() {
-    if (this.#isUsed) {
-      throw new TypeError("The body has been used already");
-    }
-    return this.#bytes;
+  static {
+    copyBytes = (body) => {
+      if (body.#isUsed) {
+        throw new TypeError("The body has been used already");
+      }
+      return body.#bytes;
+    };
   }
 
   #take() {
@@ -190,6 +198,7 @@ function extractBody(body) {
 const encoder = new TextEncoder();
 
 const methods = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"]);
+const forbiddenMethods = new Set(["CONNECT", "TRACE", "TRACK"]);
 
 export class Request extends Body {
   #url;
@@ -197,18 +206,22 @@ export class Request extends Body {
   #headers;
   #signal;
 
-  constructor(input, init = {}) {
+  constructor(input, init = undefined) {
+    init ??= {};
     const original = input instanceof Request ? input : null;
     const hasBody = init.body !== undefined && init.body !== null;
-    const { bytes, type } = hasBody || !original ? extractBody(init.body) : { bytes: original.copyBytes(), type: null };
+    const { bytes, type } = hasBody || !original ? extractBody(init.body) : { bytes: copyBytes(original), type: null };
     super(bytes);
     this.#url = original ? original.url : new URL(String(input)).href;
     const method = String(init.method ?? original?.method ?? "GET");
     this.#method = methods.has(method.toUpperCase()) ? method.toUpperCase() : method;
+    if (!tokenPattern.test(method) || forbiddenMethods.has(method.toUpperCase())) {
+      throw new TypeError(`'${method}' is not a method that a request can have`);
+    }
     if (bytes !== null && (this.#method === "GET" || this.#method === "HEAD")) {
       throw new TypeError("A request with method GET or HEAD can't have a body");
     }
-    this.#headers = new Headers(init.headers ?? original?.headers);
+    this.#headers = new Headers(init.headers ?? original?.headers ?? undefined);
     this.#signal = init.signal ?? original?.signal ?? new AbortController().signal;
     if (type && !this.#headers.has("content-type")) {
       this.#headers.set("content-type", type);
@@ -234,10 +247,6 @@ export class Request extends Body {
   clone() {
     return new Request(this);
   }
-
-  get [Symbol.toStringTag]() {
-    return "Request";
-  }
 }
 
 const statusesWithoutBody = new Set([101, 103, 204, 205, 304]);
@@ -249,26 +258,32 @@ export class Response extends Body {
   #headers;
   #type = "default";
 
-  constructor(body = null, init = {}) {
+  constructor(body = null, init = undefined) {
+    init ??= {};
     const { bytes, type } = extractBody(body);
     super(bytes);
-    this.#status = init.status ?? 200;
-    if (!Number.isInteger(this.#status) || this.#status < 200 || this.#status > 599) {
+    // An unsigned short, as the standard has it.
+    this.#status = init.status === undefined ? 200 : new Uint16Array([init.status])[0];
+    if (this.#status < 200 || this.#status > 599) {
       throw new RangeError("The status of a response must be between 200 and 599");
     }
     if (bytes !== null && statusesWithoutBody.has(this.#status)) {
       throw new TypeError(`A response with status ${this.#status} can't have a body`);
     }
     this.#statusText = String(init.statusText ?? "");
-    this.#headers = new Headers(init.headers);
+    this.#headers = new Headers(init.headers ?? undefined);
     if (type && !this.#headers.has("content-type")) {
       this.#headers.set("content-type", type);
     }
   }
 
-  static json(data, init = {}) {
-    const response = new Response(JSON.stringify(data), init);
-    if (!new Headers(init.headers).has("content-type")) {
+  static json(data, init = undefined) {
+    const text = JSON.stringify(data);
+    if (text === undefined) {
+      throw new TypeError("The value has no JSON");
+    }
+    const response = new Response(text, init);
+    if (!new Headers(init?.headers ?? undefined).has("content-type")) {
       response.headers.set("content-type", "application/json");
     }
     return response;
@@ -318,14 +333,10 @@ export class Response extends Body {
 
   clone() {
     const { status, statusText, headers } = this;
-    return new Response(this.copyBytes(), { status, statusText, headers });
-  }
-
-  get [Symbol.toStringTag]() {
-    return "Response";
+    return new Response(copyBytes(this), { status, statusText, headers });
   }
 }
 
-export async function fetch() {
+export async function fetch(_input, _init = undefined) {
   throw unavailable("fetch()", "Fetch");
 }

@@ -6,9 +6,9 @@ import { Blob, File, FormData } from "tidemark:blob";
 import { structuredClone } from "tidemark:clone";
 import { console } from "tidemark:console";
 import { Crypto, CryptoKey, SubtleCrypto, crypto } from "tidemark:crypto";
-import { TextDecoder, TextEncoder } from "tidemark:encoding";
+import { TextDecoder, TextEncoder, atob } from "tidemark:encoding";
 import { process } from "tidemark:environment";
-import { CustomEvent, Event, EventTarget } from "tidemark:events";
+import { CustomEvent, Event, EventTarget, makeGlobalTarget } from "tidemark:events";
 import { Headers, Request, Response, fetch } from "tidemark:fetch";
 import {
   Intl,
@@ -24,15 +24,53 @@ import {
 import { Convex } from "tidemark:syscalls";
 import { URL, URLSearchParams } from "tidemark:url";
 
-const performance = {
+class Performance extends EventTarget {
   // The clock stands still within a call and at import.
-  now: () => 0,
+  now() {
+    return 0;
+  }
+
   get timeOrigin() {
     return now();
-  },
-  mark() {},
-  measure() {},
-};
+  }
+
+  mark() {}
+
+  measure() {}
+}
+
+class Navigator {
+  get userAgent() {
+    return "Convex/1.0";
+  }
+}
+
+// What the standard says of every interface: objects name it, and `for … in` finds its members.
+function finishInterface(name, value) {
+  const prototype = value.prototype;
+  for (const [key, property] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
+    if (key !== "constructor" && property.configurable) {
+      Object.defineProperty(prototype, key, { enumerable: true });
+    }
+  }
+  Object.defineProperty(prototype, Symbol.toStringTag, { value: name, configurable: true });
+}
+
+// These are properties of the global object that `for … in` finds, as in browsers.
+const enumerable = new Set([
+  "clearImmediate",
+  "clearInterval",
+  "clearTimeout",
+  "crypto",
+  "fetch",
+  "navigator",
+  "performance",
+  "queueMicrotask",
+  "setImmediate",
+  "setInterval",
+  "setTimeout",
+  "structuredClone",
+]);
 
 export function installGlobals() {
   const globals = {
@@ -51,6 +89,8 @@ export function installGlobals() {
     FormData,
     Headers,
     Intl,
+    Navigator,
+    Performance,
     Request,
     Response,
     SubtleCrypto,
@@ -58,14 +98,15 @@ export function installGlobals() {
     TextEncoder,
     URL,
     URLSearchParams,
+    atob,
     clearImmediate,
     clearInterval,
     clearTimeout,
     console,
     crypto,
     fetch,
-    navigator: { userAgent: "Convex/1.0" },
-    performance,
+    navigator: new Navigator(),
+    performance: new Performance(),
     process,
     queueMicrotask,
     self: globalThis,
@@ -76,8 +117,15 @@ export function installGlobals() {
     ...streams,
   };
   for (const [name, value] of Object.entries(globals)) {
-    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true, enumerable: false });
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true, enumerable: enumerable.has(name) });
+    if (typeof value === "function" && /^[A-Z]/.test(name) && value.prototype) {
+      finishInterface(name, value);
+    }
   }
+  for (const name of ["console", "process"]) {
+    Object.defineProperty(globals[name], Symbol.toStringTag, { value: name, configurable: true });
+  }
+  makeGlobalTarget();
   Object.defineProperty(Math, "random", { value: random, configurable: true, writable: true });
   refuseLocales();
 }

@@ -1,4 +1,5 @@
 // Formats values for the console, much as Node.js does.
+import { process } from "tidemark:environment";
 
 const DEPTH_MAX = 4;
 const ITEMS_MAX = 100;
@@ -59,6 +60,10 @@ function formatObject(value, context) {
   if (value instanceof Error) {
     return formatError(value, context);
   }
+  if (value === process.env) {
+    // Logs are read by more people than may know secrets.
+    return enclose("{", Object.keys(value).slice(0, ITEMS_MAX).concat(more(Object.keys(value).length)), "}", "process.env");
+  }
   if (value instanceof Date) {
     return Number.isNaN(value.getTime()) ? "Invalid Date" : value.toISOString();
   }
@@ -105,7 +110,7 @@ function labelOf(value) {
 
 function formatError(error, context) {
   const head = attempt(() => String(error));
-  const stack = typeof error.stack === "string" ? withoutPlatform(error.stack).trimEnd() : "";
+  const stack = typeof error.stack === "string" ? error.stack.trimEnd() : "";
   const text = stack.startsWith(head) ? stack : `${head}${stack ? `\n${stack}` : ""}`;
   const inner = { depth: context.depth + 1, ancestors: [...context.ancestors, error] };
   const details = context.depth > DEPTH_MAX ? [] : properties(error, inner);
@@ -114,13 +119,6 @@ function formatError(error, context) {
   }
   return details.length ? `${text} ${enclose("{", details, "}", "")}` : text;
 }
-
-// A stack without the frames of the platform.
-export const withoutPlatform = (stack) =>
-  stack
-    .split("\n")
-    .filter((line) => !line.includes("(tidemark:"))
-    .join("\n");
 
 const isIndex = (key) => /^\d+$/.test(key);
 

@@ -107,10 +107,6 @@ export class URLSearchParams {
       updateUrl(this.#url, this.toString());
     }
   }
-
-  get [Symbol.toStringTag]() {
-    return "URLSearchParams";
-  }
 }
 
 function pairsOf(iterable) {
@@ -182,16 +178,16 @@ export class URL {
     };
   }
 
-  constructor(input, base) {
+  constructor(input, base = undefined) {
     this.#parts = parseUrl(String(input), base === undefined ? "" : String(base));
     replaceParameters(this.#parameters, this.#parts.search, this);
   }
 
-  static canParse(input, base) {
+  static canParse(input, base = undefined) {
     return URL.parse(input, base) !== null;
   }
 
-  static parse(input, base) {
+  static parse(input, base = undefined) {
     try {
       return new URL(input, base);
     } catch {
@@ -213,10 +209,6 @@ export class URL {
 
   toJSON() {
     return this.#parts.href;
-  }
-
-  get [Symbol.toStringTag]() {
-    return "URL";
   }
 
   static {

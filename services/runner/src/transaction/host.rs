@@ -1,7 +1,7 @@
 //! The host of a transaction: guests work on one transaction, nested calls included.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
@@ -150,5 +150,24 @@ impl SyncHost for TransactionHost {
 
     fn log(&mut self, line: ConsoleLine) {
         self.tree.log.push_console(line);
+    }
+
+    /// The maps may have to be fetched, for which this thread waits: the function is in the middle of an expression.
+    fn map_frames(&mut self, frames: String) -> String {
+        let Some(runtime) = &self.shared.runtime else { return frames };
+        let since = Instant::now();
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let (shared, catalog) = (Arc::clone(&self.shared), Arc::clone(self.transaction.deployment_catalog()));
+        let stack = frames.clone();
+        let mapping = runtime.spawn(async move {
+            let maps = shared.source_maps.for_texts([stack.as_str()], &catalog, &*shared.blobs).await;
+            let _ = sender.send(maps.map_stack(&stack));
+        });
+        let left = Duration::from_millis(self.tree.limits.function.system_time_ms_max)
+            .saturating_sub(self.host_time);
+        let mapped = receiver.recv_timeout(left);
+        mapping.abort();
+        self.host_time += since.elapsed();
+        mapped.unwrap_or(frames)
     }
 }

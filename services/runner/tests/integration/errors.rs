@@ -40,6 +40,58 @@ async fn clients_of_a_redacting_server_see_the_data_and_nothing_else() {
     harness.stop().await;
 }
 
+/// A module of one query, the first line of whose code is line 5, column 3 of its source.
+fn mapped(name: &str, body: &str) -> ModuleSource {
+    let map = r#"{"version":3,"sources":["../convex/NAME.ts"],"names":[],"mappings":";AAIE"}"#;
+    let text = format!(
+        "import {{ query }} from './_deps/library.js';\nexport const run = query(async (ctx) => {{ {body} }});"
+    );
+    ModuleSource {
+        source_map: Some(map.replace("NAME", name).into()),
+        ..module(&format!("{name}.js"), &text)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_that_a_function_reads_names_the_files_that_people_wrote() {
+    let harness = Harness::start().await;
+    let mut modules = crate::harness::modules();
+    modules.push(mapped("reads", "return new Error('seen').stack;"));
+    modules.push(mapped("logs", "console.error(new Error('logged')); console.trace('traced'); return null;"));
+    harness.push(&modules).await;
+    let stack = harness.value_of("reads:run", json!({})).await;
+    let stack = stack.as_str().expect("a text");
+    assert!(stack.starts_with("Error: seen\n    at ../convex/reads.ts:5:3\n"), "{stack}");
+    let lines = harness.run_query("logs:run", json!({})).await.log_lines;
+    assert!(lines[0].contains("logged") && lines[0].contains("../convex/logs.ts:5:3"), "{lines:?}");
+    assert!(lines[1].contains("traced") && lines[1].contains("../convex/logs.ts:5:3"), "{lines:?}");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn constructors_of_errors_and_the_host_do_not_show_in_stacks() {
+    let harness = Harness::start().await;
+    let mut modules = crate::harness::modules();
+    let class = "class Own extends Error { constructor(message) { super(message); } }";
+    modules.push(mapped("constructs", &format!("{class} throw new Own('own');")));
+    modules.push(mapped("awaits", "await ctx.runQuery('nowhere:none');"));
+    harness.push(&modules).await;
+    for name in ["constructs", "awaits"] {
+        let error = harness.query_error(&format!("{name}:run"), json!({})).await;
+        let frames: Vec<&str> = error.message.lines().filter(|line| line.starts_with("    at ")).collect();
+        // An awaited call of the host names the line that made it, behind the library's own.
+        let own = frames.iter().position(|frame| !frame.contains("_deps/library.js"));
+        let expected = format!("    at ../convex/{name}.ts:5:3");
+        assert_eq!(own.map(|own| frames[own]), Some(expected.as_str()), "{}", error.message);
+        assert!(
+            !error.message.contains("new Own") && !error.message.contains("tidemark:"),
+            "{}",
+            error.message
+        );
+    }
+    harness.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stacks_name_the_files_that_people_wrote() {
     let harness = Harness::start().await;
@@ -56,6 +108,6 @@ async fn stacks_name_the_files_that_people_wrote() {
     });
     harness.push(&modules).await;
     let error = harness.query_error("mapped:fail", json!({})).await;
-    assert!(error.message.contains("(../convex/mapped.ts:5:3)"), "{}", error.message);
+    assert!(error.message.contains("    at ../convex/mapped.ts:5:3\n"), "{}", error.message);
     harness.stop().await;
 }

@@ -64,7 +64,7 @@ async fn an_error_that_crosses_calls_shows_the_frames_of_each() {
         ["[Request ID: the-request] Server Error", "Uncaught Error: Uncaught RangeError: too far"]
     );
     let place = |line: &str| lines.iter().position(|known| known.ends_with(line));
-    let (inner, outer) = (place("(../convex/inner.ts:5:3)"), place("(../convex/outer.ts:9:3)"));
+    let (inner, outer) = (place("    at ../convex/inner.ts:5:3"), place("    at ../convex/outer.ts:9:3"));
     assert!(inner.is_some() && inner < outer, "{}", error.message);
     let logs = harness.run_query("logs:run", json!({})).await.log_lines;
     assert!(logs[0].starts_with("[ERROR] ") && logs[0].contains("Uncaught RangeError: too far"), "{logs:?}");
