@@ -239,6 +239,13 @@ pub struct PushDifference {
     /// Of the client library, where it has changed: the version before (empty for the first push) and the new one.
     pub server_version: Option<(String, String)>,
     pub indexes: IndexDifference,
-    /// The JSON of the schema before and of the new one, where it has changed.
-    pub schema: Option<(Option<Arc<str>>, Option<Arc<str>>)>,
+    /// Where it has changed.
+    pub schema: Option<SchemaTexts>,
+}
+
+/// The JSON of the schema before a push and of the new one; `None` where there was or is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaTexts {
+    pub before: Option<Arc<str>>,
+    pub now: Option<Arc<str>>,
 }

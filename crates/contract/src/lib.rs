@@ -24,7 +24,7 @@ pub use blob::{BlobDigest, BlobStore};
 pub use deploy::{
     DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind, IndexDifference, IndexEvaluation,
     ModuleHash, Push, PushDifference, PushedModule, SchemaDifference, SchemaEvaluation, SchemaId,
-    SchemaProgress, StartedPush, TableCheck, TableEvaluation,
+    SchemaProgress, SchemaTexts, StartedPush, TableCheck, TableEvaluation,
 };
 pub use deployment::{CLOUD_URL_VARIABLE, Deployment, SITE_URL_VARIABLE};
 pub use error::{Error, ErrorKind, Result, Retry};

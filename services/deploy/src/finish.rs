@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use code::environment_hash;
 use contract::{
     DeploymentRef, Error, FinishPush, IndexChangeKind, IndexDifference, IndexId, PushDifference, Result,
+    SchemaTexts,
 };
 use schema::DatabaseSchema;
 use system_transaction::Work;
@@ -54,9 +55,6 @@ impl Handle {
         Ok(self.transactions().transact(deployment, &finish).await?)
     }
 }
-
-/// The JSON of a schema before and after.
-type SchemaTexts = (Option<Arc<str>>, Option<Arc<str>>);
 
 struct Finish {
     prepared: Prepared,
@@ -172,7 +170,7 @@ impl Finish {
         if let Some(active) = active {
             transaction.delete_row::<SchemaRow>(active.id).await?;
         }
-        Ok(Some((previous, wanted.map(Arc::from))))
+        Ok(Some(SchemaTexts { before: previous, now: wanted.map(Arc::from) }))
     }
 
     /// Enables what was filled, drops what is no longer declared, and makes the tables that were not there.

@@ -266,10 +266,10 @@ impl Session {
                 continue;
             }
             changes.push(outcome.to_change(*number));
-            if let Some(query) = self.queries.get_mut(number).filter(|query| query.serial == slot.serial) {
-                if query.sent.replace(outcome.digest).is_none() {
-                    self.unanswered -= 1;
-                }
+            if let Some(query) = self.queries.get_mut(number).filter(|query| query.serial == slot.serial)
+                && query.sent.replace(outcome.digest).is_none()
+            {
+                self.unanswered -= 1;
             }
         }
         // A number that was removed and added again is only updated.

@@ -253,7 +253,7 @@ mod tests {
     }
 
     fn available_kibibytes(room: &Room) -> usize {
-        room.units.available_permits() * ROOM_UNIT_BYTES >> 10
+        (room.units.available_permits() * ROOM_UNIT_BYTES) >> 10
     }
 
     fn code_of<T>(read: Result<T, ApiError>) -> String {

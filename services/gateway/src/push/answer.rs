@@ -226,10 +226,9 @@ pub(super) fn finished(difference: &PushDifference) -> Json {
         .server_version
         .as_ref()
         .map(|(before, now)| json!({"previous_version": before, "next_version": now}));
-    let schema = difference
-        .schema
-        .as_ref()
-        .map(|(before, now)| json!({"previous_schema": before.as_deref(), "next_schema": now.as_deref()}));
+    let schema = difference.schema.as_ref().map(
+        |texts| json!({"previous_schema": texts.before.as_deref(), "next_schema": texts.now.as_deref()}),
+    );
     json!({
         "authDiff": {"added": [], "removed": []},
         "definitionDiffs": {"": {}},
