@@ -654,7 +654,10 @@ impl World {
             }
             self.perform();
             self.now += Duration::from_millis(1);
-            if self.stream.is_empty() && self.running.is_empty() && self.tides.wake_at(self.now).is_none() {
+            // What was sent for the room that was given may not have been all.
+            let all_have_room = self.clients.values().all(|client| client.has_room);
+            let at_rest = self.running.is_empty() && self.tides.wake_at(self.now).is_none();
+            if self.stream.is_empty() && at_rest && all_have_room {
                 break;
             }
         }
