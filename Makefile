@@ -6,23 +6,33 @@ XTASK := cargo run --quiet --package xtask --
 # other features for the dependencies, and compile them again.
 BINARIES := $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help setup build dev demo test lint bench
+# What the demo and the program itself need, and no benchmark or test; with the features of the whole workspace all the same.
+PROGRAMS := cargo build --workspace --bin tidemark --bin xtask
+
+.PHONY: help tools setup setup-demo build dev demo test lint bench
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Installs what building and testing need (Debian packages as root or by sudo, npm packages).
+tools:
 	@command -v cargo >/dev/null || { echo 'setup: Rust is missing: https://rustup.rs'; exit 1; }
 	@command -v cc >/dev/null || { echo 'setup: a C compiler is missing: apt-get install gcc'; exit 1; }
+
+setup: tools ## Installs what building and testing need (Debian packages as root or by sudo, npm packages).
 	@$(XTASK) setup
+
+setup-demo: tools
+	@$(XTASK) setup demo
 
 build: setup
 	@cargo build --workspace
 
-dev: build ## Runs Tidemark on ./.tidemark; prints where it serves and the admin key.
+dev: setup-demo ## Runs Tidemark on ./.tidemark; prints where it serves and the admin key.
+	@$(PROGRAMS)
 	@$(BINARIES)/tidemark dev
 
-demo: build ## Shows the chat example live on a Tidemark of its own. Ctrl-C stops everything.
+demo: setup-demo ## Shows the chat example live on a Tidemark of its own. Ctrl-C stops everything.
+	@$(PROGRAMS)
 	@$(XTASK) demo
 
 test: build ## Runs every test: the crates', then those with the official tools and clients.

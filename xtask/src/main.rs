@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "usage: xtask check | setup | demo | end-to-end [test file …]";
+const USAGE: &str = "usage: xtask check | setup [demo] | demo | end-to-end [test file …]";
 
 fn main() -> ExitCode {
     match run() {
@@ -30,7 +30,14 @@ fn run() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("check") => checks::run(&repository_root()?),
-        Some("setup") => setup::run(&repository_root()?),
+        Some("setup") => {
+            let purpose = match arguments.next().as_deref() {
+                None => setup::Purpose::Everything,
+                Some("demo") => setup::Purpose::Demo,
+                Some(_) => bail!(USAGE),
+            };
+            setup::run(&repository_root()?, purpose)
+        }
         Some("demo") => demo::run(&repository_root()?),
         Some("end-to-end") => end_to_end::run(&repository_root()?, arguments.collect()),
         _ => bail!(USAGE),

@@ -7,15 +7,25 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 
+/// What is set up for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Building, and the example.
+    Demo,
+    /// The tests as well.
+    Everything,
+}
+
 /// Debian's packages, what each is for, and a file or program that shows it is there however it was installed.
-const PACKAGES: [(&str, &str, Proof); 6] = [
+const PACKAGES: [(&str, &str, Proof); 5] = [
     ("g++", "links RocksDB", Proof::Program("g++")),
     ("clang-19", "compiles RocksDB and the JavaScript engine", Proof::Program("clang++-19")),
     ("lld-19", "links the JavaScript engine", Proof::Program("wasm-ld-19")),
     ("libclang-rt-19-dev-wasm32", "links the JavaScript engine", Proof::Package),
     ("libclang-19-dev", "reads RocksDB's headers", Proof::Package),
-    ("chromium", "shows the chat page to the tests", Proof::Program("chromium")),
 ];
+const TEST_PACKAGES: [(&str, &str, Proof); 1] =
+    [("chromium", "shows the chat page to the tests", Proof::Program("chromium"))];
 
 enum Proof {
     Program(&'static str),
@@ -23,21 +33,25 @@ enum Proof {
 }
 
 /// Folders with a `package-lock.json`.
-const NODE_FOLDERS: [&str; 2] = ["examples/chat", "tests/end-to-end"];
+const NODE_FOLDERS: [&str; 1] = ["examples/chat"];
+const TEST_NODE_FOLDERS: [&str; 1] = ["tests/end-to-end"];
 
 const NODE_MAJOR_MIN: u32 = 20;
 
-pub fn run(root: &Path) -> Result<()> {
-    install_debian_packages()?;
+pub fn run(root: &Path, purpose: Purpose) -> Result<()> {
+    let for_tests = purpose == Purpose::Everything;
+    install_debian_packages(PACKAGES.iter().chain(TEST_PACKAGES.iter().filter(|_| for_tests)))?;
     ensure_node()?;
-    for folder in NODE_FOLDERS {
+    for folder in NODE_FOLDERS.iter().chain(TEST_NODE_FOLDERS.iter().filter(|_| for_tests)) {
         install_node_packages(&root.join(folder), folder)?;
     }
     Ok(())
 }
 
-fn install_debian_packages() -> Result<()> {
-    let missing: Vec<_> = PACKAGES.iter().filter(|(name, _, proof)| !is_there(name, proof)).collect();
+fn install_debian_packages<'p>(
+    packages: impl Iterator<Item = &'p (&'static str, &'static str, Proof)>,
+) -> Result<()> {
+    let missing: Vec<_> = packages.filter(|(name, _, proof)| !is_there(name, proof)).collect();
     if missing.is_empty() {
         return Ok(());
     }
