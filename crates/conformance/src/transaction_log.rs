@@ -96,10 +96,14 @@ impl<'s> Writer<'s> {
     }
 
     async fn committed(&self, writes: Vec<Write>) -> Timestamp {
-        match self.outcome(self.commit(self.published(), &[], writes)).await {
+        let timestamp = match self.outcome(self.commit(self.published(), &[], writes)).await {
             CommitOutcome::Committed { timestamp } => timestamp,
             other => panic!("not committed: {other:?}"),
-        }
+        };
+        // From elsewhere the position is seen to move a little later than the answer comes.
+        let mut position = self.log.position(self.deployment.group).expect("the group is there");
+        position.wait_for(|position| position.published >= timestamp).await.expect("the log goes on");
+        timestamp
     }
 
     /// Puts a document, whatever was there, without its index.
