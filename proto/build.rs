@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "tidemark/common/v1/common.proto",
     "tidemark/sequencer/v1/sequencer.proto",
     "tidemark/txlog/v1/entry.proto",
     "tidemark/txlog/v1/log.proto",
+    "tidemark/txlog/v1/raft.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -33,7 +33,9 @@ pub use fanout::{
 };
 pub use identity::{Identity, UserIdentity};
 pub use interval::{Interval, ReadSet};
-pub use position::{CommitId, DeploymentId, DeploymentRef, Epoch, GroupId, IndexId, Position, Timestamp};
+pub use position::{
+    CommitId, DeploymentId, DeploymentRef, Epoch, GroupId, IndexId, LeaderHint, NodeId, Position, Timestamp,
+};
 pub use runner::{
     Caller, ConsoleLevel, ConsoleLine, Evaluation, EvaluationRequest, ExecutionRecord, FunctionCall,
     FunctionError, FunctionKind, FunctionLogPage, ModuleSource, MutationCall, MutationOutcome, Observed,

@@ -1,6 +1,6 @@
 //! Positions in the order of commits, as types that can't be mixed up.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// A commit timestamp: nanoseconds since the Unix epoch, at most `i64::MAX`.
 ///
@@ -86,13 +86,36 @@ impl fmt::Debug for IndexId {
     }
 }
 
+/// A node of the cluster. One that lost its disk comes back under a new number, because with the old one it could vote
+/// twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Who leads a group, as far as one of its replicas has heard: where to ask next, and no proof.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LeaderHint {
+    pub node: NodeId,
+    /// Where the node's services are called, as `host:port`.
+    pub address: String,
+    /// The availability zone in which it stands, if that is known.
+    pub zone: Option<String>,
+}
+
 /// Where a replica of a group stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The epoch that this replica knows of.
+    /// The newest epoch that this replica knows of. A follower learns of its leader's resets by the batches that it applies.
     pub epoch: Epoch,
     /// Whether this replica leads that epoch and has applied everything older, so that it takes commits.
     pub ready: bool,
     /// The last commit that is applied here. Never goes back while the process lives.
     pub published: Timestamp,
+    /// Who leads the epoch, this replica itself included; `None` while nobody is known to.
+    pub leader: Option<Arc<LeaderHint>>,
 }

@@ -8,7 +8,8 @@ use futures::Stream;
 use tokio::sync::watch;
 
 use crate::{
-    CommitId, DeploymentRef, Epoch, GroupId, IndexId, Interval, Position, ReadSet, Result, Timestamp,
+    CommitId, DeploymentRef, Epoch, GroupId, IndexId, Interval, LeaderHint, Position, ReadSet, Result,
+    Timestamp,
 };
 
 /// The order of commits, and the multi-version store that they make.
@@ -98,8 +99,8 @@ pub enum CommitOutcome {
     Committed { timestamp: Timestamp },
     /// Something that was read has changed since. Run again, best at `Conflict::run_again_at`.
     Conflict(Conflict),
-    /// This replica does not lead the epoch named in the commit. It had no effect.
-    NotLeader,
+    /// This replica does not lead the epoch named in the commit. It had no effect. Who does lead, if this replica knows.
+    NotLeader(Option<Arc<LeaderHint>>),
     /// It was validated and will never commit: its epoch ended before it was appended. It had no effect.
     NotCommitted,
     /// Leadership was lost while it was on its way: [`TransactionLog::lookup`] tells, once there is a leader.
@@ -125,7 +126,8 @@ pub enum Lookup {
     Absent {
         epoch: Epoch,
     },
-    NotLeader,
+    /// This replica does not lead, or does not know everything older yet. Who does lead, if it knows.
+    NotLeader(Option<Arc<LeaderHint>>),
 }
 
 /// A moment to read at. With an epoch it may lie above what is published, and can be read only at that epoch's leader.

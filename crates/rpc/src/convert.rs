@@ -1,11 +1,13 @@
 //! Between the contract's types and the messages.
 
+use std::sync::Arc;
+
 use crate::limits::RpcLimits;
 use bytes::Bytes;
 use contract::{
     BackfillStep, Commit, CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, DeploymentRef,
-    Epoch, Error, GroupId, IndexId, IndexUpdate, Interval, Lookup, Order, Position, Read, ReadAt, ReadResult,
-    ReadSet, Result, Row, StreamEvent, Timestamp, TouchedKey, Version, Write,
+    Epoch, Error, GroupId, IndexId, IndexUpdate, Interval, LeaderHint, Lookup, NodeId, Order, Position, Read,
+    ReadAt, ReadResult, ReadSet, Result, Row, StreamEvent, Timestamp, TouchedKey, Version, Write,
 };
 use proto::{common::v1 as common, txlog::v1 as wire};
 
@@ -57,11 +59,20 @@ pub fn epoch(epoch: common::Epoch) -> Epoch {
     Epoch { term: epoch.term, reset: epoch.reset }
 }
 
+fn leader_to_wire(leader: &LeaderHint) -> common::LeaderHint {
+    common::LeaderHint { node: leader.node.0, address: leader.address.clone(), zone: leader.zone.clone() }
+}
+
+fn leader(leader: common::LeaderHint) -> Arc<LeaderHint> {
+    Arc::new(LeaderHint { node: NodeId(leader.node), address: leader.address, zone: leader.zone })
+}
+
 pub fn position_to_wire(position: Position) -> common::Position {
     common::Position {
         epoch: Some(epoch_to_wire(position.epoch)),
         ready: position.ready,
         published: position.published.as_nanoseconds(),
+        leader: position.leader.as_deref().map(leader_to_wire),
     }
 }
 
@@ -70,6 +81,7 @@ pub fn position(position: common::Position) -> Result<Position> {
         epoch: epoch(present(position.epoch, "the epoch")?),
         ready: position.ready,
         published: timestamp(position.published)?,
+        leader: position.leader.map(leader),
     })
 }
 
@@ -186,6 +198,10 @@ pub fn commit(request: wire::CommitRequest) -> Result<Commit> {
     })
 }
 
+fn not_leader_to_wire(leader: Option<Arc<LeaderHint>>) -> wire::NotLeader {
+    wire::NotLeader { leader: leader.as_deref().map(leader_to_wire) }
+}
+
 pub fn outcome_to_wire(outcome: Result<CommitOutcome>) -> wire::CommitReply {
     use wire::commit_reply::Outcome;
     let outcome = match outcome {
@@ -194,7 +210,7 @@ pub fn outcome_to_wire(outcome: Result<CommitOutcome>) -> wire::CommitReply {
             write: conflict.write.map(|(index, key)| wire::TouchedKey { index: index_bytes(index), key }),
             run_again_at: Some(read_at_to_wire(conflict.run_again_at)),
         }),
-        Ok(CommitOutcome::NotLeader) => Outcome::NotLeader(wire::Nothing {}),
+        Ok(CommitOutcome::NotLeader(leader)) => Outcome::NotLeader(not_leader_to_wire(leader)),
         Ok(CommitOutcome::NotCommitted) => Outcome::NotCommitted(wire::Nothing {}),
         Ok(CommitOutcome::Unknown) => Outcome::Unknown(wire::Nothing {}),
         Err(error) => Outcome::Error(errors::to_wire(error)),
@@ -213,7 +229,7 @@ pub fn outcome(reply: wire::CommitReply) -> Result<CommitOutcome> {
                 .transpose()?,
             run_again_at: read_at(conflict.run_again_at)?,
         }),
-        Outcome::NotLeader(_) => CommitOutcome::NotLeader,
+        Outcome::NotLeader(not) => CommitOutcome::NotLeader(not.leader.map(leader)),
         Outcome::NotCommitted(_) => CommitOutcome::NotCommitted,
         Outcome::Unknown(_) => CommitOutcome::Unknown,
         Outcome::Error(error) => return Err(errors::from_wire(error)),
@@ -364,7 +380,7 @@ pub fn lookup_to_wire(lookup: Lookup) -> wire::LookupReply {
             Lookup::Committed { timestamp } => Kind::Committed(timestamp.as_nanoseconds()),
             Lookup::Pending => Kind::Pending(wire::Nothing {}),
             Lookup::Absent { epoch } => Kind::Absent(epoch_to_wire(epoch)),
-            Lookup::NotLeader => Kind::NotLeader(wire::Nothing {}),
+            Lookup::NotLeader(leader) => Kind::NotLeader(not_leader_to_wire(leader)),
         }),
     }
 }
@@ -375,7 +391,7 @@ pub fn lookup(reply: wire::LookupReply) -> Result<Lookup> {
         Kind::Committed(nanoseconds) => Lookup::Committed { timestamp: timestamp(nanoseconds)? },
         Kind::Pending(_) => Lookup::Pending,
         Kind::Absent(ended) => Lookup::Absent { epoch: epoch(ended) },
-        Kind::NotLeader(_) => Lookup::NotLeader,
+        Kind::NotLeader(not) => Lookup::NotLeader(not.leader.map(leader)),
     })
 }
 

@@ -22,7 +22,7 @@ struct Newest(Arc<MemoryLog>);
 #[async_trait]
 impl Sequencer for Newest {
     async fn latest(&self, group: GroupId) -> contract::Result<Position> {
-        Ok(*self.0.position(group)?.borrow())
+        Ok(self.0.position(group)?.borrow().clone())
     }
 }
 

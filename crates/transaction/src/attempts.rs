@@ -84,7 +84,7 @@ impl Attempts {
                 self.forget_the_unknown();
                 Next::RunAgainAfterConflict(conflict)
             }
-            CommitOutcome::NotCommitted | CommitOutcome::NotLeader => self.did_not_commit(elapsed),
+            CommitOutcome::NotCommitted | CommitOutcome::NotLeader(_) => self.did_not_commit(elapsed),
             CommitOutcome::Unknown => self.unknown(elapsed),
         }
     }
@@ -114,7 +114,9 @@ impl Attempts {
                 Next::SendAgain
             }
             // An answer from an older epoch says nothing about the one that the commit names.
-            Some(Lookup::Absent { .. } | Lookup::Pending | Lookup::NotLeader) | None => self.look_up(elapsed),
+            Some(Lookup::Absent { .. } | Lookup::Pending | Lookup::NotLeader(_)) | None => {
+                self.look_up(elapsed)
+            }
         }
     }
 
@@ -201,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_will_never_commit_runs_again_at_what_is_published() {
-        for outcome in [CommitOutcome::NotCommitted, CommitOutcome::NotLeader] {
+        for outcome in [CommitOutcome::NotCommitted, CommitOutcome::NotLeader(None)] {
             let next = started(RetryLimits::DEFAULT).committed(outcome, Duration::ZERO);
             assert_eq!(next, Next::RunAgainWithLeader);
         }
@@ -211,9 +213,12 @@ mod tests {
     fn an_unknown_outcome_is_looked_up_until_it_is_known() {
         let mut attempts = started(RetryLimits::DEFAULT);
         assert!(matches!(attempts.committed(CommitOutcome::Unknown, Duration::ZERO), Next::LookUp { .. }));
-        for undecided in
-            [Some(Lookup::Pending), Some(Lookup::NotLeader), None, Some(Lookup::Absent { epoch: epoch(2) })]
-        {
+        for undecided in [
+            Some(Lookup::Pending),
+            Some(Lookup::NotLeader(None)),
+            None,
+            Some(Lookup::Absent { epoch: epoch(2) }),
+        ] {
             assert!(matches!(attempts.looked_up(undecided, Duration::ZERO), Next::LookUp { .. }));
         }
         let found = Some(Lookup::Committed { timestamp: timestamp(7) });
@@ -311,7 +316,7 @@ mod tests {
                                 CommitOutcome::Unknown
                             }
                             Event::LoseMessage | Event::Pending => CommitOutcome::Unknown,
-                            _ => CommitOutcome::NotLeader,
+                            _ => CommitOutcome::NotLeader(None),
                         };
                         next = Some(attempts.committed(outcome, Duration::ZERO));
                     }
@@ -338,7 +343,7 @@ mod tests {
                             Event::LoseMessage => None,
                             Event::ChangeLeader => {
                                 leader = epoch(leader.term + 1);
-                                Some(Lookup::NotLeader)
+                                Some(Lookup::NotLeader(None))
                             }
                             _ => Some(match committed {
                                 Some(timestamp) => Lookup::Committed { timestamp },

@@ -130,7 +130,7 @@ impl Running {
     }
 
     async fn write(&self, key: &str) -> Timestamp {
-        let position = *self.log.position(DEV.group).unwrap().borrow();
+        let position = self.log.position(DEV.group).unwrap().borrow().clone();
         let write = Write {
             primary: TABLE,
             key: Bytes::copy_from_slice(key.as_bytes()),

@@ -55,7 +55,7 @@ impl TransactionLog for Counted {
 }
 
 fn some_commit(log: &impl TransactionLog) -> Commit {
-    let position = *log.position(GROUP).unwrap().borrow();
+    let position = log.position(GROUP).unwrap().borrow().clone();
     Commit {
         deployment: DEV,
         epoch: position.epoch,

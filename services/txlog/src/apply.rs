@@ -1,18 +1,18 @@
 //! What an entry of the log does to the store: the same on every replica.
 //!
-//! Pure over [`Store`] and [`Changes`]; bound to [`crate::entry::ENTRY_VERSION`].
+//! Pure over [`Store`] and [`Changes`]; bound to the entry's version.
 
 use std::{ops::ControlFlow, sync::Arc};
 
 use bytes::Bytes;
-use contract::{BackfillProgress, CommitId, CommitNotice, DeploymentId, IndexId, Timestamp, Write};
+use contract::{BackfillProgress, CommitId, CommitNotice, DeploymentId, Epoch, IndexId, Timestamp, Write};
 use proto::txlog::v1 as wire;
 
 use crate::{
     backfill,
     entry::{
-        Batch, CommitWrites, EntryError, LogEntry, Staged, decode_versioned, decode_writes, encode_versioned,
-        timestamp, touched_keys,
+        Batch, CommitWrites, EntryError, EntryVersion, LogEntry, Staged, decode_versioned, decode_writes,
+        encode_versioned, timestamp, touched_keys,
     },
     keys::{self, Deletions, Incarnation, Stored, StoredError},
     planted,
@@ -29,7 +29,7 @@ pub enum Family {
     Records,
     /// Parts of large commits which are not committed yet.
     Stages,
-    /// How far each group has come.
+    /// Which data each group has, and how far it has come.
     Applied,
 }
 
@@ -114,8 +114,12 @@ pub struct AppliedState {
     pub horizon: Timestamp,
     /// Commit records that are older are as good as gone.
     pub records_floor: Timestamp,
-    /// As Raft's storage encodes it; empty before the first.
+    /// As [`crate::raft_codec`] encodes it with its log id; empty before the first.
     pub membership: Bytes,
+    /// The version in which the group's entries are written.
+    pub write_version: EntryVersion,
+    /// That of the last batch.
+    pub epoch: Epoch,
 }
 
 const APPLIED_VERSION: u8 = 1;
@@ -130,6 +134,9 @@ impl AppliedState {
             horizon: self.horizon.as_nanoseconds(),
             records_floor: self.records_floor.as_nanoseconds(),
             membership: self.membership.clone(),
+            write_version: self.write_version.number(),
+            epoch_term: self.epoch.term,
+            epoch_reset: self.epoch.reset,
         };
         encode_versioned(APPLIED_VERSION, &message)
     }
@@ -142,6 +149,8 @@ impl AppliedState {
             horizon: timestamp(message.horizon)?,
             records_floor: timestamp(message.records_floor)?,
             membership: message.membership,
+            write_version: EntryVersion::from_number(message.write_version)?,
+            epoch: Epoch { term: message.epoch_term, reset: message.epoch_reset },
         })
     }
 }
@@ -151,7 +160,7 @@ impl AppliedState {
 pub enum Payload {
     /// Begins a term.
     Blank,
-    /// As Raft's storage encodes it.
+    /// As [`crate::raft_codec`] encodes it with its log id.
     Membership(Bytes),
     Entry(LogEntry),
 }
@@ -163,7 +172,8 @@ pub enum Applied {
     Nothing,
     /// A term has begun.
     TermBegan(u64),
-    Commits(Vec<AppliedCommit>),
+    /// A batch of this epoch.
+    Commits(Epoch, Vec<AppliedCommit>),
     /// The batch did not follow the store's last timestamp, or its term was not that of its place: as if it were not
     /// there. Its commits' timestamps.
     Skipped(Vec<Timestamp>),
@@ -177,18 +187,18 @@ pub type AppliedCommit = (DeploymentId, CommitId, Arc<CommitNotice>);
 pub struct Applier {
     incarnation: Incarnation,
     /// Where the state lies in [`Family::Applied`].
-    state_key: [u8; 4],
+    state_key: Vec<u8>,
     state: AppliedState,
 }
 
 impl Applier {
     pub fn new(incarnation: Incarnation, state: AppliedState) -> Applier {
-        Applier { incarnation, state_key: incarnation.0.to_be_bytes(), state }
+        Applier { incarnation, state_key: keys::applied(incarnation), state }
     }
 
     /// Reads how far the group had come.
     pub fn open(incarnation: Incarnation, store: &impl Store) -> Result<Applier, ApplyError> {
-        let state = match store.get(Family::Applied, &incarnation.0.to_be_bytes())? {
+        let state = match store.get(Family::Applied, &keys::applied(incarnation))? {
             Some(bytes) => AppliedState::decode(bytes)?,
             None => AppliedState::default(),
         };
@@ -207,7 +217,9 @@ impl Applier {
                 batch.commits.iter().any(|commit| matches!(commit.writes, CommitWrites::Staged(_)))
             }
             Payload::Entry(LogEntry::Backfill(_)) => true,
-            Payload::Entry(LogEntry::StagePart { .. } | LogEntry::DropStage { .. }) => false,
+            Payload::Entry(
+                LogEntry::StagePart { .. } | LogEntry::DropStage { .. } | LogEntry::SetWriteVersion(_),
+            ) => false,
         }
     }
 
@@ -247,6 +259,10 @@ impl Applier {
             }
             Payload::Entry(LogEntry::Backfill(step)) => {
                 Applied::Backfilled(backfill::apply(self.incarnation, store, changes, &step)?)
+            }
+            Payload::Entry(LogEntry::SetWriteVersion(version)) => {
+                self.state.write_version = self.state.write_version.max(version);
+                Applied::Nothing
             }
         };
         self.state.last = Some(id);
@@ -299,9 +315,10 @@ impl Applier {
             let notice = CommitNotice { timestamp: commit.timestamp, keys: touched_keys(&writes) };
             applied.push((commit.deployment, commit.id, Arc::new(notice)));
         }
+        self.state.epoch = batch.epoch;
         self.state.horizon = self.state.horizon.max(batch.horizon);
         self.state.records_floor = self.state.records_floor.max(batch.records_floor);
-        Ok(Applied::Commits(applied))
+        Ok(Applied::Commits(batch.epoch, applied))
     }
 
     fn assemble(&self, store: &impl Store, term: u64, staged: Staged) -> Result<Bytes, ApplyError> {

@@ -7,27 +7,67 @@ use contract::{CommitId, DeploymentId, Epoch, IndexId, IndexUpdate, Timestamp, T
 use prost::Message;
 use proto::txlog::v1 as wire;
 
-/// The first byte of every entry that this version writes, and the only one it reads.
-pub const ENTRY_VERSION: u8 = 1;
+/// A format of log entries: an entry's first byte.
+///
+/// A program reads every format up to its own. It writes the one that its group has come to, which an entry moves
+/// ([`LogEntry::SetWriteVersion`]) once every replica can read the next: so programs of two versions can serve one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntryVersion(u8);
+
+impl EntryVersion {
+    /// What a new group begins with.
+    pub const FIRST: EntryVersion = EntryVersion(1);
+    /// The newest that this program knows. Tests know one more, to show how a group passes from one to the next.
+    pub const OWN: EntryVersion = EntryVersion(if cfg!(test) { 2 } else { 1 });
+
+    /// The version with this number, if it is known.
+    pub fn from_number(number: u32) -> Result<EntryVersion, EntryError> {
+        let known = EntryVersion::FIRST.number()..=EntryVersion::OWN.number();
+        if !known.contains(&number) {
+            return Err(EntryError::UnknownVersion(number));
+        }
+        Ok(EntryVersion(u8::try_from(number).expect("own versions are small")))
+    }
+
+    pub fn number(self) -> u32 {
+        self.0.into()
+    }
+}
+
+impl Default for EntryVersion {
+    fn default() -> EntryVersion {
+        EntryVersion::FIRST
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EntryError {
-    #[error("log entry format {0} is not known to this version")]
-    UnknownVersion(u8),
+    #[error("format {0} of the log is not known to this version: it was written by a newer one")]
+    UnknownVersion(u32),
     #[error("a log entry is damaged: {0}")]
     Damaged(String),
 }
 
-fn damaged(what: impl ToString) -> EntryError {
+pub(crate) fn damaged(what: impl ToString) -> EntryError {
     EntryError::Damaged(what.to_string())
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum LogEntry {
     Batch(Batch),
-    StagePart { term: u64, stage: u64, part: u32, content: Bytes },
-    DropStage { term: u64, stage: u64 },
+    StagePart {
+        term: u64,
+        stage: u64,
+        part: u32,
+        content: Bytes,
+    },
+    DropStage {
+        term: u64,
+        stage: u64,
+    },
     Backfill(Backfill),
+    /// From here on the group's entries are written in this version; it never goes back.
+    SetWriteVersion(EntryVersion),
 }
 
 /// Commits that were validated one after the other by one epoch.
@@ -93,7 +133,8 @@ impl CommitWrites {
 }
 
 impl LogEntry {
-    pub fn encode(self) -> Bytes {
+    /// The entry in the version that its group writes.
+    pub fn encode(self, version: EntryVersion) -> Bytes {
         use wire::log_entry::Kind;
         let kind = match self {
             LogEntry::Batch(batch) => Kind::Batch(wire::Batch {
@@ -116,13 +157,26 @@ impl LogEntry {
                 from: backfill.from,
                 to: backfill.to,
             }),
+            LogEntry::SetWriteVersion(version) => {
+                Kind::SetWriteVersion(wire::SetWriteVersion { version: version.number() })
+            }
         };
-        encode_versioned(ENTRY_VERSION, &wire::LogEntry { kind: Some(kind) })
+        let message = wire::LogEntry { kind: Some(kind) };
+        match version.0 {
+            #[cfg(test)]
+            2 => tests::encode_version_two(&message),
+            version => encode_versioned(version, &message),
+        }
     }
 
     pub fn decode(bytes: Bytes) -> Result<LogEntry, EntryError> {
         use wire::log_entry::Kind;
-        let message: wire::LogEntry = decode_versioned(ENTRY_VERSION, bytes)?;
+        let message = match split_version(bytes)? {
+            (1, content) => wire::LogEntry::decode(content).map_err(damaged)?,
+            #[cfg(test)]
+            (2, content) => tests::decode_version_two(content)?,
+            (unknown, _) => return Err(EntryError::UnknownVersion(unknown.into())),
+        };
         Ok(match message.kind.ok_or_else(|| damaged("it has no kind"))? {
             Kind::Batch(batch) => LogEntry::Batch(Batch {
                 epoch: Epoch { term: batch.term, reset: batch.reset },
@@ -150,6 +204,7 @@ impl LogEntry {
                 from: backfill.from,
                 to: backfill.to,
             }),
+            Kind::SetWriteVersion(set) => LogEntry::SetWriteVersion(EntryVersion::from_number(set.version)?),
         })
     }
 }
@@ -271,12 +326,18 @@ pub(crate) fn encode_versioned(version: u8, message: &impl Message) -> Bytes {
     bytes.freeze()
 }
 
-pub(crate) fn decode_versioned<M: Message + Default>(version: u8, mut bytes: Bytes) -> Result<M, EntryError> {
-    match bytes.first() {
-        None => Err(damaged("it is empty")),
-        Some(&found) if found != version => Err(EntryError::UnknownVersion(found)),
-        Some(_) => M::decode(bytes.split_off(1)).map_err(damaged),
+/// What [`encode_versioned`] made, of a format that has one version so far. With a second one its reader chooses by
+/// [`split_version`].
+pub(crate) fn decode_versioned<M: Message + Default>(version: u8, bytes: Bytes) -> Result<M, EntryError> {
+    match split_version(bytes)? {
+        (found, content) if found == version => M::decode(content).map_err(damaged),
+        (unknown, _) => Err(EntryError::UnknownVersion(unknown.into())),
     }
+}
+
+fn split_version(mut bytes: Bytes) -> Result<(u8, Bytes), EntryError> {
+    let version = *bytes.first().ok_or_else(|| damaged("it is empty"))?;
+    Ok((version, bytes.split_off(1)))
 }
 
 pub(crate) fn timestamp(nanoseconds: u64) -> Result<Timestamp, EntryError> {
@@ -322,10 +383,10 @@ mod tests {
 
         #[test]
         fn no_bytes_make_decoding_panic(content in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut versioned = vec![ENTRY_VERSION];
+            let mut versioned = vec![EntryVersion::FIRST.0];
             versioned.extend_from_slice(&content);
             if let Ok(entry) = LogEntry::decode(versioned.into()) {
-                entry.encode();
+                entry.encode(EntryVersion::FIRST);
             }
             let _ = decode_writes(content.into());
         }
@@ -364,17 +425,41 @@ mod tests {
                 from: Some(Bytes::from_static(b"from")),
                 to: Some(Bytes::from_static(b"to")),
             }),
+            LogEntry::SetWriteVersion(EntryVersion::OWN),
         ];
         for entry in entries {
-            assert_eq!(LogEntry::decode(entry.clone().encode()).unwrap(), entry);
+            for version in [EntryVersion::FIRST, EntryVersion::OWN] {
+                assert_eq!(LogEntry::decode(entry.clone().encode(version)).unwrap(), entry);
+            }
         }
     }
 
     #[test]
     fn an_unknown_version_is_refused_by_name() {
-        let mut bytes = LogEntry::DropStage { term: 1, stage: 2 }.encode().to_vec();
+        let mut bytes = LogEntry::DropStage { term: 1, stage: 2 }.encode(EntryVersion::FIRST).to_vec();
         bytes[0] = 9;
         assert_eq!(LogEntry::decode(bytes.into()), Err(EntryError::UnknownVersion(9)));
         assert!(LogEntry::decode(Bytes::new()).is_err());
+        assert_eq!(EntryVersion::from_number(9), Err(EntryError::UnknownVersion(9)));
+        assert_eq!(EntryVersion::from_number(0), Err(EntryError::UnknownVersion(0)));
+    }
+
+    /// The format of the second version, which is for tests only: the same message, backwards.
+    pub fn encode_version_two(message: &wire::LogEntry) -> Bytes {
+        let backwards: Vec<u8> = message.encode_to_vec().into_iter().rev().collect();
+        [&[2], &backwards[..]].concat().into()
+    }
+
+    pub fn decode_version_two(content: Bytes) -> Result<wire::LogEntry, EntryError> {
+        wire::LogEntry::decode(content.iter().copied().rev().collect::<Bytes>()).map_err(damaged)
+    }
+
+    #[test]
+    fn a_newer_format_is_not_taken_for_an_older_one() {
+        let entry = LogEntry::DropStage { term: 1, stage: 2 };
+        let newer = entry.clone().encode(EntryVersion::OWN);
+        let mut mislabelled = newer.to_vec();
+        mislabelled[0] = EntryVersion::FIRST.0;
+        assert_ne!(LogEntry::decode(mislabelled.into()), Ok(entry));
     }
 }

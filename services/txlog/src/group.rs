@@ -5,7 +5,7 @@ use std::{
     ops::ControlFlow,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -18,8 +18,9 @@ use crate::{
     apply::{Applied, AppliedState, ApplyError, Family, Store},
     batcher::BatchLimits,
     clock::Clock,
+    commit_queue::{Answer, CommitQueue, CommitQueueOptions},
+    entry::EntryVersion,
     keys::{self, Incarnation},
-    leader::{Answer, Leader, LeaderOptions},
     state_store::StateStore,
     stream::CommitBuffer,
     sweep::sweep,
@@ -36,7 +37,7 @@ pub struct Group {
     pub limits: LogLimits,
     pub clock: Clock,
     pub store: Arc<StateStore>,
-    pub leader: RwLock<Leader<Waiter>>,
+    pub queue: RwLock<CommitQueue<Waiter>>,
     pub buffer: Arc<CommitBuffer>,
     /// There may be a batch to propose.
     pub work: Notify,
@@ -44,6 +45,8 @@ pub struct Group {
     published: AtomicU64,
     horizon: AtomicU64,
     records_floor: AtomicU64,
+    /// The version in which entries are written, as [`EntryVersion::number`].
+    write_version: AtomicU32,
     /// As it was applied last.
     applied: Mutex<AppliedState>,
     /// As it was when it was flushed last, and whether Raft has not asked for that yet.
@@ -67,7 +70,7 @@ impl Group {
         state: &AppliedState,
     ) -> Group {
         let last = state.last_timestamp;
-        let options = LeaderOptions {
+        let options = CommitQueueOptions {
             batches: BatchLimits {
                 bytes_max: limits.batch_bytes_max,
                 commits_max: limits.batch_commits_max,
@@ -76,8 +79,8 @@ impl Group {
             retention_ms: limits.retention_ms_min,
             records_age_ms: limits.commit_record_age_ms,
         };
-        let leader = Leader::new(options, last);
-        let position = Position { epoch: leader.epoch(), ready: false, published: last };
+        let queue = CommitQueue::new(options, last, state.epoch);
+        let position = position_of(&queue);
         Group {
             id,
             incarnation,
@@ -85,13 +88,14 @@ impl Group {
             limits,
             clock,
             store,
-            leader: RwLock::new(leader),
+            queue: RwLock::new(queue),
             buffer: Arc::new(CommitBuffer::new(last, &limits)),
             work: Notify::new(),
             position: watch::Sender::new(position),
             published: AtomicU64::new(last.as_nanoseconds()),
             horizon: AtomicU64::new(state.horizon.as_nanoseconds()),
             records_floor: AtomicU64::new(state.records_floor.as_nanoseconds()),
+            write_version: AtomicU32::new(state.write_version.number()),
             applied: Mutex::new(state.clone()),
             // All that was there when the store was opened is flushed.
             flushed: Mutex::new((state.last.map(|_| state.clone()), false)),
@@ -115,17 +119,23 @@ impl Group {
         load(&self.records_floor)
     }
 
+    /// The version in which this group's entries are to be written.
+    pub fn write_version(&self) -> EntryVersion {
+        let number = self.write_version.load(Ordering::Acquire);
+        EntryVersion::from_number(number).expect("only versions are stored")
+    }
+
     pub fn position(&self) -> watch::Receiver<Position> {
         self.position.subscribe()
     }
 
     /// Changes what the leader decides, tells who waits, and shows the new position.
-    pub fn decide(&self, change: impl FnOnce(&mut Leader<Waiter>) -> Vec<Answer<Waiter>>) {
+    pub fn decide(&self, change: impl FnOnce(&mut CommitQueue<Waiter>) -> Vec<Answer<Waiter>>) {
         let answers = {
-            let mut leader = self.leader.write();
-            let answers = change(&mut leader);
+            let mut queue = self.queue.write();
+            let answers = change(&mut queue);
             // Still locked: whoever comes later must not be overtaken with an older position.
-            self.show(position_of(&leader));
+            self.show(position_of(&queue));
             answers
         };
         tell(answers);
@@ -160,27 +170,28 @@ impl Group {
         *self.applied.lock() = state.clone();
         self.horizon.store(state.horizon.as_nanoseconds(), Ordering::Release);
         self.records_floor.store(state.records_floor.as_nanoseconds(), Ordering::Release);
-        self.decide(|leader| {
+        self.write_version.store(state.write_version.number(), Ordering::Release);
+        self.decide(|queue| {
             let mut answers = Vec::new();
             for applied in applied {
                 match applied {
-                    Applied::Commits(commits) => {
-                        answers.extend(leader.applied(&commits));
-                        self.published.store(leader.published().as_nanoseconds(), Ordering::Release);
+                    Applied::Commits(epoch, commits) => {
+                        answers.extend(queue.applied(epoch, &commits));
+                        self.published.store(queue.published().as_nanoseconds(), Ordering::Release);
                         self.buffer
                             .add(commits.into_iter().map(|(deployment, _, notice)| (deployment, notice)));
                     }
                     Applied::Skipped(timestamps) => {
                         self.batches_skipped.fetch_add(1, Ordering::Relaxed);
-                        answers.extend(leader.skipped(timestamps));
+                        answers.extend(queue.skipped(timestamps));
                     }
-                    Applied::TermBegan(term) => leader.applied_blank(term),
+                    Applied::TermBegan(term) => queue.applied_blank(term),
                     Applied::Nothing | Applied::Backfilled(_) => {}
                 }
             }
             let age = self.limits.window_age_ms_min.saturating_mul(1_000_000);
-            let keep_above = leader.head().as_nanoseconds().saturating_sub(age);
-            leader.trim(Timestamp::new(keep_above).unwrap_or_default(), self.limits.window_bytes_max);
+            let keep_above = queue.head().as_nanoseconds().saturating_sub(age);
+            queue.trim(Timestamp::new(keep_above).unwrap_or_default(), self.limits.window_bytes_max);
             answers
         });
         // Room for another batch, or a term to lead.
@@ -256,8 +267,13 @@ fn load(timestamp: &AtomicU64) -> Timestamp {
     Timestamp::new(timestamp.load(Ordering::Acquire)).expect("only timestamps are stored")
 }
 
-fn position_of(leader: &Leader<Waiter>) -> Position {
-    Position { epoch: leader.epoch(), ready: leader.is_ready(), published: leader.published() }
+fn position_of(queue: &CommitQueue<Waiter>) -> Position {
+    Position {
+        epoch: queue.epoch(),
+        ready: queue.is_ready(),
+        published: queue.published(),
+        leader: queue.leader(),
+    }
 }
 
 fn tell(answers: Vec<Answer<Waiter>>) {

@@ -13,21 +13,21 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch,
-    Error, ErrorKind, GroupId, Lookup, Position, Read, ReadAt, ReadResult, Result, Retry, StreamEvents,
-    Timestamp, TransactionLog, code,
+    Error, ErrorKind, GroupId, LeaderHint, Lookup, Position, Read, ReadAt, ReadResult, Result, Retry,
+    StreamEvents, Timestamp, TransactionLog, code,
 };
-use openraft::raft::ReadPolicy;
+use openraft::{async_runtime::WatchReceiver, raft::ReadPolicy};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     apply::{ApplyError, Family, Store},
     backfill,
+    commit_queue::{Received, Request},
     entry::{Backfill, CommitWrites, LogEntry, Staged, encode_writes, touched_keys},
     fatal::FatalHandler,
     group::Group,
     keys,
-    leader::{Received, Request},
     options::Deployment,
     overlay::OverlayVersion,
     proposer::{GroupRaft, ProposalError, propose},
@@ -73,6 +73,8 @@ pub struct Measures {
     pub swept: Timestamp,
     /// How often the node's log was made durable.
     pub fsyncs: u64,
+    /// The first entry of the group's log that is still there: what is older is in the store and flushed.
+    pub entries_purged_before: u64,
 }
 
 /// A group, and what its callers share beyond it.
@@ -130,19 +132,20 @@ impl Handle {
         let group = &of.group;
         let parts_staged = group.parts_staged().map_err(|error| of.store_failed(error))?;
         let store_bytes = group.store.file_bytes().map_err(|error| of.store_failed(error))?;
-        let leader = group.leader.read();
+        let queue = group.queue.read();
         Ok(Measures {
-            commits_undecided: leader.undecided(),
-            commits_undecided_bytes: leader.undecided_bytes(),
-            commits_waiting: leader.waiting(),
+            commits_undecided: queue.undecided(),
+            commits_undecided_bytes: queue.undecided_bytes(),
+            commits_waiting: queue.waiting(),
             parts_staged,
             batches_skipped: group.batches_skipped(),
-            window_bytes: leader.window_bytes(),
+            window_bytes: queue.window_bytes(),
             unflushed_bytes: group.store.unflushed_bytes(),
             store_bytes,
             horizon: group.horizon(),
             swept: group.swept(),
             fsyncs: self.shared.fsyncs.load(Ordering::Relaxed),
+            entries_purged_before: of.purged_before(),
         })
     }
 
@@ -162,8 +165,13 @@ impl Handle {
     }
 }
 
-fn not_leader() -> Error {
-    Error::new(ErrorKind::Overloaded, "NotLeader", "this replica does not lead the group")
+fn not_leader(leader: Option<&LeaderHint>) -> Error {
+    let leader = match leader {
+        Some(leader) => format!("node {} at {} does", leader.node, leader.address),
+        None => "nobody is known to".to_owned(),
+    };
+    let message = format!("this replica does not lead the group; {leader}");
+    Error::new(ErrorKind::Overloaded, "NotLeader", message)
 }
 
 fn epoch_ended() -> Error {
@@ -180,6 +188,10 @@ impl HandleGroup {
             self.fatal.end(&format!("the state of group {} is damaged: {error}", self.group.id.0));
         }
         Error::internal(error.to_string())
+    }
+
+    fn purged_before(&self) -> u64 {
+        self.raft.metrics().borrow_watched().purged.map_or(0, |purged| purged.index + 1)
     }
 
     /// The store's record of a commit.
@@ -208,8 +220,8 @@ impl HandleGroup {
     async fn commit(self: &Arc<Self>, commit: Commit) -> Result<CommitOutcome> {
         let limits = &self.group.limits;
         let (waiting, waiting_bytes) = {
-            let leader = self.group.leader.read();
-            (leader.undecided(), leader.undecided_bytes())
+            let queue = self.group.queue.read();
+            (queue.undecided(), queue.undecided_bytes())
         };
         if waiting >= limits.commits_queued_max || waiting_bytes >= limits.commits_queued_bytes_max {
             return Err(Error::overloaded("CommitterFullError", "too many commits wait for the log"));
@@ -243,16 +255,16 @@ impl HandleGroup {
                 self.published(timestamp).await?;
                 return Ok(CommitOutcome::Committed { timestamp });
             }
-            let checked = self.group.leader.read().check(&request, no_record_at);
+            let checked = self.group.queue.read().check(&request, no_record_at);
             let checked = match checked {
                 Ok(checked) => checked,
                 Err(outcome) => return Ok(outcome),
             };
             let (waiter, outcome) = oneshot::channel();
             let (received, published) = {
-                let mut leader = self.group.leader.write();
-                let received = leader.receive(&mut request, checked, waiter, self.group.clock.now());
-                (received, leader.published())
+                let mut queue = self.group.queue.write();
+                let received = queue.receive(&mut request, checked, waiter, self.group.clock.now());
+                (received, queue.published())
             };
             match received {
                 Received::OnItsWay => {
@@ -283,7 +295,7 @@ impl HandleGroup {
         }
         let confirmed = self.confirm_leadership().await;
         // Had the epoch ended in between, another leader could have changed what was read.
-        let stands = self.group.leader.read().epoch() == request.epoch;
+        let stands = self.group.queue.read().epoch() == request.epoch;
         match confirmed {
             Ok(_) if stands => Ok(CommitOutcome::Committed { timestamp }),
             _ => Ok(CommitOutcome::NotCommitted),
@@ -294,7 +306,7 @@ impl HandleGroup {
         let permit = self.room_to_stage(encoded.len()).await?;
         // Most of what would be refused is refused before anything is staged.
         if self.recorded(request.deployment, request.id)?.is_none() {
-            let checked = self.group.leader.read().check(&request, self.group.published());
+            let checked = self.group.queue.read().check(&request, self.group.published());
             if let Err(outcome) = checked {
                 return Ok(outcome);
             }
@@ -346,11 +358,11 @@ impl HandleGroup {
     }
 
     async fn propose(&self, term: u64, entry: LogEntry) -> Result<EntryOutcome, ProposalError> {
-        propose(&self.raft, term, entry).await?.await
+        propose(&self.group, &self.raft, term, entry).await?.await
     }
 
     async fn lookup(&self, deployment: DeploymentId, id: CommitId) -> Result<Lookup> {
-        let known = self.group.leader.read().lookup(deployment, id, None);
+        let known = self.group.queue.read().lookup(deployment, id, None);
         if !matches!(known, Lookup::Absent { .. }) {
             return Ok(known);
         }
@@ -402,8 +414,8 @@ impl HandleGroup {
         epoch: Epoch,
         reads: &[Read],
     ) -> Result<Vec<Above>> {
-        let leader = self.group.leader.read();
-        let overlay = leader.overlay(epoch).filter(|_| at <= leader.head()).ok_or_else(epoch_ended)?;
+        let queue = self.group.queue.read();
+        let overlay = queue.overlay(epoch).filter(|_| at <= queue.head()).ok_or_else(epoch_ended)?;
         Ok(reads
             .iter()
             .map(|read| match read {
@@ -426,15 +438,19 @@ impl HandleGroup {
     }
 
     async fn confirm_leadership(&self) -> Result<Position> {
-        self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|_| not_leader())?;
-        let position = *self.group.position().borrow();
-        Ok(position)
+        let confirmed = self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
+        confirmed.map_err(|_| self.not_leader())?;
+        Ok(self.group.position().borrow().clone())
+    }
+
+    fn not_leader(&self) -> Error {
+        not_leader(self.group.position().borrow().leader.as_deref())
     }
 
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
         let epoch = {
-            let leader = self.group.leader.read();
-            leader.is_ready().then(|| leader.epoch()).ok_or_else(not_leader)?
+            let queue = self.group.queue.read();
+            queue.is_ready().then(|| queue.epoch()).ok_or_else(|| not_leader(queue.leader().as_deref()))?
         };
         for field in &step.fields {
             if let Err(error) = field.parse::<value::FieldPath>() {
@@ -459,7 +475,7 @@ impl HandleGroup {
             }
             Ok(outcome) => Err(Error::internal(format!("a backfill was answered with {outcome:?}"))),
             // A step may be sent again, whatever became of it.
-            Err(ProposalError::Refused | ProposalError::Unknown) => Err(not_leader()),
+            Err(ProposalError::Refused | ProposalError::Unknown) => Err(self.not_leader()),
         }
     }
 }

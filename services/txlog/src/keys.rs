@@ -5,6 +5,10 @@
 //! deletions  incarnation u32 | timestamp u64
 //! records    incarnation u32 | deployment u32 | commit id 16 B
 //! stages     incarnation u32 | term u64 | stage u64 | part u32
+//! applied    'a' | incarnation u32        how far that data has come
+//!            'g' | group u32              the incarnation of the group's data
+//!            'i'                          the incarnation that was given last
+//!            'u'                          what was written since all files were compacted
 //! ```
 //!
 //! Numbers are big-endian. In the escaped key a zero byte is `00 ff` and the end is `00 01`, so that keys keep their order
@@ -14,9 +18,9 @@
 //! A value is a version byte, then a tag.
 
 use bytes::Bytes;
-use contract::{CommitId, DeploymentId, IndexId, Timestamp};
+use contract::{CommitId, DeploymentId, GroupId, IndexId, Timestamp};
 
-/// The first byte of every value that this version writes, and the only one it reads.
+/// The first byte of every value that this version writes, and the only one so far: its readers match on it.
 pub const VALUE_VERSION: u8 = 1;
 
 const ESCAPE: u8 = 0x00;
@@ -231,6 +235,40 @@ impl Deletions {
     }
 }
 
+/// Where it is kept how far an incarnation has come.
+pub fn applied(incarnation: Incarnation) -> Vec<u8> {
+    [&b"a"[..], &incarnation.0.to_be_bytes()].concat()
+}
+
+/// Where it is kept which incarnation of its data a group has.
+pub fn group(group: GroupId) -> Vec<u8> {
+    [&GROUPS[..], &group.0.to_be_bytes()].concat()
+}
+
+/// All of [`group`] begin with it.
+pub const GROUPS: &[u8] = b"g";
+/// Where it is kept which incarnation was given last.
+pub const LAST_INCARNATION: &[u8] = b"i";
+/// Where it is kept how much was written since all files were compacted.
+pub const UNCOMPACTED: &[u8] = b"u";
+
+pub fn encode_incarnation(incarnation: Incarnation) -> [u8; 5] {
+    let mut value = [VALUE_VERSION; 5];
+    value[1..].copy_from_slice(&incarnation.0.to_be_bytes());
+    value
+}
+
+pub fn decode_incarnation(value: &[u8]) -> Result<Incarnation, StoredError> {
+    match value.split_first() {
+        Some((&VALUE_VERSION, number)) => number
+            .try_into()
+            .map(|bytes| Incarnation(u32::from_be_bytes(bytes)))
+            .map_err(|_| StoredError::Damaged("an incarnation")),
+        Some((&version, _)) => Err(StoredError::UnknownVersion(version)),
+        None => Err(StoredError::Damaged("an incarnation is empty")),
+    }
+}
+
 /// Where a commit's record lies.
 pub fn record(incarnation: Incarnation, deployment: DeploymentId, id: CommitId) -> Vec<u8> {
     let mut key = Vec::with_capacity(24);
@@ -302,6 +340,7 @@ mod tests {
             let _ = split_version(&stored).map(|(prefix, _)| unescape(prefix));
             let _ = Stored::decode(&stored);
             let _ = decode_record(&stored);
+            let _ = decode_incarnation(&stored);
             let _ = Deletions::decode(&stored);
             let _ = deletions_timestamp(&stored);
             without_timestamp(&stored);

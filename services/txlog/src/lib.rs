@@ -3,7 +3,7 @@
 //! [`Service::start`] opens a folder with [`Options`]; [`Service::handle`] gives the [`Handle`] that others call, by the
 //! contract [`contract::TransactionLog`].
 //!
-//! A commit passes through small state machines that know nothing of clocks, disks or networks: `leader` composes
+//! A commit passes through small state machines that know nothing of clocks, disks or networks: `commit_queue` composes
 //! `validator` and `window` (may it be?), `batcher` (which entry does it go into?), `undecided` and `overlay` (who waits,
 //! who reads it before it is published?); `apply` and `backfill` say what an entry does to the store. Around them
 //! `proposer`, `state_machine`, `raft_log` and `state_store` do what touches Raft and the disk.
@@ -14,13 +14,15 @@ mod apply;
 mod backfill;
 mod batcher;
 mod clock;
+mod commit_queue;
 mod entry;
 mod fatal;
+mod folders;
 mod gaps;
 mod group;
 mod handle;
+mod incarnations;
 mod keys;
-mod leader;
 mod limits;
 #[cfg(test)]
 mod model_tests;
@@ -29,6 +31,7 @@ mod options;
 mod overlay;
 mod planted;
 mod proposer;
+mod raft_codec;
 mod raft_log;
 #[cfg(test)]
 mod raft_storage_tests;
@@ -50,7 +53,7 @@ mod window;
 pub use crate::limits::{LogLimits, StoreLimits};
 pub use clock::Clock;
 pub use fatal::{EXIT_CODE_STORAGE_FAILED, FatalHandler};
+pub use folders::OpenError;
 pub use handle::{Handle, Measures};
 pub use options::{Deployment, Options};
 pub use service::{Service, StartError};
-pub use state_store::OpenError;

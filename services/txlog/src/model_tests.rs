@@ -78,6 +78,11 @@ fn a_lookup_that_denies_what_is_pending_is_found() {
 }
 
 #[test]
+fn a_follower_that_ignores_its_leaders_resets_is_found() {
+    seeds_to_find(Bug::FollowerIgnoresResets);
+}
+
+#[test]
 fn a_recovery_that_lowers_the_head_is_found() {
     seeds_to_find(Bug::RecoveryLowersHead);
 }

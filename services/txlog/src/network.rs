@@ -6,12 +6,14 @@ use openraft::{
     OptionalSend, RaftNetworkFactory,
     alias::{SnapshotOf, VoteOf},
     errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
-    impls::EmptyNode,
     network::{RPCOption, v2::RaftNetworkV2},
     raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse},
 };
 
-use crate::{raft_types::RaftTypes, state_machine::FlushedState};
+use crate::{
+    raft_types::{Node, RaftTypes},
+    state_machine::FlushedState,
+};
 
 /// Every other node is unreachable.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +26,7 @@ fn nobody() -> Unreachable<RaftTypes> {
 impl RaftNetworkFactory<RaftTypes> for NoPeers {
     type Network = NoPeers;
 
-    async fn new_client(&mut self, _target: u64, _node: &EmptyNode) -> NoPeers {
+    async fn new_client(&mut self, _target: u64, _node: &Node) -> NoPeers {
         NoPeers
     }
 }

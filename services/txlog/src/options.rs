@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::limits::{LogLimits, StoreLimits};
-use contract::{DeploymentId, DeploymentRef, GroupId};
+use contract::{DeploymentId, DeploymentRef, GroupId, NodeId};
 
 use crate::{clock::Clock, fatal::FatalHandler};
 
@@ -12,8 +12,13 @@ use crate::{clock::Clock, fatal::FatalHandler};
 pub struct Options {
     /// Where the log and the store lie, each in a folder of its own.
     pub folder: PathBuf,
-    /// This node's identity in Raft. A node that lost its disk must come back under a new one.
-    pub node: u64,
+    /// This node's identity in Raft, which its folders keep: with another one they are refused. A node that lost its disk
+    /// must come back under a new one.
+    pub node: NodeId,
+    /// Where other nodes call this one's services, as `host:port`; where there are no others, its host.
+    pub address: String,
+    /// The availability zone in which this node stands; empty if it is not known.
+    pub zone: String,
     /// What there is, until a directory of its own keeps it.
     pub deployments: Vec<Deployment>,
     pub limits: LogLimits,
@@ -36,7 +41,9 @@ impl Options {
         let at = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
         Options {
             folder: folder.into(),
-            node: 1,
+            node: NodeId(1),
+            address: "localhost".into(),
+            zone: "local".into(),
             deployments: vec![Deployment { name: "dev".into(), at }],
             limits: LogLimits::DEFAULT,
             store: StoreLimits::DEFAULT,

@@ -13,6 +13,8 @@ pub(crate) enum Bug {
     LookupDeniesPending,
     /// After a reset timestamps are given a second time.
     RecoveryLowersHead,
+    /// A follower does not learn of its leader's resets.
+    FollowerIgnoresResets,
     /// What is remembered to be empty is not forgotten when something is written there.
     GapsIgnoreWrites,
     /// Deletions are removed that can still be read below.

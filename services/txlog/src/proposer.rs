@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use contract::{LeaderHint, NodeId};
 use futures::{StreamExt, stream::FuturesOrdered};
 use openraft::{
     Raft, ServerState, async_runtime::WatchReceiver, errors::ClientWriteError, impls::ProgressResponder,
@@ -13,7 +14,7 @@ use crate::{
     batcher::BatchNumber,
     entry::LogEntry,
     group::Group,
-    raft_types::{EntryBytes, EntryOutcome, RaftTypes},
+    raft_types::{EntryBytes, EntryOutcome, RaftTypes, StoredMembership},
     state_machine::StateMachine,
 };
 
@@ -30,12 +31,13 @@ pub enum ProposalError {
 
 /// Proposes an entry in a term, and hears what it did once it is applied.
 pub async fn propose(
+    group: &Group,
     raft: &GroupRaft,
     term: u64,
     entry: LogEntry,
 ) -> Result<impl Future<Output = Result<EntryOutcome, ProposalError>> + Send + 'static, ProposalError> {
     let (responder, done) = ProgressResponder::<RaftTypes, ClientWriteResult<RaftTypes>>::complete_only();
-    raft.write(EntryBytes(entry.encode()))
+    raft.write(EntryBytes(entry.encode(group.write_version())))
         .with_leader(
             openraft::impls::leader_id_std::LeaderId::<u64, u64> { term, voted_for: 0 }.to_committed(),
         )
@@ -56,9 +58,9 @@ pub async fn propose_batches(group: Arc<Group>, raft: GroupRaft, token: Cancella
     let mut on_their_way = FuturesOrdered::new();
     loop {
         loop {
-            let closed = group.leader.write().close_batch();
+            let closed = group.queue.write().close_batch();
             let Some((number, batch)) = closed else { break };
-            match propose(&raft, batch.epoch.term, LogEntry::Batch(batch)).await {
+            match propose(&group, &raft, batch.epoch.term, LogEntry::Batch(batch)).await {
                 Ok(done) => on_their_way.push_back(async move { (number, done.await) }),
                 // Raft has ended; whoever waits is told when leadership ends with it.
                 Err(_) => return,
@@ -78,7 +80,7 @@ fn decided(group: &Group, number: BatchNumber, result: Result<EntryOutcome, Prop
         Ok(_) => {}
         Err(ProposalError::Refused) => {
             tracing::warn!(group = group.id.0, "a batch was refused: a new epoch begins");
-            group.decide(|leader| leader.refused(number));
+            group.decide(|queue| queue.refused(number));
         }
         // The loss of leadership has told them, or will.
         Err(ProposalError::Unknown) => {}
@@ -91,17 +93,25 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
     let mut metrics = raft.server_metrics();
     let mut term;
     loop {
-        let leads = {
+        let (leads, leader) = {
             let metrics = metrics.borrow_watched();
             term = metrics.vote.leader_id.term;
-            metrics.state == ServerState::Leader && metrics.vote.committed
+            let leads = metrics.state == ServerState::Leader && metrics.vote.committed;
+            (leads, metrics.current_leader.map(|leader| hint(leader, &metrics.membership_config)))
         };
-        group.decide(|leader| if leads { leader.elected(term) } else { leader.follow(term) });
+        group.decide(|queue| if leads { queue.elected(term, leader) } else { queue.follow(term, leader) });
         group.work.notify_one();
         tokio::select! {
             () = token.cancelled() => break,
             changed = metrics.changed() => if changed.is_err() { break },
         }
     }
-    group.decide(|leader| leader.follow(term));
+    group.decide(|queue| queue.follow(term, None));
+}
+
+/// Where a member of the group is.
+fn hint(leader: u64, membership: &StoredMembership) -> Arc<LeaderHint> {
+    let node = membership.membership().get_node(&leader).cloned().unwrap_or_default();
+    let zone = (!node.zone.is_empty()).then_some(node.zone);
+    Arc::new(LeaderHint { node: NodeId(leader), address: node.address, zone })
 }

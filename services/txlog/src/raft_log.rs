@@ -5,8 +5,10 @@
 //!
 //! ```text
 //! group u32 | 'e' | index u64   an entry
-//! group u32 | 'm' | 'v'|'c'|'p' the vote, the committed and the purged log id, as JSON
+//! group u32 | 'm' | 'v'|'c'|'p' the vote, the committed and the purged log id
 //! ```
+//!
+//! An entry's value is a version byte, its kind, its term, a checksum over all of these and the payload, the payload.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -28,20 +30,20 @@ use openraft::{
     EntryPayload, OptionalSend, RaftLogReader,
     entry::RaftEntry,
     storage::{IOFlushed, LogState, RaftLogStorage},
-    vote::RaftLeaderId,
 };
 use parking_lot::Mutex;
 use rocksdb::{DB, DBRecoveryMode, Options, ReadOptions, WriteBatch, WriteOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    entry::EntryError,
     fatal::FatalHandler,
-    raft_types::{Entry, EntryBytes, LogId, RaftTypes, Vote},
-    state_store::{OpenError, check_folder},
+    folders::{self, OpenError},
+    raft_codec,
+    raft_types::{Entry, EntryBytes, LogId, RaftTypes, Vote, log_id},
 };
 
-const FORMAT: &str = "tidemark log 1\n";
-/// The first byte of everything stored here.
+/// The first byte of every entry stored here.
 const VALUE_VERSION: u8 = 1;
 
 /// The log store of a node. Dropping it waits until everything queued is written and the writer has ended; what is
@@ -110,7 +112,7 @@ enum Operation {
 impl RaftLogs {
     /// Opens the folder. A torn end of the write-ahead log is what a crash leaves and is cut off; other damage is an error.
     pub fn open(path: &Path, limits: &StoreLimits, fatal: FatalHandler) -> Result<RaftLogs, OpenError> {
-        check_folder(path, FORMAT)?;
+        folders::prepare(path, folders::LOG_FORMAT)?;
         let mut options = Options::default();
         options.create_if_missing(true);
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
@@ -311,54 +313,57 @@ const BLANK: u8 = 0;
 const NORMAL: u8 = 1;
 const MEMBERSHIP: u8 = 2;
 
-/// Version, kind, term, then the payload. The index is the key's.
-fn encode_entry(entry: &Entry) -> io::Result<Vec<u8>> {
-    let mut value = Vec::with_capacity(10 + entry_bytes(entry));
-    value.push(VALUE_VERSION);
+/// Version, kind, term and checksum.
+const HEADER_BYTES: usize = 1 + 1 + 8 + 4;
+
+/// Version, kind, term, checksum, payload. The index is the key's.
+fn encode_entry(entry: &Entry) -> Vec<u8> {
     let (kind, payload) = match &entry.payload {
         EntryPayload::Blank => (BLANK, Bytes::new()),
         EntryPayload::Normal(EntryBytes(bytes)) => (NORMAL, bytes.clone()),
-        EntryPayload::Membership(membership) => (MEMBERSHIP, serde_json::to_vec(membership)?.into()),
+        EntryPayload::Membership(membership) => (MEMBERSHIP, raft_codec::encode_membership(membership)),
     };
-    value.push(kind);
+    let mut value = Vec::with_capacity(HEADER_BYTES + payload.len());
+    value.extend_from_slice(&[VALUE_VERSION, kind]);
     value.extend_from_slice(&entry.log_id.leader_id.term.to_be_bytes());
+    value.extend_from_slice(&checksum(entry.index(), &value, &payload).to_be_bytes());
     value.extend_from_slice(&payload);
-    Ok(value)
+    value
 }
 
 fn decode_entry(index: u64, value: &[u8]) -> io::Result<Entry> {
-    let [version, kind, rest @ ..] = value else { return Err(damaged("an entry is empty")) };
-    if *version != VALUE_VERSION {
-        return Err(damaged(&format!("log record format {version} is not known to this version")));
+    match value.first() {
+        None => return Err(damaged("an entry is empty")),
+        Some(&VALUE_VERSION) => {}
+        Some(&unknown) => return Err(unreadable(EntryError::UnknownVersion(unknown.into()))),
     }
-    let (term, payload) = rest.split_first_chunk::<8>().ok_or_else(|| damaged("an entry has no term"))?;
-    let payload = match *kind {
+    let (header, payload) =
+        value.split_first_chunk::<HEADER_BYTES>().ok_or_else(|| damaged("an entry is short"))?;
+    let (described, stored) = header.split_last_chunk::<4>().expect("the header ends with the checksum");
+    if checksum(index, described, payload) != u32::from_be_bytes(*stored) {
+        return Err(damaged(&format!("entry {index} is not what was appended")));
+    }
+    let (_, term) = described.split_last_chunk::<8>().expect("the header has the term");
+    let payload = Bytes::copy_from_slice(payload);
+    let payload = match header[1] {
         BLANK => EntryPayload::Blank,
-        NORMAL => EntryPayload::Normal(EntryBytes(Bytes::copy_from_slice(payload))),
-        MEMBERSHIP => EntryPayload::Membership(serde_json::from_slice(payload)?),
+        NORMAL => EntryPayload::Normal(EntryBytes(payload)),
+        MEMBERSHIP => EntryPayload::Membership(raft_codec::decode_membership(payload).map_err(unreadable)?),
         _ => return Err(damaged("an entry has an unknown kind")),
     };
     Ok(Entry { log_id: log_id(u64::from_be_bytes(*term), index), payload })
 }
 
-/// The log id of the entry that the leader of `term` put at `index`.
-pub fn log_id(term: u64, index: u64) -> LogId {
-    LogId::new(openraft::impls::leader_id_std::LeaderId::new(term, 0).to_committed(), index)
+/// Of an entry: also of its place, so that no entry passes for another one.
+fn checksum(index: u64, described: &[u8], payload: &[u8]) -> u32 {
+    let of_place = crc32c::crc32c_append(crc32c::crc32c(&index.to_be_bytes()), described);
+    crc32c::crc32c_append(of_place, payload)
 }
 
-fn encode_meta<T: serde::Serialize>(value: &T) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![VALUE_VERSION];
-    serde_json::to_writer(&mut bytes, value)?;
-    Ok(bytes)
-}
-
-fn decode_meta<T: serde::de::DeserializeOwned>(value: &[u8]) -> io::Result<T> {
-    match value.split_first() {
-        Some((&VALUE_VERSION, json)) => Ok(serde_json::from_slice(json)?),
-        Some((version, _)) => {
-            Err(damaged(&format!("log record format {version} is not known to this version")))
-        }
-        None => Err(damaged("a record is empty")),
+fn unreadable(error: EntryError) -> io::Error {
+    match error {
+        EntryError::UnknownVersion(_) => io::Error::new(io::ErrorKind::InvalidData, error),
+        EntryError::Damaged(what) => damaged(&what),
     }
 }
 
@@ -372,9 +377,20 @@ impl RaftLog {
         self.state.flushed_before.fetch_max(index + 1, Ordering::AcqRel);
     }
 
-    fn meta<T: serde::de::DeserializeOwned>(&self, what: u8) -> io::Result<Option<T>> {
-        let value = self.database.get_pinned(meta_key(self.group, what)).map_err(io::Error::other)?;
-        value.map(|value| decode_meta(&value)).transpose()
+    fn meta<T>(&self, what: u8, decode: impl Fn(Bytes) -> Result<T, EntryError>) -> io::Result<Option<T>> {
+        let value = self.database.get(meta_key(self.group, what)).map_err(io::Error::other)?;
+        value.map(|value| decode(value.into())).transpose().map_err(unreadable)
+    }
+
+    /// How far the log reaches: the last entry that was purged, and the last one that is there.
+    pub fn reach(&self) -> io::Result<(Option<LogId>, Option<LogId>)> {
+        let purged = self.meta(PURGED, raft_codec::decode_log_id)?;
+        let newest = self.state.cache.lock().entries.last_key_value().map(|(_, entry)| entry.log_id);
+        let last = match newest {
+            Some(newest) => Some(newest),
+            None => self.last_stored()?.or(purged),
+        };
+        Ok((purged, last))
     }
 
     async fn send(&self, operation: Operation) -> io::Result<()> {
@@ -467,7 +483,7 @@ impl RaftLogReader<RaftTypes> for RaftLog {
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
-        self.meta(VOTE)
+        self.meta(VOTE, raft_codec::decode_vote)
     }
 }
 
@@ -475,12 +491,7 @@ impl RaftLogStorage<RaftTypes> for RaftLog {
     type LogReader = RaftLog;
 
     async fn get_log_state(&mut self) -> Result<LogState<RaftTypes>, io::Error> {
-        let last_purged_log_id = self.meta(PURGED)?;
-        let newest = self.state.cache.lock().entries.last_key_value().map(|(_, entry)| entry.log_id);
-        let last_log_id = match newest {
-            Some(newest) => Some(newest),
-            None => self.last_stored()?.or(last_purged_log_id),
-        };
+        let (last_purged_log_id, last_log_id) = self.reach()?;
         Ok(LogState { last_purged_log_id, last_log_id })
     }
 
@@ -490,17 +501,24 @@ impl RaftLogStorage<RaftTypes> for RaftLog {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let (done, written) = oneshot::channel();
-        let put = Operation::Put { key: meta_key(self.group, VOTE), value: encode_meta(vote)?, done };
+        let put = Operation::Put {
+            key: meta_key(self.group, VOTE),
+            value: raft_codec::encode_vote(vote).into(),
+            done,
+        };
         self.sent(put, written).await
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        // What is committed stays so: there is no way back to nothing.
+        let Some(committed) = committed else { return Ok(()) };
         let key = meta_key(self.group, COMMITTED);
-        self.send(Operation::PutLazily { key, value: encode_meta(&committed)? }).await
+        let value = raft_codec::encode_log_id(&committed).into();
+        self.send(Operation::PutLazily { key, value }).await
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
-        Ok(self.meta::<Option<LogId>>(COMMITTED)?.flatten())
+        self.meta(COMMITTED, raft_codec::decode_log_id)
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<RaftTypes>) -> Result<(), io::Error>
@@ -512,7 +530,7 @@ impl RaftLogStorage<RaftTypes> for RaftLog {
         {
             let mut cache = self.state.cache.lock();
             for entry in entries {
-                encoded.push((entry.index(), encode_entry(&entry)?));
+                encoded.push((entry.index(), encode_entry(&entry)));
                 cache.insert(entry);
             }
         }
@@ -548,7 +566,7 @@ impl RaftLogStorage<RaftTypes> for RaftLog {
         let delete = Operation::DeleteRange {
             from: entry_key(self.group, 0),
             to: entry_key(self.group, log_id.index + 1),
-            put: Some((meta_key(self.group, PURGED), encode_meta(&log_id)?)),
+            put: Some((meta_key(self.group, PURGED), raft_codec::encode_log_id(&log_id).into())),
             done,
         };
         self.sent(delete, written).await

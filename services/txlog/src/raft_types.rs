@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use contract::BackfillProgress;
-use openraft::impls::leader_id_std;
+use openraft::{impls::leader_id_std, vote::RaftLeaderId};
 
 openraft::declare_raft_types!(
     /// Entries are opaque bytes to Raft; a term has at most one leader.
@@ -12,14 +12,35 @@ openraft::declare_raft_types!(
         D = EntryBytes,
         R = EntryOutcome,
         NodeId = u64,
-        Node = openraft::impls::EmptyNode,
+        Node = Node,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
 );
 
 pub type LogId = openraft::alias::LogIdOf<RaftTypes>;
 pub type Vote = openraft::alias::VoteOf<RaftTypes>;
 pub type Entry = openraft::alias::EntryOf<RaftTypes>;
+pub type Membership = openraft::Membership<u64, Node>;
 pub type StoredMembership = openraft::alias::StoredMembershipOf<RaftTypes>;
+
+/// Where a node can be reached and where it stands; kept in the membership.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Where the node's services are called, as `host:port`.
+    pub address: String,
+    /// Its availability zone; empty if it is not known.
+    pub zone: String,
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} in zone {:?}", self.address, self.zone)
+    }
+}
+
+/// The log id of the entry that the leader of `term` put at `index`.
+pub fn log_id(term: u64, index: u64) -> LogId {
+    LogId::new(leader_id_std::LeaderId::new(term, 0).to_committed(), index)
+}
 
 /// An encoded [`crate::entry::LogEntry`].
 #[derive(Clone, PartialEq, Eq)]
@@ -37,20 +58,8 @@ impl fmt::Display for EntryBytes {
     }
 }
 
-impl serde::Serialize for EntryBytes {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for EntryBytes {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<EntryBytes, D::Error> {
-        Vec::<u8>::deserialize(deserializer).map(|bytes| EntryBytes(bytes.into()))
-    }
-}
-
 /// What the proposer of an entry hears once it is applied. Commits are answered by apply itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum EntryOutcome {
     #[default]
     Applied,

@@ -3,22 +3,25 @@
 use std::{collections::BTreeMap, collections::HashMap, sync::Arc, time::Duration};
 
 use contract::{DeploymentId, GroupId};
-use openraft::{Config, Raft, SnapshotPolicy, async_runtime::WatchReceiver, impls::EmptyNode};
+use openraft::{ChangeMembers, Config, Raft, SnapshotPolicy, async_runtime::WatchReceiver};
 use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    apply::Applier,
+    apply::{AppliedState, Applier, ApplyError},
     fatal::FatalHandler,
+    folders::{self, OpenError},
     group::Group,
     handle::{Handle, HandleGroup},
+    incarnations,
     keys::Incarnation,
     network::NoPeers,
     options::Options,
     proposer::{GroupRaft, follow_leadership, propose_batches},
-    raft_log::RaftLogs,
+    raft_log::{RaftLog, RaftLogs},
+    raft_types::Node,
     state_machine::StateMachine,
-    state_store::{OpenError, StateStore},
+    state_store::StateStore,
     upkeep::{flush_in_time, sweep_in_time},
 };
 
@@ -26,8 +29,12 @@ use crate::{
 pub enum StartError {
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error("it can't be read which data the groups have: {0}")]
+    Incarnations(String),
     #[error("the state of group {group} can't be read: {reason}")]
     State { group: u32, reason: String },
+    #[error("StoresDiffer: the log and the state of group {group} do not belong together: {reason}")]
+    Differ { group: u32, reason: String },
     #[error("group {group} can't start: {reason}")]
     Raft { group: u32, reason: String },
 }
@@ -53,7 +60,7 @@ struct EndOfLeadership(Vec<Arc<Group>>);
 impl Drop for EndOfLeadership {
     fn drop(&mut self) {
         for group in &self.0 {
-            group.decide(|leader| leader.follow(leader.epoch().term));
+            group.decide(|queue| queue.follow(queue.epoch().term, None));
         }
     }
 }
@@ -65,9 +72,11 @@ impl Service {
         if cfg!(validation_off) {
             tracing::error!("this build validates no commit: it is for recording histories with anomalies");
         }
+        folders::open(&options.folder, options.node.0)?;
         let logs = RaftLogs::open(&options.folder.join("log"), &options.store, options.fatal.clone())?;
         let store = StateStore::open(&options.folder.join("state"), &options.store)?;
         let store = Arc::new(store);
+        delete_unassigned(&store)?;
         let mut deployments: BTreeMap<GroupId, Vec<DeploymentId>> = BTreeMap::new();
         for deployment in &options.deployments {
             deployments.entry(deployment.at.group).or_default().push(deployment.at.deployment);
@@ -99,6 +108,9 @@ impl Service {
                 let reason = format!("it did not lead within {wait:?}");
                 return Err(StartError::Raft { group: group.id.0, reason });
             }
+        }
+        for (group, raft) in &groups {
+            update_node(&options, group, raft).await;
         }
         let handle = Handle::new(handles, options.deployments, logs.fsyncs(), token.clone());
         let end = EndOfLeadership(groups.iter().map(|(group, _)| group.clone()).collect());
@@ -153,10 +165,11 @@ async fn start_group(
     store: &Arc<StateStore>,
 ) -> Result<(Arc<Group>, GroupRaft), StartError> {
     let failed = |reason: String| StartError::Raft { group: id.0, reason };
-    // Groups are numbered from 0; an incarnation of a group that is replaced as a whole will have a number of its own.
-    let incarnation = Incarnation(id.0);
-    let applier = Applier::open(incarnation, &**store)
-        .map_err(|error| StartError::State { group: id.0, reason: error.to_string() })?;
+    let unreadable = |error: ApplyError| StartError::State { group: id.0, reason: error.to_string() };
+    let incarnation = incarnation_of(id, store).map_err(unreadable)?;
+    let applier = Applier::open(incarnation, &**store).map_err(unreadable)?;
+    let log = logs.group(id);
+    check_reach(id, &log, applier.state())?;
     let group = Arc::new(Group::new(
         id,
         incarnation,
@@ -169,7 +182,6 @@ async fn start_group(
         store.clone(),
         applier.state(),
     ));
-    let log = logs.group(id);
     let state_machine = StateMachine::new(
         group.clone(),
         applier,
@@ -178,20 +190,82 @@ async fn start_group(
         options.fatal.clone(),
     );
     let config = raft_config(options, id).map_err(&failed)?;
-    let raft = Raft::new(options.node, Arc::new(config), NoPeers, log, state_machine)
+    let raft = Raft::new(options.node.0, Arc::new(config), NoPeers, log, state_machine)
         .await
         .map_err(|error| failed(error.to_string()))?;
     if raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
         let voters: Vec<u64> = raft.server_metrics().borrow_watched().membership_config.voter_ids().collect();
-        if voters == [options.node] {
+        if voters == [options.node.0] {
             // Nobody else could have been elected: there is nothing to wait for.
             raft.trigger().elect(false).await.map_err(|error| failed(error.to_string()))?;
         }
     } else {
-        let members = BTreeMap::from([(options.node, EmptyNode::new())]);
+        let members = BTreeMap::from([(options.node.0, node_of(options))]);
         raft.initialize(members).await.map_err(|error| failed(error.to_string()))?;
     }
     Ok((group, raft))
+}
+
+/// Deletes what the replacement of a group's data has left if it was interrupted.
+fn delete_unassigned(store: &StateStore) -> Result<(), StartError> {
+    let mut changes = store.changes();
+    let deleted = incarnations::delete_unassigned(store, &mut changes).and_then(|deleted| {
+        if deleted > 0 {
+            store.write(changes)?;
+        }
+        Ok(())
+    });
+    deleted.map_err(|error| StartError::Incarnations(error.to_string()))
+}
+
+/// The incarnation of a group's data; a group that is new here gets one.
+fn incarnation_of(id: GroupId, store: &StateStore) -> Result<Incarnation, ApplyError> {
+    if let Some(incarnation) = incarnations::of_group(store, id)? {
+        return Ok(incarnation);
+    }
+    let mut changes = store.changes();
+    let incarnation = incarnations::give(store, &mut changes)?;
+    incarnations::assign(&mut changes, id, incarnation);
+    store.write(changes)?;
+    Ok(incarnation)
+}
+
+/// A state that is older than what the log still has, or newer than all that it has, is from another time: one of the two
+/// was emptied, or put back from a copy.
+fn check_reach(group: GroupId, log: &RaftLog, state: &AppliedState) -> Result<(), StartError> {
+    let failed = |error: std::io::Error| StartError::Raft { group: group.0, reason: error.to_string() };
+    let (purged, last) = log.reach().map_err(failed)?;
+    let applied = state.last.map(|last| last.index);
+    let reason = match (purged.map(|id| id.index), last.map(|id| id.index)) {
+        (Some(purged), _) if applied < Some(purged) => {
+            format!("the state has come to entry {applied:?} and the log begins behind {purged}")
+        }
+        (_, last) if applied > last => {
+            format!("the state has come to entry {applied:?} and the log ends with {last:?}")
+        }
+        _ => return Ok(()),
+    };
+    Err(StartError::Differ { group: group.0, reason })
+}
+
+fn node_of(options: &Options) -> Node {
+    Node { address: options.address.clone(), zone: options.zone.clone() }
+}
+
+/// Puts this node's place into the membership if it has changed. Where there are others they must agree, so it is only
+/// tried.
+async fn update_node(options: &Options, group: &Group, raft: &GroupRaft) {
+    let (id, node) = (options.node.0, node_of(options));
+    let known = {
+        let metrics = raft.server_metrics();
+        metrics.borrow_watched().membership_config.membership().get_node(&id).cloned()
+    };
+    if known.as_ref() != Some(&node) {
+        let nodes = ChangeMembers::SetNodes(BTreeMap::from([(id, node)]));
+        if let Err(error) = raft.change_membership(nodes, true).await {
+            tracing::warn!(group = group.id.0, %error, "this node's new address is not in the membership");
+        }
+    }
 }
 
 fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
@@ -217,18 +291,24 @@ fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
 
 #[cfg(test)]
 mod tests {
+    use contract::{
+        Commit, CommitId, CommitOutcome, DeploymentRef, IndexId, Interval, Order, ReadAt, TransactionLog,
+        Write,
+    };
+    use openraft::{EntryPayload, RaftLogReader};
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::{
+        entry::{EntryVersion, LogEntry},
+        raft_types::EntryBytes,
+        reads::{RangeLimits, Reader},
+    };
 
     #[tokio::test]
     async fn the_end_of_raft_ends_the_process() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (ended, mut reasons) = mpsc::unbounded_channel();
-        let mut options = Options::embedded(folder.path());
-        options.fatal = FatalHandler::new(move |reason| {
-            let _ = ended.send(reason.to_owned());
-        });
+        let (options, mut reasons) = options(folder.path());
         let token = CancellationToken::new();
         let service = Service::start(options, token.clone()).await.expect("it starts");
         let (_, raft) = &service.groups[0];
@@ -238,14 +318,151 @@ mod tests {
         service.stopped().await;
     }
 
-    #[tokio::test]
-    async fn a_stop_in_order_is_no_failure() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (ended, mut reasons) = mpsc::unbounded_channel();
-        let mut options = Options::embedded(folder.path());
+    /// Options whose fatal errors are told.
+    fn options(folder: &std::path::Path) -> (Options, mpsc::UnboundedReceiver<String>) {
+        let (ended, reasons) = mpsc::unbounded_channel();
+        let mut options = Options::embedded(folder);
         options.fatal = FatalHandler::new(move |reason| {
             let _ = ended.send(reason.to_owned());
         });
+        (options, reasons)
+    }
+
+    struct Running {
+        service: Service,
+        token: CancellationToken,
+    }
+
+    impl Running {
+        async fn start(options: Options) -> Running {
+            let token = CancellationToken::new();
+            Running { service: Service::start(options, token.clone()).await.expect("it starts"), token }
+        }
+
+        async fn stop(self) {
+            self.token.cancel();
+            self.service.stopped().await;
+        }
+
+        /// Commits a document, and the version of the entry that holds it.
+        async fn commit(&self, number: u8) -> u8 {
+            let (group, raft) = &self.service.groups[0];
+            let position = group.position().borrow().clone();
+            let commit = Commit {
+                deployment: DeploymentRef { group: group.id, deployment: DeploymentId(1) },
+                epoch: position.epoch,
+                id: CommitId([number; 16]),
+                begin: ReadAt::published(position.published),
+                read_set: Arc::default(),
+                writes: vec![Write {
+                    primary: IndexId([1; 16]),
+                    key: vec![number].into(),
+                    document: Some(contract::document::encode("{}", 2)),
+                    index_updates: Vec::new(),
+                }],
+            };
+            let outcome = self.service.handle().commit(commit).await.expect("it is decided");
+            assert!(matches!(outcome, CommitOutcome::Committed { .. }), "{outcome:?}");
+            let last = raft.metrics().borrow_watched().last_applied.expect("it was applied").index;
+            let mut log = self.service.logs.group(group.id);
+            let entries = log.try_get_log_entries(..=last).await.expect("they are there");
+            let of_commits = entries.into_iter().filter_map(|entry| match entry.payload {
+                EntryPayload::Normal(EntryBytes(bytes)) => {
+                    matches!(LogEntry::decode(bytes.clone()), Ok(LogEntry::Batch(_))).then(|| bytes[0])
+                }
+                _ => None,
+            });
+            of_commits.last().expect("it is in the log")
+        }
+
+        fn documents(&self) -> usize {
+            let group = &self.service.groups[0].0;
+            let reader = Reader::new(&group.store, group.incarnation, DeploymentId(1), group.published());
+            let limits = RangeLimits { rows_max: 100, bytes_max: 1 << 20 };
+            let index = IndexId([1; 16]);
+            let all = reader.range(index, &Interval::all(), Order::Ascending, limits, BTreeMap::new());
+            all.expect("it is read").0.len()
+        }
+
+        async fn writes_own_version(&self) {
+            while self.service.groups[0].0.write_version() != EntryVersion::OWN {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_group_writes_the_version_it_has_come_to_and_reads_all_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut options, _reasons) = options(folder.path());
+        options.store.sweep_look_ms = 3_600_000;
+        let running = Running::start(options.clone()).await;
+        assert_eq!(running.commit(1).await, 1, "a program that knows a newer version writes the group's");
+        running.stop().await;
+        let running = Running::start(options.clone()).await;
+        assert_eq!(running.commit(2).await, 1, "also after a restart");
+        running.stop().await;
+
+        options.store.sweep_look_ms = 1;
+        let running = Running::start(options.clone()).await;
+        running.writes_own_version().await;
+        assert_eq!(running.commit(3).await, 2, "nobody else must read it: the group has gone on");
+        running.stop().await;
+
+        // The state is gone; the log, with entries of both versions, is applied again.
+        options.store.sweep_look_ms = 3_600_000;
+        let state = folder.path().join("state");
+        for file in std::fs::read_dir(&state).expect("it is there") {
+            let path = file.expect("a file").path();
+            if path.file_name().is_some_and(|name| name != "identity" && name != "format") {
+                std::fs::remove_file(path).expect("it goes");
+            }
+        }
+        let running = Running::start(options).await;
+        running.writes_own_version().await;
+        assert_eq!(running.documents(), 3);
+        assert_eq!(running.commit(4).await, 2, "there is no way back");
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn an_entry_of_a_newer_version_ends_the_process_by_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (options, mut reasons) = options(folder.path());
+        let token = CancellationToken::new();
+        let service = Service::start(options, token.clone()).await.expect("it starts");
+        let (_, raft) = &service.groups[0];
+        let written = raft.client_write(EntryBytes(vec![9, 1, 2, 3].into())).await;
+        assert!(written.is_err());
+        let reason = reasons.recv().await.expect("it can't go on");
+        assert!(reason.contains("format 9"), "{reason}");
+        token.cancel();
+        service.stopped().await;
+    }
+
+    #[tokio::test]
+    async fn an_address_that_has_changed_is_in_the_membership_and_in_the_hint() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (address, zone) in [("one:1", "north"), ("two:2", "")] {
+            let (mut options, _reasons) = options(folder.path());
+            (options.address, options.zone) = (address.into(), zone.into());
+            let running = Running::start(options).await;
+            let mut position = running.service.groups[0].0.position();
+            let known = |position: &contract::Position| {
+                position.leader.as_ref().is_some_and(|leader| leader.address == address)
+            };
+            let leader = position.wait_for(known).await.expect("it is told").leader.clone();
+            let leader = leader.expect("it was just seen");
+            assert_eq!(leader.node, contract::NodeId(1));
+            assert_eq!(leader.zone.as_deref(), Some(zone).filter(|zone| !zone.is_empty()));
+            running.stop().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stop_in_order_is_no_failure() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (options, mut reasons) = options(folder.path());
         let token = CancellationToken::new();
         let service = Service::start(options, token.clone()).await.expect("it starts");
         token.cancel();

@@ -14,8 +14,9 @@ use crate::{
     entry::LogEntry,
     fatal::FatalHandler,
     group::Group,
-    raft_log::{RaftLog, log_id},
-    raft_types::{EntryBytes, EntryOutcome, LogId, RaftTypes, StoredMembership},
+    raft_codec,
+    raft_log::RaftLog,
+    raft_types::{EntryBytes, EntryOutcome, LogId, RaftTypes, StoredMembership, log_id},
     state_store::{Floors, StateChanges},
 };
 
@@ -73,7 +74,7 @@ impl StateMachine {
                 EntryPayload::Normal(EntryBytes(bytes)) => Payload::Entry(LogEntry::decode(bytes)?),
                 EntryPayload::Membership(membership) => {
                     let stored = StoredMembership::new(Some(entry.log_id), membership);
-                    Payload::Membership(encode_membership(&stored)?)
+                    Payload::Membership(raft_codec::encode_stored_membership(&stored))
                 }
             };
             if Applier::reads_store(&payload) && !applied.is_empty() {
@@ -118,12 +119,8 @@ fn outcome_of(applied: &Applied) -> EntryOutcome {
     match applied {
         Applied::Skipped(_) => EntryOutcome::Skipped,
         Applied::Backfilled(progress) => progress.clone().into(),
-        Applied::Nothing | Applied::TermBegan(_) | Applied::Commits(_) => EntryOutcome::Applied,
+        Applied::Nothing | Applied::TermBegan(_) | Applied::Commits(..) => EntryOutcome::Applied,
     }
-}
-
-fn encode_membership(membership: &StoredMembership) -> Result<bytes::Bytes, ApplyError> {
-    serde_json::to_vec(membership).map(Into::into).map_err(|error| ApplyError::Log(error.to_string()))
 }
 
 fn log_id_of(state: &AppliedState) -> Option<LogId> {
@@ -134,7 +131,8 @@ fn membership_of(state: &AppliedState) -> Result<StoredMembership, io::Error> {
     if state.membership.is_empty() {
         return Ok(StoredMembership::default());
     }
-    Ok(serde_json::from_slice(&state.membership)?)
+    raft_codec::decode_stored_membership(state.membership.clone())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 fn snapshot_of(state: AppliedState) -> Result<SnapshotOf<RaftTypes, FlushedState>, io::Error> {

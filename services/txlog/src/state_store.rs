@@ -6,8 +6,7 @@
 use std::{
     collections::HashMap,
     ffi::CStr,
-    fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -28,40 +27,10 @@ use rocksdb::{
 
 use crate::{
     apply::{ApplyError, Changes, Family, Store, Visit},
+    folders::{self, OpenError},
     gaps::{Gaps, KeyList},
     keys::{self, Incarnation},
 };
-
-/// What the folder's format file must say.
-const FORMAT: &str = "tidemark state 1\n";
-
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("{path} is not a store of this version: its format file says {found:?}, expected {expected:?}")]
-    Format { path: PathBuf, found: String, expected: &'static str },
-    #[error("{path}: {source}")]
-    Folder { path: PathBuf, source: std::io::Error },
-    #[error("{path} can't be opened: {source}")]
-    Database { path: PathBuf, source: rocksdb::Error },
-}
-
-/// Creates the folder, or checks that what is in it has the expected format.
-pub fn check_folder(path: &Path, expected: &'static str) -> Result<(), OpenError> {
-    let folder = |source| OpenError::Folder { path: path.to_owned(), source };
-    fs::create_dir_all(path).map_err(folder)?;
-    let file = path.join("format");
-    match fs::read_to_string(&file) {
-        Ok(found) if found == expected => Ok(()),
-        Ok(found) => Err(OpenError::Format { path: path.to_owned(), found, expected }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            if path.join("CURRENT").exists() {
-                return Err(OpenError::Format { path: path.to_owned(), found: String::new(), expected });
-            }
-            fs::write(&file, expected).and_then(|()| fs::File::open(&file)?.sync_all()).map_err(folder)
-        }
-        Err(error) => Err(folder(error)),
-    }
-}
 
 /// Below which timestamp compaction may drop what is not the newest, and which records are as good as gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,8 +57,6 @@ pub struct StateStore {
     uncompacted_bytes: AtomicU64,
 }
 
-/// Where [`StateStore::uncompacted_bytes`] lies in [`Family::Applied`]: longer than the key of any group's state.
-const UNCOMPACTED: &[u8] = b"uncompacted";
 /// Less is not worth a compaction.
 const UNCOMPACTED_BYTES_MIN: u64 = 1 << 20;
 /// How much of the store is compacted in one piece, which can't be interrupted.
@@ -97,7 +64,7 @@ const COMPACTED_BYTES: u64 = 256 << 20;
 
 impl StateStore {
     pub fn open(path: &Path, limits: &StoreLimits) -> Result<StateStore, OpenError> {
-        check_folder(path, FORMAT)?;
+        folders::prepare(path, folders::STATE_FORMAT)?;
         let floors = FloorsOfGroups::default();
         let mut database_options = Options::default();
         database_options.create_if_missing(true);
@@ -115,7 +82,7 @@ impl StateStore {
         let (unflushed_bytes, uncompacted_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let gaps = Gaps::new(limits.gaps_max);
         let store = StateStore { database, floors, gaps, unflushed_bytes, uncompacted_bytes };
-        let kept = store.get(Family::Applied, UNCOMPACTED).ok().flatten();
+        let kept = store.get(Family::Applied, keys::UNCOMPACTED).ok().flatten();
         if let Some(bytes) = kept.as_deref().and_then(|kept| kept.try_into().ok()) {
             store.uncompacted_bytes.store(u64::from_be_bytes(bytes), Ordering::Relaxed);
         }
@@ -127,7 +94,7 @@ impl StateStore {
     pub fn flush(&self, floors: &[(Incarnation, Floors)]) -> Result<(), ApplyError> {
         let uncompacted = self.uncompacted_bytes.load(Ordering::Relaxed);
         let mut changes = self.changes();
-        changes.put(Family::Applied, UNCOMPACTED, &uncompacted.to_be_bytes());
+        changes.put(Family::Applied, keys::UNCOMPACTED, &uncompacted.to_be_bytes());
         self.write(changes)?;
         let flushed = self.unflushed_bytes();
         let handles = FAMILIES.map(|family| self.handle(family));

@@ -146,7 +146,7 @@ impl World {
         let payload = Payload::Entry(LogEntry::Batch(batch));
         let mut changes = self.store.changes();
         let applied = self.applier.apply(&*self.store, &mut changes, id, payload).unwrap();
-        assert!(matches!(applied, Applied::Commits(_)));
+        assert!(matches!(applied, Applied::Commits(..)));
         self.applier.save(&mut changes);
         self.store.write(changes).unwrap();
     }

@@ -186,7 +186,12 @@ mod tests {
     }
 
     fn position(published: u64) -> Position {
-        Position { epoch: Epoch { term: 1, reset: 0 }, ready: true, published: timestamp(published) }
+        Position {
+            epoch: Epoch { term: 1, reset: 0 },
+            ready: true,
+            published: timestamp(published),
+            leader: None,
+        }
     }
 
     #[tokio::test]

@@ -3,12 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use contract::NodeId;
+use openraft::async_runtime::WatchReceiver;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     apply::ApplyError,
-    entry::LogEntry,
+    entry::{EntryVersion, LogEntry},
     fatal::FatalHandler,
     group::Group,
     options::Options,
@@ -85,10 +87,11 @@ pub async fn sweep_in_time(group: Arc<Group>, raft: GroupRaft, options: Options,
             idle = (group.published(), Instant::now());
         }
         let idle_for = idle.1.elapsed();
-        if group.leader.write().idle(idle_for, group.horizon(), group.records_floor()) {
+        if group.queue.write().idle(idle_for, group.horizon(), group.records_floor()) {
             group.work.notify_one();
         }
         drop_given_up(&group, &raft).await;
+        write_own_version(&group, &raft, options.node).await;
         loop {
             let sweeping = group.clone();
             let swept = tokio::task::spawn_blocking(move || sweeping.sweep(keys_max)).await;
@@ -104,18 +107,38 @@ pub async fn sweep_in_time(group: Arc<Group>, raft: GroupRaft, options: Options,
 
 /// Drops the parts of large commits that could not be dropped when they were given up, as when a lease had lapsed.
 async fn drop_given_up(group: &Group, raft: &GroupRaft) {
-    let position = *group.position().borrow();
+    let position = group.position().borrow().clone();
     if !position.ready {
         return;
     }
     let term = position.epoch.term;
     for stage in group.take_given_up(term) {
-        let dropped = match propose(raft, term, LogEntry::DropStage { term, stage }).await {
+        let dropped = match propose(group, raft, term, LogEntry::DropStage { term, stage }).await {
             Ok(done) => done.await,
             Err(refused) => Err(refused),
         };
         if dropped.is_err() {
             group.give_up_stage(term, stage);
+        }
+    }
+}
+
+/// Moves a group that has no other replicas to this program's version of entries: nobody else must read them.
+async fn write_own_version(group: &Group, raft: &GroupRaft, node: NodeId) {
+    let position = group.position().borrow().clone();
+    if !position.ready || group.write_version() == EntryVersion::OWN {
+        return;
+    }
+    let alone = {
+        let metrics = raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().nodes().map(|(id, _)| *id).eq([node.0])
+    };
+    if alone {
+        let entry = LogEntry::SetWriteVersion(EntryVersion::OWN);
+        // Refused or lost, it is proposed again at the next look.
+        if let Ok(done) = propose(group, raft, position.epoch.term, entry).await {
+            let _ = done.await;
         }
     }
 }

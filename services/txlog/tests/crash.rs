@@ -28,7 +28,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 fn commit(log: &impl TransactionLog, number: u64) -> Commit {
-    let position = *log.position(DEV.group).expect("the group is there").borrow();
+    let position = log.position(DEV.group).expect("the group is there").borrow().clone();
     Commit {
         deployment: DEV,
         epoch: position.epoch,

@@ -44,7 +44,7 @@ impl Running {
 }
 
 fn position(log: &impl TransactionLog) -> Position {
-    *log.position(DEV.group).unwrap().borrow()
+    log.position(DEV.group).unwrap().borrow().clone()
 }
 
 fn document(text: &str) -> Bytes {
@@ -396,6 +396,66 @@ async fn commits_under_way_are_bounded_by_their_bytes() {
     assert!(refused > 0, "two of them fill the room, and a hundred came at once");
     assert_eq!(log.measures(DEV.group).unwrap().commits_undecided_bytes, 0);
     drop(log);
+    running.stop().await;
+}
+
+/// Makes `to` what `from` is. Without `from` only its identity stays.
+fn put_back(from: Option<&Path>, to: &Path) {
+    for file in std::fs::read_dir(to).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name().is_some_and(|name| name != "identity" && name != "format") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    for file in from.into_iter().flat_map(|from| std::fs::read_dir(from).unwrap()) {
+        let path = file.unwrap().path();
+        std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_and_a_state_of_different_times_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let copies = tempfile::tempdir().unwrap();
+    let mut options = Options::embedded(folder.path());
+    options.store.unflushed_look_ms = 5;
+    options.store.unflushed_ms_max = 10;
+    options.store.log_entries_kept = 1;
+    let running = Running::start_with(options.clone()).await;
+    committed(&running.log(), commit(&running.log(), 1, vec![write("a", Some("one"))])).await;
+    running.stop().await;
+    for part in ["log", "state"] {
+        std::fs::create_dir(copies.path().join(format!("{part}-before"))).unwrap();
+        put_back(Some(&folder.path().join(part)), &copies.path().join(format!("{part}-before")));
+    }
+    let running = Running::start_with(options.clone()).await;
+    let log = running.log();
+    // Until entries are gone from the log that the older state has not.
+    let mut id = 2;
+    while running.log().measures(DEV.group).unwrap().entries_purged_before < 12 {
+        committed(&log, commit(&log, id, vec![write("a", Some("two"))])).await;
+        id += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(log);
+    running.stop().await;
+    for part in ["log", "state"] {
+        std::fs::create_dir(copies.path().join(part)).unwrap();
+        put_back(Some(&folder.path().join(part)), &copies.path().join(part));
+    }
+    for part in ["log", "state"] {
+        let before = copies.path().join(format!("{part}-before"));
+        for of_another_time in [None, Some(&*before)] {
+            put_back(of_another_time, &folder.path().join(part));
+            let started = Service::start(options.clone(), CancellationToken::new()).await;
+            let error = started.err().expect("commits or votes would be forgotten").to_string();
+            assert!(error.starts_with("StoresDiffer: "), "{part}: {error}");
+            put_back(Some(&copies.path().join(part)), &folder.path().join(part));
+        }
+    }
+    let running = Running::start_with(options).await;
+    let published = position(&running.log()).published;
+    assert_eq!(text_at(&running.log(), ReadAt::published(published), "a").await, Some(document("two")));
     running.stop().await;
 }
 

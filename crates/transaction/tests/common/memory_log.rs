@@ -48,7 +48,8 @@ impl Default for MemoryLog {
 
 impl MemoryLog {
     pub fn with_pages(documents_max: usize, bytes_max: usize) -> MemoryLog {
-        let position = Position { epoch: Epoch::default(), ready: true, published: Timestamp::ZERO };
+        let position =
+            Position { epoch: Epoch::default(), ready: true, published: Timestamp::ZERO, leader: None };
         MemoryLog {
             state: Mutex::default(),
             position: watch::Sender::new(position),
@@ -171,7 +172,7 @@ impl TransactionLog for MemoryLog {
     }
 
     async fn confirm_leadership(&self, _: GroupId) -> Result<Position> {
-        Ok(*self.position.borrow())
+        Ok(self.position.borrow().clone())
     }
 
     async fn subscribe(&self, _: DeploymentRef, _: Timestamp) -> Result<StreamEvents> {

@@ -72,7 +72,7 @@ impl<L: TransactionLog> Store<L> {
     }
 
     fn position(&self) -> Position {
-        *self.log.position(self.deployment.group).expect("the log has the group").borrow()
+        self.log.position(self.deployment.group).expect("the log has the group").borrow().clone()
     }
 
     pub fn published(&self) -> Timestamp {

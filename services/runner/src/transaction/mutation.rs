@@ -183,7 +183,7 @@ impl Runner {
                 .await
                 .map_err(|_| not_yet())?
                 .map_err(|_| not_yet())?;
-        Ok(*position)
+        Ok(position.clone())
     }
 
     async fn begin_with_leader(&self, commits: &Commits, group: GroupId) -> Result<Begin> {

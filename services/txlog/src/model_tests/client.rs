@@ -7,8 +7,8 @@ use contract::{CommitId, DeploymentId, Epoch, IndexId, Interval, ReadAt, ReadSet
 use rand::{Rng, RngExt};
 
 use crate::{
+    commit_queue::{Checked, Request},
     entry::{CommitWrites, encode_writes, touched_keys},
-    leader::{Checked, Request},
 };
 
 pub const DEPLOYMENT: DeploymentId = DeploymentId(1);

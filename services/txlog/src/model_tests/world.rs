@@ -17,9 +17,9 @@ use super::{
 use crate::{
     apply::{Applied, Applier, EntryId, Family, Payload, Store},
     batcher::{BatchLimits, BatchNumber},
+    commit_queue::{Answer, Checked, CommitQueue, CommitQueueOptions, Received},
     entry::{CommitWrites, LogEntry, StampedCommit, decode_writes},
     keys::{self, Incarnation},
-    leader::{Answer, Checked, Leader, LeaderOptions, Received},
 };
 
 const REPLICAS: usize = 3;
@@ -39,7 +39,7 @@ pub struct Waiter {
 }
 
 struct Replica {
-    leader: Leader<Waiter>,
+    queue: CommitQueue<Waiter>,
     applier: Applier,
     store: MemoryStore,
     flushed: MemoryStore,
@@ -84,8 +84,8 @@ pub struct World {
     trace: DefaultHasher,
 }
 
-fn options() -> LeaderOptions {
-    LeaderOptions {
+fn options() -> CommitQueueOptions {
+    CommitQueueOptions {
         batches: BatchLimits { bytes_max: 80, commits_max: 3, in_flight_max: 3 },
         retention_ms: 1,
         records_age_ms: 1_000,
@@ -95,9 +95,9 @@ fn options() -> LeaderOptions {
 impl Replica {
     fn start(store: MemoryStore, boots: u64) -> Result<Replica, String> {
         let applier = Applier::open(INCARNATION, &store).map_err(|error| error.to_string())?;
-        let leader = Leader::new(options(), applier.state().last_timestamp);
+        let queue = CommitQueue::new(options(), applier.state().last_timestamp, applier.state().epoch);
         let flushed = store.clone();
-        Ok(Replica { leader, applier, store, flushed, news: VecDeque::new(), boots, clock_offset: 0 })
+        Ok(Replica { queue, applier, store, flushed, news: VecDeque::new(), boots, clock_offset: 0 })
     }
 
     fn applied(&self) -> usize {
@@ -113,7 +113,7 @@ impl Replica {
     /// The number of the attempt that wrote a key, as a reader at this moment sees it.
     fn read(&self, number: u8, at: ReadAt) -> Option<u64> {
         let above = at.epoch.and_then(|epoch| {
-            self.leader.overlay(epoch)?.point(DEPLOYMENT, INDEX, &key(number), at.timestamp)
+            self.queue.overlay(epoch)?.point(DEPLOYMENT, INDEX, &key(number), at.timestamp)
         });
         let below = self.store.read(INCARNATION, DEPLOYMENT, INDEX, &key(number), at.timestamp);
         let document = match (above, below) {
@@ -178,8 +178,42 @@ impl World {
                 return Err(format!("it is stuck: {:?}", self.clients));
             }
         }
+        self.settle()?;
         self.judge()?;
         Ok(self.trace.finish())
+    }
+
+    /// Nobody asks for anything any more, and everything arrives.
+    fn settle(&mut self) -> Result<(), String> {
+        if self.raft_leader.is_none() {
+            self.elect(0);
+        }
+        let leader = self.raft_leader.expect("somebody was elected");
+        for _ in 0..2 {
+            for number in 0..REPLICAS {
+                while !self.replicas[number].news.is_empty() {
+                    self.hear(number)?;
+                }
+                self.hand_over(number);
+            }
+            while !self.proposals.is_empty() {
+                self.append();
+            }
+            self.committed = self.log.len();
+            for number in 0..REPLICAS {
+                while self.replicas[number].applied() < self.committed {
+                    self.apply(number)?;
+                }
+            }
+        }
+        let epoch = self.replicas[leader].queue.epoch();
+        match self.replicas.iter().position(|replica| replica.queue.epoch() != epoch) {
+            Some(other) => {
+                let shown = self.replicas[other].queue.epoch();
+                Err(format!("replica {other} shows {shown:?}, where the leader's epoch is {epoch:?}"))
+            }
+            None => Ok(()),
+        }
     }
 
     fn step(&mut self) -> Result<(), String> {
@@ -198,10 +232,10 @@ impl World {
             95 => self.replicas[replica].clock_offset = self.random.random_range(0..100),
             96 => self.replicas[replica].flushed = self.replicas[replica].store.clone(),
             97 => {
-                let published = self.replicas[replica].leader.published().as_nanoseconds();
+                let published = self.replicas[replica].queue.published().as_nanoseconds();
                 let keep_above = Timestamp::new(published.saturating_sub(60)).unwrap_or_default();
                 let bytes_max = self.random.random_range(200..4_000);
-                self.replicas[replica].leader.trim(keep_above, bytes_max);
+                self.replicas[replica].queue.trim(keep_above, bytes_max);
             }
             98 if self.raft_leader.is_none() || !self.healing => self.elect(replica),
             99 if !self.healing => self.restart(replica)?,
@@ -228,6 +262,8 @@ impl World {
     fn restart(&mut self, number: usize) -> Result<(), String> {
         let old = &self.replicas[number];
         self.replicas[number] = Replica::start(old.flushed.clone(), old.boots + 1)?;
+        // Its vote is on its disk.
+        self.replicas[number].news.push_back(News::Follows(self.term));
         if self.raft_leader == Some(number) {
             self.raft_leader = None;
         }
@@ -242,7 +278,7 @@ impl World {
 
     fn hand_over(&mut self, number: usize) {
         let replica = &mut self.replicas[number];
-        if let Some((batch_number, batch)) = replica.leader.close_batch() {
+        if let Some((batch_number, batch)) = replica.queue.close_batch() {
             let term = batch.epoch.term;
             let entry = LogEntry::Batch(batch);
             let boots = replica.boots;
@@ -257,7 +293,10 @@ impl World {
             && self.replicas[proposal.replica].boots == proposal.boots;
         let lapsed = !self.healing && self.random.random_range(0..8) == 0;
         if leads && !lapsed {
-            let decoded = LogEntry::decode(proposal.entry.encode()).expect("an entry comes back");
+            let decoded = LogEntry::decode(
+                proposal.entry.encode(self.replicas[proposal.replica].applier.state().write_version),
+            )
+            .expect("an entry comes back");
             self.log.push((proposal.term, Some(decoded)));
         } else if self.replicas[proposal.replica].boots == proposal.boots {
             self.replicas[proposal.replica].news.push_back(News::Refused(proposal.number));
@@ -267,9 +306,9 @@ impl World {
     fn hear(&mut self, number: usize) -> Result<(), String> {
         let replica = &mut self.replicas[number];
         let answers = match replica.news.pop_front() {
-            Some(News::Elected(term)) => replica.leader.elected(term),
-            Some(News::Follows(term)) => replica.leader.follow(term),
-            Some(News::Refused(batch)) => replica.leader.refused(batch),
+            Some(News::Elected(term)) => replica.queue.elected(term, None),
+            Some(News::Follows(term)) => replica.queue.follow(term, None),
+            Some(News::Refused(batch)) => replica.queue.refused(batch),
             None => return Ok(()),
         };
         self.tell(answers)
@@ -282,17 +321,17 @@ impl World {
             return Ok(());
         }
         let applied = apply_entry(&mut replica.applier, &mut replica.store, next, &self.log[next])?;
-        let before = replica.leader.published();
+        let before = replica.queue.published();
         let answers = match applied {
-            Applied::Commits(commits) => replica.leader.applied(&commits),
-            Applied::Skipped(timestamps) => replica.leader.skipped(timestamps),
+            Applied::Commits(epoch, commits) => replica.queue.applied(epoch, &commits),
+            Applied::Skipped(timestamps) => replica.queue.skipped(timestamps),
             Applied::TermBegan(term) => {
-                replica.leader.applied_blank(term);
+                replica.queue.applied_blank(term);
                 Vec::new()
             }
             Applied::Nothing | Applied::Backfilled(_) => Vec::new(),
         };
-        if replica.leader.published() < before {
+        if replica.queue.published() < before {
             return Err("published went back".into());
         }
         self.tell(answers)
@@ -335,24 +374,24 @@ impl World {
 
     fn begin(&mut self, client: usize) {
         let ready: Vec<usize> =
-            (0..REPLICAS).filter(|number| self.replicas[*number].leader.is_ready()).collect();
+            (0..REPLICAS).filter(|number| self.replicas[*number].queue.is_ready()).collect();
         let Some(&replica) = ready.get(self.random.random_range(0..REPLICAS)) else { return };
-        let leader = &self.replicas[replica].leader;
+        let queue = &self.replicas[replica].queue;
         let speculative = self.clients[client].run_again_at.take().filter(|at| {
-            at.epoch.is_some_and(|epoch| leader.overlay(epoch).is_some()) && at.timestamp <= leader.head()
+            at.epoch.is_some_and(|epoch| queue.overlay(epoch).is_some()) && at.timestamp <= queue.head()
         });
         let (begin, read_from) = match speculative {
             Some(begin) => (begin, replica),
             None => {
                 let read_from = self.random.random_range(0..REPLICAS);
-                let published = self.replicas[read_from].leader.published();
+                let published = self.replicas[read_from].queue.published();
                 if published < self.clients[client].seen {
                     return;
                 }
                 (ReadAt::published(published), read_from)
             }
         };
-        let epoch = self.replicas[replica].leader.epoch();
+        let epoch = self.replicas[replica].queue.epoch();
         let plan = Plan::choose(&mut self.random);
         let reads =
             plan.read.iter().map(|number| (*number, self.replicas[read_from].read(*number, begin))).collect();
@@ -369,11 +408,11 @@ impl World {
         }
         let request = &self.attempts[attempt].request;
         let replica = &self.replicas[self.attempts[attempt].replica];
-        let no_record_at = replica.leader.published();
+        let no_record_at = replica.queue.published();
         let recorded = replica.recorded(request.id)?;
         let outcome = match recorded {
             Some(timestamp) => CommitOutcome::Committed { timestamp },
-            None => match replica.leader.check(request, no_record_at) {
+            None => match replica.queue.check(request, no_record_at) {
                 Ok(checked) => {
                     self.clients[client].stage = Stage::Checked(checked);
                     return Ok(());
@@ -392,7 +431,7 @@ impl World {
         if let Some(timestamp) = replica.recorded(request.id)? {
             return self.told(attempt, None, CommitOutcome::Committed { timestamp });
         }
-        match replica.leader.check(request, replica.leader.published()) {
+        match replica.queue.check(request, replica.queue.published()) {
             Ok(checked) => self.receive(attempt, checked, Waiter { attempt, connection: u64::MAX }, None),
             Err(outcome) => self.told(attempt, None, outcome),
         }
@@ -410,12 +449,12 @@ impl World {
         // Coarse, so that timestamps often follow the head and not the clock.
         let clock = (self.clock - replica.clock_offset) / CLOCK_TICK * CLOCK_TICK;
         let clock = Timestamp::new(clock).unwrap_or_default();
-        let received = replica.leader.receive(&mut request, checked, waiter, clock);
+        let received = replica.queue.receive(&mut request, checked, waiter, clock);
         match received {
             Received::OnItsWay => Ok(()),
             Received::Answered(_, outcome) => self.told(attempt, client, outcome),
             Received::Unchanged { checked, .. } => {
-                let timestamp = replica.leader.published().max(request.begin.timestamp);
+                let timestamp = replica.queue.published().max(request.begin.timestamp);
                 if timestamp > checked {
                     return Err("it was not checked up to where it is said to hold".into());
                 }
@@ -437,12 +476,12 @@ impl World {
         let attempt = self.clients[client].attempt;
         let epoch = self.attempts[attempt].request.epoch;
         let number = self.attempts[attempt].replica;
-        let leader = &self.replicas[number].leader;
-        if leader.epoch() != epoch {
+        let queue = &self.replicas[number].queue;
+        if queue.epoch() != epoch {
             return self.told(attempt, Some(client), CommitOutcome::NotCommitted);
         }
-        let confirmed = self.raft_leader == Some(number) && self.term == epoch.term && leader.is_ready();
-        if leader.published() >= timestamp && confirmed {
+        let confirmed = self.raft_leader == Some(number) && self.term == epoch.term && queue.is_ready();
+        if queue.published() >= timestamp && confirmed {
             self.attempts[attempt].held_at = Some(timestamp);
             self.finish(client, timestamp);
         }
@@ -454,16 +493,16 @@ impl World {
         let replica = &self.replicas[number];
         let attempt = self.clients[client].attempt;
         let id = self.clients[client].id;
-        let mut answer = replica.leader.lookup(DEPLOYMENT, id, None);
+        let mut answer = replica.queue.lookup(DEPLOYMENT, id, None);
         if matches!(answer, Lookup::Absent { .. }) {
-            answer = replica.leader.lookup(DEPLOYMENT, id, replica.recorded(id)?);
+            answer = replica.queue.lookup(DEPLOYMENT, id, replica.recorded(id)?);
         }
         let sent_in = self.attempts[attempt].request.epoch;
         match answer {
             Lookup::Committed { timestamp } => {
                 self.told(attempt, Some(client), CommitOutcome::Committed { timestamp })
             }
-            Lookup::Pending | Lookup::NotLeader => Ok(()),
+            Lookup::Pending | Lookup::NotLeader(_) => Ok(()),
             // It will never commit; or nobody got it, and the same message is sent again.
             Lookup::Absent { epoch } => {
                 if epoch > sent_in {
@@ -505,7 +544,7 @@ impl World {
                 }
             }
             CommitOutcome::Conflict(_) | CommitOutcome::NotCommitted => self.attempts[attempt].never = true,
-            CommitOutcome::NotLeader | CommitOutcome::Unknown => {}
+            CommitOutcome::NotLeader(_) | CommitOutcome::Unknown => {}
         }
         let Some(client) = client else { return Ok(()) };
         match outcome {
@@ -514,7 +553,7 @@ impl World {
                 self.clients[client].run_again_at = Some(conflict.run_again_at);
                 self.clients[client].stage = Stage::Idle;
             }
-            CommitOutcome::NotLeader | CommitOutcome::NotCommitted => {
+            CommitOutcome::NotLeader(_) | CommitOutcome::NotCommitted => {
                 self.clients[client].stage = Stage::Idle
             }
             CommitOutcome::Unknown => self.clients[client].stage = Stage::AskLookup,
@@ -558,7 +597,7 @@ impl World {
         let mut seen_ids: HashMap<CommitId, Timestamp> = HashMap::new();
         let mut written: HashMap<Timestamp, Vec<(u8, u64)>> = HashMap::new();
         for (index, item) in self.log.iter().enumerate() {
-            let Applied::Commits(commits) = apply_entry(&mut applier, &mut store, index, item)? else {
+            let Applied::Commits(_, commits) = apply_entry(&mut applier, &mut store, index, item)? else {
                 continue;
             };
             let Some(LogEntry::Batch(batch)) = &item.1 else { continue };

@@ -6,24 +6,31 @@
 use std::{sync::Arc, time::Duration};
 
 use contract::{
-    CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, Epoch, Lookup, ReadAt, ReadSet, Timestamp,
-    TouchedKey, Write,
+    CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, Epoch, LeaderHint, Lookup, ReadAt,
+    ReadSet, Timestamp, TouchedKey, Write,
 };
 
 use crate::{
     batcher::{BatchLimits, BatchNumber, Batcher},
     entry::{Batch, CommitWrites, StampedCommit},
     overlay::Overlay,
+    planted,
     retention::Retention,
     undecided::{Known, OpenCommit, Undecided},
     validator::{Reading, Refusal, Validator},
 };
 
-/// `W` is whoever waits for an outcome.
+/// The commits of a group on their way from validation to the store. `W` is whoever waits for an outcome.
 #[derive(Debug)]
-pub struct Leader<W> {
+pub struct CommitQueue<W> {
     epoch: Epoch,
     standing: Standing,
+    /// The epoch of the last batch that was applied: a follower's only source for its leader's resets.
+    told: Epoch,
+    /// Who leads, as far as it is known here.
+    leader: Option<Arc<LeaderHint>>,
+    /// The epoch began by a reset of which no batch has told the followers yet.
+    reset_untold: bool,
     /// The term whose blank entry was applied last: everything older is decided here.
     decided_term: u64,
     validator: Validator,
@@ -39,7 +46,7 @@ pub struct Leader<W> {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct LeaderOptions {
+pub struct CommitQueueOptions {
     pub batches: BatchLimits,
     /// How long a moment stays readable after it was the newest.
     pub retention_ms: u64,
@@ -71,7 +78,7 @@ pub struct Request {
     pub bytes: usize,
 }
 
-/// What [`Leader::check`] has already done for a request.
+/// What [`CommitQueue::check`] has already done for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checked {
     /// Nothing in the read set was written up to here.
@@ -101,12 +108,15 @@ pub struct Answer<W> {
     pub outcome: CommitOutcome,
 }
 
-impl<W> Leader<W> {
-    /// `last` is the store's last timestamp.
-    pub fn new(options: LeaderOptions, last: Timestamp) -> Leader<W> {
-        Leader {
-            epoch: Epoch::default(),
+impl<W> CommitQueue<W> {
+    /// `last` is the store's last timestamp, `epoch` that of its last batch.
+    pub fn new(options: CommitQueueOptions, last: Timestamp, epoch: Epoch) -> CommitQueue<W> {
+        CommitQueue {
+            epoch,
+            told: epoch,
             standing: Standing::Follows,
+            leader: None,
+            reset_untold: false,
             decided_term: 0,
             validator: Validator::new(last),
             batcher: Batcher::new(options.batches, last),
@@ -121,6 +131,11 @@ impl<W> Leader<W> {
 
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Who leads the epoch, as far as it is known here.
+    pub fn leader(&self) -> Option<Arc<LeaderHint>> {
+        self.leader.clone()
     }
 
     pub fn is_ready(&self) -> bool {
@@ -179,7 +194,7 @@ impl<W> Leader<W> {
 
     fn admit(&self, request: &Request) -> Result<(), CommitOutcome> {
         if !self.is_ready() || request.epoch != self.epoch {
-            return Err(CommitOutcome::NotLeader);
+            return Err(CommitOutcome::NotLeader(self.leader()));
         }
         if request.begin.epoch.is_some_and(|epoch| epoch != self.epoch) {
             return Err(self.refuse(Refusal::Untellable));
@@ -261,11 +276,12 @@ impl<W> Leader<W> {
             return None;
         }
         let idle_until = self.idle_until.take();
-        let closed = match (self.batcher.close(), idle_until) {
-            (Some(closed), _) => closed,
-            (None, Some(_)) => self.batcher.close_empty()?,
-            (None, None) => return None,
+        let closed = match self.batcher.close() {
+            Some(closed) => closed,
+            None if idle_until.is_some() || self.reset_untold => self.batcher.close_empty()?,
+            None => return None,
         };
+        self.reset_untold = false;
         let newest = closed.commits.iter().map(|commit| commit.timestamp).max();
         let now = newest.or(idle_until).unwrap_or(closed.previous);
         let batch = Batch {
@@ -313,32 +329,44 @@ impl<W> Leader<W> {
     pub fn refused(&mut self, number: BatchNumber) -> Vec<Answer<W>> {
         let Some(last_accepted) = self.batcher.refused(number) else { return Vec::new() };
         self.epoch.reset += 1;
+        self.reset_untold = true;
         self.validator.drop_above(last_accepted);
         let dropped = self.undecided.drop_above(last_accepted);
         self.answer_dropped(dropped, |_| CommitOutcome::NotCommitted)
     }
 
-    /// The election of this replica, in `term`.
-    pub fn elected(&mut self, term: u64) -> Vec<Answer<W>> {
+    /// The election of this replica, in `term`; `leader` says where it is.
+    pub fn elected(&mut self, term: u64, leader: Option<Arc<LeaderHint>>) -> Vec<Answer<W>> {
         if self.epoch.term == term && self.standing != Standing::Follows {
+            self.leader = leader;
             return Vec::new();
         }
-        let answers = self.follow(term);
+        let answers = self.follow(term, leader);
+        if self.epoch.term > term {
+            // A batch has told of a later leader before this election was heard of.
+            return answers;
+        }
         self.standing = Standing::Leads;
+        // In the same term it begins behind what followers know of it.
+        self.reset_untold = self.epoch.reset > 0;
         self.become_ready();
         answers
     }
 
     /// Another replica leads, or nobody. What was appended may still be committed; nothing else will.
-    pub fn follow(&mut self, term: u64) -> Vec<Answer<W>> {
+    pub fn follow(&mut self, term: u64, leader: Option<Arc<LeaderHint>>) -> Vec<Answer<W>> {
         let led = self.standing != Standing::Follows;
         self.standing = Standing::Follows;
-        if term != self.epoch.term {
+        self.reset_untold = false;
+        if term > self.epoch.term {
             self.epoch = Epoch { term, reset: 0 };
         } else if led {
             // A term that is led again by the same replica is another epoch.
             self.epoch.reset += 1;
         }
+        self.epoch = self.epoch.max(self.told);
+        // A batch may have told of a newer term before this.
+        self.leader = leader.filter(|_| self.epoch.term == term);
         let handed_over = self.batcher.give_up();
         self.validator.drop_above(self.published);
         // All of them: those of the next leader may have been applied already, above what is dropped.
@@ -375,8 +403,13 @@ impl<W> Leader<W> {
         }
     }
 
-    /// A batch is in the store: its commits, in order.
-    pub fn applied(&mut self, commits: &[(DeploymentId, CommitId, Arc<CommitNotice>)]) -> Vec<Answer<W>> {
+    /// A batch of this epoch is in the store: its commits, in order.
+    pub fn applied(
+        &mut self,
+        epoch: Epoch,
+        commits: &[(DeploymentId, CommitId, Arc<CommitNotice>)],
+    ) -> Vec<Answer<W>> {
+        self.learn(epoch);
         let mut answers = Vec::new();
         for (deployment, id, notice) in commits {
             let timestamp = notice.timestamp;
@@ -399,6 +432,21 @@ impl<W> Leader<W> {
         answers
     }
 
+    /// Only what is appended tells a follower of its leader's resets. Without them every commit that names the epoch which
+    /// this replica shows would be refused once.
+    fn learn(&mut self, epoch: Epoch) {
+        if planted::is(planted::Bug::FollowerIgnoresResets) {
+            return;
+        }
+        self.told = self.told.max(epoch);
+        if self.standing == Standing::Follows && epoch > self.epoch {
+            if epoch.term > self.epoch.term {
+                self.leader = None;
+            }
+            self.epoch = epoch;
+        }
+    }
+
     /// Every replica has skipped a batch: it followed one that is not there.
     pub fn skipped(&mut self, timestamps: impl IntoIterator<Item = Timestamp>) -> Vec<Answer<W>> {
         let dropped = timestamps
@@ -411,7 +459,7 @@ impl<W> Leader<W> {
     /// What became of a commit; `recorded` is the store's record of it.
     pub fn lookup(&self, deployment: DeploymentId, id: CommitId, recorded: Option<Timestamp>) -> Lookup {
         if !self.is_ready() {
-            return Lookup::NotLeader;
+            return Lookup::NotLeader(self.leader());
         }
         match (self.undecided.known(deployment, id), recorded) {
             (Known::Committed(timestamp), _) | (Known::No, Some(timestamp)) => {
