@@ -7,8 +7,11 @@
 //! when a session's queries have all answered, it is sent one [`contract::SessionRound`] to T. So each view is of one
 //! moment. A session has one round at a time and few unsent ones; a slow session skips tides and holds up nobody.
 //!
-//! [`Service`] is what others see. Inside, `tides` decides everything and is plain data, so that a simulation can hold
-//! it against a model; `deployment` connects it to the commit stream, the runners and the sessions.
+//! [`Service`] is started with [`Options`] and [`Dependencies`]; others call its [`Handle`]. Inside, `tides` decides
+//! everything and is plain data, so that a simulation can hold it against a model; `deployment` connects it to the commit
+//! stream, the runners and the sessions.
+//!
+//! Deployments share the places for sessions and runs; none can have all of them.
 //!
 //! This crate knows nothing of sockets, tokens or JavaScript, and reads no document itself.
 
@@ -29,4 +32,4 @@ mod tides;
 
 pub use crate::limits::FanoutLimits;
 pub use metrics::{Metrics, MetricsSnapshot};
-pub use service::{Options, Service};
+pub use service::{Dependencies, Handle, Options, Service};

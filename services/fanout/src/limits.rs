@@ -18,6 +18,9 @@ group! {
         sessions_max: usize = 100_000,
         /// Queries that one instance runs at the same time; 0: twice as many as there are cores.
         runs_in_flight_max: usize = 0,
+        /// How many of the sessions and of the runs at the same time one deployment may have, in percent: what it fills
+        /// stalls no other.
+        deployment_share_percent: usize = 75,
         /// Commands of one session that wait to be taken; then its client's socket is not read.
         session_commands_max: usize = 64,
         /// Sessions of one deployment that may wait to begin (`SubscriptionsWorkerFullError`).
@@ -39,10 +42,11 @@ group! {
         stream_retry_ms: u64 = 250,
         /// Events of each kind that are taken at once, so that one tide serves them all.
         events_taken_max: usize = 512,
-        /// First pause before a query that failed for no fault of its own is run again.
-        query_retry_ms_min: u64 = 500,
+        /// First pause before a query that failed for no fault of its own is run again; each is twice as long as the one
+        /// before. Mostly the isolates were busy for a moment, and somebody waits for the answer.
+        query_retry_ms_min: u64 = 20,
         /// Longest such pause.
-        query_retry_ms_max: u64 = 600_000,
+        query_retry_ms_max: u64 = 5_000,
         /// A query that could not be run for this long ends its sessions (close code 1013).
         query_give_up_ms_max: u64 = 30_000,
     }

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use contract::{Caller, DeploymentRef, Error, FunctionCall, QueryCall, ReadMoment, Result, Retry, Runner};
-use tokio::{sync::Semaphore, time::Instant};
+use fair_queue::Places;
+use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::{
     metrics::{Metrics, add},
@@ -19,22 +21,44 @@ pub(crate) struct RetryOptions {
     pub give_up_after: Duration,
 }
 
+impl RetryOptions {
+    /// The pause before a repetition, the first of which is number 0: each twice as long as the one before, up to the
+    /// longest; of that, between half (`random` is 0) and the whole (1), so that many do not come back together.
+    fn pause(&self, repetition: u32, random: f64) -> Duration {
+        let factor = 1 << repetition.min(20);
+        let most = self.pause_min.saturating_mul(factor).min(self.pause_max);
+        most.mul_f64(0.5 + random / 2.0)
+    }
+}
+
 /// What all runs of one deployment share.
 pub(crate) struct Runs {
     pub deployment: DeploymentRef,
     pub runner: Arc<dyn Runner>,
     /// Bounds the runs of the whole instance.
-    pub places: Arc<Semaphore>,
+    pub places: Places,
     pub retry: RetryOptions,
     pub metrics: Arc<Metrics>,
 }
 
 impl Runs {
+    /// One request to the runners, under one id, however often it is repeated.
     pub async fn run(&self, order: &RunOrder) -> Result<FinishedRun> {
+        let request_id = format!("{:016x}", rand::random::<u64>());
+        // Whichever level is logged, every line says whose run it is about.
+        let span = tracing::error_span!(
+            "live_query",
+            deployment = %self.deployment,
+            request_id,
+            function = order.call.path
+        );
+        self.run_until_answered(order, &request_id).instrument(span).await
+    }
+
+    async fn run_until_answered(&self, order: &RunOrder, request_id: &str) -> Result<FinishedRun> {
         let end = Instant::now() + self.retry.give_up_after;
-        let mut pause = self.retry.pause_min;
-        loop {
-            let error = match tokio::time::timeout_at(end, self.attempt(order)).await {
+        for repetition in 0.. {
+            let error = match tokio::time::timeout_at(end, self.attempt(order, request_id)).await {
                 Ok(Ok(finished)) => return Ok(finished),
                 Ok(Err(error)) => error,
                 Err(_) => {
@@ -42,21 +66,20 @@ impl Runs {
                     return Err(Error::overloaded("ExpiredInQueue", "A query was not run in time."));
                 }
             };
-            // Between half the pause and the whole, so that many do not come back together.
-            let jittered = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
-            if error.retry == Retry::Never || Instant::now() + jittered >= end {
+            let pause = self.retry.pause(repetition, rand::random());
+            if error.retry == Retry::Never || Instant::now() + pause >= end {
                 add(&self.metrics.runs_failed, 1);
                 return Err(error);
             }
-            tracing::debug!(%error, path = order.call.path, "a live query is run again after a pause");
+            tracing::debug!(%error, "a live query is run again after a pause");
             add(&self.metrics.run_retries, 1);
-            tokio::time::sleep(jittered).await;
-            pause = (pause * 2).min(self.retry.pause_max);
+            tokio::time::sleep(pause).await;
         }
+        unreachable!("it is tried until it is answered or given up")
     }
 
-    async fn attempt(&self, order: &RunOrder) -> Result<FinishedRun> {
-        let _place = self.places.acquire().await.expect("nobody closes the semaphore");
+    async fn attempt(&self, order: &RunOrder, request_id: &str) -> Result<FinishedRun> {
+        let _place = self.places.take(self.deployment, 1).await;
         let function = FunctionCall {
             deployment: self.deployment,
             component: order.call.component.clone(),
@@ -64,7 +87,7 @@ impl Runs {
             arguments: order.call.arguments.clone(),
             identity: order.identity.clone(),
             caller: Caller::SyncWorker,
-            request_id: format!("{:016x}", rand::random::<u64>()),
+            request_id: request_id.to_owned(),
         };
         let call = QueryCall { function, at: ReadMoment::At(order.at), journal: order.journal.clone() };
         let outcome = self.runner.query(call).await?;
@@ -75,5 +98,130 @@ impl Runs {
             )));
         }
         Ok(FinishedRun::new(outcome, order.journal.as_ref()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use contract::{
+        DeploymentId, Evaluation, EvaluationRequest, FunctionKind, FunctionLogPage, GroupId, Identity,
+        MutationCall, MutationOutcome, Observed, QueryOutcome, ReadSet, Timestamp,
+    };
+    use parking_lot::Mutex;
+    use tracked::Flights;
+
+    use super::*;
+    use crate::call::Call;
+
+    const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(3), deployment: DeploymentId(7) };
+
+    /// Refuses so many runs, and takes down under which id each was asked for.
+    struct Refusing {
+        refusals: usize,
+        request_ids: Mutex<Vec<String>>,
+    }
+
+    #[async_trait]
+    impl Runner for Refusing {
+        async fn query(&self, call: QueryCall) -> Result<QueryOutcome> {
+            let ReadMoment::At(timestamp) = call.at else { panic!("a live query runs at an exact moment") };
+            let mut request_ids = self.request_ids.lock();
+            request_ids.push(call.function.request_id);
+            if request_ids.len() <= self.refusals {
+                return Err(Error::overloaded("TooManyConcurrentRequests", "come later"));
+            }
+            Ok(QueryOutcome {
+                timestamp,
+                result: Ok("1".into()),
+                log_lines: Vec::new(),
+                journal: None,
+                read_set: Arc::new(ReadSet::new()),
+                observed: Observed::default(),
+            })
+        }
+
+        async fn mutation(&self, _: MutationCall) -> Result<MutationOutcome> {
+            Err(Error::internal("live queries run no mutation"))
+        }
+
+        async fn kind(&self, _: &FunctionCall) -> Result<Option<FunctionKind>> {
+            Err(Error::internal("live queries ask for no kind"))
+        }
+
+        async fn evaluate(&self, _: EvaluationRequest) -> Result<Evaluation> {
+            Err(Error::internal("live queries evaluate nothing"))
+        }
+
+        async fn function_log(&self, _: DeploymentRef, _: u64, _: Duration) -> Result<FunctionLogPage> {
+            Err(Error::internal("live queries read no log"))
+        }
+    }
+
+    const RETRY: RetryOptions = RetryOptions {
+        pause_min: Duration::from_millis(20),
+        pause_max: Duration::from_millis(100),
+        give_up_after: Duration::from_secs(60),
+    };
+
+    #[test]
+    fn the_first_repetition_is_quick_and_the_pauses_grow_up_to_their_limit() {
+        let pauses = |random| [0, 1, 2, 3, 4, 40, u32::MAX].map(|at| RETRY.pause(at, random).as_millis());
+        assert_eq!(pauses(1.0), [20, 40, 80, 100, 100, 100, 100]);
+        assert_eq!(pauses(0.0), [10, 20, 40, 50, 50, 50, 50]);
+    }
+
+    /// Takes what is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The one test of this crate during which anything is logged, on its own thread.
+    #[tokio::test]
+    async fn every_line_about_a_failing_run_names_its_deployment_and_the_request() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let runner = Arc::new(Refusing { refusals: 3, request_ids: Mutex::default() });
+        let runs = Runs {
+            deployment: DEPLOYMENT,
+            runner: runner.clone(),
+            places: Places::new(1, 1),
+            retry: RETRY,
+            metrics: Arc::default(),
+        };
+        let order = RunOrder {
+            run: Flights::<(), (), (), ()>::default().start((), (), ()),
+            call: Arc::new(Call::new(String::new(), "m:a", &"[{}]".into())),
+            journal: None,
+            identity: Identity::Anonymous,
+            at: Timestamp::ZERO,
+        };
+        runs.run(&order).await.expect("it is answered in the end");
+
+        let text = String::from_utf8(std::mem::take(&mut *log.0.lock())).expect("it is text");
+        let request_ids = runner.request_ids.lock();
+        assert_eq!((text.lines().count(), request_ids.len()), (3, 4), "{text}");
+        assert!(request_ids.iter().all(|id| *id == request_ids[0]), "it is one request: {request_ids:?}");
+        for line in text.lines() {
+            for part in ["come later", "deployment=3/7", &format!("request_id=\"{}\"", request_ids[0])] {
+                assert!(line.contains(part), "{part} is not in: {line}");
+            }
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The service: finds the deployment of a session, and begins it if it is the first.
+//! The service: how it starts and stops, and its contract, which finds the deployment of a session and begins it if it is
+//! the first.
 
 use std::{
     collections::HashMap,
@@ -9,9 +10,11 @@ use std::{
 use crate::limits::FanoutLimits;
 use async_trait::async_trait;
 use contract::{DeploymentRef, Error, Fanout, FanoutSession, Result, Runner, SessionStart, TransactionLog};
+use fair_queue::{Place, Places, share_of};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
 
 use crate::{
     deployment::{Deployment, Opening},
@@ -21,8 +24,10 @@ use crate::{
     tides::{TideOptions, Tides},
 };
 
+/// How a fan-out service is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// What sessions and runs are held to.
     pub limits: FanoutLimits,
     /// How long results that depend on the clock are given to others.
     pub observed_time_max: Duration,
@@ -42,19 +47,30 @@ impl Options {
     }
 }
 
-/// The fan-out service of one process. Cheap to clone.
+/// What live queries are made of.
 #[derive(Clone)]
+pub struct Dependencies {
+    pub runner: Arc<dyn Runner>,
+    pub log: Arc<dyn TransactionLog>,
+}
+
+/// The fan-out service of one process. It owns the tasks that keep the deployments' queries up to date.
 pub struct Service {
+    handle: Handle,
+}
+
+/// The way to the service. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
     shared: Arc<Shared>,
 }
 
 struct Shared {
     options: Options,
-    runner: Arc<dyn Runner>,
-    log: Arc<dyn TransactionLog>,
+    dependencies: Dependencies,
     deployments: Mutex<HashMap<DeploymentRef, mpsc::Sender<Opening>>>,
-    session_places: Arc<Semaphore>,
-    run_places: Arc<Semaphore>,
+    session_places: Places,
+    run_places: Places,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -62,59 +78,62 @@ struct Shared {
 
 /// Counts a session as long as it lives.
 pub(crate) struct SessionPlace {
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
     metrics: Arc<Metrics>,
 }
 
 impl Service {
     /// Runs on the current runtime until `shutdown`; then every session ends.
-    pub fn start(
-        options: Options,
-        runner: Arc<dyn Runner>,
-        log: Arc<dyn TransactionLog>,
-        shutdown: CancellationToken,
-    ) -> Service {
-        Service {
-            shared: Arc::new(Shared {
-                session_places: Arc::new(Semaphore::new(options.limits.sessions_max)),
-                run_places: Arc::new(Semaphore::new(options.runs_in_flight_max)),
-                options,
-                runner,
-                log,
-                deployments: Mutex::default(),
-                metrics: Arc::default(),
-                tasks: TaskTracker::new(),
-                shutdown,
-            }),
-        }
+    pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
+        let shared_by_deployments =
+            |places| Places::new(places, share_of(places, options.limits.deployment_share_percent));
+        let shared = Shared {
+            session_places: shared_by_deployments(options.limits.sessions_max),
+            run_places: shared_by_deployments(options.runs_in_flight_max),
+            options,
+            dependencies,
+            deployments: Mutex::default(),
+            metrics: Arc::default(),
+            tasks: TaskTracker::new(),
+            shutdown,
+        };
+        Service { handle: Handle { shared: Arc::new(shared) } }
     }
 
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Waits for the end that cancelling the token brings about.
+    pub async fn stopped(self) {
+        let shared = &self.handle.shared;
+        shared.shutdown.cancelled().await;
+        shared.tasks.close();
+        shared.tasks.wait().await;
+    }
+}
+
+impl Handle {
+    /// The counters by now.
     pub fn metrics(&self) -> MetricsSnapshot {
         self.shared.metrics.snapshot()
-    }
-
-    /// Waits until everything has ended after `shutdown`.
-    pub async fn stopped(&self) {
-        self.shared.shutdown.cancelled().await;
-        self.shared.tasks.close();
-        self.shared.tasks.wait().await;
     }
 }
 
 #[async_trait]
-impl Fanout for Service {
+impl Fanout for Handle {
     async fn open(&self, start: SessionStart) -> Result<FanoutSession> {
         let full = |message: &str| Error::overloaded("SubscriptionsWorkerFullError", message);
         if self.shared.shutdown.is_cancelled() {
             return Err(Error::overloaded("ShuttingDown", "The server is shutting down."));
         }
-        let permit = (self.shared.session_places.clone().try_acquire_owned())
-            .map_err(|_| full("This server has as many clients as it may."))?;
+        let place = (self.shared.session_places.try_take(start.deployment, 1))
+            .ok_or_else(|| full("This server has as many clients as it may."))?;
         let limits = &self.shared.options.limits;
         let (commands, incoming) = mpsc::channel(limits.session_commands_max);
         let (outgoing, rounds) = mpsc::channel(limits.transitions_unsent_max + 1);
         let deployment = start.deployment;
-        let place = SessionPlace::new(permit, self.shared.metrics.clone());
+        let place = SessionPlace::new(place, self.shared.metrics.clone());
         let opening = Opening { start, commands: incoming, rounds: outgoing, place };
         let mut deployments = self.shared.deployments.lock();
         let openings = match deployments.get(&deployment) {
@@ -134,11 +153,11 @@ impl Shared {
     fn begin(shared: &Arc<Shared>, deployment: DeploymentRef) -> Result<mpsc::Sender<Opening>> {
         let limits = &shared.options.limits;
         let milliseconds = Duration::from_millis;
-        let position = shared.log.position(deployment.group)?;
+        let position = shared.dependencies.log.position(deployment.group)?;
         let (openings, incoming) = mpsc::channel(limits.openings_waiting_max);
         let (feed_events, events) = mpsc::channel(limits.stream_events_waiting_max);
         let feed = Feed {
-            log: shared.log.clone(),
+            log: shared.dependencies.log.clone(),
             deployment,
             silence_max: milliseconds(limits.stream_silence_ms_max),
             retry_pause: milliseconds(limits.stream_retry_ms),
@@ -158,7 +177,7 @@ impl Shared {
         );
         let runs = Runs {
             deployment,
-            runner: shared.runner.clone(),
+            runner: shared.dependencies.runner.clone(),
             places: shared.run_places.clone(),
             retry: RetryOptions {
                 pause_min: milliseconds(limits.query_retry_ms_min),
@@ -177,12 +196,15 @@ impl Shared {
             events_taken_max: limits.events_taken_max,
             idle_max: milliseconds(limits.deployment_idle_ms_max),
         };
+        let span = tracing::error_span!("live_queries", %deployment);
         let owner = shared.clone();
-        shared.tasks.spawn(async move {
+        let keeping = async move {
             loop_of_deployment.run(|openings| owner.give_up(deployment, openings)).await;
-        });
+        };
+        shared.tasks.spawn(keeping.instrument(span.clone()));
         let shutdown = shared.shutdown.clone();
-        shared.tasks.spawn(async move { shutdown.run_until_cancelled(feed.run(feed_events)).await });
+        let following = async move { shutdown.run_until_cancelled(feed.run(feed_events)).await };
+        shared.tasks.spawn(following.instrument(span));
         Ok(openings)
     }
 
@@ -198,9 +220,9 @@ impl Shared {
 }
 
 impl SessionPlace {
-    fn new(permit: OwnedSemaphorePermit, metrics: Arc<Metrics>) -> SessionPlace {
+    fn new(place: Place, metrics: Arc<Metrics>) -> SessionPlace {
         metrics.sessions.fetch_add(1, Ordering::Relaxed);
-        SessionPlace { _permit: permit, metrics }
+        SessionPlace { _place: place, metrics }
     }
 }
 

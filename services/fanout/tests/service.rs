@@ -19,12 +19,12 @@ use contract::{
     QueryModification, QueryOutcome, Read, ReadAt, ReadMoment, ReadResult, ReadSet, Result, Runner,
     SessionCommand, SessionRound, SessionStart, Timestamp, TransactionLog, Write,
 };
-use fanout::FanoutLimits;
-use fanout::{Options, Service};
-use tokio::time::timeout;
+use fanout::{Dependencies, FanoutLimits, Handle, Options, Service};
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 const DEV: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
+const NEIGHBOUR: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(2) };
 const TABLE: IndexId = IndexId([1; 16]);
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,6 +34,10 @@ struct TableRunner {
     runs: AtomicUsize,
     /// How many more runs are refused as overloaded.
     refusals: AtomicUsize,
+    /// Runs of `m:held…` wait for one of these permits.
+    held: Semaphore,
+    /// How many of them wait.
+    waiting: tokio::sync::watch::Sender<usize>,
 }
 
 #[async_trait]
@@ -50,6 +54,11 @@ impl Runner for TableRunner {
             Some((_, prefix)) => prefix.to_owned(),
             None => panic!("paths come in canonical spelling"),
         };
+        if prefix.starts_with("held") {
+            self.waiting.send_modify(|waiting| *waiting += 1);
+            self.held.acquire().await.expect("it is never closed").forget();
+            self.waiting.send_modify(|waiting| *waiting -= 1);
+        }
         let mut end = prefix.clone().into_bytes();
         end.push(0xff);
         let interval = Interval { start: prefix.into(), end: Some(end.into()) };
@@ -60,7 +69,7 @@ impl Runner for TableRunner {
             rows_max: 100_000,
             bytes_max: 1 << 30,
         };
-        let results = self.log.read(DEV, ReadAt::published(timestamp), &[read]).await?;
+        let results = self.log.read(call.function.deployment, ReadAt::published(timestamp), &[read]).await?;
         let ReadResult::Range { rows, .. } = &results[0] else { panic!("a range was asked for") };
         let keys: Vec<String> = rows.iter().map(|row| String::from_utf8_lossy(&row.key).into()).collect();
         let mut read_set = ReadSet::new();
@@ -96,7 +105,8 @@ struct Running {
     log_service: txlog::Service,
     log: txlog::Handle,
     runner: Arc<TableRunner>,
-    fanout: Service,
+    fanout: Handle,
+    fanout_service: Service,
     log_token: CancellationToken,
     fanout_token: CancellationToken,
     _folder: tempfile::TempDir,
@@ -121,12 +131,16 @@ impl Running {
             log: log.clone(),
             runs: AtomicUsize::new(0),
             refusals: AtomicUsize::new(0),
+            held: Semaphore::new(0),
+            waiting: tokio::sync::watch::Sender::new(0),
         });
         let mut limits = FanoutLimits { query_retry_ms_min: 5, ..FanoutLimits::DEFAULT };
         change(&mut limits);
         let options = Options::new(limits, Duration::from_secs(17));
-        let fanout = Service::start(options, runner.clone(), Arc::new(log.clone()), fanout_token.clone());
-        Running { log_service, log, runner, fanout, log_token, fanout_token, _folder: folder }
+        let dependencies = Dependencies { runner: runner.clone(), log: Arc::new(log.clone()) };
+        let fanout_service = Service::start(options, dependencies, fanout_token.clone());
+        let fanout = fanout_service.handle();
+        Running { log_service, log, runner, fanout, fanout_service, log_token, fanout_token, _folder: folder }
     }
 
     async fn write(&self, key: &str) -> Timestamp {
@@ -156,16 +170,19 @@ impl Running {
     }
 
     async fn try_open(&self) -> Result<Client> {
-        let start =
-            SessionStart { deployment: DEV, not_before: Timestamp::ZERO, identity: Identity::Anonymous };
+        self.try_open_at(DEV).await
+    }
+
+    async fn try_open_at(&self, deployment: DeploymentRef) -> Result<Client> {
+        let start = SessionStart { deployment, not_before: Timestamp::ZERO, identity: Identity::Anonymous };
         let session = self.fanout.open(start).await?;
         Ok(Client { session, version: 0, view: BTreeMap::new(), timestamp: Timestamp::ZERO })
     }
 
     async fn stop(self) {
         self.fanout_token.cancel();
-        timeout(PATIENCE, self.fanout.stopped()).await.expect("it stops");
-        let Running { log, runner, fanout, log_token, log_service, .. } = self;
+        let Running { log, runner, fanout, fanout_service, log_token, log_service, .. } = self;
+        timeout(PATIENCE, fanout_service.stopped()).await.expect("it stops");
         drop((log, runner, fanout));
         log_token.cancel();
         log_service.stopped().await;
@@ -382,10 +399,50 @@ async fn refused_runs_are_repeated_and_broken_ones_end_their_session_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_that_has_its_share_of_runs_and_sessions_stalls_no_neighbour() {
+    let running = Running::start_with(
+        |limits| {
+            limits.runs_in_flight_max = 4;
+            limits.sessions_max = 4;
+            limits.deployment_share_percent = 75;
+        },
+        |log| log.deployments.push(txlog::Deployment { name: "neighbour".into(), at: NEIGHBOUR }),
+    )
+    .await;
+    let mut greedy = running.open().await;
+    for query in 0..40 {
+        greedy.add(query, &format!("m:held{query}")).await;
+    }
+    let mut waiting = running.runner.waiting.subscribe();
+    timeout(PATIENCE, waiting.wait_for(|waiting| *waiting == 3)).await.expect("they run").expect("it lives");
+    let others = [running.open().await, running.open().await];
+    assert_eq!(
+        running.try_open().await.err().expect("it has its share").code,
+        "SubscriptionsWorkerFullError"
+    );
+
+    // All its places are taken and 37 of its runs wait, and yet the neighbour is answered.
+    let mut neighbour = running.try_open_at(NEIGHBOUR).await.expect("a place is left");
+    for query in 0..10 {
+        neighbour.add(query, &format!("m:{query}")).await;
+        neighbour.next().await;
+        assert_eq!(neighbour.shown(query), "");
+    }
+    assert_eq!(*waiting.borrow(), 3, "the deployment never had more than its share");
+    running.runner.held.add_permits(40);
+    while greedy.view.len() < 40 {
+        greedy.next().await;
+    }
+    drop((others, neighbour));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_are_limited_and_leave_nothing_behind() {
     let running = Running::start_with(
         |limits| {
             limits.sessions_max = 2;
+            limits.deployment_share_percent = 100;
             limits.deployment_idle_ms_max = 50;
         },
         |_| {},

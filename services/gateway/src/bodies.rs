@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, error::Error as _, sync::Arc, time::Duration};
 
+use crate::{edge::Addressed, error::ApiError};
 use axum::{
     body::{Body, BodyDataStream, Bytes, HttpBody as _},
     extract::{Request, State},
@@ -10,50 +11,44 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::BytesMut;
+use contract::DeploymentRef;
+use fair_queue::{Place, Places, share_of};
 use futures::StreamExt as _;
 use http_body_util::LengthLimitError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::error::ApiError;
-
-/// The semaphores of bytes count in these.
+/// Places for bytes count in these.
 const ROOM_UNIT_BYTES: usize = 1 << 10;
 
-/// Memory that bodies share. Small ones take none of it, so that slow large ones hold up none that are small: there are at
-/// most as many as there are connections.
+/// Memory that bodies share, those of one deployment a share of it. Small ones take none, so that slow large ones hold up
+/// none that are small: there are at most as many as there are connections.
 pub(crate) struct Room {
-    units: Arc<Semaphore>,
-    units_max: u32,
+    units: Places,
     small_bytes_max: usize,
 }
 
 impl Room {
-    pub(crate) fn new(bytes_max: usize, small_bytes_max: usize) -> Room {
-        let units_max = bytes_max.div_ceil(ROOM_UNIT_BYTES).min(Semaphore::MAX_PERMITS);
-        let units_max = u32::try_from(units_max).unwrap_or(u32::MAX);
-        Room { units: Arc::new(Semaphore::new(units_max as usize)), units_max, small_bytes_max }
+    pub(crate) fn new(bytes_max: usize, small_bytes_max: usize, share_percent: usize) -> Room {
+        let units = bytes_max.div_ceil(ROOM_UNIT_BYTES);
+        Room { units: Places::new(units, share_of(units, share_percent)), small_bytes_max }
     }
 
-    fn units_of(&self, bytes: usize) -> u32 {
+    fn units_of(&self, bytes: usize) -> usize {
         if bytes <= self.small_bytes_max {
             return 0;
         }
-        // What is larger than the whole room takes all of it.
-        u32::try_from(bytes.div_ceil(ROOM_UNIT_BYTES)).unwrap_or(u32::MAX).min(self.units_max)
-    }
-
-    async fn take(&self, units: u32) -> OwnedSemaphorePermit {
-        self.units.clone().acquire_many_owned(units).await.expect("the semaphore is never closed")
+        // What is larger than a whole share takes all of it.
+        bytes.div_ceil(ROOM_UNIT_BYTES).min(self.units.share())
     }
 }
 
 /// What the bodies of one kind of request may cost.
 ///
 /// A body takes room as it arrives, so that a client that only says that it brings much takes none. Several that have
-/// arrived in part could then wait for each other for ever; so one at a time goes on without room.
+/// arrived in part could then wait for each other for ever; so one at a time goes on without room, of each deployment in
+/// turn.
 pub(crate) struct Budget {
     room: Room,
-    without_room: Arc<Semaphore>,
+    without_room: Places,
     /// Of one body.
     bytes_max: usize,
     /// For one body to arrive, and to wait for room before.
@@ -63,24 +58,25 @@ pub(crate) struct Budget {
 /// Reads the body before the request goes on, in room that it keeps until it is answered.
 pub(crate) async fn read_whole(
     State(budget): State<Arc<Budget>>,
+    Addressed { deployment, .. }: Addressed,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let (body, _room) = budget.read(body).await?;
+    let (body, _room) = budget.read(deployment.reference, body).await?;
     Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
 }
 
 impl Budget {
     pub(crate) fn new(room: Room, bytes_max: usize, time: Duration) -> Budget {
-        Budget { room, without_room: Arc::new(Semaphore::new(1)), bytes_max, time }
+        Budget { room, without_room: Places::new(1, 1), bytes_max, time }
     }
 
     /// The whole body, and the room that it takes.
-    async fn read(&self, body: Body) -> Result<(Bytes, Held), ApiError> {
+    async fn read(&self, deployment: DeploymentRef, body: Body) -> Result<(Bytes, Held), ApiError> {
         let is_too_large = body.size_hint().lower() > self.bytes_max as u64;
         let mut frames = body.into_data_stream();
-        let mut reading = Reading { budget: self, held: Held::default(), waits_for_room: false };
+        let mut reading = Reading { budget: self, deployment, held: Held::default(), waits_for_room: false };
         let read = match is_too_large {
             true => Err(too_large()),
             false => match tokio::time::timeout(self.time, reading.read(&mut frames)).await {
@@ -109,14 +105,15 @@ impl Budget {
 #[derive(Default)]
 struct Held {
     /// For what has arrived, unless that is little.
-    room: Option<OwnedSemaphorePermit>,
+    room: Option<Place>,
     /// It is the one that needs no room any more.
-    without_room: Option<OwnedSemaphorePermit>,
+    without_room: Option<Place>,
 }
 
 /// A body while it is read.
 struct Reading<'b> {
     budget: &'b Budget,
+    deployment: DeploymentRef,
     held: Held,
     waits_for_room: bool,
 }
@@ -144,21 +141,19 @@ impl Reading<'_> {
         if bytes > self.budget.bytes_max {
             return Err(too_large());
         }
-        let held = self.held.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let missing = self.budget.room.units_of(bytes).saturating_sub(held as u32);
+        let held = self.held.room.as_ref().map_or(0, Place::count);
+        let missing = self.budget.room.units_of(bytes).saturating_sub(held);
         if missing == 0 || self.held.without_room.is_some() {
             return Ok(());
         }
         self.waits_for_room = true;
         tokio::select! {
             biased;
-            more = self.budget.room.take(missing) => match &mut self.held.room {
+            more = self.budget.room.units.take(self.deployment, missing) => match &mut self.held.room {
                 Some(held) => held.merge(more),
                 none => *none = Some(more),
             },
-            place = self.budget.without_room.clone().acquire_owned() => {
-                self.held.without_room = Some(place.expect("the semaphore is never closed"));
-            }
+            place = self.budget.without_room.take(self.deployment, 1) => self.held.without_room = Some(place),
         }
         self.waits_for_room = false;
         Ok(())
@@ -166,16 +161,16 @@ impl Reading<'_> {
 }
 
 /// An answer in room that it keeps until the client has taken it; waits for that room first.
-pub(crate) async fn deliver(room: &Room, body: impl Into<Bytes>) -> Response {
+pub(crate) async fn deliver(room: &Room, deployment: DeploymentRef, body: impl Into<Bytes>) -> Response {
     let body = body.into();
     match room.units_of(body.len()) {
         0 => body.into_response(),
-        units => in_pieces(body, room.take(units).await),
+        units => in_pieces(body, room.units.take(deployment, units).await),
     }
 }
 
 /// An answer that holds on to something until the client has taken all of it, or is gone.
-pub(crate) fn in_pieces(body: Bytes, held: OwnedSemaphorePermit) -> Response {
+pub(crate) fn in_pieces(body: Bytes, held: Place) -> Response {
     /// What is handed over at once: the rest is ours until the client has taken it.
     const PIECE_BYTES: usize = 64 << 10;
     let length = body.len();
@@ -228,9 +223,13 @@ pub(crate) fn too_large() -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use contract::{DeploymentId, GroupId};
     use futures::{FutureExt as _, channel::mpsc, stream};
 
     use super::*;
+
+    const A: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
+    const B: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(2) };
 
     /// Longer than any test takes; or no time at all.
     const LONG: Duration = Duration::from_secs(600);
@@ -238,7 +237,7 @@ mod tests {
 
     /// Room for one body of 80 KiB; those up to 1 KiB need none.
     fn budget(time: Duration) -> Budget {
-        Budget::new(Room::new(100 << 10, 1 << 10), 90 << 10, time)
+        Budget::new(Room::new(100 << 10, 1 << 10, 100), 90 << 10, time)
     }
 
     fn bytes(kibibytes: usize) -> Bytes {
@@ -253,7 +252,7 @@ mod tests {
     }
 
     fn available_kibibytes(room: &Room) -> usize {
-        (room.units.available_permits() * ROOM_UNIT_BYTES) >> 10
+        (room.units.free() * ROOM_UNIT_BYTES) >> 10
     }
 
     fn code_of<T>(read: Result<T, ApiError>) -> String {
@@ -264,13 +263,13 @@ mod tests {
     async fn bodies_wait_for_room_and_small_ones_need_none() {
         let budget = budget(LONG);
         let (end, body) = unfinished(80);
-        let mut first = Box::pin(budget.read(body));
+        let mut first = Box::pin(budget.read(A, body));
         assert!((&mut first).now_or_never().is_none(), "its end has not come");
         assert_eq!(available_kibibytes(&budget.room), 20);
-        let (_, second) = budget.read(Body::from(bytes(80))).await.expect("one at a time needs no room");
-        let mut third = Box::pin(budget.read(Body::from(bytes(80))));
+        let (_, second) = budget.read(A, Body::from(bytes(80))).await.expect("one at a time needs no room");
+        let mut third = Box::pin(budget.read(A, Body::from(bytes(80))));
         assert!((&mut third).now_or_never().is_none(), "there is room for one, and one without");
-        assert!(budget.read(Body::from(bytes(1))).await.is_ok(), "a small one waits for nobody");
+        assert!(budget.read(A, Body::from(bytes(1))).await.is_ok(), "a small one waits for nobody");
         drop(end);
         let (body, room) = first.await.expect("it has come");
         assert!((&mut third).now_or_never().is_none(), "the first is not answered yet");
@@ -279,7 +278,7 @@ mod tests {
         let (body, room) = third.await.expect("there is room");
         assert_eq!((body.len(), available_kibibytes(&budget.room)), (80 << 10, 20));
         drop((second, room));
-        assert_eq!((available_kibibytes(&budget.room), budget.without_room.available_permits()), (100, 1));
+        assert_eq!((available_kibibytes(&budget.room), budget.without_room.free()), (100, 1));
     }
 
     #[tokio::test]
@@ -290,7 +289,7 @@ mod tests {
         let mut senders = Vec::new();
         for (sender, body) in bodies {
             senders.push(sender);
-            let mut read = Box::pin(budget.read(body));
+            let mut read = Box::pin(budget.read(A, body));
             assert!((&mut read).now_or_never().is_none(), "its end has not come");
             reads.push(read);
         }
@@ -304,10 +303,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_deployment_whose_bodies_fill_its_share_leaves_room_to_its_neighbour() {
+        let budget = Budget::new(Room::new(100 << 10, 1 << 10, 75), 75 << 10, LONG);
+        let mut reads = Vec::new();
+        let mut ends = Vec::new();
+        for _ in 0..20 {
+            let (end, body) = unfinished(70);
+            let mut read = Box::pin(budget.read(A, body));
+            assert!((&mut read).now_or_never().is_none(), "its end has not come");
+            ends.push(end);
+            reads.push(read);
+        }
+        // One has room, one goes on without, and 18 wait.
+        assert_eq!((available_kibibytes(&budget.room), budget.room.units.waiting()), (30, 18));
+        for _ in 0..10 {
+            let (body, _room) =
+                budget.read(B, Body::from(bytes(25))).now_or_never().expect("room").expect("read");
+            assert_eq!(body.len(), 25 << 10);
+        }
+        drop(ends);
+        for read in reads {
+            assert_eq!(read.await.expect("it has come").0.len(), 70 << 10);
+        }
+        assert_eq!(available_kibibytes(&budget.room), 100);
+    }
+
+    #[tokio::test]
     async fn a_body_for_which_there_is_no_room_is_refused() {
         let budget = budget(NONE);
-        let taken = (budget.room.take(100).await, budget.without_room.clone().acquire_owned().await);
-        assert_eq!(code_of(budget.read(Body::from(bytes(80))).await), "TooManyRequestBytes");
+        let taken = (budget.room.units.take(A, 100).await, budget.without_room.take(A, 1).await);
+        assert_eq!(code_of(budget.read(A, Body::from(bytes(80))).await), "TooManyRequestBytes");
         drop(taken);
         assert_eq!(available_kibibytes(&budget.room), 100);
     }
@@ -316,37 +341,37 @@ mod tests {
     async fn a_body_that_does_not_come_is_refused_and_gives_its_room_back() {
         let budget = budget(NONE);
         let (_end, body) = unfinished(80);
-        assert_eq!(code_of(budget.read(body).await), "RequestTimeout");
+        assert_eq!(code_of(budget.read(A, body).await), "RequestTimeout");
         assert_eq!(available_kibibytes(&budget.room), 100);
     }
 
     #[tokio::test]
     async fn a_body_that_turns_out_too_large_is_refused_whether_it_says_so_or_not() {
         let budget = budget(LONG);
-        assert_eq!(code_of(budget.read(Body::from(bytes(91))).await), "RequestTooLarge");
+        assert_eq!(code_of(budget.read(A, Body::from(bytes(91))).await), "RequestTooLarge");
         let (end, body) = unfinished(60);
         end.unbounded_send(Ok(bytes(31))).expect("it is read");
         drop(end);
-        assert_eq!(code_of(budget.read(body).await), "RequestTooLarge");
+        assert_eq!(code_of(budget.read(A, body).await), "RequestTooLarge");
         let limited = Body::new(http_body_util::Limited::new(Body::from(bytes(60)), 50 << 10));
-        assert_eq!(code_of(budget.read(limited).await), "RequestTooLarge");
+        assert_eq!(code_of(budget.read(A, limited).await), "RequestTooLarge");
         assert_eq!(available_kibibytes(&budget.room), 100);
     }
 
     #[tokio::test]
     async fn an_answer_keeps_its_room_until_it_is_taken_and_small_ones_need_none() {
-        let room = Room::new(100 << 10, 1 << 10);
-        let first = deliver(&room, bytes(80)).await;
+        let room = Room::new(100 << 10, 1 << 10, 100);
+        let first = deliver(&room, A, bytes(80)).await;
         assert_eq!(first.headers()[CONTENT_LENGTH], (80 << 10).to_string());
-        let mut second = Box::pin(deliver(&room, bytes(80)));
+        let mut second = Box::pin(deliver(&room, A, bytes(80)));
         assert!((&mut second).now_or_never().is_none(), "nobody has taken the first");
-        assert_eq!(deliver(&room, bytes(1)).await.status(), StatusCode::OK);
+        assert_eq!(deliver(&room, A, bytes(1)).await.status(), StatusCode::OK);
         let taken = axum::body::to_bytes(first.into_body(), usize::MAX).await.expect("it is in memory");
         assert_eq!(taken.len(), 80 << 10);
         // A client that is gone has taken enough.
         drop(second.await);
         assert_eq!(available_kibibytes(&room), 100);
-        let larger_than_the_room = deliver(&room, bytes(200)).await;
+        let larger_than_the_room = deliver(&room, A, bytes(200)).await;
         assert_eq!(available_kibibytes(&room), 0);
         drop(larger_than_the_room);
     }

@@ -1,28 +1,39 @@
 //! What every handler can reach.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use axum::{extract::FromRequestParts, http::request::Parts};
 use contract::{Deploy, DeploymentRef, Fanout, Runner, Sequencer};
-use tokio::sync::Semaphore;
+use fair_queue::Places;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     AdminKeys, Limits,
     bodies::{Budget, Room},
+    connections::Connections,
+    request_id::new_request_id,
     sync::Sessions,
 };
 
 /// Where a gateway stands.
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub deployment: DeploymentRef,
-    pub deployment_name: String,
+    /// What is served. So far it is one, whatever a request says.
+    pub deployment: Deployment,
+    pub limits: Limits,
+}
+
+/// A deployment as its clients know it.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// By which the services know it.
+    pub reference: DeploymentRef,
+    pub name: String,
     pub admin_keys: AdminKeys,
     /// The address at which clients reach the API: `http://127.0.0.1:3210`.
     pub cloud_url: String,
     /// The address of HTTP actions: `http://127.0.0.1:3211`.
     pub site_url: String,
-    pub limits: Limits,
 }
 
 /// What a gateway calls.
@@ -34,23 +45,36 @@ pub struct Services {
     pub deploy: Arc<dyn Deploy>,
 }
 
+/// Whom a request is for, and by which name the log and the answers speak of it. The router finds out before anything
+/// else looks at a request; handlers take it as an argument.
+#[derive(Clone)]
+pub(crate) struct Addressed {
+    pub deployment: Arc<Deployment>,
+    pub request_id: Arc<str>,
+}
+
 pub(crate) struct Edge {
-    pub options: Options,
+    pub limits: Limits,
+    deployment: Arc<Deployment>,
     pub services: Services,
     /// Live connections by their session.
     pub sessions: Sessions,
     /// Calls of functions over HTTP.
-    pub calls: Semaphore,
+    pub calls: Places,
+    /// Mutations of sessions.
+    pub mutations: Places,
     /// For the bodies of such calls.
     pub call_bodies: Arc<Budget>,
     /// For their answers, until the clients have taken them.
     pub answers: Room,
     /// For the bodies of pushes, as they come out of the decompression.
     pub push_bodies: Arc<Budget>,
+    /// Connections to the API that speak HTTP.
+    pub connections: Connections,
     /// Open sockets.
-    pub sockets: Arc<Semaphore>,
+    pub sockets: Places,
     /// Bodies of `/echo`, which can be large.
-    pub echoes: Arc<Semaphore>,
+    pub echoes: Places,
     /// Everything that outlives the request which started it.
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
@@ -60,28 +84,55 @@ pub(crate) type SharedEdge = Arc<Edge>;
 
 impl Edge {
     pub(crate) fn new(options: Options, services: Services, shutdown: CancellationToken) -> Edge {
-        let limits = &options.limits;
+        let Options { deployment, limits } = options;
         let gateway = &limits.gateway;
+        let shared = |places| Places::new(places, gateway.share_of(places));
+        let room =
+            |bytes_max| Room::new(bytes_max, gateway.small_body_bytes_max, gateway.deployment_share_percent);
         Edge {
+            deployment: Arc::new(deployment),
             sessions: Sessions::default(),
-            calls: Semaphore::new(gateway.requests_in_flight_max),
+            calls: shared(gateway.requests_in_flight_max),
+            mutations: shared(limits.sync.mutations_in_flight_max),
             call_bodies: Arc::new(Budget::new(
-                Room::new(gateway.bodies_bytes_max, gateway.small_body_bytes_max),
+                room(gateway.bodies_bytes_max),
                 gateway.api_body_bytes_max,
                 Duration::from_millis(gateway.body_ms_max),
             )),
-            answers: Room::new(gateway.answers_bytes_max, gateway.small_body_bytes_max),
+            answers: room(gateway.answers_bytes_max),
             push_bodies: Arc::new(Budget::new(
-                Room::new(gateway.push_bodies_bytes_max, gateway.small_body_bytes_max),
+                room(gateway.push_bodies_bytes_max),
                 gateway.push_decompressed_bytes_max,
                 Duration::from_millis(gateway.push_body_ms_max),
             )),
-            sockets: Arc::new(Semaphore::new(limits.sync.connections_max)),
-            echoes: Arc::new(Semaphore::new(gateway.echoes_in_flight_max)),
+            connections: Connections::new(shared(gateway.connections_max)),
+            sockets: shared(limits.sync.connections_max),
+            echoes: shared(gateway.echoes_in_flight_max),
             tasks: TaskTracker::new(),
             shutdown,
             services,
-            options,
+            limits,
         }
+    }
+
+    /// Finds out whom a request is for, and names it.
+    pub(crate) fn address(&self) -> Addressed {
+        Addressed { deployment: self.deployment.clone(), request_id: new_request_id().into() }
+    }
+}
+
+impl Addressed {
+    /// What every log line about the request is marked with, whichever level is logged.
+    pub(crate) fn span(&self) -> tracing::Span {
+        tracing::error_span!("request", deployment = %self.deployment.reference, request_id = &*self.request_id)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Addressed {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Addressed, Infallible> {
+        let addressed = parts.extensions.get::<Addressed>();
+        Ok(addressed.expect("the router lets nothing pass before it is addressed").clone())
     }
 }

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use contract::{
-    Caller, ErrorKind, FunctionCall, FunctionError, FunctionKind, Identity, MutationCall, QueryCall,
+    Caller, DeploymentRef, ErrorKind, FunctionCall, FunctionError, FunctionKind, MutationCall, QueryCall,
     ReadMoment,
 };
 use serde::Deserialize;
@@ -23,9 +23,8 @@ use value::{FunctionPath, JsonFormat, Value, ValueError};
 
 use crate::{
     authentication, bodies,
-    edge::{Edge, SharedEdge},
+    edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
-    request_id::new_request_id,
 };
 
 /// The body of every call. Unknown fields are ignored.
@@ -60,32 +59,34 @@ struct Outcome {
 
 pub(crate) async fn query(
     State(edge): State<SharedEdge>,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let call = read_call(&edge, &headers, &body, None)?;
-    answered(&edge, call.format, run_query(&edge, call.function, ReadMoment::Latest)).await
+    let Call { function, format, .. } = read_call(addressed, &headers, &body, None)?;
+    answered(&edge, function.deployment, format, run_query(&edge, function, ReadMoment::Latest)).await
 }
 
 pub(crate) async fn query_at_timestamp(
     State(edge): State<SharedEdge>,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let call = read_call(&edge, &headers, &body, None)?;
-    let timestamp = call
-        .timestamp
-        .ok_or_else(|| ApiError::bad_request("MissingTimestamp", "The field \"ts\" is missing."))?;
-    answered(&edge, call.format, run_query(&edge, call.function, ReadMoment::At(timestamp))).await
+    let Call { function, format, timestamp } = read_call(addressed, &headers, &body, None)?;
+    let timestamp =
+        timestamp.ok_or_else(|| ApiError::bad_request("MissingTimestamp", "The field \"ts\" is missing."))?;
+    answered(&edge, function.deployment, format, run_query(&edge, function, ReadMoment::At(timestamp))).await
 }
 
 /// The newest moment, for queries that shall all be answered at one: the client sends it to `query_at_ts`.
 pub(crate) async fn query_timestamp(
     State(edge): State<SharedEdge>,
+    Addressed { deployment, .. }: Addressed,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    authentication::identity_of(&headers, &edge.options.admin_keys)?;
-    let position = edge.services.sequencer.latest(edge.options.deployment.group).await?;
+    authentication::identity_of(&headers, &deployment.admin_keys)?;
+    let position = edge.services.sequencer.latest(deployment.reference.group).await?;
     let timestamp = sync_protocol::Timestamp::new(position.published.as_nanoseconds())
         .expect("both kinds of timestamps have the same bounds");
     Ok(Json(json!({ "ts": timestamp.encode() })).into_response())
@@ -93,42 +94,45 @@ pub(crate) async fn query_timestamp(
 
 pub(crate) async fn mutation(
     State(edge): State<SharedEdge>,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let call = read_call(&edge, &headers, &body, None)?;
-    answered(&edge, call.format, run_mutation(&edge, call.function)).await
+    let Call { function, format, .. } = read_call(addressed, &headers, &body, None)?;
+    answered(&edge, function.deployment, format, run_mutation(&edge, function)).await
 }
 
 pub(crate) async fn action(
-    State(edge): State<SharedEdge>,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    read_call(&edge, &headers, &body, None)?;
+    read_call(addressed, &headers, &body, None)?;
     Err(actions_not_implemented())
 }
 
 /// A function of any kind.
 pub(crate) async fn function(
     State(edge): State<SharedEdge>,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let call = read_call(&edge, &headers, &body, None)?;
-    answered(&edge, call.format, run_any_kind(&edge, call.function)).await
+    let Call { function, format, .. } = read_call(addressed, &headers, &body, None)?;
+    answered(&edge, function.deployment, format, run_any_kind(&edge, function)).await
 }
 
 /// A function of any kind, named by the URL: `/api/run/messages/list`.
 pub(crate) async fn run(
     State(edge): State<SharedEdge>,
+    addressed: Addressed,
     Path(path): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let path = FunctionPath::from_url_path(&path).map_err(value_error)?.to_string();
-    let call = read_call(&edge, &headers, &body, Some(path))?;
-    answered(&edge, call.format, run_any_kind(&edge, call.function)).await
+    let Call { function, format, .. } = read_call(addressed, &headers, &body, Some(path))?;
+    answered(&edge, function.deployment, format, run_any_kind(&edge, function)).await
 }
 
 pub(crate) fn actions_not_implemented() -> ApiError {
@@ -139,8 +143,14 @@ pub(crate) const ACTIONS_NOT_IMPLEMENTED: &str =
     "This version of Tidemark does not run actions yet: they can be deployed, not called.";
 
 /// Reads a call; `path` is given where the body does not name it.
-fn read_call(edge: &Edge, headers: &HeaderMap, body: &[u8], path: Option<String>) -> Result<Call, ApiError> {
-    let identity = authentication::identity_of(headers, &edge.options.admin_keys)?;
+fn read_call(
+    addressed: Addressed,
+    headers: &HeaderMap,
+    body: &[u8],
+    path: Option<String>,
+) -> Result<Call, ApiError> {
+    let Addressed { deployment, request_id } = addressed;
+    let identity = authentication::identity_of(headers, &deployment.admin_keys)?;
     let body: CallBody<'_> = serde_json::from_slice(body).map_err(|error| {
         ApiError::bad_request("InvalidJson", format!("The body is not a call of a function: {error}"))
     })?;
@@ -175,47 +185,36 @@ fn read_call(edge: &Edge, headers: &HeaderMap, body: &[u8], path: Option<String>
         other => Value::from_json_in(&arguments, other).map_err(value_error)?.to_json().into(),
     };
     let timestamp = body.ts.and_then(|timestamp| contract::Timestamp::new(timestamp.as_nanoseconds()));
-    let function = function_call(edge, identity, Caller::HttpApi, component, path, arguments);
-    Ok(Call { function, format, timestamp })
-}
-
-pub(crate) fn function_call(
-    edge: &Edge,
-    identity: Identity,
-    caller: Caller,
-    component: String,
-    path: String,
-    arguments: Arc<str>,
-) -> FunctionCall {
-    FunctionCall {
-        deployment: edge.options.deployment,
+    let function = FunctionCall {
+        deployment: deployment.reference,
         component,
         path,
         arguments,
         identity,
-        caller,
-        request_id: new_request_id(),
-    }
+        caller: Caller::HttpApi,
+        request_id: request_id.to_string(),
+    };
+    Ok(Call { function, format, timestamp })
 }
 
-/// Runs `work` once fewer than the limit's number of calls run, and answers. A call keeps its place until there is room
+/// Runs `work` once there is a place for a call of the deployment, and answers. A call keeps its place until there is room
 /// for its answer: results that clients don't take are bounded, and so are those that wait for it.
 async fn answered(
     edge: &Edge,
+    deployment: DeploymentRef,
     format: JsonFormat,
     work: impl Future<Output = Result<Outcome, ApiError>>,
 ) -> Result<Response, ApiError> {
-    let wait = Duration::from_millis(edge.options.limits.slot_wait_ms_max);
-    let Ok(place) = tokio::time::timeout(wait, edge.calls.acquire()).await else {
+    let wait = Duration::from_millis(edge.limits.slot_wait_ms_max);
+    let Ok(_place) = tokio::time::timeout(wait, edge.calls.take(deployment, 1)).await else {
         return Err(ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,
             "TooManyConcurrentRequests",
             "Too many functions are being called at once. Try again later.",
         ));
     };
-    let _place = place.expect("the semaphore is never closed");
     let text = answer(work.await?, format)?;
-    let mut response = bodies::deliver(&edge.answers, text).await;
+    let mut response = bodies::deliver(&edge.answers, deployment, text).await;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

@@ -8,7 +8,12 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::{authentication::require_admin, bodies, edge::SharedEdge, error::ApiError};
+use crate::{
+    authentication::require_admin,
+    bodies,
+    edge::{Addressed, SharedEdge},
+    error::ApiError,
+};
 
 pub(crate) async fn banner() -> &'static str {
     concat!(
@@ -23,35 +28,38 @@ pub(crate) async fn version() -> &'static str {
 }
 
 /// The deployment's name as plain text.
-pub(crate) async fn instance_name(State(edge): State<SharedEdge>) -> String {
-    edge.options.deployment_name.clone()
+pub(crate) async fn instance_name(Addressed { deployment, .. }: Addressed) -> String {
+    deployment.name.clone()
 }
 
 /// The body, unchanged: `convex network-test` measures by it. Bodies can be large and nobody is authenticated, so only
 /// few are taken at a time, until the client has taken them back.
-pub(crate) async fn echo(State(edge): State<SharedEdge>, request: Request) -> Result<Response, ApiError> {
-    let permit = edge.echoes.clone().acquire_owned().await.expect("the semaphore is never closed");
-    let limits = &edge.options.limits.gateway;
+pub(crate) async fn echo(
+    State(edge): State<SharedEdge>,
+    Addressed { deployment, .. }: Addressed,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let place = edge.echoes.take(deployment.reference, 1).await;
+    let limits = &edge.limits.gateway;
     let body = axum::body::to_bytes(request.into_body(), limits.echo_body_bytes_max).await;
     let body = body.map_err(|_| bodies::too_large())?;
-    Ok(bodies::in_pieces(body, permit))
+    Ok(bodies::in_pieces(body, place))
 }
 
 pub(crate) async fn canonical_urls(
-    State(edge): State<SharedEdge>,
+    Addressed { deployment, .. }: Addressed,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    require_admin(&headers, &edge.options.admin_keys)?;
-    let options = &edge.options;
-    Ok(Json(json!({ "convexCloudUrl": options.cloud_url, "convexSiteUrl": options.site_url })))
+    require_admin(&headers, &deployment.admin_keys)?;
+    Ok(Json(json!({ "convexCloudUrl": deployment.cloud_url, "convexSiteUrl": deployment.site_url })))
 }
 
 /// What the holder of the key may do: everything that is served.
 pub(crate) async fn check_admin_key(
-    State(edge): State<SharedEdge>,
+    Addressed { deployment, .. }: Addressed,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    require_admin(&headers, &edge.options.admin_keys)?;
+    require_admin(&headers, &deployment.admin_keys)?;
     Ok(Json(json!({
         "success": true,
         "isReadOnly": false,

@@ -15,6 +15,7 @@
 mod admin_key;
 mod authentication;
 mod bodies;
+mod connections;
 mod edge;
 mod error;
 mod functions;
@@ -30,5 +31,5 @@ mod sync;
 
 pub use crate::limits::{GatewayLimits, Limits, SyncLimits};
 pub use admin_key::AdminKeys;
-pub use edge::{Options, Services};
+pub use edge::{Deployment, Options, Services};
 pub use server::Gateway;

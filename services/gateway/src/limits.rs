@@ -46,6 +46,9 @@ group! {
         echoes_in_flight_max: usize = 4,
         /// Calls of functions over HTTP that run at once; more of them wait.
         requests_in_flight_max: usize = 1_024,
+        /// How much of what a gateway has (places for calls, connections and sockets, memory for bodies and answers) one
+        /// deployment may have, in percent: what it fills stalls no other.
+        deployment_share_percent: usize = 75,
         /// Connections of one port that speak HTTP; more of them wait to be accepted. WebSockets count by themselves.
         connections_max: usize = 10_000,
         /// The first line and the headers of a request (431).
@@ -72,6 +75,13 @@ group! {
     }
 }
 
+impl GatewayLimits {
+    /// How much of something one deployment may have.
+    pub const fn share_of(&self, whole: usize) -> usize {
+        fair_queue::share_of(whole, self.deployment_share_percent)
+    }
+}
+
 group! {
     sync:
     /// The WebSocket sync protocol.
@@ -82,6 +92,9 @@ group! {
         transition_chunk_bytes_max: usize = 5_000_000,
         /// Mutations of one session that may wait for their turn (`TooManyConcurrentMutations`).
         pending_mutations_max: usize = 1_000,
+        /// Mutations of all sessions that run at once, until they are durable; more of them wait, and deployments take
+        /// turns.
+        mutations_in_flight_max: usize = 4_096,
         /// Outcomes of mutations that wait to be written; the next mutation starts only when there is room.
         outcomes_waiting_max: usize = 4,
         /// Wall time of one mutation, retries included, before the client is told that it failed.

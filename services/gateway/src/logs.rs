@@ -11,7 +11,11 @@ use contract::{Caller, ConsoleLine, ExecutionRecord, FunctionKind, FunctionLogPa
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{authentication::require_admin, edge::SharedEdge, error::ApiError};
+use crate::{
+    authentication::require_admin,
+    edge::{Addressed, SharedEdge},
+    error::ApiError,
+};
 
 #[derive(Deserialize)]
 pub(crate) struct Position {
@@ -23,10 +27,11 @@ pub(crate) struct Position {
 /// A long poll: answers once there is an entry behind the cursor, or empty after a while. Clients ask again at once.
 pub(crate) async fn stream_function_logs(
     State(edge): State<SharedEdge>,
+    Addressed { deployment, .. }: Addressed,
     Query(position): Query<Position>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    require_admin(&headers, &edge.options.admin_keys)?;
+    require_admin(&headers, &deployment.admin_keys)?;
     const CURSOR_MAX: f64 = (1u64 << 53) as f64;
     if !(0.0..=CURSOR_MAX).contains(&position.cursor) {
         return Err(ApiError::bad_request(
@@ -35,9 +40,9 @@ pub(crate) async fn stream_function_logs(
         ));
     }
     let cursor = position.cursor as u64;
-    let wait = Duration::from_millis(edge.options.limits.gateway.long_poll_ms_max);
+    let wait = Duration::from_millis(edge.limits.gateway.long_poll_ms_max);
     let page = tokio::select! {
-        page = edge.services.runner.function_log(edge.options.deployment, cursor, wait) => page?,
+        page = edge.services.runner.function_log(deployment.reference, cursor, wait) => page?,
         () = edge.shutdown.cancelled() => FunctionLogPage { records: Vec::new(), cursor },
     };
     let entries: Vec<Value> = page.records.iter().map(entry).collect();

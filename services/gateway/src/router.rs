@@ -5,9 +5,9 @@ use std::{sync::LazyLock, time::Duration};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderMap, HeaderName, Method, StatusCode, Uri},
+    http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header::CONNECTION},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::{any, get, post},
 };
 use sync_protocol::ClientVersion;
@@ -17,12 +17,17 @@ use tower_http::{
     limit::RequestBodyLimitLayer,
 };
 
-use crate::{bodies, edge::SharedEdge, error::ApiError, functions, information, logs, push, sync};
+use tracing::Instrument as _;
+
+use crate::{
+    bodies, connections::Connection, edge::SharedEdge, error::ApiError, functions, information, logs, push,
+    sync,
+};
 
 static CONVEX_CLIENT: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("convex-client"));
 
 pub(crate) fn router(edge: SharedEdge) -> Router {
-    let limits = edge.options.limits.gateway;
+    let limits = edge.limits.gateway;
     let functions = Router::new()
         .route("/api/query", post(functions::query))
         .route("/api/mutation", post(functions::mutation))
@@ -38,7 +43,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .layer(middleware::from_fn_with_state(edge.push_bodies.clone(), bodies::read_whole))
         .layer(RequestDecompressionLayer::new())
         .layer(RequestBodyLimitLayer::new(limits.push_body_bytes_max))
-        .layer(middleware::from_fn_with_state(edge.clone(), push::administrators_only));
+        .layer(middleware::from_fn(push::administrators_only));
     let others = Router::new()
         .route("/", get(information::banner))
         .route("/version", get(information::version))
@@ -61,6 +66,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .layer(middleware::from_fn_with_state(edge.clone(), within_time))
         .layer(middleware::from_fn(known_client))
         .layer(middleware::map_response(described))
+        .layer(middleware::from_fn_with_state(edge.clone(), addressed))
         .layer(cors())
         .with_state(edge)
 }
@@ -107,12 +113,29 @@ pub(crate) fn without_double_slashes<B>(mut request: axum::http::Request<B>) -> 
     request
 }
 
+/// Everything else that looks at a request comes behind this.
+async fn addressed(State(edge): State<SharedEdge>, mut request: Request, next: Next) -> Response {
+    let addressed = edge.address();
+    let span = addressed.span();
+    let connection = request.extensions_mut().remove::<Connection>();
+    if !connection.is_none_or(|connection| connection.admit(addressed.deployment.reference)) {
+        let error = ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "TooManyConnections",
+            "This deployment has as many connections as it may have. Try again later.",
+        );
+        return ([(CONNECTION, "close")], error).into_response();
+    }
+    request.extensions_mut().insert(addressed);
+    next.run(request).instrument(span).await
+}
+
 async fn within_time(
     State(edge): State<SharedEdge>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let time = Duration::from_millis(edge.options.limits.gateway.request_ms_max);
+    let time = Duration::from_millis(edge.limits.gateway.request_ms_max);
     tokio::time::timeout(time, next.run(request)).await.map_err(|_| {
         ApiError::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -197,7 +220,7 @@ async fn wrong_method(method: Method, uri: Uri) -> ApiError {
 
 /// Refusals of the framework (a body that is too large, a query string that can't be read) get the shape of all others.
 async fn described(response: Response) -> Response {
-    use axum::{http::header::CONTENT_TYPE, response::IntoResponse};
+    use axum::http::header::CONTENT_TYPE;
     let status = response.status();
     let is_plain = !response
         .headers()

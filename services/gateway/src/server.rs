@@ -21,7 +21,7 @@ use crate::{
     router, site,
 };
 
-/// The edge of a deployment.
+/// The edge of the deployments that a process serves.
 pub struct Gateway {
     edge: SharedEdge,
 }
@@ -47,7 +47,7 @@ impl Gateway {
         };
         let overdue = async {
             shutdown.cancelled().await;
-            tokio::time::sleep(Duration::from_millis(self.edge.options.limits.gateway.shutdown_ms_max)).await;
+            tokio::time::sleep(Duration::from_millis(self.edge.limits.gateway.shutdown_ms_max)).await;
         };
         tokio::select! {
             () = serving => {}
@@ -64,7 +64,7 @@ where
     S: tower::Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let limits = &edge.options.limits.gateway;
+    let limits = &edge.limits.gateway;
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.head_ms_max))
@@ -90,9 +90,14 @@ where
             }
         };
         set_up(&stream, limits);
-        let connection = http
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()))
-            .with_upgrades();
+        let accepted = edge.connections.accepted();
+        let service = MapRequestLayer::new(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(accepted.clone());
+            request
+        })
+        .layer(service.clone());
+        let connection =
+            http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).with_upgrades();
         let shutdown = edge.shutdown.clone();
         edge.tasks.spawn(async move {
             let _place = place;

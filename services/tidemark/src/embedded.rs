@@ -52,11 +52,13 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     let gateway_token = CancellationToken::new();
     let gateway = Gateway::new(
         gateway::Options {
-            deployment: DEPLOYMENT,
-            deployment_name: DEPLOYMENT_NAME.to_owned(),
-            admin_keys,
-            cloud_url: url.clone(),
-            site_url: site_url.clone(),
+            deployment: gateway::Deployment {
+                reference: DEPLOYMENT,
+                name: DEPLOYMENT_NAME.to_owned(),
+                admin_keys,
+                cloud_url: url.clone(),
+                site_url: site_url.clone(),
+            },
             limits: configuration.limits.of_gateway(),
         },
         services.for_gateway(),
@@ -167,8 +169,8 @@ impl Services {
             limits.fanout,
             Duration::from_millis(limits.function.observed_time_cache_ms_max),
         );
-        let fanout =
-            fanout::Service::start(fanout_options, runner.clone(), log.clone(), fanout_token.clone());
+        let fanout_dependencies = fanout::Dependencies { runner: runner.clone(), log: log.clone() };
+        let fanout = fanout::Service::start(fanout_options, fanout_dependencies, fanout_token.clone());
 
         let deploy_token = CancellationToken::new();
         let deploy_options = deploy::Options { limits: limits.of_deploy(), cursor_key };
@@ -196,7 +198,7 @@ impl Services {
 
     fn for_gateway(&self) -> gateway::Services {
         let runner: Arc<dyn Runner> = self.runner.clone();
-        let fanout: Arc<dyn Fanout> = Arc::new(self.fanout.clone());
+        let fanout: Arc<dyn Fanout> = Arc::new(self.fanout.handle());
         let deploy: Arc<dyn Deploy> = Arc::new(self.deploy.handle());
         gateway::Services { runner, fanout, sequencer: self.sequencer.clone(), deploy }
     }

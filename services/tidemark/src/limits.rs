@@ -178,6 +178,11 @@ impl Limits {
             "log.batch_commits_max must be at most log.commits_queued_max"
         );
         require!(
+            self.gateway.requests_in_flight_max.saturating_add(self.sync.mutations_in_flight_max)
+                <= log.commits_queued_max,
+            "log.commits_queued_max must hold gateway.requests_in_flight_max and sync.mutations_in_flight_max, or one deployment could fill it"
+        );
+        require!(
             log.batches_in_flight_max.saturating_mul(log.batch_bytes_max) <= log.stream_buffer_bytes_max,
             "log.stream_buffer_bytes_max must hold log.batches_in_flight_max of log.batch_bytes_max"
         );
@@ -193,6 +198,12 @@ impl Limits {
         require!(
             self.fanout.query_retry_ms_min <= self.fanout.query_retry_ms_max,
             "fanout.query_retry_ms_min must be at most fanout.query_retry_ms_max"
+        );
+        require!(
+            self.fanout.deployment_share_percent <= 100
+                && self.gateway.deployment_share_percent <= 100
+                && self.function.deployment_threads_percent <= 100,
+            "fanout.deployment_share_percent, gateway.deployment_share_percent and function.deployment_threads_percent must be at most 100"
         );
         require!(
             self.sync.close_reason_bytes_max <= 123,
@@ -252,12 +263,13 @@ impl Limits {
             "the largest arguments must fit into a message and into a request"
         );
         require!(
-            self.gateway.api_body_bytes_max <= self.gateway.bodies_bytes_max,
-            "gateway.bodies_bytes_max must hold one body of gateway.api_body_bytes_max"
+            self.gateway.api_body_bytes_max <= self.gateway.share_of(self.gateway.bodies_bytes_max),
+            "gateway.deployment_share_percent of gateway.bodies_bytes_max must hold one body of gateway.api_body_bytes_max"
         );
         require!(
-            self.gateway.push_decompressed_bytes_max <= self.gateway.push_bodies_bytes_max,
-            "gateway.push_bodies_bytes_max must hold one body of gateway.push_decompressed_bytes_max"
+            self.gateway.push_decompressed_bytes_max
+                <= self.gateway.share_of(self.gateway.push_bodies_bytes_max),
+            "gateway.deployment_share_percent of gateway.push_bodies_bytes_max must hold one body of gateway.push_decompressed_bytes_max"
         );
         require!(
             self.function.image_names_max <= KEPT_MAX

@@ -17,67 +17,69 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, post},
 };
-use contract::{Error, Result, SchemaProgress};
+use contract::{DeploymentRef, Error, Result, SchemaProgress};
 use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
 use sync_protocol::{Client, ClientVersion};
 
 use self::request::{FinishBody, PushBody, WaitBody};
-use crate::{authentication::require_admin, edge::SharedEdge, error::ApiError, router::client_version};
+use crate::{
+    authentication::require_admin,
+    edge::{Addressed, SharedEdge},
+    error::ApiError,
+    router::client_version,
+};
 
 /// The steps of a push, in their order.
 pub(crate) fn routes() -> Router<SharedEdge> {
     Router::new()
         .route(
             "/api/get_config_hashes",
-            step(|edge, _: IgnoredAny| async move {
-                let code = edge.services.deploy.deployed_code(edge.options.deployment).await?;
+            step(|edge, at, _: IgnoredAny| async move {
+                let code = edge.services.deploy.deployed_code(at).await?;
                 Ok(answer::config_hashes(&code))
             }),
         )
         .route(
             "/api/deploy2/evaluate_schema",
-            step(|edge, body: PushBody| async move {
+            step(|edge, at, body: PushBody| async move {
                 let deploy = &edge.services.deploy;
-                let evaluation = deploy.evaluate_schema(edge.options.deployment, body.into()).await?;
+                let evaluation = deploy.evaluate_schema(at, body.into()).await?;
                 Ok(answer::schema_evaluation(&evaluation))
             }),
         )
         .route(
             "/api/deploy2/evaluate_push",
-            step(|edge, body: PushBody| async move {
+            step(|edge, at, body: PushBody| async move {
                 let deploy = &edge.services.deploy;
-                let difference = deploy.evaluate_push(edge.options.deployment, body.into()).await?;
+                let difference = deploy.evaluate_push(at, body.into()).await?;
                 Ok(answer::push_evaluation(&difference))
             }),
         )
         .route(
             "/api/deploy2/start_push",
-            step(|edge, body: PushBody| async move {
-                let started = edge.services.deploy.start_push(edge.options.deployment, body.into()).await?;
+            step(|edge, at, body: PushBody| async move {
+                let started = edge.services.deploy.start_push(at, body.into()).await?;
                 answer::started(started)
             }),
         )
         .route(
             "/api/deploy2/wait_for_schema",
-            step(|edge, body: WaitBody| async move {
+            step(|edge, at, body: WaitBody| async move {
                 // A push that writes nothing has prepared nothing.
                 if body.dry_run {
                     return Ok(answer::schema_progress(&SchemaProgress::Complete));
                 }
-                let wait_ms_max = edge.options.limits.gateway.long_poll_ms_max;
+                let wait_ms_max = edge.limits.gateway.long_poll_ms_max;
                 let wait = Duration::from_millis(body.timeout_ms.unwrap_or(wait_ms_max).min(wait_ms_max));
                 let deploy = &edge.services.deploy;
-                let progress = deploy
-                    .wait_for_schema(edge.options.deployment, body.schema_change.schema(), wait)
-                    .await?;
+                let progress = deploy.wait_for_schema(at, body.schema_change.schema(), wait).await?;
                 Ok(answer::schema_progress(&progress))
             }),
         )
         .route(
             "/api/deploy2/finish_push",
-            step(|edge, body: FinishBody| async move {
-                let difference =
-                    edge.services.deploy.finish_push(edge.options.deployment, body.into()).await?;
+            step(|edge, at, body: FinishBody| async move {
+                let difference = edge.services.deploy.finish_push(at, body.into()).await?;
                 Ok(answer::finished(&difference))
             }),
         )
@@ -88,19 +90,19 @@ pub(crate) fn routes() -> Router<SharedEdge> {
 /// A request of a push: its body is read, the work done, the answer written. Bundles have megabytes, so both are
 /// done where nobody else waits.
 fn step<B, A, W>(
-    work: impl Fn(SharedEdge, B) -> W + Clone + Send + Sync + 'static,
+    work: impl Fn(SharedEdge, DeploymentRef, B) -> W + Clone + Send + Sync + 'static,
 ) -> MethodRouter<SharedEdge>
 where
     B: DeserializeOwned + Send + 'static,
     A: Serialize + Send + 'static,
     W: Future<Output = Result<A>> + Send,
 {
-    post(async move |State(edge): State<SharedEdge>, body: Bytes| {
+    post(async move |State(edge): State<SharedEdge>, addressed: Addressed, body: Bytes| {
         let body = apart(move || serde_json::from_slice::<B>(&body)).await?;
         let body = body.map_err(|error| {
             ApiError::bad_request("InvalidPush", format!("The body is not a push: {error}"))
         })?;
-        let answer = work(edge, body).await?;
+        let answer = work(edge, addressed.deployment.reference, body).await?;
         let answer = apart(move || serde_json::to_vec(&answer)).await?;
         let answer =
             answer.map_err(|error| Error::internal(format!("a push's answer can't be written: {error}")))?;
@@ -115,11 +117,11 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 
 /// Lets administrators pass. It comes before the body is read, which may be large.
 pub(crate) async fn administrators_only(
-    State(edge): State<SharedEdge>,
+    Addressed { deployment, .. }: Addressed,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    require_admin(request.headers(), &edge.options.admin_keys)?;
+    require_admin(request.headers(), &deployment.admin_keys)?;
     check_tool(request.headers())?;
     Ok(next.run(request).await)
 }

@@ -19,15 +19,21 @@ use super::{
     session::{Session, Step, to_wire},
     sessions::Registration,
 };
-use crate::edge::SharedEdge;
+use crate::edge::{Addressed, SharedEdge};
 
 /// Serves one socket until either side closes it.
-pub(super) async fn run(edge: SharedEdge, client: Option<ClientVersion>, socket: WebSocket) {
+pub(super) async fn run(
+    edge: SharedEdge,
+    addressed: Addressed,
+    client: Option<ClientVersion>,
+    socket: WebSocket,
+) {
     let now = Instant::now();
     let mut connection = Connection {
         takes_chunks: client.is_some_and(|client| client.takes_transition_chunks()),
-        limits: edge.options.limits.sync,
+        limits: edge.limits.sync,
         edge,
+        addressed,
         socket,
         last_sent: now,
         last_received: now,
@@ -59,6 +65,7 @@ impl From<contract::Error> for End {
 
 struct Connection {
     edge: SharedEdge,
+    addressed: Addressed,
     limits: SyncLimits,
     socket: WebSocket,
     takes_chunks: bool,
@@ -86,18 +93,18 @@ impl Connection {
         let ended = CancellationToken::new();
         // Whatever ends the connection ends the task that runs its mutations.
         let _ends = ended.clone().drop_guard();
-        let registration = self.edge.sessions.register(connect.session_id);
+        let deployment = &self.addressed.deployment;
+        let registration = self.edge.sessions.register(deployment.reference, connect.session_id);
         let (now_ms, _) = clock();
-        let options = &self.edge.options;
-        let queries_max = options.limits.session_queries_max;
-        let session = Session::new(&connect, now_ms, options.admin_keys.clone(), queries_max);
+        let queries_max = self.edge.limits.session_queries_max;
+        let session = Session::new(&connect, now_ms, deployment.admin_keys.clone(), queries_max);
         let start = SessionStart {
-            deployment: options.deployment,
+            deployment: deployment.reference,
             not_before: session.observed(),
             identity: Identity::Anonymous,
         };
         let fanout = self.edge.services.fanout.open(start).await?;
-        let mutations = Mutations::start(&self.edge, ended);
+        let mutations = Mutations::start(&self.edge, &self.addressed, ended);
         self.converse(Connected { session, fanout, mutations, registration }).await
     }
 

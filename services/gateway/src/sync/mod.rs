@@ -16,8 +16,13 @@ use axum::{
     response::Response,
 };
 use sync_protocol::ClientVersion;
+use tracing::Instrument as _;
 
-use crate::{edge::SharedEdge, error::ApiError, router::client_version};
+use crate::{
+    edge::{Addressed, SharedEdge},
+    error::ApiError,
+    router::client_version,
+};
 
 pub(crate) use sessions::Sessions;
 
@@ -28,30 +33,33 @@ const READ_BUFFER_BYTES: usize = 4 << 10;
 /// Clients that tell who they are in a header: Rust, Python.
 pub(crate) async fn upgrade(
     State(edge): State<SharedEdge>,
+    addressed: Addressed,
     headers: HeaderMap,
     socket: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
     let client = client_version(&headers)?;
-    accept(edge, client, socket)
+    accept(edge, addressed, client, socket)
 }
 
 /// Clients of the npm package, whose browsers can't set headers.
 pub(crate) async fn upgrade_versioned(
     State(edge): State<SharedEdge>,
+    addressed: Addressed,
     Path(version): Path<String>,
     socket: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
     let client = ClientVersion::from_socket_path(&version)
         .map_err(|error| ApiError::bad_request("InvalidClientVersion", format!("{error}.")))?;
-    accept(edge, Some(client), socket)
+    accept(edge, addressed, Some(client), socket)
 }
 
 fn accept(
     edge: SharedEdge,
+    addressed: Addressed,
     client: Option<ClientVersion>,
     socket: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
-    let permit = edge.sockets.clone().try_acquire_owned().map_err(|_| {
+    let place = edge.sockets.try_take(addressed.deployment.reference, 1).ok_or_else(|| {
         ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "TooManyConnections",
@@ -60,11 +68,12 @@ fn accept(
     })?;
     // From now on the gateway waits for this connection before it says that it has stopped.
     let tracked = edge.tasks.token();
-    let message_bytes_max = edge.options.limits.sync.message_bytes_max;
+    let message_bytes_max = edge.limits.sync.message_bytes_max;
     let socket = (socket.max_message_size(message_bytes_max).max_frame_size(message_bytes_max))
         .read_buffer_size(READ_BUFFER_BYTES);
     Ok(socket.on_upgrade(async move |socket| {
-        connection::run(edge, client, socket).await;
-        drop((permit, tracked));
+        let span = addressed.span();
+        connection::run(edge, addressed, client, socket).instrument(span).await;
+        drop((place, tracked));
     }))
 }

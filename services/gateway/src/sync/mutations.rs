@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use contract::{Caller, ErrorKind, MutationCall, MutationOutcome, Timestamp};
+use contract::{Caller, ErrorKind, FunctionCall, MutationCall, MutationOutcome, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{close::Close, session::QueuedMutation};
 use crate::{
-    edge::{Edge, SharedEdge},
-    functions::function_call,
+    edge::{Addressed, Edge, SharedEdge},
+    request_id::new_request_id,
 };
 
 /// How a mutation ended.
@@ -27,16 +28,17 @@ pub(super) struct Mutations {
 impl Mutations {
     /// Starts the task that runs them. It ends after the mutation that it is at, once the other ends of the channels are
     /// gone or `ended` is cancelled: what waits then is sent again by the client, in another connection.
-    pub(super) fn start(edge: &SharedEdge, ended: CancellationToken) -> Mutations {
-        let (waiting, queue) = mpsc::channel(edge.options.limits.sync.pending_mutations_max);
-        let (answering, answers) = mpsc::channel(edge.options.limits.sync.outcomes_waiting_max);
-        edge.tasks.spawn(run_in_order(edge.clone(), queue, answering, ended));
+    pub(super) fn start(edge: &SharedEdge, session: &Addressed, ended: CancellationToken) -> Mutations {
+        let (waiting, queue) = mpsc::channel(edge.limits.sync.pending_mutations_max);
+        let (answering, answers) = mpsc::channel(edge.limits.sync.outcomes_waiting_max);
+        edge.tasks.spawn(run_in_order(edge.clone(), session.clone(), queue, answering, ended));
         Mutations { waiting, answers }
     }
 }
 
 async fn run_in_order(
     edge: SharedEdge,
+    session: Addressed,
     mut queue: mpsc::Receiver<QueuedMutation>,
     answers: mpsc::Sender<Answer>,
     ended: CancellationToken,
@@ -44,7 +46,10 @@ async fn run_in_order(
     let mut newest = Timestamp::ZERO;
     while let Some(Some(mutation)) = ended.run_until_cancelled(queue.recv()).await {
         let request_id = mutation.request.request_id;
-        let outcome = run(&edge, mutation, newest).await;
+        // Each is a request of its own.
+        let addressed = Addressed { request_id: new_request_id().into(), ..session.clone() };
+        let span = addressed.span();
+        let outcome = run(&edge, addressed, mutation, newest).instrument(span).await;
         if let Ok(MutationOutcome { timestamp: Some(timestamp), .. }) = &outcome {
             newest = newest.max(*timestamp);
         }
@@ -57,14 +62,30 @@ async fn run_in_order(
 
 /// An error here is one after which the client does not know more than before, and asks again in a new connection; the
 /// request's record in the log then tells whether it had happened. Everything else is an outcome.
-async fn run(edge: &Edge, mutation: QueuedMutation, newest: Timestamp) -> Result<MutationOutcome, Close> {
+async fn run(
+    edge: &Edge,
+    addressed: Addressed,
+    mutation: QueuedMutation,
+    newest: Timestamp,
+) -> Result<MutationOutcome, Close> {
     let QueuedMutation { request, session, identity, not_before } = mutation;
-    let function =
-        function_call(edge, identity, Caller::SyncWorker, request.component, request.path, request.arguments);
-    let request_id = function.request_id.clone();
+    let Addressed { deployment, request_id } = addressed;
+    let function = FunctionCall {
+        deployment: deployment.reference,
+        component: request.component,
+        path: request.path,
+        arguments: request.arguments,
+        identity,
+        caller: Caller::SyncWorker,
+        request_id: request_id.to_string(),
+    };
     let call = MutationCall { function, session: Some(session), not_before: not_before.max(newest) };
-    let time = Duration::from_millis(edge.options.limits.sync.mutation_ms_max);
-    let Ok(outcome) = tokio::time::timeout(time, edge.services.runner.mutation(call)).await else {
+    let time = Duration::from_millis(edge.limits.sync.mutation_ms_max);
+    let outcome = async {
+        let _place = edge.mutations.take(deployment.reference, 1).await;
+        edge.services.runner.mutation(call).await
+    };
+    let Ok(outcome) = tokio::time::timeout(time, outcome).await else {
         let error = contract::Error::overloaded(
             "MutationTimeout",
             "a mutation took too long; it will be asked for again",

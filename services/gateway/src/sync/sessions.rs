@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use contract::DeploymentRef;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -15,23 +16,27 @@ pub(crate) struct Sessions {
     connections: Arc<Mutex<Connections>>,
 }
 
+/// Clients choose the ids, so those of one deployment say nothing about another's.
+type Session = (DeploymentRef, Uuid);
+
 #[derive(Default)]
 struct Connections {
-    by_session: HashMap<Uuid, (u64, CancellationToken)>,
+    by_session: HashMap<Session, (u64, CancellationToken)>,
     next_number: u64,
 }
 
 /// A connection's place among them, given up when dropped.
 pub(super) struct Registration {
     connections: Arc<Mutex<Connections>>,
-    session: Uuid,
+    session: Session,
     number: u64,
     superseded: CancellationToken,
 }
 
 impl Sessions {
     /// Registers a connection, and tells the one before it to end.
-    pub(super) fn register(&self, session: Uuid) -> Registration {
+    pub(super) fn register(&self, deployment: DeploymentRef, session: Uuid) -> Registration {
+        let session = (deployment, session);
         let superseded = CancellationToken::new();
         let mut connections = lock(&self.connections);
         let number = connections.next_number;
@@ -67,21 +72,25 @@ fn lock(connections: &Mutex<Connections>) -> MutexGuard<'_, Connections> {
 
 #[cfg(test)]
 mod tests {
+    use contract::{DeploymentId, GroupId};
+
     use super::*;
 
     #[test]
     fn a_newer_connection_ends_the_older_one_and_outlives_its_registration() {
         let sessions = Sessions::default();
+        let [here, elsewhere] =
+            [1, 2].map(|number| DeploymentRef { group: GroupId(1), deployment: DeploymentId(number) });
         let session = Uuid::from_u128(1);
-        let first = sessions.register(session);
-        let other = sessions.register(Uuid::from_u128(2));
-        let second = sessions.register(session);
+        let first = sessions.register(here, session);
+        let others = (sessions.register(here, Uuid::from_u128(2)), sessions.register(elsewhere, session));
+        let second = sessions.register(here, session);
         assert!(first.superseded().is_cancelled() && !second.superseded().is_cancelled());
-        assert!(!other.superseded().is_cancelled());
+        assert!(!others.0.superseded().is_cancelled() && !others.1.superseded().is_cancelled());
         drop(first);
-        let third = sessions.register(session);
+        let third = sessions.register(here, session);
         assert!(second.superseded().is_cancelled(), "dropping the first did not remove the second");
-        drop((second, third, other));
+        drop((second, third, others));
         assert!(lock(&sessions.connections).by_session.is_empty());
     }
 }

@@ -15,7 +15,6 @@
 
 mod arguments;
 mod failure;
-mod fair_queue;
 mod guest;
 mod host;
 mod log_lines;

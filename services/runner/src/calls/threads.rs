@@ -27,10 +27,11 @@ use std::{
 
 use crate::limits::FunctionLimits;
 use contract::{DeploymentRef, Error, ErrorKind};
+use fair_queue::FairQueue;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::{Slots, fair_queue::FairQueue};
+use super::Slots;
 
 /// A function of the thread's slots whose future stays on the thread.
 type Work = Box<dyn for<'s> FnOnce(&'s mut Slots) -> Pin<Box<dyn Future<Output = ()> + 's>> + Send>;

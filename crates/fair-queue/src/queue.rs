@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use contract::DeploymentRef;
 
 /// What waits: first come, first served within a deployment, and the deployments one after another.
-pub(super) struct FairQueue<T> {
+pub struct FairQueue<T> {
     waiting: HashMap<DeploymentRef, VecDeque<T>>,
     /// The deployments with something that waits, each once; the first one is served next.
     turns: VecDeque<DeploymentRef>,
@@ -19,19 +19,32 @@ impl<T> Default for FairQueue<T> {
 }
 
 impl<T> FairQueue<T> {
-    pub(super) fn len(&self) -> usize {
+    /// How many items wait, of all deployments.
+    pub fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn len_of(&self, deployment: DeploymentRef) -> usize {
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many items of a deployment wait.
+    pub fn len_of(&self, deployment: DeploymentRef) -> usize {
         self.waiting.get(&deployment).map_or(0, VecDeque::len)
     }
 
-    pub(super) fn deployments(&self) -> impl Iterator<Item = DeploymentRef> {
+    /// The deployments with something that waits, in the order of their turns.
+    pub fn deployments(&self) -> impl Iterator<Item = DeploymentRef> {
         self.turns.iter().copied()
     }
 
-    pub(super) fn push(&mut self, deployment: DeploymentRef, item: T) {
+    /// What a deployment has waited with the longest.
+    pub fn oldest_of(&self, deployment: DeploymentRef) -> Option<&T> {
+        self.waiting.get(&deployment)?.front()
+    }
+
+    /// Puts the item behind those of its deployment.
+    pub fn push(&mut self, deployment: DeploymentRef, item: T) {
         let own = self.waiting.entry(deployment).or_default();
         if own.is_empty() {
             self.turns.push_back(deployment);
@@ -42,7 +55,7 @@ impl<T> FairQueue<T> {
     }
 
     /// The oldest of the deployment whose turn it is, among those that `may` be served.
-    pub(super) fn pop(&mut self, may: impl Fn(DeploymentRef) -> bool) -> Option<(DeploymentRef, T)> {
+    pub fn pop(&mut self, may: impl Fn(DeploymentRef) -> bool) -> Option<(DeploymentRef, T)> {
         let turn = self.turns.iter().position(|deployment| may(*deployment))?;
         let deployment = self.turns.remove(turn)?;
         let own = self.waiting.get_mut(&deployment)?;
@@ -58,7 +71,7 @@ impl<T> FairQueue<T> {
     }
 
     /// Takes back what a deployment has pushed last.
-    pub(super) fn pop_newest(&mut self, deployment: DeploymentRef) -> Option<T> {
+    pub fn pop_newest(&mut self, deployment: DeploymentRef) -> Option<T> {
         let own = self.waiting.get_mut(&deployment)?;
         let item = own.pop_back()?;
         if own.is_empty() {
@@ -70,7 +83,8 @@ impl<T> FairQueue<T> {
         Some(item)
     }
 
-    pub(super) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+    /// Drops what `keep` refuses.
+    pub fn retain(&mut self, keep: impl Fn(&T) -> bool) {
         self.waiting.values_mut().for_each(|own| own.retain(&keep));
         self.waiting.retain(|_, own| !own.is_empty());
         self.turns.retain(|deployment| self.waiting.contains_key(deployment));
@@ -78,7 +92,8 @@ impl<T> FairQueue<T> {
         self.check();
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Drops everything.
+    pub fn clear(&mut self) {
         *self = FairQueue::default();
     }
 

@@ -1,0 +1,222 @@
+//! What the log says of a request that fails: which deployment it was for, and which request it was.
+
+use std::{
+    io::Write,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use contract::{
+    Deploy, DeployedCode, DeploymentId, DeploymentRef, Error, Evaluation, EvaluationRequest, Fanout,
+    FanoutSession, FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, MutationCall,
+    MutationOutcome, Position, Push, PushDifference, QueryCall, QueryOutcome, Result, Runner,
+    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Sequencer, SessionStart, StartedPush,
+};
+use futures::{SinkExt as _, StreamExt as _};
+use gateway::{AdminKeys, Deployment, Gateway, GatewayLimits, Limits, Options, Services, SyncLimits};
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_util::sync::CancellationToken;
+
+const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(3), deployment: DeploymentId(7) };
+
+/// Services of which nothing works, and the request ids that they were called with.
+#[derive(Default)]
+struct Broken {
+    request_ids: Mutex<Vec<String>>,
+}
+
+impl Broken {
+    fn fails<T>(&self, call: &FunctionCall) -> Result<T> {
+        self.request_ids.lock().push(call.request_id.clone());
+        Err(broken())
+    }
+}
+
+fn broken() -> Error {
+    Error::internal("it is broken")
+}
+
+#[async_trait]
+impl Runner for Broken {
+    async fn query(&self, call: QueryCall) -> Result<QueryOutcome> {
+        self.fails(&call.function)
+    }
+
+    async fn mutation(&self, call: MutationCall) -> Result<MutationOutcome> {
+        self.fails(&call.function)
+    }
+
+    async fn kind(&self, call: &FunctionCall) -> Result<Option<FunctionKind>> {
+        self.fails(call)
+    }
+
+    async fn evaluate(&self, _: EvaluationRequest) -> Result<Evaluation> {
+        Err(broken())
+    }
+
+    async fn function_log(&self, _: DeploymentRef, _: u64, _: Duration) -> Result<FunctionLogPage> {
+        Err(broken())
+    }
+}
+
+#[async_trait]
+impl Fanout for Broken {
+    async fn open(&self, _: SessionStart) -> Result<FanoutSession> {
+        let (commands, mut taken) = tokio::sync::mpsc::channel(1);
+        let (sending, rounds) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            while taken.recv().await.is_some() {}
+            drop(sending);
+        });
+        Ok(FanoutSession { commands, rounds })
+    }
+}
+
+#[async_trait]
+impl Sequencer for Broken {
+    async fn latest(&self, _: GroupId) -> Result<Position> {
+        Err(broken())
+    }
+}
+
+#[async_trait]
+impl Deploy for Broken {
+    async fn deployed_code(&self, _: DeploymentRef) -> Result<DeployedCode> {
+        Err(broken())
+    }
+
+    async fn evaluate_push(&self, _: DeploymentRef, _: Push) -> Result<SchemaDifference> {
+        Err(broken())
+    }
+
+    async fn evaluate_schema(&self, _: DeploymentRef, _: Push) -> Result<SchemaEvaluation> {
+        Err(broken())
+    }
+
+    async fn start_push(&self, _: DeploymentRef, _: Push) -> Result<StartedPush> {
+        Err(broken())
+    }
+
+    async fn wait_for_schema(
+        &self,
+        _: DeploymentRef,
+        _: Option<SchemaId>,
+        _: Duration,
+    ) -> Result<SchemaProgress> {
+        Err(broken())
+    }
+
+    async fn finish_push(&self, _: DeploymentRef, _: FinishPush) -> Result<PushDifference> {
+        Err(broken())
+    }
+}
+
+/// Takes what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn take_lines(&self) -> Vec<String> {
+        let bytes = std::mem::take(&mut *self.0.lock());
+        String::from_utf8(bytes).expect("it is text").lines().map(str::to_owned).collect()
+    }
+}
+
+/// Everything runs on the test's thread, so that what is logged for it is its own.
+#[tokio::test]
+async fn every_line_about_a_failing_request_names_its_deployment_and_the_request() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        // Only errors are wanted, and yet the lines say whom they are about.
+        .with_max_level(tracing::Level::ERROR)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+
+    let broken = Arc::new(Broken::default());
+    let services = Services {
+        runner: broken.clone(),
+        fanout: broken.clone(),
+        sequencer: broken.clone(),
+        deploy: broken.clone(),
+    };
+    let [api, site] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0"));
+    let (api, site) = (api.await.expect("a port"), site.await.expect("a port"));
+    let address = api.local_addr().expect("an address");
+    let options = Options {
+        deployment: Deployment {
+            reference: DEPLOYMENT,
+            name: "some".to_owned(),
+            admin_keys: AdminKeys::new(&[1; 32], "some"),
+            cloud_url: format!("http://{address}"),
+            site_url: String::new(),
+        },
+        limits: Limits {
+            gateway: GatewayLimits::DEFAULT,
+            sync: SyncLimits::DEFAULT,
+            slot_wait_ms_max: 10_000,
+            session_queries_max: 10,
+        },
+    };
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(Gateway::new(options, services, shutdown.clone()).serve(api, site));
+
+    // A call over HTTP.
+    let body = r#"{"path":"a:b","args":{}}"#;
+    let mut connection = TcpStream::connect(address).await.expect("it is accepted");
+    let request = format!(
+        "POST /api/query HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.write_all(request.as_bytes()).await.expect("it is taken");
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.expect("it is answered");
+    assert!(answer.starts_with("HTTP/1.1 500 ") && !answer.contains("broken"), "{answer}");
+    let request_id = broken.request_ids.lock().pop().expect("it was called");
+    let lines = log.take_lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    for part in ["it is broken", "deployment=3/7", &format!("request_id=\"{request_id}\"")] {
+        assert!(lines[0].contains(part), "{part} is not in: {}", lines[0]);
+    }
+
+    // A mutation of a session, which is a request of its own.
+    let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/api/1.48.0/sync"))
+        .await
+        .expect("it is upgraded");
+    let connect = r#"{"type":"Connect","sessionId":"eeb94f97-40d8-452f-a084-186fa8178e4e","connectionCount":0}"#;
+    let mutation = r#"{"type":"Mutation","requestId":0,"udfPath":"a:b","args":[{}]}"#;
+    for message in [connect, mutation] {
+        socket.send(Message::text(message)).await.expect("it is open");
+    }
+    let closed = socket.next().await.expect("it is answered").expect("a frame");
+    assert!(matches!(closed, Message::Close(Some(frame)) if u16::from(frame.code) == 1011));
+    let request_id = broken.request_ids.lock().pop().expect("it was called");
+    let lines = log.take_lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    for part in ["it is broken", "deployment=3/7", &format!("request_id=\"{request_id}\"")] {
+        assert!(lines[0].contains(part), "{part} is not in: {}", lines[0]);
+    }
+
+    drop(socket);
+    shutdown.cancel();
+    serving.await.expect("it ends");
+}
