@@ -25,7 +25,7 @@ pub struct SystemTransactions {
     pub log: Arc<dyn TransactionLog>,
     pub sequencer: Arc<dyn Sequencer>,
     pub catalogs: Arc<CatalogCache>,
-    /// The system makes no cursors for clients, but a transaction needs a key for them.
+    /// Seals the cursors and journals that clients are given; the system itself makes none.
     pub cursor_key: CursorKey,
     pub limits: Arc<Limits>,
 }
@@ -41,6 +41,24 @@ pub trait Work: Sync {
 }
 
 impl SystemTransactions {
+    /// Catalogs of deployments are kept within `catalogs_bytes_max`. `cursor_secret` must be the same in all processes
+    /// that serve the same deployments.
+    pub fn new(
+        log: Arc<dyn TransactionLog>,
+        sequencer: Arc<dyn Sequencer>,
+        catalogs_bytes_max: usize,
+        cursor_secret: &[u8; 32],
+        limits: Limits,
+    ) -> SystemTransactions {
+        SystemTransactions {
+            log,
+            sequencer,
+            catalogs: Arc::new(CatalogCache::new(catalogs_bytes_max)),
+            cursor_key: CursorKey::new(cursor_secret),
+            limits: Arc::new(limits),
+        }
+    }
+
     /// A transaction that reads the newest published state. It is not committed: what it writes is lost.
     pub async fn snapshot(&self, deployment: DeploymentRef) -> contract::Result<Transaction> {
         let position = self.sequencer.latest(deployment.group).await?;

@@ -83,7 +83,7 @@ impl Handle {
                 rows_max: usize::MAX,
                 bytes_max: usize::MAX,
             };
-            let results = self.dependencies().log.read(deployment, moment, &[read]).await?;
+            let results = self.transactions().log.read(deployment, moment, &[read]).await?;
             let [ReadResult::Range { rows, more }] = &results[..] else { break };
             for row in rows {
                 size.documents += 1;

@@ -6,30 +6,26 @@ use crate::Limits;
 use async_trait::async_trait;
 use contract::{
     BlobStore, Deploy, DeployedCode, DeploymentRef, FinishPush, Push, PushDifference, Result, Runner,
-    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Sequencer, StartedPush, TransactionLog,
+    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, StartedPush,
 };
 use parking_lot::Mutex;
 use system_transaction::SystemTransactions;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use transaction::{CatalogCache, CursorKey};
 
 use crate::worker::Preparing;
 
 #[derive(Clone, Debug)]
 pub struct Options {
     pub limits: Limits,
-    /// Transactions of the system make no cursors for clients, but a transaction needs a key for them.
-    pub cursor_key: CursorKey,
 }
 
 /// What pushes are made with.
 #[derive(Clone)]
 pub struct Dependencies {
-    pub log: Arc<dyn TransactionLog>,
-    pub sequencer: Arc<dyn Sequencer>,
+    /// What pushes read and commit with.
+    pub transactions: SystemTransactions,
     pub runner: Arc<dyn Runner>,
     pub blobs: Arc<dyn BlobStore>,
-    pub catalogs: Arc<CatalogCache>,
 }
 
 /// The deploy service of one process. It owns the work that goes on between the requests of a push.
@@ -40,16 +36,9 @@ pub struct Service {
 impl Service {
     /// Runs on the current runtime until `shutdown`; then the work between requests ends where it is.
     pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
-        let transactions = SystemTransactions {
-            log: dependencies.log.clone(),
-            sequencer: dependencies.sequencer.clone(),
-            catalogs: dependencies.catalogs.clone(),
-            cursor_key: options.cursor_key.clone(),
-            limits: Arc::new(options.limits.transaction),
-        };
         let preparing = Mutex::new(BTreeMap::new());
         let tasks = TaskTracker::new();
-        let shared = Shared { options, dependencies, transactions, preparing, tasks, shutdown };
+        let shared = Shared { options, dependencies, preparing, tasks, shutdown };
         Service { handle: Handle { shared: Arc::new(shared) } }
     }
 
@@ -75,7 +64,6 @@ pub struct Handle {
 pub(crate) struct Shared {
     pub options: Options,
     pub dependencies: Dependencies,
-    pub transactions: SystemTransactions,
     /// The schema that is being prepared for each deployment, and what stops the work on it.
     pub preparing: Mutex<BTreeMap<DeploymentRef, Preparing>>,
     pub tasks: TaskTracker,
@@ -88,7 +76,7 @@ impl Handle {
     }
 
     pub(crate) fn transactions(&self) -> &SystemTransactions {
-        &self.shared.transactions
+        &self.shared.dependencies.transactions
     }
 
     pub(crate) fn limits(&self) -> &Limits {

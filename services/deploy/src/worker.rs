@@ -110,7 +110,7 @@ impl Handle {
                 rows_max: limits.checked_documents_max,
                 bytes_max: limits.checked_bytes_max,
             };
-            let results = self.dependencies().log.read(deployment, moment, &[read]).await?;
+            let results = self.transactions().log.read(deployment, moment, &[read]).await?;
             let [ReadResult::Range { rows, more }] = &results[..] else {
                 return Err(Error::internal("a range read did not answer with a range"));
             };
@@ -159,7 +159,7 @@ impl Handle {
                     fields: index.key_fields().iter().map(ToString::to_string).collect(),
                     from,
                 };
-                let progress = self.dependencies().log.backfill(step).await?;
+                let progress = self.transactions().log.backfill(step).await?;
                 from = progress.next;
                 if from.is_none() {
                     break;

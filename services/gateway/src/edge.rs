@@ -12,6 +12,7 @@ use crate::{
     bodies::{Budget, Room},
     connections::Connections,
     request_id::new_request_id,
+    server::Listeners,
     sync::Sessions,
 };
 
@@ -51,6 +52,12 @@ pub struct Services {
 pub(crate) struct Addressed {
     pub deployment: Arc<Deployment>,
     pub request_id: Arc<str>,
+}
+
+/// What a gateway is started with.
+pub struct Dependencies {
+    pub services: Services,
+    pub listeners: Listeners,
 }
 
 pub(crate) struct Edge {

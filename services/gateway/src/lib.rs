@@ -8,7 +8,8 @@
 //! The gateway authenticates, checks sizes, gives each call a request id, and passes on: the runners execute, the fan-out
 //! keeps queries live. It owns nothing but connections, so that any number of gateways can stand side by side.
 //!
-//! [`Options`] say where it stands, [`Services`] what it calls; [`Gateway::serve`] runs until it is told to stop.
+//! [`Service`] is started with [`Options`] and [`Dependencies`], and serves until it is told to stop. Nobody calls it but
+//! over the network.
 //!
 //! This crate knows nothing of JavaScript, transactions or the store.
 
@@ -31,5 +32,5 @@ mod sync;
 
 pub use crate::limits::{GatewayLimits, Limits, SyncLimits};
 pub use admin_key::AdminKeys;
-pub use edge::{Deployment, Options, Services};
-pub use server::Gateway;
+pub use edge::{Dependencies, Deployment, Options, Services};
+pub use server::{Listeners, Service};

@@ -1,4 +1,4 @@
-//! Listening and stopping.
+//! The service: how it starts, listens and stops.
 
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
@@ -12,48 +12,64 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, util::MapRequestLayer};
 
 use crate::{
-    edge::{Edge, Options, Services, SharedEdge},
+    edge::{Dependencies, Edge, Options, SharedEdge},
     router, site,
 };
 
 /// The edge of the deployments that a process serves.
-pub struct Gateway {
-    edge: SharedEdge,
+pub struct Service {
+    serving: JoinHandle<()>,
 }
 
-impl Gateway {
-    /// It stops when `shutdown` is cancelled.
-    pub fn new(options: Options, services: Services, shutdown: CancellationToken) -> Gateway {
-        Gateway { edge: Arc::new(Edge::new(options, services, shutdown)) }
+/// Where a gateway listens.
+pub struct Listeners {
+    /// For the API.
+    pub api: TcpListener,
+    /// For the site address.
+    pub site: TcpListener,
+}
+
+impl Service {
+    /// Serves on the current runtime until `shutdown`. Then it closes the sessions (code 1001) and lets open requests end.
+    pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
+        let Dependencies { services, listeners } = dependencies;
+        let edge = Arc::new(Edge::new(options, services, shutdown));
+        Service { serving: tokio::spawn(serve(edge, listeners)) }
     }
 
-    /// Serves the API and the site address until shutdown, then closes the sessions (code 1001), lets open requests end,
-    /// and returns once nothing that it started runs any more, or after the limit's time.
-    pub async fn serve(self, api: TcpListener, site: TcpListener) {
-        let shutdown = &self.edge.shutdown;
-        let api_service =
-            MapRequestLayer::new(router::without_double_slashes).layer(router::router(self.edge.clone()));
-        let api = accept(&self.edge, api, api_service);
-        let site = accept(&self.edge, site, site::router());
-        let serving = async {
-            tokio::join!(api, site);
-            self.edge.tasks.close();
-            self.edge.tasks.wait().await;
-        };
-        let overdue = async {
-            shutdown.cancelled().await;
-            tokio::time::sleep(Duration::from_millis(self.edge.limits.gateway.shutdown_ms_max)).await;
-        };
-        tokio::select! {
-            () = serving => {}
-            () = overdue => {
-                tracing::warn!("some requests had not ended when the time for stopping was over");
-            }
+    /// Waits for the end that cancelling the token brings about: until nothing that was started runs any more, or for the
+    /// limit's time.
+    pub async fn stopped(self) {
+        if let Err(panic) = self.serving.await {
+            std::panic::resume_unwind(panic.into_panic());
+        }
+    }
+}
+
+async fn serve(edge: SharedEdge, listeners: Listeners) {
+    let api_service =
+        MapRequestLayer::new(router::without_double_slashes).layer(router::router(edge.clone()));
+    let api = accept(&edge, listeners.api, api_service);
+    let site = accept(&edge, listeners.site, site::router());
+    let serving = async {
+        tokio::join!(api, site);
+        edge.tasks.close();
+        edge.tasks.wait().await;
+    };
+    let overdue = async {
+        edge.shutdown.cancelled().await;
+        tokio::time::sleep(Duration::from_millis(edge.limits.gateway.shutdown_ms_max)).await;
+    };
+    tokio::select! {
+        () = serving => {}
+        () = overdue => {
+            tracing::warn!("some requests had not ended when the time for stopping was over");
         }
     }
 }

@@ -1,10 +1,6 @@
 //! What the log says of a request that fails: which deployment it was for, and which request it was.
 
-use std::{
-    io::Write,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::Write, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use contract::{
@@ -14,7 +10,10 @@ use contract::{
     SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Sequencer, SessionStart, StartedPush,
 };
 use futures::{SinkExt as _, StreamExt as _};
-use gateway::{AdminKeys, Deployment, Gateway, GatewayLimits, Limits, Options, Services, SyncLimits};
+use gateway::{
+    AdminKeys, Dependencies, Deployment, GatewayLimits, Limits, Listeners, Options, Service, Services,
+    SyncLimits,
+};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -178,7 +177,8 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
         },
     };
     let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(Gateway::new(options, services, shutdown.clone()).serve(api, site));
+    let dependencies = Dependencies { services, listeners: Listeners { api, site } };
+    let gateway = Service::start(options, dependencies, shutdown.clone());
 
     // A call over HTTP.
     let body = r#"{"path":"a:b","args":{}}"#;
@@ -202,13 +202,19 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
     let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/api/1.48.0/sync"))
         .await
         .expect("it is upgraded");
-    let connect = r#"{"type":"Connect","sessionId":"eeb94f97-40d8-452f-a084-186fa8178e4e","connectionCount":0}"#;
+    let connect =
+        r#"{"type":"Connect","sessionId":"eeb94f97-40d8-452f-a084-186fa8178e4e","connectionCount":0}"#;
     let mutation = r#"{"type":"Mutation","requestId":0,"udfPath":"a:b","args":[{}]}"#;
     for message in [connect, mutation] {
         socket.send(Message::text(message)).await.expect("it is open");
     }
-    let closed = socket.next().await.expect("it is answered").expect("a frame");
-    assert!(matches!(closed, Message::Close(Some(frame)) if u16::from(frame.code) == 1011));
+    let closed = loop {
+        match socket.next().await.expect("it is answered").expect("a frame") {
+            Message::Ping(_) => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(&closed, Message::Close(Some(frame)) if u16::from(frame.code) == 1011), "{closed:?}");
     let request_id = broken.request_ids.lock().pop().expect("it was called");
     let lines = log.take_lines();
     assert_eq!(lines.len(), 1, "{lines:?}");
@@ -218,5 +224,5 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
 
     drop(socket);
     shutdown.cancel();
-    serving.await.expect("it ends");
+    gateway.stopped().await;
 }

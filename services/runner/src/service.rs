@@ -33,12 +33,9 @@ use crate::{
 /// What the runner works with.
 #[derive(Clone)]
 pub struct Services {
-    pub log: Arc<dyn TransactionLog>,
-    pub sequencer: Arc<dyn Sequencer>,
+    /// The log, and what transactions on it share with those of others in the process.
+    pub transactions: SystemTransactions,
     pub blobs: Arc<dyn BlobStore>,
-    pub catalogs: Arc<CatalogCache>,
-    /// Seals cursors and journals; the same in all processes that serve the same deployments.
-    pub cursor_key: CursorKey,
 }
 
 /// Runs functions on threads of this process; [`contract::Runner`] says what is promised.
@@ -94,25 +91,19 @@ impl Runner {
             Threads::start(ThreadLimits::from(&function), move || Slots::new(function.thread_slots_max))
                 .map_err(|error| Error::internal(format!("starting the isolate threads: {error}")))?;
         let limits = Arc::new(options.limits.transaction);
-        let transactions = SystemTransactions {
-            log: services.log.clone(),
-            sequencer: services.sequencer.clone(),
-            catalogs: services.catalogs.clone(),
-            cursor_key: services.cursor_key.clone(),
-            limits: limits.clone(),
-        };
+        let transactions = SystemTransactions { limits: limits.clone(), ..services.transactions };
         let platform = BTreeMap::from([
             (contract::CLOUD_URL_VARIABLE.to_owned(), options.cloud_url.clone()),
             (contract::SITE_URL_VARIABLE.to_owned(), options.site_url.clone()),
         ]);
         let shared = Shared {
             limits,
-            transactions,
-            log: services.log,
-            sequencer: services.sequencer,
+            log: transactions.log.clone(),
+            sequencer: transactions.sequencer.clone(),
             blobs: services.blobs,
-            catalogs: services.catalogs,
-            cursor_key: services.cursor_key,
+            catalogs: transactions.catalogs.clone(),
+            cursor_key: transactions.cursor_key.clone(),
+            transactions,
             system: system::Environment { variables: platform.clone() },
             platform,
             functions: FunctionCache::new(function.module_analyses_max),

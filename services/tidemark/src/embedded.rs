@@ -5,18 +5,17 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context as _;
-use contract::{
-    BlobStore, Deploy, DeploymentId, DeploymentRef, Fanout, GroupId, Runner, Sequencer, TransactionLog,
-};
-use gateway::{AdminKeys, Gateway};
+use contract::{BlobStore, DeploymentId, DeploymentRef, GroupId, Runner, Sequencer, TransactionLog};
+use gateway::{AdminKeys, Listeners};
+use system_transaction::SystemTransactions;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use transaction::{CatalogCache, CursorKey};
 
 use crate::{
     configuration::Configuration,
@@ -37,7 +36,7 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     let api = ports::listen(SocketAddr::new(configuration.host, configuration.port), "--port").await?;
     let site =
         ports::listen(SocketAddr::new(configuration.host, configuration.site_port), "--site-port").await?;
-    let url = match &configuration.cloud_url {
+    let cloud_url = match &configuration.cloud_url {
         Some(url) => url.clone(),
         None => local_url(&api)?,
     };
@@ -45,37 +44,23 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
         Some(url) => url.clone(),
         None => local_url(&site)?,
     };
-    let admin_keys = AdminKeys::new(folder.secret(), DEPLOYMENT_NAME);
-    let admin_key = admin_keys.key();
-
-    let services = Services::start(&configuration, &folder, &url, &site_url).await?;
-    let gateway_token = CancellationToken::new();
-    let gateway = Gateway::new(
-        gateway::Options {
-            deployment: gateway::Deployment {
-                reference: DEPLOYMENT,
-                name: DEPLOYMENT_NAME.to_owned(),
-                admin_keys,
-                cloud_url: url.clone(),
-                site_url: site_url.clone(),
-            },
-            limits: configuration.limits.of_gateway(),
-        },
-        services.for_gateway(),
-        gateway_token.clone(),
-    );
-    let serving = gateway.serve(api, site);
-    tokio::pin!(serving);
+    let deployment = gateway::Deployment {
+        reference: DEPLOYMENT,
+        name: DEPLOYMENT_NAME.to_owned(),
+        admin_keys: AdminKeys::new(folder.secret(), DEPLOYMENT_NAME),
+        cloud_url,
+        site_url,
+    };
+    let admin_key = deployment.admin_keys.key();
+    let (url, site_url) = (deployment.cloud_url.clone(), deployment.site_url.clone());
+    let parts = start(&configuration, &folder, deployment, Listeners { api, site }).await?;
 
     // The sockets are open and everything behind them runs: from here on whoever calls is answered.
     folder.publish_env(&url, &admin_key).context("write the file env into the data folder")?;
     let data_folder = folder.path();
     screen::print_served(&Served { url: &url, site_url: &site_url, admin_key: &admin_key, data_folder });
 
-    let has_ended = tokio::select! {
-        () = &mut serving => true,
-        () = signals.next() => false,
-    };
+    signals.next().await;
     folder.withdraw_env();
     screen::print_stopping();
     let forced = async {
@@ -83,15 +68,8 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
         tracing::warn!("ended at once by a second signal");
         std::process::exit(1);
     };
-    let stopping = async {
-        gateway_token.cancel();
-        if !has_ended {
-            serving.await;
-        }
-        services.stop().await;
-    };
     tokio::select! {
-        () = stopping => {}
+        () = parts.stop() => {}
         () = forced => {}
     }
     Ok(())
@@ -108,112 +86,105 @@ fn local_url(listener: &TcpListener) -> anyhow::Result<String> {
     Ok(format!("http://{}", SocketAddr::new(host, address.port())))
 }
 
-/// What stands behind the gateway.
-struct Services {
-    log_service: txlog::Service,
-    log_token: CancellationToken,
-    sequencer: Arc<dyn Sequencer>,
-    runner: Arc<runner::Runner>,
-    session_sweeps: tokio::task::JoinHandle<()>,
-    runner_token: CancellationToken,
-    fanout: fanout::Service,
-    fanout_token: CancellationToken,
-    deploy: deploy::Service,
-    deploy_token: CancellationToken,
+/// What has been started, in that order.
+#[derive(Default)]
+struct Parts(Vec<Part>);
+
+/// A service that runs.
+struct Part {
+    token: CancellationToken,
+    /// Done when the service has ended, which it does once the token is cancelled.
+    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-impl Services {
-    async fn start(
-        configuration: &Configuration,
-        folder: &DataFolder,
-        url: &str,
-        site_url: &str,
-    ) -> anyhow::Result<Services> {
-        let limits = configuration.limits;
-        let blobs: Arc<dyn BlobStore> =
-            Arc::new(blob::LocalBlobs::open(folder.path().join("blobs")).context("open the blobs")?);
-
-        let log_token = CancellationToken::new();
-        let mut log_options = txlog::Options::embedded(folder.path());
-        log_options.limits = limits.log;
-        log_options.store = limits.store;
-        let log_service = txlog::Service::start(log_options, log_token.clone())
-            .await
-            .context("open the transaction log")?;
-        let log: Arc<dyn TransactionLog> = Arc::new(log_service.handle());
-        let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer::Batched::new(log.clone()));
-
-        let catalogs = Arc::new(CatalogCache::new(limits.function.catalogs_bytes_max));
-        let cursor_key = CursorKey::new(&folder.derive_key("tidemark cursors and journals v1"));
-        let runner_token = CancellationToken::new();
-        let mut runner_options =
-            runner::RunnerOptions::new(limits.of_runner(), url.to_owned(), site_url.to_owned());
-        runner_options.deployment_name = DEPLOYMENT_NAME.to_owned();
-        runner_options.redact_errors = configuration.redact_logs_to_client;
-        let runner_services = runner::Services {
-            log: log.clone(),
-            sequencer: sequencer.clone(),
-            blobs: blobs.clone(),
-            catalogs: catalogs.clone(),
-            cursor_key: cursor_key.clone(),
-        };
-        let runner = runner::Runner::start(runner_services, runner_options, runner_token.clone());
-        let runner = Arc::new(runner.context("start the runner")?);
-        let session_sweeps = tokio::spawn({
-            let runner = runner.clone();
-            async move { runner.remove_old_session_records(DEPLOYMENT).await }
-        });
-
-        let fanout_token = CancellationToken::new();
-        let fanout_options = fanout::Options::new(
-            limits.fanout,
-            Duration::from_millis(limits.function.observed_time_cache_ms_max),
-        );
-        let fanout_dependencies = fanout::Dependencies { runner: runner.clone(), log: log.clone() };
-        let fanout = fanout::Service::start(fanout_options, fanout_dependencies, fanout_token.clone());
-
-        let deploy_token = CancellationToken::new();
-        let deploy_options = deploy::Options { limits: limits.of_deploy(), cursor_key };
-        let deploy_dependencies = deploy::Dependencies {
-            log,
-            sequencer: sequencer.clone(),
-            runner: runner.clone(),
-            blobs,
-            catalogs,
-        };
-        let deploy = deploy::Service::start(deploy_options, deploy_dependencies, deploy_token.clone());
-        Ok(Services {
-            log_service,
-            log_token,
-            sequencer,
-            runner,
-            session_sweeps,
-            runner_token,
-            fanout,
-            fanout_token,
-            deploy,
-            deploy_token,
-        })
+impl Parts {
+    fn add(&mut self, token: CancellationToken, stopped: impl Future<Output = ()> + Send + 'static) {
+        self.0.push(Part { token, stopped: Box::pin(stopped) });
     }
 
-    fn for_gateway(&self) -> gateway::Services {
-        let runner: Arc<dyn Runner> = self.runner.clone();
-        let fanout: Arc<dyn Fanout> = Arc::new(self.fanout.handle());
-        let deploy: Arc<dyn Deploy> = Arc::new(self.deploy.handle());
-        gateway::Services { runner, fanout, sequencer: self.sequencer.clone(), deploy }
-    }
-
+    /// Stops one after the other, the last one first.
     async fn stop(self) {
-        self.deploy_token.cancel();
-        self.deploy.stopped().await;
-        self.fanout_token.cancel();
-        self.fanout.stopped().await;
-        self.runner_token.cancel();
-        if self.session_sweeps.await.is_err() {
-            tracing::error!("removing old session records panicked");
+        for part in self.0.into_iter().rev() {
+            part.token.cancel();
+            part.stopped.await;
         }
-        self.runner.stop().await;
-        self.log_token.cancel();
-        self.log_service.stopped().await;
     }
+}
+
+/// Starts every service.
+async fn start(
+    configuration: &Configuration,
+    folder: &DataFolder,
+    deployment: gateway::Deployment,
+    listeners: Listeners,
+) -> anyhow::Result<Parts> {
+    let limits = configuration.limits;
+    let mut parts = Parts::default();
+    let blobs: Arc<dyn BlobStore> =
+        Arc::new(blob::LocalBlobs::open(folder.path().join("blobs")).context("open the blobs")?);
+
+    let token = CancellationToken::new();
+    let mut options = txlog::Options::embedded(folder.path());
+    options.limits = limits.log;
+    options.store = limits.store;
+    let log_service =
+        txlog::Service::start(options, token.clone()).await.context("open the transaction log")?;
+    let log: Arc<dyn TransactionLog> = Arc::new(log_service.handle());
+    parts.add(token, log_service.stopped());
+
+    let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer::Batched::new(log.clone()));
+    let transactions = SystemTransactions::new(
+        log.clone(),
+        sequencer.clone(),
+        limits.function.catalogs_bytes_max,
+        &folder.derive_key("tidemark cursors and journals v1"),
+        limits.of_transactions(),
+    );
+
+    let token = CancellationToken::new();
+    let mut options = runner::RunnerOptions::new(
+        limits.of_runner(),
+        deployment.cloud_url.clone(),
+        deployment.site_url.clone(),
+    );
+    options.deployment_name = deployment.name.clone();
+    options.redact_errors = configuration.redact_logs_to_client;
+    let services = runner::Services { transactions: transactions.clone(), blobs: blobs.clone() };
+    let runner = runner::Runner::start(services, options, token.clone()).context("start the runner")?;
+    let runner = Arc::new(runner);
+    let sweeps = tokio::spawn({
+        let (runner, deployment) = (runner.clone(), deployment.reference);
+        async move { runner.remove_old_session_records(deployment).await }
+    });
+    let stopped = {
+        let runner = runner.clone();
+        async move {
+            sweeps.await.expect("a panic ends the process");
+            runner.stop().await;
+        }
+    };
+    parts.add(token, stopped);
+    let runner: Arc<dyn Runner> = runner;
+
+    let token = CancellationToken::new();
+    let observed_time_max = Duration::from_millis(limits.function.observed_time_cache_ms_max);
+    let options = fanout::Options::new(limits.fanout, observed_time_max);
+    let dependencies = fanout::Dependencies { runner: runner.clone(), log };
+    let fanout_service = fanout::Service::start(options, dependencies, token.clone());
+    let fanout = Arc::new(fanout_service.handle());
+    parts.add(token, fanout_service.stopped());
+
+    let token = CancellationToken::new();
+    let options = deploy::Options { limits: limits.of_deploy() };
+    let dependencies = deploy::Dependencies { transactions, runner: runner.clone(), blobs };
+    let deploy_service = deploy::Service::start(options, dependencies, token.clone());
+    let deploy = Arc::new(deploy_service.handle());
+    parts.add(token, deploy_service.stopped());
+
+    let token = CancellationToken::new();
+    let options = gateway::Options { deployment, limits: limits.of_gateway() };
+    let services = gateway::Services { runner, fanout, sequencer, deploy };
+    let dependencies = gateway::Dependencies { services, listeners };
+    parts.add(token.clone(), gateway::Service::start(options, dependencies, token).stopped());
+    Ok(parts)
 }

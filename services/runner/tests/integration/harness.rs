@@ -20,6 +20,7 @@ use runner::{FunctionLimits, FunctionLogLimits, Limits, Runner, RunnerOptions, S
 use sequencer::Batched;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
+use system_transaction::SystemTransactions;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use transaction::{
@@ -73,15 +74,16 @@ impl Harness {
         let sequencer: Arc<dyn Sequencer> = Arc::new(Batched::new(Arc::clone(&log)));
         let blobs: Arc<dyn BlobStore> =
             Arc::new(LocalBlobs::open(folder.path().join("blobs")).expect("the blob store opens"));
-        let catalogs = Arc::new(CatalogCache::new(1 << 20));
-        let cursor_key = CursorKey::new(&[7; 32]);
-        let services = Services {
-            log: Arc::clone(&log),
-            sequencer: Arc::clone(&sequencer),
-            blobs: Arc::clone(&blobs),
-            catalogs: Arc::clone(&catalogs),
-            cursor_key: cursor_key.clone(),
-        };
+        let transactions = SystemTransactions::new(
+            Arc::clone(&log),
+            Arc::clone(&sequencer),
+            1 << 20,
+            &[7; 32],
+            LIMITS.transaction,
+        );
+        let catalogs = Arc::clone(&transactions.catalogs);
+        let cursor_key = transactions.cursor_key.clone();
+        let services = Services { transactions, blobs: Arc::clone(&blobs) };
         let mut options = RunnerOptions::new(
             LIMITS,
             "http://127.0.0.1:3210".to_owned(),
