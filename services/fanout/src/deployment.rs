@@ -13,12 +13,12 @@ use futures::{
     future::BoxFuture,
     stream::{BoxStream, FuturesUnordered, SelectAll},
 };
+use result_cache::FlightId;
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tracked::FlightId;
 
 use crate::{
     call::Command,

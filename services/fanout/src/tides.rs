@@ -11,7 +11,7 @@ use std::{
 };
 
 use contract::{CommitNotice, Error, ErrorKind, Identity, SessionRound, Timestamp};
-use tracked::{FlightId, Flights, Results};
+use result_cache::{FlightId, Flights, Results};
 
 use crate::{
     call::{Asker, Call, Command, CopyKey, IdentityKey, Modification, Question},

@@ -1,4 +1,4 @@
-//! Tracked results: what a query answered, what it read for that, and from when until when the answer holds.
+//! A cache of query results that knows when each ends: what a query answered, what it read for that, and from when until when the answer holds.
 //!
 //! A result holds from the moment of its run up to the first commit that touches what it read; nothing is known about
 //! the time after. [`Results`] follows a deployment's commit stream and keeps exactly the results that hold at the
@@ -20,4 +20,4 @@ mod results;
 pub use flights::{AnsweredFor, Flight, FlightId, Flights, Relieved};
 pub use interval_index::IntervalIndex;
 pub use recent_commits::RecentCommits;
-pub use results::{EntryId, Results, TrackedResult};
+pub use results::{CachedResult, EntryId, Results};

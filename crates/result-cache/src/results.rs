@@ -14,7 +14,7 @@ use crate::{IntervalIndex, RecentCommits};
 
 /// What a run answered.
 #[derive(Clone, Debug)]
-pub struct TrackedResult<V> {
+pub struct CachedResult<V> {
     pub value: V,
     /// What the value depends on.
     pub read_set: Arc<ReadSet>,
@@ -55,7 +55,7 @@ pub struct Results<K, V, L> {
 #[derive(Debug)]
 struct Entry<K, V, L> {
     keys: Vec<K>,
-    result: TrackedResult<V>,
+    result: CachedResult<V>,
     bytes: usize,
     listeners: BTreeSet<L>,
 }
@@ -141,7 +141,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
     pub fn insert(
         &mut self,
         keys: Vec<K>,
-        result: TrackedResult<V>,
+        result: CachedResult<V>,
         listeners: BTreeSet<L>,
     ) -> Option<EntryId> {
         let holds = result.from <= self.published
@@ -182,7 +182,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
         Some(id)
     }
 
-    pub fn get(&self, id: EntryId) -> Option<&TrackedResult<V>> {
+    pub fn get(&self, id: EntryId) -> Option<&CachedResult<V>> {
         self.entries.get(&id).map(|entry| &entry.result)
     }
 
