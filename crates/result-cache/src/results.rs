@@ -9,8 +9,9 @@ use std::{
 
 use contract::{CommitNotice, Interval, ReadSet, Timestamp};
 use lru::LruCache;
+use recent_writes::Window;
 
-use crate::{IntervalIndex, RecentCommits};
+use crate::IntervalIndex;
 
 /// What a run answered.
 #[derive(Clone, Debug)]
@@ -41,7 +42,7 @@ pub struct Results<K, V, L> {
     /// The newest entry of each key. Older ones may live on for their listeners.
     by_key: HashMap<K, EntryId>,
     readers: IntervalIndex<EntryId>,
-    recent: RecentCommits,
+    recent: Window<()>,
     published: Timestamp,
     /// Entries without listeners, by use.
     idle: LruCache<EntryId, ()>,
@@ -68,7 +69,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
             entries: HashMap::new(),
             by_key: HashMap::new(),
             readers: IntervalIndex::new(),
-            recent: RecentCommits::new(from, recent_bytes_max),
+            recent: Window::new(from),
             published: from,
             idle: LruCache::unbounded(),
             bytes: 0,
@@ -109,7 +110,8 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
             self.readers.find(written.index, &written.key, &mut touched);
         }
         self.published = commit.timestamp;
-        self.recent.push(commit.clone());
+        self.recent.add((), commit.clone());
+        self.recent.trim(Timestamp::ZERO, commit.timestamp, self.recent_bytes_max);
         let mut listeners = BTreeSet::new();
         for id in touched {
             listeners.extend(self.drop_entry(id));
@@ -128,7 +130,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
         let listeners = self.entries.drain().flat_map(|(_, entry)| entry.listeners).collect();
         self.by_key.clear();
         self.readers = IntervalIndex::new();
-        self.recent = RecentCommits::new(from, self.recent_bytes_max);
+        self.recent = Window::new(from);
         self.published = from;
         self.idle.clear();
         self.bytes = 0;
@@ -145,7 +147,8 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
         listeners: BTreeSet<L>,
     ) -> Option<EntryId> {
         let holds = result.from <= self.published
-            && self.recent.untouched_since(result.from, &result.read_set)
+            && result.from >= self.recent.floor()
+            && self.recent.find((), result.from, &result.read_set).is_none()
             && !(keys.is_empty() && listeners.is_empty());
         if !holds {
             return None;
