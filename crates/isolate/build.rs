@@ -16,7 +16,7 @@ mod toolchain;
 use std::path::{Path, PathBuf};
 
 fn main() {
-    for path in ["build.rs", "build", "guest"] {
+    for path in ["Cargo.toml", "build.rs", "build", "guest"] {
         println!("cargo::rerun-if-changed={path}");
     }
     if let Err(error) = run() {
