@@ -12,7 +12,7 @@ use contract::{
     CommitNotice, Error, Identity, IndexId, Interval, Observed, QueryChange, QueryOutcome, ReadSet,
     SessionRound, Timestamp, TouchedKey, UserIdentity,
 };
-use result_cache::FlightId;
+use tracked::FlightId;
 
 use crate::{
     call::{Asker, Call, Command, Modification},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use contract::{QueryChange, SessionRound, Timestamp};
-use result_cache::{EntryId, FlightId};
+use tracked::{EntryId, FlightId};
 
 use crate::{
     call::{Asker, Call},

@@ -14,7 +14,7 @@ use contract::{
 };
 use rand::{Rng, RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
-use result_cache::FlightId;
+use tracked::FlightId;
 
 use crate::{
     call::{Asker, Call, CallKey, Command, IdentityKey, Modification, Visibility},

@@ -72,12 +72,14 @@ const MEANINGS: &[(&str, Meaning)] = &[
     ("tokens", Meaning { crates: &["sync-protocol", "subtle", "hkdf"], names: &["Bearer"], ..NOTHING }),
     // Tasks and time.
     ("clocks", Meaning { names: &["Instant::now", "SystemTime", ".elapsed()"], ..NOTHING }),
+    ("what waits and for what", Meaning { crates: &["value", "transaction", "isolate"], ..NOTHING }),
     ("tasks", Meaning { named: &["tokio", "futures"], names: &["async fn", "spawn("], ..NOTHING }),
     // Other parts.
     (
         "the libraries they stand on",
         Meaning {
             named: &["openraft", "rocksdb", "wasmtime", "axum", "hyper", "tonic", "sync-protocol"],
+            names: &["CatalogCache", "CursorKey"],
             ..NOTHING
         },
     ),

@@ -31,7 +31,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         3,
         "commit ids; what a transaction of the system's own begins with",
     ),
-    ("crates/result-cache/src/interval_index.rs", 1, "the shape of a tree, which nobody outside may choose"),
+    ("crates/tracked/src/interval_index.rs", 1, "the shape of a tree, which nobody outside may choose"),
     ("crates/transaction/src/commits.rs", 7, "how long a lost outcome has been looked for"),
     ("services/deploy/src/finish.rs", 1, "ids of indexes"),
     ("services/deploy/src/start.rs", 1, "ids of indexes"),
@@ -49,6 +49,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/runner/src/transaction/run.rs", 4, "seeds of runs; how long one took"),
     ("services/tidemark/src/data_folder.rs", 1, "the secret of a data folder"),
     ("services/txlog/src/clock.rs", 2, "the one clock of the log"),
+    ("services/txlog/src/folders.rs", 1, "the identity of a disk's data"),
     ("services/txlog/src/stream.rs", 1, "when a heartbeat is due"),
     ("services/txlog/src/upkeep.rs", 5, "when a flush or an idle commit is due"),
 ];

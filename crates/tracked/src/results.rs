@@ -9,13 +9,12 @@ use std::{
 
 use contract::{CommitNotice, Interval, ReadSet, Timestamp};
 use lru::LruCache;
-use recent_writes::Window;
 
-use crate::IntervalIndex;
+use crate::{IntervalIndex, RecentCommits};
 
 /// What a run answered.
 #[derive(Clone, Debug)]
-pub struct CachedResult<V> {
+pub struct TrackedResult<V> {
     pub value: V,
     /// What the value depends on.
     pub read_set: Arc<ReadSet>,
@@ -42,7 +41,7 @@ pub struct Results<K, V, L> {
     /// The newest entry of each key. Older ones may live on for their listeners.
     by_key: HashMap<K, EntryId>,
     readers: IntervalIndex<EntryId>,
-    recent: Window<()>,
+    recent: RecentCommits,
     published: Timestamp,
     /// Entries without listeners, by use.
     idle: LruCache<EntryId, ()>,
@@ -56,7 +55,7 @@ pub struct Results<K, V, L> {
 #[derive(Debug)]
 struct Entry<K, V, L> {
     keys: Vec<K>,
-    result: CachedResult<V>,
+    result: TrackedResult<V>,
     bytes: usize,
     listeners: BTreeSet<L>,
 }
@@ -69,7 +68,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
             entries: HashMap::new(),
             by_key: HashMap::new(),
             readers: IntervalIndex::new(),
-            recent: Window::new(from),
+            recent: RecentCommits::new(from, recent_bytes_max),
             published: from,
             idle: LruCache::unbounded(),
             bytes: 0,
@@ -110,8 +109,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
             self.readers.find(written.index, &written.key, &mut touched);
         }
         self.published = commit.timestamp;
-        self.recent.add((), commit.clone());
-        self.recent.trim(Timestamp::ZERO, commit.timestamp, self.recent_bytes_max);
+        self.recent.push(commit.clone());
         let mut listeners = BTreeSet::new();
         for id in touched {
             listeners.extend(self.drop_entry(id));
@@ -130,7 +128,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
         let listeners = self.entries.drain().flat_map(|(_, entry)| entry.listeners).collect();
         self.by_key.clear();
         self.readers = IntervalIndex::new();
-        self.recent = Window::new(from);
+        self.recent = RecentCommits::new(from, self.recent_bytes_max);
         self.published = from;
         self.idle.clear();
         self.bytes = 0;
@@ -143,12 +141,11 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
     pub fn insert(
         &mut self,
         keys: Vec<K>,
-        result: CachedResult<V>,
+        result: TrackedResult<V>,
         listeners: BTreeSet<L>,
     ) -> Option<EntryId> {
         let holds = result.from <= self.published
-            && result.from >= self.recent.floor()
-            && self.recent.find((), result.from, &result.read_set).is_none()
+            && self.recent.untouched_since(result.from, &result.read_set)
             && !(keys.is_empty() && listeners.is_empty());
         if !holds {
             return None;
@@ -185,7 +182,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
         Some(id)
     }
 
-    pub fn get(&self, id: EntryId) -> Option<&CachedResult<V>> {
+    pub fn get(&self, id: EntryId) -> Option<&TrackedResult<V>> {
         self.entries.get(&id).map(|entry| &entry.result)
     }
 
