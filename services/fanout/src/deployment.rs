@@ -13,12 +13,12 @@ use futures::{
     future::BoxFuture,
     stream::{BoxStream, FuturesUnordered, SelectAll},
 };
+use result_cache::FlightId;
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tracked::FlightId;
 
 use crate::{
     call::Command,
@@ -210,7 +210,7 @@ impl Deployment {
         let Some(client) = connections.clients.get(&session) else { return };
         let lag = self.position.borrow().published.as_nanoseconds();
         let lag = lag.saturating_sub(round.timestamp.as_nanoseconds());
-        self.runs.metrics.lag_nanoseconds.store(lag, std::sync::atomic::Ordering::Relaxed);
+        self.runs.metrics.lag_ns.store(lag, std::sync::atomic::Ordering::Relaxed);
         if client.rounds.try_send(Ok(round)).is_err() {
             self.tides.close(session);
             connections.clients.remove(&session);

@@ -17,8 +17,8 @@ pub struct Metrics {
     pub(crate) changes_suppressed: AtomicU64,
     pub(crate) sessions_failed: AtomicU64,
     pub(crate) stream_gaps: AtomicU64,
-    pub(crate) lag_nanoseconds: AtomicU64,
-    pub(crate) wait_microseconds: AtomicU64,
+    pub(crate) lag_ns: AtomicU64,
+    pub(crate) wait_us: AtomicU64,
 }
 
 /// The counters at one time. Counts are since the start of the process.
@@ -48,9 +48,9 @@ pub struct MetricsSnapshot {
     /// Times that everything had to be dropped, because the commit stream had a gap.
     pub stream_gaps: u64,
     /// How far the last tide was behind what its replica had published.
-    pub lag_nanoseconds: u64,
+    pub lag_ns: u64,
     /// Time that sessions waited from becoming due until their round was sent, added up over all rounds.
-    pub wait_microseconds: u64,
+    pub wait_us: u64,
 }
 
 impl Metrics {
@@ -69,8 +69,8 @@ impl Metrics {
             changes_suppressed: read(&self.changes_suppressed),
             sessions_failed: read(&self.sessions_failed),
             stream_gaps: read(&self.stream_gaps),
-            lag_nanoseconds: read(&self.lag_nanoseconds),
-            wait_microseconds: read(&self.wait_microseconds),
+            lag_ns: read(&self.lag_ns),
+            wait_us: read(&self.wait_us),
         }
     }
 }

@@ -109,7 +109,7 @@ mod tests {
         MutationCall, MutationOutcome, Observed, QueryOutcome, ReadSet, Timestamp,
     };
     use parking_lot::Mutex;
-    use tracked::Flights;
+    use result_cache::Flights;
 
     use super::*;
     use crate::call::Call;

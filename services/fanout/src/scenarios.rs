@@ -12,7 +12,7 @@ use contract::{
     CommitNotice, Error, Identity, IndexId, Interval, Observed, QueryChange, QueryOutcome, ReadSet,
     SessionRound, Timestamp, TouchedKey, UserIdentity,
 };
-use tracked::FlightId;
+use result_cache::FlightId;
 
 use crate::{
     call::{Asker, Call, Command, Modification},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use contract::{QueryChange, SessionRound, Timestamp};
-use tracked::{EntryId, FlightId};
+use result_cache::{EntryId, FlightId};
 
 use crate::{
     call::{Asker, Call},

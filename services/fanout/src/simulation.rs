@@ -14,7 +14,7 @@ use contract::{
 };
 use rand::{Rng, RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
-use tracked::FlightId;
+use result_cache::FlightId;
 
 use crate::{
     call::{Asker, Call, CallKey, Command, IdentityKey, Modification, Visibility},

@@ -11,7 +11,7 @@ use std::{
 };
 
 use contract::{CommitNotice, Error, ErrorKind, Identity, SessionRound, Timestamp};
-use tracked::{FlightId, Flights, Results};
+use result_cache::{FlightId, Flights, Results};
 
 use crate::{
     call::{Asker, Call, Command, CopyKey, IdentityKey, Modification, Question},
@@ -370,7 +370,7 @@ impl Tides {
         add(&self.metrics.changes, completed.round.changes.len() as u64);
         add(&self.metrics.changes_suppressed, completed.suppressed);
         let waited = now.saturating_duration_since(completed.due_since);
-        add(&self.metrics.wait_microseconds, waited.as_micros() as u64);
+        add(&self.metrics.wait_us, waited.as_micros() as u64);
         self.effects.push(Effect::Send(id, completed.round));
         self.refresh(id, now);
     }

@@ -48,7 +48,6 @@ mod sweep;
 mod undecided;
 mod upkeep;
 mod validator;
-mod window;
 
 pub use crate::limits::{LogLimits, StoreLimits};
 pub use clock::Clock;

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use contract::{CommitNotice, DeploymentId, IndexId, ReadSet, Timestamp, TouchedKey};
 
-use crate::{planted, window::Window};
+use recent_writes::Window;
+
+use crate::planted;
 
 /// Validates commits one after the other and gives them their timestamps. Pure: the clock is passed in.
 #[derive(Debug)]
 pub struct Validator {
-    window: Window,
+    /// Published and in-flight writes alike; those that die with their epoch are dropped again.
+    window: Window<DeploymentId>,
     /// The newest timestamp ever given or applied; never lowered, so that no timestamp is given twice.
     head: Timestamp,
 }

@@ -72,7 +72,6 @@ const MEANINGS: &[(&str, Meaning)] = &[
     ("tokens", Meaning { crates: &["sync-protocol", "subtle", "hkdf"], names: &["Bearer"], ..NOTHING }),
     // Tasks and time.
     ("clocks", Meaning { names: &["Instant::now", "SystemTime", ".elapsed()"], ..NOTHING }),
-    ("what waits and for what", Meaning { crates: &["value", "transaction", "isolate"], ..NOTHING }),
     ("tasks", Meaning { named: &["tokio", "futures"], names: &["async fn", "spawn("], ..NOTHING }),
     // Other parts.
     (

@@ -31,7 +31,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         3,
         "commit ids; what a transaction of the system's own begins with",
     ),
-    ("crates/tracked/src/interval_index.rs", 1, "the shape of a tree, which nobody outside may choose"),
+    ("crates/result-cache/src/interval_index.rs", 1, "the shape of a tree, which nobody outside may choose"),
     ("crates/transaction/src/commits.rs", 7, "how long a lost outcome has been looked for"),
     ("services/deploy/src/finish.rs", 1, "ids of indexes"),
     ("services/deploy/src/start.rs", 1, "ids of indexes"),

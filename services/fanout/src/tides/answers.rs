@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use contract::Error;
-use tracked::{AnsweredFor, EntryId, FlightId, TrackedResult};
+use result_cache::{AnsweredFor, CachedResult, EntryId, FlightId};
 
 use super::{Effect, RunOrder, RunOwner, Tides};
 use crate::{
@@ -53,7 +53,7 @@ impl Tides {
             }
             keys.push(asked);
         }
-        let result = TrackedResult {
+        let result = CachedResult {
             value: finished.outcome.clone(),
             read_set: finished.read_set,
             from: flight.question.at,

@@ -1,15 +1,14 @@
-//! What was written lately, by index key: the memory against which commits are validated.
-//!
-//! It holds published and in-flight writes alike; those that die with their epoch are dropped again.
+//! The newest commits, and the newest write of each index key in them.
 
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, HashMap, VecDeque},
+    hash::Hash,
     sync::Arc,
 };
 
 use bytes::Bytes;
-use contract::{CommitNotice, DeploymentId, IndexId, Interval, ReadSet, Timestamp};
+use contract::{CommitNotice, IndexId, Interval, ReadSet, Timestamp};
 
 /// Keys in a chunk before it is split; the cost of checking a range is one step per chunk in it.
 const CHUNK_KEYS_MAX: usize = 128;
@@ -17,11 +16,15 @@ const CHUNK_KEYS_MAX: usize = 128;
 const KEY_OVERHEAD_BYTES: usize = 128;
 const COMMIT_OVERHEAD_BYTES: usize = 96;
 
-/// The newest write timestamp of each index key that was written above the floor.
+/// The newest write timestamp of each index key that was written above the floor. `D` is whose keys they are: the
+/// deployment, where a window holds several, or nothing.
+///
+/// A check costs about as much as the smaller of two things: the keys written since its moment, each looked up in the
+/// read set, and the intervals of the read set, each looked up among the keys.
 #[derive(Debug)]
-pub struct Window {
-    indexes: HashMap<(DeploymentId, IndexId), IndexWindow>,
-    commits: VecDeque<WindowCommit>,
+pub struct Window<D> {
+    indexes: HashMap<(D, IndexId), IndexWindow>,
+    commits: VecDeque<WindowCommit<D>>,
     /// Everything written above it is known.
     floor: Timestamp,
     bytes: usize,
@@ -30,8 +33,8 @@ pub struct Window {
 }
 
 #[derive(Debug)]
-struct WindowCommit {
-    deployment: DeploymentId,
+struct WindowCommit<D> {
+    deployment: D,
     notice: Arc<CommitNotice>,
     /// [`Window::keys_added`] before this commit.
     keys_before: u64,
@@ -45,15 +48,18 @@ pub struct ConflictingWrite {
     pub timestamp: Timestamp,
 }
 
-impl Window {
-    pub fn new(floor: Timestamp) -> Window {
+impl<D: Copy + Eq + Hash> Window<D> {
+    /// Knows the commits above `floor`, once they are added.
+    pub fn new(floor: Timestamp) -> Window<D> {
         Window { indexes: HashMap::new(), commits: VecDeque::new(), floor, bytes: 0, keys_added: 0 }
     }
 
+    /// Everything written above it is known; nothing is known of what is at it or below.
     pub fn floor(&self) -> Timestamp {
         self.floor
     }
 
+    /// Roughly what it takes in memory.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -63,8 +69,12 @@ impl Window {
         self.commits.back().map_or(self.floor, |commit| commit.notice.timestamp)
     }
 
-    /// Adds a commit, which must be newer than all that were added before.
-    pub fn add(&mut self, deployment: DeploymentId, notice: Arc<CommitNotice>) {
+    /// Adds a commit.
+    ///
+    /// # Panics
+    ///
+    /// If it is not newer than all that were added before.
+    pub fn add(&mut self, deployment: D, notice: Arc<CommitNotice>) {
         assert!(notice.timestamp > self.newest(), "commits enter the window in their order");
         for touched in &notice.keys {
             self.indexes
@@ -107,20 +117,19 @@ impl Window {
             return;
         }
         // Rare, so simply done: the index is built anew from what stays.
-        let commits: Vec<WindowCommit> = self.commits.drain(..).take(kept).collect();
+        let commits: Vec<WindowCommit<D>> = self.commits.drain(..).take(kept).collect();
         *self = Window::new(self.floor);
         for commit in commits {
             self.add(commit.deployment, commit.notice);
         }
     }
 
-    /// A write newer than `after` to something that `read_set` holds. `after` must not be below the floor.
-    pub fn find(
-        &self,
-        deployment: DeploymentId,
-        after: Timestamp,
-        read_set: &ReadSet,
-    ) -> Option<ConflictingWrite> {
+    /// A write newer than `after` to something that `read_set` holds.
+    ///
+    /// # Panics
+    ///
+    /// If `after` is below the floor.
+    pub fn find(&self, deployment: D, after: Timestamp, read_set: &ReadSet) -> Option<ConflictingWrite> {
         assert!(after >= self.floor, "below the floor the window can't tell");
         let first = self.commits.partition_point(|commit| commit.notice.timestamp <= after);
         let newer = self.commits.range(first..);
@@ -264,7 +273,7 @@ impl IndexWindow {
 
 #[cfg(test)]
 mod tests {
-    use contract::TouchedKey;
+    use contract::{DeploymentId, TouchedKey};
     use proptest::prelude::*;
 
     use super::*;

@@ -9,12 +9,13 @@ use std::{
 
 use contract::{CommitNotice, Interval, ReadSet, Timestamp};
 use lru::LruCache;
+use recent_writes::Window;
 
-use crate::{IntervalIndex, RecentCommits};
+use crate::IntervalIndex;
 
 /// What a run answered.
 #[derive(Clone, Debug)]
-pub struct TrackedResult<V> {
+pub struct CachedResult<V> {
     pub value: V,
     /// What the value depends on.
     pub read_set: Arc<ReadSet>,
@@ -41,7 +42,7 @@ pub struct Results<K, V, L> {
     /// The newest entry of each key. Older ones may live on for their listeners.
     by_key: HashMap<K, EntryId>,
     readers: IntervalIndex<EntryId>,
-    recent: RecentCommits,
+    recent: Window<()>,
     published: Timestamp,
     /// Entries without listeners, by use.
     idle: LruCache<EntryId, ()>,
@@ -55,7 +56,7 @@ pub struct Results<K, V, L> {
 #[derive(Debug)]
 struct Entry<K, V, L> {
     keys: Vec<K>,
-    result: TrackedResult<V>,
+    result: CachedResult<V>,
     bytes: usize,
     listeners: BTreeSet<L>,
 }
@@ -68,7 +69,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
             entries: HashMap::new(),
             by_key: HashMap::new(),
             readers: IntervalIndex::new(),
-            recent: RecentCommits::new(from, recent_bytes_max),
+            recent: Window::new(from),
             published: from,
             idle: LruCache::unbounded(),
             bytes: 0,
@@ -109,7 +110,8 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
             self.readers.find(written.index, &written.key, &mut touched);
         }
         self.published = commit.timestamp;
-        self.recent.push(commit.clone());
+        self.recent.add((), commit.clone());
+        self.recent.trim(Timestamp::ZERO, commit.timestamp, self.recent_bytes_max);
         let mut listeners = BTreeSet::new();
         for id in touched {
             listeners.extend(self.drop_entry(id));
@@ -128,7 +130,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
         let listeners = self.entries.drain().flat_map(|(_, entry)| entry.listeners).collect();
         self.by_key.clear();
         self.readers = IntervalIndex::new();
-        self.recent = RecentCommits::new(from, self.recent_bytes_max);
+        self.recent = Window::new(from);
         self.published = from;
         self.idle.clear();
         self.bytes = 0;
@@ -141,11 +143,12 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
     pub fn insert(
         &mut self,
         keys: Vec<K>,
-        result: TrackedResult<V>,
+        result: CachedResult<V>,
         listeners: BTreeSet<L>,
     ) -> Option<EntryId> {
         let holds = result.from <= self.published
-            && self.recent.untouched_since(result.from, &result.read_set)
+            && result.from >= self.recent.floor()
+            && self.recent.find((), result.from, &result.read_set).is_none()
             && !(keys.is_empty() && listeners.is_empty());
         if !holds {
             return None;
@@ -182,7 +185,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
         Some(id)
     }
 
-    pub fn get(&self, id: EntryId) -> Option<&TrackedResult<V>> {
+    pub fn get(&self, id: EntryId) -> Option<&CachedResult<V>> {
         self.entries.get(&id).map(|entry| &entry.result)
     }
 

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use contract::{CommitNotice, IndexId, Interval, ReadSet, Timestamp, TouchedKey};
 use proptest::prelude::*;
-use tracked::{EntryId, Results, TrackedResult};
+use result_cache::{CachedResult, EntryId, Results};
 
 type Key = u8;
 type Listener = u8;
@@ -167,7 +167,7 @@ fn check(steps: Vec<Step>, roomy: bool) -> Result<(), TestCaseError> {
             Step::Insert { keys, behind, read_set, listeners, lifetime } => {
                 let from = model.published.saturating_sub(behind);
                 let findable_until = lifetime.map(|seconds| model.now + Duration::from_secs(seconds));
-                let result = TrackedResult {
+                let result = CachedResult {
                     value: number as u32,
                     read_set: Arc::new(read_set.clone()),
                     from: at(from),
@@ -271,7 +271,7 @@ proptest! {
 #[test]
 fn a_commit_out_of_order_empties_everything() {
     let mut results: Results<Key, u32, Listener> = Results::new(at(10), usize::MAX, usize::MAX);
-    let result = TrackedResult {
+    let result = CachedResult {
         value: 1,
         read_set: Arc::new(ReadSet::new()),
         from: at(10),
