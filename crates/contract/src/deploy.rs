@@ -57,12 +57,14 @@ pub struct DeployedCode {
     pub functions_folder: Option<String>,
     /// The version of the client library that the last push was made with.
     pub server_version: Option<String>,
+    /// The modules that serve, chunks included.
     pub modules: Vec<ModuleHash>,
 }
 
 /// Names a module's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModuleHash {
+    /// With extension: `messages.js`.
     pub path: String,
     /// `isolate` or `node`.
     pub environment: String,
@@ -98,6 +100,7 @@ pub struct Push {
 /// A module whose text comes with the push.
 #[derive(Clone, Debug)]
 pub struct PushedModule {
+    /// Its path, its text and its source map.
     pub module: ModuleSource,
     /// `isolate` or `node`.
     pub environment: String,
@@ -114,7 +117,9 @@ pub struct StartedPush {
     pub schema: Option<Arc<str>>,
     /// The `export()` of `convex.config.js`.
     pub app_definition: Option<Arc<str>>,
+    /// The version of the client library, as it was pushed.
     pub server_version: String,
+    /// What the push will change in the schema and its indexes.
     pub difference: SchemaDifference,
 }
 
@@ -123,13 +128,16 @@ pub struct StartedPush {
 pub struct SchemaDifference {
     /// The schema to wait for; `None` without one, and where nothing was written.
     pub schema: Option<SchemaId>,
+    /// The indexes that it adds, removes, enables and disables.
     pub indexes: IndexDifference,
 }
 
 /// An index that a schema declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclaredIndex {
+    /// The table that it is over.
     pub table: String,
+    /// Its name, unique within the table.
     pub name: String,
     /// All fields of its key but `_id`: those that are declared, then `_creationTime`.
     pub fields: Vec<String>,
@@ -140,7 +148,9 @@ pub struct DeclaredIndex {
 /// The indexes that a push changes, by what becomes of them.
 #[derive(Clone, Debug, Default)]
 pub struct IndexDifference {
+    /// Are not there yet, or have other fields now.
     pub added: Vec<DeclaredIndex>,
+    /// Are no longer declared, or had other fields.
     pub removed: Vec<DeclaredIndex>,
     /// Were staged, and are to be queried from now on.
     pub enabled: Vec<DeclaredIndex>,
@@ -153,16 +163,22 @@ pub struct IndexDifference {
 pub struct SchemaEvaluation {
     /// Documents are held against the schema.
     pub schema_validation: bool,
+    /// Every table of the pushed schema.
     pub tables: Vec<TableEvaluation>,
+    /// Every index of the pushed schema or the deployed one.
     pub indexes: Vec<IndexEvaluation>,
 }
 
+/// What a push would do to one table.
 #[derive(Clone, Debug)]
 pub struct TableEvaluation {
+    /// Its name.
     pub table: String,
+    /// Whether its documents have to be read.
     pub check: TableCheck,
     /// Counted up to a limit.
     pub documents: u64,
+    /// Bytes of the documents that were counted.
     pub bytes: u64,
 }
 
@@ -177,9 +193,12 @@ pub enum TableCheck {
     Walked,
 }
 
+/// What a push would do to one index.
 #[derive(Clone, Debug)]
 pub struct IndexEvaluation {
+    /// As it will be declared; for a dropped one, as it was.
     pub index: DeclaredIndex,
+    /// What becomes of it.
     pub change: IndexChangeKind,
     /// Documents that are there already have to be put into it.
     pub needs_backfill: bool,
@@ -190,28 +209,37 @@ pub struct IndexEvaluation {
 /// What becomes of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexChangeKind {
+    /// Is new.
     Added,
+    /// Stays as it is.
     Identical,
     /// Was staged, and is to be queried from now on.
     Enabled,
     /// Is kept, but no longer to be queried.
     Disabled,
+    /// Is removed.
     Dropped,
 }
 
 /// How far the preparation of a pushed schema is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SchemaProgress {
+    /// It is under way.
     Preparing {
         /// All documents were held against the schema.
         documents_checked: bool,
+        /// Of the new indexes, those that hold every document.
         indexes_filled: usize,
+        /// The new indexes.
         indexes_total: usize,
     },
+    /// The push can be finished.
     Complete,
     /// A document does not fit. The push can't be finished.
     Failed {
+        /// A sentence on the document and what does not fit.
         message: String,
+        /// The document's table.
         table: Option<String>,
     },
     /// Another push has taken its place.
@@ -234,10 +262,13 @@ pub struct FinishPush {
 pub struct PushDifference {
     /// Nothing was deployed before.
     pub is_first: bool,
+    /// Paths of modules that were not there before.
     pub modules_added: Vec<String>,
+    /// Paths of modules that are there no more.
     pub modules_removed: Vec<String>,
     /// Of the client library, where it has changed: the version before (empty for the first push) and the new one.
     pub server_version: Option<(String, String)>,
+    /// The indexes that were changed.
     pub indexes: IndexDifference,
     /// Where it has changed.
     pub schema: Option<SchemaTexts>,
@@ -246,6 +277,8 @@ pub struct PushDifference {
 /// The JSON of the schema before a push and of the new one; `None` where there was or is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaTexts {
+    /// The schema that was deployed.
     pub before: Option<Arc<str>>,
+    /// The schema that is deployed now.
     pub now: Option<Arc<str>>,
 }

@@ -12,6 +12,7 @@ pub const SITE_URL_VARIABLE: &str = "CONVEX_SITE_URL";
 /// A deployment: where its data is, what it is called, and where it is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
+    /// Where its data is.
     pub reference: DeploymentRef,
     /// Its admin keys begin with it.
     pub name: String,

@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use crate::code;
 
+/// What a service answers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a service did not do what it was asked.
@@ -12,9 +13,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// `message` is for people and may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
+    /// Decides the status at the edges.
     pub kind: ErrorKind,
+    /// Stable, in capitalised words: `NotLeader`.
     pub code: Cow<'static, str>,
+    /// A sentence for people.
     pub message: String,
+    /// Whether to send the request again.
     pub retry: Retry,
 }
 
@@ -23,11 +28,15 @@ pub struct Error {
 pub enum ErrorKind {
     /// The request can't be right, whenever it is sent.
     BadRequest,
+    /// It is not known who asks, or the credentials can't be read.
     Unauthenticated,
+    /// Who asks may not do this.
     Forbidden,
+    /// What is asked for is not here.
     NotFound,
     /// The request was right but lost a race.
     Conflict,
+    /// The caller, or all callers together, send too much at once.
     TooManyRequests,
     /// The service can't take more now, or is not ready.
     Overloaded,
@@ -40,6 +49,7 @@ pub enum ErrorKind {
 /// Whether the same request may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Retry {
+    /// It would fail again, or it is not known whether it took effect.
     Never,
     /// At once: it was refused before it had any effect.
     Now,
@@ -48,6 +58,7 @@ pub enum Retry {
 }
 
 impl Error {
+    /// An error whose kind decides whether to try again.
     pub fn new(kind: ErrorKind, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Error {
         let retry = match kind {
             ErrorKind::Conflict => Retry::Now,
@@ -57,10 +68,12 @@ impl Error {
         Error { kind, code: code.into(), message: message.into(), retry }
     }
 
+    /// A request that can't be right.
     pub fn bad_request(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Error {
         Error::new(ErrorKind::BadRequest, code, message)
     }
 
+    /// A request for which there is no room now; it may be sent again later.
     pub fn overloaded(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Overloaded, code, message)
     }

@@ -10,7 +10,9 @@ use crate::IndexId;
 /// Keys compare as bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Interval {
+    /// The first key that is in it.
     pub start: Bytes,
+    /// The first key that is not in it any more; `None` without an end.
     pub end: Option<Bytes>,
 }
 
@@ -28,14 +30,17 @@ impl Interval {
         Interval { start: Bytes::copy_from_slice(key), end: Some(end.into()) }
     }
 
+    /// Whether the key is in it.
     pub fn contains(&self, key: &[u8]) -> bool {
         *self.start <= *key && self.end.as_ref().is_none_or(|end| key < &end[..])
     }
 
+    /// Whether no key can be in it.
     pub fn is_empty(&self) -> bool {
         self.end.as_ref().is_some_and(|end| *end <= self.start)
     }
 
+    /// Whether some key is in both.
     pub fn overlaps(&self, other: &Interval) -> bool {
         let starts_before =
             |one: &Interval, two: &Interval| two.end.as_ref().is_none_or(|end| one.start < *end);
@@ -52,6 +57,7 @@ pub struct ReadSet {
 }
 
 impl ReadSet {
+    /// Of a transaction that has read nothing.
     pub fn new() -> ReadSet {
         ReadSet::default()
     }
@@ -90,18 +96,21 @@ impl ReadSet {
         }
     }
 
+    /// Whether the key was read.
     pub fn contains(&self, index: IndexId, key: &[u8]) -> bool {
         let Some(intervals) = self.intervals.get(&index) else { return false };
         let after = intervals.partition_point(|interval| *interval.start <= *key);
         after > 0 && intervals[after - 1].contains(key)
     }
 
+    /// All intervals, by index and then by key.
     pub fn iter(&self) -> impl Iterator<Item = (IndexId, &Interval)> {
         self.intervals
             .iter()
             .flat_map(|(index, intervals)| intervals.iter().map(move |interval| (*index, interval)))
     }
 
+    /// Per index its intervals, by key.
     pub fn indexes(&self) -> impl Iterator<Item = (IndexId, &[Interval])> {
         self.intervals.iter().map(|(index, intervals)| (*index, intervals.as_slice()))
     }
@@ -111,6 +120,7 @@ impl ReadSet {
         self.intervals.values().map(Vec::len).sum()
     }
 
+    /// Whether nothing was read.
     pub fn is_empty(&self) -> bool {
         self.intervals.is_empty()
     }

@@ -6,6 +6,8 @@
 //!
 //! This crate knows nothing of RocksDB, Raft, JavaScript, HTTP or gRPC.
 
+#![warn(missing_docs)]
+
 mod blob;
 pub mod code;
 mod deploy;
@@ -15,9 +17,11 @@ mod error;
 mod fanout;
 mod identity;
 mod interval;
+#[allow(missing_docs)]
 mod position;
 mod runner;
 mod sequencer;
+#[allow(missing_docs)]
 mod transaction_log;
 
 pub use blob::{BlobDigest, BlobStore};

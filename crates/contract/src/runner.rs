@@ -37,17 +37,23 @@ pub trait Runner: Send + Sync + 'static {
     ) -> Result<FunctionLogPage>;
 }
 
+/// The kinds of functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FunctionKind {
+    /// Reads, at one moment.
     Query,
+    /// Reads and writes, in one transaction.
     Mutation,
+    /// Runs outside of transactions. Deployed, and not run yet.
     Action,
+    /// An action that answers an HTTP request. Deployed, and not run yet.
     HttpAction,
 }
 
 /// A function and what it is called with.
 #[derive(Clone, Debug)]
 pub struct FunctionCall {
+    /// Whose function it is.
     pub deployment: DeploymentRef,
     /// The component's path; empty for the app itself.
     pub component: String,
@@ -55,7 +61,9 @@ pub struct FunctionCall {
     pub path: String,
     /// Convex JSON: an array whose one element is the arguments object.
     pub arguments: Arc<str>,
+    /// In whose name it runs.
     pub identity: Identity,
+    /// Where the call comes from.
     pub caller: Caller,
     /// Shown in error messages and in the log.
     pub request_id: String,
@@ -64,18 +72,24 @@ pub struct FunctionCall {
 /// Through which door a call came; shown in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
+    /// A request over HTTP.
     HttpApi,
+    /// A session over the WebSocket.
     SyncWorker,
 }
 
+/// A query to run once.
 #[derive(Clone, Debug)]
 pub struct QueryCall {
+    /// What to call.
     pub function: FunctionCall,
+    /// What it sees.
     pub at: ReadMoment,
     /// What an earlier run of the same query has returned, so that pages keep their ends.
     pub journal: Option<Arc<str>>,
 }
 
+/// The moment at which a query reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadMoment {
     /// Sees every commit that was acknowledged before the call.
@@ -84,6 +98,7 @@ pub enum ReadMoment {
     At(Timestamp),
 }
 
+/// What came of a query.
 #[derive(Clone, Debug)]
 pub struct QueryOutcome {
     /// The moment at which it read.
@@ -92,9 +107,11 @@ pub struct QueryOutcome {
     pub result: std::result::Result<Arc<str>, FunctionError>,
     /// As clients print them: `[LEVEL] text`.
     pub log_lines: Vec<String>,
+    /// To be given to the next run of the same query.
     pub journal: Option<Arc<str>>,
     /// What it read, its code and environment included: the result holds until a commit touches this.
     pub read_set: Arc<ReadSet>,
+    /// What bounds the use of the result besides the read set.
     pub observed: Observed,
 }
 
@@ -103,6 +120,7 @@ pub struct QueryOutcome {
 pub struct Observed {
     /// The clock, or the snapshot's timestamp.
     pub time: bool,
+    /// The caller's identity.
     pub identity: bool,
 }
 
@@ -115,9 +133,12 @@ pub struct FunctionError {
     pub data: Option<Arc<str>>,
 }
 
+/// A mutation to run until it has an outcome.
 #[derive(Clone, Debug)]
 pub struct MutationCall {
+    /// What to call.
     pub function: FunctionCall,
+    /// The client's request, where it has a session: it takes effect once.
     pub session: Option<SessionRequest>,
     /// The run must not begin before this moment: the newest that the session has seen.
     pub not_before: Timestamp,
@@ -129,33 +150,44 @@ pub struct MutationCall {
 pub struct SessionRequest {
     /// Lower-case UUID.
     pub session: String,
+    /// Counts up within the session.
     pub request: u32,
 }
 
+/// What came of a mutation.
 #[derive(Clone, Debug)]
 pub struct MutationOutcome {
+    /// Convex JSON, or what it threw.
     pub result: std::result::Result<Arc<str>, FunctionError>,
     /// The commit; for one that wrote nothing, a moment at which what it read was so. `None` if it threw.
     pub timestamp: Option<Timestamp>,
+    /// As clients print them: `[LEVEL] text`.
     pub log_lines: Vec<String>,
 }
 
 /// Code to evaluate.
 #[derive(Clone, Debug)]
 pub struct EvaluationRequest {
+    /// For which deployment.
     pub deployment: DeploymentRef,
     /// The root app's function modules, chunks (`_deps/…`) and `auth.config.js`.
     pub modules: Vec<ModuleSource>,
+    /// `schema.js`, if there is one.
     pub schema: Option<ModuleSource>,
+    /// `convex.config.js`, if there is one.
     pub app_definition: Option<ModuleSource>,
+    /// What `process.env` holds.
     pub environment_variables: BTreeMap<String, String>,
 }
 
+/// A module's text.
 #[derive(Clone, Debug)]
 pub struct ModuleSource {
     /// With extension: `messages.js`, `_deps/TKJ7AP77.js`.
     pub path: String,
+    /// JavaScript, as it was bundled.
     pub source: Arc<str>,
+    /// Leads from its lines to those of the app's own files.
     pub source_map: Option<Arc<str>>,
 }
 
@@ -179,6 +211,7 @@ pub struct Evaluation {
 /// A part of the function log.
 #[derive(Clone, Debug)]
 pub struct FunctionLogPage {
+    /// Oldest first.
     pub records: Vec<ExecutionRecord>,
     /// To be sent next time. Below 2⁵³.
     pub cursor: u64,
@@ -187,45 +220,66 @@ pub struct FunctionLogPage {
 /// One execution.
 #[derive(Clone, Debug)]
 pub struct ExecutionRecord {
+    /// What kind of function ran.
     pub kind: FunctionKind,
     /// `messages:list`.
     pub identifier: String,
+    /// The component's path; `None` for the app itself.
     pub component: Option<String>,
     /// When it ended: seconds since the Unix epoch.
     pub ended_at_s: f64,
+    /// From its beginning to its end, waiting included.
     pub execution_time: Duration,
+    /// What it printed.
     pub lines: Vec<ConsoleLine>,
+    /// What it threw, with the stack.
     pub error: Option<String>,
+    /// Whether it was answered without running.
     pub cached: bool,
+    /// Where the call came from.
     pub caller: Caller,
+    /// In whose name it ran: `unknown` (nobody's), `user`, `instance_admin`.
     pub identity: &'static str,
+    /// That of the call; all attempts of a mutation share it.
     pub request_id: String,
+    /// Its own.
     pub execution_id: String,
     /// A conflict's table, where this attempt was refused.
     pub conflict: Option<String>,
+    /// Whether another attempt follows.
     pub will_retry: bool,
 }
 
+/// A line that a function printed.
 #[derive(Clone, Debug)]
 pub struct ConsoleLine {
+    /// By which method of the console.
     pub level: ConsoleLevel,
     /// One per argument, formatted.
     pub messages: Vec<String>,
+    /// Whether a limit has cut it.
     pub truncated: bool,
     /// When it was written: milliseconds since the Unix epoch.
     pub logged_at_ms: f64,
 }
 
+/// The methods of the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsoleLevel {
+    /// `console.debug`.
     Debug,
+    /// `console.error`.
     Error,
+    /// `console.info`.
     Info,
+    /// `console.log`.
     Log,
+    /// `console.warn`.
     Warn,
 }
 
 impl ConsoleLevel {
+    /// In capitals, as clients print it.
     pub const fn name(self) -> &'static str {
         match self {
             ConsoleLevel::Debug => "DEBUG",

@@ -27,8 +27,11 @@ use crate::{
 pub struct Table {
     /// Whose table it is; the root's for the system's own tables, which are the deployment's.
     pub component: ComponentId,
+    /// Under which functions know it.
     pub name: TableName,
+    /// Which its documents' ids carry.
     pub number: TableNumber,
+    /// Whether it is in use.
     pub state: TableState,
     /// The true identity of the table; names and numbers can be given again.
     pub tablet: InternalId,
@@ -38,8 +41,10 @@ pub struct Table {
     pub indexes: Vec<Arc<Index>>,
 }
 
+/// What a table is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TableState {
+    /// In use under its name.
     Active,
     /// Being filled by an import.
     Hidden,
@@ -50,10 +55,13 @@ pub enum TableState {
 /// An index of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Index {
+    /// Names its keys in the store.
     pub id: IndexId,
+    /// Under which queries know it.
     pub name: IndexName,
     /// As declared; empty for `by_id` and `by_creation_time`.
     pub fields: Vec<FieldPath>,
+    /// How complete it is.
     pub state: IndexState,
     /// Maintained, but not to be queried until it is declared without.
     pub staged: bool,
@@ -61,6 +69,7 @@ pub struct Index {
     key_fields: Vec<FieldPath>,
 }
 
+/// How complete an index is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IndexState {
     /// New writes are in it, older documents not all.
@@ -72,6 +81,7 @@ pub enum IndexState {
 }
 
 impl TableState {
+    /// As rows spell it.
     pub const fn name(self) -> &'static str {
         match self {
             TableState::Active => "active",
@@ -88,6 +98,7 @@ impl TableState {
 }
 
 impl IndexState {
+    /// As rows spell it.
     pub const fn name(self) -> &'static str {
         match self {
             IndexState::Backfilling => "backfilling",
@@ -136,6 +147,7 @@ impl Table {
         self.indexes.iter().find(|index| index.name.as_str() == name)
     }
 
+    /// Whether it is one of the system's own.
     pub fn is_system(&self) -> bool {
         self.number < TableNumber::FIRST_USER
     }
@@ -190,7 +202,9 @@ const ANY_SCHEMA: SchemaLimits = SchemaLimits {
 
 /// A stored schema, and what it says once it was asked.
 pub struct StoredSchema {
+    /// Of the row.
     pub id: DocumentId,
+    /// As it is stored.
     pub row: SchemaRow,
     parsed: OnceLock<Result<Arc<DatabaseSchema>>>,
 }
@@ -272,6 +286,7 @@ impl DeploymentCatalog {
         self.components.values()
     }
 
+    /// The configuration of the deployment's auth providers.
     pub fn auth(&self) -> Option<&Stored<AuthRow>> {
         self.auth.as_ref()
     }
@@ -383,10 +398,12 @@ impl Catalog {
         self.environment_variables.values()
     }
 
+    /// The variable of this name.
     pub fn environment_variable(&self, name: &str) -> Option<&Stored<EnvironmentVariableRow>> {
         self.environment_variables.get(name)
     }
 
+    /// What the pushed code needs besides its modules; `None` before the first push.
     pub fn udf_config(&self) -> Option<&Stored<UdfConfigRow>> {
         self.udf_config.as_ref()
     }

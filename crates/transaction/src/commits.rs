@@ -23,11 +23,14 @@ pub struct Commits {
 /// What became of a commit. But for [`Settled::Unknown`] it is certain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
+    /// It took effect, at this moment.
     Committed(Timestamp),
     /// Another commit was in the way, and this one has no effect. Run again at the state that the conflict names,
     /// unless enough was tried.
     Conflict {
+        /// What was in the way, and where to run again.
         conflict: Conflict,
+        /// Whether the limits allow another attempt.
         run_again: bool,
     },
     /// It has no effect, because the log's leader changed. Run again at what [`Commits::leaders_position`] gives.

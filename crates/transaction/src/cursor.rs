@@ -44,6 +44,7 @@ enum Purpose {
 }
 
 impl CursorKey {
+    /// The key that is derived from this secret, the same for all who have it.
     pub fn new(secret: &[u8; 32]) -> CursorKey {
         CursorKey { cipher: Arc::new(Aes256GcmSiv::new(secret.into())) }
     }

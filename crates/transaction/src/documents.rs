@@ -22,6 +22,7 @@ use crate::{
 /// One document to get.
 #[derive(Clone, Copy, Debug)]
 pub struct GetRequest<'r> {
+    /// As the function gave it.
     pub id: &'r str,
     /// The table that the id must be of, where the function named one.
     pub table: Option<&'r str>,

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 
 use value::{Value, ValueError, object};
 
+/// What an operation of a transaction answers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why an operation of a transaction failed.
@@ -21,6 +22,7 @@ pub enum Error {
 pub struct UserError {
     /// Stable; see `docs/reference/errors.md`. The whole text begins with it, because clients look for some of them.
     pub code: Cow<'static, str>,
+    /// For the author of the function.
     pub message: String,
     /// What a `ConvexError` carries; `None` for every other error.
     pub data: Option<Value>,

@@ -14,6 +14,8 @@
 //!
 //! This crate knows nothing of JavaScript, HTTP or how the log stores things.
 
+#![warn(missing_docs)]
+
 mod attempts;
 mod catalog;
 mod catalog_cache;

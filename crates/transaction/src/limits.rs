@@ -10,15 +10,20 @@ pub const PREFETCH_DOCUMENTS: usize = 100;
 /// What transactions are held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Of values and documents.
     pub value: ValueLimits,
+    /// Of schemas.
     pub schema: SchemaLimits,
+    /// Of one transaction.
     pub transaction: TransactionLimits,
+    /// Of what happens after a conflict, or when an answer was lost.
     pub retry: RetryLimits,
     /// Documents that a query reads ahead of what it was asked for.
     pub prefetch_documents: usize,
 }
 
 impl Limits {
+    /// The limits unless the configuration says otherwise.
     pub const DEFAULT: Self = Self {
         value: ValueLimits::DEFAULT,
         schema: SchemaLimits::DEFAULT,

@@ -14,6 +14,7 @@ use crate::{
 /// A page to read.
 #[derive(Clone, Debug)]
 pub struct PageRequest {
+    /// What the page is of.
     pub query: Query,
     /// Where the page begins: the `continue_cursor` of the page before; `None` at the start.
     pub cursor: Option<String>,
@@ -21,12 +22,16 @@ pub struct PageRequest {
     pub end_cursor: Option<String>,
     /// The number of documents, as the function gave it.
     pub page_size: f64,
+    /// Documents that may be scanned for it, those included that a filter leaves out.
     pub maximum_rows_read: Option<f64>,
+    /// Bytes of those documents.
     pub maximum_bytes_read: Option<f64>,
 }
 
+/// A page that was read.
 #[derive(Clone, Debug)]
 pub struct Page {
+    /// In the order of the query.
     pub documents: Vec<Document>,
     /// Nothing follows.
     pub is_done: bool,
@@ -34,9 +39,11 @@ pub struct Page {
     pub continue_cursor: String,
     /// A place within the page at which it can be split in two.
     pub split_cursor: Option<String>,
+    /// Whether it should be split; `None` if it is fine as it is.
     pub status: Option<PageStatus>,
 }
 
+/// Why a page should be split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageStatus {
     /// Much was read for it.
@@ -46,6 +53,7 @@ pub enum PageStatus {
 }
 
 impl PageStatus {
+    /// As the function library reads it.
     pub const fn name(self) -> &'static str {
         match self {
             PageStatus::SplitRecommended => "SplitRecommended",

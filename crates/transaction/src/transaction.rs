@@ -27,6 +27,7 @@ use crate::{
 /// What a transaction is given besides its moment. All randomness and time come from here.
 #[derive(Clone)]
 pub struct Options {
+    /// What it is held to.
     pub limits: Arc<Limits>,
     /// Seeds the ids of new documents. Never the same twice.
     pub id_seed: [u8; 32],
@@ -96,10 +97,13 @@ pub enum NestedOutcome {
 /// What is left of a transaction when it ends.
 #[derive(Clone, Debug)]
 pub struct Finished {
+    /// The moment at which it read.
     pub begin: ReadAt,
+    /// Everything that it read, the catalog included.
     pub read_set: ReadSet,
     /// Empty for a query.
     pub writes: Vec<Write>,
+    /// What it has used of its limits.
     pub usage: Usage,
     /// Where the page of a paginated query ended; to be given to its next run. `None` without a page.
     pub journal: Option<String>,
@@ -155,6 +159,7 @@ impl Transaction {
         Ok(transaction)
     }
 
+    /// Whose data it reads.
     pub fn deployment(&self) -> DeploymentRef {
         self.deployment
     }
@@ -164,6 +169,7 @@ impl Transaction {
         self.begin
     }
 
+    /// The log that it reads from.
     pub fn log(&self) -> &Arc<dyn TransactionLog> {
         &self.log
     }
@@ -263,6 +269,7 @@ impl Transaction {
         self.catalog().environment_variables().cloned().collect()
     }
 
+    /// The variable of this name, which then is in the read set, also if it is not there.
     pub fn environment_variable(&mut self, name: &str) -> Option<Stored<EnvironmentVariableRow>> {
         self.facts.rely_on(Fact::EnvironmentVariable(self.component(), name.to_owned()));
         self.catalog().environment_variable(name).cloned()

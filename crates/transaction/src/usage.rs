@@ -37,10 +37,15 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct NestedLimits {
+    /// Bytes of documents scanned.
     pub bytes_read: Option<f64>,
+    /// Documents scanned.
     pub documents_read: Option<f64>,
+    /// Ranges read.
     pub database_queries: Option<f64>,
+    /// Bytes of documents written.
     pub bytes_written: Option<f64>,
+    /// Documents written.
     pub documents_written: Option<f64>,
 }
 
@@ -49,7 +54,9 @@ pub struct NestedLimits {
 pub struct Metric {
     /// As functions see it: `bytesRead`.
     pub name: &'static str,
+    /// By the transaction so far.
     pub used: usize,
+    /// Until the limit.
     pub remaining: usize,
 }
 

@@ -22,16 +22,24 @@ pub use rows::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum SystemTable {
+    /// The application's tables ([`TableRow`]).
     Tables = 1,
+    /// Their indexes ([`IndexRow`]).
     Indexes = 2,
     /// Its one document is written by every commit that changes what a [`crate::Catalog`] holds; the commit that wrote
     /// it last names the catalog.
     Metadata = 3,
+    /// What pushed code needs besides its modules ([`UdfConfigRow`]).
     UdfConfig = 6,
+    /// The deployment's auth providers ([`AuthRow`]).
     Auth = 7,
+    /// Pushed modules ([`ModuleRow`]).
     Modules = 9,
+    /// What `process.env` holds ([`EnvironmentVariableRow`]).
     EnvironmentVariables = 13,
+    /// Clients' requests that have taken effect ([`SessionRequestRow`]).
     SessionRequests = 17,
+    /// Schemas, deployed and pushed ([`SchemaRow`]).
     Schemas = 20,
     /// What `_scheduled_functions` shows.
     ScheduledJobs = 27,
@@ -47,6 +55,7 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
     [("_storage", SystemTable::FileStorage), ("_scheduled_functions", SystemTable::ScheduledJobs)];
 
 impl SystemTable {
+    /// All of them.
     pub const ALL: [SystemTable; 11] = [
         SystemTable::Tables,
         SystemTable::Indexes,
@@ -61,6 +70,7 @@ impl SystemTable {
         SystemTable::FileStorage,
     ];
 
+    /// Begins with an underscore, as no table of the application does.
     pub const fn name(self) -> &'static str {
         match self {
             SystemTable::Tables => "_tables",
@@ -77,6 +87,7 @@ impl SystemTable {
         }
     }
 
+    /// The number that ids of its documents carry.
     pub const fn number(self) -> TableNumber {
         match TableNumber::new(RESERVED_NUMBERS + self as u32) {
             Some(number) => number,

@@ -12,31 +12,41 @@ use crate::catalog::{IndexState, TableState};
 
 /// A row of a system table: fields of a document, without `_id` and `_creationTime`.
 pub trait SystemRow: Sized {
+    /// The table that its rows are in.
     const TABLE: SystemTable;
 
     /// The row that a document holds. Fails with a sentence on what is not as it must be.
     fn from_fields(fields: &Object) -> Result<Self, String>;
 
+    /// The fields of its document; the inverse of [`SystemRow::from_fields`].
     fn to_fields(&self) -> Object;
 }
 
 /// A row that is stored, with its document's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored<R> {
+    /// Of the document.
     pub id: DocumentId,
+    /// What it says.
     pub row: R,
 }
 
 /// A table of the application. Its data and indexes are named by ids that are never used again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableRow {
+    /// Whose table it is.
     pub component: ComponentId,
+    /// Under which functions know it.
     pub name: TableName,
+    /// Which its documents' ids carry.
     pub number: TableNumber,
+    /// Whether it is in use.
     pub state: TableState,
     /// The true identity of the table.
     pub tablet: InternalId,
+    /// The primary index, which holds the documents.
     pub by_id: IndexId,
+    /// The index that every table has besides.
     pub by_creation_time: IndexId,
 }
 
@@ -47,15 +57,19 @@ pub struct IndexRow {
     pub component: ComponentId,
     /// The tablet that it is over.
     pub table: InternalId,
+    /// Names its keys in the store. Never given again.
     pub id: IndexId,
+    /// Under which queries know it.
     pub name: IndexName,
     /// As declared: without the `_creationTime` and `_id` that end every key.
     pub fields: Vec<FieldPath>,
+    /// How complete it is.
     pub state: IndexState,
     /// Declared as staged: maintained, but not to be queried.
     pub staged: bool,
 }
 
+/// How far a schema is on its way to being enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SchemaState {
     /// Pushed; the documents are being checked.
@@ -80,7 +94,9 @@ pub struct SchemaFailure {
 /// A version of the schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaRow {
+    /// Whose schema it is.
     pub component: ComponentId,
+    /// How far it is.
     pub state: SchemaState,
     /// As the schema module exports it.
     pub schema: Arc<str>,
@@ -88,20 +104,27 @@ pub struct SchemaRow {
     pub error: Option<SchemaFailure>,
 }
 
+/// Where a module's functions run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ModuleEnvironment {
+    /// In the sandbox.
     Isolate,
+    /// In Node.js (`"use node"`). Refused by this version.
     Node,
 }
 
 /// A module of the pushed code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModuleRow {
+    /// Whose code it is in.
     pub component: ComponentId,
     /// As pushed, with extension: `messages.js`, `_deps/TKJ7AP77.js`.
     pub path: String,
+    /// Where its functions run.
     pub environment: ModuleEnvironment,
+    /// Its text, in the blob store.
     pub source: BlobDigest,
+    /// Its source map, in the blob store.
     pub source_map: Option<BlobDigest>,
     /// The SHA-256 of the source followed by the source map, if there is one; what a push compares to see whether a
     /// module changed.
@@ -112,16 +135,21 @@ pub struct ModuleRow {
     pub imports: Vec<String>,
 }
 
+/// An environment variable, as functions see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentVariableRow {
+    /// Whose variable it is.
     pub component: ComponentId,
+    /// Its name.
     pub name: String,
+    /// Its value. Not to be logged.
     pub value: String,
 }
 
 /// What the pushed code of a component needs besides its modules. At most one row each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UdfConfigRow {
+    /// Whose code it is.
     pub component: ComponentId,
     /// The version of the `convex` package that pushed.
     pub server_version: String,
@@ -147,9 +175,11 @@ pub struct AuthRow {
 pub struct SessionRequestRow {
     /// Lower-case UUID.
     pub session: String,
+    /// The number of the request within its session.
     pub request: u32,
     /// Convex JSON.
     pub result: Arc<str>,
+    /// What it printed, as clients print it.
     pub log_lines: Vec<String>,
     /// The path of its component, as the client named it.
     pub component: String,
@@ -220,6 +250,7 @@ impl SystemRow for IndexRow {
 }
 
 impl SchemaState {
+    /// As rows spell it.
     pub const fn name(self) -> &'static str {
         match self {
             SchemaState::Pending => "pending",
@@ -280,6 +311,7 @@ impl ModuleEnvironment {
         }
     }
 
+    /// The inverse of [`ModuleEnvironment::name`].
     pub fn from_name(name: &str) -> Option<ModuleEnvironment> {
         [ModuleEnvironment::Isolate, ModuleEnvironment::Node].into_iter().find(|known| known.name() == name)
     }
