@@ -23,10 +23,10 @@ pub trait Deploy: Send + Sync + 'static {
     /// The code that is deployed.
     async fn deployed_code(&self, deployment: DeploymentRef) -> Result<DeployedCode>;
 
-    /// What a push would change in the indexes. Has no effect but stored blobs.
+    /// What a push would change in the indexes. Its only effect is stored blobs.
     async fn evaluate_push(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaDifference>;
 
-    /// What a push would do to the tables and indexes, and how large they are. Has no effect but stored blobs.
+    /// What a push would do to the tables and indexes, and how large they are. Its only effect is stored blobs.
     async fn evaluate_schema(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaEvaluation>;
 
     /// Evaluates the code and begins to prepare what the new schema needs. Changes nothing that is served; sent again, it

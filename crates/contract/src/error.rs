@@ -28,9 +28,9 @@ pub struct Error {
 pub enum ErrorKind {
     /// The request can't be right, whenever it is sent.
     BadRequest,
-    /// It is not known who asks, or the credentials can't be read.
+    /// The caller is unknown, or its credentials can't be read.
     Unauthenticated,
-    /// Who asks may not do this.
+    /// The caller may not do this.
     Forbidden,
     /// What is asked for is not here.
     NotFound,

@@ -32,7 +32,7 @@ pub struct SessionStart {
 pub struct FanoutSession {
     /// Bounded; carried out in order.
     pub commands: mpsc::Sender<SessionCommand>,
-    /// Bounded: a session that does not take its rounds gets fewer of them and holds up nobody. An error ends the
+    /// Bounded: a session that does not take its rounds gets fewer of them, and delays no other session. An error ends the
     /// session; its code becomes the reason for closing the socket.
     pub rounds: mpsc::Receiver<Result<SessionRound>>,
 }

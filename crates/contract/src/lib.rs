@@ -1,8 +1,8 @@
 //! What each service promises to the others.
 //!
-//! Every service is known by a trait of plain Rust types whose documentation is its contract. In one process a call is
-//! direct. Between processes it is gRPC, by the adapters in crate `rpc`, which the log and the sequencer have so far. The
-//! suites in crate `conformance` run against any implementation, so that both ways are held to the same sentences.
+//! Every service is a trait of plain Rust types, whose documentation is its contract. Within one process calls are direct.
+//! Between processes they go over gRPC, through the adapters in crate `rpc`; so far the log and the sequencer have one. The
+//! suites in crate `conformance` run against any implementation, and hold both ways to the same sentences.
 //!
 //! This crate knows nothing of RocksDB, Raft, JavaScript, HTTP or gRPC.
 

@@ -100,17 +100,20 @@ pub fn problems(workspace: &Workspace, files: &Files) -> Vec<String> {
     for row in &rows {
         let Some(member) = workspace.members.iter().find(|member| member.name == row.name) else { continue };
         let folder = format!("{}/", member.folder.display());
-        for word in &row.words {
+        let of_root = files.text(&format!("{folder}src/lib.rs")).map(said_by_root).unwrap_or_default();
+        let words: BTreeSet<&str> =
+            row.words.iter().copied().chain(of_root.iter().map(String::as_str)).collect();
+        for word in words {
             let Some(meaning) = meanings.get(word) else { continue };
             let brought = brought(workspace, row.name, meaning);
             problems.extend(brought.iter().map(|name| {
-                format!("crate {} knows nothing of {word} by {ARCHITECTURE}, and depends on {name}", row.name)
+                format!("crate {} says that it knows nothing of {word}, and depends on {name}", row.name)
             }));
             for (path, lines) in sources.iter().filter(|(path, _)| path.starts_with(&folder)) {
                 for (number, line) in lines {
                     for name in meaning.names.iter().filter(|name| line.contains(*name)) {
                         problems.push(format!(
-                            "{path}:{number} says {name}: crate {} knows nothing of {word} by {ARCHITECTURE}",
+                            "{path}:{number} says {name}, and crate {} that it knows nothing of {word}",
                             row.name
                         ));
                     }
@@ -119,6 +122,22 @@ pub fn problems(workspace: &Workspace, files: &Files) -> Vec<String> {
         }
     }
     problems
+}
+
+/// What the documentation of a crate's root says that it knows nothing of. Words without a meaning here are of no
+/// account: the sentence may say more than the table.
+fn said_by_root(lib: &str) -> Vec<String> {
+    let documentation: Vec<&str> =
+        lib.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();
+    let documentation = documentation.join(" ");
+    let sentences = documentation.split("knows nothing of ").skip(1);
+    let lists = sentences.filter_map(|rest| rest.split(['.', ':']).next());
+    let words = lists.flat_map(|list| list.split(", ")).flat_map(|part| part.split(" or "));
+    words
+        .map(|word| {
+            word.trim_start_matches("or ").trim_start_matches("nor ").trim_start_matches("of ").to_string()
+        })
+        .collect()
 }
 
 /// Which of the crates that bring a thing a crate depends on.
@@ -251,7 +270,7 @@ mod tests {
         let files = Files::of(&[(ARCHITECTURE, TEXT)]);
         assert_eq!(
             found(&workspace(&folders, graph), &files),
-            ["crate value knows nothing of schemas by ARCHITECTURE.md, and depends on schema"]
+            ["crate value says that it knows nothing of schemas, and depends on schema"]
         );
     }
 
@@ -263,9 +282,20 @@ mod tests {
         assert_eq!(
             found(&workspace(&folders, &[("tracked", &["tokio"])]), &files),
             [
-                "crates/tracked/src/lib.rs:1 says Instant::now: crate tracked knows nothing of clocks by ARCHITECTURE.md",
-                "crate tracked knows nothing of tasks by ARCHITECTURE.md, and depends on tokio"
+                "crates/tracked/src/lib.rs:1 says Instant::now, and crate tracked that it knows nothing of clocks",
+                "crate tracked says that it knows nothing of tasks, and depends on tokio"
             ]
+        );
+    }
+
+    #[test]
+    fn what_a_crate_says_of_itself_is_held_as_well() {
+        let folders = ["crates/value", "crates/tracked", "xtask"];
+        let lib = "//! Values.\n//!\n//! This crate knows nothing of schemas, of good manners or\n//! Raft.\nmod json;\n";
+        let files = Files::of(&[(ARCHITECTURE, TEXT), ("crates/value/src/lib.rs", lib)]);
+        assert_eq!(
+            found(&workspace(&folders, &[("value", &["openraft"])]), &files),
+            ["crate value says that it knows nothing of Raft, and depends on openraft"]
         );
     }
 
