@@ -210,3 +210,25 @@ test("a query can't write", LIMIT, async () => {
   await assert.rejects(client.query(values.writeFromQuery, {}));
   assert.ok(!(await client.query(values.all, {})).includes("from a query"));
 });
+
+const MIB = 2 ** 20;
+
+test("bytes work up to the limits of results, arguments and documents, and not beyond", { timeout: 120_000 }, async () => {
+  const isRight = (buffer, length) => {
+    const bytes = new Uint8Array(buffer);
+    return bytes.length === length && [0, 4097, 3 * 4097, 5].every((i) => bytes[i] === (i % 4097 ? 0 : (i >> 12) % 256));
+  };
+  // Bytes count two more than their length.
+  const longest = 16 * MIB - 2;
+  for (const call of [(args) => client.query(values.bytes, args), (args) => client.mutation(values.bytesOfMutation, args)]) {
+    assert.ok(isRight(await call({ length: longest }), longest));
+    await assert.rejects(call({ length: longest + 1 }), /FunctionResultTooLarge/);
+  }
+  // Arguments come as text of at most 16 MiB.
+  const sent = await client.query(values.bytes, { length: 12_000_000 });
+  assert.ok(isRight(await client.query(values.sameBytes, { bytes: sent }), 12_000_000));
+  const stored = await client.query(values.bytes, { length: MIB - 200 });
+  const id = await client.mutation(values.store, { value: stored });
+  assert.ok(isRight(await client.query(values.load, { id }), MIB - 200));
+  await assert.rejects(client.mutation(values.store, { value: new ArrayBuffer(MIB) }), /too large/i);
+});

@@ -322,7 +322,28 @@ pub const EDITS: &[Edit] = &[
                   \x20                   if (ret < 0)\n",
         times: 1,
     },
-    // A string of plain ASCII is made at once, and a short integer is not read as a fraction.
+    // A string of plain ASCII is made at once, and a short integer is not read as a fraction. One that is most of the text
+    // is a part of it: of an argument with 16 MiB of bytes there would be two copies as base64.
+    Edit {
+        file: "quickjs.c",
+        find: "static int json_parse_string(JSParseState *s, const uint8_t **pp)\n{\n",
+        replace: "/* The string that is being parsed, if the text is its own. */\n\
+                  static JSString *js_json_text;\n\
+                  #define JS_JSON_SHARE_CHARS_MIN 65536\n\
+                  static int json_parse_string(JSParseState *s, const uint8_t **pp)\n{\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "        obj = JS_ParseJSON_internal(ctx, str, len, \"<input>\", NULL);\n",
+        replace: "        JSString *flat = JS_VALUE_GET_STRING(argv[0]);\n\
+                  \x20       if (JS_VALUE_GET_TAG(argv[0]) == JS_TAG_STRING && flat->kind == JS_STRING_KIND_NORMAL &&\n\
+                  \x20           (const char *)str8(flat) == str)\n\
+                  \x20           js_json_text = flat;\n\
+                  \x20       obj = JS_ParseJSON_internal(ctx, str, len, \"<input>\", NULL);\n\
+                  \x20       js_json_text = NULL;\n",
+        times: 1,
+    },
     Edit {
         file: "quickjs.c",
         find: "    if (string_buffer_init(s->ctx, b, 48))\n        goto fail;\n\n    p = *pp;\n",
@@ -330,7 +351,10 @@ pub const EDITS: &[Edit] = &[
                   \x20   while (p < s->buf_end && *p != '\"' && *p != '\\\\' && *p >= 0x20 && *p < 0x80)\n\
                   \x20       p++;\n\
                   \x20   if (p < s->buf_end && *p == '\"') {\n\
-                  \x20       JSValue text = js_new_string8_len(s->ctx, (const char *)*pp, p - *pp);\n\
+                  \x20       JSString *whole = p - *pp >= JS_JSON_SHARE_CHARS_MIN ? js_json_text : NULL;\n\
+                  \x20       JSValue text = whole && (p - *pp) * 2 > whole->len\n\
+                  \x20           ? js_sub_string(s->ctx, whole, *pp - str8(whole), p - str8(whole))\n\
+                  \x20           : js_new_string8_len(s->ctx, (const char *)*pp, p - *pp);\n\
                   \x20       if (JS_IsException(text))\n\
                   \x20           return -1;\n\
                   \x20       s->token.val = TOK_STRING;\n\
@@ -358,6 +382,7 @@ pub const EDITS: &[Edit] = &[
 
 /// Appended to quickjs.c: what the edits above call.
 pub const JSON: &str = include_str!("../guest/json.h");
+pub const BASE64: &str = include_str!("../guest/base64.h");
 pub const STACKS: &str = include_str!("../guest/stack.h");
 
 /// Appended to quickjs.c: what guest.c calls beyond the engine's own interface.

@@ -215,3 +215,5 @@ uint32_t allocator_seal(uint32_t spare_pages) {
 void allocator_limit(uint32_t bytes) { region_limit = bytes; }
 
 uint32_t allocator_taken(void) { return next_block - region_start; }
+
+uint32_t allocator_limited_to(void) { return region_limit; }

@@ -17,6 +17,7 @@ uint32_t allocator_seal(uint32_t spare_pages);
 
 /* The most that the region may take from here on, in bytes. Exceeding it ends the call. */
 void allocator_limit(uint32_t bytes);
+uint32_t allocator_limited_to(void);
 
 /* What the region has taken so far, in bytes. */
 uint32_t allocator_taken(void);

@@ -23,6 +23,8 @@ void JS_SetCallers(JSContext *context, JSValueConst error, const JSCallers *call
 void JS_FreeCallers(JSContext *context, JSCallers *callers);
 JSValue JS_GetFrames(JSContext *context, JSValueConst thrown);
 extern JSValue (*js_map_frames)(JSContext *context, JSValueConst frames);
+int JS_ReadParts(JSContext *context, JSValueConst text, uint32_t chars_max, void (*take)(const char *bytes, size_t length));
+void JS_ReplaceBase64(JSContext *context);
 void JS_SettlePromise(JSContext *context, JSValueConst promise, JSValueConst value, bool is_rejected);
 
 /* The shadow stack that JavaScript may use; the linker's stack size (toolchain.rs) leaves room above it. */
@@ -198,13 +200,14 @@ static JSValue js_has_outstanding(JSContext *ctx, JSValueConst this_value, int c
     return JS_NewBool(ctx, operations.outstanding > 0);
 }
 
+static void add_to_outcome(const char *bytes, size_t length) { host_outcome_part(bytes, length); }
+
 /* outcome(succeeded, text) */
 static JSValue js_outcome(JSContext *ctx, JSValueConst this_value, int count, JSValueConst *arguments) {
-    Bytes text;
-    if (bytes_of(ctx, arguments[1], &text))
+    /* What is longer than the call's memory can be so only by containing itself; the host would have to hold it all. */
+    if (JS_ReadParts(ctx, arguments[1], allocator_limited_to(), add_to_outcome))
         return JS_EXCEPTION;
-    host_outcome(JS_ToBool(ctx, arguments[0]), text.start, text.length);
-    release(ctx, &text);
+    host_outcome(JS_ToBool(ctx, arguments[0]), "", 0);
     return JS_UNDEFINED;
 }
 
@@ -576,6 +579,7 @@ int EXPORT(guest_import)(char *path, int32_t is_entry_point) {
 
 /* Ends the building of the image. Returns where the fresh region begins. */
 uint32_t EXPORT(guest_seal)(uint32_t spare_pages) {
+    JS_ReplaceBase64(context);
     JS_RunGC(runtime);
     JS_Seal(runtime, COLLECT_AFTER_BYTES);
     return allocator_seal(spare_pages);

@@ -19,7 +19,9 @@ HOST(take) extern void host_take(char *destination);
 HOST(operation) extern void host_operation(int32_t id, const char *name, uint32_t name_length, const char *arguments,
                                            uint32_t arguments_length);
 
-/* Hands over the outcome of what the host asked for: a call's result, a thrown error, compiled bytecode. */
+/* Hands over the outcome of what the host asked for: a call's result, a thrown error, compiled bytecode. Parts that were
+   handed over before come first. */
+HOST(outcome_part) extern void host_outcome_part(const char *bytes, uint32_t length);
 HOST(outcome) extern void host_outcome(int32_t succeeded, const char *bytes, uint32_t length);
 
 /* Fills with random bytes from the seed of the call. */

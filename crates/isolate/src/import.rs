@@ -71,9 +71,11 @@ pub fn build(shared: &Arc<Shared>, source: &ImageSource) -> Result<Arc<Image>, I
     }
 
     let pages = (SPARE_BYTES / WASM_PAGE_BYTES) as u32;
-    let sealed_bytes = guest
-        .call::<u32, u32>("guest_seal", pages)
-        .map_err(|error| ImportError::Internal(format!("sealing the image: {error:#}")))?;
+    let sealed = guest.enter(&mut importer, |guest| guest.call::<u32, u32>("guest_seal", pages));
+    let sealed_bytes = sealed.map_err(|ended| ImportError::Killed {
+        module: PLATFORM_MAIN.to_string(),
+        reason: ended.kill_reason(limits.user_time_ms_max, limits.memory_bytes_max),
+    })?;
     Image::new(Arc::clone(shared), &mut guest, sealed_bytes as usize, source.import_time_ms)
         .map(Arc::new)
         .map_err(internal)

@@ -33,6 +33,8 @@ pub struct HostState {
     pub operations: Vec<AsyncOperation>,
     /// What the guest handed over. A failure is never replaced by a success.
     pub outcome: Option<Outcome>,
+    /// What the guest handed over of an outcome that is not complete yet.
+    outcome_parts: Vec<u8>,
     pub observations: Observations,
     /// Ends the guest, when it has used that much processor time.
     pub user_time_max: Duration,
@@ -52,8 +54,9 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
+    pub fn text(self) -> String {
+        String::from_utf8(self.bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 }
 
@@ -78,6 +81,7 @@ impl HostState {
             memory: None,
             operations: Vec::new(),
             outcome: None,
+            outcome_parts: Vec::new(),
             observations: Observations::default(),
             user_time_max,
             console: Console::new(&CallLimits::default()),
@@ -185,9 +189,21 @@ pub fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     )?;
     linker.func_wrap(
         "host",
+        "outcome_part",
+        |mut caller: Caller<'_, HostState>, bytes: u32, length: u32| {
+            let mut parts = std::mem::take(&mut caller.data_mut().outcome_parts);
+            parts.extend_from_slice(read(&caller, bytes, length)?);
+            caller.data_mut().outcome_parts = parts;
+            wasmtime::Result::Ok(())
+        },
+    )?;
+    linker.func_wrap(
+        "host",
         "outcome",
         |mut caller: Caller<'_, HostState>, succeeded: i32, bytes: u32, length: u32| {
-            let bytes = read(&caller, bytes, length)?.to_vec();
+            let mut parts = std::mem::take(&mut caller.data_mut().outcome_parts);
+            parts.extend_from_slice(read(&caller, bytes, length)?);
+            let bytes = parts;
             let outcome = &mut caller.data_mut().outcome;
             if outcome.as_ref().is_none_or(|outcome| outcome.succeeded) {
                 *outcome = Some(Outcome { succeeded: succeeded != 0, bytes });

@@ -37,7 +37,7 @@ group! {
         import_time_ms_max: u64 = ImportLimits::DEFAULT.user_time_ms_max,
         /// Encoded arguments (`FunctionArgumentsTooLarge`).
         arguments_bytes_max: usize = 16 * MIB,
-        /// Encoded result (`FunctionResultTooLarge`).
+        /// Result, counted as a value (`FunctionResultTooLarge`). A call's heap holds bytes of this size and their base64.
         result_bytes_max: usize = 16 * MIB,
         /// JavaScript heap (`FunctionOutOfMemory`).
         heap_bytes_max: usize = CallLimits::DEFAULT.heap_bytes_max as usize,

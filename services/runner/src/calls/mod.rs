@@ -67,11 +67,13 @@ pub(crate) fn call<'c, H: Host>(
             arguments.len(),
             limits.arguments_bytes_max,
         );
-        tree.warn_of_size("FunctionResultTooLarge", "result", text.len(), limits.result_bytes_max);
         let tables = host.tables(&function);
-        let checked =
-            results::check(&text, function.returns.as_ref(), &Tables(&tables), limits.result_bytes_max);
-        Ok(checked.map(|()| text))
+        let bytes_max = limits.result_bytes_max;
+        let checked = results::check(&text, function.returns.as_ref(), &Tables(&tables), bytes_max);
+        if let Ok(bytes) = checked {
+            host.tree().warn_of_size("FunctionResultTooLarge", "result", bytes, bytes_max);
+        }
+        Ok(checked.map(|_| text))
     })
 }
 

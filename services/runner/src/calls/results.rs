@@ -5,27 +5,30 @@ use value::Value;
 
 use super::Thrown;
 
-/// Fails, as the caller shall see it, unless `text` is a value that fits the validator.
+/// The size of the result as a value. Fails, as the caller shall see it, unless `text` is a value of at most
+/// `bytes_max` that fits the validator. What the guest can hold bounds the text, of which bytes take a third more.
 pub(super) fn check(
     text: &str,
     validator: Option<&Validator>,
     tables: &dyn TableLookup,
     bytes_max: usize,
-) -> Result<(), Thrown> {
-    if text.len() > bytes_max {
-        return Err(Thrown::new(format!(
-            "FunctionResultTooLarge: the function returned {} bytes, more than the {bytes_max} that are allowed.",
-            text.len()
-        )));
-    }
+) -> Result<usize, Thrown> {
     let invalid = |reason: &dyn std::fmt::Display| {
         Thrown::new(format!("InvalidReturnValue: the function did not return a Convex value: {reason}"))
     };
     // The limits of values hold whether there is a validator or not: clients and validators elsewhere read it as one.
     let value = Value::from_json(text).map_err(|error| invalid(&error))?;
-    let Some(validator) = validator else { return Ok(()) };
-    let fits = validator.check(&value, tables);
-    fits.map_err(|failure| Thrown::new(format!("ReturnsValidationError: {failure}")))
+    let bytes = value.size_bytes();
+    if bytes > bytes_max {
+        return Err(Thrown::new(format!(
+            "FunctionResultTooLarge: the function returned {bytes} bytes, more than the {bytes_max} that are allowed."
+        )));
+    }
+    if let Some(validator) = validator {
+        let fits = validator.check(&value, tables);
+        fits.map_err(|failure| Thrown::new(format!("ReturnsValidationError: {failure}")))?;
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -48,7 +51,7 @@ mod tests {
             (r#""\ud83d\ude00""#.to_owned(), r#""\ud83d""#.to_owned()),
             (r#"{"a":1}"#.to_owned(), r#"{"$a":1}"#.to_owned()),
         ] {
-            assert_eq!(check(&fits, None, &no_tables, usize::MAX), Ok(()));
+            assert!(check(&fits, None, &no_tables, usize::MAX).is_ok(), "{fits}");
             let thrown = check(&refused, None, &no_tables, usize::MAX).expect_err("it is no value");
             assert!(thrown.to_log_text("").starts_with("InvalidReturnValue: "), "{thrown:?}");
         }
@@ -56,8 +59,14 @@ mod tests {
 
     #[test]
     fn results_are_held_to_their_size_and_validator() {
-        let message = |result: Result<(), Thrown>| result.expect_err("it is refused").to_log_text("");
-        assert!(message(check("\"abcdef\"", None, &no_tables, 4)).starts_with("FunctionResultTooLarge"));
+        let message = |result: Result<usize, Thrown>| result.expect_err("it is refused").to_log_text("");
+        assert!(message(check("\"abcdef\"", None, &no_tables, 7)).starts_with("FunctionResultTooLarge"));
+        assert_eq!(check("\"abcdef\"", None, &no_tables, 8), Ok(8));
+        // Bytes count as what they are, not as their text.
+        assert_eq!(check(r#"{"$bytes":"AAAAAAAAAAAA"}"#, None, &no_tables, 11), Ok(11));
+        assert!(
+            message(check(r#"{"$bytes":"AAAAAAAAAAAA"}"#, None, &no_tables, 10)).starts_with("FunctionRes")
+        );
         assert!(message(check("{", None, &no_tables, 10)).starts_with("InvalidReturnValue"));
         let null = Validator::Null;
         assert!(message(check("1", Some(&null), &no_tables, 10)).starts_with("ReturnsValidationError: "));

@@ -52,3 +52,15 @@ export const writeFromQuery = query({
     await (ctx.db as unknown as { insert(table: string, value: object): Promise<void> }).insert("values", { value: "from a query" });
   },
 });
+
+const filled = (length: number) => {
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i += 4097) bytes[i] = i >> 12;
+  return bytes.buffer;
+};
+
+export const bytes = query({ args: { length: v.number() }, handler: (_ctx, { length }) => filled(length) });
+
+export const bytesOfMutation = mutation({ args: { length: v.number() }, handler: (_ctx, { length }) => filled(length) });
+
+export const sameBytes = query({ args: { bytes: v.bytes() }, returns: v.bytes(), handler: (_ctx, { bytes }) => bytes });
