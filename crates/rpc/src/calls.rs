@@ -1,203 +1,283 @@
 //! Many calls over one pair of streams, in pieces.
 //!
 //! A unary call costs some 30 times what a message on an open stream does. Each call has a number; answers come in any
-//! order. What has many bytes goes in pieces, so that the message limit is about pieces and not about calls.
+//! order. What has many bytes goes in pieces, so that the message limit is about pieces and not about calls; the pieces
+//! of several calls take turns.
+//!
+//! Every call ends: with its answer, by its deadline, or because the line broke. What is too large fails alone, and a
+//! caller that goes away leaves nothing behind.
 
 use std::{
     collections::HashMap,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use crate::limits::RpcLimits;
-use bytes::{Bytes, BytesMut};
-use contract::{Error, ErrorKind, Result};
-use futures::{Stream, StreamExt, future::BoxFuture, stream};
+use bytes::Bytes;
+use contract::{Error, Result};
+use futures::{
+    Stream, StreamExt,
+    future::{BoxFuture, ready},
+    stream::BoxStream,
+};
 use parking_lot::Mutex;
 use proto::common::v1::Piece;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinSet,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 
-use crate::errors;
+use crate::{
+    errors,
+    pieces::{Arrived, Arriving, Outgoing, TooLarge, in_turns},
+};
 
-/// Cuts a message into pieces.
-pub fn pieces(call: u64, mut content: Bytes, limits: &RpcLimits) -> impl Iterator<Item = Piece> + use<> {
-    let piece_bytes_max = limits.piece_bytes_max;
-    let mut done = false;
-    std::iter::from_fn(move || {
-        if done {
-            return None;
-        }
-        let piece = content.split_to(content.len().min(piece_bytes_max));
-        done = content.is_empty();
-        Some(Piece { call, content: piece, last: done })
-    })
+/// Waits until so many bytes fit beside what else has room of `rooms`, which has `bytes_max` in all.
+async fn room(rooms: &Arc<Semaphore>, bytes: usize, bytes_max: usize) -> Arc<OwnedSemaphorePermit> {
+    let units = u32::try_from(bytes.min(bytes_max)).unwrap_or(u32::MAX);
+    Arc::new(rooms.clone().acquire_many_owned(units).await.expect("rooms are never closed"))
 }
 
-/// Puts pieces together again.
-pub struct Arriving {
-    calls: HashMap<u64, BytesMut>,
-    bytes: usize,
-    bytes_max: usize,
-}
-
-impl Arriving {
-    pub fn new(limits: &RpcLimits) -> Arriving {
-        Arriving { calls: HashMap::new(), bytes: 0, bytes_max: limits.arriving_bytes_max }
-    }
-
-    /// The call's number and content, once its last piece is there.
-    pub fn add(&mut self, piece: Piece) -> Result<Option<(u64, Bytes)>, Status> {
-        if piece.last && !self.calls.contains_key(&piece.call) {
-            return Ok(Some((piece.call, piece.content)));
-        }
-        self.bytes += piece.content.len();
-        if self.bytes > self.bytes_max {
-            let message = format!("more than {} bytes of incomplete calls", self.bytes_max);
-            let refused = Error::new(ErrorKind::TooManyRequests, "CallsTooLarge", message);
-            return Err(errors::to_status(refused));
-        }
-        self.calls.entry(piece.call).or_default().extend_from_slice(&piece.content);
-        if !piece.last {
-            return Ok(None);
-        }
-        let content = self.calls.remove(&piece.call).unwrap_or_default();
-        self.bytes -= content.len();
-        Ok(Some((piece.call, content.freeze())))
-    }
-}
-
-/// Answers the calls of a stream, many at once.
-pub fn serve<S, F, A>(
+/// Answers the calls of a stream, many at once. `work` has until the deadline; `encode` makes an answer of its result,
+/// and of why there is none.
+pub fn serve<S, W, A, T, E>(
     calls: S,
     limits: RpcLimits,
-    answer: F,
+    work: W,
+    encode: E,
 ) -> impl Stream<Item = Result<Piece, Status>> + Send + 'static
 where
     S: Stream<Item = Result<Piece, Status>> + Send + 'static,
-    F: Fn(Bytes) -> A + Send + Sync + 'static,
-    A: Future<Output = Bytes> + Send + 'static,
+    W: Fn(Bytes) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<T>> + Send + 'static,
+    T: Send + 'static,
+    E: Fn(Result<T>) -> Bytes + Send + Sync + 'static,
 {
+    let bytes_max = limits.calls_bytes_max;
     let mut arriving = Arriving::new(&limits);
-    calls
+    let (at_work, leaving) = (Arc::new(Semaphore::new(bytes_max)), Arc::new(Semaphore::new(bytes_max)));
+    let (work, encode) = (Arc::new(work), Arc::new(encode));
+    let answers = calls
         .filter_map(move |piece| {
-            futures::future::ready(piece.and_then(|piece| arriving.add(piece)).transpose())
+            ready(piece.and_then(|piece| arriving.add(piece).map_err(errors::to_status)).transpose())
         })
-        .map(move |call| {
-            let answering = call.map(|(call, content)| (call, answer(content)));
+        // Until there is room for it the stream is not read.
+        .then(move |arrived| {
+            let at_work = at_work.clone();
             async move {
-                match answering {
-                    Ok((call, answer)) => Ok((call, answer.await)),
-                    Err(status) => Err(status),
-                }
+                let (call, content) = arrived?;
+                let bytes = content.as_ref().map_or(0, Bytes::len);
+                Ok::<_, Status>((call, content, room(&at_work, bytes, bytes_max).await))
             }
         })
-        .buffer_unordered(limits.calls_in_flight_max)
-        .flat_map(move |answered| match answered {
-            Ok((call, content)) => stream::iter(pieces(call, content, &limits).map(Ok)).left_stream(),
-            Err(status) => stream::iter([Err(status)]).right_stream(),
+        .map(move |begun| {
+            let (work, encode, leaving) = (work.clone(), encode.clone(), leaving.clone());
+            async move {
+                let (call, content, at_work) = begun?;
+                let result = match content {
+                    Ok(content) => within(&limits, work(content)).await.unwrap_or_else(Err),
+                    Err(too_large) => Err(too_large.into()),
+                };
+                drop(at_work);
+                let content = encode(result);
+                let leaving = room(&leaving, content.len(), bytes_max).await;
+                Ok(Outgoing::new(call, content, vec![leaving]))
+            }
         })
+        .buffer_unordered(limits.calls_in_flight_max);
+    in_turns(answers, &limits)
 }
 
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Bytes>>>>;
+/// The future's output, or the error of a call whose deadline has passed.
+pub async fn within<T>(limits: &RpcLimits, call: impl Future<Output = T>) -> Result<T> {
+    let deadline = Duration::from_millis(limits.call_ms_max);
+    tokio::time::timeout(deadline, call).await.map_err(|_| errors::timed_out())
+}
+
+/// The pieces of calls, as they go out. (A type of its own: the compiler does not see that a boxed stream lives long
+/// enough to be given to a generated client.)
+pub struct Calls(BoxStream<'static, Piece>);
+
+impl Stream for Calls {
+    type Item = Piece;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Piece>> {
+        self.0.poll_next_unpin(context)
+    }
+}
 
 /// Opens a pair of streams: the calls go in, the answers come out.
-pub type Open = Box<dyn Fn(ReceiverStream<Piece>) -> BoxFuture<'static, Opened> + Send + Sync>;
-pub type Opened = Result<Response<Streaming<Piece>>, Status>;
+pub type Open = Box<dyn Fn(Calls) -> BoxFuture<'static, Opened> + Send + Sync>;
+pub type Opened = Result<BoxStream<'static, Result<Piece, Status>>, Status>;
+
+/// What a generated client gives, as [`Opened`].
+pub fn opened(response: Result<Response<Streaming<Piece>>, Status>) -> Opened {
+    Ok(response?.into_inner().boxed())
+}
 
 /// The callers' side of a pair of streams. It opens them when they are first needed, and again when they broke.
 pub struct Caller {
     open: Open,
     limits: RpcLimits,
     next: AtomicU64,
-    line: tokio::sync::Mutex<Option<Line>>,
+    /// For calls that wait for their answer or are not sent yet, though their callers may have gone.
+    places: Arc<Semaphore>,
+    /// For the bytes of calls that are not sent yet.
+    leaving: Arc<Semaphore>,
+    line: tokio::sync::Mutex<Option<Arc<Line>>>,
 }
 
 /// An open pair of streams; it ends when it is dropped.
 struct Line {
-    outgoing: mpsc::Sender<Piece>,
-    waiting: Waiting,
+    outgoing: mpsc::Sender<Outgoing>,
+    waiting: Arc<Mutex<Waiting>>,
     /// Gives the answers out.
-    reader: JoinSet<()>,
+    _reader: JoinSet<()>,
+}
+
+/// Who waits for an answer.
+#[derive(Default)]
+struct Waiting {
+    calls: HashMap<u64, oneshot::Sender<Arrived>>,
+    /// No answer comes any more. It is here, with the calls, so that none is added to a line that has closed.
+    closed: bool,
 }
 
 impl Caller {
     pub fn new(open: Open, limits: RpcLimits) -> Caller {
-        Caller { open, limits, next: AtomicU64::new(1), line: tokio::sync::Mutex::new(None) }
+        Caller {
+            open,
+            limits,
+            next: AtomicU64::new(1),
+            places: Arc::new(Semaphore::new(limits.calls_in_flight_max)),
+            leaving: Arc::new(Semaphore::new(limits.calls_bytes_max)),
+            line: tokio::sync::Mutex::new(None),
+        }
     }
 
-    /// Sends a call and waits for its answer. [`CallFailed::Lost`] means that it may have arrived.
+    /// Sends a call and waits for its answer, until the deadline.
     pub async fn call(&self, content: Bytes) -> Result<Bytes, CallFailed> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (answered, answer) = oneshot::channel();
-        let (outgoing, waiting) = {
-            let mut line = self.line.lock().await;
-            let broken = |line: &Line| line.reader.is_empty() || line.outgoing.is_closed();
-            if let Some(line) = &mut *line {
-                // Takes note of a reader that has ended.
-                while line.reader.try_join_next().is_some() {}
-            }
-            if line.as_ref().is_none_or(broken) {
-                *line = Some(self.connect().await.map_err(CallFailed::NotSent)?);
-            }
-            let line = line.as_ref().expect("it was just opened");
-            (line.outgoing.clone(), line.waiting.clone())
-        };
-        waiting.lock().insert(number, answered);
-        let guard = Forget { waiting: &waiting, number };
-        for piece in pieces(number, content, &self.limits) {
-            if outgoing.send(piece).await.is_err() {
+        within(&self.limits, self.call_in_time(content)).await.unwrap_or(Err(CallFailed::TimedOut))
+    }
+
+    async fn call_in_time(&self, content: Bytes) -> Result<Bytes, CallFailed> {
+        let bytes_max = self.limits.calls_bytes_max;
+        if content.len() > bytes_max {
+            return Err(CallFailed::NotSent(TooLarge { by_itself: true, bytes_max }.into()));
+        }
+        let place = self.places.clone().acquire_owned().await.expect("places are never closed");
+        let place = Arc::new(place);
+        let room = room(&self.leaving, content.len(), bytes_max).await;
+        // A line may close at any time. One that has closed before the call was entered is opened again, once.
+        for _ in 0..2 {
+            let line = self.line().await.map_err(CallFailed::NotSent)?;
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(entry) = line.enter(number) else { continue };
+            // From here on the line sends all of it, though the caller may go.
+            let outgoing = Outgoing::new(number, content, vec![place.clone(), room]);
+            if line.outgoing.send(outgoing).await.is_err() {
                 return Err(CallFailed::Lost);
             }
+            return match entry.answer().await {
+                Some(answer) => answer.map_err(CallFailed::AnswerTooLarge),
+                None => Err(CallFailed::Lost),
+            };
         }
-        let answer = answer.await.map_err(|_| CallFailed::Lost);
-        drop(guard);
-        answer
+        Err(CallFailed::NotSent(errors::unreachable("the connection closes as soon as it is opened")))
     }
 
-    async fn connect(&self) -> Result<Line, Error> {
-        let (outgoing, pieces) = mpsc::channel(self.limits.pieces_queued_max);
-        let mut answers =
-            (self.open)(ReceiverStream::new(pieces)).await.map_err(errors::from_status)?.into_inner();
-        let waiting = Waiting::default();
+    /// The open line, or another if it has closed.
+    async fn line(&self) -> Result<Arc<Line>> {
+        let mut line = self.line.lock().await;
+        match &*line {
+            Some(open) if open.is_open() => Ok(open.clone()),
+            _ => Ok(line.insert(Arc::new(self.connect().await?)).clone()),
+        }
+    }
+
+    async fn connect(&self) -> Result<Line> {
+        // There is a place for as many calls, so that none waits here.
+        let (outgoing, calls) = mpsc::channel(self.limits.calls_in_flight_max);
+        let pieces = in_turns(ReceiverStream::new(calls).map(Ok), &self.limits);
+        let pieces = pieces.filter_map(|piece| ready(piece.ok())).boxed();
+        let answers = (self.open)(Calls(pieces)).await.map_err(errors::from_status)?;
+        let waiting = Arc::default();
         let mut reader = JoinSet::new();
-        let given = waiting.clone();
-        let mut arriving = Arriving::new(&self.limits);
-        reader.spawn(async move {
-            while let Some(Ok(piece)) = answers.next().await {
-                match arriving.add(piece) {
-                    Ok(Some((call, content))) => {
-                        if let Some(waiting) = given.lock().remove(&call) {
-                            // Whoever called may have gone.
-                            let _ = waiting.send(content);
-                        }
-                    }
-                    Ok(None) => {}
-                    Err(_) => break,
-                }
-            }
-            // Whoever still waits learns that the answer is lost.
-            given.lock().clear();
-        });
-        Ok(Line { outgoing, waiting, reader })
+        reader.spawn(give_out(answers, Arriving::new(&self.limits), Arc::clone(&waiting)));
+        Ok(Line { outgoing, waiting, _reader: reader })
     }
 }
 
-/// Takes a call off the list when its caller has gone.
-struct Forget<'w> {
-    waiting: &'w Waiting,
-    number: u64,
+impl Line {
+    fn is_open(&self) -> bool {
+        !self.waiting.lock().closed && !self.outgoing.is_closed()
+    }
+
+    /// Lets a call wait for its answer, unless none comes any more.
+    fn enter(&self, number: u64) -> Option<Entry<'_>> {
+        let (answered, answer) = oneshot::channel();
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return None;
+        }
+        waiting.calls.insert(number, answered);
+        Some(Entry { waiting: &self.waiting, number, answer })
+    }
 }
 
-impl Drop for Forget<'_> {
+/// Gives the answers of a line out until it breaks. Whoever still waits then learns that the answer is lost.
+async fn give_out(
+    mut answers: BoxStream<'static, Result<Piece, Status>>,
+    mut arriving: Arriving,
+    waiting: Arc<Mutex<Waiting>>,
+) {
+    let why = loop {
+        let piece = match answers.next().await {
+            Some(Ok(piece)) => piece,
+            Some(Err(status)) => break errors::from_status(status).to_string(),
+            None => break "the other side has ended it".to_owned(),
+        };
+        match arriving.add(piece) {
+            Ok(Some((call, answer))) => {
+                let waiting = waiting.lock().calls.remove(&call);
+                // Whoever called may have gone.
+                let _ = waiting.map(|waiting| waiting.send(answer));
+            }
+            Ok(None) => {}
+            Err(error) => break error.to_string(),
+        }
+    };
+    let mut waiting = waiting.lock();
+    waiting.closed = true;
+    tracing::debug!(calls_lost = waiting.calls.len(), "a stream of calls is closed: {why}");
+    waiting.calls.clear();
+}
+
+/// A call on the list of those that wait; dropped, it is taken off.
+struct Entry<'l> {
+    waiting: &'l Mutex<Waiting>,
+    number: u64,
+    answer: oneshot::Receiver<Arrived>,
+}
+
+impl Entry<'_> {
+    /// `None` if the line broke.
+    async fn answer(mut self) -> Option<Arrived> {
+        (&mut self.answer).await.ok()
+    }
+}
+
+impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        self.waiting.lock().remove(&self.number);
+        self.waiting.lock().calls.remove(&self.number);
     }
 }
 
@@ -208,6 +288,10 @@ pub enum CallFailed {
     NotSent(Error),
     /// The connection broke: it may have arrived.
     Lost,
+    /// Its deadline has passed: it may have arrived.
+    TimedOut,
+    /// It was answered, and with more than may be taken.
+    AnswerTooLarge(TooLarge),
 }
 
 impl From<CallFailed> for Error {
@@ -217,6 +301,10 @@ impl From<CallFailed> for Error {
             CallFailed::Lost => {
                 Error::overloaded("ConnectionLost", "the connection broke before the answer came")
             }
+            CallFailed::TimedOut => errors::timed_out(),
+            CallFailed::AnswerTooLarge(TooLarge { bytes_max, .. }) => {
+                errors::answer_not_understood(&format!("it has more than {bytes_max} bytes"))
+            }
         }
     }
 }
@@ -224,28 +312,241 @@ impl From<CallFailed> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pieces;
 
-    const LIMITS: RpcLimits = RpcLimits::DEFAULT;
+    const LIMITS: RpcLimits = RpcLimits { piece_bytes_max: 10, calls_bytes_max: 100, ..RpcLimits::DEFAULT };
+    /// No event of a test takes longer, unless it never comes.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
-    #[test]
-    fn messages_of_any_size_come_together_again_whatever_comes_in_between() {
-        let mut arriving = Arriving::new(&LIMITS);
-        let large = Bytes::from(vec![7; 3 * LIMITS.piece_bytes_max + 1]);
-        let mut parts = pieces(1, large.clone(), &LIMITS);
-        assert_eq!(arriving.add(parts.next().unwrap()).unwrap(), None);
-        for piece in pieces(2, Bytes::new(), &LIMITS) {
-            assert_eq!(arriving.add(piece).unwrap(), Some((2, Bytes::new())));
-        }
-        let whole: Vec<_> = parts.filter_map(|piece| arriving.add(piece).unwrap()).collect();
-        assert_eq!(whole, [(1, large)]);
-        assert_eq!(arriving.bytes, 0);
+    /// The other side of one line: what was sent, and what it answers.
+    struct Peer {
+        sent: Calls,
+        answers: mpsc::UnboundedSender<Result<Piece, Status>>,
     }
 
-    #[test]
-    fn calls_that_never_end_are_refused() {
+    impl Peer {
+        async fn piece(&mut self) -> Piece {
+            in_time(self.sent.next()).await.expect("the line is open")
+        }
+
+        fn answer(&self, call: u64, bytes: usize) {
+            for piece in pieces::pieces(call, vec![7; bytes].into(), &LIMITS) {
+                self.answers.send(Ok(piece)).expect("the line is open");
+            }
+        }
+    }
+
+    async fn in_time<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(PATIENCE, future).await.expect("it happens")
+    }
+
+    /// A caller, and the other sides of the lines that it opens.
+    fn caller(limits: RpcLimits) -> (Arc<Caller>, mpsc::UnboundedReceiver<Peer>) {
+        let (peers, opened) = mpsc::unbounded_channel();
+        let open = move |sent| -> BoxFuture<'static, Opened> {
+            let (answers, arriving) = mpsc::unbounded_channel();
+            // Nobody may care for the other side.
+            let _ = peers.send(Peer { sent, answers });
+            Box::pin(ready(Ok(tokio_stream::wrappers::UnboundedReceiverStream::new(arriving).boxed())))
+        };
+        (Arc::new(Caller::new(Box::new(open), limits)), opened)
+    }
+
+    fn call(caller: &Arc<Caller>, bytes: usize) -> tokio::task::JoinHandle<Result<Bytes, CallFailed>> {
+        let caller = caller.clone();
+        tokio::spawn(async move { caller.call(vec![1; bytes].into()).await })
+    }
+
+    #[tokio::test]
+    async fn each_call_gets_its_own_answer_in_whatever_order_they_come() {
+        let (caller, mut peers) = caller(LIMITS);
+        let (one, two) = (call(&caller, 1), call(&caller, 2));
+        let mut peer = in_time(peers.recv()).await.unwrap();
+        let sent = [peer.piece().await, peer.piece().await];
+        for piece in sent.iter().rev() {
+            peer.answer(piece.call, piece.content.len() + 30);
+        }
+        assert_eq!(in_time(one).await.unwrap().unwrap().len(), 31);
+        assert_eq!(in_time(two).await.unwrap().unwrap().len(), 32);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_comes_to_a_line_which_has_just_closed_goes_over_another() {
+        let (caller, mut peers) = caller(LIMITS);
+        // The two steps of a call, and the line breaks in between.
+        let line = caller.line().await.unwrap();
+        drop(in_time(peers.recv()).await.unwrap());
+        in_time(async {
+            while !line.waiting.lock().closed {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert!(line.enter(1).is_none(), "nobody would ever answer it");
+        let call = call(&caller, 1);
+        let mut peer = in_time(peers.recv()).await.unwrap();
+        let number = peer.piece().await.call;
+        peer.answer(number, 5);
+        assert_eq!(in_time(call).await.unwrap().unwrap().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_always_closes_is_not_opened_for_ever() {
+        let open =
+            |_| -> BoxFuture<'static, Opened> { Box::pin(async { Ok(futures::stream::empty().boxed()) }) };
+        let caller = Arc::new(Caller::new(Box::new(open), LIMITS));
+        // Either the line was seen to close in time, or the call was on it.
+        let failed = in_time(call(&caller, 1)).await.unwrap().unwrap_err();
+        assert!(matches!(failed, CallFailed::NotSent(_) | CallFailed::Lost), "{failed:?}");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_on_a_line_that_breaks_hears_of_it() {
+        for breaks in [false, true] {
+            let (caller, mut peers) = caller(LIMITS);
+            let call = call(&caller, 1);
+            let mut peer = in_time(peers.recv()).await.unwrap();
+            peer.piece().await;
+            if breaks {
+                peer.answers.send(Err(Status::unavailable("broken pipe"))).unwrap();
+            } else {
+                drop(peer);
+            }
+            assert_eq!(in_time(call).await.unwrap(), Err(CallFailed::Lost));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_never_answered_ends_by_its_deadline_and_leaves_nothing() {
+        let (caller, mut peers) = caller(RpcLimits { call_ms_max: 5, ..LIMITS });
+        let failed = in_time(call(&caller, 95)).await.unwrap();
+        assert_eq!(failed, Err(CallFailed::TimedOut));
+        let line = caller.line().await.unwrap();
+        assert_eq!(line.waiting.lock().calls.len(), 0);
+        // Its bytes and its place are free once it is sent: all of it, so that the other side does not wait for the rest.
+        let mut peer = in_time(peers.recv()).await.unwrap();
+        while !peer.piece().await.last {}
+        assert_eq!(caller.leaving.available_permits(), LIMITS.calls_bytes_max);
+        assert_eq!(caller.places.available_permits(), LIMITS.calls_in_flight_max);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_never_opened_holds_nobody_for_ever() {
+        let open = |_| -> BoxFuture<'static, Opened> { Box::pin(std::future::pending()) };
+        let caller = Arc::new(Caller::new(Box::new(open), RpcLimits { call_ms_max: 5, ..LIMITS }));
+        for call in [call(&caller, 1), call(&caller, 1)] {
+            assert_eq!(in_time(call).await.unwrap(), Err(CallFailed::TimedOut));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_leaves_nothing_and_its_call_is_whole() {
+        let (caller, mut peers) = caller(LIMITS);
+        let (gone, stays) = (call(&caller, 50), call(&caller, 45));
+        let mut peer = in_time(peers.recv()).await.unwrap();
+        let mut sent = HashMap::from([(peer.piece().await.call, 10)]);
+        gone.abort();
+        assert!(in_time(gone).await.unwrap_err().is_cancelled());
+        let mut ended = 0;
+        while ended < 2 {
+            let piece = peer.piece().await;
+            *sent.entry(piece.call).or_insert(0) += piece.content.len();
+            ended += usize::from(piece.last);
+        }
+        let mut bytes: Vec<_> = sent.into_values().collect();
+        bytes.sort_unstable();
+        assert_eq!(bytes, [45, 50], "a part of a call could be read as another call");
+        let line = caller.line().await.unwrap();
+        assert_eq!(line.waiting.lock().calls.len(), 1);
+        assert_eq!(caller.places.available_permits(), LIMITS.calls_in_flight_max - 1);
+        assert_eq!(caller.leaving.available_permits(), LIMITS.calls_bytes_max);
+        drop(peer);
+        assert_eq!(in_time(stays).await.unwrap(), Err(CallFailed::Lost));
+    }
+
+    #[tokio::test]
+    async fn callers_wait_until_there_is_room_for_their_bytes() {
+        let (caller, mut peers) = caller(LIMITS);
+        let calls = [call(&caller, 60), call(&caller, 60), call(&caller, 100)];
+        let mut peer = in_time(peers.recv()).await.unwrap();
+        for bytes in [60, 60, 100] {
+            let mut sent = 0;
+            let number = loop {
+                let piece = peer.piece().await;
+                sent += piece.content.len();
+                if piece.last {
+                    break piece.call;
+                }
+            };
+            // Had they been sent together, they would have taken turns.
+            assert_eq!(sent, bytes);
+            peer.answer(number, 1);
+        }
+        for call in calls {
+            assert!(in_time(call).await.unwrap().is_ok());
+        }
+        let refused = in_time(call(&caller, 101)).await.unwrap().unwrap_err();
+        assert!(matches!(refused, CallFailed::NotSent(error) if error.code == "CallTooLarge"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_large_fails_its_call_alone() {
+        let (caller, mut peers) = caller(LIMITS);
+        let (one, two) = (call(&caller, 1), call(&caller, 2));
+        let mut peer = in_time(peers.recv()).await.unwrap();
+        for piece in [peer.piece().await, peer.piece().await] {
+            peer.answer(piece.call, if piece.content.len() == 1 { 300 } else { 100 });
+        }
+        let failed = in_time(one).await.unwrap().unwrap_err();
+        assert!(matches!(failed, CallFailed::AnswerTooLarge(_)), "{failed:?}");
+        assert_eq!(Error::from(failed).code, "AnswerNotUnderstood");
+        assert_eq!(in_time(two).await.unwrap().unwrap().len(), 100);
+    }
+
+    /// The answers to some calls, by number: `work`'s bytes, or the code of why there is none.
+    async fn answers<A>(limits: RpcLimits, calls: Vec<Piece>, work: fn(Bytes) -> A) -> HashMap<u64, Bytes>
+    where
+        A: Future<Output = Result<Bytes>> + Send + 'static,
+    {
+        let calls = futures::stream::iter(calls.into_iter().map(Ok));
+        let encode = |result: Result<Bytes>| {
+            result.unwrap_or_else(|error| Bytes::copy_from_slice(error.code.as_bytes()))
+        };
+        let answers = serve(calls, limits, work, encode);
         let mut arriving = Arriving::new(&LIMITS);
-        let piece = |call| Piece { call, content: Bytes::from(vec![0; LIMITS.piece_bytes_max]), last: false };
-        let refused = (0..).find_map(|call| arriving.add(piece(call)).err()).unwrap();
-        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        let whole =
+            answers.filter_map(|piece| ready(arriving.add(piece.expect("the stream goes on")).unwrap()));
+        in_time(whole.map(|(call, answer)| (call, answer.expect("small"))).collect()).await
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_too_large_is_refused_and_the_others_are_answered() {
+        let mut calls: Vec<_> = pieces::pieces(1, vec![1; 150].into(), &LIMITS).collect();
+        calls.extend(pieces::pieces(2, vec![2; 15].into(), &LIMITS));
+        let answers = answers(LIMITS, calls, |content| async { Ok(content) }).await;
+        assert_eq!(answers[&1], "CallTooLarge");
+        assert_eq!(answers[&2], vec![2; 15]);
+    }
+
+    #[tokio::test]
+    async fn work_that_never_ends_is_answered_at_its_deadline() {
+        let calls = pieces::pieces(1, Bytes::new(), &LIMITS).collect();
+        let limits = RpcLimits { call_ms_max: 5, ..LIMITS };
+        let answers = answers(limits, calls, |_| std::future::pending()).await;
+        assert_eq!(answers[&1], "CallTimedOut");
+    }
+
+    #[tokio::test]
+    async fn no_more_bytes_are_worked_on_than_there_is_room_for() {
+        static AT_WORK: AtomicU64 = AtomicU64::new(0);
+        let calls = (0..20).flat_map(|call| pieces::pieces(call, vec![0; 40].into(), &LIMITS)).collect();
+        let work = |content: Bytes| async move {
+            let bytes = AT_WORK.fetch_add(content.len() as u64, Ordering::SeqCst) + content.len() as u64;
+            assert!(bytes <= LIMITS.calls_bytes_max as u64, "{bytes} bytes at once");
+            tokio::task::yield_now().await;
+            AT_WORK.fetch_sub(content.len() as u64, Ordering::SeqCst);
+            Ok(Bytes::new())
+        };
+        assert_eq!(answers(LIMITS, calls, work).await.len(), 20);
     }
 }

@@ -9,28 +9,52 @@ use contract::{
     Epoch, Error, GroupId, IndexId, IndexUpdate, Interval, LeaderHint, Lookup, NodeId, Order, Position, Read,
     ReadAt, ReadResult, ReadSet, Result, Row, StreamEvent, Timestamp, TouchedKey, Version, Write,
 };
+use prost::Message;
 use proto::{common::v1 as common, txlog::v1 as wire};
 
 use crate::errors;
 
-/// A message that can't be what it says it is.
-pub fn malformed(what: &str) -> Error {
-    Error::bad_request("MalformedMessage", format!("a message is malformed: {what}"))
+/// What is wrong with a message. What follows depends on who reads it: a request is refused before it has any effect,
+/// while behind an answer that can't be read the effect may be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed(String);
+
+type Decoded<T> = Result<T, Malformed>;
+
+impl Malformed {
+    pub fn new(what: impl Into<String>) -> Malformed {
+        Malformed(what.into())
+    }
+
+    /// For whoever reads a request.
+    pub fn request(self) -> Error {
+        Error::bad_request("MalformedMessage", format!("a message is malformed: {}", self.0))
+    }
+
+    /// For whoever reads an answer.
+    pub fn answer(self) -> Error {
+        errors::answer_not_understood(&self.0)
+    }
 }
 
-fn present<T>(value: Option<T>, what: &str) -> Result<T> {
-    value.ok_or_else(|| malformed(&format!("{what} is missing")))
+/// A message's bytes.
+pub fn decoded<M: Message + Default>(content: Bytes) -> Decoded<M> {
+    M::decode(content).map_err(|error| Malformed::new(error.to_string()))
 }
 
-pub fn timestamp(nanoseconds: u64) -> Result<Timestamp> {
-    Timestamp::new(nanoseconds).ok_or_else(|| malformed("a timestamp is out of range"))
+fn present<T>(value: Option<T>, what: &str) -> Decoded<T> {
+    value.ok_or_else(|| Malformed::new(format!("{what} is missing")))
 }
 
-fn sixteen(bytes: &[u8], what: &str) -> Result<[u8; 16]> {
-    bytes.try_into().map_err(|_| malformed(&format!("{what} does not have 16 bytes")))
+pub fn timestamp(nanoseconds: u64) -> Decoded<Timestamp> {
+    Timestamp::new(nanoseconds).ok_or_else(|| Malformed::new("a timestamp is out of range"))
 }
 
-pub fn index_id(bytes: &[u8]) -> Result<IndexId> {
+fn sixteen(bytes: &[u8], what: &str) -> Decoded<[u8; 16]> {
+    bytes.try_into().map_err(|_| Malformed::new(format!("{what} does not have 16 bytes")))
+}
+
+pub fn index_id(bytes: &[u8]) -> Decoded<IndexId> {
     Ok(IndexId(sixteen(bytes, "an index id")?))
 }
 
@@ -38,7 +62,7 @@ pub fn index_bytes(index: IndexId) -> Bytes {
     Bytes::copy_from_slice(&index.0)
 }
 
-pub fn commit_id(bytes: &[u8]) -> Result<CommitId> {
+pub fn commit_id(bytes: &[u8]) -> Decoded<CommitId> {
     Ok(CommitId(sixteen(bytes, "a commit id")?))
 }
 
@@ -46,7 +70,7 @@ pub fn deployment_to_wire(at: DeploymentRef) -> common::DeploymentRef {
     common::DeploymentRef { group: at.group.0, deployment: at.deployment.0 }
 }
 
-pub fn deployment(at: Option<common::DeploymentRef>) -> Result<DeploymentRef> {
+pub fn deployment(at: Option<common::DeploymentRef>) -> Decoded<DeploymentRef> {
     let at = present(at, "the deployment")?;
     Ok(DeploymentRef { group: GroupId(at.group), deployment: DeploymentId(at.deployment) })
 }
@@ -76,7 +100,7 @@ pub fn position_to_wire(position: Position) -> common::Position {
     }
 }
 
-pub fn position(position: common::Position) -> Result<Position> {
+pub fn position(position: common::Position) -> Decoded<Position> {
     Ok(Position {
         epoch: epoch(present(position.epoch, "the epoch")?),
         ready: position.ready,
@@ -89,7 +113,7 @@ pub fn read_at_to_wire(at: ReadAt) -> wire::ReadAt {
     wire::ReadAt { timestamp: at.timestamp.as_nanoseconds(), epoch: at.epoch.map(epoch_to_wire) }
 }
 
-pub fn read_at(at: Option<wire::ReadAt>) -> Result<ReadAt> {
+pub fn read_at(at: Option<wire::ReadAt>) -> Decoded<ReadAt> {
     let at = present(at, "the moment")?;
     Ok(ReadAt { timestamp: timestamp(at.timestamp)?, epoch: at.epoch.map(epoch) })
 }
@@ -136,7 +160,7 @@ fn read_set_to_wire(read_set: &ReadSet, limits: &RpcLimits) -> Vec<wire::IndexIn
         .collect()
 }
 
-fn read_set(indexes: Vec<wire::IndexIntervals>) -> Result<ReadSet> {
+fn read_set(indexes: Vec<wire::IndexIntervals>) -> Decoded<ReadSet> {
     let mut read_set = ReadSet::new();
     for index in indexes {
         let id = index_id(&index.index)?;
@@ -164,7 +188,7 @@ fn write_to_wire(write: &Write) -> wire::Write {
     }
 }
 
-fn write(write: wire::Write) -> Result<Write> {
+fn write(write: wire::Write) -> Decoded<Write> {
     let update = |update: wire::IndexUpdate| {
         Ok(IndexUpdate { index: index_id(&update.index)?, old: update.old, new: update.new })
     };
@@ -172,7 +196,7 @@ fn write(write: wire::Write) -> Result<Write> {
         primary: index_id(&write.primary)?,
         key: write.key,
         document: write.document,
-        index_updates: write.index_updates.into_iter().map(update).collect::<Result<_>>()?,
+        index_updates: write.index_updates.into_iter().map(update).collect::<Decoded<_>>()?,
     })
 }
 
@@ -187,14 +211,14 @@ pub fn commit_to_wire(commit: &Commit, limits: &RpcLimits) -> wire::CommitReques
     }
 }
 
-pub fn commit(request: wire::CommitRequest) -> Result<Commit> {
+pub fn commit(request: wire::CommitRequest) -> Decoded<Commit> {
     Ok(Commit {
         deployment: deployment(request.deployment)?,
         epoch: epoch(present(request.epoch, "the epoch")?),
         id: commit_id(&request.id)?,
         begin: read_at(request.begin)?,
         read_set: read_set(request.read_set)?.into(),
-        writes: request.writes.unwrap_or_default().writes.into_iter().map(write).collect::<Result<_>>()?,
+        writes: request.writes.unwrap_or_default().writes.into_iter().map(write).collect::<Decoded<_>>()?,
     })
 }
 
@@ -218,22 +242,23 @@ pub fn outcome_to_wire(outcome: Result<CommitOutcome>) -> wire::CommitReply {
     wire::CommitReply { outcome: Some(outcome) }
 }
 
-pub fn outcome(reply: wire::CommitReply) -> Result<CommitOutcome> {
+/// The outcome that is in an answer, or the error.
+pub fn outcome(reply: wire::CommitReply) -> Decoded<Result<CommitOutcome>> {
     use wire::commit_reply::Outcome;
-    Ok(match present(reply.outcome, "the outcome")? {
+    Ok(Ok(match present(reply.outcome, "the outcome")? {
         Outcome::Committed(nanoseconds) => CommitOutcome::Committed { timestamp: timestamp(nanoseconds)? },
         Outcome::Conflict(conflict) => CommitOutcome::Conflict(Conflict {
             write: conflict
                 .write
-                .map(|write| Ok::<_, Error>((index_id(&write.index)?, write.key)))
+                .map(|write| Ok::<_, Malformed>((index_id(&write.index)?, write.key)))
                 .transpose()?,
             run_again_at: read_at(conflict.run_again_at)?,
         }),
         Outcome::NotLeader(not) => CommitOutcome::NotLeader(not.leader.map(leader)),
         Outcome::NotCommitted(_) => CommitOutcome::NotCommitted,
         Outcome::Unknown(_) => CommitOutcome::Unknown,
-        Outcome::Error(error) => return Err(errors::from_wire(error)),
-    })
+        Outcome::Error(error) => return Ok(Err(errors::from_wire(error))),
+    }))
 }
 
 pub fn read_to_wire(read: &Read) -> wire::Read {
@@ -254,7 +279,7 @@ pub fn read_to_wire(read: &Read) -> wire::Read {
     }
 }
 
-pub fn read(read: wire::Read) -> Result<Read> {
+fn read(read: wire::Read) -> Decoded<Read> {
     use wire::read::Kind;
     let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     Ok(match present(read.kind, "the kind of a read")? {
@@ -269,11 +294,16 @@ pub fn read(read: wire::Read) -> Result<Read> {
     })
 }
 
+pub fn read_request(request: wire::ReadRequest) -> Decoded<(DeploymentRef, ReadAt, Vec<Read>)> {
+    let reads = request.reads.into_iter().map(read).collect::<Decoded<_>>()?;
+    Ok((deployment(request.deployment)?, read_at(request.at)?, reads))
+}
+
 fn version_to_wire(version: Version) -> wire::Version {
     wire::Version { timestamp: version.timestamp.as_nanoseconds(), document: version.document }
 }
 
-fn version(version: wire::Version) -> Result<Version> {
+fn version(version: wire::Version) -> Decoded<Version> {
     Ok(Version { timestamp: timestamp(version.timestamp)?, document: version.document })
 }
 
@@ -299,24 +329,29 @@ pub fn results_to_wire(results: Result<Vec<ReadResult>>) -> wire::ReadReply {
     }
 }
 
-pub fn results(reply: wire::ReadReply) -> Result<Vec<ReadResult>> {
+/// The results that are in an answer, one of its kind for each of `reads`, or the error.
+pub fn results(reply: wire::ReadReply, reads: &[Read]) -> Decoded<Result<Vec<ReadResult>>> {
     use wire::read_result::Kind;
     if let Some(error) = reply.error {
-        return Err(errors::from_wire(error));
+        return Ok(Err(errors::from_wire(error)));
+    }
+    if reply.results.len() != reads.len() {
+        return Err(Malformed::new(format!("{} results of {} reads", reply.results.len(), reads.len())));
     }
     let row = |row: wire::Row| {
         Ok(Row { key: row.key, version: version(present(row.version, "the version of a row")?)? })
     };
-    let result = |result: wire::ReadResult| {
-        Ok(match present(result.kind, "the kind of a result")? {
-            Kind::Point(point) => ReadResult::Point(point.version.map(version).transpose()?),
-            Kind::Range(range) => ReadResult::Range {
-                rows: range.rows.into_iter().map(row).collect::<Result<_>>()?,
-                more: range.more,
-            },
-        })
+    let result = |(result, read): (wire::ReadResult, &Read)| match (present(result.kind, "a result")?, read) {
+        (Kind::Point(point), Read::Point { .. }) => {
+            Ok(ReadResult::Point(point.version.map(version).transpose()?))
+        }
+        (Kind::Range(range), Read::Range { .. }) => Ok(ReadResult::Range {
+            rows: range.rows.into_iter().map(row).collect::<Decoded<_>>()?,
+            more: range.more,
+        }),
+        _ => Err(Malformed::new("a result is not of the kind of its read")),
     };
-    reply.results.into_iter().map(result).collect()
+    Ok(Ok(reply.results.into_iter().zip(reads).map(result).collect::<Decoded<_>>()?))
 }
 
 pub fn event_to_wire(event: StreamEvent) -> wire::StreamEvent {
@@ -342,7 +377,7 @@ pub fn event_to_wire(event: StreamEvent) -> wire::StreamEvent {
     wire::StreamEvent { kind: Some(kind) }
 }
 
-pub fn event(event: wire::StreamEvent) -> Result<StreamEvent> {
+pub fn event(event: wire::StreamEvent) -> Decoded<StreamEvent> {
     use wire::stream_event::Kind;
     let touched = |touched: wire::TouchedKey| {
         Ok(TouchedKey { index: index_id(&touched.index)?, key: Bytes::copy_from_slice(&touched.key) })
@@ -351,7 +386,7 @@ pub fn event(event: wire::StreamEvent) -> Result<StreamEvent> {
         Kind::Commit(notice) => StreamEvent::Commit(
             CommitNotice {
                 timestamp: timestamp(notice.timestamp)?,
-                keys: notice.keys.into_iter().map(touched).collect::<Result<_>>()?,
+                keys: notice.keys.into_iter().map(touched).collect::<Decoded<_>>()?,
             }
             .into(),
         ),
@@ -363,7 +398,7 @@ pub fn event(event: wire::StreamEvent) -> Result<StreamEvent> {
     })
 }
 
-pub fn backfill_step(request: wire::BackfillStepRequest) -> Result<BackfillStep> {
+pub fn backfill_step(request: wire::BackfillStepRequest) -> Decoded<BackfillStep> {
     Ok(BackfillStep {
         deployment: deployment(request.deployment)?,
         primary: index_id(&request.primary)?,
@@ -385,7 +420,7 @@ pub fn lookup_to_wire(lookup: Lookup) -> wire::LookupReply {
     }
 }
 
-pub fn lookup(reply: wire::LookupReply) -> Result<Lookup> {
+pub fn lookup(reply: wire::LookupReply) -> Decoded<Lookup> {
     use wire::lookup_reply::Kind;
     Ok(match present(reply.kind, "the answer")? {
         Kind::Committed(nanoseconds) => Lookup::Committed { timestamp: timestamp(nanoseconds)? },
@@ -397,9 +432,35 @@ pub fn lookup(reply: wire::LookupReply) -> Result<Lookup> {
 
 #[cfg(test)]
 mod tests {
+    use contract::{ErrorKind, Retry};
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_answer_that_is_not_understood_is_no_refusal() {
+        let unknown_outcome = outcome(wire::CommitReply { outcome: None }).map(drop);
+        let no_timestamp = wire::commit_reply::Outcome::Committed(u64::MAX);
+        let no_timestamp = outcome(wire::CommitReply { outcome: Some(no_timestamp) }).map(drop);
+        let no_message = decoded::<wire::CommitReply>(Bytes::from_static(b"\xff")).map(drop);
+        let point = Read::Point { index: IndexId([1; 16]), key: Bytes::new() };
+        let no_result = results(wire::ReadReply::default(), std::slice::from_ref(&point)).map(drop);
+        let range = wire::read_result::Kind::Range(wire::RangeResult::default());
+        let other_kind =
+            wire::ReadReply { results: vec![wire::ReadResult { kind: Some(range) }], error: None };
+        let other_kind = results(other_kind, &[point]).map(drop);
+        for malformed in [unknown_outcome, no_timestamp, no_message, no_result, other_kind] {
+            let error = malformed.expect_err("it can't be read").answer();
+            assert_eq!((error.kind, error.retry), (ErrorKind::Internal, Retry::Never), "{error}");
+            assert_eq!(error.code, "AnswerNotUnderstood");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_not_understood_is_refused() {
+        let error = commit(wire::CommitRequest::default()).expect_err("nothing is in it").request();
+        assert_eq!((error.kind, &*error.code), (ErrorKind::BadRequest, "MalformedMessage"));
+    }
 
     fn bound() -> impl Strategy<Value = Bytes> {
         prop::collection::vec(prop::sample::select(vec![0u8, 1, 0xfe, 0xff]), 0..6).prop_map(Bytes::from)

@@ -1,4 +1,6 @@
-//! How errors cross: a gRPC status by kind, code and retry beside it.
+//! How errors cross: a gRPC status by kind, code and retry beside it; and what a caller is told where none crossed.
+
+use std::error::Error as _;
 
 use contract::{Error, ErrorKind, Retry};
 use proto::common::v1 as wire;
@@ -7,6 +9,25 @@ use tonic::{Code, Status, metadata::MetadataValue};
 /// Metadata of a failed call: the stable code, and whether it may be sent again.
 const CODE: &str = "tidemark-code";
 const RETRY: &str = "tidemark-retry";
+
+/// The code of [`timed_out`].
+pub const CALL_TIMED_OUT: &str = "CallTimedOut";
+
+/// Nobody answered in time. Whoever makes a call that has an effect must find out whether it had it.
+pub fn timed_out() -> Error {
+    Error::overloaded(CALL_TIMED_OUT, "another node did not answer in time")
+}
+
+/// The other side was not reached, so that the call had no effect.
+pub fn unreachable(why: &str) -> Error {
+    Error::overloaded("NodeUnreachable", format!("another node can't be reached: {why}"))
+}
+
+/// The other side has answered, and what it says can't be read here. The call may have had its effect.
+pub fn answer_not_understood(why: &str) -> Error {
+    let message = format!("the answer of another node is not understood: {why}");
+    Error::new(ErrorKind::Internal, "AnswerNotUnderstood", message)
+}
 
 /// The one table of kinds and gRPC statuses; it can be read both ways.
 const STATUSES: [(ErrorKind, Code); 9] = [
@@ -52,8 +73,12 @@ pub fn to_status(error: Error) -> Status {
 pub fn from_status(status: Status) -> Error {
     let metadata = |name| status.metadata().get(name).and_then(|value| value.to_str().ok());
     let Some(code) = metadata(CODE) else {
-        // Not from our side: the transport speaks.
-        return Error::overloaded("NodeUnreachable", status.to_string());
+        // Not from our side. The library speaks for the transport, and then names what that met; or for itself: the
+        // answer is not the message that it should be, or has too many bytes, or the other side has no such method.
+        let of_the_library = matches!(status.code(), Code::Internal | Code::OutOfRange | Code::Unimplemented)
+            && status.source().is_none();
+        let why = status.to_string();
+        return if of_the_library { answer_not_understood(&why) } else { unreachable(&why) };
     };
     let retry = match metadata(RETRY) {
         Some("now") => Retry::Now,
@@ -102,6 +127,16 @@ mod tests {
                 assert_eq!(from_status(to_status(error.clone())), error);
                 assert_eq!(from_wire(to_wire(error.clone())), error);
             }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_not_to_be_sent_again() {
+        let unread = tonic::Status::internal("failed to decode Protobuf message");
+        for status in [unread, Status::unimplemented(""), Status::out_of_range("message length too large")] {
+            let error = from_status(status);
+            assert_eq!((error.kind, error.retry), (ErrorKind::Internal, Retry::Never));
+            assert_eq!(error.code, "AnswerNotUnderstood");
         }
     }
 

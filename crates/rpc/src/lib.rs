@@ -6,11 +6,14 @@ mod calls;
 mod convert;
 mod errors;
 mod limits;
+mod pieces;
 mod sequencer;
 mod transaction_log_client;
 mod transaction_log_server;
+mod transport;
 
 pub use crate::limits::RpcLimits;
 pub use sequencer::{GrpcSequencer, SequencerServer};
 pub use transaction_log_client::GrpcTransactionLog;
 pub use transaction_log_server::TransactionLogServer;
+pub use transport::{endpoint, server};

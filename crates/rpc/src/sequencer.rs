@@ -15,8 +15,9 @@ use proto::{
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
 use crate::{
-    calls::{Caller, Opened, serve},
-    convert, errors,
+    calls::{Caller, Opened, opened, serve},
+    convert::{self, Malformed},
+    errors,
 };
 
 /// The gRPC service of a sequencer in this process.
@@ -39,8 +40,7 @@ impl SequencerServer {
 }
 
 async fn latest(sequencer: Arc<dyn Sequencer>, content: Bytes) -> Result<Position> {
-    let request =
-        wire::LatestRequest::decode(content).map_err(|error| convert::malformed(&error.to_string()))?;
+    let request: wire::LatestRequest = convert::decoded(content).map_err(Malformed::request)?;
     sequencer.latest(GroupId(request.group)).await
 }
 
@@ -50,15 +50,13 @@ impl sequencer_server::Sequencer for SequencerServer {
 
     async fn latest(&self, calls: Request<Streaming<Piece>>) -> Result<Response<Self::LatestStream>, Status> {
         let sequencer = self.sequencer.clone();
-        let answers = serve(calls.into_inner(), self.limits, move |content| {
-            let sequencer = sequencer.clone();
-            async move {
-                let result = match latest(sequencer, content).await {
-                    Ok(position) => latest_reply::Result::Position(convert::position_to_wire(position)),
-                    Err(error) => latest_reply::Result::Error(errors::to_wire(error)),
-                };
-                wire::LatestReply { result: Some(result) }.encode_to_vec().into()
-            }
+        let work = move |content| latest(sequencer.clone(), content);
+        let answers = serve(calls.into_inner(), self.limits, work, |result| {
+            let result = match result {
+                Ok(position) => latest_reply::Result::Position(convert::position_to_wire(position)),
+                Err(error) => latest_reply::Result::Error(errors::to_wire(error)),
+            };
+            wire::LatestReply { result: Some(result) }.encode_to_vec().into()
         });
         Ok(Response::new(Box::pin(answers)))
     }
@@ -76,7 +74,7 @@ impl GrpcSequencer {
             .max_encoding_message_size(limits.message_bytes_max);
         let open = move |calls| -> BoxFuture<'static, Opened> {
             let mut client = client.clone();
-            Box::pin(async move { client.latest(calls).await })
+            Box::pin(async move { opened(client.latest(calls).await) })
         };
         GrpcSequencer { calls: Caller::new(Box::new(open), limits) }
     }
@@ -87,12 +85,13 @@ impl Sequencer for GrpcSequencer {
     async fn latest(&self, group: GroupId) -> Result<Position> {
         let content = wire::LatestRequest { group: group.0 }.encode_to_vec();
         let answer = self.calls.call(content.into()).await?;
-        let reply =
-            wire::LatestReply::decode(answer).map_err(|error| convert::malformed(&error.to_string()))?;
+        let reply: wire::LatestReply = convert::decoded(answer).map_err(Malformed::answer)?;
         match reply.result {
-            Some(latest_reply::Result::Position(position)) => convert::position(position),
+            Some(latest_reply::Result::Position(position)) => {
+                convert::position(position).map_err(Malformed::answer)
+            }
             Some(latest_reply::Result::Error(error)) => Err(errors::from_wire(error)),
-            None => Err(convert::malformed("the answer is missing")),
+            None => Err(errors::answer_not_understood("there is nothing in it")),
         }
     }
 }

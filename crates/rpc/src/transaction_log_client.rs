@@ -17,11 +17,13 @@ use proto::{
     txlog::v1::{self as wire, transaction_log_client::TransactionLogClient},
 };
 use tokio::{sync::watch, task::JoinSet};
-use tonic::{Streaming, transport::Channel};
+use tonic::{Response, Status, Streaming, transport::Channel};
 
 use crate::{
-    calls::{Arriving, CallFailed, Caller, Opened},
-    convert, errors,
+    calls::{CallFailed, Caller, Opened, opened, within},
+    convert::{self, Malformed, decoded},
+    errors,
+    pieces::{Arriving, TooLarge},
 };
 
 /// Calls a log over a channel. Its streams and tasks end with it.
@@ -42,29 +44,26 @@ impl GrpcTransactionLog {
         limits: RpcLimits,
     ) -> Result<GrpcTransactionLog> {
         let bytes_max = limits.message_bytes_max;
-        let retry = Duration::from_millis(limits.watch_retry_ms);
         let client = TransactionLogClient::new(channel)
             .max_decoding_message_size(bytes_max)
             .max_encoding_message_size(bytes_max);
         let mut watchers = JoinSet::new();
         let mut positions = HashMap::new();
         for group in groups {
-            let mut updates = watch_position(client.clone(), *group).await?;
-            let Some(first) = updates.next().await else {
-                return Err(Error::overloaded("NodeUnreachable", "the position's stream ended at once"));
-            };
-            let (sender, receiver) = watch::channel(convert::position(first.map_err(errors::from_status)?)?);
-            watchers.spawn(follow_position(client.clone(), *group, updates, sender, retry));
+            let known = within(&limits, watch_position(client.clone(), *group));
+            let (first, updates) = known.await.and_then(|known| known)?;
+            let (sender, receiver) = watch::channel(first);
+            watchers.spawn(follow_position(client.clone(), *group, updates, sender, limits));
             positions.insert(*group, receiver);
         }
         let (for_commits, for_reads) = (client.clone(), client.clone());
         let open_commits = move |calls| -> BoxFuture<'static, Opened> {
             let mut client = for_commits.clone();
-            Box::pin(async move { client.commit(calls).await })
+            Box::pin(async move { opened(client.commit(calls).await) })
         };
         let open_reads = move |calls| -> BoxFuture<'static, Opened> {
             let mut client = for_reads.clone();
-            Box::pin(async move { client.read(calls).await })
+            Box::pin(async move { opened(client.read(calls).await) })
         };
         Ok(GrpcTransactionLog {
             client,
@@ -79,12 +78,20 @@ impl GrpcTransactionLog {
 
 type PositionUpdates = Streaming<proto::common::v1::Position>;
 
+/// The position now, and its changes.
 async fn watch_position(
     mut client: TransactionLogClient<Channel>,
     group: GroupId,
-) -> Result<PositionUpdates> {
+) -> Result<(Position, PositionUpdates)> {
     let request = wire::WatchPositionRequest { group: group.0 };
-    Ok(client.watch_position(request).await.map_err(errors::from_status)?.into_inner())
+    let mut updates = client.watch_position(request).await.map_err(errors::from_status)?.into_inner();
+    match updates.next().await {
+        Some(first) => {
+            let first = first.map_err(errors::from_status)?;
+            Ok((convert::position(first).map_err(Malformed::answer)?, updates))
+        }
+        None => Err(errors::unreachable("the position's stream ended at once")),
+    }
 }
 
 /// Passes positions on until nobody wants them. `published` never goes back, also when another process answers.
@@ -93,30 +100,48 @@ async fn follow_position(
     group: GroupId,
     mut updates: PositionUpdates,
     position: watch::Sender<Position>,
-    retry: Duration,
+    limits: RpcLimits,
 ) {
+    let show = |update: Position| {
+        position.send_modify(|known| {
+            *known = Position { published: update.published.max(known.published), ..update };
+        });
+    };
     loop {
-        while let Some(Ok(update)) = updates.next().await {
-            let Ok(update) = convert::position(update) else { break };
-            position.send_modify(|known| {
-                *known = Position { published: update.published.max(known.published), ..update };
-            });
-        }
+        let why = loop {
+            match updates.next().await {
+                Some(Ok(update)) => match convert::position(update) {
+                    Ok(update) => show(update),
+                    Err(malformed) => break malformed.answer(),
+                },
+                Some(Err(status)) => break errors::from_status(status),
+                None => break errors::unreachable("the position's stream has ended"),
+            }
+        };
+        tracing::info!(group = group.0, error = %why, "a position is not followed; it is asked for again");
         position.send_modify(|known| known.ready = false);
         updates = loop {
-            tokio::time::sleep(retry).await;
+            tokio::time::sleep(Duration::from_millis(limits.watch_retry_ms)).await;
             if position.is_closed() {
                 return;
             }
-            if let Ok(updates) = watch_position(client.clone(), group).await {
-                break updates;
+            match within(&limits, watch_position(client.clone(), group)).await.and_then(|known| known) {
+                Ok((first, updates)) => {
+                    show(first);
+                    break updates;
+                }
+                Err(error) => tracing::debug!(group = group.0, %error, "the position is not known yet"),
             }
         };
     }
 }
 
-fn decoded<M: Message + Default>(content: Bytes) -> Result<M> {
-    M::decode(content).map_err(|error| convert::malformed(&error.to_string()))
+impl GrpcTransactionLog {
+    /// The answer to a unary call, until the deadline.
+    async fn in_time<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T> {
+        let response = within(&self.limits, call).await?;
+        Ok(response.map_err(errors::from_status)?.into_inner())
+    }
 }
 
 #[async_trait]
@@ -134,10 +159,10 @@ impl TransactionLog for GrpcTransactionLog {
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
         let content = convert::commit_to_wire(&commit, &self.limits).encode_to_vec();
         match self.commits.call(content.into()).await {
-            Ok(answer) => convert::outcome(decoded(answer)?),
+            Ok(answer) => decoded(answer).and_then(convert::outcome).map_err(Malformed::answer)?,
             // It may have arrived, and may be committed: the caller asks what became of it.
-            Err(CallFailed::Lost) => Ok(CommitOutcome::Unknown),
-            Err(failed) => Err(failed.into()),
+            Err(CallFailed::Lost | CallFailed::TimedOut) => Ok(CommitOutcome::Unknown),
+            Err(failed @ (CallFailed::NotSent(_) | CallFailed::AnswerTooLarge(_))) => Err(failed.into()),
         }
     }
 
@@ -146,7 +171,8 @@ impl TransactionLog for GrpcTransactionLog {
             deployment: Some(convert::deployment_to_wire(at)),
             id: Bytes::copy_from_slice(&id.0),
         };
-        convert::lookup(self.client.clone().lookup(request).await.map_err(errors::from_status)?.into_inner())
+        let reply = self.in_time(self.client.clone().lookup(request)).await?;
+        convert::lookup(reply).map_err(Malformed::answer)
     }
 
     async fn read(&self, deployment: DeploymentRef, at: ReadAt, reads: &[Read]) -> Result<Vec<ReadResult>> {
@@ -156,14 +182,13 @@ impl TransactionLog for GrpcTransactionLog {
             reads: reads.iter().map(convert::read_to_wire).collect(),
         };
         let answer = self.reads.call(request.encode_to_vec().into()).await?;
-        convert::results(decoded(answer)?)
+        decoded(answer).and_then(|reply| convert::results(reply, reads)).map_err(Malformed::answer)?
     }
 
     async fn confirm_leadership(&self, group: GroupId) -> Result<Position> {
         let request = wire::ConfirmLeadershipRequest { group: group.0 };
-        convert::position(
-            self.client.clone().confirm_leadership(request).await.map_err(errors::from_status)?.into_inner(),
-        )
+        let position = self.in_time(self.client.clone().confirm_leadership(request)).await?;
+        convert::position(position).map_err(Malformed::answer)
     }
 
     async fn subscribe(&self, deployment: DeploymentRef, from: Timestamp) -> Result<StreamEvents> {
@@ -171,11 +196,11 @@ impl TransactionLog for GrpcTransactionLog {
             deployment: Some(convert::deployment_to_wire(deployment)),
             from: from.as_nanoseconds(),
         };
-        let pieces = self.client.clone().subscribe(request).await.map_err(errors::from_status)?.into_inner();
+        let pieces = self.in_time(self.client.clone().subscribe(request)).await?;
         let subscription = Subscription { pieces, arriving: Arriving::new(&self.limits), at: from };
         Ok(Box::pin(stream::unfold(Some(subscription), |subscription| async {
             let mut subscription = subscription?;
-            let event = subscription.next().await;
+            let event = subscription.next().await?;
             let ends = matches!(event, StreamEvent::Lagged { .. });
             Some((event, (!ends).then_some(subscription)))
         })))
@@ -189,8 +214,7 @@ impl TransactionLog for GrpcTransactionLog {
             fields: step.fields,
             from: step.from,
         };
-        let reply =
-            self.client.clone().backfill_step(request).await.map_err(errors::from_status)?.into_inner();
+        let reply = self.in_time(self.client.clone().backfill_step(request)).await?;
         Ok(BackfillProgress { documents: reply.documents, next: reply.next })
     }
 }
@@ -204,27 +228,45 @@ struct Subscription {
 }
 
 impl Subscription {
-    async fn next(&mut self) -> StreamEvent {
-        match self.arrived().await {
-            Some(event) => {
-                match &event {
-                    StreamEvent::Commit(notice) => self.at = notice.timestamp,
-                    StreamEvent::Heartbeat { published, .. } => self.at = self.at.max(*published),
-                    StreamEvent::Lagged { .. } => {}
-                }
-                event
+    /// `None` if the stream broke: up to [`Subscription::at`] nothing is missing, so it can be resumed there. An event that
+    /// is not understood may have been a commit, and whoever resumed would meet it again.
+    async fn next(&mut self) -> Option<StreamEvent> {
+        let event = match self.arrived().await? {
+            Ok(event) => event,
+            Err(malformed) => {
+                tracing::warn!(error = %malformed.answer(), "a stream of commits is given up");
+                StreamEvent::Lagged { from: self.at }
             }
-            // A broken stream can't be told from one that has missed something.
-            None => StreamEvent::Lagged { from: self.at },
+        };
+        match &event {
+            StreamEvent::Commit(notice) => self.at = notice.timestamp,
+            StreamEvent::Heartbeat { published, .. } => self.at = self.at.max(*published),
+            StreamEvent::Lagged { .. } => {}
         }
+        Some(event)
     }
 
-    async fn arrived(&mut self) -> Option<StreamEvent> {
+    async fn arrived(&mut self) -> Option<Result<StreamEvent, Malformed>> {
         loop {
-            let piece = self.pieces.next().await?.ok()?;
-            if let Some((_, content)) = self.arriving.add(piece).ok()? {
-                return convert::event(wire::StreamEvent::decode(content).ok()?).ok();
-            }
+            let piece = match self.pieces.next().await? {
+                Ok(piece) => piece,
+                Err(status) => {
+                    let error = errors::from_status(status);
+                    if error.kind == ErrorKind::Internal {
+                        return Some(Err(Malformed::new(error.message)));
+                    }
+                    tracing::debug!(%error, "a stream of commits broke");
+                    return None;
+                }
+            };
+            return Some(match self.arriving.add(piece) {
+                Ok(None) => continue,
+                Ok(Some((_, Ok(content)))) => decoded(content).and_then(convert::event),
+                Ok(Some((_, Err(TooLarge { bytes_max, .. })))) => {
+                    Err(Malformed::new(format!("an event has more than {bytes_max} bytes")))
+                }
+                Err(error) => Err(Malformed::new(error.to_string())),
+            });
         }
     }
 }

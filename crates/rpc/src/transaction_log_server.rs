@@ -15,9 +15,10 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    calls::{pieces, serve},
-    convert,
-    errors::to_status,
+    calls::{serve, within},
+    convert::{self, Malformed},
+    errors::{CALL_TIMED_OUT, to_status},
+    pieces::pieces,
 };
 
 /// The gRPC service of a log in this process.
@@ -37,21 +38,37 @@ impl TransactionLogServer {
             .max_decoding_message_size(bytes_max)
             .max_encoding_message_size(bytes_max)
     }
+
+    /// The output of a call of the log, as a unary call is answered.
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T, Status> {
+        within(&self.limits, call).await.and_then(|result| result).map_err(to_status)
+    }
+}
+
+fn refused(malformed: Malformed) -> Status {
+    to_status(malformed.request())
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 async fn commit(log: Arc<dyn TransactionLog>, content: Bytes) -> Result<CommitOutcome> {
-    let request =
-        wire::CommitRequest::decode(content).map_err(|error| convert::malformed(&error.to_string()))?;
-    log.commit(convert::commit(request)?).await
+    let commit = convert::decoded(content).and_then(convert::commit).map_err(Malformed::request)?;
+    log.commit(commit).await
+}
+
+/// As it crosses. A commit that was begun and took too long is under way.
+fn outcome(result: Result<CommitOutcome>) -> Bytes {
+    let result = match result {
+        Err(error) if error.code == CALL_TIMED_OUT => Ok(CommitOutcome::Unknown),
+        result => result,
+    };
+    convert::outcome_to_wire(result).encode_to_vec().into()
 }
 
 async fn read(log: Arc<dyn TransactionLog>, content: Bytes) -> Result<Vec<ReadResult>> {
-    let request =
-        wire::ReadRequest::decode(content).map_err(|error| convert::malformed(&error.to_string()))?;
-    let reads: Vec<_> = request.reads.into_iter().map(convert::read).collect::<Result<_>>()?;
-    log.read(convert::deployment(request.deployment)?, convert::read_at(request.at)?, &reads).await
+    let request = convert::decoded(content).and_then(convert::read_request);
+    let (deployment, at, reads) = request.map_err(Malformed::request)?;
+    log.read(deployment, at, &reads).await
 }
 
 #[tonic::async_trait]
@@ -63,18 +80,16 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
 
     async fn commit(&self, calls: Request<Streaming<Piece>>) -> Result<Response<Self::CommitStream>, Status> {
         let log = self.log.clone();
-        let answers = serve(calls.into_inner(), self.limits, move |content| {
-            let log = log.clone();
-            async move { convert::outcome_to_wire(commit(log, content).await).encode_to_vec().into() }
-        });
+        let work = move |content| commit(log.clone(), content);
+        let answers = serve(calls.into_inner(), self.limits, work, outcome);
         Ok(Response::new(Box::pin(answers)))
     }
 
     async fn read(&self, calls: Request<Streaming<Piece>>) -> Result<Response<Self::ReadStream>, Status> {
         let log = self.log.clone();
-        let answers = serve(calls.into_inner(), self.limits, move |content| {
-            let log = log.clone();
-            async move { convert::results_to_wire(read(log, content).await).encode_to_vec().into() }
+        let work = move |content| read(log.clone(), content);
+        let answers = serve(calls.into_inner(), self.limits, work, |results| {
+            convert::results_to_wire(results).encode_to_vec().into()
         });
         Ok(Response::new(Box::pin(answers)))
     }
@@ -84,9 +99,9 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
         request: Request<wire::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let request = request.into_inner();
-        let deployment = convert::deployment(request.deployment).map_err(to_status)?;
-        let from = convert::timestamp(request.from).map_err(to_status)?;
-        let events = self.log.subscribe(deployment, from).await.map_err(to_status)?;
+        let deployment = convert::deployment(request.deployment).map_err(refused)?;
+        let from = convert::timestamp(request.from).map_err(refused)?;
+        let events = self.in_time(self.log.subscribe(deployment, from)).await?;
         let limits = self.limits;
         let pieces = events.enumerate().flat_map(move |(number, event)| {
             let content = convert::event_to_wire(event).encode_to_vec();
@@ -109,9 +124,9 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
         request: Request<wire::LookupRequest>,
     ) -> Result<Response<wire::LookupReply>, Status> {
         let request = request.into_inner();
-        let at = convert::deployment(request.deployment).map_err(to_status)?;
-        let id = convert::commit_id(&request.id).map_err(to_status)?;
-        let lookup = self.log.lookup(at, id).await.map_err(to_status)?;
+        let at = convert::deployment(request.deployment).map_err(refused)?;
+        let id = convert::commit_id(&request.id).map_err(refused)?;
+        let lookup = self.in_time(self.log.lookup(at, id)).await?;
         Ok(Response::new(convert::lookup_to_wire(lookup)))
     }
 
@@ -119,8 +134,8 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
         &self,
         request: Request<wire::ConfirmLeadershipRequest>,
     ) -> Result<Response<WirePosition>, Status> {
-        let position =
-            self.log.confirm_leadership(GroupId(request.into_inner().group)).await.map_err(to_status)?;
+        let group = GroupId(request.into_inner().group);
+        let position = self.in_time(self.log.confirm_leadership(group)).await?;
         Ok(Response::new(convert::position_to_wire(position)))
     }
 
@@ -128,8 +143,8 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
         &self,
         request: Request<wire::BackfillStepRequest>,
     ) -> Result<Response<wire::BackfillStepReply>, Status> {
-        let step = convert::backfill_step(request.into_inner()).map_err(to_status)?;
-        let progress = self.log.backfill(step).await.map_err(to_status)?;
+        let step = convert::backfill_step(request.into_inner()).map_err(refused)?;
+        let progress = self.in_time(self.log.backfill(step)).await?;
         Ok(Response::new(wire::BackfillStepReply { documents: progress.documents, next: progress.next }))
     }
 }

@@ -9,6 +9,9 @@
 //!            │   └──► Unknown ───── wait for leader ── lookup ──► Committed ──► answer
 //!            └─ the same message again ◄──────────────┘│
 //!                                                      └► Pending ─► pause, lookup
+//!
+//! Where the same message was sent again, the first may still be under way. Then only the answers of the epoch that decides
+//! about both are certain (Committed, Conflict), and that of a lookup.
 //! ```
 //!
 //! It knows neither the log nor the clock: answers and the time since the first attempt are passed in, and it says what
@@ -84,6 +87,10 @@ impl Attempts {
                 self.forget_the_unknown();
                 Next::RunAgainAfterConflict(conflict)
             }
+            // Of an earlier message with the same commit it says nothing: that may have been in time.
+            CommitOutcome::NotCommitted | CommitOutcome::NotLeader(_) if self.is_unknown() => {
+                self.look_up(elapsed)
+            }
             CommitOutcome::NotCommitted | CommitOutcome::NotLeader(_) => self.did_not_commit(elapsed),
             CommitOutcome::Unknown => self.unknown(elapsed),
         }
@@ -92,6 +99,11 @@ impl Attempts {
     /// The attempt could not go on to its commit, because the epoch at whose newest state it read is over.
     pub fn epoch_ended(&mut self, elapsed: Duration) -> Next {
         self.did_not_commit(elapsed)
+    }
+
+    /// Whether a message with the last commit may be under way, so that only its own epoch or a lookup can tell of it.
+    pub fn is_unknown(&self) -> bool {
+        self.unknown_since.is_some()
     }
 
     /// The answer to the commit was lost.
@@ -264,13 +276,31 @@ mod tests {
         assert!(pauses.is_sorted());
     }
 
-    /// A log that knows what really became of the commit, and answers as a real one may: late, not at all, or from
-    /// another epoch.
-    #[derive(Clone, Debug)]
+    #[test]
+    fn whoever_sent_a_commit_again_believes_no_other_epoch_about_it() {
+        for outcome in [CommitOutcome::NotCommitted, CommitOutcome::NotLeader(None)] {
+            let mut attempts = started(RetryLimits::DEFAULT);
+            attempts.committed(CommitOutcome::Unknown, Duration::ZERO);
+            let absent = Some(Lookup::Absent { epoch: epoch(3) });
+            assert_eq!(attempts.looked_up(absent, Duration::ZERO), Next::SendAgain);
+            attempts.send(epoch(3));
+            let next = attempts.committed(outcome, Duration::ZERO);
+            assert!(matches!(next, Next::LookUp { .. }), "{next:?}");
+        }
+    }
+
+    /// What happens next. Messages may be late: what was sent can arrive after it was looked up and sent again.
+    #[derive(Clone, Copy, Debug)]
     enum Event {
-        Commit,
-        LoseAnswerAfterCommit,
-        LoseMessage,
+        /// The newest message arrives, and its answer too.
+        Arrive,
+        /// The newest message arrives, and its answer is lost.
+        LoseAnswer,
+        /// The newest message is late, and its sender waits no longer.
+        BeLate,
+        /// An old message arrives.
+        ArriveLate,
+        /// Something is in the way of every message that is under way.
         Conflict,
         ChangeLeader,
         Pending,
@@ -278,77 +308,95 @@ mod tests {
 
     fn event() -> impl Strategy<Value = Event> {
         prop_oneof![
-            Just(Event::Commit),
-            Just(Event::LoseAnswerAfterCommit),
-            Just(Event::LoseMessage),
+            Just(Event::Arrive),
+            Just(Event::LoseAnswer),
+            Just(Event::BeLate),
+            Just(Event::ArriveLate),
             Just(Event::Conflict),
             Just(Event::ChangeLeader),
             Just(Event::Pending),
         ]
     }
 
+    /// A log that knows what really became of the commit.
+    struct World {
+        leader: Epoch,
+        committed: Option<Timestamp>,
+        /// The epochs that messages name which are under way.
+        late: Vec<Epoch>,
+    }
+
+    impl World {
+        fn arrive(&mut self, named: Epoch) -> CommitOutcome {
+            if named != self.leader {
+                return CommitOutcome::NotLeader(None);
+            }
+            let timestamp = *self.committed.get_or_insert(timestamp(1));
+            CommitOutcome::Committed { timestamp }
+        }
+    }
+
     proptest! {
         /// Whatever the log does, no attempt is made while an earlier one has committed or may still commit.
         #[test]
-        fn nothing_is_run_again_that_has_committed(events in prop::collection::vec(event(), 1..40)) {
+        fn nothing_is_run_again_that_has_committed(events in prop::collection::vec(event(), 1..60)) {
             let mut attempts = started(RetryLimits::DEFAULT);
-            let mut leader = epoch(3);
-            let mut named = leader;
-            let mut committed: Option<Timestamp> = None;
-            let mut sent = true;
+            let mut world = World { leader: epoch(3), committed: None, late: Vec::new() };
+            let mut named = world.leader;
+            // What the newest message or the last lookup led to; `None` while the message is on its way.
             let mut next = None;
             for event in events {
+                match event {
+                    Event::ChangeLeader => world.leader = epoch(world.leader.term + 1),
+                    Event::ArriveLate => {
+                        if let Some(late) = world.late.pop() {
+                            world.arrive(late);
+                        }
+                    }
+                    _ => {}
+                }
                 match next.take() {
-                    None if sent => {
-                        sent = false;
+                    None => {
                         let outcome = match event {
-                            Event::Commit if named == leader => {
-                                committed = Some(timestamp(1));
-                                CommitOutcome::Committed { timestamp: timestamp(1) }
-                            }
-                            Event::LoseAnswerAfterCommit if named == leader => {
-                                committed = Some(timestamp(1));
+                            Event::Arrive => world.arrive(named),
+                            Event::LoseAnswer => {
+                                world.arrive(named);
                                 CommitOutcome::Unknown
                             }
-                            Event::Conflict if named == leader => CommitOutcome::Conflict(conflict()),
-                            Event::ChangeLeader => {
-                                leader = epoch(leader.term + 1);
+                            Event::BeLate => {
+                                world.late.push(named);
                                 CommitOutcome::Unknown
                             }
-                            Event::LoseMessage | Event::Pending => CommitOutcome::Unknown,
-                            _ => CommitOutcome::NotLeader(None),
+                            Event::Conflict if named == world.leader && world.committed.is_none() => {
+                                world.late.clear();
+                                CommitOutcome::Conflict(conflict())
+                            }
+                            _ => continue,
                         };
                         next = Some(attempts.committed(outcome, Duration::ZERO));
                     }
-                    None => break,
                     Some(Next::Answer(at)) => {
-                        prop_assert_eq!(Some(at), committed);
+                        prop_assert_eq!(Some(at), world.committed);
                         break;
                     }
                     Some(Next::RunAgainAfterConflict(_) | Next::RunAgainWithLeader) => {
-                        prop_assert_eq!(committed, None, "ran again after a commit");
+                        prop_assert_eq!(world.committed, None, "it is run again after a commit");
+                        prop_assert!(
+                            !world.late.contains(&world.leader),
+                            "it is run again while a message may still commit"
+                        );
                         attempts.begin();
-                        named = leader;
+                        named = world.leader;
                         attempts.send(named);
-                        sent = true;
                     }
-                    Some(Next::SendAgain) => {
-                        prop_assert_eq!(committed, None);
-                        attempts.send(named);
-                        sent = true;
-                    }
+                    Some(Next::SendAgain) => attempts.send(named),
                     Some(Next::LookUp { .. }) => {
-                        let lookup = match event {
-                            Event::Pending => Some(Lookup::Pending),
-                            Event::LoseMessage => None,
-                            Event::ChangeLeader => {
-                                leader = epoch(leader.term + 1);
-                                Some(Lookup::NotLeader(None))
-                            }
-                            _ => Some(match committed {
-                                Some(timestamp) => Lookup::Committed { timestamp },
-                                None => Lookup::Absent { epoch: leader },
-                            }),
+                        let lookup = match (event, world.committed) {
+                            (Event::Pending, _) => Some(Lookup::Pending),
+                            (Event::BeLate, _) => None,
+                            (Event::ChangeLeader, _) => Some(Lookup::NotLeader(None)),
+                            (_, Some(timestamp)) => Some(Lookup::Committed { timestamp }),
+                            (_, None) => Some(Lookup::Absent { epoch: world.leader }),
                         };
                         next = Some(attempts.looked_up(lookup, Duration::ZERO));
                     }

@@ -94,8 +94,14 @@ impl Commits {
         let outcome: Result<CommitOutcome> = log.commit(commit.clone()).await;
         match outcome {
             Ok(outcome) => Ok(self.attempts.committed(outcome, self.first.elapsed())),
-            // Refused before it had any effect, or because it can't be right.
-            Err(error) if error.retry != Retry::Never || error.kind == ErrorKind::BadRequest => Err(error),
+            // Refused before it had any effect, or because it can't be right. But where the same was sent before, this
+            // speaks of the last message only.
+            Err(error)
+                if (error.retry != Retry::Never || error.kind == ErrorKind::BadRequest)
+                    && !self.attempts.is_unknown() =>
+            {
+                Err(error)
+            }
             Err(error) => {
                 tracing::warn!(%error, "the answer to a commit was lost; it is looked up");
                 Ok(self.attempts.unknown(self.first.elapsed()))
@@ -126,4 +132,103 @@ pub fn unknown_outcome() -> Error {
         "UnknownOutcome",
         "It could not be found out whether the change has committed. Look before you make it again.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, sync::Arc};
+
+    use async_trait::async_trait;
+    use contract::{
+        BackfillProgress, BackfillStep, CommitId, DeploymentId, DeploymentRef, Epoch, Lookup, Read, ReadAt,
+        ReadResult, StreamEvents,
+    };
+    use parking_lot::Mutex;
+    use tokio::sync::watch;
+
+    use super::*;
+
+    const EPOCH: Epoch = Epoch { term: 3, reset: 0 };
+
+    /// Gives the answers that it was told to, in their order.
+    struct Answers {
+        commits: Mutex<VecDeque<Result<CommitOutcome>>>,
+        lookups: Mutex<VecDeque<Lookup>>,
+    }
+
+    #[async_trait]
+    impl TransactionLog for Answers {
+        fn position(&self, _: GroupId) -> Result<watch::Receiver<Position>> {
+            unreachable!("a commit is settled without it")
+        }
+        async fn commit(&self, _: Commit) -> Result<CommitOutcome> {
+            self.commits.lock().pop_front().expect("no more commits are sent")
+        }
+        async fn lookup(&self, _: DeploymentRef, _: CommitId) -> Result<Lookup> {
+            Ok(self.lookups.lock().pop_front().expect("it is looked up no more"))
+        }
+        async fn read(&self, _: DeploymentRef, _: ReadAt, _: &[Read]) -> Result<Vec<ReadResult>> {
+            unreachable!("a commit is settled without it")
+        }
+        async fn confirm_leadership(&self, _: GroupId) -> Result<Position> {
+            unreachable!("a commit is settled without it")
+        }
+        async fn subscribe(&self, _: DeploymentRef, _: Timestamp) -> Result<StreamEvents> {
+            unreachable!("a commit is settled without it")
+        }
+        async fn backfill(&self, _: BackfillStep) -> Result<BackfillProgress> {
+            unreachable!("a commit is settled without it")
+        }
+    }
+
+    async fn settled(
+        commits: impl IntoIterator<Item = Result<CommitOutcome>>,
+        lookups: impl IntoIterator<Item = Lookup>,
+    ) -> Result<Settled> {
+        let log = Answers {
+            commits: Mutex::new(commits.into_iter().collect()),
+            lookups: Mutex::new(lookups.into_iter().collect()),
+        };
+        let commit = Commit {
+            deployment: DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) },
+            epoch: EPOCH,
+            id: CommitId([1; 16]),
+            begin: ReadAt::published(Timestamp::ZERO),
+            read_set: Arc::default(),
+            writes: Vec::new(),
+        };
+        let mut commits = Commits::new(RetryLimits { not_ready_backoff_ms_min: 1, ..RetryLimits::DEFAULT });
+        commits.begin();
+        let settled = commits.settle(&log, &commit, || {}).await;
+        assert!(log.commits.lock().is_empty() && log.lookups.lock().is_empty(), "all was asked");
+        settled
+    }
+
+    fn committed() -> Lookup {
+        Lookup::Committed { timestamp: Timestamp::MAX }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_understood_is_looked_up_and_no_failure() {
+        let not_understood = Error::new(ErrorKind::Internal, "AnswerNotUnderstood", "a newer leader");
+        // Of a kind, or with a word on retries, that this version does not know.
+        let unknown_kind = Error { retry: Retry::Never, ..Error::overloaded("SomethingNew", "") };
+        for error in [not_understood, unknown_kind] {
+            assert_eq!(settled([Err(error)], [committed()]).await, Ok(Settled::Committed(Timestamp::MAX)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_certain_unless_the_same_was_sent_before() {
+        for refusal in [Error::overloaded("CommitterFullError", ""), Error::bad_request("CommitTooLarge", "")]
+        {
+            assert_eq!(settled([Err(refusal.clone())], []).await, Err(refusal.clone()));
+            let lookups = [Lookup::Absent { epoch: EPOCH }, committed()];
+            assert_eq!(
+                settled([Ok(CommitOutcome::Unknown), Err(refusal)], lookups).await,
+                Ok(Settled::Committed(Timestamp::MAX)),
+                "the first message was late"
+            );
+        }
+    }
 }

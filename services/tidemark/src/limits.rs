@@ -192,6 +192,14 @@ impl Limits {
             "rpc.message_bytes_max must be above log.read_page_bytes_max and twice rpc.piece_bytes_max"
         );
         require!(
+            transaction.written_bytes_max < self.rpc.calls_bytes_max,
+            "rpc.calls_bytes_max must hold the largest transaction"
+        );
+        require!(
+            log.read_wait_ms_max < self.rpc.call_ms_max && self.rpc.call_ms_max < log.commit_record_age_ms,
+            "rpc.call_ms_max must be longer than log.read_wait_ms_max, and shorter than log.commit_record_age_ms"
+        );
+        require!(
             self.retry.not_ready_backoff_ms_min <= self.retry.not_ready_backoff_ms_max,
             "retry.not_ready_backoff_ms_min must be at most retry.not_ready_backoff_ms_max"
         );

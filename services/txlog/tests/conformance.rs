@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use conformance::{LogSubject, SequencerSubject};
-use contract::{DeploymentId, DeploymentRef, GroupId, TransactionLog};
+use contract::{
+    Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, GroupId, IndexId, Interval, Order, Read,
+    ReadAt, ReadResult, TransactionLog, Write, document,
+};
 use rpc::{GrpcSequencer, GrpcTransactionLog, RpcLimits, SequencerServer, TransactionLogServer};
 use sequencer::Batched;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::Channel;
 use txlog::{Options, Service};
 
 const DEV: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
@@ -21,10 +24,15 @@ struct Kept {
 }
 
 async fn start() -> (Arc<dyn TransactionLog>, CancellationToken, Kept) {
+    start_with(|_| {}).await
+}
+
+async fn start_with(change: impl FnOnce(&mut Options)) -> (Arc<dyn TransactionLog>, CancellationToken, Kept) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let token = CancellationToken::new();
-    let service =
-        Service::start(Options::embedded(folder.path()), token.clone()).await.expect("the log starts");
+    let mut options = Options::embedded(folder.path());
+    change(&mut options);
+    let service = Service::start(options, token.clone()).await.expect("the log starts");
     let log = Arc::new(service.handle());
     (log, token.clone(), Kept { _ends: token.drop_guard(), _service: service, _folder: folder })
 }
@@ -37,13 +45,72 @@ async fn serve(log: Arc<dyn TransactionLog>, token: CancellationToken) -> Channe
         Some((listener.accept().await.map(|(connection, _)| connection), listener))
     });
     let sequencer = Arc::new(Batched::new(log.clone()));
-    let server = Server::builder()
+    let server = rpc::server(&RpcLimits::DEFAULT)
         .add_service(TransactionLogServer::service(log, RpcLimits::DEFAULT))
         .add_service(SequencerServer::service(sequencer, RpcLimits::DEFAULT))
         .serve_with_incoming_shutdown(connections, token.cancelled_owned());
     tokio::spawn(server);
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
-    endpoint.connect().await.expect("the server is there")
+    let node = format!("http://{address}").parse().expect("an address");
+    rpc::endpoint(node, &RpcLimits::DEFAULT).connect().await.expect("the server is there")
+}
+
+/// The log over gRPC, and the channel to it.
+async fn remote(log: Arc<dyn TransactionLog>, token: CancellationToken) -> (GrpcTransactionLog, Channel) {
+    let channel = serve(log, token).await;
+    let client = GrpcTransactionLog::connect(channel.clone(), &[DEV.group], RpcLimits::DEFAULT);
+    (client.await.expect("it connects"), channel)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_answer_to_a_range_read_is_cut_at_the_logs_own_limits() {
+    let (log, token, _kept) = start_with(|options| {
+        options.limits.read_page_documents_max = 3;
+        options.limits.read_page_bytes_max = 1_000;
+    })
+    .await;
+    let (remote, _) = remote(log.clone(), token).await;
+    let index = IndexId([1; 16]);
+    let write = |key: String, bytes: usize| Write {
+        primary: index,
+        key: key.into(),
+        document: Some(document::encode(&"x".repeat(bytes), 1)),
+        index_updates: Vec::new(),
+    };
+    let small = (0..5).map(|number| write(format!("a{number}"), 10));
+    let large = (0..5).map(|number| write(format!("b{number}"), 600));
+    let position = log.position(DEV.group).unwrap().borrow().clone();
+    let commit = Commit {
+        deployment: DEV,
+        epoch: position.epoch,
+        id: CommitId([1; 16]),
+        begin: ReadAt::published(position.published),
+        read_set: Arc::default(),
+        writes: small.chain(large).collect(),
+    };
+    let CommitOutcome::Committed { timestamp } = log.commit(commit).await.unwrap() else {
+        panic!("not committed")
+    };
+    // Published moments, and the newest of the epoch.
+    for epoch in [None, Some(position.epoch)] {
+        for log in [&*log, &remote as &dyn TransactionLog] {
+            for (prefix, order, keys) in [
+                ("a", Order::Ascending, &["a0", "a1", "a2"][..]),
+                ("a", Order::Descending, &["a4", "a3", "a2"]),
+                // The second one is over the limit of bytes, and the last that is given.
+                ("b", Order::Ascending, &["b0", "b1"]),
+                ("b", Order::Descending, &["b4", "b3"]),
+            ] {
+                let interval = Interval { start: prefix.into(), end: Some(format!("{prefix}~").into()) };
+                let read =
+                    Read::Range { index, interval, order, rows_max: usize::MAX, bytes_max: usize::MAX };
+                let results = log.read(DEV, ReadAt { timestamp, epoch }, &[read]).await.unwrap();
+                let ReadResult::Range { rows, more } = &results[0] else { panic!("a range was asked for") };
+                let found: Vec<_> = rows.iter().map(|row| row.key.to_vec()).collect();
+                assert_eq!(found, keys.iter().map(|key| key.as_bytes().to_vec()).collect::<Vec<_>>());
+                assert!(more, "there are others behind");
+            }
+        }
+    }
 }
 
 mod direct {
@@ -68,9 +135,7 @@ mod over_grpc {
 
     async fn subject() -> (LogSubject, Channel) {
         let (log, token, kept) = start().await;
-        let channel = serve(log, token).await;
-        let client = GrpcTransactionLog::connect(channel.clone(), &[DEV.group], RpcLimits::DEFAULT);
-        let client = client.await.expect("it connects");
+        let (client, channel) = remote(log, token).await;
         (LogSubject { log: Arc::new(client), deployment: DEV, kept: Box::new(kept) }, channel)
     }
 
