@@ -5,12 +5,13 @@
 //! conformance::transaction_log!(start); // async fn start() -> conformance::LogSubject
 //! ```
 
+pub mod blob_store;
 pub mod sequencer;
 pub mod transaction_log;
 
 use std::{any::Any, sync::Arc};
 
-use contract::{DeploymentRef, Sequencer, TransactionLog};
+use contract::{BlobDigest, BlobStore, DeploymentRef, Sequencer, TransactionLog};
 
 /// A log to be tested, with one empty deployment that nobody else writes to.
 pub struct LogSubject {
@@ -24,6 +25,15 @@ pub struct LogSubject {
 pub struct SequencerSubject {
     pub sequencer: Arc<dyn Sequencer>,
     pub log: LogSubject,
+}
+
+/// A store of blobs to be tested, empty.
+pub struct BlobSubject {
+    pub blobs: Arc<dyn BlobStore>,
+    /// Changes a stored blob behind the store's back, as a disk does.
+    pub damage: Box<dyn Fn(BlobDigest) + Send + Sync>,
+    /// What it stands on; dropped after it.
+    pub kept: Box<dyn Any + Send>,
 }
 
 /// One `#[tokio::test]` for each test of a suite.
@@ -51,6 +61,8 @@ macro_rules! transaction_log {
             a_read_sees_the_commits_up_to_its_timestamp_and_no_others
             timestamps_grow_in_the_order_of_commits
             a_commit_is_refused_if_what_it_read_has_changed_since
+            a_deletion_is_a_conflict_for_readers_of_each_index
+            a_range_at_the_head_has_what_is_not_published
             a_run_at_the_head_sees_what_was_in_the_way
             a_range_reader_sees_a_change_of_any_field
             a_commit_is_not_refused_for_what_it_did_not_read
@@ -62,8 +74,9 @@ macro_rules! transaction_log {
             results_are_in_the_order_of_the_reads
             a_range_is_in_the_order_of_its_keys_and_stops_at_its_limits
             a_deleted_document_is_gone_from_every_index
+            a_changed_document_has_moved_in_every_index
             a_moment_that_is_not_published_is_not_yet
-            a_speculative_read_fails_once_its_epoch_is_over
+            a_speculative_read_of_another_epoch_fails
             confirmed_leadership_holds_every_acknowledged_commit
             the_stream_gives_every_commit_above_its_start_in_order
             the_stream_names_each_key_old_and_new_in_every_index
@@ -84,6 +97,21 @@ macro_rules! sequencer {
             latest_holds_every_commit_that_was_acknowledged_before_the_call
             many_calls_at_once_are_all_answered
             groups_that_are_not_there_are_refused
+        }
+    };
+}
+
+/// The tests of the blob store's contract; `$start` is an `async fn() -> BlobSubject`.
+#[macro_export]
+macro_rules! blob_store {
+    ($start:expr) => {
+        $crate::tests_of! {
+            $crate::blob_store, $start,
+            a_blob_is_named_by_its_digest_and_returned_as_it_was_stored
+            what_was_never_stored_is_not_there
+            storing_the_same_bytes_again_is_harmless
+            a_damaged_blob_is_an_error_until_it_is_stored_again
+            many_writers_do_not_disturb_each_other
         }
     };
 }

@@ -229,6 +229,95 @@ pub async fn a_commit_is_refused_if_what_it_read_has_changed_since(subject: LogS
     assert_eq!(writer.point(writer.published(), "z").await, None, "a refused commit has no effect");
 }
 
+pub async fn a_deletion_is_a_conflict_for_readers_of_each_index(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let range = |from: &str, to: &str| Interval { start: bytes(from), end: Some(bytes(to)) };
+    // Ranges that hold one document, in either index and together; and gaps beside it that hold nothing.
+    let of_key = (BY_KEY, range("m", "n"));
+    let of_text = (BY_TEXT, range("tex", "tey"));
+    let gaps = [(BY_KEY, range("", "m")), (BY_KEY, range("n", "")), (BY_TEXT, range("", "tex"))];
+    for (reads, touched) in [
+        (vec![of_key.clone()], Some((BY_KEY, bytes("middle")))),
+        (vec![of_text.clone()], Some((BY_TEXT, bytes("text")))),
+        (vec![(BY_KEY, Interval::all())], Some((BY_KEY, bytes("middle")))),
+        (vec![(BY_TEXT, Interval::all())], Some((BY_TEXT, bytes("text")))),
+        (vec![gaps[0].clone(), of_text.clone()], Some((BY_TEXT, bytes("text")))),
+        (gaps.to_vec(), None),
+    ] {
+        // With writes, and with none.
+        for writes in [vec![Writer::write("z", None, Some("z"))], Vec::new()] {
+            writer.committed(vec![Writer::write("middle", None, Some("text"))]).await;
+            let begin = writer.published();
+            writer.committed(vec![Writer::write("middle", Some("text"), None)]).await;
+            let outcome = writer.outcome(writer.commit(begin, &reads, writes)).await;
+            match (&outcome, &touched) {
+                (CommitOutcome::Conflict(conflict), Some(_)) => assert_eq!(conflict.write, touched),
+                (CommitOutcome::Committed { .. }, None) => {}
+                _ => panic!("{reads:?}: {outcome:?}"),
+            }
+        }
+    }
+}
+
+pub async fn a_range_at_the_head_has_what_is_not_published(subject: LogSubject) {
+    const RUNS: usize = 24;
+    const KEPT: usize = 3;
+    let writer = Writer::new(&subject);
+    let text = |number: usize| format!("text{number:03}");
+    let first = (0..KEPT).map(|number| Writer::write(&text(number), None, Some(&text(number))));
+    writer.committed(first.collect()).await;
+    let read = |index, order, rows_max| {
+        let interval = Interval { start: bytes("text"), end: Some(bytes("texu")) };
+        Read::Range { index, interval, order, rows_max, bytes_max: usize::MAX }
+    };
+    // Many append one behind the last and take the first away, at once: a queue. Whoever ran again at the head and did not
+    // see an insertion or a deletion there, in either index and either direction, would do what was done before.
+    let runs = (0..RUNS).map(|_| async {
+        let mut at = writer.published();
+        let id = writer.new_id();
+        loop {
+            let reads = [
+                read(BY_TEXT, Order::Ascending, 1),
+                read(BY_TEXT, Order::Descending, 1),
+                read(BY_KEY, Order::Ascending, usize::MAX),
+                read(BY_KEY, Order::Descending, usize::MAX),
+            ];
+            let results = subject.log.read(subject.deployment, at, &reads).await.expect("the head is read");
+            let found: Vec<Vec<String>> = results
+                .iter()
+                .map(|result| match result {
+                    ReadResult::Range { rows, .. } => keys_of(rows),
+                    other => panic!("a range was asked for: {other:?}"),
+                })
+                .collect();
+            let (first, last) = (found[0][0].clone(), found[1][0].clone());
+            let mut backwards = found[3].clone();
+            backwards.reverse();
+            assert_eq!(found[2], backwards, "at {at:?} both directions see the same");
+            assert_eq!((found[2].first(), found[2].last()), (Some(&first), Some(&last)), "at {at:?}");
+            assert_eq!(found[2].len(), KEPT, "at {at:?}");
+            let next = text(last["text".len()..].parse::<usize>().expect("a number") + 1);
+            let writes =
+                vec![Writer::write(&next, None, Some(&next)), Writer::write(&first, Some(&first), None)];
+            let everything = [(BY_TEXT, Interval::all()), (BY_KEY, Interval::all())];
+            let commit = Commit { id, ..writer.commit(at, &everything, writes) };
+            match writer.outcome(commit).await {
+                CommitOutcome::Committed { .. } => return,
+                CommitOutcome::Conflict(conflict) => at = conflict.run_again_at,
+                other => panic!("neither committed nor in conflict: {other:?}"),
+            }
+        }
+    });
+    futures::future::join_all(runs).await;
+    let last = writer.put("behind", "all").await;
+    let left: Vec<String> = (RUNS..RUNS + KEPT).map(text).collect();
+    for index in [BY_KEY, BY_TEXT] {
+        let rows = writer.all(ReadAt::published(last), index).await;
+        let keys: Vec<String> = keys_of(&rows).into_iter().filter(|key| key != "behind").collect();
+        assert_eq!(keys, left, "each run has appended one and taken one away");
+    }
+}
+
 pub async fn a_run_at_the_head_sees_what_was_in_the_way(subject: LogSubject) {
     let writer = Writer::new(&subject);
     writer.put("counter", "0").await;
@@ -333,9 +422,12 @@ pub async fn another_epoch_answers_not_leader(subject: LogSubject) {
         Epoch { term: known.term, reset: known.reset + 1 },
         Epoch { term: known.term - 1, reset: known.reset },
     ] {
-        let write = vec![Writer::write("a", None, Some("never"))];
-        let commit = Commit { epoch, ..writer.commit(writer.published(), &[], write) };
-        assert!(matches!(writer.outcome(commit).await, CommitOutcome::NotLeader(_)));
+        // Also where nothing is written: nobody may be told what it read by a leader that is none any more.
+        for writes in [vec![Writer::write("a", None, Some("never"))], Vec::new()] {
+            let read = [(BY_KEY, Interval::point(b"a"))];
+            let commit = Commit { epoch, ..writer.commit(writer.published(), &read, writes) };
+            assert!(matches!(writer.outcome(commit).await, CommitOutcome::NotLeader(_)));
+        }
     }
     assert_eq!(writer.point(writer.published(), "a").await, None);
 }
@@ -347,6 +439,8 @@ pub async fn a_begin_in_the_future_or_of_another_epoch_is_a_conflict(subject: Lo
     let write = || vec![Writer::write("b", None, Some("b"))];
     let other = Epoch { term: epoch.term, reset: epoch.reset + 1 };
     for begin in [ReadAt::published(Timestamp::MAX), ReadAt { timestamp: now, epoch: Some(other) }] {
+        let read_only = writer.outcome(writer.commit(begin, &[], Vec::new())).await;
+        assert!(is_conflict(&read_only), "{begin:?} without writes: {read_only:?}");
         let outcome = writer.outcome(writer.commit(begin, &[], write())).await;
         let CommitOutcome::Conflict(conflict) = outcome else { panic!("{begin:?}: {outcome:?}") };
         let again = writer.outcome(writer.commit(conflict.run_again_at, &[], write())).await;
@@ -447,6 +541,33 @@ pub async fn a_deleted_document_is_gone_from_every_index(subject: LogSubject) {
     }
 }
 
+pub async fn a_changed_document_has_moved_in_every_index(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let others = [Writer::write("0", None, Some("l")), Writer::write("9", None, Some("n"))];
+    writer.committed(others.to_vec()).await;
+    let mut moments = vec![(writer.committed(vec![Writer::write("a", None, Some("b"))]).await, "b")];
+    // Away, back, and away again: what was deleted from the index is there anew.
+    for (old, new) in [("b", "y"), ("y", "b"), ("b", "z")] {
+        moments.push((writer.committed(vec![Writer::write("a", Some(old), Some(new))]).await, new));
+    }
+    for (moment, text) in moments {
+        let at = ReadAt::published(moment);
+        let rows = writer.all(at, BY_TEXT).await;
+        let expected = if text == "b" { ["b", "l", "n"] } else { ["l", "n", text] };
+        assert_eq!(keys_of(&rows), expected);
+        let interval = Interval { start: bytes("m"), end: None };
+        let read = Read::Range {
+            index: BY_TEXT,
+            interval,
+            order: Order::Descending,
+            rows_max: 1,
+            bytes_max: usize::MAX,
+        };
+        let (rows, more) = writer.range(at, read).await;
+        assert_eq!((keys_of(&rows), more), (vec![expected[2].to_owned()], text != "b"));
+    }
+}
+
 pub async fn a_moment_that_is_not_published_is_not_yet(subject: LogSubject) {
     let read = [everything(BY_KEY)];
     let future = ReadAt::published(Timestamp::MAX);
@@ -454,15 +575,26 @@ pub async fn a_moment_that_is_not_published_is_not_yet(subject: LogSubject) {
     assert_eq!((error.kind, &*error.code), (ErrorKind::Overloaded, "NotYet"));
 }
 
-pub async fn a_speculative_read_fails_once_its_epoch_is_over(subject: LogSubject) {
+pub async fn a_speculative_read_of_another_epoch_fails(subject: LogSubject) {
     let writer = Writer::new(&subject);
     let timestamp = writer.put("a", "one").await;
     let epoch = writer.position().epoch;
     assert!(writer.point(ReadAt { timestamp, epoch: Some(epoch) }, "a").await.is_some());
-    let over = ReadAt { timestamp, epoch: Some(Epoch { term: epoch.term - 1, reset: 0 }) };
-    let error =
-        subject.log.read(subject.deployment, over, &[everything(BY_KEY)]).await.expect_err("it is over");
-    assert_eq!(&*error.code, code::EPOCH_ENDED);
+    let others = [
+        Epoch { term: epoch.term - 1, reset: 0 },
+        Epoch { term: epoch.term, reset: epoch.reset + 1 },
+        Epoch { term: epoch.term + 1, reset: 0 },
+    ];
+    for other in others {
+        for read in [everything(BY_KEY), Read::Point { index: BY_KEY, key: bytes("a") }] {
+            let at = ReadAt { timestamp, epoch: Some(other) };
+            let error = subject.log.read(subject.deployment, at, &[read]).await.expect_err("another epoch");
+            assert_eq!((error.kind, &*error.code), (ErrorKind::Conflict, code::EPOCH_ENDED));
+        }
+    }
+    // What nobody has validated yet can't be read at all.
+    let future = ReadAt { timestamp: Timestamp::MAX, epoch: Some(epoch) };
+    assert!(subject.log.read(subject.deployment, future, &[everything(BY_KEY)]).await.is_err());
 }
 
 pub async fn confirmed_leadership_holds_every_acknowledged_commit(subject: LogSubject) {
@@ -509,15 +641,21 @@ pub async fn the_stream_names_each_key_old_and_new_in_every_index(subject: LogSu
     let writer = Writer::new(&subject);
     let start = writer.committed(vec![Writer::write("a", None, Some("one"))]).await;
     let mut events = subject.log.subscribe(subject.deployment, start).await.unwrap();
-    writer.committed(vec![Writer::write("a", Some("one"), Some("two"))]).await;
-    let notice = loop {
-        if let StreamEvent::Commit(notice) = next(&mut events).await {
-            break notice;
-        }
-    };
-    let mut keys: Vec<_> = notice.keys.iter().map(|touched| (touched.index, touched.key.clone())).collect();
-    keys.sort();
-    assert_eq!(keys, [(BY_KEY, bytes("a")), (BY_TEXT, bytes("one")), (BY_TEXT, bytes("two"))]);
+    for (old, new) in [("one", Some("two")), ("two", Some("two")), ("two", None)] {
+        writer.committed(vec![Writer::write("a", Some(old), new)]).await;
+        let notice = loop {
+            if let StreamEvent::Commit(notice) = next(&mut events).await {
+                break notice;
+            }
+        };
+        let mut keys: Vec<_> =
+            notice.keys.iter().map(|touched| (touched.index, touched.key.clone())).collect();
+        keys.sort();
+        keys.dedup();
+        let mut expected = vec![(BY_KEY, bytes("a")), (BY_TEXT, bytes(old))];
+        expected.extend(new.filter(|new| *new != old).map(|new| (BY_TEXT, bytes(new))));
+        assert_eq!(keys, expected);
+    }
 }
 
 pub async fn a_quiet_stream_has_heartbeats(subject: LogSubject) {

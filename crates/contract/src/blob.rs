@@ -18,4 +18,7 @@ pub trait BlobStore: Send + Sync + 'static {
     /// The bytes, or `None` if they were never stored. What is returned MUST have the digest asked for: a damaged blob
     /// is an error, never an answer.
     async fn get(&self, digest: BlobDigest) -> Result<Option<Bytes>>;
+
+    /// Whether a blob was stored, without reading it: it may be damaged all the same.
+    async fn has(&self, digest: BlobDigest) -> Result<bool>;
 }

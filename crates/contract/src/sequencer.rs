@@ -4,7 +4,8 @@ use async_trait::async_trait;
 
 use crate::{GroupId, Position, Result};
 
-/// Answers what is the newest published timestamp. It is off the path of a mutation: only "latest" reads ask it.
+/// A read-timestamp oracle: answers what is the newest published timestamp, confirmed as Raft's ReadIndex is. It assigns
+/// none (the log's leader does, when it validates a commit), and it is off the path of a mutation: only "latest" reads ask.
 #[async_trait]
 pub trait Sequencer: Send + Sync + 'static {
     /// A position that holds every commit which was acknowledged before this call, whichever node is asked. One

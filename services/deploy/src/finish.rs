@@ -42,7 +42,7 @@ impl Handle {
             dry_run: request.dry_run,
         };
         for module in finish.modules.values() {
-            if self.dependencies().blobs.get(module.source).await?.is_none() {
+            if !self.dependencies().blobs.has(module.source).await? {
                 return Err(Error::bad_request(
                     "InvalidPush",
                     format!("The text of module `{}` was never pushed.", module.path),

@@ -8,12 +8,11 @@ use std::{
     },
 };
 
-use async_trait::async_trait;
-use contract::{GroupId, Position, Result, Sequencer, TransactionLog};
+use contract::{GroupId, Position, Result, TransactionLog};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
-/// The sequencer over a transaction log.
+/// Confirmations of a transaction log's leaders.
 ///
 /// Calls queue up behind the one that is confirming. Whoever comes first then confirms once, and all the others, who came
 /// before that began, take its answer.
@@ -43,9 +42,9 @@ impl Batched {
     }
 }
 
-#[async_trait]
-impl Sequencer for Batched {
-    async fn latest(&self, group: GroupId) -> Result<Position> {
+impl Batched {
+    /// See [`contract::Sequencer::latest`].
+    pub async fn latest(&self, group: GroupId) -> Result<Position> {
         // A group that is not there must not leave anything behind.
         self.log.position(group)?;
         let confirmations = self.confirmations(group);

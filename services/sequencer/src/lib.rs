@@ -1,8 +1,10 @@
-//! The newest published timestamp, confirmed by the leader.
+//! A read-timestamp oracle: it answers what is the newest published timestamp, confirmed as Raft's ReadIndex is. It assigns
+//! none: that does the log's leader, for each commit that it validates.
 //!
-//! [`Batched`] answers many calls by one confirmation of a quorum. It has no state of its own: timestamps are given by the
-//! leader of the log, whose process it lives in.
+//! Only reads that must see every acknowledged commit ask it. [`Service`] answers many of them by one confirmation of a
+//! quorum, and has no state of its own.
 
 mod batched;
+mod service;
 
-pub use batched::Batched;
+pub use service::{Dependencies, Handle, Service};

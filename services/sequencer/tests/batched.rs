@@ -1,11 +1,8 @@
 //! Against a real log in a temporary folder.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -13,7 +10,8 @@ use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, GroupId,
     Lookup, Position, Read, ReadAt, ReadResult, Result, Sequencer, StreamEvents, Timestamp, TransactionLog,
 };
-use sequencer::Batched;
+use futures::poll;
+use sequencer::{Dependencies, Service};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -74,36 +72,46 @@ fn some_commit(log: &impl TransactionLog) -> Commit {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_confirmation_serves_all_calls_that_began_before_it() {
     let folder = tempfile::tempdir().unwrap();
-    let token = CancellationToken::new();
-    let service =
-        txlog::Service::start(txlog::Options::embedded(folder.path()), token.clone()).await.unwrap();
-    let log = Arc::new(Counted { log: service.handle(), begun: AtomicU64::new(0), gate: Semaphore::new(0) });
-    let sequencer = Arc::new(Batched::new(log.clone()));
-    let call = || {
-        let sequencer = sequencer.clone();
-        tokio::spawn(async move { sequencer.latest(GROUP).await })
-    };
-    let first = call();
-    while log.begun.load(Ordering::SeqCst) == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let (log_token, token) = (CancellationToken::new(), CancellationToken::new());
+    let log_service =
+        txlog::Service::start(txlog::Options::embedded(folder.path()), log_token.clone()).await.unwrap();
+    let log =
+        Arc::new(Counted { log: log_service.handle(), begun: AtomicU64::new(0), gate: Semaphore::new(0) });
+    let service = Service::start(Dependencies { log: log.clone() }, token.clone());
+    let sequencer = service.handle();
+    // A call that was polled once has begun: it confirms, or waits for whoever does.
+    let mut first = sequencer.latest(GROUP);
+    assert!(poll!(&mut first).is_pending());
+    assert_eq!(log.begun.load(Ordering::SeqCst), 1);
     // These come while the first is under way: it must not serve them; one more serves all of them.
     let CommitOutcome::Committed { timestamp } = log.commit(some_commit(&*log)).await.unwrap() else {
         panic!("not committed")
     };
-    let later: Vec<_> = (0..50).map(|_| call()).collect();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut later: Vec<_> = (0..50).map(|_| sequencer.latest(GROUP)).collect();
+    for call in &mut later {
+        assert!(poll!(call).is_pending());
+    }
     assert_eq!(log.begun.load(Ordering::SeqCst), 1, "the others wait for the first to end");
     log.gate.add_permits(1);
-    assert!(first.await.unwrap().unwrap().ready);
+    assert!(first.await.unwrap().ready);
     log.gate.add_permits(1);
-    for call in later {
-        let position = call.await.unwrap().unwrap();
-        assert!(position.published >= timestamp, "it holds what was acknowledged before the call");
+    for position in futures::future::join_all(later).await {
+        assert!(position.unwrap().published >= timestamp, "it holds what was acknowledged before the call");
     }
     assert_eq!(log.begun.load(Ordering::SeqCst), 2);
     assert!(sequencer.latest(GroupId(9)).await.is_err(), "there is no such group");
-    drop((sequencer, log));
+
+    // Whoever has begun is answered before the service has stopped, and nobody begins after that.
+    let mut last = sequencer.latest(GROUP);
+    assert!(poll!(&mut last).is_pending());
     token.cancel();
-    service.stopped().await;
+    let mut stopped = Box::pin(service.stopped());
+    assert!(poll!(&mut stopped).is_pending());
+    log.gate.add_permits(1);
+    assert!(last.await.unwrap().ready);
+    stopped.await;
+    assert_eq!(sequencer.latest(GROUP).await.unwrap_err().code, "ShuttingDown");
+    drop((sequencer, log));
+    log_token.cancel();
+    log_service.stopped().await;
 }

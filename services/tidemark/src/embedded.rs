@@ -120,8 +120,11 @@ async fn start(
 ) -> anyhow::Result<Parts> {
     let limits = configuration.limits;
     let mut parts = Parts::default();
-    let blobs: Arc<dyn BlobStore> =
-        Arc::new(blob::LocalBlobs::open(folder.path().join("blobs")).context("open the blobs")?);
+    let token = CancellationToken::new();
+    let options = blob::Options { folder: folder.path().join("blobs") };
+    let blob_service = blob::Service::start(options, token.clone()).await.context("open the blobs")?;
+    let blobs: Arc<dyn BlobStore> = Arc::new(blob_service.handle());
+    parts.add(token, blob_service.stopped());
 
     let token = CancellationToken::new();
     let mut options = txlog::Options::embedded(folder.path());
@@ -132,7 +135,12 @@ async fn start(
     let log: Arc<dyn TransactionLog> = Arc::new(log_service.handle());
     parts.add(token, log_service.stopped());
 
-    let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer::Batched::new(log.clone()));
+    let token = CancellationToken::new();
+    let dependencies = sequencer::Dependencies { log: log.clone() };
+    let sequencer_service = sequencer::Service::start(dependencies, token.clone());
+    let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer_service.handle());
+    parts.add(token, sequencer_service.stopped());
+
     let transactions = SystemTransactions::new(
         log.clone(),
         sequencer.clone(),

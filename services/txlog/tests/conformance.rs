@@ -8,7 +8,6 @@ use contract::{
     ReadAt, ReadResult, TransactionLog, Write, document,
 };
 use rpc::{GrpcSequencer, GrpcTransactionLog, RpcLimits, SequencerServer, TransactionLogServer};
-use sequencer::Batched;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -37,6 +36,10 @@ async fn start_with(change: impl FnOnce(&mut Options)) -> (Arc<dyn TransactionLo
     (log, token.clone(), Kept { _ends: token.drop_guard(), _service: service, _folder: folder })
 }
 
+fn sequencer(log: Arc<dyn TransactionLog>, token: CancellationToken) -> sequencer::Handle {
+    sequencer::Service::start(sequencer::Dependencies { log }, token).handle()
+}
+
 /// Serves a log and its sequencer, and gives a channel to them.
 async fn serve(log: Arc<dyn TransactionLog>, token: CancellationToken) -> Channel {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -44,7 +47,7 @@ async fn serve(log: Arc<dyn TransactionLog>, token: CancellationToken) -> Channe
     let connections = futures::stream::unfold(listener, |listener| async {
         Some((listener.accept().await.map(|(connection, _)| connection), listener))
     });
-    let sequencer = Arc::new(Batched::new(log.clone()));
+    let sequencer = Arc::new(sequencer(log.clone(), token.clone()));
     let server = rpc::server(&RpcLimits::DEFAULT)
         .add_service(TransactionLogServer::service(log, RpcLimits::DEFAULT))
         .add_service(SequencerServer::service(sequencer, RpcLimits::DEFAULT))
@@ -123,7 +126,8 @@ mod direct {
 
     async fn sequencer() -> SequencerSubject {
         let log = log().await;
-        SequencerSubject { sequencer: Arc::new(Batched::new(log.log.clone())), log }
+        let sequencer = super::sequencer(log.log.clone(), CancellationToken::new());
+        SequencerSubject { sequencer: Arc::new(sequencer), log }
     }
 
     conformance::transaction_log!(log);

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use blob::LocalBlobs;
 use bytes::Bytes;
 use contract::{
     BlobStore, Caller, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Evaluation, EvaluationRequest,
@@ -17,7 +16,6 @@ use contract::{
 };
 use isolate::Engine;
 use runner::{FunctionLimits, FunctionLogLimits, Limits, Runner, RunnerOptions, Services};
-use sequencer::Batched;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use system_transaction::SystemTransactions;
@@ -71,9 +69,12 @@ impl Harness {
         let options = txlog::Options::embedded(folder.path().join("log"));
         let service = txlog::Service::start(options, shutdown.child_token()).await.expect("the log starts");
         let log: Arc<dyn TransactionLog> = Arc::new(service.handle());
-        let sequencer: Arc<dyn Sequencer> = Arc::new(Batched::new(Arc::clone(&log)));
-        let blobs: Arc<dyn BlobStore> =
-            Arc::new(LocalBlobs::open(folder.path().join("blobs")).expect("the blob store opens"));
+        let dependencies = sequencer::Dependencies { log: Arc::clone(&log) };
+        let sequencer = sequencer::Service::start(dependencies, CancellationToken::new());
+        let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer.handle());
+        let options_of_blobs = blob::Options { folder: folder.path().join("blobs") };
+        let blobs = blob::Service::start(options_of_blobs, CancellationToken::new()).await;
+        let blobs: Arc<dyn BlobStore> = Arc::new(blobs.expect("the blob store opens").handle());
         let transactions = SystemTransactions::new(
             Arc::clone(&log),
             Arc::clone(&sequencer),
