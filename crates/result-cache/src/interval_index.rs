@@ -41,9 +41,13 @@ impl<Id: Ord + Copy> IntervalIndex<Id> {
     }
 
     /// Undoes [`IntervalIndex::insert`] with the same arguments.
+    ///
+    /// # Panics
+    ///
+    /// If it was not done before.
     pub fn remove(&mut self, id: Id, read_set: &ReadSet) {
         for (index, intervals) in read_set.indexes() {
-            let Some(tree) = self.trees.get_mut(&index) else { continue };
+            let tree = self.trees.get_mut(&index).expect("what is removed was inserted");
             for interval in intervals {
                 tree.remove(interval, id);
             }
@@ -104,8 +108,9 @@ impl<Id: Ord + Copy> Tree<Id> {
     }
 
     fn remove(&mut self, interval: &Interval, id: Id) {
-        let Some(known) = self.position(interval) else { return };
-        self.nodes[known].ids.remove(&id);
+        let known = self.position(interval).expect("what is removed was inserted");
+        let was_there = self.nodes[known].ids.remove(&id);
+        assert!(was_there, "an entry is removed once from each interval that it has read");
         if self.nodes[known].ids.is_empty() {
             self.root = self.unlink(self.root, interval);
             self.free.push(known);
@@ -212,6 +217,10 @@ impl<Id: Ord + Copy> Tree<Id> {
             if by_end(&self.nodes[candidate].interval, &self.nodes[last].interval) == Ordering::Greater {
                 last = candidate;
             }
+            assert!(
+                self.nodes[at].priority >= self.nodes[child].priority,
+                "no node is above one of a higher priority, or the tree would grow deep"
+            );
         }
         self.nodes[at].ends_last = last;
     }

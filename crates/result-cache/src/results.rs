@@ -116,6 +116,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
         for id in touched {
             listeners.extend(self.drop_entry(id));
         }
+        self.check();
         listeners
     }
 
@@ -135,6 +136,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
         self.idle.clear();
         self.bytes = 0;
         self.idle_bytes = 0;
+        self.check();
         listeners
     }
 
@@ -168,6 +170,7 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
         if idle {
             self.keep_idle(id, bytes);
         }
+        self.check();
         // It may be the one that had to go.
         self.entries.contains_key(&id).then_some(id)
     }
@@ -190,8 +193,12 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
     }
 
     /// Makes `listener` one of those whom [`Results::apply`] tells of the end of this result.
+    ///
+    /// # Panics
+    ///
+    /// If the result is not kept any more.
     pub fn attach(&mut self, id: EntryId, listener: L) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let entry = self.entries.get_mut(&id).expect("nobody listens to what is not kept");
         entry.listeners.insert(listener);
         if self.idle.pop(&id).is_some() {
             self.idle_bytes -= entry.bytes;
@@ -227,6 +234,16 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
         if entry.keys.is_empty() && entry.listeners.is_empty() {
             self.drop_entry(id);
         }
+    }
+
+    /// What must hold after each change, as far as looking at it costs nothing.
+    fn check(&self) {
+        assert!(self.by_key.is_empty() || !self.entries.is_empty(), "a key leads to a result that is kept");
+        assert!(self.idle.len() <= self.entries.len(), "what waits for a listener is kept");
+        assert!(self.idle_bytes <= self.bytes, "what waits for a listener is counted");
+        assert!(self.idle_bytes <= self.idle_bytes_max, "what waits for a listener is within its bound");
+        assert_eq!(self.entries.is_empty(), self.bytes == 0, "what is kept, and only that, is counted");
+        assert!(self.recent.newest() <= self.published, "no commit is known that is not published");
     }
 
     fn drop_entry(&mut self, id: EntryId) -> BTreeSet<L> {

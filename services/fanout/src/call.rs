@@ -79,7 +79,7 @@ impl Asker {
     }
 }
 
-/// Results with equal keys can stand for each other.
+/// The key of a cached result, a *copy*. Results with equal keys can stand for each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CopyKey {
     pub call: CallKey,

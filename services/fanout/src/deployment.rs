@@ -141,7 +141,9 @@ impl Deployment {
         let session = SessionId(connections.next_session);
         connections.next_session += 1;
         self.tides.open(session, opening.start.identity, opening.start.not_before);
-        connections.clients.insert(session, Client { rounds: opening.rounds, _place: opening.place });
+        let client = Client { rounds: opening.rounds, _place: opening.place };
+        let other = connections.clients.insert(session, client);
+        assert!(other.is_none(), "a session's id is used once");
         connections.commands.push(commands_of(session, opening.commands).boxed());
     }
 
@@ -203,7 +205,8 @@ impl Deployment {
     fn start_run(&mut self, order: RunOrder, connections: &mut Connections) {
         let (run, runs) = (order.run, self.runs.clone());
         let task = connections.running.spawn(async move { (order.run, runs.run(&order).await) });
-        connections.tasks.insert(run, task);
+        let other = connections.tasks.insert(run, task);
+        assert!(other.is_none(), "a run is ordered once");
     }
 
     fn send(&mut self, session: SessionId, round: SessionRound, connections: &mut Connections) {

@@ -1,7 +1,7 @@
 //! Live queries: keeps the queries of client sessions up to date.
 //!
 //! A session lives whole on one instance of this service. The instance follows the commit stream of each deployment
-//! that it has sessions of, and moves them in *tides*: at a moment T, the newest published one, all sessions that are
+//! that it has sessions of, and moves them in *tides*, rounds that begin together: at a moment T, the newest published one, all sessions that are
 //! due (a result no longer holds, a query was added, the identity changed, a write of their own is to be seen) start a
 //! round. Every query whose result does not hold at T is run at exactly T, once for all sessions that ask the same;
 //! when a session's queries have all answered, it is sent one [`contract::SessionRound`] to T. So each view is of one

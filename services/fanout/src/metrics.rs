@@ -26,11 +26,11 @@ pub struct Metrics {
 pub struct MetricsSnapshot {
     /// Sessions that are open now.
     pub sessions: u64,
-    /// Results that are kept now, with listeners and without.
+    /// Cached results that are kept now, with listeners and without: the *copies* that sessions share.
     pub copies: u64,
     /// Roughly what they take in memory.
     pub copy_bytes: u64,
-    /// Moments at which at least one session started a round.
+    /// Tides: moments at which at least one session started a round.
     pub tides: u64,
     /// Queries given to the runners; repetitions are counted apart.
     pub runs: u64,
@@ -79,13 +79,13 @@ pub(crate) fn add(counter: &AtomicU64, amount: u64) {
     counter.fetch_add(amount, Ordering::Relaxed);
 }
 
-/// What one deployment contributes to a gauge that all share.
+/// What one deployment contributes to a gauge that all add to.
 #[derive(Debug, Default)]
-pub(crate) struct Share(u64);
+pub(crate) struct Contribution(u64);
 
-impl Share {
+impl Contribution {
     pub fn set(&mut self, gauge: &AtomicU64, value: u64) {
-        // Wrapping, so that a smaller share is a subtraction.
+        // Wrapping, so that a smaller contribution is a subtraction.
         gauge.fetch_add(value.wrapping_sub(self.0), Ordering::Relaxed);
         self.0 = value;
     }

@@ -37,7 +37,7 @@ pub(crate) struct Versions {
 pub(crate) struct Session {
     pub asker: Arc<Asker>,
     pub queries: BTreeMap<u32, Query>,
-    /// The queries without a result that holds now. Every other one is attached to its result.
+    /// The dirty queries: those without a result that holds now. Every other one is attached to its result.
     pub loose: BTreeSet<u32>,
     /// Removed, and the client was not told yet.
     pub removed: BTreeSet<u32>,
@@ -186,6 +186,7 @@ impl Session {
     /// Begins a round for everything that is open. Answers the turn that this ends.
     pub fn begin_round(&mut self, at: Timestamp) -> Turn {
         assert!(self.round.is_none() && at >= self.floor, "rounds are one at a time and never go back");
+        self.check();
         let turn = self.turn.take().expect("a round is for a session whose turn it is");
         self.left_to_tide = false;
         let slots: BTreeMap<u32, Slot> = self
@@ -277,6 +278,15 @@ impl Session {
         changes.extend(removed.map(|number| QueryChange::Removed { query: *number }));
         let sent = self.send(round.at, round.versions, changes);
         Some(CompletedRound { round: sent, suppressed, due_since: round.due_since })
+    }
+
+    /// What must hold between two events.
+    pub fn check(&self) {
+        assert!(self.loose.len() <= self.queries.len(), "what is loose is a query");
+        assert!(self.unanswered <= self.queries.len(), "what was not answered is a query");
+        assert!(self.shown_at <= Some(self.floor), "no round is of an earlier moment than what is shown");
+        let missing = self.round.as_ref().is_none_or(|round| round.slots_missing <= round.slots.len());
+        assert!(missing, "what a round waits for is one of its queries");
     }
 
     fn send(&mut self, timestamp: Timestamp, versions: Versions, changes: Vec<QueryChange>) -> SessionRound {

@@ -1,4 +1,5 @@
-//! When which query runs at which moment, and what each session is sent.
+//! The scheduler of rounds: when which query runs at which moment, and what each session is sent. A *tide* is a moment to
+//! which all sessions that are due move together.
 //!
 //! Plain data: events go in, effects come out, time is an argument.
 
@@ -15,7 +16,7 @@ use result_cache::{FlightId, Flights, Results};
 
 use crate::{
     call::{Asker, Call, Command, CopyKey, IdentityKey, Modification, Question},
-    metrics::{Metrics, Share, add},
+    metrics::{Contribution, Metrics, add},
     outcome::Outcome,
     session::{Listener, Query, Session, SessionId, Turn},
 };
@@ -65,6 +66,7 @@ struct RunOwner {
     started: Instant,
 }
 
+/// The scheduler of the rounds of one deployment's sessions.
 #[derive(Debug)]
 pub(crate) struct Tides {
     options: TideOptions,
@@ -83,8 +85,8 @@ pub(crate) struct Tides {
     next_serial: u64,
     effects: Vec<Effect>,
     metrics: Arc<Metrics>,
-    copies: Share,
-    copy_bytes: Share,
+    copies: Contribution,
+    copy_bytes: Contribution,
 }
 
 impl Tides {
@@ -103,8 +105,8 @@ impl Tides {
             next_serial: 0,
             effects: Vec::new(),
             metrics,
-            copies: Share::default(),
-            copy_bytes: Share::default(),
+            copies: Contribution::default(),
+            copy_bytes: Contribution::default(),
         }
     }
 
@@ -127,7 +129,9 @@ impl Tides {
     }
 
     pub fn commit(&mut self, commit: &Arc<CommitNotice>, now: Instant) {
+        let before = self.published();
         let listeners = self.results.apply(commit);
+        assert!(self.published() >= before, "what is published stays published");
         self.hear(now);
         self.loosen(listeners, now);
     }
@@ -178,6 +182,7 @@ impl Tides {
 
     pub fn close(&mut self, id: SessionId) {
         let Some(session) = self.sessions.remove(&id) else { return };
+        session.check();
         self.end_turn(id, session.turn);
         for (number, query) in session.queries {
             if let Some(entry) = query.entry {
@@ -271,7 +276,7 @@ impl Tides {
         self.heard = Some(now);
     }
 
-    /// These have lost their results.
+    /// Marks queries dirty: these have lost their results.
     fn loosen(&mut self, listeners: BTreeSet<Listener>, now: Instant) {
         for listener in listeners {
             let Some(session) = self.sessions.get_mut(&listener.session) else { continue };
@@ -353,6 +358,7 @@ impl Tides {
     }
 
     fn start_round(&mut self, id: SessionId, at: Timestamp, now: Instant) {
+        assert!(at <= self.published(), "a round is of a moment that is published");
         let session = self.sessions.get_mut(&id).expect("only sessions that are there have a turn");
         let loose = session.loose.clone();
         let turn = session.begin_round(at);

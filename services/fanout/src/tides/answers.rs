@@ -122,7 +122,7 @@ impl Tides {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(round) = session.round.as_mut() else { return };
         let Some(slot) = round.slots.get_mut(&number) else { return };
-        assert!(slot.outcome.is_none(), "an answer comes once");
+        assert!(slot.outcome.is_none() && round.slots_missing > 0, "an answer comes once");
         slot.outcome = Some(outcome.clone());
         slot.run = None;
         round.slots_missing -= 1;
@@ -151,8 +151,10 @@ impl Tides {
     fn listen(&mut self, listener: Listener, entry: EntryId) {
         let Some(session) = self.sessions.get_mut(&listener.session) else { return };
         if let Some(query) = session.queries.get_mut(&listener.query) {
-            query.entry = Some(entry);
-            session.loose.remove(&listener.query);
+            let other = query.entry.replace(entry);
+            assert!(other.is_none(), "a query listens to one result");
+            let was_loose = session.loose.remove(&listener.query);
+            assert!(was_loose, "a query without a result is loose");
         }
     }
 

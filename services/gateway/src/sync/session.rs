@@ -139,6 +139,7 @@ impl Session {
                 }
             });
         }
+        assert!(self.queries.len() <= self.queries_max, "what is too much was refused");
         self.query_set_version = change.new_version;
         Step::Command(SessionCommand::ModifyQueries { version: change.new_version, modifications })
     }
@@ -208,6 +209,7 @@ impl Session {
         }
         self.shown = end;
         self.observed = self.observed.max(round.timestamp);
+        assert!(from_wire(self.shown.timestamp) <= self.observed, "what is shown was seen");
         Ok(Transition {
             start,
             end,
