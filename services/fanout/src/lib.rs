@@ -29,6 +29,8 @@ mod session;
 #[cfg(test)]
 mod simulation;
 mod tides;
+#[cfg(test)]
+mod transcripts;
 
 pub use crate::limits::FanoutLimits;
 pub use metrics::{Metrics, MetricsSnapshot};

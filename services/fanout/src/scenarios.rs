@@ -22,11 +22,22 @@ use crate::{
     tides::{Effect, RunOrder, TideOptions, Tides},
 };
 
-const INDEX: IndexId = IndexId([7; 16]);
+pub(crate) const INDEX: IndexId = IndexId([7; 16]);
 
-fn at(nanoseconds: u64) -> Timestamp {
+pub(crate) fn at(nanoseconds: u64) -> Timestamp {
     Timestamp::new(nanoseconds).expect("small")
 }
+
+pub(crate) const OPTIONS: TideOptions = TideOptions {
+    pause: Duration::from_millis(5),
+    timestamp_wait_max: Duration::from_secs(5),
+    stream_silence_max: Duration::from_secs(5),
+    observed_time_max: Duration::from_secs(17),
+    session_queries_max: 3,
+    result_bytes_max: 1 << 20,
+    idle_bytes_max: 1 << 20,
+    recent_commit_bytes_max: 1 << 20,
+};
 
 /// Tides whose stream stands at 100, and what they want done.
 struct Bench {
@@ -41,19 +52,9 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let options = TideOptions {
-            pause: Duration::from_millis(5),
-            timestamp_wait_max: Duration::from_secs(5),
-            stream_silence_max: Duration::from_secs(5),
-            observed_time_max: Duration::from_secs(17),
-            session_queries_max: 3,
-            result_bytes_max: 1 << 20,
-            idle_bytes_max: 1 << 20,
-            recent_commit_bytes_max: 1 << 20,
-        };
         let metrics = Arc::new(Metrics::default());
         let mut bench = Bench {
-            tides: Tides::new(options, metrics.clone()),
+            tides: Tides::new(OPTIONS, metrics.clone()),
             metrics,
             now: Instant::now(),
             orders: Vec::new(),
@@ -155,7 +156,7 @@ impl Bench {
     }
 }
 
-fn user(subject: &str, issued: &str) -> Identity {
+pub(crate) fn user(subject: &str, issued: &str) -> Identity {
     let attributes = [("subject", subject), ("iat", issued)];
     Identity::User(UserIdentity {
         attributes: attributes.map(|(name, json)| (name.to_owned(), json.to_owned())).into(),

@@ -9,6 +9,8 @@ mod connection;
 mod mutations;
 mod session;
 mod sessions;
+#[cfg(test)]
+mod transcripts;
 
 use axum::{
     extract::{Path, State, WebSocketUpgrade},
