@@ -11,7 +11,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
 use uuid::Uuid;
 
 /// Which query each client subscribes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Queries {
     /// Row 0, each the same query.
     Same,
@@ -22,8 +22,6 @@ pub enum Queries {
 }
 
 impl Queries {
-    pub const ALL: [Queries; 3] = [Queries::Same, Queries::Own, Queries::PerIdentity];
-
     pub fn name(self) -> &'static str {
         match self {
             Queries::Same => "all the same",

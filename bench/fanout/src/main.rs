@@ -9,6 +9,10 @@ mod clients;
 
 use std::{
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -31,6 +35,9 @@ struct Arguments {
     /// How many clients; several numbers are measured one after the other.
     #[arg(long, value_delimiter = ',', default_value = "100,1000")]
     clients: Vec<usize>,
+    /// What they look at; several are measured one after the other.
+    #[arg(long, value_delimiter = ',', default_value = "same,own,per-identity")]
+    queries: Vec<Queries>,
     /// Commits, one at a time, of which each turn measures the way to the last client.
     #[arg(long, default_value_t = 15)]
     commits: usize,
@@ -67,6 +74,8 @@ struct Turn {
     /// Commits to rows that clients look at.
     seen_per_second: f64,
     seen_cpu_us: f64,
+    /// Updates that the clients were shown meanwhile.
+    updates_per_second: f64,
 }
 
 struct Target {
@@ -102,7 +111,7 @@ async fn main() -> Result<()> {
         drop(sockets);
     }
     for clients in &arguments.clients {
-        for queries in Queries::ALL {
+        for queries in arguments.queries.iter().copied() {
             println!("\n{clients} clients, {}", queries.name());
             let mut turns: Vec<Vec<Turn>> = vec![Vec::new(); targets.len()];
             for turn in 0..arguments.turns.max(1) {
@@ -193,14 +202,21 @@ impl Target {
         let commit_cpu_ms = milliseconds(self.server.cpu_time()? - cpu_before) / commits;
 
         // Somebody has to take what the clients are shown.
+        let updates = Arc::new(AtomicU64::new(0));
+        let counting = updates.clone();
         let taking = tokio::spawn(async move {
-            while clients.next().await.is_ok() {}
+            while clients.next().await.is_ok() {
+                counting.fetch_add(1, Ordering::Relaxed);
+            }
             clients
         });
         let seed = arguments.seed + turn;
         let unseen = self.load(arguments, rows..rows + UNSEEN_ROWS, seed).await?;
         let seen_rows = if queries == Queries::Own { 0..count } else { 0..1 };
+        let (before, began) = (updates.load(Ordering::Relaxed), Instant::now());
         let seen = self.load(arguments, seen_rows, seed).await?;
+        let updates = updates.load(Ordering::Relaxed) - before;
+        let updates_per_second = updates as f64 / began.elapsed().as_secs_f64();
         taking.abort();
         Ok(Turn {
             subscribed_ms,
@@ -210,6 +226,7 @@ impl Target {
             unseen_cpu_us: unseen.1,
             seen_per_second: seen.0,
             seen_cpu_us: seen.1,
+            updates_per_second,
         })
     }
 
@@ -273,6 +290,7 @@ fn report(name: &str, turns: &[Turn]) {
         figure(|turn| turn.seen_per_second, 0),
         figure(|turn| turn.seen_cpu_us, 0)
     );
+    println!("    updates shown meanwhile              {} /s", figure(|turn| turn.updates_per_second, 0));
 }
 
 /// Sorts them.

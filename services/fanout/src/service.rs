@@ -31,7 +31,7 @@ pub struct Options {
     pub limits: FanoutLimits,
     /// How long results that depend on the clock are given to others.
     pub observed_time_max: Duration,
-    /// Queries that run at the same time.
+    /// Queries that the runners are given at the same time.
     pub runs_in_flight_max: usize,
 }
 
@@ -40,7 +40,7 @@ impl Options {
     pub fn new(fanout: FanoutLimits, observed_time_max: Duration) -> Options {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let runs_in_flight_max = match fanout.runs_in_flight_max {
-            0 => 2 * cores,
+            0 => 16 * cores,
             runs => runs,
         };
         Options { limits: fanout, observed_time_max, runs_in_flight_max }
