@@ -52,9 +52,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::with(OPTIONS)
+    }
+
+    fn with(options: TideOptions) -> Bench {
         let metrics = Arc::new(Metrics::default());
         let mut bench = Bench {
-            tides: Tides::new(OPTIONS, metrics.clone()),
+            tides: Tides::new(options, metrics.clone()),
             metrics,
             now: Instant::now(),
             orders: Vec::new(),
@@ -430,6 +434,36 @@ fn a_query_that_is_replaced_under_its_number_is_updated_once() {
     );
     bench.tide();
     assert!(matches!(&bench.last_round(session).changes[..], [QueryChange::Removed { query: 1 }]));
+}
+
+#[test]
+fn a_result_goes_when_nobody_listens_to_it_any_more() {
+    let mut bench = Bench::with(TideOptions { idle_bytes_max: 0, ..OPTIONS });
+    let session = bench.settled(1);
+    bench.tide();
+    assert_eq!(bench.metrics.snapshot().copies, 1);
+    bench.command(session, removal(2, 1));
+    bench.tide();
+    assert_eq!(bench.metrics.snapshot().copies, 0, "its query was removed");
+
+    let ann = bench.open_as(2, user("ann", "1"), at(0));
+    bench.add(ann, 1, 1, "m:a");
+    bench.tide();
+    bench.finish("ann's", READS_IDENTITY);
+    bench.tides.room(ann, bench.now);
+    bench.tide();
+    assert_eq!(bench.metrics.snapshot().copies, 1);
+    let asker = Arc::new(Asker::new(user("bob", "1")));
+    bench.command(ann, Command::SetIdentity { version: 1, asker });
+    bench.tide();
+    assert_eq!(bench.metrics.snapshot().copies, 0, "its asker is somebody else");
+    bench.finish("bob's", READS_IDENTITY);
+    bench.tides.room(ann, bench.now);
+    bench.tide();
+    assert_eq!(bench.metrics.snapshot().copies, 1);
+    bench.tides.close(ann);
+    bench.tide();
+    assert_eq!(bench.metrics.snapshot().copies, 0, "its session is over");
 }
 
 #[test]

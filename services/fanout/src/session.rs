@@ -206,6 +206,10 @@ impl Session {
                 (*number, slot)
             })
             .collect();
+        assert!(
+            self.removed.iter().all(|number| !slots.contains_key(number)),
+            "a query that was removed and added again is only updated"
+        );
         self.round = Some(Round {
             at,
             asker: self.asker.clone(),
@@ -273,9 +277,7 @@ impl Session {
                 self.unanswered -= 1;
             }
         }
-        // A number that was removed and added again is only updated.
-        let removed = round.removed.iter().filter(|number| !round.slots.contains_key(number));
-        changes.extend(removed.map(|number| QueryChange::Removed { query: *number }));
+        changes.extend(round.removed.iter().map(|number| QueryChange::Removed { query: *number }));
         let sent = self.send(round.at, round.versions, changes);
         Some(CompletedRound { round: sent, suppressed, due_since: round.due_since })
     }
