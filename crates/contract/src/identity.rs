@@ -19,7 +19,38 @@ pub enum Identity {
     },
 }
 
+/// In whose name something ran, without saying who that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IdentityKind {
+    /// Nobody in particular.
+    Anonymous,
+    /// A user of the app.
+    User,
+    /// The holder of an admin key, also one that acts as a user.
+    Admin,
+}
+
+impl IdentityKind {
+    /// As the function log names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            IdentityKind::Anonymous => "unknown",
+            IdentityKind::User => "user",
+            IdentityKind::Admin => "instance_admin",
+        }
+    }
+}
+
 impl Identity {
+    /// What kind of identity it is.
+    pub fn kind(&self) -> IdentityKind {
+        match self {
+            Identity::Anonymous => IdentityKind::Anonymous,
+            Identity::User(_) => IdentityKind::User,
+            Identity::Admin { .. } => IdentityKind::Admin,
+        }
+    }
+
     /// Whether an admin key was shown, also one that acts as a user.
     pub fn is_admin(&self) -> bool {
         matches!(self, Identity::Admin { .. })

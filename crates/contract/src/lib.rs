@@ -35,7 +35,7 @@ pub use error::{Error, ErrorKind, Result, Retry};
 pub use fanout::{
     Fanout, FanoutSession, QueryChange, QueryModification, SessionCommand, SessionRound, SessionStart,
 };
-pub use identity::{Identity, UserIdentity};
+pub use identity::{Identity, IdentityKind, UserIdentity};
 pub use interval::{Interval, ReadSet};
 pub use position::{
     CommitId, DeploymentId, DeploymentRef, Epoch, GroupId, IndexId, LeaderHint, NodeId, Position, Timestamp,

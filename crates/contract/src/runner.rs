@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{DeploymentRef, Identity, ReadSet, Result, Timestamp};
+use crate::{DeploymentRef, Identity, IdentityKind, ReadSet, Result, Timestamp};
 
 /// Runs functions in isolates, each against one moment of the database.
 ///
@@ -238,8 +238,8 @@ pub struct ExecutionRecord {
     pub cached: bool,
     /// Where the call came from.
     pub caller: Caller,
-    /// In whose name it ran: `unknown` (nobody's), `user`, `instance_admin`.
-    pub identity: &'static str,
+    /// In whose name it ran.
+    pub identity: IdentityKind,
     /// That of the call; all attempts of a mutation share it.
     pub request_id: String,
     /// Its own.

@@ -84,7 +84,7 @@ fn entry(entry: &ExecutionRecord) -> Value {
         "occInfo": conflict,
         "willRetry": entry.will_retry,
         "executionTimestamp": ended - seconds,
-        "identityType": entry.identity,
+        "identityType": entry.identity.name(),
         "environment": "isolate",
     })
 }

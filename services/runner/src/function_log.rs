@@ -123,7 +123,7 @@ mod tests {
             error: None,
             cached: false,
             caller: Caller::HttpApi,
-            identity: "user",
+            identity: contract::IdentityKind::User,
             request_id: String::new(),
             execution_id: String::new(),
             conflict: None,

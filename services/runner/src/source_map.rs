@@ -32,15 +32,40 @@ impl SourceMapCache {
         SourceMapCache { maps: Mutex::new(LruCache::new(capacity)) }
     }
 
-    /// The maps that the stacks in these texts need. Those that can't be had are left out: an error without its place is
-    /// better than none.
-    pub async fn for_texts<'t>(
+    /// The maps that the stacks in these texts need. Those that can't be had are left out: for people, an error without its
+    /// place is better than none.
+    pub async fn for_people<'t>(
         &self,
         texts: impl IntoIterator<Item = &'t str>,
         catalog: &DeploymentCatalog,
         blobs: &dyn BlobStore,
     ) -> SourceMaps {
+        self.maps_of(texts, catalog, blobs).await.0
+    }
+
+    /// The maps that the stacks in a text need which a function will read: all that there are, so that the function sees
+    /// the same whenever it runs. Fails if one can't be had.
+    pub async fn for_functions(
+        &self,
+        text: &str,
+        catalog: &DeploymentCatalog,
+        blobs: &dyn BlobStore,
+    ) -> contract::Result<SourceMaps> {
+        match self.maps_of([text], catalog, blobs).await {
+            (maps, None) => Ok(maps),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// The maps, and why one of them could not be had.
+    async fn maps_of<'t>(
+        &self,
+        texts: impl IntoIterator<Item = &'t str>,
+        catalog: &DeploymentCatalog,
+        blobs: &dyn BlobStore,
+    ) -> (SourceMaps, Option<contract::Error>) {
         let mut maps = SourceMaps::default();
+        let mut failed = None;
         for module in modules_of(texts) {
             let Some(digest) =
                 catalog.of(ComponentId::ROOT).module(module).and_then(|module| module.row.source_map)
@@ -51,10 +76,20 @@ impl SourceMapCache {
             let map = match known {
                 Some(map) => map,
                 None => {
-                    let Ok(Some(text)) = blobs.get(digest).await else { continue };
+                    let text = match blobs.get(digest).await {
+                        Ok(Some(text)) => text,
+                        Ok(None) => {
+                            failed = Some(contract::Error::internal("a source map is not among the blobs"));
+                            continue;
+                        }
+                        Err(error) => {
+                            failed = Some(error);
+                            continue;
+                        }
+                    };
                     let parsed =
                         tokio::task::spawn_blocking(move || SourceMap::from_slice(&text).ok().map(Arc::new));
-                    let Ok(map) = parsed.await else { continue };
+                    let map = parsed.await.expect("a panic ends the process");
                     self.maps.lock().put(digest, map.clone());
                     map
                 }
@@ -63,7 +98,7 @@ impl SourceMapCache {
                 maps.maps.insert(module.to_owned(), map);
             }
         }
-        maps
+        (maps, failed)
     }
 }
 

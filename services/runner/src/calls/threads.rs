@@ -440,6 +440,17 @@ mod tests {
         assert!(threads.run(DEPLOYMENT, Priority::First, async |_: &mut Slots| 7).await.is_err());
     }
 
+    /// Waits until so many calls wait for a thread.
+    async fn wait_for(threads: &Threads, waiting: u64) {
+        let wait = async {
+            while threads.load().1 < waiting {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, wait).await;
+        waited.unwrap_or_else(|_| panic!("{waiting} calls wait: {} do", threads.load().1));
+    }
+
     /// Occupies every thread until the returned senders are dropped.
     async fn occupy(threads: &Arc<Threads>, count: usize) -> Vec<mpsc::Sender<()>> {
         let mut releases = Vec::new();
@@ -470,9 +481,7 @@ mod tests {
                 async move { threads.run(DEPLOYMENT, Priority::First, async |_: &mut Slots| ()).await },
             )
         };
-        while threads.load().1 == 0 {
-            tokio::task::yield_now().await;
-        }
+        wait_for(&threads, 1).await;
         let refused = threads
             .run(DEPLOYMENT, Priority::First, async |_: &mut Slots| ())
             .await
@@ -495,9 +504,7 @@ mod tests {
             tasks.push(tokio::spawn(async move {
                 pool.run(DEPLOYMENT, priority, async move |_: &mut Slots| order.lock().push(number)).await
             }));
-            while threads.load().1 < tasks.len() as u64 {
-                tokio::task::yield_now().await;
-            }
+            wait_for(&threads, tasks.len() as u64).await;
         }
         drop(releases);
         for task in tasks {
@@ -519,9 +526,7 @@ mod tests {
                 threads.run(DEPLOYMENT, Priority::First, work).await
             })
         };
-        while threads.load().1 == 0 {
-            tokio::task::yield_now().await;
-        }
+        wait_for(&threads, 1).await;
         waiting.abort();
         assert!(waiting.await.is_err());
         drop(releases);
@@ -612,9 +617,7 @@ mod tests {
         };
         for number in 1..=3 {
             tasks.push(submit(DEPLOYMENT, number));
-            while threads.load().1 < number as u64 {
-                tokio::task::yield_now().await;
-            }
+            wait_for(&threads, number as u64).await;
         }
         // The queue is full. The newest call of the deployment that fills it goes.
         let neighbour = submit(NEIGHBOUR, 10);
@@ -642,9 +645,7 @@ mod tests {
                 async move { threads.run(DEPLOYMENT, Priority::First, async |_: &mut Slots| ()).await },
             )
         };
-        while threads.load().1 == 0 {
-            tokio::task::yield_now().await;
-        }
+        wait_for(&threads, 1).await;
         threads.run(NEIGHBOUR, Priority::First, async |_: &mut Slots| ()).await.expect("a thread is left");
         assert_eq!(threads.load().1, 1, "the deployment has its share");
         drop(releases);

@@ -152,7 +152,8 @@ impl SyncHost for TransactionHost {
         self.tree.log.push_console(line);
     }
 
-    /// The maps may have to be fetched, for which this thread waits: the function is in the middle of an expression.
+    /// The maps may have to be fetched, for which this thread waits: the function is in the middle of an expression. If they
+    /// can't be had in the time that is left, everything ends: a function that saw other frames would not be the same again.
     fn map_frames(&mut self, frames: String) -> String {
         let Some(runtime) = &self.shared.runtime else { return frames };
         let since = Instant::now();
@@ -160,14 +161,20 @@ impl SyncHost for TransactionHost {
         let (shared, catalog) = (Arc::clone(&self.shared), Arc::clone(self.transaction.deployment_catalog()));
         let stack = frames.clone();
         let mapping = runtime.spawn(async move {
-            let maps = shared.source_maps.for_texts([stack.as_str()], &catalog, &*shared.blobs).await;
-            let _ = sender.send(maps.map_stack(&stack));
+            let maps = shared.source_maps.for_functions(&stack, &catalog, &*shared.blobs).await;
+            let _ = sender.send(maps.map(|maps| maps.map_stack(&stack)));
         });
-        let left = Duration::from_millis(self.tree.limits.function.system_time_ms_max)
-            .saturating_sub(self.host_time);
+        let limit_ms = self.tree.limits.function.system_time_ms_max;
+        let left = Duration::from_millis(limit_ms).saturating_sub(self.host_time);
         let mapped = receiver.recv_timeout(left);
         mapping.abort();
-        self.host_time += since.elapsed();
-        mapped.unwrap_or(frames)
+        let counted = self.count_host_time(since);
+        match mapped.map_err(|_| Stop::HostCallsTookTooLong { limit_ms }) {
+            Ok(Ok(mapped)) if counted.is_ok() => return mapped,
+            Ok(Ok(_)) => self.tree.stop = counted.err(),
+            Ok(Err(error)) => self.tree.stop = Some(Stop::Service(error)),
+            Err(stop) => self.tree.stop = Some(stop),
+        }
+        frames
     }
 }

@@ -217,8 +217,10 @@ impl Runner {
         };
         let TransactionHost { transaction, tree, .. } = host;
         let mut log = tree.log;
-        let maps =
-            shared.source_maps.for_texts(log.texts(), transaction.deployment_catalog(), &*shared.blobs).await;
+        let maps = shared
+            .source_maps
+            .for_people(log.texts(), transaction.deployment_catalog(), &*shared.blobs)
+            .await;
         log.map_stacks(&maps);
         Ok(Execution { result, transaction, log, observed: tree.observed })
     }
@@ -248,7 +250,7 @@ impl Runner {
         catalog: &DeploymentCatalog,
     ) -> (FunctionError, String) {
         let blobs = &*self.shared.blobs;
-        let maps = self.shared.source_maps.for_texts([&*thrown.stack], catalog, blobs).await;
+        let maps = self.shared.source_maps.for_people([&*thrown.stack], catalog, blobs).await;
         let stack = maps.map_stack(&thrown.stack);
         let error = if self.is_redacted_for(&call.identity) {
             thrown.to_redacted_error(&call.request_id)
@@ -287,11 +289,7 @@ impl Runner {
             error: fate.error,
             cached: false,
             caller: call.caller,
-            identity: match &call.identity {
-                Identity::Anonymous => "unknown",
-                Identity::User(_) => "user",
-                Identity::Admin { .. } => "instance_admin",
-            },
+            identity: call.identity.kind(),
             request_id: call.request_id.clone(),
             execution_id: run.execution_id.clone(),
             conflict: fate.conflict,

@@ -95,9 +95,11 @@ impl Runner {
             loop {
                 match self.sweep_session_records(deployment).await {
                     Ok(0) => {}
-                    Ok(removed) => tracing::debug!(removed, "removed old records of session requests"),
+                    Ok(removed) => {
+                        tracing::debug!(%deployment, removed, "removed old records of session requests");
+                    }
                     Err(error) => {
-                        tracing::debug!(%error, "old records of session requests are removed later")
+                        tracing::debug!(%deployment, %error, "old records of session requests are removed later");
                     }
                 }
                 tokio::time::sleep(pause).await;

@@ -316,8 +316,9 @@ impl TransactionHost {
             Err(thrown) => {
                 let catalog = self.transaction.deployment_catalog();
                 let maps =
-                    self.shared.source_maps.for_texts([&*thrown.stack], catalog, &*self.shared.blobs).await;
-                Err(Failure::Caught(thrown.to_error_of_callee(&maps.map_stack(&thrown.stack))))
+                    self.shared.source_maps.for_functions(&thrown.stack, catalog, &*self.shared.blobs).await;
+                let stack = maps.map_err(Stop::from)?.map_stack(&thrown.stack);
+                Err(Failure::Caught(thrown.to_error_of_callee(&stack)))
             }
         }
     }

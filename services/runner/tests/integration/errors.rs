@@ -1,9 +1,9 @@
 //! What clients are told when a function fails.
 
-use contract::ModuleSource;
+use contract::{ErrorKind, Identity, ModuleSource, QueryCall, ReadMoment, Runner};
 use serde_json::json;
 
-use crate::harness::{Harness, admin, module, parsed};
+use crate::harness::{Harness, admin, function_call, module, parsed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mutation_that_throws_writes_nothing_and_says_what_was_thrown() {
@@ -65,6 +65,34 @@ async fn a_stack_that_a_function_reads_names_the_files_that_people_wrote() {
     let lines = harness.run_query("logs:run", json!({})).await.log_lines;
     assert!(lines[0].contains("logged") && lines[0].contains("../convex/logs.ts:5:3"), "{lines:?}");
     assert!(lines[1].contains("traced") && lines[1].contains("../convex/logs.ts:5:3"), "{lines:?}");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_never_sees_frames_that_could_not_be_mapped() {
+    let harness = Harness::start().await;
+    let mut modules = crate::harness::modules();
+    modules.push(mapped("reads", "return new Error('seen').stack;"));
+    modules.push(mapped("throws", "throw new Error('thrown');"));
+    modules.push(module(
+        "catches.js",
+        "import { query } from './_deps/library.js';\nexport const run = query(async (ctx) => {
+           try { return await ctx.runQuery('throws:run'); } catch (error) { return error.message; }
+         });",
+    ));
+    harness.push(&modules).await;
+    // The image is there from now on; the maps were never asked for.
+    harness.value_of("messages:count", json!({})).await;
+    harness.damage_blobs();
+    for path in ["reads:run", "catches:run"] {
+        let call = QueryCall {
+            function: function_call(Identity::Anonymous, path, json!({})),
+            at: ReadMoment::Latest,
+            journal: None,
+        };
+        let error = harness.runner.query(call).await.expect_err("it can't see the same as before");
+        assert_eq!(error.kind, ErrorKind::Internal, "{error}");
+    }
     harness.stop().await;
 }
 

@@ -97,6 +97,16 @@ impl Harness {
         Harness { runner, log, catalogs, sequencer, blobs, cursor_key, shutdown, service, folder }
     }
 
+    /// Changes every blob behind the store's back, so that none can be read.
+    pub fn damage_blobs(&self) {
+        let folders = std::fs::read_dir(self.folder.path().join("blobs")).expect("it lists");
+        for folder in folders {
+            for blob in std::fs::read_dir(folder.expect("it lists").path()).expect("it lists") {
+                std::fs::write(blob.expect("it lists").path(), b"damaged").expect("it is damaged");
+            }
+        }
+    }
+
     /// Ends everything in order, which must not hang.
     pub async fn stop(self) {
         let Harness { runner, log, sequencer, shutdown, service, folder, .. } = self;

@@ -1,22 +1,27 @@
 //! Functions that misbehave: each gets an error, and the next call works.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 
 use crate::harness::Harness;
 
 async fn short_of_time() -> Harness {
+    with_time(300).await
+}
+
+async fn with_time(user_time_ms_max: u64) -> Harness {
     Harness::with(|options| {
-        options.limits.function.user_time_ms_max = 300;
+        options.limits.function.user_time_ms_max = user_time_ms_max;
         options.limits.function.threads = 4;
+        // Three loops leave one of the four to their own deployment.
+        options.limits.function.deployment_threads_percent = 100;
     })
     .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loop_is_ended_and_others_run_meanwhile() {
-    let harness = short_of_time().await;
+    // Of processor time, which others take in turns with it: ten small calls need a fraction of it.
+    let harness = with_time(1_500).await;
     harness.value_of("messages:count", json!({})).await;
     let hostile = async {
         let calls = (0..3).map(|_| harness.query_error("hostile:loopInQuery", json!({})));
@@ -25,14 +30,15 @@ async fn a_loop_is_ended_and_others_run_meanwhile() {
         }
     };
     let harmless = async {
-        let began = Instant::now();
+        while harness.runner.metrics().running < 3 {
+            tokio::task::yield_now().await;
+        }
         for _ in 0..10 {
             harness.value_of("messages:count", json!({})).await;
         }
-        began.elapsed()
+        assert_eq!(harness.runner.metrics().kills, 0, "the loops go on meanwhile");
     };
-    let ((), took) = futures::join!(hostile, harmless);
-    assert!(took < Duration::from_secs(5), "ten harmless calls took {took:?}");
+    futures::join!(hostile, harmless);
     assert_eq!(harness.runner.metrics().kills, 3);
     harness.stop().await;
 }
