@@ -71,6 +71,7 @@ macro_rules! transaction_log {
             another_epoch_answers_not_leader
             a_begin_in_the_future_or_of_another_epoch_is_a_conflict
             lookup_tells_what_became_of_a_commit
+            another_run_of_a_committed_request_is_told_so_and_writes_nothing
             results_are_in_the_order_of_the_reads
             a_range_is_in_the_order_of_its_keys_and_stops_at_its_limits
             a_deleted_document_is_gone_from_every_index

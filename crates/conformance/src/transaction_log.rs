@@ -85,6 +85,7 @@ impl<'s> Writer<'s> {
             deployment: self.deployment,
             epoch: self.position().epoch,
             id: self.new_id(),
+            run: 1,
             begin,
             read_set: Arc::new(read_set),
             writes,
@@ -457,7 +458,26 @@ pub async fn lookup_tells_what_became_of_a_commit(subject: LogSubject) {
     let CommitOutcome::Committed { timestamp } = writer.outcome(commit).await else {
         panic!("not committed")
     };
-    assert_eq!(lookup(id).await, Lookup::Committed { timestamp });
+    assert_eq!(lookup(id).await, Lookup::Committed { timestamp, run: 1 });
+}
+
+pub async fn another_run_of_a_committed_request_is_told_so_and_writes_nothing(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let write = |text: &str| vec![Writer::write("a", None, Some(text))];
+    let commit = Commit { run: 2, ..writer.commit(writer.published(), &[], write("second")) };
+    let CommitOutcome::Committed { timestamp } = writer.outcome(commit.clone()).await else {
+        panic!("not committed")
+    };
+    for run in [1, 3] {
+        let other = Commit { run, writes: write("other"), ..commit.clone() };
+        assert_eq!(writer.outcome(other).await, CommitOutcome::OtherRunCommitted { timestamp });
+    }
+    assert_eq!(writer.outcome(commit.clone()).await, CommitOutcome::Committed { timestamp });
+    let lookup = subject.log.lookup(subject.deployment, commit.id).await.unwrap();
+    assert_eq!(lookup, Lookup::Committed { timestamp, run: 2 });
+    let published = writer.published();
+    assert_eq!(published.timestamp, timestamp);
+    assert_eq!(writer.point(published, "a").await, Some((timestamp, document_of("second"))));
 }
 
 pub async fn results_are_in_the_order_of_the_reads(subject: LogSubject) {

@@ -12,7 +12,9 @@ use crate::{
     Timestamp,
 };
 
-/// The order of commits, and the multi-version store that they make.
+/// The order of commits, and the multi-version store that they make. Limits that are named here are those of the log
+/// (`limits.log` in the configuration). Each method lists its errors by their codes; besides, any of them may fail with
+/// `InternalServerError`, and between processes with what the transport has to say, after which an outcome is not known.
 ///
 /// ```text
 ///   received → validated → proposed → durable → applied → published
@@ -22,35 +24,52 @@ use crate::{
 #[async_trait]
 pub trait TransactionLog: Send + Sync + 'static {
     /// Where this replica of `group` stands. The receiver sees every later change, though not each one.
+    ///
+    /// Errors: `GroupNotFound`.
     fn position(&self, group: GroupId) -> Result<watch::Receiver<Position>>;
 
     /// Validates and commits. The answer MUST NOT be [`CommitOutcome::Committed`] before everything that the
     /// transaction read and wrote is fsynced on a quorum and applied here.
     ///
-    /// The same commit id sent again joins the pending commit or gets the recorded answer (for 10 minutes); it MUST
-    /// NOT commit twice. A commit without writes is validated just the same and writes nothing.
+    /// The same commit id sent again joins the pending commit or gets the recorded answer (for `commit_record_age_ms`); it
+    /// MUST NOT commit twice. A commit without writes is validated just the same and writes nothing.
+    ///
+    /// Errors, each without any effect: `GroupNotFound`, `DeploymentNotFound`; `CommitterFullError` if too many commits wait
+    /// (`commits_queued_max`, `commits_queued_bytes_max`, `staged_bytes_max`); `CommitTooLarge` if its writes alone are more
+    /// than `staged_bytes_max`.
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome>;
 
     /// What became of a commit whose answer was [`CommitOutcome::Unknown`]. Only a ready leader answers.
+    ///
+    /// Errors: `GroupNotFound`, `DeploymentNotFound`.
     async fn lookup(&self, at: DeploymentRef, id: CommitId) -> Result<Lookup>;
 
     /// Reads at one moment; the results are in the order of `reads`.
     ///
-    /// Waits up to 2 s until this replica has published `at.timestamp`, then fails with `NotYet`; fails with
-    /// `OutOfRetention` below the horizon. With `at.epoch` the read is speculative: it sees what that epoch has
-    /// validated and not yet published, and fails with `EpochEnded` once the epoch is over.
+    /// Waits up to `read_wait_ms_max` until this replica has published `at.timestamp`. With `at.epoch` the read is
+    /// speculative: it sees what that epoch has validated and not yet published.
+    ///
+    /// Errors: `GroupNotFound`, `DeploymentNotFound`; `NotYet` if the moment is not published in time; `OutOfRetention` if it is
+    /// older than what is kept (`retention_ms_min`); `EpochEnded` once the epoch of a speculative read is over.
     async fn read(&self, deployment: DeploymentRef, at: ReadAt, reads: &[Read]) -> Result<Vec<ReadResult>>;
 
     /// The position of the group's leader, once a quorum has confirmed that it still leads: every commit that was
     /// acknowledged before the call is in it.
+    ///
+    /// Errors: `GroupNotFound`; `NotLeader` if this replica does not lead, or no quorum says so.
     async fn confirm_leadership(&self, group: GroupId) -> Result<Position>;
 
     /// The commits of a deployment above `from`, in order, without gaps, forever; ends only by
     /// [`StreamEvent::Lagged`] or with the service. Every replica gives the same commits.
+    ///
+    /// Errors: `GroupNotFound`, `DeploymentNotFound`.
     async fn subscribe(&self, deployment: DeploymentRef, from: Timestamp) -> Result<StreamEvents>;
 
     /// Writes the entries of a new index for documents that are older than it, some at a time. A step may be sent
     /// again. Writes that are newer than the index have put their own entries.
+    ///
+    /// Errors: `GroupNotFound`, `DeploymentNotFound`; `InvalidIndexField` if a field is not a path of fields; `NotLeader` if this
+    /// replica does not lead, or has lost its lead meanwhile.
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress>;
 }
 
@@ -64,6 +83,9 @@ pub struct Commit {
     /// later.
     pub epoch: Epoch,
     pub id: CommitId,
+    /// Which run of the request this is, from 1: runs may read and write different things and have different results, and
+    /// only one of them commits.
+    pub run: u32,
     /// The moment at which the transaction read.
     pub begin: ReadAt,
     pub read_set: Arc<ReadSet>,
@@ -97,6 +119,9 @@ pub enum CommitOutcome {
     /// Durable and published. Without writes: nothing that was read had changed, and `timestamp` is a published moment
     /// at which that was so.
     Committed { timestamp: Timestamp },
+    /// Another run of the same request has committed, then. What this one wanted to write has no effect, and what it computed
+    /// is not the request's result.
+    OtherRunCommitted { timestamp: Timestamp },
     /// Something that was read has changed since. Run again, best at `Conflict::run_again_at`.
     Conflict(Conflict),
     /// This replica does not lead the epoch named in the commit. It had no effect. Who does lead, if this replica knows.
@@ -119,13 +144,13 @@ pub struct Conflict {
 pub enum Lookup {
     Committed {
         timestamp: Timestamp,
+        /// Which run of the request it was.
+        run: u32,
     },
     /// Appended and undecided: ask again.
     Pending,
     /// Not there: it can only still commit in the epoch that its commit names, and not at all if that is over.
-    Absent {
-        epoch: Epoch,
-    },
+    Absent { epoch: Epoch },
     /// This replica does not lead, or does not know everything older yet. Who does lead, if it knows.
     NotLeader(Option<Arc<LeaderHint>>),
 }
@@ -187,8 +212,8 @@ pub struct Version {
 #[derive(Clone, Debug)]
 pub enum StreamEvent {
     Commit(Arc<CommitNotice>),
-    /// Every commit of the deployment up to `published` was sent before this. Sent at least every 500 ms, and whenever
-    /// another deployment of the group moves it.
+    /// Every commit of the deployment up to `published` was sent before this. Sent at least every `stream_heartbeat_ms`, and
+    /// within `stream_quiet_ms` where another deployment of the group has moved it.
     Heartbeat {
         epoch: Epoch,
         published: Timestamp,
@@ -214,7 +239,7 @@ pub struct TouchedKey {
     pub key: Bytes,
 }
 
-/// Fills a new index with up to 512 documents.
+/// Fills a new index for the documents at up to `backfill_keys_max` keys of the primary index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackfillStep {
     pub deployment: DeploymentRef,

@@ -98,6 +98,7 @@ impl<D: Copy + Eq + Hash> Window<D> {
             }
             let commit = self.commits.pop_front().expect("it was just seen");
             self.bytes -= commit_bytes(&commit.notice);
+            assert!(self.floor < timestamp, "the floor only rises");
             self.floor = timestamp;
             for touched in &commit.notice.keys {
                 let index = (commit.deployment, touched.index);
@@ -122,6 +123,7 @@ impl<D: Copy + Eq + Hash> Window<D> {
         for commit in commits {
             self.add(commit.deployment, commit.notice);
         }
+        assert!(self.newest() <= last.max(self.floor), "what will never be is forgotten");
     }
 
     /// A write newer than `after` to something that `read_set` holds.

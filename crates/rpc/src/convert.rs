@@ -208,6 +208,7 @@ pub fn commit_to_wire(commit: &Commit, limits: &RpcLimits) -> wire::CommitReques
         begin: Some(read_at_to_wire(commit.begin)),
         read_set: read_set_to_wire(&commit.read_set, limits),
         writes: Some(wire::CommitWrites { writes: commit.writes.iter().map(write_to_wire).collect() }),
+        run: commit.run,
     }
 }
 
@@ -216,6 +217,7 @@ pub fn commit(request: wire::CommitRequest) -> Decoded<Commit> {
         deployment: deployment(request.deployment)?,
         epoch: epoch(present(request.epoch, "the epoch")?),
         id: commit_id(&request.id)?,
+        run: request.run,
         begin: read_at(request.begin)?,
         read_set: read_set(request.read_set)?.into(),
         writes: request.writes.unwrap_or_default().writes.into_iter().map(write).collect::<Decoded<_>>()?,
@@ -230,6 +232,9 @@ pub fn outcome_to_wire(outcome: Result<CommitOutcome>) -> wire::CommitReply {
     use wire::commit_reply::Outcome;
     let outcome = match outcome {
         Ok(CommitOutcome::Committed { timestamp }) => Outcome::Committed(timestamp.as_nanoseconds()),
+        Ok(CommitOutcome::OtherRunCommitted { timestamp }) => {
+            Outcome::OtherRunCommitted(timestamp.as_nanoseconds())
+        }
         Ok(CommitOutcome::Conflict(conflict)) => Outcome::Conflict(wire::Conflict {
             write: conflict.write.map(|(index, key)| wire::TouchedKey { index: index_bytes(index), key }),
             run_again_at: Some(read_at_to_wire(conflict.run_again_at)),
@@ -247,6 +252,9 @@ pub fn outcome(reply: wire::CommitReply) -> Decoded<Result<CommitOutcome>> {
     use wire::commit_reply::Outcome;
     Ok(Ok(match present(reply.outcome, "the outcome")? {
         Outcome::Committed(nanoseconds) => CommitOutcome::Committed { timestamp: timestamp(nanoseconds)? },
+        Outcome::OtherRunCommitted(nanoseconds) => {
+            CommitOutcome::OtherRunCommitted { timestamp: timestamp(nanoseconds)? }
+        }
         Outcome::Conflict(conflict) => CommitOutcome::Conflict(Conflict {
             write: conflict
                 .write
@@ -412,7 +420,9 @@ pub fn lookup_to_wire(lookup: Lookup) -> wire::LookupReply {
     use wire::lookup_reply::Kind;
     wire::LookupReply {
         kind: Some(match lookup {
-            Lookup::Committed { timestamp } => Kind::Committed(timestamp.as_nanoseconds()),
+            Lookup::Committed { timestamp, run } => {
+                Kind::Committed(wire::Committed { timestamp: timestamp.as_nanoseconds(), run })
+            }
             Lookup::Pending => Kind::Pending(wire::Nothing {}),
             Lookup::Absent { epoch } => Kind::Absent(epoch_to_wire(epoch)),
             Lookup::NotLeader(leader) => Kind::NotLeader(not_leader_to_wire(leader)),
@@ -423,7 +433,9 @@ pub fn lookup_to_wire(lookup: Lookup) -> wire::LookupReply {
 pub fn lookup(reply: wire::LookupReply) -> Decoded<Lookup> {
     use wire::lookup_reply::Kind;
     Ok(match present(reply.kind, "the answer")? {
-        Kind::Committed(nanoseconds) => Lookup::Committed { timestamp: timestamp(nanoseconds)? },
+        Kind::Committed(committed) => {
+            Lookup::Committed { timestamp: timestamp(committed.timestamp)?, run: committed.run }
+        }
         Kind::Pending(_) => Lookup::Pending,
         Kind::Absent(ended) => Lookup::Absent { epoch: epoch(ended) },
         Kind::NotLeader(not) => Lookup::NotLeader(not.leader.map(leader)),

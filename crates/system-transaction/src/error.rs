@@ -16,7 +16,7 @@ pub enum Error {
     /// Other commits that concern the same documents kept coming in between.
     #[error("OptimisticConcurrencyControlFailure: other changes kept coming in between")]
     Contended,
-    /// It may or may not have taken effect.
+    /// It may or may not have taken effect, or it has and what it returned is lost.
     #[error(transparent)]
     Unknown(contract::Error),
 }

@@ -15,7 +15,9 @@ use std::{
 
 use async_trait::async_trait;
 use contract::{CommitId, DeploymentRef, ReadAt, Sequencer, TransactionLog, code};
-use transaction::{CatalogCache, Commits, CursorKey, Limits, Options, Settled, Transaction, unknown_outcome};
+use transaction::{
+    CatalogCache, Commits, CursorKey, Limits, Options, Settled, Transaction, result_lost, unknown_outcome,
+};
 
 pub use error::{Error, Result};
 
@@ -84,6 +86,7 @@ impl SystemTransactions {
             };
             match (settled, output) {
                 (Settled::Committed(_), Some(output)) => return Ok(output),
+                (Settled::EarlierCommitted(_), _) => return Err(Error::Unknown(result_lost())),
                 (Settled::Conflict { conflict, run_again: true }, _) => {
                     at = conflict.run_again_at;
                     epoch = at.epoch.unwrap_or(epoch);

@@ -28,6 +28,8 @@ use contract::{CommitOutcome, Conflict, Epoch, Lookup, Timestamp};
 pub(crate) enum Next {
     /// The last attempt committed: its outcome is the answer.
     Answer(Timestamp),
+    /// An attempt before the last one committed: the request has had its effect, and the last outcome is not its answer.
+    EarlierCommitted(Timestamp),
     /// Run the transaction again, at the newest state that the conflict names.
     RunAgainAfterConflict(Conflict),
     /// Run the transaction again, at the newest published moment, once there is a ready leader.
@@ -71,6 +73,11 @@ impl Attempts {
         self.count += 1;
     }
 
+    /// The number of the attempt under way, from 1.
+    pub fn number(&self) -> u32 {
+        self.count
+    }
+
     /// A commit that names `epoch` is sent.
     pub fn send(&mut self, epoch: Epoch) {
         self.epoch = epoch;
@@ -80,6 +87,7 @@ impl Attempts {
     pub fn committed(&mut self, outcome: CommitOutcome, elapsed: Duration) -> Next {
         match outcome {
             CommitOutcome::Committed { timestamp } => Next::Answer(timestamp),
+            CommitOutcome::OtherRunCommitted { timestamp } => Next::EarlierCommitted(timestamp),
             CommitOutcome::Conflict(conflict) => {
                 if self.is_exhausted(elapsed) {
                     return Next::GiveUpOnConflicts(conflict);
@@ -115,7 +123,8 @@ impl Attempts {
     /// The log answered [`Next::LookUp`]; `None` if it could not.
     pub fn looked_up(&mut self, lookup: Option<Lookup>, elapsed: Duration) -> Next {
         match lookup {
-            Some(Lookup::Committed { timestamp }) => Next::Answer(timestamp),
+            Some(Lookup::Committed { timestamp, run }) if run == self.count => Next::Answer(timestamp),
+            Some(Lookup::Committed { timestamp, .. }) => Next::EarlierCommitted(timestamp),
             // The epoch that could still have committed it is over, so it never will.
             Some(Lookup::Absent { epoch }) if epoch > self.epoch => self.did_not_commit(elapsed),
             // It got lost before the leader saw it, and that leader still leads.
@@ -233,8 +242,22 @@ mod tests {
         ] {
             assert!(matches!(attempts.looked_up(undecided, Duration::ZERO), Next::LookUp { .. }));
         }
-        let found = Some(Lookup::Committed { timestamp: timestamp(7) });
+        let found = Some(Lookup::Committed { timestamp: timestamp(7), run: 1 });
         assert_eq!(attempts.looked_up(found, Duration::ZERO), Next::Answer(timestamp(7)));
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_has_committed_is_not_answered_by_the_last() {
+        let mut attempts = started(RetryLimits::DEFAULT);
+        attempts.committed(CommitOutcome::NotCommitted, Duration::ZERO);
+        attempts.begin();
+        attempts.send(epoch(4));
+        let found = Some(Lookup::Committed { timestamp: timestamp(7), run: 1 });
+        assert_eq!(attempts.looked_up(found, Duration::ZERO), Next::EarlierCommitted(timestamp(7)));
+        let outcome = CommitOutcome::OtherRunCommitted { timestamp: timestamp(7) };
+        assert_eq!(attempts.committed(outcome, Duration::ZERO), Next::EarlierCommitted(timestamp(7)));
+        let found = Some(Lookup::Committed { timestamp: timestamp(9), run: 2 });
+        assert_eq!(attempts.looked_up(found, Duration::ZERO), Next::Answer(timestamp(9)));
     }
 
     #[test]
@@ -379,6 +402,9 @@ mod tests {
                         prop_assert_eq!(Some(at), world.committed);
                         break;
                     }
+                    Some(Next::EarlierCommitted(at)) => {
+                        prop_assert!(false, "at {} though none ran again after a commit", at);
+                    }
                     Some(Next::RunAgainAfterConflict(_) | Next::RunAgainWithLeader) => {
                         prop_assert_eq!(world.committed, None, "it is run again after a commit");
                         prop_assert!(
@@ -395,7 +421,7 @@ mod tests {
                             (Event::Pending, _) => Some(Lookup::Pending),
                             (Event::BeLate, _) => None,
                             (Event::ChangeLeader, _) => Some(Lookup::NotLeader(None)),
-                            (_, Some(timestamp)) => Some(Lookup::Committed { timestamp }),
+                            (_, Some(timestamp)) => Some(Lookup::Committed { timestamp, run: attempts.number() }),
                             (_, None) => Some(Lookup::Absent { epoch: world.leader }),
                         };
                         next = Some(attempts.looked_up(lookup, Duration::ZERO));

@@ -25,6 +25,8 @@ pub struct Commits {
 pub enum Settled {
     /// It took effect, at this moment.
     Committed(Timestamp),
+    /// An earlier run of the same change has committed, and this one has no effect: what it computed is not the answer.
+    EarlierCommitted(Timestamp),
     /// Another commit was in the way, and this one has no effect. Run again at the state that the conflict names,
     /// unless enough was tried.
     Conflict {
@@ -70,6 +72,7 @@ impl Commits {
         loop {
             next = match next {
                 Next::Answer(timestamp) => return Ok(Settled::Committed(timestamp)),
+                Next::EarlierCommitted(timestamp) => return Ok(Settled::EarlierCommitted(timestamp)),
                 Next::RunAgainAfterConflict(conflict) => {
                     return Ok(Settled::Conflict { conflict, run_again: true });
                 }
@@ -91,7 +94,8 @@ impl Commits {
 
     async fn send(&mut self, log: &dyn TransactionLog, commit: &Commit) -> Result<Next> {
         self.attempts.send(commit.epoch);
-        let outcome: Result<CommitOutcome> = log.commit(commit.clone()).await;
+        let outcome: Result<CommitOutcome> =
+            log.commit(Commit { run: self.attempts.number(), ..commit.clone() }).await;
         match outcome {
             Ok(outcome) => Ok(self.attempts.committed(outcome, self.first.elapsed())),
             // Refused before it had any effect, or because it can't be right. But where the same was sent before, this
@@ -123,6 +127,15 @@ impl Commits {
             pause = (pause * 2).min(Duration::from_millis(self.limits.not_ready_backoff_ms_max));
         }
     }
+}
+
+/// What the caller is told of [`Settled::EarlierCommitted`] where nothing has kept the result.
+pub fn result_lost() -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        "ResultLost",
+        "The change has committed, but its result was lost. Look before you make it again.",
+    )
 }
 
 /// What the caller is told of [`Settled::Unknown`].
@@ -193,6 +206,7 @@ mod tests {
             deployment: DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) },
             epoch: EPOCH,
             id: CommitId([1; 16]),
+            run: 1,
             begin: ReadAt::published(Timestamp::ZERO),
             read_set: Arc::default(),
             writes: Vec::new(),
@@ -205,7 +219,7 @@ mod tests {
     }
 
     fn committed() -> Lookup {
-        Lookup::Committed { timestamp: Timestamp::MAX }
+        Lookup::Committed { timestamp: Timestamp::MAX, run: 1 }
     }
 
     #[tokio::test]

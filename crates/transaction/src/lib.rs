@@ -41,7 +41,7 @@ mod usage;
 pub use crate::limits::{Limits, PREFETCH_DOCUMENTS, RetryLimits, TransactionLimits};
 pub use catalog::{Catalog, DeploymentCatalog, Index, IndexState, StoredSchema, Table, TableState};
 pub use catalog_cache::CatalogCache;
-pub use commits::{Commits, Settled, unknown_outcome};
+pub use commits::{Commits, Settled, result_lost, unknown_outcome};
 pub use cursor::CursorKey;
 pub use document::Document;
 pub use documents::GetRequest;

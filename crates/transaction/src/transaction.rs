@@ -113,7 +113,7 @@ impl Finished {
     /// What the log is asked to commit.
     pub fn into_commit(self, deployment: DeploymentRef, epoch: Epoch, id: CommitId) -> Commit {
         let Finished { begin, read_set, writes, .. } = self;
-        Commit { deployment, epoch, id, begin, read_set: Arc::new(read_set), writes }
+        Commit { deployment, epoch, id, run: 1, begin, read_set: Arc::new(read_set), writes }
     }
 }
 

@@ -75,6 +75,7 @@ async fn write(log: &txlog::Handle, key: &'static str) -> Timestamp {
         deployment: DEV,
         epoch: position.epoch,
         id: CommitId(rand::random()),
+        run: 1,
         begin: ReadAt::published(position.published),
         read_set: Arc::default(),
         writes: vec![write],

@@ -155,6 +155,7 @@ impl Running {
             deployment: DEV,
             epoch: position.epoch,
             id: CommitId(rand::random()),
+            run: 1,
             begin: ReadAt::published(position.published),
             read_set: Arc::new(ReadSet::new()),
             writes: vec![write],

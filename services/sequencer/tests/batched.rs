@@ -58,6 +58,7 @@ fn some_commit(log: &impl TransactionLog) -> Commit {
         deployment: DEV,
         epoch: position.epoch,
         id: CommitId([1; 16]),
+        run: 1,
         begin: ReadAt::published(position.published),
         read_set: Arc::default(),
         writes: vec![contract::Write {

@@ -23,7 +23,7 @@ const INDEX: IndexId = IndexId([1; 16]);
 struct Counts {
     commits: AtomicU64,
     conflicts: AtomicU64,
-    microseconds: AtomicU64,
+    elapsed_us: AtomicU64,
 }
 
 fn argument(at: usize, default: u64) -> u64 {
@@ -65,6 +65,7 @@ async fn transfers(log: Handle, client: u64, keys: u64, until: Instant, counts: 
                 deployment: at,
                 epoch: position.borrow().epoch,
                 id,
+                run: 1,
                 begin,
                 read_set: Arc::new(read_set),
                 writes: writes.into(),
@@ -72,7 +73,7 @@ async fn transfers(log: Handle, client: u64, keys: u64, until: Instant, counts: 
             match log.commit(commit).await {
                 Ok(CommitOutcome::Committed { .. }) => {
                     counts.commits.fetch_add(1, Ordering::Relaxed);
-                    counts.microseconds.fetch_add(started.elapsed().as_micros() as u64, Ordering::Relaxed);
+                    counts.elapsed_us.fetch_add(started.elapsed().as_micros() as u64, Ordering::Relaxed);
                     break;
                 }
                 Ok(CommitOutcome::Conflict(conflict)) => {
@@ -113,7 +114,7 @@ async fn main() {
         counts.conflicts.load(Ordering::Relaxed) as f64 / elapsed,
         fsyncs / elapsed,
         commits / fsyncs,
-        counts.microseconds.load(Ordering::Relaxed) as f64 / commits,
+        counts.elapsed_us.load(Ordering::Relaxed) as f64 / commits,
     );
     drop(log);
     token.cancel();

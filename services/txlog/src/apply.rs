@@ -16,6 +16,7 @@ use crate::{
     },
     keys::{self, Deletions, Incarnation, Stored, StoredError},
     planted,
+    undecided::Committed,
 };
 
 /// The parts of the store.
@@ -63,8 +64,22 @@ pub trait Store {
 /// Sees a key and its value, and says whether to go on.
 pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, ApplyError> + 'v;
 
+/// A store that apply writes to.
+pub trait Writable: Store {
+    type Changes<'s>: Changes
+    where
+        Self: 's;
+
+    fn changes(&self) -> Self::Changes<'_>;
+
+    /// Makes the changes, all of them visible at once.
+    fn write(&self, changes: Self::Changes<'_>) -> Result<(), ApplyError>;
+}
+
 /// What apply changes, at once or not at all.
 pub trait Changes {
+    /// About how many bytes they are.
+    fn bytes(&self) -> usize;
     fn put(&mut self, family: Family, key: &[u8], value: &[u8]);
     fn delete(&mut self, family: Family, key: &[u8]);
     /// Deletes the keys from `from` on and before `to`.
@@ -180,7 +195,14 @@ pub enum Applied {
     Backfilled(BackfillProgress),
 }
 
-pub type AppliedCommit = (DeploymentId, CommitId, Arc<CommitNotice>);
+#[derive(Clone, Debug)]
+pub struct AppliedCommit {
+    pub deployment: DeploymentId,
+    pub id: CommitId,
+    /// Which run of the request it is.
+    pub run: u32,
+    pub notice: Arc<CommitNotice>,
+}
 
 /// Applies a group's entries, one after the other.
 #[derive(Debug)]
@@ -231,14 +253,17 @@ impl Applier {
         id: EntryId,
         payload: Payload,
     ) -> Result<Applied, ApplyError> {
-        if self.state.last.is_some_and(|last| id.index <= last.index) {
+        if self.state.last.is_some_and(|last| id.index <= last.index || id.term < last.term) {
             return Err(ApplyError::Log(format!("entry {id:?} does not follow {:?}", self.state.last)));
         }
         let applied = match payload {
             Payload::Blank => {
                 // Whatever older terms staged and did not commit is nobody's any more.
-                let begin = keys::stage_term(self.incarnation, 0);
-                changes.delete_range(Family::Stages, &begin, &keys::stage_term(self.incarnation, id.term));
+                if !planted::is(planted::Bug::BlankKeepsOldStages) {
+                    let begin = keys::stage_term(self.incarnation, 0);
+                    let end = keys::stage_term(self.incarnation, id.term);
+                    changes.delete_range(Family::Stages, &begin, &end);
+                }
                 Applied::TermBegan(id.term)
             }
             Payload::Membership(membership) => {
@@ -286,6 +311,10 @@ impl Applier {
         if batch.epoch.term != id.term || !follows {
             return Ok(Applied::Skipped(batch.commits.iter().map(|commit| commit.timestamp).collect()));
         }
+        // What its leader has published is older than what it proposes.
+        if batch.horizon > batch.previous {
+            return Err(ApplyError::Log(format!("horizon {} is not published yet", batch.horizon)));
+        }
         let mut applied = Vec::with_capacity(batch.commits.len());
         for commit in batch.commits {
             if commit.timestamp <= self.state.last_timestamp {
@@ -310,14 +339,21 @@ impl Applier {
                 changes.put(Family::Deletions, &key, deletions);
             }
             let record = keys::record(self.incarnation, commit.deployment, commit.id);
-            changes.put(Family::Records, &record, &keys::encode_record(commit.timestamp));
+            let committed = Committed { timestamp: commit.timestamp, run: commit.run };
+            changes.put(Family::Records, &record, &keys::encode_record(committed));
             self.state.last_timestamp = commit.timestamp;
             let notice = CommitNotice { timestamp: commit.timestamp, keys: touched_keys(&writes) };
-            applied.push((commit.deployment, commit.id, Arc::new(notice)));
+            applied.push(AppliedCommit {
+                deployment: commit.deployment,
+                id: commit.id,
+                run: commit.run,
+                notice: Arc::new(notice),
+            });
         }
         self.state.epoch = batch.epoch;
         self.state.horizon = self.state.horizon.max(batch.horizon);
         self.state.records_floor = self.state.records_floor.max(batch.records_floor);
+        assert!(self.state.horizon <= self.state.last_timestamp, "the newest moment can always be read");
         Ok(Applied::Commits(batch.epoch, applied))
     }
 
@@ -341,6 +377,54 @@ impl Applier {
         if let Some(end) = keys::behind(&begin) {
             changes.delete_range(Family::Stages, &begin, &end);
         }
+    }
+}
+
+/// Entries that are applied one after the other, and written together as far as they can be.
+pub struct Round<'a, S: Writable> {
+    applier: &'a mut Applier,
+    store: &'a S,
+    bytes_max: usize,
+    changes: S::Changes<'a>,
+    /// What the entries did whose changes are not written yet.
+    applied: Vec<Applied>,
+}
+
+impl<'a, S: Writable> Round<'a, S> {
+    /// Writes once there are `bytes_max` bytes, so that readers wait for no write long.
+    pub fn new(applier: &'a mut Applier, store: &'a S, bytes_max: usize) -> Round<'a, S> {
+        Round { applier, store, bytes_max, changes: store.changes(), applied: Vec::new() }
+    }
+
+    /// Applies the next entry; `publish` hears what was applied once it is written.
+    pub fn apply(
+        &mut self,
+        id: EntryId,
+        payload: Payload,
+        publish: &mut impl FnMut(Vec<Applied>, &AppliedState),
+    ) -> Result<Applied, ApplyError> {
+        let reads_store = Applier::reads_store(&payload);
+        if reads_store && !planted::is(planted::Bug::RoundReadsBeforeItWrites) {
+            self.write(publish)?;
+        }
+        let applied = self.applier.apply(self.store, &mut self.changes, id, payload)?;
+        self.applied.push(applied.clone());
+        if self.changes.bytes() > self.bytes_max {
+            self.write(publish)?;
+        }
+        Ok(applied)
+    }
+
+    /// Writes what is left.
+    pub fn write(&mut self, publish: &mut impl FnMut(Vec<Applied>, &AppliedState)) -> Result<(), ApplyError> {
+        if self.applied.is_empty() {
+            return Ok(());
+        }
+        let mut changes = std::mem::replace(&mut self.changes, self.store.changes());
+        self.applier.save(&mut changes);
+        self.store.write(changes)?;
+        publish(std::mem::take(&mut self.applied), self.applier.state());
+        Ok(())
     }
 }
 

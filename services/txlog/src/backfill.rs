@@ -112,3 +112,95 @@ fn entry_key(document: &[u8], fields: &[FieldPath]) -> Result<Bytes, ApplyError>
     let Ok(object) = Object::from_json(json) else { return Err(damaged.into()) };
     Ok(encode_fields(&object, fields).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::{
+        apply::{Visit, Writable},
+        model_tests::memory_store::{MemoryChanges, MemoryStore},
+    };
+
+    const PLACE: (Incarnation, DeploymentId, IndexId) = (Incarnation(1), DeploymentId(1), IndexId([1; 16]));
+    const INDEX: IndexId = IndexId([2; 16]);
+
+    /// A store that counts the rows which are visited.
+    struct Counted {
+        store: MemoryStore,
+        rows: Cell<usize>,
+    }
+
+    impl Store for Counted {
+        fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, ApplyError> {
+            self.store.get(family, key)
+        }
+
+        fn scan(
+            &self,
+            family: Family,
+            from: &[u8],
+            to: Option<&[u8]>,
+            visit: &mut Visit<'_>,
+        ) -> Result<(), ApplyError> {
+            self.store.scan(family, from, to, &mut |key, value| {
+                self.rows.set(self.rows.get() + 1);
+                visit(key, value)
+            })
+        }
+    }
+
+    #[test]
+    fn a_step_is_bounded_by_the_rows_it_visits_and_all_steps_cover_everything_once() {
+        const KEYS: u64 = 300;
+        const KEYS_MAX: usize = 16;
+        let prefix = keys::index_prefix(PLACE.0, PLACE.1, PLACE.2);
+        let document = |number: u64| contract::document::encode(&format!("{{\"n\":{number}}}"), 2);
+        let mut changes = MemoryChanges::default();
+        for number in 0..KEYS {
+            // A third is deleted; every tenth has a thousand versions.
+            let versions = if number % 10 == 0 { 1_000 } else { 1 + number % 3 };
+            for version in 1..=versions {
+                let key = keys::version(&prefix, &number.to_be_bytes(), Timestamp::new(version).unwrap());
+                let gone = number % 3 == 0 && version == versions;
+                let document = document(number);
+                let value = if gone { Stored::Gone } else { Stored::Document(&document) };
+                changes.put(Family::Data, &key, &value.encode());
+            }
+        }
+        let store = Counted { store: MemoryStore::default(), rows: Cell::new(0) };
+        store.store.write(changes).unwrap();
+        let visited_max = (KEYS_MAX + 1) * (VERSIONS_PASSED_MAX + 1);
+        let (mut from, mut steps, mut documents) = (None, 0, 0);
+        let mut filled = MemoryChanges::default();
+        loop {
+            store.rows.set(0);
+            let to = end_of_step(&store, PLACE, from.as_deref(), KEYS_MAX).unwrap();
+            assert!(store.rows.get() <= visited_max, "{} rows to find the end", store.rows.get());
+            store.rows.set(0);
+            let (deployment, primary, index) = (PLACE.1, PLACE.2, INDEX);
+            let fields = vec!["n".into()];
+            let step = Backfill { deployment, primary, index, fields, from, to };
+            let progress = apply(PLACE.0, &store, &mut filled, &step).unwrap();
+            assert!(store.rows.get() <= visited_max, "{} rows in apply", store.rows.get());
+            documents += progress.documents;
+            steps += 1;
+            from = progress.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        assert_eq!((documents, steps), (KEYS - KEYS / 3, KEYS.div_ceil(KEYS_MAX as u64)));
+        let entries = MemoryStore::default();
+        entries.write(filled).unwrap();
+        let mut count = 0;
+        entries
+            .scan(Family::Data, &[], None, &mut |_, _| {
+                count += 1;
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+        assert_eq!(count, documents, "each document has its one entry");
+    }
+}

@@ -58,7 +58,8 @@ impl Batcher {
 
     /// Takes a commit that was just validated; they come in the order of their timestamps.
     pub fn push(&mut self, commit: StampedCommit) {
-        debug_assert!(self.open.back().is_none_or(|last| last.timestamp < commit.timestamp));
+        let last = self.open.back().map_or(self.previous, |last| last.timestamp);
+        assert!(last < commit.timestamp, "{} comes after {last}", commit.timestamp);
         self.open.push_back(commit);
     }
 
@@ -70,6 +71,10 @@ impl Batcher {
     /// The batch to hand over now, if there is one and another may be on its way.
     pub fn close(&mut self) -> Option<ClosedBatch> {
         if self.open.is_empty() || self.on_their_way.len() >= self.limits.in_flight_max {
+            return None;
+        }
+        if self.open.front().is_some_and(|first| first.timestamp <= self.previous) {
+            // Another leader's batch is in the store: this one has lost its lead, and will hear of it.
             return None;
         }
         let mut bytes = 0;
@@ -90,6 +95,8 @@ impl Batcher {
         let previous = self.previous;
         let last =
             commits.iter().map(|commit| commit.timestamp).max().expect("a batch has at least one commit");
+        assert!(previous < last, "a batch follows the one before");
+        assert!(self.on_their_way.back().is_none_or(|before| before.number < number));
         self.previous = last;
         self.on_their_way.push_back(HandedOver { number, last });
         Some(ClosedBatch { number, previous, commits })
@@ -127,6 +134,7 @@ impl Batcher {
         self.on_their_way.truncate(at);
         self.open.clear();
         self.previous = self.on_their_way.back().map_or(self.settled, |batch| batch.last);
+        assert!(self.settled <= self.previous, "what is applied was not refused");
         Some(self.previous)
     }
 
@@ -154,6 +162,7 @@ mod tests {
         StampedCommit {
             timestamp: timestamp(at),
             deployment: DeploymentId(1),
+            run: 1,
             id: CommitId([at as u8; 16]),
             writes: CommitWrites::Inlined(Bytes::from(vec![0; bytes])),
         }

@@ -6,17 +6,18 @@
 use std::{sync::Arc, time::Duration};
 
 use contract::{
-    CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, Epoch, LeaderHint, Lookup, ReadAt,
-    ReadSet, Timestamp, TouchedKey, Write,
+    CommitId, CommitOutcome, Conflict, DeploymentId, Epoch, LeaderHint, Lookup, ReadAt, ReadSet, Timestamp,
+    TouchedKey, Write,
 };
 
 use crate::{
+    apply::{Applied, AppliedCommit},
     batcher::{BatchLimits, BatchNumber, Batcher},
     entry::{Batch, CommitWrites, StampedCommit},
     overlay::Overlay,
     planted,
     retention::Retention,
-    undecided::{Known, OpenCommit, Undecided},
+    undecided::{Committed, Known, OpenCommit, Undecided},
     validator::{Reading, Refusal, Validator},
 };
 
@@ -68,6 +69,8 @@ pub struct Request {
     pub deployment: DeploymentId,
     pub epoch: Epoch,
     pub id: CommitId,
+    /// Which run of the request it is.
+    pub run: u32,
     pub begin: ReadAt,
     pub read_set: Arc<ReadSet>,
     pub writes: Arc<[Write]>,
@@ -144,6 +147,28 @@ impl<W> CommitQueue<W> {
 
     pub fn published(&self) -> Timestamp {
         self.published
+    }
+
+    /// What holds between any two calls.
+    fn assert_holds(&self) {
+        let head = self.validator.head();
+        assert!(self.published <= head, "published {} is above the head {head}", self.published);
+        assert_eq!(self.overlay.commits(), self.undecided.len(), "the overlay has what is undecided");
+        let follows = self.standing == Standing::Follows;
+        assert!(!follows || self.undecided.len() == 0, "whoever follows has no commits of its own");
+        assert!(!self.is_ready() || self.decided_term >= self.epoch.term, "older entries are decided");
+        let of_this_term = self.told.term == self.epoch.term;
+        assert!(!of_this_term || self.told <= self.epoch, "nobody knows of a reset that is not shown");
+    }
+
+    /// The overlay as it must be: exactly what is undecided.
+    #[cfg(test)]
+    pub fn assert_overlay_is_exact(&self) {
+        let mut expected = Overlay::default();
+        for (timestamp, commit) in self.undecided.iter() {
+            expected.add(commit.deployment, timestamp, &commit.writes);
+        }
+        assert_eq!(self.overlay, expected);
     }
 
     pub fn head(&self) -> Timestamp {
@@ -224,26 +249,33 @@ impl<W> CommitQueue<W> {
         }
         match self.undecided.known(request.deployment, request.id) {
             Known::Undecided(timestamp) => {
-                self.undecided.join(timestamp, waiter);
+                self.undecided.join(timestamp, request.run, waiter);
                 return Received::OnItsWay;
             }
-            Known::Committed(timestamp) => {
-                return Received::Answered(waiter, CommitOutcome::Committed { timestamp });
+            Known::Committed(committed) => {
+                return Received::Answered(waiter, committed.outcome_for(request.run));
             }
             // What was decided up to the floor is known by the store alone.
-            Known::No if checked.no_record_at < self.validator.floor() => {
+            Known::No
+                if checked.no_record_at < self.validator.floor()
+                    && !planted::is(planted::Bug::RecordIsNotAskedAgain) =>
+            {
                 return Received::AskStoreAgain(waiter);
             }
             Known::No => {}
         }
-        let reading =
-            Reading { deployment: request.deployment, seen: checked.up_to, read_set: &request.read_set };
+        let seen = match planted::is(planted::Bug::ReceiveTrustsCheck) {
+            true => self.validator.head(),
+            false => checked.up_to,
+        };
+        let reading = Reading { deployment: request.deployment, seen, read_set: &request.read_set };
         if request.writes.is_empty() {
             return match self.validator.check(reading) {
                 Ok(checked) => Received::Unchanged { waiter, checked },
                 Err(refusal) => Received::Answered(waiter, self.refuse(refusal)),
             };
         }
+        self.assert_holds();
         let keys = std::mem::take(&mut request.keys);
         let notice = match self.validator.validate(reading, keys, clock) {
             Ok(notice) => notice,
@@ -255,6 +287,7 @@ impl<W> CommitQueue<W> {
             timestamp,
             deployment: request.deployment,
             id: request.id,
+            run: request.run,
             writes: std::mem::take(&mut request.encoded),
         });
         self.undecided.add(
@@ -263,8 +296,9 @@ impl<W> CommitQueue<W> {
                 deployment: request.deployment,
                 id: request.id,
                 writes: request.writes.clone(),
+                run: request.run,
                 bytes: request.bytes,
-                waiters: vec![waiter],
+                waiters: vec![(request.run, waiter)],
             },
         );
         Received::OnItsWay
@@ -385,14 +419,16 @@ impl<W> CommitQueue<W> {
         for (timestamp, commit) in dropped {
             self.overlay.remove(commit.deployment, timestamp, &commit.writes);
             let outcome = outcome(timestamp);
-            answers
-                .extend(commit.waiters.into_iter().map(|waiter| Answer { waiter, outcome: outcome.clone() }));
+            answers.extend(
+                commit.waiters.into_iter().map(|(_, waiter)| Answer { waiter, outcome: outcome.clone() }),
+            );
         }
+        self.assert_holds();
         answers
     }
 
     /// The blank entry that begins a term was applied: everything older is decided.
-    pub fn applied_blank(&mut self, term: u64) {
+    fn applied_blank(&mut self, term: u64) {
         self.decided_term = self.decided_term.max(term);
         self.become_ready();
     }
@@ -403,15 +439,25 @@ impl<W> CommitQueue<W> {
         }
     }
 
+    /// Takes notice of what was applied, in its order. The changes are in the store.
+    pub fn publish(&mut self, applied: &[Applied]) -> Vec<Answer<W>> {
+        let mut answers = Vec::new();
+        for applied in applied {
+            match applied {
+                Applied::Commits(epoch, commits) => answers.extend(self.applied(*epoch, commits)),
+                Applied::Skipped(timestamps) => answers.extend(self.skipped(timestamps.iter().copied())),
+                Applied::TermBegan(term) => self.applied_blank(*term),
+                Applied::Nothing | Applied::Backfilled(_) => {}
+            }
+        }
+        answers
+    }
+
     /// A batch of this epoch is in the store: its commits, in order.
-    pub fn applied(
-        &mut self,
-        epoch: Epoch,
-        commits: &[(DeploymentId, CommitId, Arc<CommitNotice>)],
-    ) -> Vec<Answer<W>> {
+    fn applied(&mut self, epoch: Epoch, commits: &[AppliedCommit]) -> Vec<Answer<W>> {
         self.learn(epoch);
         let mut answers = Vec::new();
-        for (deployment, id, notice) in commits {
+        for AppliedCommit { deployment, id, run, notice } in commits {
             let timestamp = notice.timestamp;
             if !self.undecided.is_open(timestamp, *deployment, *id) {
                 // Another leader's commit. Whatever this one has on its way will never be, even before it hears that it
@@ -421,14 +467,18 @@ impl<W> CommitQueue<W> {
             self.validator.applied(*deployment, notice);
             self.published = self.published.max(timestamp);
             self.retention.applied(timestamp);
-            let Some(commit) = self.undecided.committed(timestamp, *deployment, *id) else { continue };
+            let committed = Committed { timestamp, run: *run };
+            let Some(commit) = self.undecided.committed(committed, *deployment, *id) else { continue };
             self.overlay.remove(*deployment, timestamp, &commit.writes);
-            let committed = CommitOutcome::Committed { timestamp };
             answers.extend(
-                commit.waiters.into_iter().map(|waiter| Answer { waiter, outcome: committed.clone() }),
+                commit
+                    .waiters
+                    .into_iter()
+                    .map(|(run, waiter)| Answer { waiter, outcome: committed.outcome_for(run) }),
             );
         }
         self.batcher.applied(self.published);
+        self.assert_holds();
         answers
     }
 
@@ -448,7 +498,7 @@ impl<W> CommitQueue<W> {
     }
 
     /// Every replica has skipped a batch: it followed one that is not there.
-    pub fn skipped(&mut self, timestamps: impl IntoIterator<Item = Timestamp>) -> Vec<Answer<W>> {
+    fn skipped(&mut self, timestamps: impl IntoIterator<Item = Timestamp>) -> Vec<Answer<W>> {
         let dropped = timestamps
             .into_iter()
             .filter_map(|timestamp| Some((timestamp, self.undecided.drop_one(timestamp)?)))
@@ -457,14 +507,12 @@ impl<W> CommitQueue<W> {
     }
 
     /// What became of a commit; `recorded` is the store's record of it.
-    pub fn lookup(&self, deployment: DeploymentId, id: CommitId, recorded: Option<Timestamp>) -> Lookup {
+    pub fn lookup(&self, deployment: DeploymentId, id: CommitId, recorded: Option<Committed>) -> Lookup {
         if !self.is_ready() {
             return Lookup::NotLeader(self.leader());
         }
         match (self.undecided.known(deployment, id), recorded) {
-            (Known::Committed(timestamp), _) | (Known::No, Some(timestamp)) => {
-                Lookup::Committed { timestamp }
-            }
+            (Known::Committed(committed), _) | (Known::No, Some(committed)) => committed.lookup(),
             (Known::Undecided(_), _) => Lookup::Pending,
             (Known::No, None) => Lookup::Absent { epoch: self.epoch },
         }
@@ -474,5 +522,9 @@ impl<W> CommitQueue<W> {
     pub fn trim(&mut self, keep_above: Timestamp, bytes_max: usize) {
         self.validator.trim(keep_above, self.published, bytes_max);
         self.undecided.trim(self.validator.floor());
+        assert!(
+            self.validator.floor() <= self.published,
+            "whoever begins at what is published can be validated"
+        );
     }
 }

@@ -7,6 +7,8 @@ use contract::{CommitId, DeploymentId, Epoch, IndexId, IndexUpdate, Timestamp, T
 use prost::Message;
 use proto::txlog::v1 as wire;
 
+use crate::planted;
+
 /// A format of log entries: an entry's first byte.
 ///
 /// A program reads every format up to its own. It writes the one that its group has come to, which an entry moves
@@ -86,6 +88,8 @@ pub struct StampedCommit {
     pub timestamp: Timestamp,
     pub deployment: DeploymentId,
     pub id: CommitId,
+    /// Which run of the request it is.
+    pub run: u32,
     pub writes: CommitWrites,
 }
 
@@ -216,6 +220,7 @@ impl StampedCommit {
             timestamp: self.timestamp.as_nanoseconds(),
             deployment: self.deployment.0,
             commit_id: Bytes::copy_from_slice(&self.id.0),
+            run: self.run,
             writes: Some(match self.writes {
                 CommitWrites::Inlined(bytes) => Writes::Inlined(bytes),
                 CommitWrites::Staged(staged) => Writes::Staged(wire::Staged {
@@ -234,6 +239,7 @@ impl StampedCommit {
             timestamp: timestamp(commit.timestamp)?,
             deployment: DeploymentId(commit.deployment),
             id: CommitId(sixteen(&commit.commit_id, "a commit id")?),
+            run: commit.run,
             writes: match commit.writes.ok_or_else(|| damaged("a commit has no writes"))? {
                 Writes::Inlined(bytes) => CommitWrites::Inlined(bytes),
                 Writes::Staged(staged) => CommitWrites::Staged(Staged {
@@ -306,7 +312,12 @@ pub fn touched_keys(writes: &[Write]) -> Vec<TouchedKey> {
     for write in writes {
         touch(write.primary, &write.key);
         for update in &write.index_updates {
-            if let Some(old) = &update.old {
+            if planted::is(planted::Bug::TouchedKeysOmitUnchangedOnes) && update.old == update.new {
+                continue;
+            }
+            if let Some(old) = &update.old
+                && !planted::is(planted::Bug::TouchedKeysOmitOldOnes)
+            {
                 touch(update.index, old);
             }
             if let Some(new) = update.new.as_ref().filter(|new| update.old.as_ref() != Some(new)) {
@@ -403,12 +414,14 @@ mod tests {
                         timestamp: Timestamp::new(6).unwrap(),
                         deployment: DeploymentId(1),
                         id: CommitId([4; 16]),
+                        run: 1,
                         writes: CommitWrites::Inlined(encode_writes(&[])),
                     },
                     StampedCommit {
                         timestamp: Timestamp::new(7).unwrap(),
                         deployment: DeploymentId(1),
                         id: CommitId([5; 16]),
+                        run: 2,
                         writes: CommitWrites::Staged(Staged { stage: 1, parts: 2, bytes: 3, crc32c: 4 }),
                     },
                 ],

@@ -40,6 +40,8 @@ pub enum OpenError {
     Differ { log: PathBuf, state: PathBuf, reason: String },
     #[error("StoreOfOtherNode: {path} belongs to node {stored}, and this is node {configured}")]
     OtherNode { path: PathBuf, stored: u64, configured: u64 },
+    #[error("StoreDamaged: {0}")]
+    Damaged(io::Error),
     #[error("{path}: {source}")]
     Folder { path: PathBuf, source: io::Error },
     #[error("{path} can't be opened: {source}")]

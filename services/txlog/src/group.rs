@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{
-    apply::{Applied, AppliedState, ApplyError, Family, Store},
+    apply::{Applied, AppliedState, ApplyError, Family, Store, Writable},
     batcher::BatchLimits,
     clock::Clock,
     commit_queue::{Answer, CommitQueue, CommitQueueOptions},
@@ -167,28 +167,29 @@ impl Group {
 
     /// Makes known what was applied, in its order. The changes are in the store.
     pub fn publish(&self, applied: Vec<Applied>, state: &AppliedState) {
-        *self.applied.lock() = state.clone();
+        {
+            let mut before = self.applied.lock();
+            assert!(before.last < state.last, "{:?} was applied before {:?}", before.last, state.last);
+            assert!(before.horizon <= state.horizon, "what can't be read stays so");
+            assert!(before.records_floor <= state.records_floor, "a record that is gone stays so");
+            *before = state.clone();
+        }
         self.horizon.store(state.horizon.as_nanoseconds(), Ordering::Release);
         self.records_floor.store(state.records_floor.as_nanoseconds(), Ordering::Release);
         self.write_version.store(state.write_version.number(), Ordering::Release);
+        let skipped = applied.iter().filter(|applied| matches!(applied, Applied::Skipped(_))).count();
+        self.batches_skipped.fetch_add(skipped as u64, Ordering::Relaxed);
         self.decide(|queue| {
-            let mut answers = Vec::new();
-            for applied in applied {
-                match applied {
-                    Applied::Commits(epoch, commits) => {
-                        answers.extend(queue.applied(epoch, &commits));
-                        self.published.store(queue.published().as_nanoseconds(), Ordering::Release);
-                        self.buffer
-                            .add(commits.into_iter().map(|(deployment, _, notice)| (deployment, notice)));
-                    }
-                    Applied::Skipped(timestamps) => {
-                        self.batches_skipped.fetch_add(1, Ordering::Relaxed);
-                        answers.extend(queue.skipped(timestamps));
-                    }
-                    Applied::TermBegan(term) => queue.applied_blank(term),
-                    Applied::Nothing | Applied::Backfilled(_) => {}
-                }
-            }
+            let answers = queue.publish(&applied);
+            let published = queue.published();
+            assert!(published == state.last_timestamp, "what is applied is published");
+            assert!(state.horizon <= published, "what is published can be read");
+            self.published.store(published.as_nanoseconds(), Ordering::Release);
+            let commits = applied.into_iter().flat_map(|applied| match applied {
+                Applied::Commits(_, commits) => commits,
+                _ => Vec::new(),
+            });
+            self.buffer.add(commits.map(|commit| (commit.deployment, commit.notice)));
             let age = self.limits.window_age_ms_min.saturating_mul(1_000_000);
             let keep_above = queue.head().as_nanoseconds().saturating_sub(age);
             queue.trim(Timestamp::new(keep_above).unwrap_or_default(), self.limits.window_bytes_max);
@@ -280,5 +281,58 @@ fn tell(answers: Vec<Answer<Waiter>>) {
     for answer in answers {
         // Whoever waited may have gone.
         let _ = answer.waiter.send(answer.outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::{apply::EntryId, limits::StoreLimits};
+
+    #[test]
+    fn the_position_that_is_shown_is_the_last_one_however_elections_and_apply_race() {
+        const TERMS: u64 = 20_000;
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(StateStore::open(folder.path(), &StoreLimits::DEFAULT).unwrap());
+        let state = AppliedState::default();
+        let deployments = [DeploymentId(1)];
+        let (id, incarnation) = (GroupId(1), Incarnation(1));
+        let group =
+            Group::new(id, incarnation, deployments, LogLimits::DEFAULT, Clock::system(), store, &state);
+        let term = AtomicU64::new(0);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let publishing = scope.spawn(|| {
+                for next in 1..=TERMS {
+                    term.store(next, Ordering::Release);
+                    let state = AppliedState {
+                        last: Some(EntryId { term: next, index: next }),
+                        ..AppliedState::default()
+                    };
+                    group.publish(vec![Applied::TermBegan(next)], &state);
+                }
+                over.store(true, Ordering::Release);
+            });
+            scope.spawn(|| {
+                while !over.load(Ordering::Acquire) {
+                    let term = term.load(Ordering::Acquire);
+                    group.decide(|queue| queue.elected(term, None));
+                }
+                group.decide(|queue| queue.elected(TERMS, None));
+            });
+            // What is shown goes back never.
+            let mut position = group.position();
+            let mut newest = position.borrow_and_update().epoch;
+            while !publishing.is_finished() {
+                let epoch = position.borrow_and_update().epoch;
+                assert!(newest <= epoch, "{epoch:?} after {newest:?}");
+                newest = epoch;
+            }
+        });
+        let shown = group.position().borrow().clone();
+        assert_eq!(shown, position_of(&group.queue.read()));
+        assert!(shown.ready && shown.epoch.term == TERMS, "{shown:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! The transaction log as others see it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -29,10 +29,10 @@ use crate::{
     group::Group,
     keys,
     options::Deployment,
-    overlay::OverlayVersion,
     proposer::{GroupRaft, ProposalError, propose},
     raft_types::EntryOutcome,
-    reads::{RangeLimits, Reader},
+    reads::{Above, RangeLimits, Reader},
+    undecided::Committed,
 };
 
 /// Calls the log in this process; cheap to clone.
@@ -73,6 +73,8 @@ pub struct Measures {
     pub swept: Timestamp,
     /// How often the node's log was made durable.
     pub fsyncs: u64,
+    /// How often subscribers to the stream of commits were woken.
+    pub stream_wake_ups: u64,
     /// The first entry of the group's log that is still there: what is older is in the store and flushed.
     pub entries_purged_before: u64,
 }
@@ -145,6 +147,7 @@ impl Handle {
             horizon: group.horizon(),
             swept: group.swept(),
             fsyncs: self.shared.fsyncs.load(Ordering::Relaxed),
+            stream_wake_ups: group.buffer.wake_ups(),
             entries_purged_before: of.purged_before(),
         })
     }
@@ -195,12 +198,12 @@ impl HandleGroup {
     }
 
     /// The store's record of a commit.
-    fn recorded(&self, deployment: DeploymentId, id: CommitId) -> Result<Option<Timestamp>> {
+    fn recorded(&self, deployment: DeploymentId, id: CommitId) -> Result<Option<Committed>> {
         let key = keys::record(self.group.incarnation, deployment, id);
         let value = self.group.store.get(Family::Records, &key).map_err(|error| self.store_failed(error))?;
         let Some(value) = value else { return Ok(None) };
-        let timestamp = keys::decode_record(&value).map_err(|error| self.store_failed(error.into()))?;
-        Ok((timestamp >= self.group.records_floor()).then_some(timestamp))
+        let committed = keys::decode_record(&value).map_err(|error| self.store_failed(error.into()))?;
+        Ok((committed.timestamp >= self.group.records_floor()).then_some(committed))
     }
 
     /// Waits until this replica has published `timestamp`.
@@ -231,6 +234,7 @@ impl HandleGroup {
             deployment: commit.deployment.deployment,
             epoch: commit.epoch,
             id: commit.id,
+            run: commit.run,
             begin: commit.begin,
             keys: touched_keys(&commit.writes),
             read_set: commit.read_set,
@@ -251,9 +255,9 @@ impl HandleGroup {
     async fn commit_request(&self, mut request: Request) -> Result<CommitOutcome> {
         loop {
             let no_record_at = self.group.published();
-            if let Some(timestamp) = self.recorded(request.deployment, request.id)? {
-                self.published(timestamp).await?;
-                return Ok(CommitOutcome::Committed { timestamp });
+            if let Some(committed) = self.recorded(request.deployment, request.id)? {
+                self.published(committed.timestamp).await?;
+                return Ok(committed.outcome_for(request.run));
             }
             let checked = self.group.queue.read().check(&request, no_record_at);
             let checked = match checked {
@@ -275,7 +279,7 @@ impl HandleGroup {
                 Received::Answered(_, outcome) => return Ok(outcome),
                 Received::Unchanged { checked, .. } => {
                     let timestamp = published.max(request.begin.timestamp);
-                    debug_assert!(timestamp <= checked);
+                    assert!(timestamp <= checked, "nothing was read that is not checked");
                     return self.unchanged(&request, timestamp).await;
                 }
                 Received::AskStoreAgain(_) => {}
@@ -368,7 +372,7 @@ impl HandleGroup {
         }
         // What the leader has forgotten is in the store.
         let recorded = self.recorded(deployment, id)?;
-        Ok(recorded.map_or(known, |timestamp| Lookup::Committed { timestamp }))
+        Ok(recorded.map_or(known, Committed::lookup))
     }
 
     async fn read(&self, deployment: DeploymentId, at: ReadAt, reads: &[Read]) -> Result<Vec<ReadResult>> {
@@ -381,30 +385,19 @@ impl HandleGroup {
             Some(epoch) => self.above(deployment, at.timestamp, epoch, reads)?,
         };
         self.in_retention(at.timestamp)?;
-        let reader = Reader::new(&self.group.store, self.group.incarnation, deployment, at.timestamp);
-        let results =
-            reads.iter().zip(overlays).map(|(read, above)| self.read_one(&reader, read, above)).collect();
+        let reader = Reader::new(&*self.group.store, self.group.incarnation, deployment, at.timestamp);
+        let limits = RangeLimits {
+            rows_max: self.group.limits.read_page_documents_max,
+            bytes_max: self.group.limits.read_page_bytes_max,
+        };
+        let results = reads
+            .iter()
+            .zip(overlays)
+            .map(|(read, above)| reader.read(read, above, limits).map_err(|error| self.store_failed(error)))
+            .collect();
         // Compaction goes by the horizon: if it has not passed by now, nothing was missing.
         self.in_retention(at.timestamp)?;
         results
-    }
-
-    fn read_one(&self, reader: &Reader<'_>, read: &Read, above: Above) -> Result<ReadResult> {
-        match read {
-            Read::Point { index, key } => {
-                let found = reader.point(*index, key, above.point);
-                found.map(ReadResult::Point).map_err(|error| self.store_failed(error))
-            }
-            Read::Range { index, interval, order, rows_max, bytes_max } => {
-                let limits = RangeLimits {
-                    rows_max: (*rows_max).min(self.group.limits.read_page_documents_max),
-                    bytes_max: (*bytes_max).min(self.group.limits.read_page_bytes_max),
-                };
-                let found = reader.range(*index, interval, *order, limits, above.range);
-                let (rows, more) = found.map_err(|error| self.store_failed(error))?;
-                Ok(ReadResult::Range { rows, more })
-            }
-        }
     }
 
     fn above(
@@ -416,17 +409,7 @@ impl HandleGroup {
     ) -> Result<Vec<Above>> {
         let queue = self.group.queue.read();
         let overlay = queue.overlay(epoch).filter(|_| at <= queue.head()).ok_or_else(epoch_ended)?;
-        Ok(reads
-            .iter()
-            .map(|read| match read {
-                Read::Point { index, key } => {
-                    Above { point: overlay.point(deployment, *index, key, at), ..Above::default() }
-                }
-                Read::Range { index, interval, .. } => {
-                    Above { range: overlay.range(deployment, *index, interval, at), ..Above::default() }
-                }
-            })
-            .collect())
+        Ok(reads.iter().map(|read| Above::of(overlay, deployment, at, read)).collect())
     }
 
     fn in_retention(&self, at: Timestamp) -> Result<()> {
@@ -480,13 +463,6 @@ impl HandleGroup {
     }
 }
 
-/// What the overlay has of one read.
-#[derive(Default)]
-struct Above {
-    point: Option<OverlayVersion>,
-    range: BTreeMap<Bytes, OverlayVersion>,
-}
-
 #[async_trait]
 impl TransactionLog for Handle {
     fn position(&self, group: GroupId) -> Result<watch::Receiver<Position>> {
@@ -512,9 +488,8 @@ impl TransactionLog for Handle {
 
     async fn subscribe(&self, deployment: DeploymentRef, from: Timestamp) -> Result<StreamEvents> {
         let group = &self.of(deployment)?.group;
-        let heartbeat = Duration::from_millis(group.limits.stream_heartbeat_ms);
         let token = self.shared.token.clone();
-        Ok(group.buffer.subscribe(deployment.deployment, from, group.position(), heartbeat, token))
+        Ok(group.buffer.subscribe(deployment.deployment, from, group.position(), token))
     }
 
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {

@@ -76,7 +76,13 @@ mod tests {
     use contract::{CommitId, DeploymentId, IndexId, Timestamp};
 
     use super::*;
-    use crate::{apply::AppliedState, keys::Stored, limits::StoreLimits, state_store::StateStore};
+    use crate::{
+        apply::{AppliedState, Writable},
+        keys::Stored,
+        limits::StoreLimits,
+        state_store::StateStore,
+        undecided::Committed,
+    };
 
     const ONE: GroupId = GroupId(1);
     const TWO: GroupId = GroupId(2);
@@ -87,7 +93,7 @@ mod tests {
         changes.put(Family::Data, &keys::version(&prefix, b"\xff\xff", at), &Stored::Document(b"d").encode());
         changes.put(Family::Deletions, &keys::deletions(incarnation, at), b"");
         let record = keys::record(incarnation, DeploymentId(1), CommitId([0xff; 16]));
-        changes.put(Family::Records, &record, &keys::encode_record(at));
+        changes.put(Family::Records, &record, &keys::encode_record(Committed { timestamp: at, run: 1 }));
         changes.put(Family::Stages, &keys::stage_part(incarnation, u64::MAX, 1, 1), b"part");
         changes.put(Family::Applied, &keys::applied(incarnation), &AppliedState::default().encode());
     }

@@ -20,6 +20,8 @@
 use bytes::Bytes;
 use contract::{CommitId, DeploymentId, GroupId, IndexId, Timestamp};
 
+use crate::undecided::Committed;
+
 /// The first byte of every value that this version writes, and the only one so far: its readers match on it.
 pub const VALUE_VERSION: u8 = 1;
 
@@ -278,19 +280,24 @@ pub fn record(incarnation: Incarnation, deployment: DeploymentId, id: CommitId) 
     key
 }
 
-pub fn encode_record(timestamp: Timestamp) -> [u8; 9] {
-    let mut value = [VALUE_VERSION; 9];
-    value[1..].copy_from_slice(&timestamp.as_nanoseconds().to_be_bytes());
+/// When a request committed, and by which run.
+pub fn encode_record(committed: Committed) -> [u8; 13] {
+    let mut value = [VALUE_VERSION; 13];
+    value[1..9].copy_from_slice(&committed.timestamp.as_nanoseconds().to_be_bytes());
+    value[9..].copy_from_slice(&committed.run.to_be_bytes());
     value
 }
 
-pub fn decode_record(value: &[u8]) -> Result<Timestamp, StoredError> {
+pub fn decode_record(value: &[u8]) -> Result<Committed, StoredError> {
+    let damaged = StoredError::Damaged("a commit record");
     match value.split_first() {
-        Some((&VALUE_VERSION, timestamp)) => timestamp
-            .try_into()
-            .ok()
-            .and_then(|bytes| Timestamp::new(u64::from_be_bytes(bytes)))
-            .ok_or(StoredError::Damaged("a commit record")),
+        Some((&VALUE_VERSION, rest)) => {
+            let (timestamp, run) = rest.split_first_chunk::<8>().ok_or(damaged)?;
+            let run = run.try_into().map_err(|_| StoredError::Damaged("the run of a commit record"))?;
+            let timestamp = Timestamp::new(u64::from_be_bytes(*timestamp))
+                .ok_or(StoredError::Damaged("a timestamp is out of range"))?;
+            Ok(Committed { timestamp, run: u32::from_be_bytes(run) })
+        }
         Some((&version, _)) => Err(StoredError::UnknownVersion(version)),
         None => Err(StoredError::Damaged("a commit record is empty")),
     }

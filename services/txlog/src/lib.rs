@@ -48,6 +48,8 @@ mod sweep;
 mod undecided;
 mod upkeep;
 mod validator;
+mod walk;
+mod write_ahead;
 
 pub use crate::limits::{LogLimits, StoreLimits};
 pub use clock::Clock;

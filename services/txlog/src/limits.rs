@@ -47,6 +47,9 @@ group! {
         stream_buffer_bytes_max: usize = 64 * MIB,
         /// Heartbeats on a quiet commit stream prove that it is current.
         stream_heartbeat_ms: u64 = 500,
+        /// While other deployments of the group commit, a quiet one is told this often how far the group has come: it must
+        /// not cost a wake-up for each of their commits.
+        stream_quiet_ms: u64 = 100,
         /// Commits that a subscriber to the stream takes out at once.
         stream_commits_taken_max: usize = 256,
         /// Keys that one backfill entry passes, deleted ones included: apply executes it on every replica between two batches.

@@ -13,8 +13,26 @@ pub(crate) enum Bug {
     LookupDeniesPending,
     /// After a reset timestamps are given a second time.
     RecoveryLowersHead,
+    /// A run that is sent again is answered as if what committed had been its own.
+    RecordForgetsRun,
     /// A follower does not learn of its leader's resets.
     FollowerIgnoresResets,
+    /// An entry that reads the store is applied before the changes of those before it are written.
+    RoundReadsBeforeItWrites,
+    /// A reader of the newest state still sees a document where it was before it moved or went.
+    OverlayKeepsOldKeys,
+    /// A commit does not touch the places that its documents leave.
+    TouchedKeysOmitOldOnes,
+    /// A commit does not touch the index keys of a document that stay as they are.
+    TouchedKeysOmitUnchangedOnes,
+    /// What came between the two parts of validation is not looked at.
+    ReceiveTrustsCheck,
+    /// A record that may have come between the two parts of validation is not asked for.
+    RecordIsNotAskedAgain,
+    /// A new term keeps the parts that were staged in older ones.
+    BlankKeepsOldStages,
+    /// What is newer above the store loses against what is in it.
+    StoreHidesOverlay,
     /// What is remembered to be empty is not forgotten when something is written there.
     GapsIgnoreWrites,
     /// Deletions are removed that can still be read below.

@@ -41,6 +41,7 @@ use crate::{
     folders::{self, OpenError},
     raft_codec,
     raft_types::{Entry, EntryBytes, LogId, RaftTypes, Vote, log_id},
+    write_ahead,
 };
 
 /// The first byte of every entry stored here.
@@ -76,7 +77,8 @@ struct GroupState {
 
 /// The newest entries, readable as soon as they are appended.
 struct EntryCache {
-    entries: BTreeMap<u64, Entry>,
+    /// Each with its checksum when it was appended.
+    entries: BTreeMap<u64, (Entry, u32)>,
     bytes: usize,
     bytes_max: usize,
     /// Up to here the writer has them.
@@ -96,7 +98,7 @@ enum Operation {
         value: Vec<u8>,
         done: oneshot::Sender<()>,
     },
-    /// Need not be durable: it only saves time after a restart.
+    /// Need not be durable: it only saves time after a restart. It is written with what comes next.
     PutLazily {
         key: Vec<u8>,
         value: Vec<u8>,
@@ -113,6 +115,7 @@ impl RaftLogs {
     /// Opens the folder. A torn end of the write-ahead log is what a crash leaves and is cut off; other damage is an error.
     pub fn open(path: &Path, limits: &StoreLimits, fatal: FatalHandler) -> Result<RaftLogs, OpenError> {
         folders::prepare(path, folders::LOG_FORMAT)?;
+        write_ahead::check(path).map_err(OpenError::Damaged)?;
         let mut options = Options::default();
         options.create_if_missing(true);
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
@@ -174,27 +177,30 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) {
+        // What need not be durable goes with what must be: so no batch is written before the one before is durable, and a
+        // crash tears at most one.
+        let mut lazy = Lazy::new();
         while let Some(first) = self.queue.blocking_recv() {
             let mut batch = WriteBatch::default();
-            let mut durable = false;
             let mut answers = Vec::new();
             let mut next = Some(first);
             while let Some(operation) = next {
-                durable |= !matches!(operation, Operation::PutLazily { .. });
-                answers.extend(add_to(&mut batch, operation));
+                answers.extend(add_to(&mut batch, &mut lazy, operation));
                 next = self.queue.try_recv().ok();
             }
+            if answers.is_empty() {
+                continue;
+            }
+            std::mem::take(&mut lazy).into_iter().for_each(|(key, value)| batch.put(key, value));
             let mut options = WriteOptions::default();
-            options.set_sync(durable);
+            options.set_sync(true);
             if let Err(error) = self.database.write_opt(batch, &options) {
                 self.fatal.end(&format!("the log can't be written: {error}"));
                 // Nobody is answered: what is on the disk is not known.
                 std::mem::forget(answers);
                 return;
             }
-            if durable {
-                self.fsyncs.fetch_add(1, Ordering::Relaxed);
-            }
+            self.fsyncs.fetch_add(1, Ordering::Relaxed);
             answers.into_iter().for_each(Written::tell);
         }
     }
@@ -221,7 +227,10 @@ impl Written {
     }
 }
 
-fn add_to(batch: &mut WriteBatch, operation: Operation) -> Option<Written> {
+/// What is written with the next batch.
+type Lazy = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn add_to(batch: &mut WriteBatch, lazy: &mut Lazy, operation: Operation) -> Option<Written> {
     match operation {
         Operation::Append { group, entries, state, flushed } => {
             let last = entries.last().map_or(0, |(index, _)| *index);
@@ -235,7 +244,7 @@ fn add_to(batch: &mut WriteBatch, operation: Operation) -> Option<Written> {
             Some(Written::Other(done))
         }
         Operation::PutLazily { key, value } => {
-            batch.put(key, value);
+            lazy.insert(key, value);
             None
         }
         Operation::DeleteRange { from, to, put, done } => {
@@ -256,11 +265,14 @@ impl GroupState {
 }
 
 impl EntryCache {
-    fn insert(&mut self, entry: Entry) {
-        self.bytes += entry_bytes(&entry);
-        if let Some(replaced) = self.entries.insert(entry.index(), entry) {
-            self.bytes -= entry_bytes(&replaced);
+    fn insert(&mut self, entry: Entry, checksum: u32) {
+        let index = entry.index();
+        if let Some((last, (before, _))) = self.entries.last_key_value() {
+            assert!(index == last + 1, "entry {index} is appended behind {last}");
+            assert!(before.log_id < entry.log_id, "{} is appended behind {}", entry.log_id, before.log_id);
         }
+        self.bytes += entry_bytes(&entry);
+        self.entries.insert(index, (entry, checksum));
     }
 
     fn written_up_to(&mut self, index: u64) {
@@ -268,13 +280,13 @@ impl EntryCache {
         while self.bytes > self.bytes_max
             && let Some(oldest) = self.entries.first_entry().filter(|entry| *entry.key() <= self.written)
         {
-            self.bytes -= entry_bytes(&oldest.remove());
+            self.bytes -= entry_bytes(&oldest.remove().0);
         }
     }
 
     fn truncate_from(&mut self, index: u64) {
         let gone = self.entries.split_off(&index);
-        self.bytes -= gone.values().map(entry_bytes).sum::<usize>();
+        self.bytes -= gone.values().map(|(entry, _)| entry_bytes(entry)).sum::<usize>();
         self.truncated_from(index);
     }
 
@@ -285,7 +297,7 @@ impl EntryCache {
 
     fn purge_up_to(&mut self, index: u64) {
         let kept = self.entries.split_off(&(index + 1));
-        self.bytes -= self.entries.values().map(entry_bytes).sum::<usize>();
+        self.bytes -= self.entries.values().map(|(entry, _)| entry_bytes(entry)).sum::<usize>();
         self.entries = kept;
     }
 }
@@ -313,22 +325,33 @@ const BLANK: u8 = 0;
 const NORMAL: u8 = 1;
 const MEMBERSHIP: u8 = 2;
 
-/// Version, kind, term and checksum.
-const HEADER_BYTES: usize = 1 + 1 + 8 + 4;
+/// Version, kind and term.
+const DESCRIBED_BYTES: usize = 1 + 1 + 8;
+/// The same and the checksum.
+const HEADER_BYTES: usize = DESCRIBED_BYTES + 4;
 
 /// Version, kind, term, checksum, payload. The index is the key's.
-fn encode_entry(entry: &Entry) -> Vec<u8> {
+fn encode_entry(entry: &Entry) -> (Vec<u8>, u32) {
+    let (described, payload) = describe(entry);
+    let checksum = checksum(entry.index(), &described, &payload);
+    let mut value = Vec::with_capacity(HEADER_BYTES + payload.len());
+    value.extend_from_slice(&described);
+    value.extend_from_slice(&checksum.to_be_bytes());
+    value.extend_from_slice(&payload);
+    (value, checksum)
+}
+
+/// Version, kind and term; the payload.
+fn describe(entry: &Entry) -> ([u8; DESCRIBED_BYTES], Bytes) {
     let (kind, payload) = match &entry.payload {
         EntryPayload::Blank => (BLANK, Bytes::new()),
         EntryPayload::Normal(EntryBytes(bytes)) => (NORMAL, bytes.clone()),
         EntryPayload::Membership(membership) => (MEMBERSHIP, raft_codec::encode_membership(membership)),
     };
-    let mut value = Vec::with_capacity(HEADER_BYTES + payload.len());
-    value.extend_from_slice(&[VALUE_VERSION, kind]);
-    value.extend_from_slice(&entry.log_id.leader_id.term.to_be_bytes());
-    value.extend_from_slice(&checksum(entry.index(), &value, &payload).to_be_bytes());
-    value.extend_from_slice(&payload);
-    value
+    let mut described = [VALUE_VERSION; DESCRIBED_BYTES];
+    described[1] = kind;
+    described[2..].copy_from_slice(&entry.log_id.leader_id.term.to_be_bytes());
+    (described, payload)
 }
 
 fn decode_entry(index: u64, value: &[u8]) -> io::Result<Entry> {
@@ -382,10 +405,21 @@ impl RaftLog {
         value.map(|value| decode(value.into())).transpose().map_err(unreadable)
     }
 
+    /// Holds that an entry which is about to be applied is the one that was appended at its place. Those that the cache
+    /// has left behind were held against their checksum when they were read.
+    pub fn assert_appended(&self, entry: &Entry) {
+        let appended = self.state.cache.lock().entries.get(&entry.index()).map(|(_, checksum)| *checksum);
+        if let Some(appended) = appended {
+            let (described, payload) = describe(entry);
+            let applied = checksum(entry.index(), &described, &payload);
+            assert!(applied == appended, "entry {} is not the one that was appended", entry.log_id);
+        }
+    }
+
     /// How far the log reaches: the last entry that was purged, and the last one that is there.
     pub fn reach(&self) -> io::Result<(Option<LogId>, Option<LogId>)> {
         let purged = self.meta(PURGED, raft_codec::decode_log_id)?;
-        let newest = self.state.cache.lock().entries.last_key_value().map(|(_, entry)| entry.log_id);
+        let newest = self.state.cache.lock().entries.last_key_value().map(|(_, (entry, _))| entry.log_id);
         let last = match newest {
             Some(newest) => Some(newest),
             None => self.last_stored()?.or(purged),
@@ -468,8 +502,11 @@ impl RaftLogReader<RaftTypes> for RaftLog {
         let (cached, first_cached) = {
             let cache = self.state.cache.lock();
             let upper = end.map_or(Bound::Unbounded, Bound::Excluded);
-            let cached: Vec<Entry> =
-                cache.entries.range((Bound::Included(from), upper)).map(|(_, entry)| entry.clone()).collect();
+            let cached: Vec<Entry> = cache
+                .entries
+                .range((Bound::Included(from), upper))
+                .map(|(_, (entry, _))| entry.clone())
+                .collect();
             let first = cached.first().map(|entry| entry.index());
             (cached, first)
         };
@@ -479,7 +516,11 @@ impl RaftLogReader<RaftTypes> for RaftLog {
         // What the cache has left behind is written.
         let mut entries = self.stored_entries(from, first_cached.or(end))?;
         entries.extend(cached);
-        Ok(entries)
+        let hole = entries.windows(2).find(|pair| pair[0].index() + 1 != pair[1].index());
+        match hole {
+            Some(pair) => Err(damaged(&format!("{} is followed by {}", pair[0].log_id, pair[1].log_id))),
+            None => Ok(entries),
+        }
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -530,8 +571,9 @@ impl RaftLogStorage<RaftTypes> for RaftLog {
         {
             let mut cache = self.state.cache.lock();
             for entry in entries {
-                encoded.push((entry.index(), encode_entry(&entry)));
-                cache.insert(entry);
+                let (value, checksum) = encode_entry(&entry);
+                encoded.push((entry.index(), value));
+                cache.insert(entry, checksum);
             }
         }
         let state = self.state.clone();
@@ -583,16 +625,45 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_read_only_as_it_was_appended_and_at_its_place() {
+        let (value, _) = encode_entry(&entry(3, 7));
+        assert_eq!(decode_entry(7, &value).unwrap(), entry(3, 7));
+        assert!(decode_entry(8, &value).is_err(), "at another place");
+        for at in 0..value.len() {
+            let mut damaged = value.clone();
+            damaged[at] ^= 1;
+            assert!(decode_entry(7, &damaged).is_err(), "with another byte at {at}");
+            assert!(decode_entry(7, &value[..at]).is_err(), "with {at} bytes");
+        }
+        let mut newer = value;
+        newer[0] = 9;
+        assert!(decode_entry(7, &newer).unwrap_err().to_string().contains("format 9"));
+    }
+
+    #[test]
+    #[should_panic(expected = "is not the one that was appended")]
+    fn an_entry_that_is_not_the_one_appended_is_not_applied() {
+        let folder = tempfile::tempdir().unwrap();
+        let fatal = FatalHandler::new(|reason| panic!("{reason}"));
+        let logs = RaftLogs::open(folder.path(), &StoreLimits::DEFAULT, fatal).unwrap();
+        let log = logs.group(GroupId(1));
+        let appended = entry(1, 1);
+        log.state.cache.lock().insert(appended.clone(), encode_entry(&appended).1);
+        log.assert_appended(&appended);
+        log.assert_appended(&entry(2, 1));
+    }
+
+    #[test]
     fn an_entry_that_is_in_no_file_stays_in_the_cache_after_a_truncation() {
         let mut cache = GroupState::new(300).cache.into_inner();
-        (1..=8).for_each(|index| cache.insert(entry(1, index)));
+        (1..=8).for_each(|index| cache.insert(entry(1, index), 0));
         cache.written_up_to(4);
         // Entries from 5 on are queued for the writer when another leader's come in their place.
         cache.truncate_from(5);
         // Only now the writer tells of them, then of the deletion.
         cache.written_up_to(8);
         cache.truncated_from(5);
-        (5..=8).for_each(|index| cache.insert(entry(2, index)));
+        (5..=8).for_each(|index| cache.insert(entry(2, index), 0));
         cache.written_up_to(4);
         let kept: Vec<u64> = cache.entries.keys().copied().collect();
         assert_eq!(kept, [5, 6, 7, 8], "they are not written, however full the cache is");

@@ -10,7 +10,7 @@ use contract::Timestamp;
 /// there must not lose it because the next commit comes in.
 #[derive(Debug)]
 pub struct Retention {
-    age_nanoseconds: u64,
+    age_ns: u64,
     /// Commits, in order, some time apart; the first is the horizon once the second is old enough.
     samples: VecDeque<Timestamp>,
 }
@@ -20,12 +20,12 @@ const SAMPLES: u64 = 256;
 
 impl Retention {
     pub fn new(last: Timestamp, age_ms: u64) -> Retention {
-        Retention { age_nanoseconds: age_ms.saturating_mul(1_000_000), samples: VecDeque::from([last]) }
+        Retention { age_ns: age_ms.saturating_mul(1_000_000), samples: VecDeque::from([last]) }
     }
 
     /// A commit was applied.
     pub fn applied(&mut self, timestamp: Timestamp) {
-        let apart = self.age_nanoseconds / SAMPLES;
+        let apart = self.age_ns / SAMPLES;
         let newest = self.samples.back().map_or(0, |newest| newest.as_nanoseconds());
         if timestamp.as_nanoseconds() >= newest.saturating_add(apart) {
             self.samples.push_back(timestamp);
@@ -42,7 +42,7 @@ impl Retention {
     /// The horizon when a commit at `now` is about to be made.
     pub fn horizon(&mut self, now: Timestamp) -> Timestamp {
         let old = |timestamp: &Timestamp| {
-            timestamp.as_nanoseconds().saturating_add(self.age_nanoseconds) <= now.as_nanoseconds()
+            timestamp.as_nanoseconds().saturating_add(self.age_ns) <= now.as_nanoseconds()
         };
         while self.samples.get(1).is_some_and(old) {
             self.samples.pop_front();

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    apply::{AppliedState, Applier, ApplyError},
+    apply::{AppliedState, Applier, ApplyError, Writable},
     fatal::FatalHandler,
     folders::{self, OpenError},
     group::Group,
@@ -92,6 +92,11 @@ impl Service {
             let proposing = propose_batches(group.clone(), raft.clone(), token.clone());
             tasks.spawn(as_long_as_raft(proposing, id, options.fatal.clone(), token.clone()));
             tasks.spawn(sweep_in_time(group.clone(), raft.clone(), options.clone(), token.clone()));
+            tasks.spawn(group.buffer.clone().tick_in_time(
+                Duration::from_millis(options.limits.stream_quiet_ms),
+                Duration::from_millis(options.limits.stream_heartbeat_ms),
+                token.clone(),
+            ));
             let handle = HandleGroup::new(group.clone(), raft.clone(), large.clone(), options.fatal.clone());
             handles.insert(id, Arc::new(handle));
             groups.push((group, raft));
@@ -300,8 +305,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        entry::{EntryVersion, LogEntry},
-        raft_types::EntryBytes,
+        entry::{Batch, EntryVersion, LogEntry},
+        proposer::propose,
+        raft_types::{EntryBytes, EntryOutcome},
         reads::{RangeLimits, Reader},
     };
 
@@ -352,6 +358,7 @@ mod tests {
                 deployment: DeploymentRef { group: group.id, deployment: DeploymentId(1) },
                 epoch: position.epoch,
                 id: CommitId([number; 16]),
+                run: 1,
                 begin: ReadAt::published(position.published),
                 read_set: Arc::default(),
                 writes: vec![Write {
@@ -377,7 +384,7 @@ mod tests {
 
         fn documents(&self) -> usize {
             let group = &self.service.groups[0].0;
-            let reader = Reader::new(&group.store, group.incarnation, DeploymentId(1), group.published());
+            let reader = Reader::new(&*group.store, group.incarnation, DeploymentId(1), group.published());
             let limits = RangeLimits { rows_max: 100, bytes_max: 1 << 20 };
             let index = IndexId([1; 16]);
             let all = reader.range(index, &Interval::all(), Order::Ascending, limits, BTreeMap::new());
@@ -438,6 +445,32 @@ mod tests {
         assert!(reason.contains("format 9"), "{reason}");
         token.cancel();
         service.stopped().await;
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_every_replica_passes_over_is_counted_and_commits_go_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (options, _reasons) = options(folder.path());
+        let running = Running::start(options).await;
+        running.commit(1).await;
+        let (group, raft) = &running.service.groups[0];
+        let skipped = || running.service.handle().measures(group.id).expect("it is here").batches_skipped;
+        assert_eq!(skipped(), 0);
+        let epoch = group.position().borrow().epoch;
+        // As of a leader that lost its lead and won it again in between: it follows what is not there.
+        let batch = Batch {
+            epoch,
+            previous: contract::Timestamp::ZERO,
+            commits: Vec::new(),
+            horizon: contract::Timestamp::ZERO,
+            records_floor: contract::Timestamp::ZERO,
+        };
+        let done = propose(group, raft, epoch.term, LogEntry::Batch(batch)).await.expect("it is appended");
+        assert_eq!(done.await, Ok(EntryOutcome::Skipped));
+        assert_eq!(skipped(), 1);
+        running.commit(2).await;
+        assert_eq!((skipped(), running.documents()), (1, 2));
+        running.stop().await;
     }
 
     #[tokio::test]

@@ -10,14 +10,14 @@ use openraft::{
 };
 
 use crate::{
-    apply::{Applied, AppliedState, Applier, ApplyError, EntryId, Payload},
+    apply::{Applied, AppliedState, Applier, ApplyError, EntryId, Payload, Round, Writable},
     entry::LogEntry,
     fatal::FatalHandler,
     group::Group,
     raft_codec,
     raft_log::RaftLog,
     raft_types::{EntryBytes, EntryOutcome, LogId, RaftTypes, StoredMembership, log_id},
-    state_store::{Floors, StateChanges},
+    state_store::Floors,
 };
 
 pub struct StateMachine {
@@ -48,26 +48,18 @@ impl StateMachine {
         StateMachine { group, applier, log, apply_bytes_max, fatal }
     }
 
-    /// Writes the changes, then tells the group what they were.
-    fn write(&mut self, mut changes: StateChanges<'_>, applied: &mut Vec<Applied>) -> Result<(), ApplyError> {
-        self.applier.save(&mut changes);
-        self.group.store.write(changes)?;
-        self.group.publish(std::mem::take(applied), self.applier.state());
-        Ok(())
-    }
-
     async fn apply_all<S>(&mut self, mut entries: S) -> Result<(), ApplyError>
     where
         S: Stream<Item = Result<EntryResponder<RaftTypes>, io::Error>> + Unpin + OptionalSend,
     {
         let group = self.group.clone();
-        let store = &group.store;
-        let mut changes = store.changes();
-        let mut applied = Vec::new();
+        let mut publish = |applied: Vec<Applied>, state: &AppliedState| group.publish(applied, state);
+        let mut round = Round::new(&mut self.applier, &*group.store, self.apply_bytes_max);
         let mut responders = Vec::new();
         while let Some((entry, responder)) =
             entries.try_next().await.map_err(|error| ApplyError::Log(error.to_string()))?
         {
+            self.log.assert_appended(&entry);
             let id = EntryId { term: entry.log_id.leader_id.term, index: entry.log_id.index };
             let payload = match entry.payload {
                 EntryPayload::Blank => Payload::Blank,
@@ -77,29 +69,15 @@ impl StateMachine {
                     Payload::Membership(raft_codec::encode_stored_membership(&stored))
                 }
             };
-            if Applier::reads_store(&payload) && !applied.is_empty() {
-                self.write(std::mem::replace(&mut changes, store.changes()), &mut applied)?;
-            }
-            let outcome = self.applier.apply(&**store, &mut changes, id, payload)?;
+            let outcome = round.apply(id, payload, &mut publish)?;
             if let Some(responder) = responder {
                 responders.push((responder, outcome_of(&outcome)));
             }
             if let Applied::Skipped(timestamps) = &outcome {
-                tracing::error!(
-                    group = self.group.id.0,
-                    ?id,
-                    commits = timestamps.len(),
-                    "a batch was skipped"
-                );
-            }
-            applied.push(outcome);
-            if changes.bytes() > self.apply_bytes_max {
-                self.write(std::mem::replace(&mut changes, store.changes()), &mut applied)?;
+                tracing::error!(group = group.id.0, ?id, commits = timestamps.len(), "a batch was skipped");
             }
         }
-        if !applied.is_empty() {
-            self.write(changes, &mut applied)?;
-        }
+        round.write(&mut publish)?;
         for (responder, outcome) in responders {
             responder.send(outcome);
         }

@@ -16,20 +16,21 @@ use std::{
 use crate::limits::StoreLimits;
 use bytes::Bytes;
 use contract::Timestamp;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions,
-    CompactionDecision, DB, FlushOptions, LiveFile, Options, ReadOptions, SliceTransform, WriteBatch,
-    WriteOptions,
+    CompactionDecision, DB, DBRawIterator, FlushOptions, LiveFile, Options, ReadOptions, SliceTransform,
+    WriteBatch, WriteOptions,
     compaction_filter::CompactionFilter,
     compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory},
 };
 
 use crate::{
-    apply::{ApplyError, Changes, Family, Store, Visit},
+    apply::{ApplyError, Changes, Family, Store, Visit, Writable},
     folders::{self, OpenError},
     gaps::{Gaps, KeyList},
     keys::{self, Incarnation},
+    walk::{Bounds, Cursor, Walk},
 };
 
 /// Below which timestamp compaction may drop what is not the newest, and which records are as good as gone.
@@ -51,6 +52,7 @@ pub struct StateStore {
     floors: FloorsOfGroups,
     /// Where no documents are.
     gaps: Gaps,
+    flushing: Mutex<()>,
     /// Changes since the last flush.
     unflushed_bytes: AtomicU64,
     /// Changes since all files were compacted; see [`StateStore::compact`].
@@ -81,7 +83,8 @@ impl StateStore {
             .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
         let (unflushed_bytes, uncompacted_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let gaps = Gaps::new(limits.gaps_max);
-        let store = StateStore { database, floors, gaps, unflushed_bytes, uncompacted_bytes };
+        let flushing = Mutex::default();
+        let store = StateStore { database, floors, gaps, flushing, unflushed_bytes, uncompacted_bytes };
         let kept = store.get(Family::Applied, keys::UNCOMPACTED).ok().flatten();
         if let Some(bytes) = kept.as_deref().and_then(|kept| kept.try_into().ok()) {
             store.uncompacted_bytes.store(u64::from_be_bytes(bytes), Ordering::Relaxed);
@@ -92,6 +95,8 @@ impl StateStore {
     /// Makes everything written so far last. The floors of the groups, as they were applied before, hold for compaction
     /// from now on.
     pub fn flush(&self, floors: &[(Incarnation, Floors)]) -> Result<(), ApplyError> {
+        // Two at a time would both count off what they found unflushed.
+        let _one_at_a_time = self.flushing.lock();
         let uncompacted = self.uncompacted_bytes.load(Ordering::Relaxed);
         let mut changes = self.changes();
         changes.put(Family::Applied, keys::UNCOMPACTED, &uncompacted.to_be_bytes());
@@ -102,19 +107,15 @@ impl StateStore {
         options.set_wait(true);
         self.database.flush_cfs_opt(&handles, &options).map_err(store_error)?;
         // What has come meanwhile may or may not be flushed.
-        self.unflushed_bytes.fetch_sub(flushed, Ordering::Relaxed);
-        self.floors.write().extend(floors.iter().copied());
-        Ok(())
-    }
-
-    pub fn write(&self, changes: StateChanges<'_>) -> Result<(), ApplyError> {
-        let bytes = changes.bytes() as u64;
-        let mut options = WriteOptions::default();
-        options.disable_wal(true);
-        let StateChanges { batch, filled, .. } = changes;
-        self.gaps.writing(filled, || self.database.write_opt(batch, &options)).map_err(store_error)?;
-        self.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.uncompacted_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let unflushed = self.unflushed_bytes.fetch_sub(flushed, Ordering::Relaxed);
+        assert!(unflushed >= flushed, "what is flushed was counted once");
+        let mut known = self.floors.write();
+        for (incarnation, floors) in floors {
+            let known = known.entry(*incarnation).or_default();
+            // Whoever flushed in between may have read them later.
+            known.horizon = known.horizon.max(floors.horizon);
+            known.records = known.records.max(floors.records);
+        }
         Ok(())
     }
 
@@ -181,19 +182,7 @@ impl StateStore {
         self.database.compact_range_cf_opt(self.handle(family), from, to, &options);
     }
 
-    pub fn changes(&self) -> StateChanges<'_> {
-        StateChanges { store: self, batch: WriteBatch::default(), filled: KeyList::default() }
-    }
-
-    pub(crate) fn gaps(&self) -> &Gaps {
-        &self.gaps
-    }
-
-    pub(crate) fn database(&self) -> &DB {
-        &self.database
-    }
-
-    pub(crate) fn handle(&self, family: Family) -> &rocksdb::ColumnFamily {
+    fn handle(&self, family: Family) -> &rocksdb::ColumnFamily {
         self.database.cf_handle(name(family)).expect("every family is opened with the store")
     }
 }
@@ -250,7 +239,7 @@ fn family_options(family: Family, cache: &Cache, limits: &StoreLimits, floors: &
     family_options
 }
 
-pub(crate) fn store_error(error: rocksdb::Error) -> ApplyError {
+fn store_error(error: rocksdb::Error) -> ApplyError {
     match error.kind() {
         rocksdb::ErrorKind::Corruption => ApplyError::Corrupted(error.to_string()),
         _ => ApplyError::Store(error.to_string()),
@@ -316,6 +305,80 @@ impl Store for StateStore {
     }
 }
 
+impl Walk for StateStore {
+    type Cursor<'s> = DBRawIterator<'s>;
+
+    fn cursor(&self, bounds: Bounds) -> DBRawIterator<'_> {
+        let mut options = ReadOptions::default();
+        match bounds {
+            Bounds::OneKey => options.set_prefix_same_as_start(true),
+            Bounds::Range { lower, upper } => {
+                options.set_total_order_seek(true);
+                options.set_iterate_lower_bound(lower);
+                options.set_iterate_upper_bound(upper);
+            }
+        }
+        self.database.raw_iterator_cf_opt(self.handle(Family::Data), options)
+    }
+
+    fn gaps(&self) -> &Gaps {
+        &self.gaps
+    }
+}
+
+impl Cursor for DBRawIterator<'_> {
+    fn seek(&mut self, to: &[u8]) {
+        self.seek(to);
+    }
+
+    fn seek_for_prev(&mut self, to: &[u8]) {
+        self.seek_for_prev(to);
+    }
+
+    fn next(&mut self) {
+        self.next();
+    }
+
+    fn prev(&mut self) {
+        self.prev();
+    }
+
+    fn item(&self) -> Option<(&[u8], &[u8])> {
+        self.item()
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        self.key()
+    }
+
+    fn status(&self) -> Result<(), ApplyError> {
+        self.status().map_err(store_error)
+    }
+
+    fn refresh(&mut self) -> Result<(), ApplyError> {
+        self.refresh().map_err(store_error)
+    }
+}
+
+impl Writable for StateStore {
+    type Changes<'s> = StateChanges<'s>;
+
+    fn changes(&self) -> StateChanges<'_> {
+        StateChanges { store: self, batch: WriteBatch::default(), filled: KeyList::default() }
+    }
+
+    fn write(&self, changes: StateChanges<'_>) -> Result<(), ApplyError> {
+        let bytes = changes.bytes() as u64;
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        let StateChanges { batch, filled, .. } = changes;
+        self.gaps.writing(filled, || self.database.write_opt(batch, &options)).map_err(store_error)?;
+        self.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.uncompacted_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 /// Changes that become visible together.
 pub struct StateChanges<'s> {
     store: &'s StateStore,
@@ -324,13 +387,11 @@ pub struct StateChanges<'s> {
     filled: KeyList,
 }
 
-impl StateChanges<'_> {
-    pub fn bytes(&self) -> usize {
+impl Changes for StateChanges<'_> {
+    fn bytes(&self) -> usize {
         self.batch.size_in_bytes()
     }
-}
 
-impl Changes for StateChanges<'_> {
     fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
         if family == Family::Data && !keys::is_gone(value) {
             self.filled.push(keys::without_timestamp(key));
@@ -428,7 +489,9 @@ impl CompactionFilter for Records {
     fn filter(&mut self, _level: u32, key: &[u8], value: &[u8]) -> CompactionDecision {
         let floors = keys::incarnation(key).and_then(|incarnation| self.floors.get(&incarnation));
         match (floors, keys::decode_record(value)) {
-            (Some(floors), Ok(timestamp)) if timestamp < floors.records => CompactionDecision::Remove,
+            (Some(floors), Ok(committed)) if committed.timestamp < floors.records => {
+                CompactionDecision::Remove
+            }
             _ => CompactionDecision::Keep,
         }
     }
@@ -445,7 +508,7 @@ mod tests {
     use contract::{DeploymentId, IndexId};
 
     use super::*;
-    use crate::{keys::Stored, reads::Reader};
+    use crate::{keys::Stored, reads::Reader, undecided::Committed};
 
     const INCARNATION: Incarnation = Incarnation(1);
     const DEPLOYMENT: DeploymentId = DeploymentId(1);
@@ -492,8 +555,10 @@ mod tests {
             changes.put(Family::Data, &keys::version(&prefix, b"gone", timestamp(at)), &value.encode());
         }
         let record = |id: u8| keys::record(INCARNATION, DEPLOYMENT, contract::CommitId([id; 16]));
-        changes.put(Family::Records, &record(1), &keys::encode_record(timestamp(10)));
-        changes.put(Family::Records, &record(2), &keys::encode_record(timestamp(90)));
+        for (id, at) in [(1, 10), (2, 90)] {
+            let committed = Committed { timestamp: timestamp(at), run: 1 };
+            changes.put(Family::Records, &record(id), &keys::encode_record(committed));
+        }
         store.write(changes).unwrap();
 
         let floors = Floors { horizon: timestamp(60), records: timestamp(50) };
@@ -509,6 +574,32 @@ mod tests {
         }
         assert_eq!(store.get(Family::Records, &record(1)).unwrap(), None);
         assert!(store.get(Family::Records, &record(2)).unwrap().is_some());
+    }
+
+    #[test]
+    fn flushes_at_the_same_time_count_what_they_flush_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = StateStore::open(folder.path(), &StoreLimits::DEFAULT).unwrap();
+        let prefix = keys::index_prefix(INCARNATION, DEPLOYMENT, INDEX);
+        for round in 1..20 {
+            let mut changes = store.changes();
+            let key = keys::version(&prefix, b"key", timestamp(round));
+            changes.put(Family::Data, &key, &Stored::Document(&[7; 10_000]).encode());
+            store.write(changes).unwrap();
+            let barrier = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                for horizon in [round, round - 1] {
+                    let floors = Floors { horizon: timestamp(horizon), records: Timestamp::ZERO };
+                    let (store, barrier) = (&store, &barrier);
+                    scope.spawn(move || {
+                        barrier.wait();
+                        store.flush(&[(INCARNATION, floors)]).unwrap();
+                    });
+                }
+            });
+            assert_eq!(store.unflushed_bytes(), 0);
+            assert_eq!(store.floors.read()[&INCARNATION].horizon, timestamp(round), "it does not go back");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    apply::{Applied, Applier, EntryId, Family, Payload, Store},
+    apply::{Applied, Applier, EntryId, Family, Payload, Store, Writable},
     entry::{Batch, CommitWrites, LogEntry, StampedCommit, encode_writes},
     keys::Incarnation,
     planted::{Bug, plant},
@@ -136,6 +136,7 @@ impl World {
                 timestamp: at,
                 deployment: DEPLOYMENT,
                 id: CommitId(self.random.random()),
+                run: 1,
                 writes: CommitWrites::Inlined(encode_writes(&writes)),
             }],
             horizon,
@@ -192,7 +193,7 @@ impl World {
         let horizon = self.applier.state().horizon.as_nanoseconds();
         let at = timestamp(self.random.random_range(horizon..=self.last().as_nanoseconds()));
         let documents = self.documents(at).clone();
-        let reader = Reader::new(&self.store, INCARNATION, DEPLOYMENT, at);
+        let reader = Reader::new(&*self.store, INCARNATION, DEPLOYMENT, at);
         let id = key(&mut self.random);
         let found = reader.point(BY_ID, &id, None).unwrap().map(|version| version.document);
         assert_eq!(found, documents.get(&id).map(|(_, text)| text.clone()), "{id:?} at {at}");
@@ -330,7 +331,7 @@ fn the_first_and_the_last_row_of_a_queue_cost_the_same_after_many_deletions() {
             let writes = vec![write(number, None), write(number + 10, Some(b"job"))];
             world.apply(at, writes, Timestamp::ZERO);
             world.history.insert(at, BTreeMap::new());
-            let reader = Reader::new(&world.store, INCARNATION, DEPLOYMENT, at);
+            let reader = Reader::new(&*world.store, INCARNATION, DEPLOYMENT, at);
             let steps = steps(|| {
                 let (rows, _) =
                     reader.range(BY_ID, &Interval::all(), order, limits, BTreeMap::new()).unwrap();

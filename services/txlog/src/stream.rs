@@ -1,14 +1,22 @@
 //! The stream of published commits, from memory.
 //!
 //! All subscribers of a group read from one bounded buffer, each at its own place: a slow one holds up nobody, and is told
-//! so when the buffer has left it behind.
+//! so when the buffer has left it behind. A commit wakes the subscribers of its own deployment only. How far the others have
+//! come by it they hear from one ticker for the whole group, so that many quiet deployments cost nothing while one is busy.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::limits::LogLimits;
-use contract::{CommitNotice, DeploymentId, Position, StreamEvent, StreamEvents, Timestamp};
+use contract::{CommitNotice, DeploymentId, Epoch, Position, StreamEvent, StreamEvents, Timestamp};
 use futures::stream;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +30,12 @@ pub struct CommitBuffer {
     /// Commits that a subscriber takes out at once.
     taken_max: usize,
     kept: RwLock<Kept>,
+    /// Wakes the subscribers of a deployment; only of those that have some.
+    subscribed: Mutex<HashMap<DeploymentId, watch::Sender<()>>>,
+    /// Wakes all of them.
+    tick: watch::Sender<()>,
+    /// How often subscribers were woken.
+    wake_ups: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -51,13 +65,51 @@ impl CommitBuffer {
             commits_max: limits.stream_buffer_commits_max,
             taken_max: limits.stream_commits_taken_max,
             kept: RwLock::new(kept),
+            subscribed: Mutex::default(),
+            tick: watch::Sender::new(()),
+            wake_ups: AtomicU64::new(0),
         }
+    }
+
+    /// Tells every subscriber how far the group has come: every `heartbeat`, and where it has moved every `quiet`. Ends
+    /// with the token.
+    pub async fn tick_in_time(
+        self: Arc<Self>,
+        quiet: Duration,
+        heartbeat: Duration,
+        token: CancellationToken,
+    ) {
+        let mut pace = Pace { heartbeat, told: self.kept.read().published, silent: Duration::ZERO };
+        let pause = quiet.min(heartbeat);
+        loop {
+            tokio::select! {
+                () = token.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            if pace.is_due(self.kept.read().published, pause) {
+                self.tick();
+            }
+        }
+    }
+
+    fn tick(&self) {
+        self.tick.send_replace(());
+    }
+
+    /// How often subscribers were woken, since the process started.
+    pub fn wake_ups(&self) -> u64 {
+        self.wake_ups.load(Ordering::Relaxed)
     }
 
     /// Adds published commits, in their order.
     pub fn add(&self, commits: impl IntoIterator<Item = (DeploymentId, Arc<CommitNotice>)>) {
         let mut kept = self.kept.write();
+        let mut touched: Vec<DeploymentId> = Vec::new();
         for (deployment, notice) in commits {
+            if !touched.contains(&deployment) {
+                touched.push(deployment);
+            }
+            assert!(kept.published < notice.timestamp, "commits are published in their order");
             kept.bytes += notice_bytes(&notice);
             kept.published = notice.timestamp;
             kept.commits.push_back((deployment, notice));
@@ -67,6 +119,11 @@ impl CommitBuffer {
             kept.bytes -= notice_bytes(&oldest);
             kept.floor = oldest.timestamp;
         }
+        drop(kept);
+        let subscribed = self.subscribed.lock();
+        touched.iter().filter_map(|deployment| subscribed.get(deployment)).for_each(|wake| {
+            wake.send_replace(());
+        });
     }
 
     fn after(&self, deployment: DeploymentId, from: Timestamp) -> Found {
@@ -91,17 +148,18 @@ impl CommitBuffer {
         deployment: DeploymentId,
         from: Timestamp,
         position: watch::Receiver<Position>,
-        heartbeat: Duration,
         token: CancellationToken,
     ) -> StreamEvents {
+        let commits = self.subscribed.lock().entry(deployment).or_default().subscribe();
         let subscriber = Subscriber {
+            commits,
+            ticks: self.tick.subscribe(),
             buffer: self.clone(),
             deployment,
             at: from,
-            told: None,
+            told: false,
             taken: VecDeque::new(),
             position,
-            heartbeat,
             token,
         };
         Box::pin(stream::unfold(Some(subscriber), |subscriber| async {
@@ -110,6 +168,26 @@ impl CommitBuffer {
             let ends = matches!(event, StreamEvent::Lagged { .. });
             Some((event, (!ends).then_some(subscriber)))
         }))
+    }
+}
+
+/// When everybody is to be told.
+struct Pace {
+    heartbeat: Duration,
+    /// What was published when they were told last, and for how long that is.
+    told: Timestamp,
+    silent: Duration,
+}
+
+impl Pace {
+    /// After another pause.
+    fn is_due(&mut self, published: Timestamp, pause: Duration) -> bool {
+        self.silent += pause;
+        let due = published != self.told || self.silent >= self.heartbeat;
+        if due {
+            (self.told, self.silent) = (published, Duration::ZERO);
+        }
+        due
     }
 }
 
@@ -123,45 +201,61 @@ struct Subscriber {
     deployment: DeploymentId,
     /// Every commit up to here was given.
     at: Timestamp,
-    /// What the last event said is published.
-    told: Option<Timestamp>,
+    /// Since it was woken last it has said how far it has come.
+    told: bool,
     taken: VecDeque<Arc<CommitNotice>>,
+    /// Commits of its deployment.
+    commits: watch::Receiver<()>,
+    ticks: watch::Receiver<()>,
+    /// Only looked at, not waited for.
     position: watch::Receiver<Position>,
-    heartbeat: Duration,
     token: CancellationToken,
 }
 
 impl Subscriber {
     async fn next(&mut self) -> Option<StreamEvent> {
-        let deadline = tokio::time::Instant::now() + self.heartbeat;
         loop {
             if let Some(notice) = self.taken.pop_front() {
                 self.at = notice.timestamp;
-                self.told = Some(notice.timestamp);
                 return Some(StreamEvent::Commit(notice));
             }
             // Seen before looking, so that what comes in between is noticed.
-            let epoch = self.position.borrow_and_update().epoch;
-            let published = match self.buffer.after(self.deployment, self.at) {
+            self.commits.mark_unchanged();
+            let epoch = self.epoch();
+            match self.buffer.after(self.deployment, self.at) {
                 Found::Gone => return Some(StreamEvent::Lagged { from: self.at }),
                 Found::Commits(commits) => {
                     self.taken = commits.into();
                     continue;
                 }
-                Found::Nothing(published) => published,
-            };
-            self.at = self.at.max(published);
-            if self.told != Some(published) {
-                self.told = Some(published);
-                return Some(StreamEvent::Heartbeat { epoch, published });
+                Found::Nothing(published) => self.at = self.at.max(published),
+            }
+            if !std::mem::replace(&mut self.told, true) {
+                return Some(StreamEvent::Heartbeat { epoch, published: self.at });
             }
             tokio::select! {
                 () = self.token.cancelled() => return None,
-                changed = self.position.changed() => changed.ok()?,
-                () = tokio::time::sleep_until(deadline) => {
-                    return Some(StreamEvent::Heartbeat { epoch, published });
+                changed = self.commits.changed() => changed.ok()?,
+                changed = self.ticks.changed() => {
+                    changed.ok()?;
+                    self.told = false;
                 }
             }
+            self.buffer.wake_ups.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.position.borrow().epoch
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let mut subscribed = self.buffer.subscribed.lock();
+        // This one's own receiver is still there.
+        if subscribed.get(&self.deployment).is_some_and(|wake| wake.receiver_count() <= 1) {
+            subscribed.remove(&self.deployment);
         }
     }
 }
@@ -199,8 +293,7 @@ mod tests {
         let buffer = Arc::new(CommitBuffer::new(timestamp(10), &LogLimits::DEFAULT));
         let (moved, watched) = watch::channel(position(10));
         let token = CancellationToken::new();
-        let mut events =
-            buffer.subscribe(OURS, timestamp(10), watched, Duration::from_millis(20), token.clone());
+        let mut events = buffer.subscribe(OURS, timestamp(10), watched, token.clone());
         let heartbeat = |event: Option<StreamEvent>| match event {
             Some(StreamEvent::Heartbeat { published, .. }) => published.as_nanoseconds(),
             other => panic!("expected a heartbeat: {other:?}"),
@@ -214,7 +307,9 @@ mod tests {
                 other => panic!("expected commit {expected}: {other:?}"),
             }
         }
+        buffer.tick();
         assert_eq!(heartbeat(events.next().await), 14, "another deployment moved it");
+        buffer.tick();
         assert_eq!(heartbeat(events.next().await), 14, "a quiet stream beats");
         token.cancel();
         assert!(events.next().await.is_none());
@@ -225,15 +320,8 @@ mod tests {
         let limits = LogLimits { stream_buffer_commits_max: 3, ..LogLimits::DEFAULT };
         let buffer = Arc::new(CommitBuffer::new(timestamp(10), &limits));
         let (_moved, watched) = watch::channel(position(10));
-        let subscribe = |from| {
-            buffer.subscribe(
-                OURS,
-                timestamp(from),
-                watched.clone(),
-                Duration::from_secs(1),
-                CancellationToken::new(),
-            )
-        };
+        let subscribe =
+            |from| buffer.subscribe(OURS, timestamp(from), watched.clone(), CancellationToken::new());
         let mut slow = subscribe(10);
         buffer.add((11..=20).map(|at| (OURS, notice(at))));
         assert!(matches!(slow.next().await, Some(StreamEvent::Lagged { from }) if from == timestamp(10)));
@@ -242,5 +330,58 @@ mod tests {
         assert!(
             matches!(in_time.next().await, Some(StreamEvent::Commit(notice)) if notice.timestamp == timestamp(18))
         );
+    }
+
+    #[tokio::test]
+    async fn a_commit_wakes_the_subscribers_of_its_deployment_and_nobody_else() {
+        const QUIET: u32 = 1_000;
+        const BATCHES: u64 = 100;
+        let buffer = Arc::new(CommitBuffer::new(timestamp(0), &LogLimits::DEFAULT));
+        let (_moved, watched) = watch::channel(position(0));
+        let token = CancellationToken::new();
+        let subscribe =
+            |deployment| buffer.subscribe(deployment, timestamp(0), watched.clone(), token.clone());
+        let mut quiet: Vec<_> = (2..2 + QUIET).map(|number| subscribe(DeploymentId(number))).collect();
+        let mut busy = subscribe(OURS);
+        let is_heartbeat = |event: Option<StreamEvent>, at: u64| match event {
+            Some(StreamEvent::Heartbeat { published, .. }) => assert_eq!(published, timestamp(at)),
+            other => panic!("expected a heartbeat: {other:?}"),
+        };
+        // Everybody has heard how far it is, and waits.
+        is_heartbeat(busy.next().await, 0);
+        for events in &mut quiet {
+            is_heartbeat(events.next().await, 0);
+        }
+        let mut waiting: futures::stream::SelectAll<_> = quiet.into_iter().collect();
+        assert!(futures::poll!(waiting.next()).is_pending());
+        for batch in 1..=BATCHES {
+            buffer.add([(OURS, notice(2 * batch)), (OURS, notice(2 * batch + 1))]);
+            for at in [2 * batch, 2 * batch + 1] {
+                assert!(
+                    matches!(busy.next().await, Some(StreamEvent::Commit(notice)) if notice.timestamp == timestamp(at))
+                );
+            }
+            assert!(futures::poll!(waiting.next()).is_pending());
+        }
+        assert!(buffer.wake_ups() <= BATCHES, "{} for {BATCHES} batches", buffer.wake_ups());
+        let before = buffer.wake_ups();
+        buffer.tick();
+        for _ in 0..QUIET {
+            is_heartbeat(waiting.next().await, 2 * BATCHES + 1);
+        }
+        assert_eq!(buffer.wake_ups() - before, u64::from(QUIET), "one for each, whatever has come meanwhile");
+
+        assert_eq!(buffer.subscribed.lock().len(), QUIET as usize + 1);
+        drop((busy, waiting));
+        assert_eq!(buffer.subscribed.lock().len(), 0, "who has gone leaves nothing behind");
+    }
+
+    #[test]
+    fn quiet_subscribers_are_told_what_has_moved_at_the_next_pause_and_else_by_heartbeats() {
+        let pause = Duration::from_millis(100);
+        let mut pace = Pace { heartbeat: 5 * pause, told: timestamp(7), silent: Duration::ZERO };
+        let published = [7, 7, 7, 7, 7, 7, 7, 8, 9, 9, 9, 9, 9, 9];
+        let told = published.map(|at| u8::from(pace.is_due(timestamp(at), pause)));
+        assert_eq!(told, [0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1]);
     }
 }

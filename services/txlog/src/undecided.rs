@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use contract::{CommitId, DeploymentId, Timestamp, Write};
+use contract::{CommitId, CommitOutcome, DeploymentId, Lookup, Timestamp, Write};
 
 use crate::planted;
 
@@ -16,28 +16,53 @@ use crate::planted;
 #[derive(Debug)]
 pub struct Undecided<W> {
     by_timestamp: BTreeMap<Timestamp, OpenCommit<W>>,
-    by_id: HashMap<(DeploymentId, CommitId), Timestamp>,
+    by_id: HashMap<(DeploymentId, CommitId), Committed>,
     decided: BTreeMap<Timestamp, (DeploymentId, CommitId)>,
     /// Of all open commits.
     bytes: usize,
+}
+
+/// When which run of a request committed, or will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    pub timestamp: Timestamp,
+    pub run: u32,
+}
+
+impl Committed {
+    /// What this run of the same request is told.
+    pub fn outcome_for(self, run: u32) -> CommitOutcome {
+        let timestamp = self.timestamp;
+        if run == self.run || planted::is(planted::Bug::RecordForgetsRun) {
+            CommitOutcome::Committed { timestamp }
+        } else {
+            CommitOutcome::OtherRunCommitted { timestamp }
+        }
+    }
+
+    pub fn lookup(self) -> Lookup {
+        Lookup::Committed { timestamp: self.timestamp, run: self.run }
+    }
 }
 
 #[derive(Debug)]
 pub struct OpenCommit<W> {
     pub deployment: DeploymentId,
     pub id: CommitId,
+    pub run: u32,
     /// What it will write, for taking it out of the overlay.
     pub writes: Arc<[Write]>,
     /// Memory that it takes until it is decided.
     pub bytes: usize,
-    pub waiters: Vec<W>,
+    /// Each with the run that it waits for.
+    pub waiters: Vec<(u32, W)>,
 }
 
 /// What is known of a commit id here; the store knows the older ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
     Undecided(Timestamp),
-    Committed(Timestamp),
+    Committed(Committed),
     No,
 }
 
@@ -60,13 +85,13 @@ impl<W> Undecided<W> {
     pub fn known(&self, deployment: DeploymentId, id: CommitId) -> Known {
         match self.by_id.get(&(deployment, id)) {
             None => Known::No,
-            Some(timestamp) if self.by_timestamp.contains_key(timestamp) => {
+            Some(known) if self.by_timestamp.contains_key(&known.timestamp) => {
                 if planted::is(planted::Bug::LookupDeniesPending) {
                     return Known::No;
                 }
-                Known::Undecided(*timestamp)
+                Known::Undecided(known.timestamp)
             }
-            Some(timestamp) => Known::Committed(*timestamp),
+            Some(committed) => Known::Committed(*committed),
         }
     }
 
@@ -77,27 +102,34 @@ impl<W> Undecided<W> {
     }
 
     pub fn add(&mut self, timestamp: Timestamp, commit: OpenCommit<W>) {
-        self.by_id.insert((commit.deployment, commit.id), timestamp);
+        self.by_id.insert((commit.deployment, commit.id), Committed { timestamp, run: commit.run });
         self.bytes += commit.bytes;
         let other = self.by_timestamp.insert(timestamp, commit);
         assert!(other.is_none(), "{timestamp} is given twice");
     }
 
-    pub fn join(&mut self, timestamp: Timestamp, waiter: W) {
+    pub fn join(&mut self, timestamp: Timestamp, run: u32, waiter: W) {
         if let Some(commit) = self.by_timestamp.get_mut(&timestamp) {
-            commit.waiters.push(waiter);
+            commit.waiters.push((run, waiter));
         }
+    }
+
+    /// The open commits, in order.
+    #[cfg(test)]
+    pub fn iter(&self) -> impl Iterator<Item = (Timestamp, &OpenCommit<W>)> {
+        self.by_timestamp.iter().map(|(timestamp, commit)| (*timestamp, commit))
     }
 
     /// The commit is in the store. On replicas that did not validate it nobody waited.
     pub fn committed(
         &mut self,
-        timestamp: Timestamp,
+        committed: Committed,
         deployment: DeploymentId,
         id: CommitId,
     ) -> Option<OpenCommit<W>> {
+        let timestamp = committed.timestamp;
         let ours = self.is_open(timestamp, deployment, id);
-        self.by_id.insert((deployment, id), timestamp);
+        self.by_id.insert((deployment, id), committed);
         self.decided.insert(timestamp, (deployment, id));
         let commit = if ours { self.by_timestamp.remove(&timestamp) } else { None };
         self.bytes -= commit.as_ref().map_or(0, |commit| commit.bytes);
@@ -124,7 +156,7 @@ impl<W> Undecided<W> {
     fn forget(&mut self, commit: &OpenCommit<W>, timestamp: Timestamp) {
         self.bytes -= commit.bytes;
         let id = (commit.deployment, commit.id);
-        if self.by_id.get(&id) == Some(&timestamp) {
+        if self.by_id.get(&id).is_some_and(|known| known.timestamp == timestamp) {
             self.by_id.remove(&id);
         }
     }
@@ -133,7 +165,7 @@ impl<W> Undecided<W> {
     pub fn trim(&mut self, floor: Timestamp) {
         while let Some(oldest) = self.decided.first_entry().filter(|entry| *entry.key() <= floor) {
             let (timestamp, id) = oldest.remove_entry();
-            if self.by_id.get(&id) == Some(&timestamp) {
+            if self.by_id.get(&id).is_some_and(|known| known.timestamp == timestamp) {
                 self.by_id.remove(&id);
             }
         }
@@ -154,9 +186,10 @@ mod tests {
         OpenCommit {
             deployment: DEPLOYMENT,
             id: CommitId([id; 16]),
+            run: 1,
             writes: Arc::new([]),
             bytes: 10,
-            waiters: vec![waiter],
+            waiters: vec![(1, waiter)],
         }
     }
 
@@ -167,12 +200,13 @@ mod tests {
         undecided.add(timestamp(5), open(1, "first"));
         assert_eq!(undecided.known(DEPLOYMENT, id), Known::Undecided(timestamp(5)));
         assert_eq!(undecided.known(DeploymentId(2), id), Known::No);
-        undecided.join(timestamp(5), "second");
-        let done = undecided.committed(timestamp(5), DEPLOYMENT, id).unwrap();
-        assert_eq!(done.waiters, ["first", "second"]);
-        assert_eq!(undecided.known(DEPLOYMENT, id), Known::Committed(timestamp(5)));
+        undecided.join(timestamp(5), 2, "second");
+        let committed = Committed { timestamp: timestamp(5), run: 1 };
+        let done = undecided.committed(committed, DEPLOYMENT, id).unwrap();
+        assert_eq!(done.waiters, [(1, "first"), (2, "second")]);
+        assert_eq!(undecided.known(DEPLOYMENT, id), Known::Committed(committed));
         undecided.trim(timestamp(4));
-        assert_eq!(undecided.known(DEPLOYMENT, id), Known::Committed(timestamp(5)));
+        assert_eq!(undecided.known(DEPLOYMENT, id), Known::Committed(committed));
         undecided.trim(timestamp(5));
         assert_eq!(undecided.known(DEPLOYMENT, id), Known::No);
     }
@@ -186,7 +220,7 @@ mod tests {
         assert_eq!(dropped.len(), 1);
         assert_eq!(undecided.known(DEPLOYMENT, CommitId([2; 16])), Known::No);
         assert_eq!((undecided.len(), undecided.bytes()), (1, 10));
-        undecided.committed(timestamp(5), DEPLOYMENT, CommitId([1; 16]));
+        undecided.committed(Committed { timestamp: timestamp(5), run: 1 }, DEPLOYMENT, CommitId([1; 16]));
         assert_eq!((undecided.len(), undecided.bytes()), (0, 0));
     }
 }

@@ -86,6 +86,7 @@ async fn one_answer_to_a_range_read_is_cut_at_the_logs_own_limits() {
         deployment: DEV,
         epoch: position.epoch,
         id: CommitId([1; 16]),
+        run: 1,
         begin: ReadAt::published(position.published),
         read_set: Arc::default(),
         writes: small.chain(large).collect(),

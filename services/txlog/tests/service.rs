@@ -66,6 +66,7 @@ fn commit(log: &impl TransactionLog, id: u8, writes: Vec<Write>) -> Commit {
         deployment: DEV,
         epoch: position.epoch,
         id: CommitId([id; 16]),
+        run: 1,
         begin: ReadAt::published(position.published),
         read_set: Arc::new(ReadSet::new()),
         writes,
@@ -123,7 +124,10 @@ async fn what_is_committed_is_read_streamed_and_there_after_a_restart() {
     assert_eq!(text_at(&log, ReadAt::published(first), "a").await, Some(document("one")));
     let again = committed(&log, commit(&log, 1, vec![write("a", Some("again"))])).await;
     assert_eq!(again, first, "the record answers");
-    assert_eq!(log.lookup(DEV, CommitId([2; 16])).await.unwrap(), Lookup::Committed { timestamp: second });
+    assert_eq!(
+        log.lookup(DEV, CommitId([2; 16])).await.unwrap(),
+        Lookup::Committed { timestamp: second, run: 1 }
+    );
     drop(log);
     running.stop().await;
 }
@@ -164,6 +168,7 @@ async fn concurrent_increments_lose_none() {
                         deployment: DEV,
                         epoch: position(&log).epoch,
                         id: CommitId(id),
+                        run: 1,
                         begin,
                         read_set: Arc::new(read_set),
                         writes: vec![Write {
@@ -456,6 +461,40 @@ async fn a_log_and_a_state_of_different_times_are_refused() {
     let running = Running::start_with(options).await;
     let published = position(&running.log()).published;
     assert_eq!(text_at(&running.log(), ReadAt::published(published), "a").await, Some(document("two")));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_alone_is_one_fsync_and_many_at_once_share_theirs() {
+    const CONCURRENT: u8 = 64;
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path()).await;
+    let log = running.log();
+    let fsyncs = || log.measures(DEV.group).unwrap().fsyncs;
+    committed(&log, commit(&log, 0, vec![write("a", Some("first"))])).await;
+    for id in 1..=20 {
+        let before = fsyncs();
+        committed(&log, commit(&log, id, vec![write("a", Some("alone"))])).await;
+        assert_eq!(fsyncs() - before, 1, "the {id}. commit");
+    }
+    let before = fsyncs();
+    for id in 21..=30 {
+        committed(&log, commit(&log, id, Vec::new())).await;
+    }
+    assert_eq!(fsyncs() - before, 0, "who writes nothing waits for no disk");
+
+    let before = fsyncs();
+    let mut commits = tokio::task::JoinSet::new();
+    for id in 100..100 + CONCURRENT {
+        let commit = commit(&log, id, vec![write(&format!("key-{id}"), Some("at once"))]);
+        let log = log.clone();
+        commits.spawn(async move { committed(&log, commit).await });
+    }
+    let committed: std::collections::BTreeSet<Timestamp> = commits.join_all().await.into_iter().collect();
+    assert_eq!(committed.len(), usize::from(CONCURRENT));
+    let taken = fsyncs() - before;
+    assert!((1..=u64::from(CONCURRENT)).contains(&taken), "{taken} for {CONCURRENT} commits");
+    drop(log);
     running.stop().await;
 }
 

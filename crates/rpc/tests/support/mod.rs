@@ -111,6 +111,7 @@ pub fn commit() -> Commit {
         deployment: DEV,
         epoch: Epoch { term: 1, reset: 0 },
         id: CommitId([1; 16]),
+        run: 1,
         begin: ReadAt::published(Timestamp::ZERO),
         read_set: Arc::new(ReadSet::new()),
         writes: Vec::new(),

@@ -28,7 +28,8 @@ struct State {
     entries: BTreeMap<Key, Vec<(Timestamp, Option<Key>)>>,
     /// Every key that was touched, with the commit that did it.
     touched: Vec<(Timestamp, Key)>,
-    outcomes: BTreeMap<[u8; 16], CommitOutcome>,
+    /// Which run committed, and when.
+    committed: BTreeMap<[u8; 16], (u32, Timestamp)>,
 }
 
 pub struct MemoryLog {
@@ -94,8 +95,11 @@ impl TransactionLog for MemoryLog {
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
         let mut state = self.state.lock().unwrap();
-        if let Some(outcome) = state.outcomes.get(&commit.id.0) {
-            return Ok(outcome.clone());
+        if let Some(&(run, timestamp)) = state.committed.get(&commit.id.0) {
+            return Ok(match run == commit.run {
+                true => CommitOutcome::Committed { timestamp },
+                false => CommitOutcome::OtherRunCommitted { timestamp },
+            });
         }
         let newer = |(written, _): &&(Timestamp, Key)| *written > commit.begin.timestamp;
         let conflict = state
@@ -127,15 +131,14 @@ impl TransactionLog for MemoryLog {
             }
         }
         state.published = timestamp;
-        let outcome = CommitOutcome::Committed { timestamp };
-        state.outcomes.insert(commit.id.0, outcome.clone());
+        state.committed.insert(commit.id.0, (commit.run, timestamp));
         self.position.send_modify(|position| position.published = timestamp);
-        Ok(outcome)
+        Ok(CommitOutcome::Committed { timestamp })
     }
 
     async fn lookup(&self, _: DeploymentRef, id: CommitId) -> Result<Lookup> {
-        Ok(match self.state.lock().unwrap().outcomes.get(&id.0) {
-            Some(CommitOutcome::Committed { timestamp }) => Lookup::Committed { timestamp: *timestamp },
+        Ok(match self.state.lock().unwrap().committed.get(&id.0) {
+            Some(&(run, timestamp)) => Lookup::Committed { timestamp, run },
             _ => Lookup::Absent { epoch: Epoch::default() },
         })
     }

@@ -8,7 +8,8 @@ use contract::{
 };
 use isolate::FunctionKind;
 use transaction::{
-    Commits, DeploymentCatalog, Finished, SessionRequestRow, Settled, SystemTable, unknown_outcome,
+    Commits, DeploymentCatalog, Finished, SessionRequestRow, Settled, SystemTable, result_lost,
+    unknown_outcome,
 };
 
 use super::run::{Ended, Fate, Run, caught};
@@ -77,6 +78,11 @@ impl Runner {
                         Attempt::Ran(ended) => Ok(self.answer(&run, &call, ended, timestamp).await),
                     };
                 }
+                // What this run computed is not the answer. With a session the next one finds the record, which has it.
+                Settled::EarlierCommitted(timestamp) if session.is_some() => {
+                    begin = Begin::published(self.position_from(deployment.group, timestamp).await?);
+                }
+                Settled::EarlierCommitted(_) => return Err(result_lost()),
                 Settled::Conflict { conflict, run_again } => {
                     shared.metrics.conflicts.increment();
                     let error = self.note_conflict(&run, &attempt, &conflict, run_again);

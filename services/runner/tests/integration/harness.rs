@@ -62,8 +62,22 @@ impl Harness {
         harness
     }
 
+    /// With all test modules pushed, and a runner that sees the log through something else.
+    pub async fn behind(see: impl FnOnce(Arc<dyn TransactionLog>) -> Arc<dyn TransactionLog>) -> Harness {
+        let harness = Harness::build(|_| (), see).await;
+        harness.push(&modules()).await;
+        harness
+    }
+
     /// With nothing pushed.
     pub async fn empty(change: impl FnOnce(&mut RunnerOptions)) -> Harness {
+        Harness::build(change, |log| log).await
+    }
+
+    async fn build(
+        change: impl FnOnce(&mut RunnerOptions),
+        see: impl FnOnce(Arc<dyn TransactionLog>) -> Arc<dyn TransactionLog>,
+    ) -> Harness {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let shutdown = CancellationToken::new();
         let options = txlog::Options::embedded(folder.path().join("log"));
@@ -76,7 +90,7 @@ impl Harness {
         let blobs = blob::Service::start(options_of_blobs, CancellationToken::new()).await;
         let blobs: Arc<dyn BlobStore> = Arc::new(blobs.expect("the blob store opens").handle());
         let transactions = SystemTransactions::new(
-            Arc::clone(&log),
+            see(Arc::clone(&log)),
             Arc::clone(&sequencer),
             1 << 20,
             &[7; 32],

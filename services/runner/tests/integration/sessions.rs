@@ -1,9 +1,21 @@
 //! A client's request takes effect once, and is answered the same whenever it comes.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use contract::{ErrorKind, ReadMoment, SessionRequest};
+use async_trait::async_trait;
+use contract::{
+    BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentRef, ErrorKind, GroupId,
+    Lookup, Position, Read, ReadAt, ReadMoment, ReadResult, Result, SessionRequest, StreamEvents, Timestamp,
+    TransactionLog,
+};
 use serde_json::json;
+use tokio::sync::watch;
 use transaction::SessionRequestRow;
 
 use crate::harness::{DEPLOYMENT, Harness, function_call, modules, parsed};
@@ -157,4 +169,69 @@ async fn records_that_are_too_old_are_removed() {
     assert_eq!(recorded(&harness).await, [7_000]);
     harness.stop().await;
     sweeps.await.expect("they end with the runner");
+}
+
+/// A log that says of one commit that it never will be, though it is. With a real log this takes a leader that answers for an
+/// epoch which is not over yet.
+struct Denying {
+    log: Arc<dyn TransactionLog>,
+    armed: AtomicBool,
+}
+
+#[async_trait]
+impl TransactionLog for Denying {
+    fn position(&self, group: GroupId) -> Result<watch::Receiver<Position>> {
+        self.log.position(group)
+    }
+    async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
+        let denies = self.armed.swap(false, Ordering::SeqCst);
+        let outcome = self.log.commit(commit).await?;
+        Ok(if denies { CommitOutcome::NotCommitted } else { outcome })
+    }
+    async fn lookup(&self, at: DeploymentRef, id: CommitId) -> Result<Lookup> {
+        self.log.lookup(at, id).await
+    }
+    async fn read(&self, deployment: DeploymentRef, at: ReadAt, reads: &[Read]) -> Result<Vec<ReadResult>> {
+        self.log.read(deployment, at, reads).await
+    }
+    async fn confirm_leadership(&self, group: GroupId) -> Result<Position> {
+        self.log.confirm_leadership(group).await
+    }
+    async fn subscribe(&self, deployment: DeploymentRef, from: Timestamp) -> Result<StreamEvents> {
+        self.log.subscribe(deployment, from).await
+    }
+    async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
+        self.log.backfill(step).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_not_answered_by_what_another_run_has_committed() {
+    let mut denying = None;
+    let harness = Harness::behind(|log| {
+        let log = Arc::new(Denying { log, armed: AtomicBool::new(false) });
+        denying = Some(log.clone());
+        log
+    })
+    .await;
+    let denying = denying.expect("the harness has it");
+
+    denying.armed.store(true, Ordering::SeqCst);
+    let error = harness
+        .mutation_in(None, "messages:send", json!({"body": "without a session"}))
+        .await
+        .expect_err("nothing has kept what the first run returned");
+    assert_eq!((&*error.code, error.kind), ("ResultLost", ErrorKind::Internal));
+    assert_eq!(harness.value_of("messages:count", json!({})).await, json!(1), "it has its effect, once");
+
+    denying.armed.store(true, Ordering::SeqCst);
+    let send = async || {
+        let sent = harness.mutation_in(request(1), "messages:send", json!({"body": "in a session"})).await;
+        sent.expect("its record has the answer")
+    };
+    let (first, again) = (send().await, send().await);
+    assert!(first.result.is_ok());
+    assert_eq!((&first.result, first.timestamp), (&again.result, again.timestamp));
+    assert_eq!(harness.value_of("messages:count", json!({})).await, json!(2));
+    harness.stop().await;
 }

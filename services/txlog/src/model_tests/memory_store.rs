@@ -1,18 +1,74 @@
 //! A store in memory, for as long as a test.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{cell::RefCell, collections::BTreeMap, ops::Bound};
 
 use bytes::Bytes;
-use contract::{DeploymentId, IndexId, Timestamp};
 
 use crate::{
-    apply::{ApplyError, Changes, Family, Store, Visit},
-    keys::{self, Incarnation, Stored},
+    apply::{ApplyError, Changes, Family, Store, Visit, Writable},
+    gaps::{Gaps, KeyList},
+    keys,
+    walk::{Bounds, Cursor, Walk},
 };
 
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Few, so that the oldest are forgotten in every run.
+const GAPS_MAX: usize = 6;
+
+#[derive(Debug)]
 pub struct MemoryStore {
-    pairs: BTreeMap<(Family, Vec<u8>), Vec<u8>>,
+    pairs: RefCell<BTreeMap<(Family, Vec<u8>), Vec<u8>>>,
+    gaps: Gaps,
+}
+
+impl Default for MemoryStore {
+    fn default() -> MemoryStore {
+        MemoryStore { pairs: RefCell::default(), gaps: Gaps::new(GAPS_MAX) }
+    }
+}
+
+/// What is remembered of gaps stays behind.
+impl Clone for MemoryStore {
+    fn clone(&self) -> MemoryStore {
+        MemoryStore { pairs: self.pairs.clone(), ..MemoryStore::default() }
+    }
+}
+
+impl MemoryStore {
+    pub fn count(&self, family: Family) -> usize {
+        self.pairs.borrow().keys().filter(|(of, _)| *of == family).count()
+    }
+
+    /// All rows of a family.
+    pub fn rows(&self, family: Family) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let pairs = self.pairs.borrow();
+        pairs
+            .iter()
+            .filter(|((of, _), _)| *of == family)
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect()
+    }
+}
+
+impl Store for MemoryStore {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, ApplyError> {
+        Ok(self.pairs.borrow().get(&(family, key.to_vec())).map(|value| Bytes::copy_from_slice(value)))
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ApplyError> {
+        let begin = Bound::Included((family, from.to_vec()));
+        for ((of, key), value) in self.pairs.borrow().range((begin, Bound::Unbounded)) {
+            if *of != family || to.is_some_and(|to| &key[..] >= to) || visit(key, value)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -24,70 +80,11 @@ enum Change {
     DeleteRange(Family, Vec<u8>, Vec<u8>),
 }
 
-impl MemoryStore {
-    pub fn write(&mut self, changes: MemoryChanges) {
-        for change in changes.0 {
-            match change {
-                Change::Put(family, key, value) => {
-                    self.pairs.insert((family, key), value);
-                }
-                Change::Delete(family, key) => {
-                    self.pairs.remove(&(family, key));
-                }
-                Change::DeleteRange(family, from, to) => {
-                    self.pairs.retain(|(of, key), _| *of != family || *key < from || *key >= to);
-                }
-            }
-        }
-    }
-
-    /// The document at a key as of a timestamp, and the commit that wrote it.
-    pub fn read(
-        &self,
-        incarnation: Incarnation,
-        deployment: DeploymentId,
-        index: IndexId,
-        key: &[u8],
-        at: Timestamp,
-    ) -> Option<(Timestamp, Option<Bytes>)> {
-        let prefix = keys::index_prefix(incarnation, deployment, index);
-        let from = (Family::Data, keys::version(&prefix, key, at));
-        let ((_, stored), value) = self.pairs.range(from..).next()?;
-        let (key_prefix, timestamp) = keys::split_version(stored).ok()?;
-        if key_prefix != keys::key_prefix(&prefix, key) {
-            return None;
-        }
-        let document = match Stored::decode(value).ok()? {
-            Stored::Document(document) => Some(Bytes::copy_from_slice(document)),
-            Stored::Gone | Stored::Reference { .. } => None,
-        };
-        Some((timestamp, document))
-    }
-}
-
-impl Store for MemoryStore {
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, ApplyError> {
-        Ok(self.pairs.get(&(family, key.to_vec())).map(|value| Bytes::copy_from_slice(value)))
-    }
-
-    fn scan(
-        &self,
-        family: Family,
-        from: &[u8],
-        to: Option<&[u8]>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), ApplyError> {
-        let begin = Bound::Included((family, from.to_vec()));
-        for ((of, key), value) in self.pairs.range((begin, Bound::Unbounded)) {
-            if *of != family || to.is_some_and(|to| &key[..] >= to) || visit(key, value)?.is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Changes for MemoryChanges {
+    fn bytes(&self) -> usize {
+        self.0.len() * 40
+    }
+
     fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
         self.0.push(Change::Put(family, key.to_vec(), value.to_vec()));
     }
@@ -98,5 +95,124 @@ impl Changes for MemoryChanges {
 
     fn delete_range(&mut self, family: Family, from: &[u8], to: &[u8]) {
         self.0.push(Change::DeleteRange(family, from.to_vec(), to.to_vec()));
+    }
+}
+
+impl Writable for MemoryStore {
+    type Changes<'s> = MemoryChanges;
+
+    fn changes(&self) -> MemoryChanges {
+        MemoryChanges::default()
+    }
+
+    fn write(&self, changes: MemoryChanges) -> Result<(), ApplyError> {
+        let mut filled = KeyList::default();
+        for change in &changes.0 {
+            if let Change::Put(Family::Data, key, value) = change
+                && !keys::is_gone(value)
+            {
+                filled.push(keys::without_timestamp(key));
+            }
+        }
+        self.gaps.writing(filled, || {
+            let mut pairs = self.pairs.borrow_mut();
+            for change in changes.0 {
+                match change {
+                    Change::Put(family, key, value) => {
+                        pairs.insert((family, key), value);
+                    }
+                    Change::Delete(family, key) => {
+                        pairs.remove(&(family, key));
+                    }
+                    Change::DeleteRange(family, from, to) => {
+                        pairs.retain(|(of, key), _| *of != family || *key < from || *key >= to);
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Walk for MemoryStore {
+    type Cursor<'s> = MemoryCursor<'s>;
+
+    fn cursor(&self, bounds: Bounds) -> MemoryCursor<'_> {
+        let (one_key, lower, upper) = match bounds {
+            Bounds::OneKey => (true, Vec::new(), None),
+            Bounds::Range { lower, upper } => (false, lower, Some(upper)),
+        };
+        MemoryCursor { store: self, one_key, lower, upper, row: None }
+    }
+
+    fn gaps(&self) -> &Gaps {
+        &self.gaps
+    }
+}
+
+pub struct MemoryCursor<'s> {
+    store: &'s MemoryStore,
+    one_key: bool,
+    lower: Vec<u8>,
+    upper: Option<Vec<u8>>,
+    row: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl MemoryCursor<'_> {
+    fn first(&self, from: Bound<Vec<u8>>) -> Option<(Vec<u8>, Vec<u8>)> {
+        let from = from.map(|key| (Family::Data, key));
+        let pairs = self.store.pairs.borrow();
+        let ((family, key), value) = pairs.range((from, Bound::Unbounded)).next()?;
+        (*family == Family::Data && self.upper.as_ref().is_none_or(|upper| key < upper))
+            .then(|| (key.clone(), value.clone()))
+    }
+
+    fn last(&self, to: Bound<Vec<u8>>) -> Option<(Vec<u8>, Vec<u8>)> {
+        let to = to.map(|key| (Family::Data, key));
+        let pairs = self.store.pairs.borrow();
+        let ((family, key), value) = pairs.range((Bound::Unbounded, to)).next_back()?;
+        (*family == Family::Data && *key >= self.lower).then(|| (key.clone(), value.clone()))
+    }
+}
+
+impl Cursor for MemoryCursor<'_> {
+    fn seek(&mut self, to: &[u8]) {
+        if self.one_key {
+            self.lower = keys::without_timestamp(to).to_vec();
+            self.upper = keys::behind(&self.lower);
+        }
+        self.row = self.first(Bound::Included(self.lower.clone().max(to.to_vec())));
+    }
+
+    fn seek_for_prev(&mut self, to: &[u8]) {
+        self.row = match &self.upper {
+            Some(upper) if &upper[..] <= to => self.last(Bound::Excluded(upper.clone())),
+            _ => self.last(Bound::Included(to.to_vec())),
+        };
+    }
+
+    fn next(&mut self) {
+        if let Some((key, _)) = self.row.take() {
+            self.row = self.first(Bound::Excluded(key));
+        }
+    }
+
+    fn prev(&mut self) {
+        if let Some((key, _)) = self.row.take() {
+            self.row = self.last(Bound::Excluded(key));
+        }
+    }
+
+    fn item(&self) -> Option<(&[u8], &[u8])> {
+        self.row.as_ref().map(|(key, value)| (&key[..], &value[..]))
+    }
+
+    fn status(&self) -> Result<(), ApplyError> {
+        Ok(())
+    }
+
+    fn refresh(&mut self) -> Result<(), ApplyError> {
+        self.row = None;
+        Ok(())
     }
 }

@@ -3,33 +3,42 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use contract::{CommitId, CommitOutcome, Lookup, ReadAt, Timestamp};
+use contract::{CommitId, CommitOutcome, LeaderHint, Lookup, NodeId, Read, ReadAt, ReadResult, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    client::{Attempt, Client, DEPLOYMENT, INDEX, KEYS, Plan, Stage, key},
-    memory_store::{MemoryChanges, MemoryStore},
+    client::{Attempt, BY_ID, BY_NAME, Client, DEPLOYMENT, Documents, Given, Keys, PartFate, Stage, parts},
+    memory_store::MemoryStore,
 };
 use crate::{
-    apply::{Applied, Applier, EntryId, Family, Payload, Store},
+    apply::{Applied, Applier, EntryId, Family, Payload, Round, Store, Writable},
     batcher::{BatchLimits, BatchNumber},
     commit_queue::{Answer, Checked, CommitQueue, CommitQueueOptions, Received},
-    entry::{CommitWrites, LogEntry, StampedCommit, decode_writes},
+    entry::{CommitWrites, LogEntry, Staged},
     keys::{self, Incarnation},
+    reads::{Above, RangeLimits, Reader},
+    sweep::sweep,
+    undecided::Committed,
 };
 
 const REPLICAS: usize = 3;
 const CLIENTS: usize = 4;
 const REQUESTS: u32 = 6;
 /// Steps in which things go wrong; then they heal.
-const STEPS: u32 = 500;
-const STEPS_TO_HEAL_MAX: u32 = 20_000;
-const CLOCK_TICK: u64 = 100;
+const STEPS: u32 = 700;
+const STEPS_TO_HEAL_MAX: u32 = 40_000;
+/// Nanoseconds that pass in a step, about: so that the horizon follows within a history.
+const UNIT: u64 = 10_000;
+const CLOCK_TICK: u64 = 100 * UNIT;
 const INCARNATION: Incarnation = Incarnation(1);
+/// What a page of a range read has at most.
+const PAGE: RangeLimits = RangeLimits { rows_max: 3, bytes_max: usize::MAX };
 
 /// Who waits: an attempt, over a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +52,8 @@ struct Replica {
     applier: Applier,
     store: MemoryStore,
     flushed: MemoryStore,
+    /// Deletions up to here are swept.
+    swept: Timestamp,
     /// What it will hear from Raft, in order.
     news: VecDeque<News>,
     /// How often it was started.
@@ -56,18 +67,41 @@ enum News {
     Refused(BatchNumber),
 }
 
-/// A batch on its way to Raft.
+/// An entry on its way to Raft.
 struct Proposal {
     replica: usize,
     boots: u64,
-    number: BatchNumber,
+    of: Of,
     term: u64,
     entry: LogEntry,
+}
+
+/// Who hears what becomes of a proposal.
+#[derive(Clone, Copy)]
+enum Of {
+    Batch(BatchNumber),
+    /// A client that sends the parts of this attempt.
+    Part(usize),
+    Nobody,
+}
+
+/// A message that arrives a second time, and how far it has come.
+struct Stray {
+    attempt: usize,
+    checked: Option<Checked>,
+}
+
+/// What somebody has read somewhere, at a published moment.
+struct Observation {
+    at: Timestamp,
+    read: Read,
+    given: Given,
 }
 
 pub struct World {
     random: ChaCha8Rng,
     healing: bool,
+    keys: Keys,
     clock: u64,
     term: u64,
     raft_leader: Option<usize>,
@@ -78,68 +112,101 @@ pub struct World {
     replicas: Vec<Replica>,
     clients: Vec<Client>,
     attempts: Vec<Attempt>,
-    /// Messages that arrive a second time.
-    strays: Vec<usize>,
+    strays: Vec<Stray>,
+    observations: Vec<Observation>,
     acknowledged: HashMap<CommitId, Timestamp>,
+    /// Which attempts were told that they, or another run of their request, committed when.
+    answered: Vec<(usize, Timestamp, bool)>,
+    /// Which attempt was given which timestamp, by which replica between two restarts.
+    given: HashMap<(usize, u64, Timestamp), usize>,
+    /// Numbers the large commits.
+    stages: u64,
     trace: DefaultHasher,
 }
 
 fn options() -> CommitQueueOptions {
     CommitQueueOptions {
-        batches: BatchLimits { bytes_max: 80, commits_max: 3, in_flight_max: 3 },
+        batches: BatchLimits { bytes_max: 300, commits_max: 3, in_flight_max: 3 },
         retention_ms: 1,
         records_age_ms: 1_000,
     }
 }
 
+fn failed(error: impl ToString) -> String {
+    error.to_string()
+}
+
+fn timestamp(nanoseconds: u64) -> Timestamp {
+    Timestamp::new(nanoseconds).expect("the model's time is short")
+}
+
 impl Replica {
     fn start(store: MemoryStore, boots: u64) -> Result<Replica, String> {
-        let applier = Applier::open(INCARNATION, &store).map_err(|error| error.to_string())?;
+        let applier = Applier::open(INCARNATION, &store).map_err(failed)?;
         let queue = CommitQueue::new(options(), applier.state().last_timestamp, applier.state().epoch);
         let flushed = store.clone();
-        Ok(Replica { queue, applier, store, flushed, news: VecDeque::new(), boots, clock_offset: 0 })
+        let (swept, news) = (Timestamp::ZERO, VecDeque::new());
+        Ok(Replica { queue, applier, store, flushed, swept, news, boots, clock_offset: 0 })
     }
 
     fn applied(&self) -> usize {
         self.applier.state().last.map_or(0, |last| last.index as usize)
     }
 
-    fn recorded(&self, id: CommitId) -> Result<Option<Timestamp>, String> {
+    fn horizon(&self) -> Timestamp {
+        self.applier.state().horizon
+    }
+
+    fn recorded(&self, id: CommitId) -> Result<Option<Committed>, String> {
         let record = keys::record(INCARNATION, DEPLOYMENT, id);
-        let value = self.store.get(Family::Records, &record).map_err(|error| error.to_string())?;
-        value.map(|value| keys::decode_record(&value).map_err(|error| error.to_string())).transpose()
+        let value = self.store.get(Family::Records, &record).map_err(failed)?;
+        value.map(|value| keys::decode_record(&value).map_err(failed)).transpose()
     }
 
-    /// The number of the attempt that wrote a key, as a reader at this moment sees it.
-    fn read(&self, number: u8, at: ReadAt) -> Option<u64> {
-        let above = at.epoch.and_then(|epoch| {
-            self.queue.overlay(epoch)?.point(DEPLOYMENT, INDEX, &key(number), at.timestamp)
-        });
-        let below = self.store.read(INCARNATION, DEPLOYMENT, INDEX, &key(number), at.timestamp);
-        let document = match (above, below) {
-            (Some(above), Some((timestamp, document))) if timestamp > above.timestamp => document,
-            (Some(above), _) => above.document,
-            (None, below) => below?.1,
+    /// `None` if it can't be read there any more, or not yet.
+    fn read(&self, read: &Read, at: ReadAt) -> Result<Option<ReadResult>, String> {
+        let above = match at.epoch {
+            None if at.timestamp > self.queue.published() => return Ok(None),
+            None => Above::default(),
+            Some(epoch) => match self.queue.overlay(epoch) {
+                Some(overlay) if at.timestamp <= self.queue.head() => {
+                    Above::of(overlay, DEPLOYMENT, at.timestamp, read)
+                }
+                _ => return Ok(None),
+            },
         };
-        document.map(|document| attempt_number(&document))
+        if at.timestamp < self.horizon() {
+            return Ok(None);
+        }
+        let reader = Reader::new(&self.store, INCARNATION, DEPLOYMENT, at.timestamp);
+        reader.read(read, above, PAGE).map(Some).map_err(failed)
     }
-}
 
-fn attempt_number(document: &Bytes) -> u64 {
-    u64::from_be_bytes(document[..].try_into().expect("the model writes numbers"))
+    fn sweep(&mut self, keys_max: usize) -> Result<(), String> {
+        let horizon = self.horizon();
+        let Some(from) = self.swept.next().filter(|from| *from <= horizon) else { return Ok(()) };
+        let mut changes = self.store.changes();
+        let swept =
+            sweep(&self.store, &mut changes, INCARNATION, (from, horizon), keys_max).map_err(failed)?;
+        self.store.write(changes).map_err(failed)?;
+        self.swept = swept.next.map_or(horizon, |next| timestamp(next.as_nanoseconds() - 1));
+        Ok(())
+    }
 }
 
 impl World {
     pub fn new(seed: u64) -> World {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let keys = Keys::choose(&mut random);
         let replicas = (0..REPLICAS)
             .map(|_| Replica::start(MemoryStore::default(), 0).expect("an empty store is read"))
             .collect();
         let clients = (0..CLIENTS)
             .map(|_| Client {
                 id: CommitId(random.random()),
-                attempt: 0,
+                attempt: usize::MAX,
                 stage: Stage::Idle,
+                runs: 0,
                 run_again_at: None,
                 connection: 0,
                 requests_left: REQUESTS,
@@ -149,7 +216,8 @@ impl World {
         World {
             random,
             healing: false,
-            clock: 1_000,
+            keys,
+            clock: 1_000 * UNIT,
             term: 0,
             raft_leader: None,
             log: Vec::new(),
@@ -159,7 +227,11 @@ impl World {
             clients,
             attempts: Vec::new(),
             strays: Vec::new(),
+            observations: Vec::new(),
             acknowledged: HashMap::new(),
+            answered: Vec::new(),
+            given: HashMap::new(),
+            stages: 0,
             trace: DefaultHasher::new(),
         }
     }
@@ -183,12 +255,57 @@ impl World {
         Ok(self.trace.finish())
     }
 
-    /// Nobody asks for anything any more, and everything arrives.
-    fn settle(&mut self) -> Result<(), String> {
-        if self.raft_leader.is_none() {
-            self.elect(0);
+    fn step(&mut self) -> Result<(), String> {
+        self.clock += self.random.random_range(0..4) * UNIT;
+        let choice = self.random.random_range(0..110);
+        let replica = self.random.random_range(0..REPLICAS);
+        (choice, replica, self.clock).hash(&mut self.trace);
+        match choice {
+            0..45 => self.client_step()?,
+            45..55 => self.hand_over(replica),
+            55..65 => self.append(),
+            65..75 => self.committed = (self.committed + 1).min(self.log.len()),
+            75..89 => self.apply(replica)?,
+            89..93 => self.hear(replica)?,
+            93..95 => self.deliver_again()?,
+            95 => self.replicas[replica].clock_offset = self.random.random_range(0..100) * UNIT,
+            96 => self.replicas[replica].flushed = self.replicas[replica].store.clone(),
+            97 | 109 => {
+                let published = self.replicas[replica].queue.published().as_nanoseconds();
+                let keep_above = timestamp(published.saturating_sub(self.random.random_range(0..60) * UNIT));
+                let bytes_max = self.random.random_range(400..8_000);
+                self.replicas[replica].queue.trim(keep_above, bytes_max);
+            }
+            98 if self.raft_leader.is_none() || !self.healing => self.elect(replica),
+            99 if !self.healing => self.restart(replica)?,
+            100..102 => {
+                let keys_max = self.random.random_range(1..10);
+                self.replicas[replica].sweep(keys_max)?;
+            }
+            102..108 => self.observe(replica)?,
+            108 => {
+                let idle_for = Duration::from_nanos(self.random.random_range(0..300) * UNIT);
+                let replica = &mut self.replicas[replica];
+                let records_floor = replica.applier.state().records_floor;
+                replica.queue.idle(idle_for, replica.horizon(), records_floor);
+            }
+            _ => {}
         }
-        let leader = self.raft_leader.expect("somebody was elected");
+        Ok(())
+    }
+
+    /// Nobody asks for anything any more, and everything arrives; then a last leader is elected, and again everything
+    /// arrives.
+    fn settle(&mut self) -> Result<(), String> {
+        if let Some(leader) = self.raft_leader {
+            self.arrive(leader)?;
+        }
+        let leader = self.random.random_range(0..REPLICAS);
+        self.elect(leader);
+        self.arrive(leader)
+    }
+
+    fn arrive(&mut self, leader: usize) -> Result<(), String> {
         for _ in 0..2 {
             for number in 0..REPLICAS {
                 while !self.replicas[number].news.is_empty() {
@@ -207,39 +324,13 @@ impl World {
             }
         }
         let epoch = self.replicas[leader].queue.epoch();
-        match self.replicas.iter().position(|replica| replica.queue.epoch() != epoch) {
-            Some(other) => {
-                let shown = self.replicas[other].queue.epoch();
-                Err(format!("replica {other} shows {shown:?}, where the leader's epoch is {epoch:?}"))
-            }
-            None => Ok(()),
+        if let Some(other) = self.replicas.iter().position(|replica| replica.queue.epoch() != epoch) {
+            let shown = self.replicas[other].queue.epoch();
+            return Err(format!("replica {other} shows {shown:?}, where the leader's epoch is {epoch:?}"));
         }
-    }
-
-    fn step(&mut self) -> Result<(), String> {
-        self.clock += self.random.random_range(0..4);
-        let choice = self.random.random_range(0..100);
-        let replica = self.random.random_range(0..REPLICAS);
-        (choice, replica, self.clock).hash(&mut self.trace);
-        match choice {
-            0..45 => self.client_step()?,
-            45..55 => self.hand_over(replica),
-            55..65 => self.append(),
-            65..75 => self.committed = (self.committed + 1).min(self.log.len()),
-            75..90 => self.apply(replica)?,
-            90..94 => self.hear(replica)?,
-            94 => self.deliver_again()?,
-            95 => self.replicas[replica].clock_offset = self.random.random_range(0..100),
-            96 => self.replicas[replica].flushed = self.replicas[replica].store.clone(),
-            97 => {
-                let published = self.replicas[replica].queue.published().as_nanoseconds();
-                let keep_above = Timestamp::new(published.saturating_sub(60)).unwrap_or_default();
-                let bytes_max = self.random.random_range(200..4_000);
-                self.replicas[replica].queue.trim(keep_above, bytes_max);
-            }
-            98 if self.raft_leader.is_none() || !self.healing => self.elect(replica),
-            99 if !self.healing => self.restart(replica)?,
-            _ => {}
+        let hint = Some(leader_hint(leader));
+        if self.replicas.iter().any(|replica| replica.queue.leader() != hint) {
+            return Err("a replica does not know who leads".into());
         }
         Ok(())
     }
@@ -249,7 +340,10 @@ impl World {
     fn elect(&mut self, winner: usize) {
         self.term += 1;
         // Whoever wins has everything that was committed; what was only appended may be lost.
-        let kept = self.random.random_range(self.committed..=self.log.len());
+        let kept = match self.healing {
+            true => self.log.len(),
+            false => self.random.random_range(self.committed..=self.log.len()),
+        };
         self.log.truncate(kept);
         self.log.push((self.term, None));
         self.raft_leader = Some(winner);
@@ -269,7 +363,8 @@ impl World {
         }
         for client in 0..CLIENTS {
             let sent_to = self.attempts.get(self.clients[client].attempt).map(|attempt| attempt.replica);
-            if matches!(self.clients[client].stage, Stage::Wait) && sent_to == Some(number) {
+            let waits = matches!(self.clients[client].stage, Stage::Wait | Stage::Part { .. });
+            if waits && sent_to == Some(number) {
                 self.lose_connection(client);
             }
         }
@@ -280,61 +375,98 @@ impl World {
         let replica = &mut self.replicas[number];
         if let Some((batch_number, batch)) = replica.queue.close_batch() {
             let term = batch.epoch.term;
-            let entry = LogEntry::Batch(batch);
-            let boots = replica.boots;
-            self.proposals.push_back(Proposal { replica: number, boots, number: batch_number, term, entry });
+            self.propose(number, Of::Batch(batch_number), term, LogEntry::Batch(batch));
         }
+    }
+
+    fn propose(&mut self, replica: usize, of: Of, term: u64, entry: LogEntry) {
+        let boots = self.replicas[replica].boots;
+        self.proposals.push_back(Proposal { replica, boots, of, term, entry });
     }
 
     fn append(&mut self) {
         let Some(proposal) = self.proposals.pop_front() else { return };
+        let replica = &mut self.replicas[proposal.replica];
         let leads = self.raft_leader == Some(proposal.replica)
             && proposal.term == self.term
-            && self.replicas[proposal.replica].boots == proposal.boots;
+            && replica.boots == proposal.boots;
         let lapsed = !self.healing && self.random.random_range(0..8) == 0;
-        if leads && !lapsed {
-            let decoded = LogEntry::decode(
-                proposal.entry.encode(self.replicas[proposal.replica].applier.state().write_version),
-            )
-            .expect("an entry comes back");
+        let fate = if leads && !lapsed {
+            let encoded = proposal.entry.encode(replica.applier.state().write_version);
+            let decoded = LogEntry::decode(encoded).expect("an entry comes back");
             self.log.push((proposal.term, Some(decoded)));
-        } else if self.replicas[proposal.replica].boots == proposal.boots {
-            self.replicas[proposal.replica].news.push_back(News::Refused(proposal.number));
+            PartFate::Appended(self.log.len() - 1, proposal.term)
+        } else {
+            if let Of::Batch(number) = proposal.of
+                && replica.boots == proposal.boots
+            {
+                replica.news.push_back(News::Refused(number));
+            }
+            PartFate::Refused
+        };
+        if let Of::Part(attempt) = proposal.of
+            && let Some(client) = self.clients.iter_mut().find(|client| client.attempt == attempt)
+            && let Stage::Part { fate: known, .. } = &mut client.stage
+        {
+            *known = Some(fate);
         }
     }
 
     fn hear(&mut self, number: usize) -> Result<(), String> {
+        let leader = self.raft_leader.map(leader_hint);
         let replica = &mut self.replicas[number];
         let answers = match replica.news.pop_front() {
-            Some(News::Elected(term)) => replica.queue.elected(term, None),
-            Some(News::Follows(term)) => replica.queue.follow(term, None),
+            Some(News::Elected(term)) => replica.queue.elected(term, leader),
+            Some(News::Follows(term)) => replica.queue.follow(term, leader),
             Some(News::Refused(batch)) => replica.queue.refused(batch),
             None => return Ok(()),
         };
+        replica.queue.assert_overlay_is_exact();
         self.tell(answers)
     }
 
+    /// Applies some of the next entries together.
     fn apply(&mut self, number: usize) -> Result<(), String> {
-        let replica = &mut self.replicas[number];
-        let next = replica.applied();
-        if next >= self.committed {
+        let next = self.replicas[number].applied();
+        let end = (next + self.random.random_range(1..4)).min(self.committed);
+        if next >= end {
             return Ok(());
         }
-        let applied = apply_entry(&mut replica.applier, &mut replica.store, next, &self.log[next])?;
-        let before = replica.queue.published();
-        let answers = match applied {
-            Applied::Commits(epoch, commits) => replica.queue.applied(epoch, &commits),
-            Applied::Skipped(timestamps) => replica.queue.skipped(timestamps),
-            Applied::TermBegan(term) => {
-                replica.queue.applied_blank(term);
-                Vec::new()
-            }
-            Applied::Nothing | Applied::Backfilled(_) => Vec::new(),
-        };
-        if replica.queue.published() < before {
-            return Err("published went back".into());
+        let bytes_max = self.random.random_range(0..600);
+        let Replica { queue, applier, store, .. } = &mut self.replicas[number];
+        let before = queue.published();
+        let answers = apply_entries(applier, store, bytes_max, next, &self.log[next..end], |applied| {
+            queue.publish(&applied)
+        })?;
+        queue.assert_overlay_is_exact();
+        let state = applier.state();
+        if queue.published() < before || queue.published() != state.last_timestamp {
+            return Err("what is published is not what was applied".into());
+        }
+        if state.horizon > state.last_timestamp {
+            return Err("the newest moment can't be read".into());
         }
         self.tell(answers)
+    }
+
+    /// Somebody reads what is published.
+    fn observe(&mut self, number: usize) -> Result<(), String> {
+        let read = self.keys.read(&mut self.random);
+        let replica = &self.replicas[number];
+        let (horizon, published) = (replica.horizon(), replica.queue.published());
+        let newest = self.random.random_range(0..3) == 0;
+        let at = match newest {
+            true => published,
+            false => {
+                timestamp(self.random.random_range(horizon.as_nanoseconds()..=published.as_nanoseconds()))
+            }
+        };
+        let result = replica.read(&read, ReadAt::published(at))?;
+        let result =
+            result.ok_or_else(|| format!("{at} can't be read, between {horizon} and {published}"))?;
+        let given = Given::new(&read, &result);
+        self.observations.push(Observation { at, read, given });
+        Ok(())
     }
 
     // What clients do.
@@ -344,11 +476,13 @@ impl World {
         if self.clients[client].requests_left == 0 {
             return Ok(());
         }
-        match self.clients[client].stage {
+        match self.clients[client].stage.clone() {
             Stage::Idle => {
                 self.begin(client);
                 Ok(())
             }
+            Stage::Read => self.read(client),
+            Stage::Part { stage, parts, sent, fate } => self.send_part(client, stage, parts, sent, fate),
             Stage::Send => self.send(client),
             Stage::Checked(checked) => {
                 let attempt = self.clients[client].attempt;
@@ -391,49 +525,175 @@ impl World {
                 (ReadAt::published(published), read_from)
             }
         };
-        let epoch = self.replicas[replica].queue.epoch();
-        let plan = Plan::choose(&mut self.random);
-        let reads =
-            plan.read.iter().map(|number| (*number, self.replicas[read_from].read(*number, begin))).collect();
-        let request = plan.request(self.clients[client].id, epoch, begin, self.attempts.len() as u64);
+        // What a follower shows is as good, if it knows of the leader's resets.
+        let shown_by = if self.random.random() { replica } else { self.random.random_range(0..REPLICAS) };
+        let epoch = self.replicas[shown_by].queue.epoch();
+        self.clients[client].runs += 1;
+        let mut attempt = Attempt {
+            id: self.clients[client].id,
+            run: self.clients[client].runs,
+            epoch,
+            begin,
+            replica,
+            read_from,
+            to_read: Vec::new(),
+            to_write: Vec::new(),
+            reads: Vec::new(),
+            names: BTreeMap::new(),
+            large: false,
+            made: Vec::new(),
+            request: None,
+            never: false,
+            held_at: None,
+        };
+        attempt.plan(&self.keys, &mut self.random);
         self.clients[client].attempt = self.attempts.len();
+        self.clients[client].stage = Stage::Read;
+        self.attempts.push(attempt);
+    }
+
+    fn read(&mut self, client: usize) -> Result<(), String> {
+        let number = self.clients[client].attempt;
+        let attempt = &mut self.attempts[number];
+        if let Some(read) = attempt.to_read.pop() {
+            let replica = &self.replicas[attempt.read_from];
+            match replica.read(&read, attempt.begin)? {
+                Some(result) => attempt.has_read(read, &result),
+                // Its epoch is over, or others have moved the horizon past it, or the replica came back without it.
+                None => self.clients[client].stage = Stage::Idle,
+            }
+            return Ok(());
+        }
+        attempt.decide(number as u64, &self.keys, &mut self.random);
         self.clients[client].stage = Stage::Send;
-        self.attempts.push(Attempt { request, reads, replica, never: false, held_at: None });
+        Ok(())
     }
 
     fn send(&mut self, client: usize) -> Result<(), String> {
         let attempt = self.clients[client].attempt;
-        if !self.healing && self.random.random_range(0..10) == 0 {
-            self.strays.push(attempt);
+        let request = self.request(attempt);
+        if let CommitWrites::Inlined(encoded) = &request.encoded
+            && self.attempts[attempt].large
+        {
+            let piece = encoded.len().div_ceil(3).max(1);
+            let parts = encoded.chunks(piece).map(Bytes::copy_from_slice).collect();
+            self.stages += 1;
+            self.clients[client].stage = Stage::Part { stage: self.stages, parts, sent: 0, fate: None };
+            return Ok(());
         }
-        let request = &self.attempts[attempt].request;
-        let replica = &self.replicas[self.attempts[attempt].replica];
-        let no_record_at = replica.queue.published();
-        let recorded = replica.recorded(request.id)?;
-        let outcome = match recorded {
-            Some(timestamp) => CommitOutcome::Committed { timestamp },
-            None => match replica.queue.check(request, no_record_at) {
-                Ok(checked) => {
-                    self.clients[client].stage = Stage::Checked(checked);
-                    return Ok(());
-                }
-                Err(outcome) => outcome,
-            },
-        };
-        self.told(attempt, Some(client), outcome)
+        if !self.healing && !self.attempts[attempt].large && self.random.random_range(0..6) == 0 {
+            self.strays.push(Stray { attempt, checked: None });
+        }
+        match self.check(attempt)? {
+            Ok(checked) => {
+                self.clients[client].stage = Stage::Checked(checked);
+                Ok(())
+            }
+            Err(outcome) => self.told(attempt, Some(client), outcome),
+        }
     }
 
-    /// Delivers a message a second time, in one go.
-    fn deliver_again(&mut self) -> Result<(), String> {
-        let Some(attempt) = self.strays.pop() else { return Ok(()) };
-        let request = &self.attempts[attempt].request;
+    fn request(&self, attempt: usize) -> &crate::commit_queue::Request {
+        self.attempts[attempt].request.as_ref().expect("it has read all")
+    }
+
+    /// What the record says, and the part of validation that needs no turn.
+    fn check(&self, attempt: usize) -> Result<Result<Checked, CommitOutcome>, String> {
+        let request = self.request(attempt);
         let replica = &self.replicas[self.attempts[attempt].replica];
-        if let Some(timestamp) = replica.recorded(request.id)? {
-            return self.told(attempt, None, CommitOutcome::Committed { timestamp });
+        let no_record_at = replica.queue.published();
+        Ok(match replica.recorded(request.id)? {
+            Some(committed) => Err(committed.outcome_for(request.run)),
+            None => replica.queue.check(request, no_record_at),
+        })
+    }
+
+    /// Sends the parts of a large commit, then the commit that names them.
+    fn send_part(
+        &mut self,
+        client: usize,
+        stage: u64,
+        parts: Vec<Bytes>,
+        sent: usize,
+        fate: Option<PartFate>,
+    ) -> Result<(), String> {
+        let attempt = self.clients[client].attempt;
+        let replica = self.attempts[attempt].replica;
+        let term = self.attempts[attempt].epoch.term;
+        let arrived = match fate {
+            None => {
+                // Most of what would be refused is refused before anything is staged.
+                if sent == 0
+                    && let Err(outcome) = self.check(attempt)?
+                {
+                    return self.told(attempt, Some(client), outcome);
+                }
+                false
+            }
+            Some(PartFate::Proposed) => return Ok(()),
+            Some(PartFate::Refused) => {
+                self.drop_stage(replica, term, stage);
+                return self.told(attempt, Some(client), CommitOutcome::NotCommitted);
+            }
+            Some(PartFate::Appended(index, in_term)) => {
+                let stays = self.log.get(index).is_some_and(|(term, _)| *term == in_term);
+                if !stays {
+                    self.drop_stage(replica, term, stage);
+                    return self.told(attempt, Some(client), CommitOutcome::NotCommitted);
+                }
+                if self.replicas[replica].applied() <= index {
+                    return Ok(());
+                }
+                true
+            }
+        };
+        let sent = sent + usize::from(arrived);
+        if sent < parts.len() {
+            let content = parts[sent].clone();
+            let entry = LogEntry::StagePart { term, stage, part: sent as u32, content };
+            self.propose(replica, Of::Part(attempt), term, entry);
+            let fate = Some(PartFate::Proposed);
+            self.clients[client].stage = Stage::Part { stage, parts, sent, fate };
+            return Ok(());
         }
-        match replica.queue.check(request, replica.queue.published()) {
-            Ok(checked) => self.receive(attempt, checked, Waiter { attempt, connection: u64::MAX }, None),
-            Err(outcome) => self.told(attempt, None, outcome),
+        let whole = parts.concat();
+        let request = self.attempts[attempt].request.as_mut().expect("it has read all");
+        request.encoded = CommitWrites::Staged(Staged {
+            stage,
+            parts: parts.len() as u32,
+            bytes: whole.len() as u64,
+            crc32c: crc32c::crc32c(&whole),
+        });
+        self.clients[client].stage = Stage::Send;
+        Ok(())
+    }
+
+    fn drop_stage(&mut self, replica: usize, term: u64, stage: u64) {
+        self.propose(replica, Of::Nobody, term, LogEntry::DropStage { term, stage });
+    }
+
+    /// Delivers a message a second time. Others may come between its two steps.
+    fn deliver_again(&mut self) -> Result<(), String> {
+        if self.strays.is_empty() {
+            return Ok(());
+        }
+        let at = self.random.random_range(0..self.strays.len());
+        let Stray { attempt, checked } = self.strays[at];
+        match checked {
+            None => match self.check(attempt)? {
+                Ok(checked) => {
+                    self.strays[at].checked = Some(checked);
+                    Ok(())
+                }
+                Err(outcome) => {
+                    self.strays.swap_remove(at);
+                    self.told(attempt, None, outcome)
+                }
+            },
+            Some(checked) => {
+                self.strays.swap_remove(at);
+                self.receive(attempt, checked, Waiter { attempt, connection: u64::MAX }, None)
+            }
         }
     }
 
@@ -444,12 +704,22 @@ impl World {
         waiter: Waiter,
         client: Option<usize>,
     ) -> Result<(), String> {
-        let mut request = self.attempts[attempt].request.clone();
+        let mut request = self.request(attempt).clone();
         let replica = &mut self.replicas[self.attempts[attempt].replica];
         // Coarse, so that timestamps often follow the head and not the clock.
         let clock = (self.clock - replica.clock_offset) / CLOCK_TICK * CLOCK_TICK;
-        let clock = Timestamp::new(clock).unwrap_or_default();
-        let received = replica.queue.receive(&mut request, checked, waiter, clock);
+        let before = replica.queue.head();
+        let received = replica.queue.receive(&mut request, checked, waiter, timestamp(clock));
+        let head = replica.queue.head();
+        if head < before {
+            return Err(format!("the head went back from {before} to {head}"));
+        }
+        if head > before {
+            let given = (self.attempts[attempt].replica, replica.boots, head);
+            if let Some(other) = self.given.insert(given, attempt) {
+                return Err(format!("{head} is given to attempts {other} and {attempt}"));
+            }
+        }
         match received {
             Received::OnItsWay => Ok(()),
             Received::Answered(_, outcome) => self.told(attempt, client, outcome),
@@ -474,7 +744,7 @@ impl World {
 
     fn wait_unchanged(&mut self, client: usize, timestamp: Timestamp) -> Result<(), String> {
         let attempt = self.clients[client].attempt;
-        let epoch = self.attempts[attempt].request.epoch;
+        let epoch = self.attempts[attempt].epoch;
         let number = self.attempts[attempt].replica;
         let queue = &self.replicas[number].queue;
         if queue.epoch() != epoch {
@@ -497,10 +767,11 @@ impl World {
         if matches!(answer, Lookup::Absent { .. }) {
             answer = replica.queue.lookup(DEPLOYMENT, id, replica.recorded(id)?);
         }
-        let sent_in = self.attempts[attempt].request.epoch;
+        let sent_in = self.attempts[attempt].epoch;
         match answer {
-            Lookup::Committed { timestamp } => {
-                self.told(attempt, Some(client), CommitOutcome::Committed { timestamp })
+            Lookup::Committed { timestamp, run } => {
+                let outcome = Committed { timestamp, run }.outcome_for(self.attempts[attempt].run);
+                self.told(attempt, Some(client), outcome)
             }
             Lookup::Pending | Lookup::NotLeader(_) => Ok(()),
             // It will never commit; or nobody got it, and the same message is sent again.
@@ -534,7 +805,7 @@ impl World {
     /// An outcome arrives; `client` is `None` where nobody listens any more.
     fn told(&mut self, attempt: usize, client: Option<usize>, outcome: CommitOutcome) -> Result<(), String> {
         (attempt, client, format!("{outcome:?}")).hash(&mut self.trace);
-        let id = self.attempts[attempt].request.id;
+        let Attempt { id, replica, epoch, .. } = self.attempts[attempt];
         match &outcome {
             CommitOutcome::Committed { timestamp } => {
                 self.check_durable(id, *timestamp)?;
@@ -542,13 +813,27 @@ impl World {
                 if before != *timestamp {
                     return Err(format!("{id:?} was acknowledged at {before} and at {timestamp}"));
                 }
+                self.answered.push((attempt, *timestamp, true));
+            }
+            CommitOutcome::OtherRunCommitted { timestamp } => {
+                self.check_durable(id, *timestamp)?;
+                self.answered.push((attempt, *timestamp, false));
             }
             CommitOutcome::Conflict(_) | CommitOutcome::NotCommitted => self.attempts[attempt].never = true,
             CommitOutcome::NotLeader(_) | CommitOutcome::Unknown => {}
         }
         let Some(client) = client else { return Ok(()) };
+        if let Some(CommitWrites::Staged(staged)) =
+            self.attempts[attempt].request.as_ref().map(|it| &it.encoded)
+            && outcome != CommitOutcome::Unknown
+        {
+            let stage = staged.stage;
+            self.drop_stage(replica, epoch.term, stage);
+        }
         match outcome {
-            CommitOutcome::Committed { timestamp } => self.finish(client, timestamp),
+            CommitOutcome::Committed { timestamp } | CommitOutcome::OtherRunCommitted { timestamp } => {
+                self.finish(client, timestamp);
+            }
             CommitOutcome::Conflict(conflict) => {
                 self.clients[client].run_again_at = Some(conflict.run_again_at);
                 self.clients[client].stage = Stage::Idle;
@@ -567,6 +852,7 @@ impl World {
         client.seen = client.seen.max(timestamp);
         client.id = id;
         client.stage = Stage::Idle;
+        client.runs = 0;
         client.run_again_at = None;
         client.connection += 1;
         client.requests_left -= 1;
@@ -585,106 +871,177 @@ impl World {
     // The judgement.
 
     fn judge(&mut self) -> Result<(), String> {
-        self.committed = self.log.len();
-        for number in 0..REPLICAS {
-            while self.replicas[number].applied() < self.committed {
-                self.apply(number)?;
-            }
-        }
-        let mut store = MemoryStore::default();
-        let mut applier = Applier::open(INCARNATION, &store).map_err(|error| error.to_string())?;
-        let mut history: BTreeMap<Timestamp, CommitId> = BTreeMap::new();
+        let store = MemoryStore::default();
+        let mut applier = Applier::open(INCARNATION, &store).map_err(failed)?;
+        // The attempt that committed at each moment.
+        let mut history: BTreeMap<Timestamp, usize> = BTreeMap::new();
         let mut seen_ids: HashMap<CommitId, Timestamp> = HashMap::new();
-        let mut written: HashMap<Timestamp, Vec<(u8, u64)>> = HashMap::new();
+        let by_run: HashMap<(CommitId, u32), usize> =
+            self.attempts.iter().enumerate().map(|(number, it)| ((it.id, it.run), number)).collect();
         for (index, item) in self.log.iter().enumerate() {
-            let Applied::Commits(_, commits) = apply_entry(&mut applier, &mut store, index, item)? else {
-                continue;
-            };
-            let Some(LogEntry::Batch(batch)) = &item.1 else { continue };
-            for ((_, id, notice), stamped) in commits.iter().zip(&batch.commits) {
-                if history.last_key_value().is_some_and(|(last, _)| *last >= notice.timestamp) {
-                    return Err(format!("{} does not grow", notice.timestamp));
+            let mut commits = Vec::new();
+            apply_entries::<()>(&mut applier, &store, 0, index, std::slice::from_ref(item), |applied| {
+                for applied in applied {
+                    if let Applied::Commits(_, applied) = applied {
+                        commits.extend(applied.into_iter().map(|it| (it.notice.timestamp, it.id, it.run)));
+                    }
                 }
-                history.insert(notice.timestamp, *id);
-                if let Some(first) = seen_ids.insert(*id, notice.timestamp) {
-                    return Err(format!("{id:?} is there twice: at {first} and {}", notice.timestamp));
+                Vec::new()
+            })?;
+            for (timestamp, id, run) in commits {
+                if history.last_key_value().is_some_and(|(last, _)| *last >= timestamp) {
+                    return Err(format!("{timestamp} does not grow"));
                 }
-                written.insert(notice.timestamp, writes_of(stamped)?);
+                history.insert(timestamp, by_run[&(id, run)]);
+                if let Some(first) = seen_ids.insert(id, timestamp) {
+                    return Err(format!("{id:?} is there twice: at {first} and {timestamp}"));
+                }
             }
-        }
-        if self.replicas.iter().any(|replica| replica.store != store) {
-            return Err("the replicas' stores differ".into());
         }
         for (id, timestamp) in &self.acknowledged {
             if seen_ids.get(id) != Some(timestamp) {
                 return Err(format!("{id:?} was acknowledged at {timestamp} and is lost"));
             }
         }
-        self.replay(&history, &written)
+        for (attempt, timestamp, its_own) in &self.answered {
+            if (history.get(timestamp) == Some(attempt)) != *its_own {
+                return Err(format!("attempt {attempt} was told wrongly which run committed at {timestamp}"));
+            }
+        }
+        let documents = self.replay(&history)?;
+        self.judge_stores(&applier, &store, &documents)
     }
 
-    /// Each transaction alone, at its timestamp, on a plain map.
-    fn replay(
-        &self,
-        history: &BTreeMap<Timestamp, CommitId>,
-        written: &HashMap<Timestamp, Vec<(u8, u64)>>,
-    ) -> Result<(), String> {
-        let mut held: Vec<(Timestamp, &Attempt)> =
-            self.attempts.iter().filter_map(|attempt| Some((attempt.held_at?, attempt))).collect();
-        held.sort_by_key(|(timestamp, _)| *timestamp);
-        let mut held = held.into_iter().peekable();
-        let mut state: [Option<u64>; KEYS as usize] = Default::default();
-        for timestamp in history.keys().copied().chain([Timestamp::MAX]) {
-            while let Some((at, attempt)) = held.next_if(|(at, _)| *at < timestamp) {
-                check_reads(attempt, &state).map_err(|wrong| format!("a reader at {at}: {wrong}"))?;
+    /// Each transaction alone, at its timestamp, on a plain map; and each reader at its moment.
+    fn replay(&self, history: &BTreeMap<Timestamp, usize>) -> Result<Documents, String> {
+        let mut readers: Vec<(Timestamp, &Read, &Given)> =
+            self.observations.iter().map(|it| (it.at, &it.read, &it.given)).collect();
+        for attempt in &self.attempts {
+            if let Some(at) = attempt.held_at {
+                readers.extend(attempt.reads.iter().map(|(read, given)| (at, read, given)));
             }
-            let Some(writes) = written.get(&timestamp) else { continue };
-            if let Some((_, number)) = writes.first() {
-                let attempt = &self.attempts[*number as usize];
-                if attempt.never {
-                    return Err(format!("attempt {number} is at {timestamp} though it was said never to be"));
-                }
-                check_reads(attempt, &state)
+        }
+        readers.sort_by_key(|(at, ..)| *at);
+        let mut readers = readers.into_iter().peekable();
+        let mut documents = Documents::new();
+        for timestamp in history.keys().copied().chain([Timestamp::MAX]) {
+            while let Some((at, read, given)) = readers.next_if(|(at, ..)| *at < timestamp) {
+                saw(read, given, &documents).map_err(|wrong| format!("a reader at {at}: {wrong}"))?;
+            }
+            let Some(number) = history.get(&timestamp) else { continue };
+            let attempt = &self.attempts[*number];
+            if attempt.never {
+                return Err(format!("attempt {number} is at {timestamp} though it was said never to be"));
+            }
+            for (read, given) in &attempt.reads {
+                saw(read, given, &documents)
                     .map_err(|wrong| format!("attempt {number} at {timestamp}: {wrong}"))?;
             }
-            for (key, number) in writes {
-                state[*key as usize] = Some(*number);
+            for (id, name) in &attempt.made {
+                match name {
+                    Some(name) => documents.insert(id.clone(), (name.clone(), *number as u64)),
+                    None => documents.remove(id),
+                };
+            }
+        }
+        Ok(documents)
+    }
+
+    /// All replicas have the same, it is what the history made, and once all is swept nothing else is left.
+    fn judge_stores(
+        &mut self,
+        applier: &Applier,
+        fresh: &MemoryStore,
+        documents: &Documents,
+    ) -> Result<(), String> {
+        let last = applier.state().last_timestamp;
+        for (number, replica) in self.replicas.iter().enumerate() {
+            if replica.applier.state() != applier.state() {
+                return Err(format!("replica {number} has come to {:?}", replica.applier.state()));
+            }
+            for family in [Family::Records, Family::Stages, Family::Applied] {
+                if replica.store.rows(family) != fresh.rows(family) {
+                    return Err(format!("replica {number} differs in {family:?}"));
+                }
+            }
+            if replica.store.count(Family::Stages) > 0 {
+                return Err(format!("replica {number} has parts of large commits of older terms"));
+            }
+            for index in [BY_ID, BY_NAME] {
+                let reader = Reader::new(&replica.store, INCARNATION, DEPLOYMENT, last);
+                let all = contract::Interval::all();
+                let limits = RangeLimits { rows_max: usize::MAX, bytes_max: usize::MAX };
+                let (rows, _) = reader
+                    .range(index, &all, contract::Order::Ascending, limits, BTreeMap::new())
+                    .map_err(failed)?;
+                let numbers: Vec<u64> = rows.iter().map(|row| parts(&row.version.document).0).collect();
+                let read = Read::Range {
+                    index,
+                    interval: all,
+                    order: contract::Order::Ascending,
+                    rows_max: usize::MAX,
+                    bytes_max: usize::MAX,
+                };
+                let result = ReadResult::Range { rows, more: false };
+                if Given::new(&read, &result) != Given::expected(&read, documents) {
+                    return Err(format!("replica {number} has {numbers:?} in {index:?}, not {documents:?}"));
+                }
+            }
+        }
+        for number in 0..REPLICAS {
+            let replica = &mut self.replicas[number];
+            while replica.swept < replica.horizon() {
+                replica.sweep(3)?;
+            }
+            let below = |(key, _): &(Vec<u8>, Vec<u8>)| {
+                keys::deletions_timestamp(key).is_ok_and(|at| at <= replica.horizon())
+            };
+            if replica.store.rows(Family::Deletions).iter().any(below) {
+                return Err(format!("replica {number} has deletions that nobody sees"));
             }
         }
         Ok(())
     }
 }
 
-fn check_reads(attempt: &Attempt, state: &[Option<u64>]) -> Result<(), String> {
-    match attempt.reads.iter().find(|(key, saw)| state[*key as usize] != *saw) {
-        Some((key, saw)) => {
-            Err(format!("it read {saw:?} at key {key}, where {:?} was", state[*key as usize]))
-        }
-        None => Ok(()),
-    }
+fn leader_hint(replica: usize) -> Arc<LeaderHint> {
+    Arc::new(LeaderHint { node: NodeId(replica as u64), address: String::new(), zone: None })
 }
 
-fn writes_of(commit: &StampedCommit) -> Result<Vec<(u8, u64)>, String> {
-    let CommitWrites::Inlined(encoded) = &commit.writes else { return Err("it is staged".into()) };
-    let writes = decode_writes(encoded.clone()).map_err(|error| error.to_string())?;
-    Ok(writes
-        .iter()
-        .filter_map(|write| Some((write.key[0], attempt_number(write.document.as_ref()?))))
-        .collect())
+/// Whether a transaction saw these documents, as far as it looked.
+fn saw(read: &Read, given: &Given, documents: &Documents) -> Result<(), String> {
+    let read_max = match read {
+        Read::Range { index, interval, order, rows_max, bytes_max } => Read::Range {
+            index: *index,
+            interval: interval.clone(),
+            order: *order,
+            rows_max: (*rows_max).min(PAGE.rows_max),
+            bytes_max: *bytes_max,
+        },
+        point => point.clone(),
+    };
+    let expected = Given::expected(&read_max, documents);
+    if given.holds_as(&expected) { Ok(()) } else { Err(format!("{read:?} gave {given:?}, not {expected:?}")) }
 }
 
-fn apply_entry(
+/// Applies entries, of which the first has this index in the log; `publish` hears of them when they are written.
+fn apply_entries<T>(
     applier: &mut Applier,
-    store: &mut MemoryStore,
+    store: &MemoryStore,
+    bytes_max: usize,
     index: usize,
-    (term, entry): &(u64, Option<LogEntry>),
-) -> Result<Applied, String> {
-    let payload = entry.clone().map_or(Payload::Blank, Payload::Entry);
-    let mut changes = MemoryChanges::default();
-    // Raft's first entry has the index 1 here, so that 0 is before everything.
-    let id = EntryId { term: *term, index: index as u64 + 1 };
-    let applied = applier.apply(store, &mut changes, id, payload).map_err(|error| error.to_string())?;
-    applier.save(&mut changes);
-    store.write(changes);
-    Ok(applied)
+    entries: &[(u64, Option<LogEntry>)],
+    mut publish: impl FnMut(Vec<Applied>) -> Vec<T>,
+) -> Result<Vec<T>, String> {
+    let mut told = Vec::new();
+    let mut round = Round::new(applier, store, bytes_max);
+    let mut publish = |applied: Vec<Applied>, _: &crate::apply::AppliedState| told.extend(publish(applied));
+    for (number, (term, entry)) in entries.iter().enumerate() {
+        let payload = entry.clone().map_or(Payload::Blank, Payload::Entry);
+        // Raft's first entry has the index 1 here, so that 0 is before everything.
+        let id = EntryId { term: *term, index: (index + number) as u64 + 1 };
+        round.apply(id, payload, &mut publish).map_err(failed)?;
+    }
+    round.write(&mut publish).map_err(failed)?;
+    Ok(told)
 }
