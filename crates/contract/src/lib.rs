@@ -17,11 +17,9 @@ mod error;
 mod fanout;
 mod identity;
 mod interval;
-#[allow(missing_docs)]
 mod position;
 mod runner;
 mod sequencer;
-#[allow(missing_docs)]
 mod transaction_log;
 
 pub use blob::{BlobDigest, BlobStore};

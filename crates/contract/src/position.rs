@@ -12,6 +12,7 @@ pub struct Timestamp(u64);
 impl Timestamp {
     /// Before every commit: the state of an empty store.
     pub const ZERO: Timestamp = Timestamp(0);
+    /// The largest that clients can read.
     pub const MAX: Timestamp = Timestamp(i64::MAX as u64);
 
     /// `None` above `i64::MAX`, which clients refuse.
@@ -19,6 +20,7 @@ impl Timestamp {
         if nanoseconds <= i64::MAX as u64 { Some(Timestamp(nanoseconds)) } else { None }
     }
 
+    /// Nanoseconds since the Unix epoch.
     pub const fn as_nanoseconds(self) -> u64 {
         self.0
     }
@@ -45,7 +47,9 @@ impl fmt::Display for Timestamp {
 /// proposal was refused. Ordered. Whatever was validated in one epoch and not appended to the log dies with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch {
+    /// The Raft term.
     pub term: u64,
+    /// How often the leader has begun anew within it.
     pub reset: u32,
 }
 
@@ -64,7 +68,9 @@ pub struct DeploymentId(pub u32);
 /// Where a deployment lives. Keys and requests carry both numbers, so that a deployment can move between groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeploymentRef {
+    /// The group that holds it.
     pub group: GroupId,
+    /// Its number within the cluster.
     pub deployment: DeploymentId,
 }
 
@@ -100,6 +106,7 @@ impl fmt::Display for NodeId {
 /// Who leads a group, as far as one of its replicas has heard: where to ask next, and no proof.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaderHint {
+    /// The node that leads.
     pub node: NodeId,
     /// Where the node's services are called, as `host:port`.
     pub address: String,

@@ -73,22 +73,27 @@ pub trait TransactionLog: Send + Sync + 'static {
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress>;
 }
 
+/// A stream of commits.
 pub type StreamEvents = Pin<Box<dyn Stream<Item = StreamEvent> + Send>>;
 
 /// A transaction that wants to be committed.
 #[derive(Clone, Debug)]
 pub struct Commit {
+    /// Whose data it changes.
     pub deployment: DeploymentRef,
     /// The epoch that shall decide; another one answers `NotLeader`, so that an undecided commit can't come to life
     /// later.
     pub epoch: Epoch,
+    /// Names the request; the same in every attempt at it.
     pub id: CommitId,
     /// Which run of the request this is, from 1: runs may read and write different things and have different results, and
     /// only one of them commits.
     pub run: u32,
     /// The moment at which the transaction read.
     pub begin: ReadAt,
+    /// What it read; all of it must still be so.
     pub read_set: Arc<ReadSet>,
+    /// What it changes: each document once.
     pub writes: Vec<Write>,
 }
 
@@ -109,19 +114,29 @@ pub struct Write {
 /// `old` is `None` for a document that was not there, `new` for one that is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexUpdate {
+    /// The index.
     pub index: IndexId,
+    /// Where the document was.
     pub old: Option<Bytes>,
+    /// Where it is now.
     pub new: Option<Bytes>,
 }
 
+/// What became of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitOutcome {
     /// Durable and published. Without writes: nothing that was read had changed, and `timestamp` is a published moment
     /// at which that was so.
-    Committed { timestamp: Timestamp },
+    Committed {
+        /// The commit.
+        timestamp: Timestamp,
+    },
     /// Another run of the same request has committed, then. What this one wanted to write has no effect, and what it computed
     /// is not the request's result.
-    OtherRunCommitted { timestamp: Timestamp },
+    OtherRunCommitted {
+        /// That commit.
+        timestamp: Timestamp,
+    },
     /// Something that was read has changed since. Run again, best at `Conflict::run_again_at`.
     Conflict(Conflict),
     /// This replica does not lead the epoch named in the commit. It had no effect. Who does lead, if this replica knows.
@@ -132,6 +147,7 @@ pub enum CommitOutcome {
     Unknown,
 }
 
+/// Why a commit was refused, and how to go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// The index and key of one write that was in the way; `None` where the begin timestamp was too old to tell.
@@ -140,9 +156,12 @@ pub struct Conflict {
     pub run_again_at: ReadAt,
 }
 
+/// What is known of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
+    /// It has committed.
     Committed {
+        /// The commit.
         timestamp: Timestamp,
         /// Which run of the request it was.
         run: u32,
@@ -150,7 +169,10 @@ pub enum Lookup {
     /// Appended and undecided: ask again.
     Pending,
     /// Not there: it can only still commit in the epoch that its commit names, and not at all if that is over.
-    Absent { epoch: Epoch },
+    Absent {
+        /// The epoch that answers.
+        epoch: Epoch,
+    },
     /// This replica does not lead, or does not know everything older yet. Who does lead, if it knows.
     NotLeader(Option<Arc<LeaderHint>>),
 }
@@ -158,49 +180,79 @@ pub enum Lookup {
 /// A moment to read at. With an epoch it may lie above what is published, and can be read only at that epoch's leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadAt {
+    /// The moment.
     pub timestamp: Timestamp,
+    /// The epoch that must still be, if the moment may lie above what is published.
     pub epoch: Option<Epoch>,
 }
 
 impl ReadAt {
+    /// A moment that is published.
     pub fn published(timestamp: Timestamp) -> ReadAt {
         ReadAt { timestamp, epoch: None }
     }
 }
 
+/// The order of index keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
+    /// Smallest first.
     Ascending,
+    /// Largest first.
     Descending,
 }
 
+/// A question to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
     /// The document at exactly this key.
-    Point { index: IndexId, key: Bytes },
+    Point {
+        /// A primary index.
+        index: IndexId,
+        /// The document's key there.
+        key: Bytes,
+    },
     /// The documents in the interval, in the order of their keys. It stops after `rows_max` rows, once their documents have
     /// `bytes_max` bytes, or at the log's own limits (`read_page_documents_max`, `read_page_bytes_max`), whichever is
     /// first, but not before one row.
-    Range { index: IndexId, interval: Interval, order: Order, rows_max: usize, bytes_max: usize },
+    Range {
+        /// Any index of a table.
+        index: IndexId,
+        /// Which of its keys.
+        interval: Interval,
+        /// From which end.
+        order: Order,
+        /// At most so many rows.
+        rows_max: usize,
+        /// At most so many bytes of documents, but for the first row.
+        bytes_max: usize,
+    },
 }
 
+/// The answer to a [`Read`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadResult {
+    /// The document, if there is one.
     Point(Option<Version>),
     /// `more`: it stopped at a limit before the end of the interval; what follows begins behind the last row's key.
     Range {
+        /// In the order that was asked for.
         rows: Vec<Row>,
+        /// Whether it stopped before the end.
         more: bool,
     },
 }
 
+/// One document of a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The key in the index that was read.
     pub key: Bytes,
+    /// The document.
     pub version: Version,
 }
 
+/// A document as one commit left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The commit that wrote it.
@@ -209,18 +261,23 @@ pub struct Version {
     pub document: Bytes,
 }
 
+/// What a subscriber is sent.
 #[derive(Clone, Debug)]
 pub enum StreamEvent {
+    /// The next commit.
     Commit(Arc<CommitNotice>),
     /// Every commit of the deployment up to `published` was sent before this. Sent at least every `stream_heartbeat_ms`, and
     /// within `stream_quiet_ms` where another deployment of the group has moved it.
     Heartbeat {
+        /// The newest epoch that this replica knows of.
         epoch: Epoch,
+        /// The newest moment that is published here.
         published: Timestamp,
     },
     /// The subscriber was too slow, or `from` is older than what is kept; the stream ends. Whatever was derived from it
     /// must be dropped; subscribe anew from what is published.
     Lagged {
+        /// What was sent is complete up to here.
         from: Timestamp,
     },
 }
@@ -228,23 +285,29 @@ pub enum StreamEvent {
 /// A published commit, as those see it who keep something that was derived from reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitNotice {
+    /// The commit.
     pub timestamp: Timestamp,
     /// Each key that was written, old and new ones, in every index.
     pub keys: Vec<TouchedKey>,
 }
 
+/// A key that a commit wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TouchedKey {
+    /// The index that it is in.
     pub index: IndexId,
+    /// As it lies there.
     pub key: Bytes,
 }
 
 /// Fills a new index for the documents at up to `backfill_keys_max` keys of the primary index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackfillStep {
+    /// Whose index it is.
     pub deployment: DeploymentRef,
     /// The index that holds the documents.
     pub primary: IndexId,
+    /// The new index.
     pub index: IndexId,
     /// The indexed fields as dotted paths, `_creationTime` and `_id` included: each entry's key is made of exactly them.
     pub fields: Vec<String>,
@@ -252,8 +315,10 @@ pub struct BackfillStep {
     pub from: Option<Bytes>,
 }
 
+/// How far a new index is filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackfillProgress {
+    /// Documents whose entries this step has written.
     pub documents: u64,
     /// Where the next step goes on; `None` when the index is complete.
     pub next: Option<Bytes>,

@@ -44,7 +44,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/runner/src/evaluate.rs", 1, "the seed of the import phase"),
     ("services/runner/src/function_log.rs", 2, "cursors of the function log"),
     ("services/runner/src/service.rs", 3, "what functions see as the time; seeds of ids"),
-    ("services/runner/src/transaction/host.rs", 4, "how long a function has waited for the host"),
+    ("services/runner/src/transaction/host.rs", 3, "how long a function has waited for the host"),
     ("services/runner/src/transaction/mutation.rs", 1, "commit ids"),
     ("services/runner/src/transaction/run.rs", 4, "seeds of runs; how long one took"),
     ("services/tidemark/src/data_folder.rs", 1, "the secret of a data folder"),
