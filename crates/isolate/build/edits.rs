@@ -14,10 +14,12 @@ pub struct Edit {
 
 #[path = "edits/stacks.rs"]
 mod stacks;
+#[path = "edits/texts.rs"]
+mod texts;
 
 /// Applies the edits of `file` to its text, in order.
 pub fn apply(file: &str, text: String) -> Result<String, String> {
-    EDITS.iter().chain(stacks::EDITS).filter(|edit| edit.file == file).try_fold(text, |text, edit| {
+    EDITS.iter().chain(stacks::EDITS).chain(texts::EDITS).filter(|edit| edit.file == file).try_fold(text, |text, edit| {
         let found = text.matches(edit.find).count();
         if found != edit.times {
             return Err(format!(
@@ -383,6 +385,7 @@ pub const EDITS: &[Edit] = &[
 /// Appended to quickjs.c: what the edits above call.
 pub const JSON: &str = include_str!("../guest/json.h");
 pub const BASE64: &str = include_str!("../guest/base64.h");
+pub const TEXTS: &str = include_str!("../guest/texts.h");
 pub const STACKS: &str = include_str!("../guest/stack.h");
 
 /// Appended to quickjs.c: what guest.c calls beyond the engine's own interface.

@@ -125,6 +125,7 @@ fn copy_edited(from: &Path, to: &Path) -> Result<(), String> {
             text.push_str(edits::JSON);
             text.push_str(edits::BASE64);
             text.push_str(edits::STACKS);
+            text.push_str(edits::TEXTS);
             text.push_str(edits::ADDITIONS);
         }
         std::fs::write(to.join(name), text).map_err(context)?;

@@ -72,9 +72,11 @@ impl Default for CallLimits {
 /// Where a call stands after the guest ran for a while.
 #[derive(Debug)]
 pub enum Step {
-    /// The guest waits. `operations` are those issued since the last step, in the order of issue; it is empty if the
-    /// host still owes answers to earlier ones. Go on with [`Slot::resume`](crate::Slot::resume).
-    NeedsHost { operations: Vec<AsyncOperation> },
+    /// The guest waits. Go on with [`Slot::resume`](crate::Slot::resume).
+    NeedsHost {
+        /// Those issued since the last step, in the order of issue; none if the host still owes answers to earlier ones.
+        operations: Vec<AsyncOperation>,
+    },
     /// The call ended: JSON text of its result, or what it threw. Every operation it issued has been answered.
     Done(Result<String, Box<JsError>>),
     /// The call was ended from outside; user code could not prevent it.
@@ -117,6 +119,7 @@ impl SyscallError {
 
 /// Why a call was ended from outside.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are what the message of their variant names")]
 pub enum KillReason {
     /// It used more processor time than `user_time_ms_max`.
     #[error("the function ran longer than {limit_ms} ms")]

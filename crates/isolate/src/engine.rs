@@ -13,7 +13,7 @@ use crate::error::{EngineError, ImportError};
 use crate::guest::Guest;
 use crate::image::Image;
 use crate::import::{self, PlatformImporter};
-use crate::memory::{PreparedMemories, PreparedMemory, Reservation, WASM_PAGE_BYTES};
+use crate::memory::{PAGE_BYTES, PreparedMemories, PreparedMemory, Reservation, WASM_PAGE_BYTES};
 use crate::outside::{HostState, link};
 use crate::source::ImageSource;
 
@@ -174,6 +174,11 @@ impl Snapshot {
     /// The memory of a guest that is not running.
     pub fn take(guest: &mut Guest) -> Snapshot {
         let stack_bytes = guest.stack_pointer();
+        // What lies below the stack's end is not kept, so nothing may run.
+        assert!(
+            stack_bytes.is_multiple_of(PAGE_BYTES) && stack_bytes < guest.memory_bytes(),
+            "the guest is at rest"
+        );
         Snapshot { stack_bytes, bytes: guest.memory()[stack_bytes..].to_vec() }
     }
 
@@ -186,6 +191,7 @@ impl Snapshot {
     ) -> Result<Guest, EngineError> {
         let memory = new_memory(self.stack_bytes + self.bytes.len(), memory_bytes_max)?;
         let mut guest = Guest::new(shared, memory, state)?;
+        assert!(guest.memory_bytes() >= self.stack_bytes + self.bytes.len(), "the memory holds the snapshot");
         guest.write_memory(self.stack_bytes, &self.bytes)?;
         Ok(guest)
     }

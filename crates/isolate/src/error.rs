@@ -30,6 +30,7 @@ impl std::fmt::Display for JsError {
 
 /// Why an image could not be built. All but `Internal` are the fault of the modules.
 #[derive(Clone, Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are what the message of their variant names")]
 pub enum ImportError {
     /// A module is no valid JavaScript.
     #[error("{module}: {error}")]
@@ -56,6 +57,7 @@ pub enum ImportError {
 
 /// Why an engine, a slot or an evaluation failed for a reason that is the host's.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are what the message of their variant names")]
 pub enum EngineError {
     /// The compiled engine could not be loaded.
     #[error("loading the JavaScript engine: {0}")]

@@ -31,10 +31,13 @@
 //! **Architecture invariant:** this crate knows nothing of documents, transactions or the network. Syscalls are names
 //! and JSON text to it.
 
+#![warn(missing_docs)]
+
 mod analysis;
 mod bytecode;
 mod call;
 mod clock;
+mod collation;
 mod compiler;
 #[path = "../build/configuration.rs"]
 mod configuration;

@@ -9,7 +9,7 @@ use wasmtime::{Caller, Linker, Memory};
 
 use crate::call::{AsyncOperation, CallLimits, ConsoleLine, Observations, OperationId, SyscallError};
 use crate::console::Console;
-use crate::{digest, url};
+use crate::{collation, digest, url};
 
 /// What stands behind the guest's requests: a call's host, or the importer of modules.
 pub trait Outside {
@@ -139,6 +139,9 @@ impl HostState {
             3 => url::set(&text(a), b),
             4 => digest::hex(a, b),
             5 => Ok(self.outside()?.map_frames(text(a))),
+            _ if (kind as usize).wrapping_sub(6) < collation::WAYS => {
+                collation::compare(kind as usize - 6, a, b)
+            }
             _ => return Err(wasmtime::Error::msg(format!("the platform made a request of kind {kind}"))),
         })
     }

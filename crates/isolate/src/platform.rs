@@ -24,6 +24,7 @@ const MODULES: &[(&str, &str)] = platform![
     "globals",
     "inspect",
     "invoke",
+    "locale",
     "main",
     "phase",
     "requests",

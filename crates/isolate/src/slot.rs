@@ -79,6 +79,7 @@ impl Slot {
         if self.state != State::Clean {
             self.reset()?;
         }
+        assert!(self.outstanding.is_empty(), "a clean slot waits for nothing");
         let mut limits = invocation.limits;
         limits.heap_bytes_max = limits.heap_bytes_max.min(Engine::HEAP_BYTES_MAX);
         self.limits = limits;
@@ -131,7 +132,11 @@ impl Slot {
             return Step::Killed(ended.kill_reason(self.limits.user_time_ms_max, self.limits.heap_bytes_max));
         }
         let operations = std::mem::take(&mut guest.state_mut().operations);
-        self.outstanding.extend(operations.iter().map(|operation| operation.id));
+        for operation in &operations {
+            // The guest gives an id again only after it was answered (guest.c); an answer would reach the wrong promise.
+            assert!(!self.outstanding.contains(&operation.id), "an operation's id is given once at a time");
+            self.outstanding.push(operation.id);
+        }
         if !self.outstanding.is_empty() {
             self.state = State::Waiting;
             return Step::NeedsHost { operations };
@@ -174,6 +179,11 @@ impl Slot {
             self.guest = Some(self.new_guest()?);
             self.has_trapped = false;
         }
+        let guest = self.guest.as_mut().expect("made above, if it was gone");
+        assert!(
+            guest.memory_bytes() == layout.spare_end && guest.stack_pointer() == layout.stack_end,
+            "a reset slot has the memory and the stack of its image"
+        );
         self.outstanding.clear();
         self.state = State::Clean;
         self.resets += 1;

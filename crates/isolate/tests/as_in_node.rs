@@ -7,11 +7,12 @@ use std::process::Command;
 use isolate::{CallLimits, Invocation, Slot, Step};
 use support::*;
 
-/// A module whose `all` evaluates the expressions and gives one text for each.
-fn module(lines: &[&str]) -> String {
+/// A module whose `all` evaluates the expressions, which may use what `prelude` declares, and gives one text for each.
+fn module(prelude: &str, lines: &[&str]) -> String {
     let cases: String = lines.iter().map(|line| format!("() => ({line}),\n")).collect();
     format!(
-        r#"const cases = [{cases}];
+        r#"{prelude}
+const cases = [{cases}];
 const plain = (key, value) =>
   typeof value === "bigint" ? `${{value}}n` : Object.is(value, -0) ? "-0" : value === undefined ? "undefined"
     : typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
@@ -59,9 +60,9 @@ fn in_an_isolate(module: &str) -> Vec<String> {
 }
 
 /// `table` holds one expression a line; what follows a `#` at the begin of a line is a comment.
-fn check(table: &str) {
+fn check(prelude: &str, table: &str) {
     let lines: Vec<&str> = table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let module = module(&lines);
+    let module = module(prelude, &lines);
     let (expected, got) = (in_node(&module), in_an_isolate(&module));
     assert_eq!((expected.len(), got.len()), (lines.len(), lines.len()));
     let differences: Vec<String> = lines
@@ -75,5 +76,22 @@ fn check(table: &str) {
 
 #[test]
 fn the_web_platform() {
-    check(include_str!("as_in_node/platform.txt"));
+    check("", include_str!("as_in_node/platform.txt"));
+}
+
+#[test]
+fn the_texts_of_errors() {
+    let prelude = r#"const x = { y: 1 }, u = undefined, nul = null, k = "key", n = 5, f = () => 1, o2 = {},
+  o = { y: undefined, f: () => ({}), n: 1, list: [1, 2] }, x2 = { default: undefined };"#;
+    check(prelude, include_str!("as_in_node/errors.txt"));
+}
+
+#[test]
+fn dates_as_text_and_atomics() {
+    check("", include_str!("as_in_node/dates.txt"));
+}
+
+#[test]
+fn texts_of_the_locale() {
+    check("", include_str!("as_in_node/locale.txt"));
 }

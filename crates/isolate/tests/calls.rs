@@ -315,6 +315,12 @@ fn what_functions_may_not_do_says_so() {
         export const importing = query(() => import("./_deps/library.js"));
         export const formatting = query(() => new Intl.NumberFormat("de").format(1));
         export const locale = query(() => (1.5).toLocaleString("de"));
+        export const currency = query(() => (1.5).toLocaleString("en-US", { style: "currency", currency: "USD" }));
+        export const month = query(() => new Date(0).toLocaleDateString(undefined, { month: "long" }));
+        export const swedish = query(() => "a".localeCompare("b", "sv"));
+        export const upperFirst = query(() => "a".localeCompare("b", undefined, { caseFirst: "upper" }));
+        export const turkish = query(() => "i".toLocaleUpperCase("tr-TR"));
+        export const berlin = query(() => new Date(0).toLocaleString("en-US", { timeZone: "Europe/Berlin" }));
         export const keys = query(() => crypto.subtle.generateKey({ name: "HMAC" }, true, ["sign"]));
         "#,
     );
@@ -330,10 +336,76 @@ fn what_functions_may_not_do_says_so() {
             ("importing", "NoDynamicImport"),
             ("formatting", "NoIntl"),
             ("locale", "NoIntl"),
+            ("currency", "NoIntl"),
+            ("month", "NoIntl"),
+            ("swedish", "NoIntl"),
+            ("upperFirst", "NoIntl"),
+            ("turkish", "NoIntl"),
+            ("berlin", "NoIntl"),
             ("keys", "NoSubtleCrypto"),
         ] {
             let thrown = error(&mut slot, &query_of(export, "[]"));
             assert_eq!(thrown.code.as_deref(), Some(code), "{thrown:?}");
+        }
+    });
+}
+
+#[test]
+fn the_console_does_not_print_the_values_of_the_environment() {
+    let image = image(
+        r#"
+        export const print = query(() => {
+          console.log(process.env);
+          console.log({ nested: [process.env] });
+          console.info("%o", process.env);
+          return Object.values(process.env).length;
+        });
+        "#,
+    );
+    on_thread(move || {
+        let mut slot = Slot::new(&image).expect("a slot");
+        let mut host = TestHost::default();
+        let step = run_with(&mut slot, &query_of("print", "[]"), &mut host);
+        assert!(matches!(&step, Step::Done(Ok(text)) if text == "1"), "{step:?}");
+        assert_eq!(host.lines.len(), 3);
+        for line in host.lines {
+            let text = line.messages.join(" ");
+            assert!(text.contains("CONVEX_CLOUD_URL") && !text.contains("http://"), "{text}");
+        }
+    });
+}
+
+#[test]
+fn lines_of_timers_are_information() {
+    let image = image(
+        "export const time = query(() => { console.time('a'); console.timeLog('a', 1); console.timeEnd('a'); console.timeEnd('b'); });",
+    );
+    on_thread(move || {
+        let mut slot = Slot::new(&image).expect("a slot");
+        let mut host = TestHost::default();
+        run_with(&mut slot, &query_of("time", "[]"), &mut host);
+        let lines: Vec<_> = host.lines.iter().map(|line| (line.level, line.messages.join(" "))).collect();
+        let expected = [
+            (ConsoleLevel::Info, "a: 0ms 1".to_string()),
+            (ConsoleLevel::Info, "a: 0ms".to_string()),
+            (ConsoleLevel::Warn, "Timer 'b' does not exist".to_string()),
+        ];
+        assert_eq!(lines, expected);
+    });
+}
+
+#[test]
+fn an_error_of_an_awaited_operation_names_the_lines_that_wait_for_it() {
+    // The first line is that of the import.
+    let image = image(
+        "const read = async () => {\n  return await operation('fail', {});\n};\nexport const outer = query(async () => {\n  \
+         const first = await read();\n  return first;\n});",
+    );
+    on_thread(move || {
+        let mut slot = Slot::new(&image).expect("a slot");
+        let thrown = error(&mut slot, &query_of("outer", "[]"));
+        for place in ["functions.js:3:", "functions.js:6:"] {
+            assert!(thrown.stack.contains(place), "{place} is not in\n{}", thrown.stack);
         }
     });
 }

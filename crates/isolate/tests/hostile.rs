@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
-
 use isolate::*;
 use support::*;
 
@@ -55,13 +53,10 @@ fn each(user_time_ms_max: u64, functions: &'static [&'static str], is_right: fn(
     on_thread(move || {
         let mut slot = Slot::new(&image).expect("a slot");
         for export in functions {
-            let started = Instant::now();
             let mut invocation = query_of(export, "[{}]");
             invocation.limits.user_time_ms_max = user_time_ms_max;
             let step = run(&mut slot, &invocation);
             assert!(is_right(&step), "{export}: {step:?}");
-            // Generous, for loaded machines: what counts is that it ends.
-            assert!(started.elapsed() < Duration::from_secs(30), "{export} took {:?}", started.elapsed());
             assert_eq!(value(&mut slot, &query_of("fine", "[{}]")), "true", "after {export}");
         }
     });

@@ -127,7 +127,7 @@ fn what_is_special_is_noticed() {
         ),
         (
             "(() => { const a = {}; a.a = a; try { JSON.stringify(a); } catch (e) { return e.message; } })()",
-            r#""circular reference""#,
+            r#""Converting circular structure to JSON""#,
         ),
         ("(() => { try { JSON.stringify({a: 1n}); } catch (e) { return e.name; } })()", r#""TypeError""#),
         ("JSON.stringify({a: undefined, b: () => 1, c: 1})", r#""{\"c\":1}""#),

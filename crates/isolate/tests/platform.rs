@@ -27,6 +27,8 @@ fn text_is_encoded_and_decoded() {
         ("new TextDecoder('latin1').decode(new Uint8Array([0xe4, 0x80]))", "\"ä€\""),
         ("[btoa('héllo'), atob('aOlsbG8='), atob(' aGk ')]", "[\"aOlsbG8=\",\"héllo\",\"hi\"]"),
         ("(() => { try { btoa('€'); } catch (e) { return e.name; } })()", r#""InvalidCharacterError""#),
+        // Looser than browsers, as the original is.
+        ("[atob('Qx='), atob('Qx=='), atob('Qx')]", r#"["C","C","C"]"#),
     ]);
 }
 
@@ -98,6 +100,20 @@ fn events_and_aborts_work() {
         (
             "(() => { const c = new AbortController(); const any = AbortSignal.any([c.signal, new AbortController().signal]); c.abort(7); try { any.throwIfAborted(); } catch (e) { return e; } })()",
             "7",
+        ),
+    ]);
+}
+
+#[test]
+fn the_global_object_is_an_event_target() {
+    check_expressions(&[
+        (
+            "(() => { const seen = []; const f = (e) => seen.push(e.type, e.target === globalThis); addEventListener('x', f); globalThis.dispatchEvent(new Event('x')); removeEventListener('x', f); dispatchEvent(new Event('x')); return [seen, globalThis instanceof EventTarget]; })()",
+            r#"[["x",true],true]"#,
+        ),
+        (
+            "['addEventListener', 'removeEventListener', 'dispatchEvent'].map((name) => typeof globalThis[name])",
+            r#"["function","function","function"]"#,
         ),
     ]);
 }

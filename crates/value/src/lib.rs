@@ -15,6 +15,8 @@
 //!
 //! This crate knows nothing of schemas, transactions or storage.
 
+#![warn(missing_docs)]
+
 #[macro_use]
 mod object;
 mod document;

@@ -15,12 +15,12 @@ import {
   clearImmediate,
   clearInterval,
   clearTimeout,
-  refuseLocales,
   setImmediate,
   setInterval,
   setTimeout,
   streams,
 } from "tidemark:forbidden";
+import { installLocale } from "tidemark:locale";
 import { Convex } from "tidemark:syscalls";
 import { URL, URLSearchParams } from "tidemark:url";
 
@@ -127,5 +127,5 @@ export function installGlobals() {
   }
   makeGlobalTarget();
   Object.defineProperty(Math, "random", { value: random, configurable: true, writable: true });
-  refuseLocales();
+  installLocale();
 }
