@@ -2,6 +2,7 @@ use crate::limits::{ARRAY_LENGTH_MAX, OBJECT_FIELDS_MAX, VALUE_NESTING_MAX};
 
 /// Why something is not a value, a document, a name or a path. All of them are mistakes of the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of a variant says what it is, and names its fields")]
 pub enum ValueError {
     #[error("this is not valid JSON: {message}")]
     InvalidJson { message: String },

@@ -25,6 +25,7 @@ impl TableNumber {
         if number == 0 { None } else { Some(Self(number)) }
     }
 
+    /// The number, which is never zero.
     pub const fn get(self) -> u32 {
         self.0
     }
@@ -62,10 +63,12 @@ impl InternalId {
         Self(bytes)
     }
 
+    /// From bytes that were stored.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
+    /// The bytes, as they are stored.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
@@ -107,12 +110,15 @@ crate::name::serde_as_text!(InternalId);
 /// store and pass around.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DocumentId {
+    /// The table that holds the document.
     pub table: TableNumber,
+    /// The document within all tables.
     pub internal_id: InternalId,
 }
 
 /// Why a text is not an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of a variant says what it is, and names its fields")]
 pub enum IdError {
     #[error("an id has 31 to 37 characters")]
     Length,
@@ -155,6 +161,7 @@ impl IdText {
 }
 
 impl DocumentId {
+    /// The id of a document of this table.
     pub const fn new(table: TableNumber, internal_id: InternalId) -> Self {
         Self { table, internal_id }
     }

@@ -132,12 +132,14 @@ impl Object {
 }
 
 impl ValueOrUndefined {
+    /// Parses JSON text. Fails as [`Value::from_json`] does.
     pub fn from_json(text: &str) -> Result<Self, ValueError> {
         parse::value_or_undefined(text)
     }
 }
 
 impl Patch {
+    /// Parses JSON text of an object. Fails as [`Value::from_json`] does.
     pub fn from_json(text: &str) -> Result<Self, ValueError> {
         parse::patch(text)
     }

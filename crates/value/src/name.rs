@@ -85,6 +85,7 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
+            /// The text of the name.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

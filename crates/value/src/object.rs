@@ -18,6 +18,7 @@ macro_rules! object {
 }
 
 impl Object {
+    /// Without fields.
     pub fn new() -> Self {
         Self::default()
     }
@@ -26,14 +27,17 @@ impl Object {
         Self(fields)
     }
 
+    /// The value of a field.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
+    /// The value of a field, to be changed.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
         self.0.get_mut(name)
     }
 
+    /// Whether there is a field of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
@@ -43,6 +47,7 @@ impl Object {
         self.0.insert(name.into(), value.into())
     }
 
+    /// Removes a field; what it held comes back.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)
     }
@@ -52,6 +57,7 @@ impl Object {
         self.0.len()
     }
 
+    /// Whether there is no field.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -61,6 +67,7 @@ impl Object {
         self.0.iter()
     }
 
+    /// The names of the fields, in their order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }

@@ -72,11 +72,14 @@ impl fmt::Display for ModulePath {
 /// canonical spelling, with the export and without the extension.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FunctionPath {
+    /// The module that exports it.
     pub module: ModulePath,
+    /// The name of the export.
     pub export: ExportName,
 }
 
 impl FunctionPath {
+    /// The path of an export.
     pub fn new(module: ModulePath, export: ExportName) -> Self {
         Self { module, export }
     }
@@ -120,10 +123,12 @@ impl ComponentPath {
         Self("".into())
     }
 
+    /// Whether it is the app itself.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// The text of the path.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -166,6 +171,7 @@ impl ComponentId {
     /// The app itself.
     pub const ROOT: ComponentId = ComponentId(None);
 
+    /// Whether it is the app itself.
     pub const fn is_root(self) -> bool {
         self.0.is_none()
     }
@@ -203,7 +209,9 @@ impl fmt::Display for ComponentId {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FunctionHandle {
+    /// The component that it belongs to.
     pub component: ComponentId,
+    /// Its path within the component.
     pub function: FunctionPath,
 }
 

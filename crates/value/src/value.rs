@@ -7,15 +7,21 @@ use crate::Object;
 /// by [`Value::check`].
 #[derive(Clone, Debug)]
 pub enum Value {
+    /// `null`
     Null,
     /// A JavaScript bigint.
     Int64(i64),
     /// A JavaScript number.
     Float64(f64),
+    /// `true` or `false`
     Boolean(bool),
+    /// Well-formed text.
     String(String),
+    /// A JavaScript ArrayBuffer.
     Bytes(Vec<u8>),
+    /// A list.
     Array(Vec<Value>),
+    /// Fields by name.
     Object(Object),
     /// Stands for the timestamp of the commit that is still to come. It counts as the largest Int64 for order and size
     /// and becomes an Int64 when the transaction commits; it may stand only where the caller allows it.
@@ -94,6 +100,7 @@ impl Value {
         }
     }
 
+    /// Whether it is `null`.
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null)
     }
