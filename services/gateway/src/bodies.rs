@@ -308,14 +308,14 @@ mod tests {
         let mut reads = Vec::new();
         let mut ends = Vec::new();
         for _ in 0..20 {
-            let (end, body) = unfinished(70);
+            let (end, body) = unfinished(30);
             let mut read = Box::pin(budget.read(A, body));
             assert!((&mut read).now_or_never().is_none(), "its end has not come");
             ends.push(end);
             reads.push(read);
         }
-        // One has room, one goes on without, and 18 wait.
-        assert_eq!((available_kibibytes(&budget.room), budget.room.units.waiting()), (30, 18));
+        // Two have room, one goes on without, and 17 wait.
+        assert_eq!((available_kibibytes(&budget.room), budget.room.units.waiting()), (40, 17));
         for _ in 0..10 {
             let (body, _room) =
                 budget.read(B, Body::from(bytes(25))).now_or_never().expect("room").expect("read");
@@ -323,7 +323,7 @@ mod tests {
         }
         drop(ends);
         for read in reads {
-            assert_eq!(read.await.expect("it has come").0.len(), 70 << 10);
+            assert_eq!(read.await.expect("it has come").0.len(), 30 << 10);
         }
         assert_eq!(available_kibibytes(&budget.room), 100);
     }
