@@ -16,7 +16,7 @@ group! {
         session_queries_max: usize = 10_000,
         /// Sessions of one instance (close code 1013).
         sessions_max: usize = 100_000,
-        /// Queries that one instance gives to the runners at the same time; 0: sixteen times as many as there are cores.
+        /// Queries that one instance gives to the runners at the same time; 0: four times as many as there are cores.
         /// More than can run, so that the isolates' threads find the next one without being woken for it; few enough that
         /// a mutation is not long behind them.
         runs_in_flight_max: usize = 0,

@@ -40,7 +40,7 @@ impl Options {
     pub fn new(fanout: FanoutLimits, observed_time_max: Duration) -> Options {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let runs_in_flight_max = match fanout.runs_in_flight_max {
-            0 => 16 * cores,
+            0 => 4 * cores,
             runs => runs,
         };
         Options { limits: fanout, observed_time_max, runs_in_flight_max }
