@@ -254,9 +254,8 @@ fn what_is_charged_is_processor_time_also_on_a_loaded_machine() {
     }
     let [(_, charged, used, passed), short_stays] = measured;
     // Where the load took no processor from it, there is nothing to tell apart.
-    println!("the function used {used:?} in {passed:?}");
-    assert!(charged <= used + Duration::from_millis(2), "charged {charged:?} for {used:?}");
-    assert!(charged + Duration::from_millis(2) >= used, "charged {charged:?} for {used:?}");
+    assert!(charged <= used + Duration::from_millis(2), "charged {charged:?} for {used:?} in {passed:?}");
+    assert!(charged + Duration::from_millis(2) >= used, "charged {charged:?} for {used:?} in {passed:?}");
     // 20,000 stays of some microseconds; the difference is the host's work in between, and the lost processor.
     let (_, charged, used, passed) = short_stays;
     assert!(charged <= used + passed / 10, "charged {charged:?} for {used:?} in {passed:?}");
