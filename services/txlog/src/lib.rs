@@ -46,6 +46,8 @@ mod store_tests;
 mod stream;
 mod sweep;
 mod undecided;
+#[cfg(test)]
+mod unrest_tests;
 mod upkeep;
 mod validator;
 mod walk;

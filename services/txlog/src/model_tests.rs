@@ -11,7 +11,8 @@
 //!
 //! To repeat a seed, or to run many: `MODEL_SEED=<seed> cargo test -p txlog --lib model_tests`, `MODEL_SEED=<first>..<end>`.
 
-mod client;
+pub(crate) mod client;
+pub(crate) mod history;
 pub(crate) mod memory_store;
 mod world;
 

@@ -126,6 +126,12 @@ impl Service {
         self.handle.clone()
     }
 
+    /// The Raft of the first group.
+    #[cfg(test)]
+    pub(crate) fn raft(&self) -> GroupRaft {
+        self.groups[0].1.clone()
+    }
+
     /// Waits for the token, then answers who still waits, flushes the store and closes the files.
     pub async fn stopped(mut self) {
         self.token.cancelled().await;

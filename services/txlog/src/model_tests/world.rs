@@ -14,6 +14,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     client::{Attempt, BY_ID, BY_NAME, Client, DEPLOYMENT, Documents, Given, Keys, PartFate, Stage, parts},
+    history::{Observation, replay},
     memory_store::MemoryStore,
 };
 use crate::{
@@ -89,13 +90,6 @@ enum Of {
 struct Stray {
     attempt: usize,
     checked: Option<Checked>,
-}
-
-/// What somebody has read somewhere, at a published moment.
-struct Observation {
-    at: Timestamp,
-    read: Read,
-    given: Given,
 }
 
 pub struct World {
@@ -908,43 +902,8 @@ impl World {
                 return Err(format!("attempt {attempt} was told wrongly which run committed at {timestamp}"));
             }
         }
-        let documents = self.replay(&history)?;
+        let documents = replay(&history, &self.attempts, &self.observations, PAGE)?;
         self.judge_stores(&applier, &store, &documents)
-    }
-
-    /// Each transaction alone, at its timestamp, on a plain map; and each reader at its moment.
-    fn replay(&self, history: &BTreeMap<Timestamp, usize>) -> Result<Documents, String> {
-        let mut readers: Vec<(Timestamp, &Read, &Given)> =
-            self.observations.iter().map(|it| (it.at, &it.read, &it.given)).collect();
-        for attempt in &self.attempts {
-            if let Some(at) = attempt.held_at {
-                readers.extend(attempt.reads.iter().map(|(read, given)| (at, read, given)));
-            }
-        }
-        readers.sort_by_key(|(at, ..)| *at);
-        let mut readers = readers.into_iter().peekable();
-        let mut documents = Documents::new();
-        for timestamp in history.keys().copied().chain([Timestamp::MAX]) {
-            while let Some((at, read, given)) = readers.next_if(|(at, ..)| *at < timestamp) {
-                saw(read, given, &documents).map_err(|wrong| format!("a reader at {at}: {wrong}"))?;
-            }
-            let Some(number) = history.get(&timestamp) else { continue };
-            let attempt = &self.attempts[*number];
-            if attempt.never {
-                return Err(format!("attempt {number} is at {timestamp} though it was said never to be"));
-            }
-            for (read, given) in &attempt.reads {
-                saw(read, given, &documents)
-                    .map_err(|wrong| format!("attempt {number} at {timestamp}: {wrong}"))?;
-            }
-            for (id, name) in &attempt.made {
-                match name {
-                    Some(name) => documents.insert(id.clone(), (name.clone(), *number as u64)),
-                    None => documents.remove(id),
-                };
-            }
-        }
-        Ok(documents)
     }
 
     /// All replicas have the same, it is what the history made, and once all is swept nothing else is left.
@@ -1006,22 +965,6 @@ impl World {
 
 fn leader_hint(replica: usize) -> Arc<LeaderHint> {
     Arc::new(LeaderHint { node: NodeId(replica as u64), address: String::new(), zone: None })
-}
-
-/// Whether a transaction saw these documents, as far as it looked.
-fn saw(read: &Read, given: &Given, documents: &Documents) -> Result<(), String> {
-    let read_max = match read {
-        Read::Range { index, interval, order, rows_max, bytes_max } => Read::Range {
-            index: *index,
-            interval: interval.clone(),
-            order: *order,
-            rows_max: (*rows_max).min(PAGE.rows_max),
-            bytes_max: *bytes_max,
-        },
-        point => point.clone(),
-    };
-    let expected = Given::expected(&read_max, documents);
-    if given.holds_as(&expected) { Ok(()) } else { Err(format!("{read:?} gave {given:?}, not {expected:?}")) }
 }
 
 /// Applies entries, of which the first has this index in the log; `publish` hears of them when they are written.
