@@ -244,7 +244,7 @@ pub fn applied(incarnation: Incarnation) -> Vec<u8> {
 
 /// Where it is kept which incarnation of its data a group has.
 pub fn group(group: GroupId) -> Vec<u8> {
-    [&GROUPS[..], &group.0.to_be_bytes()].concat()
+    [GROUPS, &group.0.to_be_bytes()].concat()
 }
 
 /// All of [`group`] begin with it.

@@ -6,8 +6,8 @@
 //! horizon follows, and what was deleted is swept. Everything is chosen by a
 //! seed. In the end all commits, in the order of their timestamps, are replayed on a plain map, and so is what everybody read.
 //!
-//! Not in it: the paths of `handle`, `group`, `proposer` and the library around these state machines, which `service`'s
-//! tests run for real; backfills; compactions (`store_tests`).
+//! Not in it: the paths of `handle`, `group`, `proposer` and the library around these state machines, which
+//! `unrest_tests` run for real; backfills; compactions (`store_tests`).
 //!
 //! To repeat a seed, or to run many: `MODEL_SEED=<seed> cargo test -p txlog --lib model_tests`, `MODEL_SEED=<first>..<end>`.
 

@@ -268,10 +268,12 @@ impl Client {
     async fn observe(&mut self) {
         let measures = self.log.measures(AT.group).expect("it is here");
         let published = self.log.position(AT.group).expect("it is here").borrow().published;
+        // A little below what can be read as well: then it is refused, or right all the same.
         let horizon = measures.horizon.as_nanoseconds().min(published.as_nanoseconds());
+        let oldest = horizon.saturating_sub(40_000_000);
         let at = match self.random.random() {
             true => published,
-            false => Timestamp::new(self.random.random_range(horizon..=published.as_nanoseconds()))
+            false => Timestamp::new(self.random.random_range(oldest..=published.as_nanoseconds()))
                 .expect("in range"),
         };
         let read = self.keys.read(&mut self.random);

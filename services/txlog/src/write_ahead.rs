@@ -8,10 +8,7 @@
 //! The format: blocks of 32 KiB; in them records of checksum u32, length u16, type u8 and content, whole or as first, middle and
 //! last parts; what is left of a block is too short for a record. The content of a batch begins with its sequence number.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 const BLOCK_BYTES: usize = 32 << 10;
 const HEADER_BYTES: usize = 4 + 2 + 1;
@@ -48,7 +45,7 @@ pub fn check(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn damaged(path: &PathBuf, at: usize, why: &str) -> io::Error {
+fn damaged(path: &Path, at: usize, why: &str) -> io::Error {
     let text = format!("corruption in {} at byte {at}: it can't be read on, {why}", path.display());
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
@@ -109,6 +106,8 @@ fn record(content: &[u8], at: usize) -> Option<Record<'_>> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use rocksdb::{DB, Options, WriteOptions};
 
     use super::*;

@@ -14,9 +14,11 @@ use crate::{
 /// Few, so that the oldest are forgotten in every run.
 const GAPS_MAX: usize = 6;
 
+type Pairs = BTreeMap<(Family, Vec<u8>), Vec<u8>>;
+
 #[derive(Debug)]
 pub struct MemoryStore {
-    pairs: RefCell<BTreeMap<(Family, Vec<u8>), Vec<u8>>>,
+    pairs: RefCell<Pairs>,
     gaps: Gaps,
 }
 
