@@ -17,7 +17,10 @@ export const fill = mutation({
 export const add = mutation({
   args: { from: v.number(), jobs: v.number() },
   handler: async (ctx, { from, jobs }) => {
-    for (let i = 0; i < jobs; i++) await ctx.db.insert("jobs", { due: from + i });
+    for (let i = 0; i < jobs; i++) {
+      await ctx.db.insert("jobs", { due: from + i });
+      await ctx.db.insert("untouched", { due: from + i });
+    }
   },
 });
 
@@ -36,4 +39,10 @@ export const turn = mutation({
 export const first = query({
   args: { call: v.number() },
   handler: async (ctx) => (await ctx.db.query("jobs").withIndex("by_due").first())?.due ?? null,
+});
+
+/** The same of the queue that nobody takes from. */
+export const firstUntouched = query({
+  args: { call: v.number() },
+  handler: async (ctx) => (await ctx.db.query("untouched").withIndex("by_due").first())?.due ?? null,
 });

@@ -3,5 +3,7 @@ import { v } from "convex/values";
 
 export default defineSchema({
   jobs: defineTable({ due: v.number() }).index("by_due", ["due"]),
+  /** As many jobs, of which none is ever taken. */
+  untouched: defineTable({ due: v.number() }).index("by_due", ["due"]),
   others: defineTable({ text: v.string() }),
 });
