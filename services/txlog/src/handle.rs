@@ -262,6 +262,14 @@ impl HandleGroup {
             let checked = self.group.queue.read().check(&request, no_record_at);
             let checked = match checked {
                 Ok(checked) => checked,
+                // The same message may have come twice and have been committed since the record was asked for, so long
+                // ago that only the store knows: then it is no conflict.
+                Err(outcome @ CommitOutcome::Conflict(_)) => {
+                    match self.recorded(request.deployment, request.id)? {
+                        Some(committed) => return Ok(committed.outcome_for(request.run)),
+                        None => return Ok(outcome),
+                    }
+                }
                 Err(outcome) => return Ok(outcome),
             };
             let (waiter, outcome) = oneshot::channel();
