@@ -2,8 +2,9 @@
 //! accounts, 64 callers send transfers over HTTP, accounts are drawn uniformly or by Zipf's law.
 //!
 //! One run measures Tidemark and its peers on the same machine: Node.js with PostgreSQL at SERIALIZABLE in five round
-//! trips, and the same with the transfer as one server-side call. They take turns, round after round, so that all meet
-//! the same disturbances. In the end the money in all accounts must be what it was.
+//! trips, and the same with the transfer as one server-side call. Several builds of Tidemark can be measured in one run.
+//! They all take turns, round after round, so that all meet the same disturbances. In the end the money in all accounts
+//! must be what it was.
 #![allow(clippy::print_stdout, reason = "a report is what this program is for")]
 
 mod postgres;
@@ -43,9 +44,9 @@ struct Arguments {
     zipf: f64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The server; by default the one built beside this program.
+    /// A server; more than one are compared. By default the one built beside this program.
     #[arg(long)]
-    tidemark: Option<PathBuf>,
+    tidemark: Vec<PathBuf>,
     /// The folder with the app and the peer.
     #[arg(long, default_value = "bench/transfer")]
     folder: PathBuf,
@@ -57,7 +58,7 @@ struct Arguments {
 /// Where transfers are sent, and in which form.
 #[derive(Clone)]
 struct Target {
-    name: &'static str,
+    name: String,
     address: SocketAddr,
     path: &'static str,
     body: fn(from: usize, to: usize) -> String,
@@ -123,18 +124,23 @@ async fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let total = BALANCE * arguments.accounts as u64;
 
-    let binary = match &arguments.tidemark {
-        Some(path) => path.clone(),
-        None => Server::binary()?,
+    let binaries = match arguments.tidemark.is_empty() {
+        true => vec![Server::binary()?],
+        false => arguments.tidemark.clone(),
     };
-    let tidemark = Tidemark::start(&binary, folder.path(), &arguments.folder.join("app")).await?;
-    tidemark.open_accounts(arguments.accounts, BALANCE).await.context("open the accounts")?;
-    let mut targets = vec![Target {
-        name: "Tidemark",
-        address: tidemark.server.address,
-        path: "/api/mutation",
-        body: tidemark::body,
-    }];
+    let (mut tidemarks, mut targets) = (Vec::new(), Vec::new());
+    for (number, binary) in binaries.iter().enumerate() {
+        let folder = folder.path().join(number.to_string());
+        let tidemark = Tidemark::start(binary, &folder, &arguments.folder.join("app")).await?;
+        tidemark.open_accounts(arguments.accounts, BALANCE).await.context("open the accounts")?;
+        let name = match binaries.len() {
+            1 => "Tidemark".to_owned(),
+            _ => format!("Tidemark {}", binary.display()),
+        };
+        let address = tidemark.server.address;
+        targets.push(Target { name, address, path: "/api/mutation", body: tidemark::body });
+        tidemarks.push(tidemark);
+    }
     let mut peers = None;
     if !arguments.without_peers {
         let database = Postgres::start(folder.path(), arguments.accounts, BALANCE).await?;
@@ -143,6 +149,7 @@ async fn main() -> Result<()> {
             ("Node.js + PostgreSQL, five round trips", "/rounds"),
             ("Node.js + PostgreSQL, one call", "/call"),
         ] {
+            let name = name.to_owned();
             targets.push(Target { name, address: node.address, path, body: postgres::body });
         }
         peers = Some((database, node));
@@ -166,9 +173,11 @@ async fn main() -> Result<()> {
             }
         }
     }
-    let sum = tidemark.total(arguments.accounts).await?;
-    ensure!(sum == total, "Tidemark: the accounts hold {sum}, not {total}");
-    tidemark.server.stop().await?;
+    for tidemark in tidemarks {
+        let sum = tidemark.total(arguments.accounts).await?;
+        ensure!(sum == total, "Tidemark: the accounts hold {sum}, not {total}");
+        tidemark.server.stop().await?;
+    }
     if let Some((database, node)) = peers {
         let sum = database.total().await?;
         ensure!(sum == total, "PostgreSQL: the accounts hold {sum}, not {total}");

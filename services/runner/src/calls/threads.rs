@@ -68,7 +68,7 @@ impl From<&FunctionLimits> for ThreadLimits {
         let threads = or(limits.threads, (4 * cores).max(8));
         ThreadLimits {
             threads,
-            threads_share: (threads * limits.deployment_threads_percent / 100).max(1),
+            threads_share: fair_queue::share_of(threads, limits.deployment_threads_percent),
             admission: Admission {
                 short_calls: or(limits.short_calls_max, cores + 1),
                 short_call_max: Duration::from_millis(limits.short_call_ms_max),
@@ -427,6 +427,15 @@ mod tests {
         let admission = Admission { short_calls: threads, short_call_max: SHORT };
         let limits = ThreadLimits { threads, threads_share: threads, admission, queue_max, wait_max };
         Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"))
+    }
+
+    #[test]
+    fn the_share_of_a_deployment_is_what_the_limit_says() {
+        let share = |threads, deployment_threads_percent| {
+            let limits = FunctionLimits { threads, deployment_threads_percent, ..FunctionLimits::DEFAULT };
+            ThreadLimits::from(&limits).threads_share
+        };
+        assert_eq!([share(8, 75), share(8, 50), share(4, 100), share(2, 10)], [6, 4, 4, 1]);
     }
 
     const SHORT: Duration = Duration::from_millis(5);
