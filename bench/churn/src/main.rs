@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use harness::Server;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// After how many deletions is measured; then at every further ten million.
 const MARKS: [u64; 10] =
@@ -59,7 +59,6 @@ struct Subject {
     name: String,
     server: Server,
     folder: tempfile::TempDir,
-    client: reqwest::Client,
     /// Jobs that were ever added.
     added: u64,
     calls: u64,
@@ -80,38 +79,23 @@ impl Subject {
         let server = Server::start_with(binary, &folder.path().join("data"), config).await?;
         server.push(&arguments.app).await?;
         let name = binary.display().to_string();
-        let mut subject =
-            Subject { name, server, folder, client: reqwest::Client::new(), added: 0, calls: 0 };
+        let mut subject = Subject { name, server, folder, added: 0, calls: 0 };
         for _ in 0..arguments.others.div_ceil(DOCUMENTS_PER_MUTATION) {
             let fill = json!({"documents": DOCUMENTS_PER_MUTATION, "bytes": arguments.other_bytes});
-            subject.call("mutation", "jobs:fill", fill).await?;
+            subject.server.call("mutation", "jobs:fill", fill).await?;
         }
         while subject.added < arguments.alive {
             let jobs = DOCUMENTS_PER_MUTATION.min(arguments.alive - subject.added);
             let added = subject.added;
-            subject.call("mutation", "jobs:add", json!({"from": added, "jobs": jobs})).await?;
+            subject.server.call("mutation", "jobs:add", json!({"from": added, "jobs": jobs})).await?;
             subject.added += jobs;
         }
         Ok(subject)
     }
 
-    async fn call(&mut self, kind: &str, path: &str, arguments: Value) -> Result<Value> {
-        let answer: Value = self
-            .client
-            .post(format!("{}/api/{kind}", self.server.url))
-            .json(&json!({"path": path, "format": "json", "args": arguments}))
-            .send()
-            .await?
-            .json()
-            .await?;
-        if answer["status"] != "success" {
-            bail!("{path}: {answer}");
-        }
-        Ok(answer["value"].clone())
-    }
-
     async fn turn(&mut self, jobs: u64) -> Result<u64> {
-        let taken = self.call("mutation", "jobs:turn", json!({"from": self.added, "jobs": jobs})).await?;
+        let taken =
+            self.server.call("mutation", "jobs:turn", json!({"from": self.added, "jobs": jobs})).await?;
         let taken = taken.as_f64().context("a number was taken")? as u64;
         ensure!(taken > 0, "there are jobs");
         self.added += taken;
@@ -135,7 +119,7 @@ impl Subject {
         self.calls += 1;
         let call = json!({"call": self.calls});
         let begin = Instant::now();
-        let first = self.call("query", path, call).await?;
+        let first = self.server.call("query", path, call).await?;
         let time = begin.elapsed();
         ensure!(first.as_f64() == Some(expected), "{path}: the first job is {first}, not {expected}");
         Ok(time)

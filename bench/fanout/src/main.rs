@@ -16,13 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
 use harness::{Answer, Callers, Server};
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};
 use rand::RngExt;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::clients::{Clients, Queries};
 
@@ -140,29 +140,17 @@ impl Target {
         Ok(Target { name, server })
     }
 
-    async fn mutation(&self, path: &str, arguments: Value) -> Result<Value> {
-        let answer: Value = reqwest::Client::new()
-            .post(format!("{}/api/mutation", self.server.url))
-            .json(&json!({"path": path, "format": "json", "args": arguments}))
-            .send()
-            .await?
-            .json()
-            .await?;
-        if answer["status"] != "success" {
-            bail!("{path}: {answer}");
-        }
-        Ok(answer["value"].clone())
-    }
-
     async fn open_rows(&self, count: usize) -> Result<()> {
         for from in (0..count).step_by(500) {
-            self.mutation("rows:open", json!({"from": from, "to": (from + 500).min(count)})).await?;
+            self.server
+                .call("mutation", "rows:open", json!({"from": from, "to": (from + 500).min(count)}))
+                .await?;
         }
         Ok(())
     }
 
     async fn touch(&self, number: usize) -> Result<u64> {
-        let version = self.mutation("rows:touch", json!({"number": number})).await?;
+        let version = self.server.call("mutation", "rows:touch", json!({"number": number})).await?;
         Ok(version.as_f64().context("a version is a number")? as u64)
     }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::processes;
@@ -26,6 +27,7 @@ pub struct Server {
     /// From the start of the process until it served.
     pub started_in: Duration,
     process: Child,
+    client: reqwest::Client,
 }
 
 impl Server {
@@ -76,7 +78,24 @@ impl Server {
         let url = variable("CONVEX_SELF_HOSTED_URL")?;
         let admin_key = variable("CONVEX_SELF_HOSTED_ADMIN_KEY")?;
         let address = url.trim_start_matches("http://").parse().context("the URL is an address")?;
-        Ok(Server { address, url, admin_key, started_in, process })
+        let client = reqwest::Client::new();
+        Ok(Server { address, url, admin_key, started_in, process, client })
+    }
+
+    /// Calls a function of the app by the HTTP API and returns its value; `kind` is `query` or `mutation`.
+    pub async fn call(&self, kind: &str, path: &str, arguments: Value) -> Result<Value> {
+        let answer: Value = self
+            .client
+            .post(format!("{}/api/{kind}", self.url))
+            .json(&json!({"path": path, "format": "json", "args": arguments}))
+            .send()
+            .await?
+            .json()
+            .await?;
+        if answer["status"] != "success" {
+            bail!("{path}: {answer}");
+        }
+        Ok(answer["value"].clone())
     }
 
     /// Pushes the app in a folder by the official command line tool.

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::Server;
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub struct Tidemark {
     pub server: Server,
@@ -22,24 +22,11 @@ impl Tidemark {
         Ok(Tidemark { server })
     }
 
-    async fn call(&self, kind: &str, path: &str, arguments: Value) -> Result<Value> {
-        let answer: Value = reqwest::Client::new()
-            .post(format!("{}/api/{kind}", self.server.url))
-            .json(&json!({"path": path, "format": "json", "args": arguments}))
-            .send()
-            .await?
-            .json()
-            .await?;
-        if answer["status"] != "success" {
-            bail!("{path}: {answer}");
-        }
-        Ok(answer["value"].clone())
-    }
-
     pub async fn open_accounts(&self, accounts: usize, balance: u64) -> Result<()> {
         for from in (0..accounts).step_by(500) {
             let to = (from + 500).min(accounts);
-            self.call("mutation", "accounts:open", json!({"from": from, "to": to, "balance": balance}))
+            self.server
+                .call("mutation", "accounts:open", json!({"from": from, "to": to, "balance": balance}))
                 .await?;
         }
         Ok(())
@@ -50,7 +37,7 @@ impl Tidemark {
         let mut sum = 0;
         for from in (0..accounts).step_by(5_000) {
             let to = (from + 5_000).min(accounts);
-            let part = self.call("query", "accounts:total", json!({"from": from, "to": to})).await?;
+            let part = self.server.call("query", "accounts:total", json!({"from": from, "to": to})).await?;
             let part = part.as_f64().context("a sum is a number")?;
             ensure!(part.fract() == 0.0, "a sum is whole");
             sum += part as u64;
