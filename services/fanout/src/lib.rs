@@ -21,6 +21,9 @@ mod feed;
 mod limits;
 mod metrics;
 mod outcome;
+#[cfg(test)]
+#[path = "../tests/queries/mod.rs"]
+mod queries;
 mod run;
 #[cfg(test)]
 mod scenarios;

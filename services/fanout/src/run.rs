@@ -104,15 +104,15 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use contract::{
-        DeploymentId, Evaluation, EvaluationRequest, FunctionKind, FunctionLogPage, GroupId, Identity,
-        MutationCall, MutationOutcome, Observed, QueryOutcome, ReadSet, Timestamp,
-    };
+    use contract::{DeploymentId, GroupId, Identity, QueryOutcome, ReadSet, Timestamp};
     use parking_lot::Mutex;
     use result_cache::Flights;
 
     use super::*;
-    use crate::call::Call;
+    use crate::{
+        call::Call,
+        queries::{OnlyQueries, Queries, answered},
+    };
 
     const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(3), deployment: DeploymentId(7) };
 
@@ -123,38 +123,14 @@ mod tests {
     }
 
     #[async_trait]
-    impl Runner for Refusing {
-        async fn query(&self, call: QueryCall) -> Result<QueryOutcome> {
-            let ReadMoment::At(timestamp) = call.at else { panic!("a live query runs at an exact moment") };
+    impl Queries for Refusing {
+        async fn run(&self, call: QueryCall, at: Timestamp) -> Result<QueryOutcome> {
             let mut request_ids = self.request_ids.lock();
             request_ids.push(call.function.request_id);
             if request_ids.len() <= self.refusals {
                 return Err(Error::overloaded("TooManyConcurrentRequests", "come later"));
             }
-            Ok(QueryOutcome {
-                timestamp,
-                result: Ok("1".into()),
-                log_lines: Vec::new(),
-                journal: None,
-                read_set: Arc::new(ReadSet::new()),
-                observed: Observed::default(),
-            })
-        }
-
-        async fn mutation(&self, _: MutationCall) -> Result<MutationOutcome> {
-            Err(Error::internal("live queries run no mutation"))
-        }
-
-        async fn kind(&self, _: &FunctionCall) -> Result<Option<FunctionKind>> {
-            Err(Error::internal("live queries ask for no kind"))
-        }
-
-        async fn evaluate(&self, _: EvaluationRequest) -> Result<Evaluation> {
-            Err(Error::internal("live queries evaluate nothing"))
-        }
-
-        async fn function_log(&self, _: DeploymentRef, _: u64, _: Duration) -> Result<FunctionLogPage> {
-            Err(Error::internal("live queries read no log"))
+            Ok(answered(at, "1".into(), ReadSet::new()))
         }
     }
 
@@ -200,7 +176,7 @@ mod tests {
         let runner = Arc::new(Refusing { refusals: 3, request_ids: Mutex::default() });
         let runs = Runs {
             deployment: DEPLOYMENT,
-            runner: runner.clone(),
+            runner: Arc::new(OnlyQueries(runner.clone())),
             places: Places::new(1, 1),
             retry: RETRY,
             metrics: Arc::default(),

@@ -1,5 +1,6 @@
 //! The service over a log in another process: the line to it breaks, and nothing is lost or run for nothing.
 
+mod queries;
 #[allow(dead_code)]
 #[path = "../../../crates/rpc/tests/support/mod.rs"]
 mod support;
@@ -14,12 +15,12 @@ use std::{
 
 use async_trait::async_trait;
 use contract::{
-    Commit, CommitId, CommitOutcome, DeploymentRef, Error, Evaluation, EvaluationRequest, Fanout,
-    FanoutSession, FunctionCall, FunctionKind, FunctionLogPage, Identity, IndexId, Interval, MutationCall,
-    MutationOutcome, Observed, QueryCall, QueryModification, QueryOutcome, ReadAt, ReadMoment, ReadSet,
-    Result, Runner, SessionCommand, SessionRound, SessionStart, Timestamp, TransactionLog, Write,
+    Commit, CommitId, CommitOutcome, Fanout, FanoutSession, Identity, IndexId, Interval, QueryCall,
+    QueryModification, QueryOutcome, ReadAt, ReadSet, Result, SessionCommand, SessionRound, SessionStart,
+    Timestamp, TransactionLog, Write,
 };
 use fanout::{Dependencies, FanoutLimits, Options, Service};
+use queries::{OnlyQueries, Queries, answered};
 use rpc::{GrpcTransactionLog, RpcLimits};
 use support::{DEV, Wire, in_time};
 use tokio::task::JoinSet;
@@ -34,32 +35,12 @@ struct Moments {
 }
 
 #[async_trait]
-impl Runner for Moments {
-    async fn query(&self, call: QueryCall) -> Result<QueryOutcome> {
+impl Queries for Moments {
+    async fn run(&self, _: QueryCall, at: Timestamp) -> Result<QueryOutcome> {
         self.runs.fetch_add(1, Ordering::SeqCst);
-        let ReadMoment::At(timestamp) = call.at else { panic!("a live query runs at an exact moment") };
         let mut read_set = ReadSet::new();
         read_set.add(TABLE, Interval { start: "a".into(), end: Some("b".into()) });
-        Ok(QueryOutcome {
-            timestamp,
-            result: Ok(timestamp.to_string().into()),
-            log_lines: Vec::new(),
-            journal: None,
-            read_set: Arc::new(read_set),
-            observed: Observed::default(),
-        })
-    }
-    async fn mutation(&self, _: MutationCall) -> Result<MutationOutcome> {
-        Err(Error::internal("live queries run no mutation"))
-    }
-    async fn kind(&self, _: &FunctionCall) -> Result<Option<FunctionKind>> {
-        Err(Error::internal("live queries ask for no kind"))
-    }
-    async fn evaluate(&self, _: EvaluationRequest) -> Result<Evaluation> {
-        Err(Error::internal("live queries evaluate nothing"))
-    }
-    async fn function_log(&self, _: DeploymentRef, _: u64, _: Duration) -> Result<FunctionLogPage> {
-        Err(Error::internal("live queries read no log"))
+        Ok(answered(at, at.to_string(), read_set))
     }
 }
 
@@ -112,7 +93,7 @@ async fn a_stream_that_breaks_is_resumed_where_it_was_and_only_what_changed_is_r
     let fanout_limits =
         FanoutLimits { stream_retry_ms: 5, stream_silence_ms_max: 600_000, ..FanoutLimits::DEFAULT };
     let options = Options::new(fanout_limits, Duration::from_secs(17));
-    let dependencies = Dependencies { runner: runner.clone(), log: remote };
+    let dependencies = Dependencies { runner: Arc::new(OnlyQueries(runner.clone())), log: remote };
     let service = Service::start(options, dependencies, fanout_token.clone());
     let fanout = service.handle();
     let start = SessionStart { deployment: DEV, not_before: Timestamp::ZERO, identity: Identity::Anonymous };

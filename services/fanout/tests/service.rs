@@ -1,6 +1,8 @@
 //! The whole service over a real transaction log. Functions do not matter here, so queries are run by a runner without
 //! JavaScript, which reads the same log at the same moments.
 
+mod queries;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -13,13 +15,13 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Error, Evaluation, EvaluationRequest,
-    Fanout, FanoutSession, FunctionCall, FunctionError, FunctionKind, FunctionLogPage, GroupId, Identity,
-    IndexId, Interval, MutationCall, MutationOutcome, Observed, Order, QueryCall, QueryChange,
-    QueryModification, QueryOutcome, Read, ReadAt, ReadMoment, ReadResult, ReadSet, Result, Runner,
-    SessionCommand, SessionRound, SessionStart, Timestamp, TransactionLog, Write,
+    Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Error, Fanout, FanoutSession,
+    FunctionError, GroupId, Identity, IndexId, Interval, Order, QueryCall, QueryChange, QueryModification,
+    QueryOutcome, Read, ReadAt, ReadResult, ReadSet, Result, SessionCommand, SessionRound, SessionStart,
+    Timestamp, TransactionLog, Write,
 };
 use fanout::{Dependencies, FanoutLimits, Handle, Options, Service};
+use queries::{OnlyQueries, Queries, answered};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -41,14 +43,13 @@ struct TableRunner {
 }
 
 #[async_trait]
-impl Runner for TableRunner {
-    async fn query(&self, call: QueryCall) -> Result<QueryOutcome> {
+impl Queries for TableRunner {
+    async fn run(&self, call: QueryCall, timestamp: Timestamp) -> Result<QueryOutcome> {
         self.runs.fetch_add(1, Ordering::Relaxed);
         let refused = |left: usize| left.checked_sub(1);
         if self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refused).is_ok() {
             return Err(Error::overloaded("TooManyConcurrentRequests", "later"));
         }
-        let ReadMoment::At(timestamp) = call.at else { panic!("a live query runs at an exact moment") };
         let prefix = match call.function.path.split_once(':') {
             Some((_, "breaks")) => return Err(Error::internal("broken")),
             Some((_, prefix)) => prefix.to_owned(),
@@ -74,30 +75,7 @@ impl Runner for TableRunner {
         let keys: Vec<String> = rows.iter().map(|row| String::from_utf8_lossy(&row.key).into()).collect();
         let mut read_set = ReadSet::new();
         read_set.add(TABLE, interval);
-        Ok(QueryOutcome {
-            timestamp,
-            result: Ok(keys.join(",").into()),
-            log_lines: Vec::new(),
-            journal: None,
-            read_set: Arc::new(read_set),
-            observed: Observed::default(),
-        })
-    }
-
-    async fn mutation(&self, _: MutationCall) -> Result<MutationOutcome> {
-        Err(Error::internal("live queries run no mutation"))
-    }
-
-    async fn kind(&self, _: &FunctionCall) -> Result<Option<FunctionKind>> {
-        Err(Error::internal("live queries ask for no kind"))
-    }
-
-    async fn evaluate(&self, _: EvaluationRequest) -> Result<Evaluation> {
-        Err(Error::internal("live queries evaluate nothing"))
-    }
-
-    async fn function_log(&self, _: DeploymentRef, _: u64, _: Duration) -> Result<FunctionLogPage> {
-        Err(Error::internal("live queries read no log"))
+        Ok(answered(timestamp, keys.join(","), read_set))
     }
 }
 
@@ -137,7 +115,8 @@ impl Running {
         let mut limits = FanoutLimits { query_retry_ms_min: 5, ..FanoutLimits::DEFAULT };
         change(&mut limits);
         let options = Options::new(limits, Duration::from_secs(17));
-        let dependencies = Dependencies { runner: runner.clone(), log: Arc::new(log.clone()) };
+        let dependencies =
+            Dependencies { runner: Arc::new(OnlyQueries(runner.clone())), log: Arc::new(log.clone()) };
         let fanout_service = Service::start(options, dependencies, fanout_token.clone());
         let fanout = fanout_service.handle();
         Running { log_service, log, runner, fanout, fanout_service, log_token, fanout_token, _folder: folder }

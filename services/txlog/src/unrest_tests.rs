@@ -110,23 +110,7 @@ impl Client {
             let begin = run_again_at.take().unwrap_or(ReadAt::published(position.published));
             assert!(begin.epoch.is_some() || begin.timestamp >= self.seen, "time goes back");
             let epoch = begin.epoch.unwrap_or(position.epoch);
-            let mut attempt = Attempt {
-                id,
-                run,
-                epoch,
-                begin,
-                replica: 0,
-                read_from: 0,
-                to_read: Vec::new(),
-                to_write: Vec::new(),
-                reads: Vec::new(),
-                names: BTreeMap::new(),
-                large: false,
-                made: Vec::new(),
-                request: None,
-                never: false,
-                held_at: None,
-            };
+            let mut attempt = Attempt::new(id, run, epoch, begin);
             attempt.plan(&self.keys, &mut self.random);
             if !self.read(&mut attempt).await {
                 self.past.count("not read");

@@ -208,6 +208,27 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// One that has read nothing, at the only replica.
+    pub fn new(id: CommitId, run: u32, epoch: Epoch, begin: ReadAt) -> Attempt {
+        Attempt {
+            id,
+            run,
+            epoch,
+            begin,
+            replica: 0,
+            read_from: 0,
+            to_read: Vec::new(),
+            to_write: Vec::new(),
+            reads: Vec::new(),
+            names: BTreeMap::new(),
+            large: false,
+            made: Vec::new(),
+            request: None,
+            never: false,
+            held_at: None,
+        }
+    }
+
     /// Chooses what to read and to write.
     pub fn plan(&mut self, keys: &Keys, random: &mut impl Rng) {
         self.to_read = (0..random.random_range(0..3)).map(|_| keys.read(random)).collect();

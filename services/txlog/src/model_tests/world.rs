@@ -523,23 +523,8 @@ impl World {
         let shown_by = if self.random.random() { replica } else { self.random.random_range(0..REPLICAS) };
         let epoch = self.replicas[shown_by].queue.epoch();
         self.clients[client].runs += 1;
-        let mut attempt = Attempt {
-            id: self.clients[client].id,
-            run: self.clients[client].runs,
-            epoch,
-            begin,
-            replica,
-            read_from,
-            to_read: Vec::new(),
-            to_write: Vec::new(),
-            reads: Vec::new(),
-            names: BTreeMap::new(),
-            large: false,
-            made: Vec::new(),
-            request: None,
-            never: false,
-            held_at: None,
-        };
+        let Client { id, runs, .. } = self.clients[client];
+        let mut attempt = Attempt { replica, read_from, ..Attempt::new(id, runs, epoch, begin) };
         attempt.plan(&self.keys, &mut self.random);
         self.clients[client].attempt = self.attempts.len();
         self.clients[client].stage = Stage::Read;
