@@ -225,10 +225,10 @@ impl Inner {
         let Some(gap) = self.gaps.remove(&start) else { return };
         let behind = crate::keys::behind(key).filter(|behind| *behind < gap.end);
         if &start[..] < key {
-            self.gaps.insert(start, Gap { end: key.to_vec(), since: gap.since });
+            self.put(start, Gap { end: key.to_vec(), since: gap.since });
         }
         if let Some(behind) = behind {
-            self.gaps.insert(behind, gap);
+            self.put(behind, gap);
         }
     }
 
@@ -244,20 +244,28 @@ impl Inner {
                 gap = Gap { end: next.end, since: gap.since.max(next.since) };
             }
         }
-        // From right to left through those that touch each other.
+        // From right to left through those that touch each other. The one in hand is not among the others.
         for _ in 0..JOINED_MAX {
             let before = self.before(&start);
-            let Some((left, before)) = before.filter(|(_, before)| before.end == start) else { break };
-            let (left, before) = (left.clone(), before.clone());
+            let Some(left) = before.filter(|(_, before)| before.end == start).map(|(left, _)| left.clone())
+            else {
+                break;
+            };
+            let Some(before) = self.gaps.remove(&left) else { break };
             if may_join(before.since, gap.since, now) {
-                self.gaps.remove(&left);
                 gap.since = gap.since.max(before.since);
             } else {
-                self.gaps.insert(start, gap);
+                self.put(start, gap);
                 gap = before;
             }
             start = left;
         }
+        self.put(start, gap);
+    }
+
+    /// Two that overlap would hide a document: what fills one of them would still be in the other.
+    fn put(&mut self, start: Vec<u8>, gap: Gap) {
+        assert!(self.before(&gap.end).is_none_or(|(_, before)| before.end <= start), "gaps do not overlap");
         self.gaps.insert(start, gap);
     }
 
@@ -267,7 +275,8 @@ impl Inner {
         let mut behind_end = None;
         if let Some((left, gap)) = before.filter(|(_, gap)| &gap.end[..] > start) {
             let (left, gap) = (left.clone(), gap.clone());
-            self.gaps.insert(left, Gap { end: start.to_vec(), since: gap.since });
+            self.gaps.remove(&left);
+            self.put(left, Gap { end: start.to_vec(), since: gap.since });
             behind_end = Some(gap).filter(|gap| &gap.end[..] > end);
         }
         while let Some((within, _)) =
@@ -278,7 +287,7 @@ impl Inner {
             behind_end = behind_end.or(gap.filter(|gap| &gap.end[..] > end));
         }
         if let Some(gap) = behind_end {
-            self.gaps.insert(end.to_vec(), gap);
+            self.put(end.to_vec(), gap);
         }
     }
 
@@ -381,7 +390,56 @@ mod tests {
         assert_eq!(gaps.len(), 4);
     }
 
+    #[test]
+    fn what_a_queue_leaves_is_few_gaps_however_long_it_goes_on() {
+        let gaps = Gaps::new(100_000);
+        let turn = 40_000_000;
+        for at in 1_000..11_000u64 {
+            let (start, end) = (at.to_be_bytes(), (at + 1).to_be_bytes());
+            gaps.watch(b"", b"\xff").found(&start, &end, timestamp(at * turn), timestamp(at * turn));
+        }
+        // One a second of the last half minute, and the youngest as they are.
+        assert!(gaps.len() < 50, "{} gaps", gaps.len());
+    }
+
     proptest! {
+        /// Places are single bytes; each knows since when nothing is there, if that is noted. Gaps that were joined stand
+        /// for less than is known, never for more, and for all of it to whoever reads now.
+        #[test]
+        fn those_that_are_joined_hide_no_document(
+            steps in prop::collection::vec((any::<bool>(), 0u8..20, 1u8..5, 0u64..4, 0u64..4), 1..80)
+        ) {
+            let gaps = Gaps::new(1_000);
+            let mut known: Vec<Option<u64>> = vec![None; 32];
+            let mut now = 100 * SAME_NS;
+            for (is_note, start, len, age, later) in steps {
+                // From less than makes two of the same second one to more than makes any two one.
+                now += [0, YOUNG_NS / 2, YOUNG_NS, OLD_NS / 3][later as usize];
+                if is_note {
+                    let since = now - [0, YOUNG_NS, SAME_NS, OLD_NS][age as usize];
+                    let watch = gaps.watch(b"", b"\xff");
+                    watch.found(&[start], &[start + len], timestamp(since), timestamp(now));
+                    known[start as usize..(start + len) as usize].fill(Some(since));
+                } else {
+                    write(&gaps, &[start]);
+                    known[start as usize] = None;
+                }
+                for at in [0, SAME_NS / 2, SAME_NS, 2 * SAME_NS, OLD_NS].map(|behind| now - behind) {
+                    let usable = |place: u8| known[place as usize].is_some_and(|since| since <= at);
+                    for place in 0..25u8 {
+                        let end = gaps.end(&[place], timestamp(at)).map_or(place, |end| end[0]);
+                        prop_assert!((place..end).all(usable), "from {place} to {end} at {at}");
+                        let start = gaps.start(&[place], timestamp(at)).map_or(place, |start| start[0]);
+                        prop_assert!((start..place).all(usable), "from {place} back to {start} at {at}");
+                        if at == now {
+                            prop_assert!(!usable(end), "{place}: no further than {end}");
+                            prop_assert!(start == 0 || !usable(start - 1), "{place}: back no further than {start}");
+                        }
+                    }
+                }
+            }
+        }
+
         /// Places are single bytes; each knows since when nothing is there, if that is noted.
         #[test]
         fn it_answers_like_a_list_of_places(
