@@ -231,7 +231,7 @@ impl Session {
 
     /// Takes removed queries from the client without moving its view to another moment: so no run is needed for it, and
     /// neither results that hold no longer nor a round under way have to come first. A round under way goes on for the
-    /// queries that are left.
+    /// queries that are left; one that has nothing left to say is over.
     pub fn take_removals(&mut self) -> Option<Removals> {
         let timestamp = self.shown_at?;
         let new_version = self.versions.query_set != self.sent_versions.query_set;
@@ -253,7 +253,13 @@ impl Session {
         }
         let changes = removed.into_iter().map(|query| QueryChange::Removed { query }).collect();
         let versions = Versions { query_set: self.versions.query_set, ..self.sent_versions };
-        Some(Removals { round: self.send(timestamp, versions, changes), waiting })
+        let sent = self.send(timestamp, versions, changes);
+        let (sent_versions, wrote) = (self.sent_versions, self.wrote);
+        self.round.take_if(|round| {
+            let shows_write = wrote.is_some_and(|wrote| wrote <= round.at);
+            round.slots.is_empty() && round.versions == sent_versions && !shows_write
+        });
+        Some(Removals { round: sent, waiting })
     }
 
     /// Ends the round once every slot has its answer and the session can be sent it.
