@@ -12,7 +12,11 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use value::ComponentId;
 
-use crate::{images::source_of, service::Handle, source_map::SourceMaps};
+use crate::{
+    images::source_of,
+    service::{Runner, now_ms},
+    source_map::SourceMaps,
+};
 
 /// What one bundle declares by its default export.
 struct Declared<'m> {
@@ -23,7 +27,7 @@ struct Declared<'m> {
     code: &'static str,
 }
 
-impl Handle {
+impl Runner {
     pub(crate) async fn evaluate_code(&self, request: EvaluationRequest) -> Result<Evaluation> {
         let mut environment = request.environment_variables;
         environment.extend(self.shared.platform.clone());
@@ -40,7 +44,7 @@ impl Handle {
                 .collect(),
             environment,
             import_seed: rand::random(),
-            import_time_ms: self.shared.clock.now_ms() as u64,
+            import_time_ms: now_ms() as u64,
         };
         let modules = self.evaluate_functions(&recipe, &functions).await?;
         let declare = async |module: Option<&ModuleSource>, declaration, unset_variables, code| match module {
@@ -84,7 +88,7 @@ impl Handle {
             blocking(move || image.analyze()).await?
         };
         let analyzed = analyzed.map_err(|error| refusal("InvalidModules", &error, modules))?;
-        self.shared.images.keep(recipe.key(), image).await?;
+        self.shared.images.prepare((recipe.deployment, recipe.component), recipe.key(), image).await?;
         let maps = maps_of(modules);
         let mut analyses = BTreeMap::new();
         for module in analyzed {

@@ -1,4 +1,8 @@
-//! The images of deployed code: built once, kept while there is room, used for as long as a call needs them.
+//! The images of deployed code: built once, kept until newer code replaces them, used for as long as a call needs them.
+//!
+//! Of each component one image is kept: that of the newest moment that was asked for, and beside it that of code which
+//! a push has evaluated and not deployed yet. What was replaced is known as long as a call holds it; who asks for an
+//! older moment after that has it built again.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,7 +15,7 @@ use std::{
 
 use crate::limits::FunctionLimits;
 use code::{ImageKey, ImageRecipe, expand_seed, is_shared_chunk};
-use contract::{BlobStore, DeploymentRef, Error};
+use contract::{BlobStore, DeploymentRef, Error, Timestamp};
 use isolate::{Engine, Image, ImageSource, ImportError, ImportLimits, ModuleSource, UnsetVariables};
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -51,6 +55,9 @@ pub(crate) type Built = Result<NumberedImage, Broken>;
 /// What code that can't be evaluated counts, so that it does not stay for ever.
 const BROKEN_BYTES: u64 = 1 << 20;
 
+/// Whose code it is.
+type Place = (DeploymentRef, ComponentId);
+
 /// The images of all deployments of this process.
 pub(crate) struct Images {
     engine: Engine,
@@ -70,6 +77,12 @@ struct Kept {
     /// The image of a catalog, by the catalog's address. It names the catalog as long as the weak reference keeps it from
     /// being given to another; the catalog itself may go.
     by_catalog: LruCache<usize, (Weak<Catalog>, ImageKey)>,
+    /// The newest image of each place, with the newest version of the deployment's catalog that has it.
+    newest: HashMap<Place, (Timestamp, ImageKey)>,
+    /// What was evaluated last for each place, until it is deployed.
+    prepared: HashMap<Place, ImageKey>,
+    /// Those that are not kept any more, as long as somebody else holds them.
+    replaced: HashMap<ImageKey, Weak<Image>>,
 }
 
 impl Images {
@@ -92,15 +105,18 @@ impl Images {
                 bytes_max: limits.images_bytes_max as u64,
                 sizes: HashMap::new(),
                 by_catalog: LruCache::new(catalogs),
+                newest: HashMap::new(),
+                prepared: HashMap::new(),
+                replaced: HashMap::new(),
             }),
         }
     }
 
-    /// The image of a catalog's code. `None` if there is no code.
+    /// The image of a catalog's code. `None` if there is no code. `version` is that of the whole deployment's catalog.
     pub(crate) async fn of_catalog(
         &self,
-        deployment: DeploymentRef,
-        component: ComponentId,
+        (deployment, component): Place,
+        version: Timestamp,
         catalog: &Arc<Catalog>,
         platform: &BTreeMap<String, String>,
     ) -> Result<Option<Built>, Error> {
@@ -115,20 +131,32 @@ impl Images {
         }
         let Some(recipe) = ImageRecipe::of(deployment, component, catalog, platform) else { return Ok(None) };
         let key = recipe.key();
-        self.kept.lock().by_catalog.put(address, (Arc::downgrade(catalog), key));
+        {
+            let mut kept = self.kept.lock();
+            kept.by_catalog.put(address, (Arc::downgrade(catalog), key));
+            kept.serve((deployment, component), version, key);
+        }
         let build = || async {
+            let held = self.kept.lock().replaced.get(&key).and_then(Weak::upgrade);
+            if let Some(image) = held {
+                return Ok(Ok(image));
+            }
             let sources = self.fetch_sources(&recipe).await?;
-            self.build(source_of(&recipe, sources, self.import_limits)).await
+            let built = self.build(source_of(&recipe, sources, self.import_limits)).await?;
+            self.metrics.images_built.increment();
+            Ok(built)
         };
-        self.get(key, build).await.map(Some)
+        self.get((deployment, component), key, build).await.map(Some)
     }
 
-    /// An image that was built already, under the key that a later call will ask for.
-    pub(crate) async fn keep(&self, key: ImageKey, image: Arc<Image>) -> Result<(), Error> {
-        self.get(key, || async { Ok(Ok(image)) }).await.map(|_| ())
+    /// An image that a push has built already, under the key that calls will ask for once it is deployed.
+    pub(crate) async fn prepare(&self, place: Place, key: ImageKey, image: Arc<Image>) -> Result<(), Error> {
+        self.kept.lock().prepare(place, key);
+        self.metrics.images_built.increment();
+        self.get(place, key, || async { Ok(Ok(image)) }).await.map(|_| ())
     }
 
-    async fn get<B>(&self, key: ImageKey, build: impl FnOnce() -> B) -> Result<Built, Error>
+    async fn get<B>(&self, place: Place, key: ImageKey, build: impl FnOnce() -> B) -> Result<Built, Error>
     where
         B: Future<Output = Result<Result<Arc<Image>, ImportError>, Error>>,
     {
@@ -137,16 +165,14 @@ impl Images {
             .get_or_try_init(|| async {
                 let built = match build().await? {
                     Ok(image) => {
-                        self.metrics.images_built.increment();
                         let number = ImageNumber(self.next_number.fetch_add(1, Ordering::Relaxed));
-                        Ok(NumberedImage { number, image })
+                        Ok(NumberedImage::new(number, image, Arc::clone(&self.metrics)))
                     }
                     // The host's trouble may be over at the next call; the code's won't.
                     Err(ImportError::Internal(message)) => return Err(Error::internal(message)),
                     Err(error) => Err(Arc::new(error)),
                 };
-                let bytes = built.as_ref().map_or(BROKEN_BYTES, |built| built.image.resident_bytes());
-                self.kept.lock().add(key, bytes);
+                self.kept.lock().add(place, key, &cell, &built);
                 Ok(built)
             })
             .await;
@@ -182,16 +208,70 @@ impl Images {
 }
 
 impl Kept {
-    /// Counts an image that is in the map, and lets the least recently used ones go; those that run keep theirs.
-    fn add(&mut self, key: ImageKey, bytes: u64) {
-        if self.sizes.insert(key, bytes).is_none() {
-            self.bytes += bytes;
-        }
-        while self.bytes > self.bytes_max && self.images.len() > 1 {
-            let Some((oldest, _)) = self.images.pop_lru() else { break };
-            if let Some(bytes) = self.sizes.remove(&oldest) {
-                self.bytes -= bytes;
+    /// Code of this version of the deployment's catalog is asked for. If it is the newest, what it replaces goes.
+    fn serve(&mut self, place: Place, version: Timestamp, key: ImageKey) {
+        match self.newest.get_mut(&place) {
+            Some((newest, known)) if *known == key => *newest = version.max(*newest),
+            Some((newest, _)) if version < *newest => {}
+            _ => {
+                if self.prepared.get(&place) == Some(&key) {
+                    self.prepared.remove(&place);
+                }
+                if let Some((_, older)) = self.newest.insert(place, (version, key)) {
+                    self.drop_unless_wanted(place, older);
+                }
             }
         }
+    }
+
+    fn prepare(&mut self, place: Place, key: ImageKey) {
+        if let Some(older) = self.prepared.insert(place, key) {
+            self.drop_unless_wanted(place, older);
+        }
+    }
+
+    /// Counts an image that has come into its cell, and lets the least recently used ones go; those that run keep theirs.
+    fn add(&mut self, place: Place, key: ImageKey, cell: &Arc<OnceCell<Built>>, built: &Built) {
+        let mut is_kept = self.images.peek(&key).is_some_and(|kept| Arc::ptr_eq(kept, cell));
+        if is_kept {
+            let bytes = built.as_ref().map_or(BROKEN_BYTES, |built| built.image.resident_bytes());
+            self.bytes += bytes;
+            let other = self.sizes.insert(key, bytes);
+            assert!(other.is_none(), "an image is counted once");
+            self.replaced.remove(&key);
+            self.drop_unless_wanted(place, key);
+            is_kept = self.sizes.contains_key(&key);
+        }
+        // If it was replaced while it was built, it is for those who wait for it, and nobody else.
+        if !is_kept && let Ok(built) = built {
+            self.forget(key, built);
+        }
+        while self.bytes > self.bytes_max && self.images.len() > 1 {
+            let Some((oldest, cell)) = self.images.pop_lru() else { break };
+            self.bytes -= self.sizes.remove(&oldest).unwrap_or(0);
+            if let Some(Ok(built)) = cell.get() {
+                self.forget(oldest, built);
+            }
+        }
+        assert_eq!(self.sizes.is_empty(), self.bytes == 0, "what is kept, and only that, is counted");
+    }
+
+    fn drop_unless_wanted(&mut self, place: Place, key: ImageKey) {
+        let is_newest = self.newest.get(&place).is_some_and(|(_, newest)| *newest == key);
+        if is_newest || self.prepared.get(&place) == Some(&key) {
+            return;
+        }
+        let Some(cell) = self.images.pop(&key) else { return };
+        self.bytes -= self.sizes.remove(&key).unwrap_or(0);
+        if let Some(Ok(built)) = cell.get() {
+            self.forget(key, built);
+        }
+    }
+
+    /// Tells those who hold the image that nobody will ask for it, and remembers it for as long as they do.
+    fn forget(&mut self, key: ImageKey, built: &NumberedImage) {
+        built.replace();
+        self.replaced.retain(|_, image| image.strong_count() > 0);
+        self.replaced.insert(key, Arc::downgrade(&built.image));
     }
 }

@@ -61,6 +61,9 @@ group! {
         short_call_ms_max: u64 = 5,
         /// Isolates that each thread keeps between calls; some 0.3 MB each.
         thread_slots_max: usize = 16,
+        /// A thread that had nothing to run for so long lets its isolates go. Its next call makes one anew, in some
+        /// 0.3 ms.
+        thread_slots_idle_ms_max: u64 = 10_000,
         /// How long a query or mutation waits for a free isolate (`TooManyConcurrentRequests`).
         slot_wait_ms_max: u64 = 5_000,
         /// Calls that may wait for an isolate (`ExpiredInQueue`). Deployments take turns; when it is full, the newest call
@@ -68,7 +71,8 @@ group! {
         slot_queue_max: usize = 2_000,
         /// How long a result that depends on the time is reused: a second, a slow run, a second.
         observed_time_cache_ms_max: u64 = 17_000,
-        /// Images of deployments that one runner keeps ready; least recently used ones go first.
+        /// Images of deployments that one runner keeps ready: of each the newest, and one that is being pushed; least
+        /// recently used ones go first.
         images_bytes_max: usize = 1024 * MIB,
         /// Catalogs of deployments at different moments that are kept, counted by their rows; least recently used ones go
         /// first. Thousands of small deployments fit.

@@ -16,6 +16,7 @@ pub struct Metrics {
     pub(crate) kills: Counter,
     pub(crate) refused: Counter,
     pub(crate) images_built: Counter,
+    pub(crate) images: Counter,
 }
 
 /// What the counters say at a moment.
@@ -43,6 +44,8 @@ pub struct MetricsSnapshot {
     pub refused: u64,
     /// Images built.
     pub images_built: u64,
+    /// Images that are in memory now, for calls to come or for those that run.
+    pub images: u64,
     /// Calls that run now.
     pub running: u64,
     /// Calls that wait for a thread now.
@@ -55,6 +58,11 @@ pub(crate) struct Counter(AtomicU64);
 impl Counter {
     pub(crate) fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn decrement(&self) {
+        let before = self.0.fetch_sub(1, Ordering::Relaxed);
+        assert!(before > 0, "what is taken from a counter was counted");
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -76,6 +84,7 @@ impl Metrics {
             kills: self.kills.get(),
             refused: self.refused.get(),
             images_built: self.images_built.get(),
+            images: self.images.get(),
             running,
             waiting,
         }

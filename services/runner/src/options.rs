@@ -1,12 +1,10 @@
 //! How the runner is set up.
 
-use contract::DeploymentRef;
-
 use crate::Limits;
 
-/// The configuration of a [`Service`](crate::Service).
+/// The configuration of a [`Runner`](crate::Runner).
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct RunnerOptions {
     pub limits: Limits,
     /// What functions see as `process.env.CONVEX_CLOUD_URL`.
     pub cloud_url: String,
@@ -14,23 +12,13 @@ pub struct Options {
     pub site_url: String,
     /// What `getDeploymentMetadata` shows.
     pub deployment_name: String,
-    /// The deployments whose old records of session requests this runner removes from time to time. Several processes may
-    /// do so for one deployment; once is enough.
-    pub swept: Vec<DeploymentRef>,
     /// Tell clients of errors only their request id; the log has the rest.
     pub redact_errors: bool,
 }
 
-impl Options {
+impl RunnerOptions {
     /// For the given addresses.
-    pub fn new(limits: Limits, cloud_url: String, site_url: String) -> Options {
-        Options {
-            limits,
-            cloud_url,
-            site_url,
-            deployment_name: "dev".to_owned(),
-            swept: Vec::new(),
-            redact_errors: false,
-        }
+    pub fn new(limits: Limits, cloud_url: String, site_url: String) -> RunnerOptions {
+        RunnerOptions { limits, cloud_url, site_url, deployment_name: "dev".to_owned(), redact_errors: false }
     }
 }

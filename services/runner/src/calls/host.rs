@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Clock, limits::FunctionLimits};
+use crate::limits::FunctionLimits;
 use ::transaction::TransactionLimits;
 use contract::Observed;
 use isolate::{Answer, AsyncOperation, Observations, SyncHost};
@@ -49,14 +49,13 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// `now_ms` is the time that its functions see, `clock` that of their log lines. All randomness in the tree comes from
-    /// `seed`.
-    pub(crate) fn new(limits: TreeLimits, now_ms: u64, clock: Clock, seed: [u8; 32]) -> Tree {
+    /// All randomness in the tree comes from `seed`.
+    pub(crate) fn new(limits: TreeLimits, now_ms: u64, seed: [u8; 32]) -> Tree {
         Tree {
             limits,
             now_ms,
             observed: Observed::default(),
-            log: LogLines::new(limits.function.log_lines_max, clock),
+            log: LogLines::new(limits.function.log_lines_max),
             stop: None,
             random: StdRng::from_seed(seed),
             functions: Vec::new(),

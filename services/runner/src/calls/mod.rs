@@ -89,7 +89,7 @@ async fn run<H: Host>(
     host.tree().enter(&function);
     let outcome = answer_until_end(host, slots, &mut guest, &function, arguments).await;
     host.tree().leave(&function);
-    slots.put_back(image.number, guest.into_slot());
+    slots.put_back(image, guest.into_slot());
     outcome
 }
 

@@ -1,18 +1,62 @@
 //! The slots of one thread.
 
-use std::sync::Arc;
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use isolate::{EngineError, Image, Slot};
+
+use crate::metrics::Metrics;
 
 /// Identifies an image in this process; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ImageNumber(pub u64);
 
-/// An image and its name.
+/// An image with its name. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct NumberedImage {
+pub(crate) struct NumberedImage(Arc<Numbered>);
+
+#[derive(Debug)]
+pub(crate) struct Numbered {
     pub number: ImageNumber,
     pub image: Arc<Image>,
+    /// Whether nobody will ask for it any more: then its slots are of no further use.
+    is_replaced: AtomicBool,
+    metrics: Arc<Metrics>,
+}
+
+impl NumberedImage {
+    pub(crate) fn new(number: ImageNumber, image: Arc<Image>, metrics: Arc<Metrics>) -> NumberedImage {
+        metrics.images.increment();
+        NumberedImage(Arc::new(Numbered { number, image, is_replaced: AtomicBool::new(false), metrics }))
+    }
+
+    /// Whoever has slots of it lets go of them once they have run.
+    pub(crate) fn replace(&self) {
+        self.is_replaced.store(true, Ordering::Relaxed);
+    }
+
+    fn is_replaced(&self) -> bool {
+        self.is_replaced.load(Ordering::Relaxed)
+    }
+}
+
+impl Deref for NumberedImage {
+    type Target = Numbered;
+
+    fn deref(&self) -> &Numbered {
+        &self.0
+    }
+}
+
+impl Drop for Numbered {
+    fn drop(&mut self) {
+        self.metrics.images.decrement();
+    }
 }
 
 /// Slots that are free; the least recently used one goes first. They stay on their thread.
@@ -21,8 +65,8 @@ pub(crate) struct NumberedImage {
 /// [`Slots::tidy`]. Nested calls take further slots of the same image.
 pub(crate) struct Slots {
     /// Reset; the most recently used one is the last.
-    clean: Vec<(ImageNumber, Slot)>,
-    used: Vec<(ImageNumber, Slot)>,
+    clean: Vec<(NumberedImage, Slot)>,
+    used: Vec<(NumberedImage, Slot)>,
     kept_max: usize,
 }
 
@@ -33,7 +77,7 @@ impl Slots {
     }
 
     pub(crate) fn take(&mut self, image: &NumberedImage) -> Result<Slot, EngineError> {
-        let of_image = |(number, _): &(ImageNumber, Slot)| *number == image.number;
+        let of_image = |(of, _): &(NumberedImage, Slot)| of.number == image.number;
         if let Some(position) = self.clean.iter().rposition(of_image) {
             return Ok(self.clean.remove(position).1);
         }
@@ -46,16 +90,24 @@ impl Slots {
         Slot::new(&image.image)
     }
 
-    pub(crate) fn put_back(&mut self, number: ImageNumber, slot: Slot) {
-        self.used.push((number, slot));
+    pub(crate) fn put_back(&mut self, image: &NumberedImage, slot: Slot) {
+        self.used.push((image.clone(), slot));
     }
 
-    /// Makes the used slots fit for the next calls, and lets go of those that are too many.
+    /// Lets go of all of them.
+    pub(crate) fn clear(&mut self) {
+        self.clean.clear();
+        self.used.clear();
+    }
+
+    /// Makes the used slots fit for the next calls, and lets go of those that are too many or whose image was replaced.
     pub(crate) fn tidy(&mut self) {
+        self.used.retain(|(image, _)| !image.is_replaced());
+        self.clean.retain(|(image, _)| !image.is_replaced());
         // The slot that was put back last is the one of the outermost call, which every call needs.
-        for (number, mut slot) in self.used.drain(..) {
+        for (image, mut slot) in self.used.drain(..) {
             match slot.reset() {
-                Ok(()) => self.clean.push((number, slot)),
+                Ok(()) => self.clean.push((image, slot)),
                 Err(error) => tracing::error!(%error, "an isolate could not be reset and is discarded"),
             }
         }

@@ -59,6 +59,8 @@ pub(crate) struct ThreadLimits {
     pub admission: Admission,
     pub queue_max: usize,
     pub wait_max: Duration,
+    /// How long a thread keeps its slots while it has nothing to run.
+    pub slots_idle_max: Duration,
 }
 
 impl From<&FunctionLimits> for ThreadLimits {
@@ -75,6 +77,7 @@ impl From<&FunctionLimits> for ThreadLimits {
             },
             queue_max: limits.slot_queue_max,
             wait_max: Duration::from_millis(limits.slot_wait_ms_max),
+            slots_idle_max: Duration::from_millis(limits.thread_slots_idle_ms_max),
         }
     }
 }
@@ -175,7 +178,7 @@ impl Threads {
             let (shared, slots) = (Arc::clone(&shared), slots.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
             let thread = isolate::thread_builder(format!("isolate-{number}"))
-                .spawn(move || run_thread(number, &shared, &runtime, slots()))?;
+                .spawn(move || run_thread(number, &shared, &runtime, slots(), limits.slots_idle_max))?;
             handles.push(thread);
         }
         Ok(Threads { shared, limits, handles: Mutex::new(handles) })
@@ -391,13 +394,25 @@ impl Shared {
     }
 }
 
-fn run_thread(thread: usize, shared: &Shared, runtime: &tokio::runtime::Runtime, mut slots: Slots) {
+fn run_thread(
+    thread: usize,
+    shared: &Shared,
+    runtime: &tokio::runtime::Runtime,
+    mut slots: Slots,
+    slots_idle_max: Duration,
+) {
     let (sender, letters) = mpsc::sync_channel(1);
     let mailbox = Mailbox { thread, sender };
     loop {
         let message = match shared.next(&mailbox) {
             Some(message) => message,
-            None => letters.recv().unwrap_or(Message::End),
+            None => match letters.recv_timeout(slots_idle_max) {
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    slots.clear();
+                    letters.recv().unwrap_or(Message::End)
+                }
+                letter => letter.unwrap_or(Message::End),
+            },
         };
         let Message::Run(job) = message else { return };
         runtime.block_on((job.work)(&mut slots));
@@ -425,7 +440,14 @@ mod tests {
 
     fn start(threads: usize, queue_max: usize, wait_max: Duration) -> Arc<Threads> {
         let admission = Admission { short_calls: threads, short_call_max: SHORT };
-        let limits = ThreadLimits { threads, threads_share: threads, admission, queue_max, wait_max };
+        let limits = ThreadLimits {
+            threads,
+            threads_share: threads,
+            admission,
+            queue_max,
+            wait_max,
+            slots_idle_max: PATIENCE,
+        };
         Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"))
     }
 
@@ -547,8 +569,14 @@ mod tests {
     #[tokio::test]
     async fn a_short_call_waits_for_short_ones_and_not_for_long_ones() {
         let admission = Admission { short_calls: 2, short_call_max: SHORT };
-        let limits =
-            ThreadLimits { threads: 4, threads_share: 4, admission, queue_max: 10, wait_max: PATIENCE };
+        let limits = ThreadLimits {
+            threads: 4,
+            threads_share: 4,
+            admission,
+            queue_max: 10,
+            wait_max: PATIENCE,
+            slots_idle_max: PATIENCE,
+        };
         let threads = Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"));
         let releases = occupy(&threads, 2).await;
         // Both calls are long by the time at which this one is taken.
@@ -644,8 +672,14 @@ mod tests {
     #[tokio::test]
     async fn a_deployment_that_computes_leaves_a_thread_to_its_neighbour() {
         let admission = Admission { short_calls: 4, short_call_max: SHORT };
-        let limits =
-            ThreadLimits { threads: 4, threads_share: 3, admission, queue_max: 10, wait_max: PATIENCE };
+        let limits = ThreadLimits {
+            threads: 4,
+            threads_share: 3,
+            admission,
+            queue_max: 10,
+            wait_max: PATIENCE,
+            slots_idle_max: PATIENCE,
+        };
         let threads = Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"));
         let releases = occupy(&threads, 3).await;
         let more = {

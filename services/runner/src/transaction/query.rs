@@ -4,9 +4,9 @@ use contract::{QueryCall, QueryOutcome, ReadAt, ReadMoment, Result};
 use isolate::FunctionKind;
 
 use super::run::{Fate, Run};
-use crate::{calls::Priority, service::Handle};
+use crate::{calls::Priority, service::Runner};
 
-impl Handle {
+impl Runner {
     pub(crate) async fn run_query(&self, call: QueryCall) -> Result<QueryOutcome> {
         let shared = &self.shared;
         shared.metrics.queries.increment();
@@ -16,7 +16,7 @@ impl Handle {
             ReadMoment::Latest => shared.sequencer.latest(call.deployment.group).await?.published,
         };
         let at = ReadAt::published(timestamp);
-        let run = Run::new(&call, FunctionKind::Query, at, shared.clock.now_ns());
+        let run = Run::new(&call, FunctionKind::Query, at);
         let transaction = self.begin(&run, at, journal).await?;
         let execution = self.execute(&run, Priority::First, transaction).await?;
         let (finished, ended) = self.end(&run, execution);

@@ -17,7 +17,7 @@ use super::host::{Start, TransactionHost};
 use crate::{
     calls::{LogLines, Priority, Slots, Thrown, normalize_arguments, split},
     functions::AllowedVisibility,
-    service::{Handle, clock_for, contract_kind},
+    service::{Runner, clock_for, contract_kind, now_ms, wall_clock_ns},
 };
 
 /// What is to be run, and what the function log knows it by.
@@ -62,8 +62,7 @@ pub(crate) struct Fate {
 }
 
 impl<'c> Run<'c> {
-    /// `now_ns` is what the clock shows, in nanoseconds since the Unix epoch.
-    pub(crate) fn new(call: &'c FunctionCall, kind: FunctionKind, at: ReadAt, now_ns: u64) -> Run<'c> {
+    pub(crate) fn new(call: &'c FunctionCall, kind: FunctionKind, at: ReadAt) -> Run<'c> {
         let path = call.path.parse::<FunctionPath>().ok();
         Run {
             call,
@@ -72,7 +71,7 @@ impl<'c> Run<'c> {
             path,
             execution_id: hex::encode(rand::random::<[u8; 8]>()),
             began: Instant::now(),
-            now_ns: clock_for(at.timestamp, now_ns),
+            now_ns: clock_for(at.timestamp, wall_clock_ns()),
         }
     }
 
@@ -88,7 +87,7 @@ impl Execution {
     }
 }
 
-impl Handle {
+impl Runner {
     /// Begins the transaction of a run.
     pub(crate) async fn begin(
         &self,
@@ -107,7 +106,7 @@ impl Handle {
         mut transaction: Transaction,
     ) -> Result<Execution> {
         let call = run.call;
-        let log = LogLines::new(self.shared.options.limits.function.log_lines_max, self.shared.clock.clone());
+        let log = LogLines::new(self.shared.options.limits.function.log_lines_max);
         let Some(component) = component_at(&transaction, &call.component) else {
             let sentence = format!("There is no component `{}`.", call.component);
             return Ok(Execution::failed(transaction, log, Thrown::for_tools(sentence)));
@@ -167,21 +166,21 @@ impl Handle {
     ) -> Result<Execution> {
         let (shared, call) = (&self.shared, run.call);
         let (component, catalog) = (transaction.component(), Arc::clone(transaction.catalog()));
-        let image =
-            match shared.images.of_catalog(call.deployment, component, &catalog, &shared.platform).await? {
-                Some(Ok(image)) => image,
-                Some(Err(error)) => {
-                    // Whatever changes may mend it.
-                    transaction.modules();
-                    transaction.rely_on_environment();
-                    let thrown = Thrown::new(format!("The deployed code can't be loaded: {error}"));
-                    return Ok(Execution::failed(transaction, log, thrown));
-                }
-                None => {
-                    transaction.module(&path.module.with_extension());
-                    return Ok(Execution::failed(transaction, log, Thrown::no_function(path)));
-                }
-            };
+        let (place, version) = ((call.deployment, component), transaction.deployment_catalog().version());
+        let image = match shared.images.of_catalog(place, version, &catalog, &shared.platform).await? {
+            Some(Ok(image)) => image,
+            Some(Err(error)) => {
+                // Whatever changes may mend it.
+                transaction.modules();
+                transaction.rely_on_environment();
+                let thrown = Thrown::new(format!("The deployed code can't be loaded: {error}"));
+                return Ok(Execution::failed(transaction, log, thrown));
+            }
+            None => {
+                transaction.module(&path.module.with_extension());
+                return Ok(Execution::failed(transaction, log, Thrown::no_function(path)));
+            }
+        };
         let mut host = TransactionHost::new(Start {
             shared: Arc::clone(shared),
             transaction,
@@ -284,7 +283,7 @@ impl Handle {
             kind: contract_kind(run.kind),
             identifier: run.identifier.clone(),
             component: (!call.component.is_empty()).then(|| call.component.clone()),
-            ended_at_s: self.shared.clock.now_ms() / 1e3,
+            ended_at_s: now_ms() / 1e3,
             execution_time: ended.duration,
             lines: ended.lines.clone(),
             error: fate.error,

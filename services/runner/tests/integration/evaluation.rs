@@ -1,11 +1,11 @@
 //! Code that is about to be pushed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use contract::{ErrorKind, EvaluationRequest, Runner as _};
+use contract::{ErrorKind, EvaluationRequest, Identity, QueryCall, ReadMoment, Runner as _};
 use serde_json::json;
 
-use crate::harness::{DEPLOYMENT, Harness, module, modules, parsed};
+use crate::harness::{DEPLOYMENT, Harness, function_call, module, modules, parsed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn modules_are_analysed() {
@@ -78,5 +78,58 @@ async fn declarations_are_evaluated() {
     let error = harness.runner.evaluate(request(&[])).await.expect_err("the variable is not set");
     assert_eq!(error.code, "AuthConfigMissingEnvironmentVariable");
     assert!(error.message.contains("Environment variable DOMAIN"), "{}", error.message);
+    harness.stop().await;
+}
+
+/// Waits until so many images are in memory.
+async fn wait_for_images(harness: &Harness, count: u64) {
+    let wait = async {
+        while harness.runner.metrics().images != count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), wait).await;
+    waited.unwrap_or_else(|_| panic!("{count} images: there are {}", harness.runner.metrics().images));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_goes_when_it_is_replaced_and_no_call_holds_it() {
+    let harness = Harness::with(|options| options.limits.function.thread_slots_idle_ms_max = 1).await;
+    let before = harness.run_query("messages:count", json!({})).await.timestamp;
+    wait_for_images(&harness, 1).await;
+    let mut modules = modules();
+    for number in 1..=3 {
+        modules.push(module(&format!("more{number}.js"), "export const one = 1;"));
+        harness.push(&modules).await;
+        // The old one is called until somebody asks for the new one.
+        wait_for_images(&harness, 2).await;
+        harness.value_of("messages:count", json!({})).await;
+        wait_for_images(&harness, 1).await;
+    }
+    assert_eq!(harness.runner.metrics().images_built, 4, "each push has built what serves it");
+    // Who asks for a moment before is served, and leaves nothing.
+    for _ in 0..2 {
+        let function = function_call(Identity::Anonymous, "messages:count", json!({}));
+        let call = QueryCall { function, at: ReadMoment::At(before), journal: None };
+        let outcome = harness.runner.query(call).await.expect("it is answered");
+        assert!(outcome.result.is_ok(), "{outcome:?}");
+        wait_for_images(&harness, 1).await;
+    }
+    assert_eq!(harness.runner.metrics().images_built, 6);
+    harness.value_of("messages:count", json!({})).await;
+    assert_eq!(harness.runner.metrics().images_built, 6, "the newest stayed");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_that_is_evaluated_and_never_deployed_is_kept_once() {
+    let harness = Harness::with(|options| options.limits.function.thread_slots_idle_ms_max = 1).await;
+    harness.value_of("messages:count", json!({})).await;
+    let mut modules = modules();
+    for number in 1..=3 {
+        modules.push(module(&format!("more{number}.js"), "export const one = 1;"));
+        harness.evaluate(&modules, BTreeMap::new()).await.expect("it can be evaluated");
+        wait_for_images(&harness, 2).await;
+    }
     harness.stop().await;
 }
