@@ -253,7 +253,7 @@ impl Target {
     }
 
     fn resident_bytes(&self) -> Result<u64> {
-        self.server.resident_bytes()
+        Ok(self.server.memory()?.resident_bytes)
     }
 }
 

@@ -10,4 +10,4 @@ mod server;
 pub use callers::{Answer, Callers, run};
 pub use draw::{Draw, Uniform, Zipf};
 pub use report::{Report, ratio};
-pub use server::Server;
+pub use server::{Memory, Server};

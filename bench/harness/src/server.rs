@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -18,6 +19,16 @@ const START_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// In which Linux tells processor times to programs.
 const MILLISECONDS_PER_TICK: u64 = 10;
+
+/// What a server takes in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    pub resident_bytes: u64,
+    /// Of that, what no file is behind.
+    pub anonymous_bytes: u64,
+    /// Of that, what is mapped of files that are in memory only.
+    pub shared_bytes: u64,
+}
 
 /// A running server; dropping it kills it.
 pub struct Server {
@@ -98,9 +109,20 @@ impl Server {
         Ok(answer["value"].clone())
     }
 
-    /// Pushes the app in a folder by the official command line tool.
+    /// Installs what the app in a folder needs, and pushes it.
     pub async fn push(&self, app: &Path) -> Result<()> {
+        Server::install(app).await?;
+        self.deploy(app).await
+    }
+
+    /// Installs the packages that the app in a folder needs, the command line tool among them.
+    pub async fn install(app: &Path) -> Result<()> {
         processes::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(app)).await?;
+        Ok(())
+    }
+
+    /// Pushes the app in a folder by the official command line tool, which is installed there.
+    pub async fn deploy(&self, app: &Path) -> Result<()> {
         processes::run(
             Command::new("npx")
                 .args(["convex", "deploy"])
@@ -124,11 +146,34 @@ impl Server {
     }
 
     /// Memory that the server takes now.
-    pub fn resident_bytes(&self) -> Result<u64> {
+    pub fn memory(&self) -> Result<Memory> {
         let status = self.of_process("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kilobytes = line.trim().trim_end_matches("kB").trim();
-        Ok(kilobytes.parse::<u64>().context("VmRSS is a number")? * 1024)
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            let kilobytes = line.with_context(|| format!("no {name}"))?.trim().trim_end_matches("kB").trim();
+            Ok::<_, anyhow::Error>(kilobytes.parse::<u64>().context("it is a number")? * 1024)
+        };
+        Ok(Memory {
+            resident_bytes: bytes("VmRSS")?,
+            anonymous_bytes: bytes("RssAnon")?,
+            shared_bytes: bytes("RssShmem")?,
+        })
+    }
+
+    /// What the files without a name that the server holds take in memory, whether they are mapped or not.
+    pub fn memory_file_bytes(&self) -> Result<u64> {
+        let id = self.process.id().context("the server has ended")?;
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(format!("/proc/{id}/fd"))? {
+            let path = entry?.path();
+            // A file may be closed while it is looked at.
+            let Ok(target) = std::fs::read_link(&path) else { continue };
+            if target.to_string_lossy().starts_with("/memfd:") {
+                // Of 512 bytes, whatever the block size (stat(2)).
+                bytes += std::fs::metadata(&path).map_or(0, |metadata| metadata.blocks() * 512);
+            }
+        }
+        Ok(bytes)
     }
 
     fn of_process(&self, file: &str) -> Result<String> {
