@@ -13,6 +13,9 @@ use crate::FairQueue;
 /// Whoever waits is served in the order of its deployment, and the deployments one after another; one that holds its
 /// share already is passed over. One whose turn it is and who needs more places than are free lets the others wait, so
 /// that small wishes don't keep a large one waiting for ever.
+///
+/// Shares hold from the moment on at which a second deployment asks: as long as there is one only, it can have all places.
+/// The second may then have to wait once until some come back.
 #[derive(Clone)]
 pub struct Places {
     shared: Arc<Shared>,
@@ -31,12 +34,20 @@ struct State {
     waiting: FairQueue<Waiter>,
     /// How many of those in `waiting` have gone away.
     gone: usize,
+    /// Who has asked so far.
+    met: Met,
+}
+
+enum Met {
+    Nobody,
+    One(DeploymentRef),
+    Several,
 }
 
 struct Waiter {
     count: usize,
-    /// Sent to, and closed, with the state's lock held.
-    served: oneshot::Sender<()>,
+    /// Sent how many it was given, and closed, with the state's lock held.
+    served: oneshot::Sender<usize>,
 }
 
 /// Places that a deployment holds, given back when this is dropped.
@@ -59,18 +70,24 @@ pub const fn share_of(places: usize, percent: usize) -> usize {
 }
 
 impl Places {
-    /// One deployment may hold `share` of them.
+    /// One of several deployments may hold `share` of them.
     ///
     /// # Panics
     ///
     /// If there are no places, or no share of them.
     pub fn new(places: usize, share: usize) -> Places {
         assert!(0 < share && share <= places, "a share is a part of the places, and not nothing");
-        let state = State { free: places, held: HashMap::new(), waiting: FairQueue::default(), gone: 0 };
+        let state = State {
+            free: places,
+            held: HashMap::new(),
+            waiting: FairQueue::default(),
+            gone: 0,
+            met: Met::Nobody,
+        };
         Places { shared: Arc::new(Shared { places, share, state: Mutex::new(state) }) }
     }
 
-    /// The most that one deployment can hold.
+    /// The most that one of several deployments can hold.
     pub fn share(&self) -> usize {
         self.shared.share
     }
@@ -89,7 +106,8 @@ impl Places {
     /// Takes places if they are free and within the deployment's share, without a look at who waits.
     pub fn try_take(&self, deployment: DeploymentRef, count: usize) -> Option<Place> {
         let mut state = self.shared.state.lock();
-        if count > state.free || state.held_by(deployment) + count > self.shared.share {
+        state.meet(deployment);
+        if count > state.free || state.held_by(deployment) + count > self.shared.most_of_one(&state) {
             return None;
         }
         state.give(deployment, count);
@@ -98,22 +116,30 @@ impl Places {
 
     /// Waits for as many places as a deployment can hold at the most. Dropping the future takes the wish back.
     pub async fn take(&self, deployment: DeploymentRef, count: usize) -> Place {
-        let count = count.min(self.shared.share);
         let (served, receiver) = oneshot::channel();
         {
             let mut state = self.shared.state.lock();
+            state.meet(deployment);
             state.waiting.push(deployment, Waiter { count, served });
             self.shared.serve(&mut state);
         }
-        let mut waiting = Waiting { shared: &self.shared, deployment, count, receiver: Some(receiver) };
+        let mut waiting = Waiting { shared: &self.shared, deployment, receiver: Some(receiver) };
         let receiver = waiting.receiver.as_mut().expect("it was just put there");
-        receiver.await.expect("who waits is kept until it is served");
+        let count = receiver.await.expect("who waits is kept until it is served");
         waiting.receiver = None;
         Place { shared: self.shared.clone(), deployment, count }
     }
 }
 
 impl State {
+    fn meet(&mut self, deployment: DeploymentRef) {
+        match self.met {
+            Met::Nobody => self.met = Met::One(deployment),
+            Met::One(known) if known != deployment => self.met = Met::Several,
+            Met::One(_) | Met::Several => {}
+        }
+    }
+
     fn held_by(&self, deployment: DeploymentRef) -> usize {
         self.held.get(&deployment).copied().unwrap_or(0)
     }
@@ -139,26 +165,35 @@ impl State {
 }
 
 impl Shared {
+    fn most_of_one(&self, state: &State) -> usize {
+        match state.met {
+            Met::Nobody | Met::One(_) => self.places,
+            Met::Several => self.share,
+        }
+    }
+
     /// Serves those whose turn it is, as far as that goes.
     fn serve(&self, state: &mut State) {
+        let most = self.most_of_one(state);
         loop {
             let count_of = |deployment| match state.waiting.oldest_of(deployment) {
-                Some(waiter) if !waiter.served.is_closed() => waiter.count,
+                Some(waiter) if !waiter.served.is_closed() => waiter.count.min(most),
                 // Nobody is there to be given anything.
                 _ => 0,
             };
-            let within_share = |deployment| state.held_by(deployment) + count_of(deployment) <= self.share;
+            let within_share = |deployment| state.held_by(deployment) + count_of(deployment) <= most;
             let Some(turn) = state.waiting.deployments().find(|deployment| within_share(*deployment)) else {
                 break;
             };
-            if count_of(turn) > state.free {
+            let count = count_of(turn);
+            if count > state.free {
                 break;
             }
             let Some((deployment, waiter)) = state.waiting.pop(|deployment| deployment == turn) else {
                 break;
             };
-            if waiter.served.send(()).is_ok() {
-                state.give(deployment, waiter.count);
+            if waiter.served.send(count).is_ok() {
+                state.give(deployment, count);
             } else {
                 state.gone -= 1;
             }
@@ -171,9 +206,8 @@ impl Shared {
 struct Waiting<'a> {
     shared: &'a Shared,
     deployment: DeploymentRef,
-    count: usize,
     /// `None` once the places have come.
-    receiver: Option<oneshot::Receiver<()>>,
+    receiver: Option<oneshot::Receiver<usize>>,
 }
 
 impl Drop for Waiting<'_> {
@@ -181,8 +215,8 @@ impl Drop for Waiting<'_> {
         let Some(mut receiver) = self.receiver.take() else { return };
         let mut state = self.shared.state.lock();
         receiver.close();
-        if receiver.try_recv().is_ok() {
-            state.take_back(self.deployment, self.count);
+        if let Ok(count) = receiver.try_recv() {
+            state.take_back(self.deployment, count);
         } else {
             state.gone += 1;
             // Now and then, so that those who have gone are never most of the queue.
@@ -242,8 +276,28 @@ mod tests {
     }
 
     #[test]
+    fn one_deployment_alone_can_have_all_until_there_is_another() {
+        let places = Places::new(4, 3);
+        let mut held: Vec<Place> = (0..4).map(|_| places.try_take(A, 1).expect("it is alone")).collect();
+        let mut large = wish(&places, A, 4);
+        // The neighbour waits until something comes back, and from now on there are shares.
+        let neighbour = wish(&places, B, 1);
+        held.pop();
+        let neighbour = neighbour.now_or_never().expect("it is served, since A has its share");
+        held.pop();
+        assert!((&mut large).now_or_never().is_none());
+        assert!(places.try_take(A, 2).is_none(), "no more than its share, though there is one place");
+        drop((held, neighbour));
+        assert_eq!(large.now_or_never().expect("a wish is cut to the share").count(), 3);
+        assert_eq!((places.free(), places.waiting()), (4, 0));
+        drop(taken(&places, A, 3));
+        assert!(places.try_take(A, 4).is_none(), "the neighbour may come again");
+    }
+
+    #[test]
     fn one_deployment_never_holds_more_than_its_share() {
         let places = Places::new(4, 3);
+        drop(taken(&places, B, 1));
         let held = taken(&places, A, 3);
         assert!(places.try_take(A, 1).is_none());
         let mut more = wish(&places, A, 1);

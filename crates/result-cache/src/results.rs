@@ -218,9 +218,19 @@ impl<K: Eq + Hash + Clone, V, L: Ord + Copy> Results<K, V, L> {
         }
     }
 
+    /// What entries without listeners may take from now on.
+    pub fn set_idle_bytes_max(&mut self, bytes: usize) {
+        self.idle_bytes_max = bytes;
+        self.drop_surplus();
+    }
+
     fn keep_idle(&mut self, id: EntryId, bytes: usize) {
         self.idle.put(id, ());
         self.idle_bytes += bytes;
+        self.drop_surplus();
+    }
+
+    fn drop_surplus(&mut self) {
         while self.idle_bytes > self.idle_bytes_max {
             let Some((oldest, ())) = self.idle.peek_lru() else { break };
             self.drop_entry(*oldest);

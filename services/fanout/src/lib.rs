@@ -11,7 +11,8 @@
 //! everything and is plain data, so that a simulation can hold it against a model; `deployment` connects it to the commit
 //! stream, the runners and the sessions.
 //!
-//! Deployments share the places for sessions and runs; none can have all of them.
+//! Deployments share the places for sessions and runs and the memory for results; where there are several, none can have
+//! all of them.
 //!
 //! This crate knows nothing of sockets, tokens or JavaScript, and reads no document itself.
 
@@ -19,6 +20,7 @@ mod call;
 mod deployment;
 mod feed;
 mod limits;
+mod memory;
 mod metrics;
 mod outcome;
 #[cfg(test)]

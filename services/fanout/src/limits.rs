@@ -20,8 +20,8 @@ group! {
         /// More than can run, so that the isolates' threads find the next one without being woken for it; few enough that
         /// a mutation is not long behind them.
         runs_in_flight_max: usize = 0,
-        /// How many of the sessions and of the runs at the same time one deployment may have, in percent: what it fills
-        /// stalls no other.
+        /// How much of the sessions, of the runs at the same time and of the memory for results one of several deployments
+        /// may have, in percent: what it fills stalls no other. One that is alone may have all.
         deployment_share_percent: usize = 75,
         /// Commands of one session that wait to be taken; then its client's socket is not read.
         session_commands_max: usize = 64,
@@ -29,14 +29,15 @@ group! {
         openings_waiting_max: usize = 1_024,
         /// Events of one commit stream that may wait before the log's own buffer fills.
         stream_events_waiting_max: usize = 256,
-        /// Bytes of all results of a deployment's live queries; beyond it no query can be added
+        /// Bytes of all results of live queries of one instance; beyond it no query can be added
         /// (`SubscriptionsWorkerFullError`).
         result_bytes_max: usize = 1_024 * MIB,
         /// Bytes of what the newest commits touched: a run that began before them can't be shown to hold.
         recent_commit_bytes_max: usize = 16 * MIB,
         /// A deployment without sessions is followed no longer after this time; its cached results go.
         deployment_idle_ms_max: u64 = 60_000,
-        /// How long subscriptions and cached results without a listener are kept, in bytes of their values.
+        /// Results of one instance without a listener are kept within so many bytes, in equal parts for its deployments;
+        /// least recently used ones go first.
         unlistened_bytes_max: usize = 100 * MIB,
         /// Without a sign of the commit stream for this long, nothing new is served and the stream is asked for again.
         stream_silence_ms_max: u64 = 5_000,

@@ -16,6 +16,7 @@ use result_cache::FlightId;
 
 use crate::{
     call::{Asker, Call, Command, Modification},
+    memory::{Account, Memory},
     metrics::Metrics,
     outcome::FinishedRun,
     session::SessionId,
@@ -28,14 +29,17 @@ pub(crate) fn at(nanoseconds: u64) -> Timestamp {
     Timestamp::new(nanoseconds).expect("small")
 }
 
+/// What the results of a test may take.
+pub(crate) fn memory() -> Account {
+    Memory::new(1 << 20, 1 << 20, 75).open()
+}
+
 pub(crate) const OPTIONS: TideOptions = TideOptions {
     pause: Duration::from_millis(5),
     timestamp_wait_max: Duration::from_secs(5),
     stream_silence_max: Duration::from_secs(5),
     observed_time_max: Duration::from_secs(17),
     session_queries_max: 3,
-    result_bytes_max: 1 << 20,
-    idle_bytes_max: 1 << 20,
     recent_commit_bytes_max: 1 << 20,
 };
 
@@ -52,13 +56,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        Bench::with(OPTIONS)
+        Bench::with(OPTIONS, memory())
     }
 
-    fn with(options: TideOptions) -> Bench {
+    fn with(options: TideOptions, memory: Account) -> Bench {
         let metrics = Arc::new(Metrics::default());
         let mut bench = Bench {
-            tides: Tides::new(options, metrics.clone()),
+            tides: Tides::new(options, memory, metrics.clone()),
             metrics,
             now: Instant::now(),
             orders: Vec::new(),
@@ -438,7 +442,7 @@ fn a_query_that_is_replaced_under_its_number_is_updated_once() {
 
 #[test]
 fn a_result_goes_when_nobody_listens_to_it_any_more() {
-    let mut bench = Bench::with(TideOptions { idle_bytes_max: 0, ..OPTIONS });
+    let mut bench = Bench::with(OPTIONS, Memory::new(1 << 20, 0, 75).open());
     let session = bench.settled(1);
     bench.tide();
     assert_eq!(bench.metrics.snapshot().copies, 1);
@@ -538,6 +542,38 @@ fn settled_with_two(bench: &mut Bench) -> SessionId {
     bench.tide();
     assert_eq!(bench.rounds_of(other), 1);
     session
+}
+
+#[test]
+fn no_query_is_added_where_results_take_what_a_deployment_may_have() {
+    let text = "\"".to_owned() + &"x".repeat(800) + "\"";
+    let memory = Memory::new(4_000, 4_000, 75);
+    let mut bench = Bench::with(OPTIONS, memory.open());
+    let session = bench.open(1);
+    let fill = |bench: &mut Bench, query: u32| {
+        bench.add(session, query, query, &format!("m:q{query}"));
+        bench.tide();
+        bench.answer(&text);
+        bench.tides.room(session, bench.now);
+        bench.wait(10);
+    };
+    fill(&mut bench, 1);
+    fill(&mut bench, 2);
+    fill(&mut bench, 3);
+    assert!(bench.ends.is_empty(), "it is alone: {:?}", bench.ends);
+    let neighbour = memory.open();
+    let other = bench.open(2);
+    bench.add(other, 1, 1, "m:other");
+    bench.look();
+    assert!(
+        matches!(&bench.ends[..], [(of, error)] if *of == other && error.code == "SubscriptionsWorkerFullError")
+    );
+    // Without the neighbour there are no shares.
+    drop(neighbour);
+    let again = bench.open(3);
+    bench.add(again, 1, 1, "m:other");
+    bench.look();
+    assert_eq!(bench.ends.len(), 1);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 use crate::{
     deployment::{Deployment, Opening},
     feed::Feed,
+    memory::Memory,
     metrics::{Metrics, MetricsSnapshot},
     run::{RetryOptions, Runs},
     tides::{TideOptions, Tides},
@@ -71,6 +72,7 @@ struct Shared {
     deployments: Mutex<HashMap<DeploymentRef, mpsc::Sender<Opening>>>,
     session_places: Places,
     run_places: Places,
+    memory: Arc<Memory>,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -85,11 +87,13 @@ pub(crate) struct SessionPlace {
 impl Service {
     /// Runs on the current runtime until `shutdown`; then every session ends.
     pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
-        let shared_by_deployments =
-            |places| Places::new(places, share_of(places, options.limits.deployment_share_percent));
+        let limits = &options.limits;
+        let share_percent = limits.deployment_share_percent;
+        let shared_by_deployments = |places| Places::new(places, share_of(places, share_percent));
         let shared = Shared {
-            session_places: shared_by_deployments(options.limits.sessions_max),
+            session_places: shared_by_deployments(limits.sessions_max),
             run_places: shared_by_deployments(options.runs_in_flight_max),
+            memory: Memory::new(limits.result_bytes_max, limits.unlistened_bytes_max, share_percent),
             options,
             dependencies,
             deployments: Mutex::default(),
@@ -169,10 +173,9 @@ impl Shared {
                 stream_silence_max: milliseconds(limits.stream_silence_ms_max),
                 observed_time_max: shared.options.observed_time_max,
                 session_queries_max: limits.session_queries_max,
-                result_bytes_max: limits.result_bytes_max,
-                idle_bytes_max: limits.unlistened_bytes_max,
                 recent_commit_bytes_max: limits.recent_commit_bytes_max,
             },
+            shared.memory.open(),
             shared.metrics.clone(),
         );
         let runs = Runs {

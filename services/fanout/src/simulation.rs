@@ -18,6 +18,7 @@ use result_cache::FlightId;
 
 use crate::{
     call::{Asker, Call, CallKey, Command, IdentityKey, Modification, Visibility},
+    memory::Memory,
     outcome::FinishedRun,
     session::SessionId,
     tides::{Effect, RunOrder, TideOptions, Tides},
@@ -37,8 +38,6 @@ fn options() -> TideOptions {
         stream_silence_max: Duration::from_secs(5),
         observed_time_max: Duration::from_secs(17),
         session_queries_max: 100,
-        result_bytes_max: usize::MAX,
-        idle_bytes_max: 1 << 20,
         recent_commit_bytes_max: 1 << 20,
     }
 }
@@ -384,7 +383,7 @@ impl World {
             random,
             now: Instant::now(),
             database: Database::default(),
-            tides: Tides::new(options(), Arc::default()),
+            tides: Tides::new(options(), Memory::new(usize::MAX, 1 << 20, 100).open(), Arc::default()),
             stream: VecDeque::new(),
             heard: None,
             clients: BTreeMap::new(),

@@ -16,6 +16,7 @@ use result_cache::{FlightId, Flights, Results};
 
 use crate::{
     call::{Asker, Call, Command, CopyKey, IdentityKey, Modification, Question},
+    memory::Account,
     metrics::{Contribution, Metrics, add},
     outcome::Outcome,
     session::{Listener, Query, Session, SessionId, Turn},
@@ -32,8 +33,6 @@ pub(crate) struct TideOptions {
     /// How long a result whose run looked at the clock is given to others.
     pub observed_time_max: Duration,
     pub session_queries_max: usize,
-    pub result_bytes_max: usize,
-    pub idle_bytes_max: usize,
     pub recent_commit_bytes_max: usize,
 }
 
@@ -84,6 +83,7 @@ pub(crate) struct Tides {
     heard: Option<Instant>,
     next_serial: u64,
     effects: Vec<Effect>,
+    memory: Account,
     metrics: Arc<Metrics>,
     copies: Contribution,
     copy_bytes: Contribution,
@@ -91,9 +91,11 @@ pub(crate) struct Tides {
 
 impl Tides {
     /// Knows nothing of the stream yet: nothing starts before [`Tides::follow`].
-    pub fn new(options: TideOptions, metrics: Arc<Metrics>) -> Tides {
+    pub fn new(options: TideOptions, memory: Account, metrics: Arc<Metrics>) -> Tides {
+        let idle_bytes_max = memory.idle_bytes_max();
         Tides {
-            results: Results::new(Timestamp::ZERO, options.idle_bytes_max, options.recent_commit_bytes_max),
+            results: Results::new(Timestamp::ZERO, idle_bytes_max, options.recent_commit_bytes_max),
+            memory,
             options,
             sessions: BTreeMap::new(),
             flights: Flights::default(),
@@ -202,6 +204,8 @@ impl Tides {
     ///
     /// Looks at the sessions that start and at those that have waited too long, not at the others that wait.
     pub fn tide(&mut self, now: Instant) {
+        self.results.set_idle_bytes_max(self.memory.idle_bytes_max());
+        self.memory.set(self.results.bytes());
         self.copies.set(&self.metrics.copies, self.results.len() as u64);
         self.copy_bytes.set(&self.metrics.copy_bytes, self.results.bytes() as u64);
         let at = self.published();
@@ -311,7 +315,8 @@ impl Tides {
                         format!("A client can have {} queries.", self.options.session_queries_max),
                     ));
                 }
-                if self.results.bytes() >= self.options.result_bytes_max {
+                self.memory.set(self.results.bytes());
+                if self.memory.is_full() {
                     return Err(Error::overloaded(
                         "SubscriptionsWorkerFullError",
                         "The results of live queries take all the memory they may.",

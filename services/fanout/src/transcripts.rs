@@ -30,7 +30,7 @@ use datadriven::{DataDrivenError, TestCase};
 use crate::{
     call::{Asker, Call, Command, Modification},
     outcome::FinishedRun,
-    scenarios::{INDEX, OPTIONS, at, user},
+    scenarios::{INDEX, OPTIONS, at, memory, user},
     session::SessionId,
     tides::{Effect, RunOrder, Tides},
 };
@@ -55,7 +55,7 @@ fn the_transcripts_are_what_happens() {
 impl Transcript {
     /// The stream stands at 100.
     fn new() -> Transcript {
-        let mut tides = Tides::new(OPTIONS, Arc::default());
+        let mut tides = Tides::new(OPTIONS, memory(), Arc::default());
         let now = Instant::now();
         tides.follow(at(100), now);
         Transcript { tides, now, names: BTreeMap::new(), orders: VecDeque::new() }

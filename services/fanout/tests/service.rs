@@ -389,6 +389,11 @@ async fn a_deployment_that_has_its_share_of_runs_and_sessions_stalls_no_neighbou
         |log| log.deployments.push(txlog::Deployment { name: "neighbour".into(), at: NEIGHBOUR }),
     )
     .await;
+    // There are shares once there are two.
+    let mut first = running.try_open_at(NEIGHBOUR).await.expect("nobody else is there");
+    first.add(1, "m:first").await;
+    first.next().await;
+    drop(first);
     let mut greedy = running.open().await;
     for query in 0..40 {
         greedy.add(query, &format!("m:held{query}")).await;
@@ -422,7 +427,6 @@ async fn sessions_are_limited_and_leave_nothing_behind() {
     let running = Running::start_with(
         |limits| {
             limits.sessions_max = 2;
-            limits.deployment_share_percent = 100;
             limits.deployment_idle_ms_max = 50;
         },
         |_| {},

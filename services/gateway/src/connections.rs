@@ -47,6 +47,8 @@ mod tests {
         let [one, two] =
             [1, 2].map(|number| DeploymentRef { group: GroupId(1), deployment: DeploymentId(number) });
         let connections = Connections::new(Places::new(4, 3));
+        // There are shares once there are two.
+        assert!(connections.accepted().admit(two));
         let held: Vec<Connection> = (0..3).map(|_| connections.accepted()).collect();
         assert!(held.iter().all(|connection| connection.admit(one)));
         let fourth = connections.accepted();
