@@ -109,6 +109,9 @@ impl<D: Copy + Eq + Hash> Window<D> {
                 }
             }
         }
+        if self.commits.is_empty() {
+            assert!(self.bytes == 0 && self.indexes.is_empty(), "no commits, no keys");
+        }
     }
 
     /// Forgets the commits above `last`, which will never be: as if they had not been added.
@@ -225,7 +228,10 @@ impl IndexWindow {
             self.chunks.range_mut(..=&key).next_back().expect("the first chunk begins at the empty key");
         chunk.newest = chunk.newest.max(timestamp);
         match chunk.keys.binary_search_by(|(known, _)| known.cmp(&key)) {
-            Ok(at) => chunk.keys[at].1 = timestamp,
+            Ok(at) => {
+                assert!(chunk.keys[at].1 <= timestamp, "a key's newest write is kept");
+                chunk.keys[at].1 = timestamp;
+            }
             Err(at) => chunk.keys.insert(at, (key, timestamp)),
         }
         if chunk.keys.len() > CHUNK_KEYS_MAX {

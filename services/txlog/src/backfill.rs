@@ -14,6 +14,7 @@ use crate::{
     apply::{ApplyError, Changes, Family, Store},
     entry::Backfill,
     keys::{self, Incarnation, Stored, StoredError},
+    planted,
 };
 
 /// Versions of a key that are passed one by one before the next key is sought.
@@ -96,7 +97,7 @@ fn each_key(
                 return visit(key_prefix, timestamp, value);
             }
             passed += 1;
-            if passed < VERSIONS_PASSED_MAX {
+            if passed < VERSIONS_PASSED_MAX || planted::is(planted::Bug::BackfillPassesAllVersions) {
                 return Ok(ControlFlow::Continue(()));
             }
             next = keys::behind(&key);
@@ -121,6 +122,7 @@ mod tests {
     use crate::{
         apply::{Visit, Writable},
         model_tests::memory_store::{MemoryChanges, MemoryStore},
+        planted::{Bug, plant},
     };
 
     const PLACE: (Incarnation, DeploymentId, IndexId) = (Incarnation(1), DeploymentId(1), IndexId([1; 16]));
@@ -149,6 +151,13 @@ mod tests {
                 visit(key, value)
             })
         }
+    }
+
+    #[test]
+    fn a_backfill_that_passes_all_versions_is_found() {
+        let step = a_step_is_bounded_by_the_rows_it_visits_and_all_steps_cover_everything_once;
+        let found = std::panic::catch_unwind(|| plant(Bug::BackfillPassesAllVersions, step));
+        assert!(found.is_err(), "nobody noticed");
     }
 
     #[test]

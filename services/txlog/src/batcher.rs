@@ -10,6 +10,15 @@ use crate::{entry::StampedCommit, planted};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchNumber(pub u64);
 
+/// Why what was proposed is not applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProposalError {
+    /// Refused before it was appended: it had no effect and never will.
+    Refused,
+    /// Appended, and then leadership was lost: it may still be applied.
+    Unknown,
+}
+
 /// A batch closes when the one before was handed over, or when it is full. Pure.
 #[derive(Debug)]
 pub struct Batcher {

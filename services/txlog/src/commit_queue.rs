@@ -12,7 +12,7 @@ use contract::{
 
 use crate::{
     apply::{Applied, AppliedCommit},
-    batcher::{BatchLimits, BatchNumber, Batcher},
+    batcher::{BatchLimits, BatchNumber, Batcher, ProposalError},
     entry::{Batch, CommitWrites, StampedCommit},
     overlay::Overlay,
     planted,
@@ -154,6 +154,8 @@ impl<W> CommitQueue<W> {
         let head = self.validator.head();
         assert!(self.published <= head, "published {} is above the head {head}", self.published);
         assert_eq!(self.overlay.commits(), self.undecided.len(), "the overlay has what is undecided");
+        assert!(self.batcher.waiting() <= self.undecided.len(), "what waits for a batch is undecided");
+        self.undecided.assert_holds();
         let follows = self.standing == Standing::Follows;
         assert!(!follows || self.undecided.len() == 0, "whoever follows has no commits of its own");
         assert!(!self.is_ready() || self.decided_term >= self.epoch.term, "older entries are decided");
@@ -358,9 +360,19 @@ impl<W> CommitQueue<W> {
         self.idle_until.is_some()
     }
 
+    /// A batch will not be applied in its turn. Of one that was appended nothing is known: whoever waits for it is told so
+    /// when the loss of leadership is heard of.
+    pub fn failed(&mut self, number: BatchNumber, error: ProposalError) -> Vec<Answer<W>> {
+        match error {
+            ProposalError::Refused => self.refused(number),
+            ProposalError::Unknown if planted::is(planted::Bug::UnknownIsRefused) => self.refused(number),
+            ProposalError::Unknown => Vec::new(),
+        }
+    }
+
     /// The log refused a batch before it was appended. A new epoch begins: what was validated after the last batch that
     /// was not refused will never be.
-    pub fn refused(&mut self, number: BatchNumber) -> Vec<Answer<W>> {
+    fn refused(&mut self, number: BatchNumber) -> Vec<Answer<W>> {
         let Some(last_accepted) = self.batcher.refused(number) else { return Vec::new() };
         self.epoch.reset += 1;
         self.reset_untold = true;

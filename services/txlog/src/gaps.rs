@@ -21,18 +21,47 @@ use std::{
 use contract::Timestamp;
 use parking_lot::Mutex;
 
-use crate::planted;
+use crate::{limits::StoreLimits, planted};
 
 /// Keys that a watch remembers; a note over more of them is given up.
 const WATCHED_KEYS_MAX: usize = 1_024;
-/// Readers are seldom further behind: younger gaps stay as small as they were found, so that those can use them.
-const YOUNG_NS: u64 = 250_000_000;
-/// No function runs for longer: older gaps are joined whatever their age.
-const OLD_NS: u64 = 30_000_000_000;
-/// Between them, gaps of the same second are joined.
-const SAME_NS: u64 = 1_000_000_000;
 /// Gaps to the left of a new one that are looked at, to join them.
 const JOINED_MAX: usize = 512;
+
+/// What is noted, and when two gaps become one.
+#[derive(Clone, Copy, Debug)]
+pub struct GapLimits {
+    /// Gaps that are remembered.
+    pub gaps_max: usize,
+    /// So many deleted keys in a row are worth a note.
+    pub keys_min: usize,
+    /// Younger gaps stay as small as they were found, for readers that are a little behind.
+    pub young_ns: u64,
+    /// From then on those that came within such a stretch of time are joined.
+    pub same_ns: u64,
+    /// Older gaps are joined whenever they came.
+    pub old_ns: u64,
+}
+
+impl GapLimits {
+    pub const fn of(limits: &StoreLimits) -> GapLimits {
+        const NS_IN_MS: u64 = 1_000_000;
+        GapLimits {
+            gaps_max: limits.gaps_max,
+            keys_min: limits.gap_keys_min,
+            young_ns: limits.gap_young_ms.saturating_mul(NS_IN_MS),
+            same_ns: limits.gap_same_ms.saturating_mul(NS_IN_MS),
+            old_ns: limits.gap_old_ms.saturating_mul(NS_IN_MS),
+        }
+    }
+
+    /// Whether one gap may stand for both: who reads before the later moment can use neither then.
+    fn may_join(&self, one: Timestamp, other: Timestamp, now: Timestamp) -> bool {
+        let (one, other, now) = (one.as_nanoseconds(), other.as_nanoseconds(), now.as_nanoseconds());
+        let age = now.saturating_sub(one.max(other));
+        age >= self.old_ns || (age >= self.young_ns && one / self.same_ns == other / self.same_ns)
+    }
+}
 
 /// Keys, one after the other in one buffer.
 #[derive(Debug, Default)]
@@ -56,7 +85,7 @@ impl KeyList {
 /// The gaps that are known in a node's store.
 #[derive(Debug)]
 pub struct Gaps {
-    gaps_max: usize,
+    limits: GapLimits,
     inner: Mutex<Inner>,
 }
 
@@ -102,8 +131,13 @@ impl Watched {
 }
 
 impl Gaps {
-    pub fn new(gaps_max: usize) -> Gaps {
-        Gaps { gaps_max, inner: Mutex::default() }
+    pub fn new(limits: GapLimits) -> Gaps {
+        Gaps { limits, inner: Mutex::default() }
+    }
+
+    /// So many deleted keys in a row are worth a note.
+    pub fn keys_min(&self) -> usize {
+        self.limits.keys_min
     }
 
     /// Runs `write`, which puts documents at these keys (without timestamps) into the store.
@@ -191,8 +225,9 @@ impl Watch<'_> {
         if start >= end || written.iter().any(|key| &key[..] >= start && &key[..] < end) {
             return;
         }
-        inner.insert(start, end, since, now);
-        while inner.gaps.len() > self.gaps.gaps_max {
+        let limits = &self.gaps.limits;
+        inner.insert(start, end, since, |one, other| limits.may_join(one, other, now));
+        while inner.gaps.len() > limits.gaps_max {
             inner.forget_one();
         }
     }
@@ -232,12 +267,18 @@ impl Inner {
         }
     }
 
-    fn insert(&mut self, start: &[u8], end: &[u8], since: Timestamp, now: Timestamp) {
+    fn insert(
+        &mut self,
+        start: &[u8],
+        end: &[u8],
+        since: Timestamp,
+        may_join: impl Fn(Timestamp, Timestamp) -> bool,
+    ) {
         self.clear(start, end);
         let mut start = start.to_vec();
         let mut gap = Gap { end: end.to_vec(), since };
         if let Some((right, next)) = self.gaps.get_key_value(&gap.end)
-            && may_join(next.since, gap.since, now)
+            && may_join(next.since, gap.since)
         {
             let right = right.clone();
             if let Some(next) = self.gaps.remove(&right) {
@@ -252,10 +293,13 @@ impl Inner {
                 break;
             };
             let Some(before) = self.gaps.remove(&left) else { break };
-            if may_join(before.since, gap.since, now) {
+            if may_join(before.since, gap.since) {
                 gap.since = gap.since.max(before.since);
             } else {
                 self.put(start, gap);
+                if planted::is(planted::Bug::GapsOverlap) {
+                    self.gaps.insert(left.clone(), before.clone());
+                }
                 gap = before;
             }
             start = left;
@@ -265,7 +309,9 @@ impl Inner {
 
     /// Two that overlap would hide a document: what fills one of them would still be in the other.
     fn put(&mut self, start: Vec<u8>, gap: Gap) {
-        assert!(self.before(&gap.end).is_none_or(|(_, before)| before.end <= start), "gaps do not overlap");
+        assert!(start < gap.end, "something is in a gap");
+        let apart = self.before(&gap.end).is_none_or(|(_, before)| before.end <= start);
+        assert!(apart || planted::is(planted::Bug::GapsOverlap), "gaps do not overlap");
         self.gaps.insert(start, gap);
     }
 
@@ -304,13 +350,6 @@ impl Inner {
     }
 }
 
-/// Whether one gap may stand for both: who reads before the later moment can use neither then.
-fn may_join(one: Timestamp, other: Timestamp, now: Timestamp) -> bool {
-    let (one, other, now) = (one.as_nanoseconds(), other.as_nanoseconds(), now.as_nanoseconds());
-    let age = now.saturating_sub(one.max(other));
-    age >= OLD_NS || (age >= YOUNG_NS && one / SAME_NS == other / SAME_NS)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -322,6 +361,11 @@ mod tests {
     }
 
     const NOW: Timestamp = Timestamp::ZERO;
+    const LIMITS: GapLimits = GapLimits::of(&StoreLimits::DEFAULT);
+
+    fn remembering(gaps_max: usize) -> Gaps {
+        Gaps::new(GapLimits { gaps_max, ..LIMITS })
+    }
 
     fn note(gaps: &Gaps, start: &[u8], end: &[u8], since: u64) {
         gaps.watch(b"", b"\xff").found(start, end, timestamp(since), NOW);
@@ -335,7 +379,7 @@ mod tests {
 
     #[test]
     fn readers_go_on_behind_what_touches_as_far_as_it_was_a_gap_at_their_moment() {
-        let gaps = Gaps::new(10);
+        let gaps = remembering(10);
         note(&gaps, b"b", b"d", 10);
         note(&gaps, b"d", b"f", 20);
         assert_eq!(gaps.end(b"a", timestamp(30)), None);
@@ -351,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_document_ends_the_gap_in_which_it_is_written_and_a_note_that_did_not_see_it() {
-        let gaps = Gaps::new(10);
+        let gaps = remembering(10);
         note(&gaps, b"b", b"f", 10);
         write(&gaps, b"d");
         assert_eq!(gaps.end(b"b", timestamp(30)).unwrap(), b"d");
@@ -376,7 +420,7 @@ mod tests {
 
     #[test]
     fn old_neighbours_become_one_and_no_more_are_kept_than_allowed() {
-        let gaps = Gaps::new(4);
+        let gaps = remembering(4);
         let second = 1_000_000_000;
         for at in 0..200u64 {
             let (start, end) = (at.to_be_bytes(), (at + 1).to_be_bytes());
@@ -392,7 +436,7 @@ mod tests {
 
     #[test]
     fn what_a_queue_leaves_is_few_gaps_however_long_it_goes_on() {
-        let gaps = Gaps::new(100_000);
+        let gaps = remembering(100_000);
         let turn = 40_000_000;
         for at in 1_000..11_000u64 {
             let (start, end) = (at.to_be_bytes(), (at + 1).to_be_bytes());
@@ -409,14 +453,15 @@ mod tests {
         fn those_that_are_joined_hide_no_document(
             steps in prop::collection::vec((any::<bool>(), 0u8..20, 1u8..5, 0u64..4, 0u64..4), 1..80)
         ) {
-            let gaps = Gaps::new(1_000);
+            let gaps = remembering(1_000);
             let mut known: Vec<Option<u64>> = vec![None; 32];
-            let mut now = 100 * SAME_NS;
+            let GapLimits { young_ns, same_ns, old_ns, .. } = LIMITS;
+            let mut now = 100 * same_ns;
             for (is_note, start, len, age, later) in steps {
                 // From less than makes two of the same second one to more than makes any two one.
-                now += [0, YOUNG_NS / 2, YOUNG_NS, OLD_NS / 3][later as usize];
+                now += [0, young_ns / 2, young_ns, old_ns / 3][later as usize];
                 if is_note {
-                    let since = now - [0, YOUNG_NS, SAME_NS, OLD_NS][age as usize];
+                    let since = now - [0, young_ns, same_ns, old_ns][age as usize];
                     let watch = gaps.watch(b"", b"\xff");
                     watch.found(&[start], &[start + len], timestamp(since), timestamp(now));
                     known[start as usize..(start + len) as usize].fill(Some(since));
@@ -424,7 +469,7 @@ mod tests {
                     write(&gaps, &[start]);
                     known[start as usize] = None;
                 }
-                for at in [0, SAME_NS / 2, SAME_NS, 2 * SAME_NS, OLD_NS].map(|behind| now - behind) {
+                for at in [0, same_ns / 2, same_ns, 2 * same_ns, old_ns].map(|behind| now - behind) {
                     let usable = |place: u8| known[place as usize].is_some_and(|since| since <= at);
                     for place in 0..25u8 {
                         let end = gaps.end(&[place], timestamp(at)).map_or(place, |end| end[0]);
@@ -445,7 +490,7 @@ mod tests {
         fn it_answers_like_a_list_of_places(
             steps in prop::collection::vec((0u8..3, 0u8..20, 0u8..20, 0u64..50), 1..60)
         ) {
-            let gaps = Gaps::new(1_000);
+            let gaps = remembering(1_000);
             let mut known: Vec<Option<u64>> = vec![None; 64];
             for (step, one, other, since) in steps {
                 let (start, end) = (one.min(other), one.max(other) + 1);

@@ -21,6 +21,7 @@ use crate::{
     commit_queue::{Answer, CommitQueue, CommitQueueOptions},
     entry::EntryVersion,
     keys::{self, Incarnation},
+    planted,
     state_store::StateStore,
     stream::CommitBuffer,
     sweep::sweep,
@@ -134,8 +135,13 @@ impl Group {
         let answers = {
             let mut queue = self.queue.write();
             let answers = change(&mut queue);
+            let position = position_of(&queue);
+            if planted::is(planted::Bug::PositionIsShownLate) {
+                drop(queue);
+                std::thread::yield_now();
+            }
             // Still locked: whoever comes later must not be overtaken with an older position.
-            self.show(position_of(&queue));
+            self.show(position);
             answers
         };
         tell(answers);
@@ -257,6 +263,8 @@ impl Group {
         self.position.send_if_modified(|shown| {
             assert!(shown.epoch <= position.epoch, "{shown:?} must not go back to {position:?}");
             assert!(shown.published <= position.published, "{shown:?} must not go back to {position:?}");
+            let stays_ready = !shown.ready || position.ready || shown.epoch < position.epoch;
+            assert!(stays_ready, "{shown:?} must not go back to {position:?}");
             let changed = *shown != position;
             *shown = position;
             changed
@@ -289,11 +297,43 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::{apply::EntryId, limits::StoreLimits};
+    use crate::{
+        apply::EntryId,
+        limits::StoreLimits,
+        planted::{Bug, plant},
+    };
 
     #[test]
     fn the_position_that_is_shown_is_the_last_one_however_elections_and_apply_race() {
-        const TERMS: u64 = 20_000;
+        elections_and_apply_race(None);
+    }
+
+    #[test]
+    fn a_position_that_is_shown_too_late_is_found() {
+        let found = std::panic::catch_unwind(|| elections_and_apply_race(Some(Bug::PositionIsShownLate)));
+        assert!(found.is_err(), "it was not found in {TERMS} terms");
+    }
+
+    const TERMS: u64 = 20_000;
+
+    /// Says so when it goes.
+    struct Over<'a>(&'a AtomicBool);
+
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+
+    /// A thread's work, with a bug planted on the thread.
+    fn with(bug: Option<Bug>, work: impl FnOnce()) -> impl FnOnce() {
+        move || match bug {
+            Some(bug) => plant(bug, work),
+            None => work(),
+        }
+    }
+
+    fn elections_and_apply_race(bug: Option<Bug>) {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(StateStore::open(folder.path(), &StoreLimits::DEFAULT).unwrap());
         let state = AppliedState::default();
@@ -304,7 +344,9 @@ mod tests {
         let term = AtomicU64::new(0);
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let publishing = scope.spawn(|| {
+            // Each ends the others, also if it fails.
+            let publishing = scope.spawn(with(bug, || {
+                let _over = Over(&over);
                 for next in 1..=TERMS {
                     term.store(next, Ordering::Release);
                     let state = AppliedState {
@@ -312,16 +354,19 @@ mod tests {
                         ..AppliedState::default()
                     };
                     group.publish(vec![Applied::TermBegan(next)], &state);
+                    if over.load(Ordering::Acquire) {
+                        return;
+                    }
                 }
-                over.store(true, Ordering::Release);
-            });
-            scope.spawn(|| {
+            }));
+            scope.spawn(with(bug, || {
+                let _over = Over(&over);
                 while !over.load(Ordering::Acquire) {
                     let term = term.load(Ordering::Acquire);
                     group.decide(|queue| queue.elected(term, None));
                 }
                 group.decide(|queue| queue.elected(TERMS, None));
-            });
+            }));
             // What is shown goes back never.
             let mut position = group.position();
             let mut newest = position.borrow_and_update().epoch;

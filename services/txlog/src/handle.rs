@@ -23,13 +23,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     apply::{ApplyError, Family, Store},
     backfill,
+    batcher::ProposalError,
     commit_queue::{Received, Request},
     entry::{Backfill, CommitWrites, LogEntry, Staged, encode_writes, touched_keys},
     fatal::FatalHandler,
     group::Group,
     keys,
     options::Deployment,
-    proposer::{GroupRaft, ProposalError, propose},
+    planted,
+    proposer::{GroupRaft, propose},
     raft_types::EntryOutcome,
     reads::{Above, RangeLimits, Reader},
     undecided::Committed,
@@ -307,7 +309,8 @@ impl HandleGroup {
         }
         let confirmed = self.confirm_leadership().await;
         // Had the epoch ended in between, another leader could have changed what was read.
-        let stands = self.group.queue.read().epoch() == request.epoch;
+        let stands = self.group.queue.read().epoch() == request.epoch
+            || planted::is(planted::Bug::UnchangedIgnoresEpoch);
         match confirmed {
             Ok(_) if stands => Ok(CommitOutcome::Committed { timestamp }),
             _ => Ok(CommitOutcome::NotCommitted),
@@ -421,7 +424,7 @@ impl HandleGroup {
     }
 
     fn in_retention(&self, at: Timestamp) -> Result<()> {
-        if at < self.group.horizon() {
+        if at < self.group.horizon() && !planted::is(planted::Bug::ReadIgnoresHorizon) {
             let message = format!("{at} is older than what is kept");
             return Err(Error::new(ErrorKind::OutOfRetention, "OutOfRetention", message));
         }
@@ -502,5 +505,72 @@ impl TransactionLog for Handle {
 
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
         self.of(step.deployment)?.backfill(step).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::raft::AppendEntriesRequest;
+
+    use super::*;
+    use crate::{
+        Options, Service,
+        planted::{Bug, plant},
+        raft_types::Vote,
+    };
+
+    /// What a commit without writes is told whose epoch ends after it was validated, though the same replica leads again
+    /// when it asks a quorum.
+    fn outcome_of_one_that_outlives_its_epoch() -> CommitOutcome {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let options = Options::embedded(folder.path());
+            let at = options.deployments[0].at;
+            let token = CancellationToken::new();
+            let service = Service::start(options, token.clone()).await.expect("it starts");
+            let raft = service.raft();
+            let of = service.handle().of(at).expect("it is here").clone();
+            let mut position = of.group.position();
+            let Position { epoch, published, .. } = position.borrow_and_update().clone();
+            let request = Request {
+                deployment: at.deployment,
+                epoch,
+                id: CommitId([1; 16]),
+                run: 1,
+                begin: ReadAt::published(published),
+                keys: Vec::new(),
+                read_set: Arc::default(),
+                writes: Arc::default(),
+                encoded: CommitWrites::default(),
+                bytes: 0,
+            };
+            let other = AppendEntriesRequest {
+                vote: Vote::new_committed(epoch.term + 1, 9),
+                prev_log_id: None,
+                entries: Vec::new(),
+                leader_commit: None,
+            };
+            raft.append_entries(other).await.expect("raft lives");
+            raft.trigger().elect(false).await.expect("raft lives");
+            let again = |position: &Position| position.ready && position.epoch > epoch;
+            position.wait_for(again).await.expect("the group lives");
+            let outcome = of.unchanged(&request, published).await.expect("it is decided");
+            drop((of, raft));
+            token.cancel();
+            service.stopped().await;
+            outcome
+        })
+    }
+
+    #[test]
+    fn a_commit_without_writes_that_outlives_its_epoch_is_not_committed() {
+        assert_eq!(outcome_of_one_that_outlives_its_epoch(), CommitOutcome::NotCommitted);
+    }
+
+    #[test]
+    fn one_that_is_told_whatever_has_become_of_its_epoch_is_found() {
+        let outcome = plant(Bug::UnchangedIgnoresEpoch, outcome_of_one_that_outlives_its_epoch);
+        assert!(matches!(outcome, CommitOutcome::Committed { .. }), "{outcome:?}: the other test can't fail");
     }
 }

@@ -75,6 +75,15 @@ group! {
         /// Stretches without documents that are remembered, so that who reads the first rows of an index need not pass what
         /// was deleted before them.
         gaps_max: usize = 65_536,
+        /// So many deleted keys in a row are worth remembering.
+        gap_keys_min: usize = 16,
+        /// Younger stretches are remembered as small as they were found: readers are seldom further behind, and use those
+        /// that came before their moment.
+        gap_young_ms: u64 = 250,
+        /// From then on those that came within so long of each other are remembered as one.
+        gap_same_ms: u64 = 1_000,
+        /// Older ones whenever they came: no function runs for longer.
+        gap_old_ms: u64 = 30_000,
         /// How often it is looked what was deleted and can't be read any more, to remove it.
         sweep_look_ms: u64 = 1_000,
         /// Deleted keys that are removed at once: some milliseconds of work.

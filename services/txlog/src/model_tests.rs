@@ -147,3 +147,18 @@ fn a_sweep_that_passes_the_horizon_is_found() {
 fn a_sweep_that_leaves_old_versions_is_found() {
     seeds_to_find(Bug::SweepLeavesOldVersions);
 }
+
+#[test]
+fn a_batch_of_unknown_fate_that_counts_as_refused_is_found() {
+    seeds_to_find(Bug::UnknownIsRefused);
+}
+
+#[test]
+fn gaps_that_ignore_writes_are_found() {
+    seeds_to_find(Bug::GapsIgnoreWrites);
+}
+
+#[test]
+fn gaps_that_overlap_are_found() {
+    seeds_to_find(Bug::GapsOverlap);
+}

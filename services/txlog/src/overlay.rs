@@ -34,12 +34,11 @@ impl Overlay {
     pub fn add(&mut self, deployment: DeploymentId, timestamp: Timestamp, writes: &[Write]) {
         self.commits += 1;
         for (index, key, document) in versions(writes) {
-            self.indexes
-                .entry((deployment, index))
-                .or_default()
-                .entry(key.clone())
-                .or_default()
-                .push(OverlayVersion { timestamp, document: document.cloned() });
+            let versions =
+                self.indexes.entry((deployment, index)).or_default().entry(key.clone()).or_default();
+            let in_order = versions.last().is_none_or(|last| last.timestamp <= timestamp);
+            assert!(in_order, "the last version is the newest");
+            versions.push(OverlayVersion { timestamp, document: document.cloned() });
         }
     }
 
@@ -58,6 +57,7 @@ impl Overlay {
                 self.indexes.remove(&(deployment, index));
             }
         }
+        assert!(self.commits > 0 || self.indexes.is_empty(), "whoever goes leaves nothing behind");
     }
 
     /// The newest version of each key of the interval, as of `at`.

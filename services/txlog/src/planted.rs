@@ -35,10 +35,22 @@ pub(crate) enum Bug {
     StoreHidesOverlay,
     /// What is remembered to be empty is not forgotten when something is written there.
     GapsIgnoreWrites,
+    /// A gap that was joined with others stays where it was, too.
+    GapsOverlap,
     /// Deletions are removed that can still be read below.
     SweepPassesHorizon,
     /// The newest version of a deleted key is removed, the older ones stay.
     SweepLeavesOldVersions,
+    /// A batch that was appended and whose fate is unknown is taken for one that was refused.
+    UnknownIsRefused,
+    /// That a commit without writes changes nothing is told whatever has become of its epoch.
+    UnchangedIgnoresEpoch,
+    /// What is older than what is kept is read all the same.
+    ReadIgnoresHorizon,
+    /// A position is shown after others could change what it shows.
+    PositionIsShownLate,
+    /// A step of a backfill passes all versions of each key.
+    BackfillPassesAllVersions,
 }
 
 #[cfg(not(test))]
@@ -55,6 +67,7 @@ mod in_tests {
 
     use super::Bug;
 
+    // A bug of one test is none of the tests beside it.
     thread_local! {
         static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
     }
@@ -65,9 +78,14 @@ mod in_tests {
 
     /// Plants a bug on this thread, for as long as `run` runs.
     pub(crate) fn plant<T>(bug: Bug, run: impl FnOnce() -> T) -> T {
+        struct Unplant;
+        impl Drop for Unplant {
+            fn drop(&mut self) {
+                PLANTED.set(None);
+            }
+        }
         PLANTED.set(Some(bug));
-        let result = run();
-        PLANTED.set(None);
-        result
+        let _unplant = Unplant;
+        run()
     }
 }

@@ -11,7 +11,7 @@ use openraft::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    batcher::BatchNumber,
+    batcher::{BatchNumber, ProposalError},
     entry::LogEntry,
     group::Group,
     raft_types::{EntryBytes, EntryOutcome, RaftTypes, StoredMembership},
@@ -19,15 +19,6 @@ use crate::{
 };
 
 pub type GroupRaft = Raft<RaftTypes, StateMachine>;
-
-/// Why an entry is not applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProposalError {
-    /// Refused before it was appended: it had no effect and never will.
-    Refused,
-    /// Appended, and then leadership was lost: it may still be applied.
-    Unknown,
-}
 
 /// Proposes an entry in a term, and hears what it did once it is applied.
 pub async fn propose(
@@ -44,13 +35,16 @@ pub async fn propose(
         .responder(responder)
         .await
         .map_err(|_| ProposalError::Refused)?;
-    Ok(async move {
-        match done.await {
-            Ok(Ok(response)) => Ok(response.data),
-            Ok(Err(ClientWriteError::ForwardToLeader(_))) => Err(ProposalError::Refused),
-            Ok(Err(_)) | Err(_) => Err(ProposalError::Unknown),
-        }
-    })
+    Ok(async move { done.await.map_or(Err(ProposalError::Unknown), outcome_of) })
+}
+
+/// Only one of Raft's errors says that nothing was appended. With every other the entry may be in somebody's log.
+fn outcome_of(result: ClientWriteResult<RaftTypes>) -> Result<EntryOutcome, ProposalError> {
+    match result {
+        Ok(response) => Ok(response.data),
+        Err(ClientWriteError::ForwardToLeader(_)) => Err(ProposalError::Refused),
+        Err(_) => Err(ProposalError::Unknown),
+    }
 }
 
 /// Proposes batches until the token is cancelled or Raft has ended.
@@ -75,15 +69,10 @@ pub async fn propose_batches(group: Arc<Group>, raft: GroupRaft, token: Cancella
 }
 
 fn decided(group: &Group, number: BatchNumber, result: Result<EntryOutcome, ProposalError>) {
-    match result {
-        // Apply has told whoever waited.
-        Ok(_) => {}
-        Err(ProposalError::Refused) => {
-            tracing::warn!(group = group.id.0, "a batch was refused: a new epoch begins");
-            group.decide(|queue| queue.refused(number));
-        }
-        // The loss of leadership has told them, or will.
-        Err(ProposalError::Unknown) => {}
+    // Of what is applied, apply has told whoever waited.
+    if let Err(error) = result {
+        tracing::warn!(group = group.id.0, ?error, "a batch is not applied");
+        group.decide(|queue| queue.failed(number, error));
     }
     group.work.notify_one();
 }
@@ -114,4 +103,31 @@ fn hint(leader: u64, membership: &StoredMembership) -> Arc<LeaderHint> {
     let node = membership.membership().get_node(&leader).cloned().unwrap_or_default();
     let zone = (!node.zone.is_empty()).then_some(node.zone);
     Arc::new(LeaderHint { node: NodeId(leader), address: node.address, zone })
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::{
+        errors::{ChangeMembershipError, EmptyMembership, ForwardToLeader},
+        raft::ClientWriteResponse,
+    };
+
+    use super::*;
+    use crate::raft_types::log_id;
+
+    #[test]
+    fn only_what_was_never_appended_counts_as_refused() {
+        let nobody = ForwardToLeader::empty();
+        let empty = ChangeMembershipError::EmptyMembership(EmptyMembership {});
+        let applied =
+            ClientWriteResponse { log_id: log_id(1, 1), data: EntryOutcome::Applied, membership: None };
+        for (result, outcome) in [
+            (Ok(applied), Ok(EntryOutcome::Applied)),
+            (Err(ClientWriteError::ForwardToLeader(nobody.clone())), Err(ProposalError::Refused)),
+            (Err(ClientWriteError::LogEntryDiscarded(nobody)), Err(ProposalError::Unknown)),
+            (Err(ClientWriteError::ChangeMembershipError(empty)), Err(ProposalError::Unknown)),
+        ] {
+            assert_eq!(outcome_of(result), outcome);
+        }
+    }
 }

@@ -287,6 +287,7 @@ impl EntryCache {
     fn truncate_from(&mut self, index: u64) {
         let gone = self.entries.split_off(&index);
         self.bytes -= gone.values().map(|(entry, _)| entry_bytes(entry)).sum::<usize>();
+        self.assert_counted();
         self.truncated_from(index);
     }
 
@@ -299,6 +300,11 @@ impl EntryCache {
         let kept = self.entries.split_off(&(index + 1));
         self.bytes -= self.entries.values().map(|(entry, _)| entry_bytes(entry)).sum::<usize>();
         self.entries = kept;
+        self.assert_counted();
+    }
+
+    fn assert_counted(&self) {
+        assert!(self.bytes == 0 || !self.entries.is_empty(), "what is gone is not counted");
     }
 }
 

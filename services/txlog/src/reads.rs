@@ -16,8 +16,6 @@ use crate::{
 
 /// How many versions of a key are passed one by one before its end is sought.
 const VERSIONS_PASSED_MAX: usize = 4;
-/// So many deleted keys in a row are worth a note; see [`crate::gaps`].
-const GAP_KEYS_MIN: usize = 16;
 
 /// One deployment as of a timestamp.
 pub struct Reader<'s, S> {
@@ -155,6 +153,8 @@ impl<'s, S: Walk> Reader<'s, S> {
             {
                 return Ok((rows, true));
             }
+            let in_order = rows.last().is_none_or(|last| comes_before(&last.key, &key, order));
+            assert!(in_order && interval.contains(&key), "rows are in order, and those that were asked for");
             if let Some(version) = row.resolve(self)? {
                 bytes += version.document.len();
                 rows.push(Row { key, version });
@@ -334,7 +334,7 @@ impl<'s, S: Walk> RangeCursor<'s, S> {
     fn run_over(&mut self, key: &[u8], deleted: Timestamp) -> Result<bool, ApplyError> {
         self.run.keys += 1;
         self.run.since = self.run.since.max(deleted);
-        let is_long = self.run.keys == GAP_KEYS_MIN && self.watch.is_none();
+        let is_long = self.run.keys == self.store.gaps().keys_min() && self.watch.is_none();
         if self.run.keys > 1 && !is_long {
             return Ok(false);
         }

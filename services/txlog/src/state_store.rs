@@ -28,7 +28,7 @@ use rocksdb::{
 use crate::{
     apply::{ApplyError, Changes, Family, Store, Visit, Writable},
     folders::{self, OpenError},
-    gaps::{Gaps, KeyList},
+    gaps::{GapLimits, Gaps, KeyList},
     keys::{self, Incarnation},
     walk::{Bounds, Cursor, Walk},
 };
@@ -82,7 +82,7 @@ impl StateStore {
         let database = DB::open_cf_descriptors(&database_options, path, families)
             .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
         let (unflushed_bytes, uncompacted_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        let gaps = Gaps::new(limits.gaps_max);
+        let gaps = Gaps::new(GapLimits::of(limits));
         let flushing = Mutex::default();
         let store = StateStore { database, floors, gaps, flushing, unflushed_bytes, uncompacted_bytes };
         let kept = store.get(Family::Applied, keys::UNCOMPACTED).ok().flatten();

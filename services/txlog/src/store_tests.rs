@@ -5,7 +5,10 @@
 //!
 //! To repeat a seed: `STORE_SEED=<seed> cargo test -p txlog --lib store_tests`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::limits::StoreLimits;
 use bytes::Bytes;
@@ -29,6 +32,12 @@ const INCARNATION: Incarnation = Incarnation(1);
 const DEPLOYMENT: DeploymentId = DeploymentId(1);
 const BY_ID: IndexId = IndexId([1; 16]);
 const BY_NAME: IndexId = IndexId([2; 16]);
+
+/// Commits are some of these apart.
+const UNIT: u64 = 1_000_000;
+/// Few deleted keys are worth a note, and notes are joined soon.
+const LIMITS: StoreLimits =
+    StoreLimits { gap_keys_min: 2, gap_young_ms: 4, gap_same_ms: 8, gap_old_ms: 24, ..StoreLimits::DEFAULT };
 
 /// A document's key in the other index, and its text.
 type Document = (Bytes, Bytes);
@@ -57,7 +66,7 @@ fn key(random: &mut ChaCha8Rng) -> Bytes {
 impl World {
     fn new(seed: u64) -> World {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(StateStore::open(folder.path(), &StoreLimits::DEFAULT).unwrap());
+        let store = Arc::new(StateStore::open(folder.path(), &LIMITS).unwrap());
         let applier = Applier::open(INCARNATION, &*store).unwrap();
         World {
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -122,8 +131,8 @@ impl World {
             };
             writes.insert(id, write);
         }
-        let at = timestamp(self.last().as_nanoseconds() + self.random.random_range(1..5));
-        let horizon = timestamp(at.as_nanoseconds().saturating_sub(self.random.random_range(0..60)));
+        let at = timestamp(self.last().as_nanoseconds() + self.random.random_range(1..5) * UNIT);
+        let horizon = timestamp(at.as_nanoseconds().saturating_sub(self.random.random_range(0..60) * UNIT));
         self.apply(at, writes.into_values().collect(), horizon.min(self.last()));
         self.history.insert(at, documents);
     }
@@ -180,9 +189,10 @@ impl World {
                 document: None,
                 index_updates: vec![IndexUpdate { index: BY_NAME, old: Some(name), new: None }],
             };
-            let at = timestamp(self.last().as_nanoseconds() + self.random.random_range(1..3));
+            let at = timestamp(self.last().as_nanoseconds() + self.random.random_range(1..3) * UNIT);
             self.apply(at, vec![write], self.applier.state().horizon);
             self.history.insert(at, left);
+            self.read();
         }
         for _ in 0..8 {
             self.read();
@@ -191,7 +201,10 @@ impl World {
 
     fn read(&mut self) {
         let horizon = self.applier.state().horizon.as_nanoseconds();
-        let at = timestamp(self.random.random_range(horizon..=self.last().as_nanoseconds()));
+        let at = match self.random.random() {
+            true => self.last(),
+            false => timestamp(self.random.random_range(horizon..=self.last().as_nanoseconds())),
+        };
         let documents = self.documents(at).clone();
         let reader = Reader::new(&*self.store, INCARNATION, DEPLOYMENT, at);
         let id = key(&mut self.random);
@@ -283,6 +296,11 @@ fn gaps_that_ignore_writes_are_found() {
 }
 
 #[test]
+fn gaps_that_overlap_are_found() {
+    seeds_to_find(Bug::GapsOverlap);
+}
+
+#[test]
 fn a_sweep_that_passes_the_horizon_is_found() {
     seeds_to_find(Bug::SweepPassesHorizon);
 }
@@ -344,4 +362,54 @@ fn the_first_and_the_last_row_of_a_queue_cost_the_same_after_many_deletions() {
             assert!(steps <= fresh + 200, "{steps} steps after {number} deletions, at first {fresh}");
         }
     }
+}
+
+/// A queue whose gaps are joined, some when they are of about the same time, some when they are old; then documents come
+/// to places that were passed. Whether both directions show each of them.
+fn come_back_into_joined_gaps() -> Result<(), String> {
+    const ROWS: u64 = 60;
+    let mut world = World::new(1);
+    let key = |number: u64| Bytes::from(number.to_be_bytes().to_vec());
+    let write = |number: u64, document: Option<&'static [u8]>| Write {
+        primary: BY_ID,
+        key: key(number),
+        document: document.map(Bytes::from_static),
+        index_updates: Vec::new(),
+    };
+    let keys = |world: &World, order: Order| -> Vec<Bytes> {
+        let reader = Reader::new(&*world.store, INCARNATION, DEPLOYMENT, world.last());
+        let limits = RangeLimits { rows_max: usize::MAX, bytes_max: usize::MAX };
+        let (rows, _) = reader.range(BY_ID, &Interval::all(), order, limits, BTreeMap::new()).unwrap();
+        rows.into_iter().map(|row| row.key).collect()
+    };
+    let apply = |world: &mut World, units: u64, writes: Vec<Write>| {
+        let at = timestamp(world.last().as_nanoseconds() + units * UNIT);
+        world.apply(at, writes, Timestamp::ZERO);
+        world.history.insert(at, BTreeMap::new());
+    };
+    apply(&mut world, 1, (0..=ROWS).map(|number| write(number, Some(b"job"))).collect());
+    for number in 0..ROWS {
+        apply(&mut world, 1, vec![write(number, None)]);
+        let left: Vec<Bytes> = (number + 1..=ROWS).map(key).collect();
+        assert_eq!(keys(&world, Order::Ascending), left);
+    }
+    let mut expected = BTreeSet::from([key(ROWS)]);
+    for number in (0..ROWS).step_by(7) {
+        apply(&mut world, 1, vec![write(number, Some(b"back"))]);
+        expected.insert(key(number));
+        for order in [Order::Ascending, Order::Descending] {
+            let mut found = keys(&world, order);
+            found.sort();
+            if !found.iter().eq(&expected) {
+                return Err(format!("{order:?} does not show {number}: {found:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_comes_into_joined_gaps_is_seen_in_both_directions() {
+    come_back_into_joined_gaps().unwrap();
+    assert!(plant(Bug::GapsOverlap, come_back_into_joined_gaps).is_err(), "it could not be seen otherwise");
 }

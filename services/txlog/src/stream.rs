@@ -119,6 +119,10 @@ impl CommitBuffer {
             kept.bytes -= notice_bytes(&oldest);
             kept.floor = oldest.timestamp;
         }
+        match kept.commits.front() {
+            Some((_, oldest)) => assert!(kept.floor < oldest.timestamp, "what is kept is above the floor"),
+            None => assert_eq!(kept.bytes, 0, "what is gone is not counted"),
+        }
         drop(kept);
         let subscribed = self.subscribed.lock();
         touched.iter().filter_map(|deployment| subscribed.get(deployment)).for_each(|wake| {

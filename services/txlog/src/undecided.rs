@@ -82,6 +82,13 @@ impl<W> Undecided<W> {
         self.bytes
     }
 
+    /// What holds between any two calls.
+    pub fn assert_holds(&self) {
+        assert!(self.bytes == 0 || !self.by_timestamp.is_empty(), "nothing that is decided is counted");
+        let known = self.by_timestamp.len() + self.decided.len();
+        assert!(self.by_id.len() <= known, "an id is known for as long as its commit");
+    }
+
     pub fn known(&self, deployment: DeploymentId, id: CommitId) -> Known {
         match self.by_id.get(&(deployment, id)) {
             None => Known::No,

@@ -30,6 +30,7 @@ use crate::{
         client::{Attempt, BY_ID, BY_NAME, DEPLOYMENT, Given, Keys},
         history::{Observation, replay},
     },
+    planted::{Bug, plant},
     proposer::GroupRaft,
     raft_types::Vote,
     reads::RangeLimits,
@@ -37,6 +38,8 @@ use crate::{
 
 const CLIENTS: u64 = 6;
 const REQUESTS: u64 = 60;
+/// Who comes first is not in the seed: a planted bug may need more than one.
+const RUNS_WITH_A_BUG: u64 = 100;
 const AT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DEPLOYMENT };
 const PAGE: RangeLimits = RangeLimits { rows_max: 3, bytes_max: usize::MAX };
 
@@ -55,6 +58,10 @@ fn options(folder: &std::path::Path) -> Options {
     options.store.sweep_look_ms = 3;
     options.store.sweep_keys_max = 2;
     options.store.gaps_max = 8;
+    options.store.gap_keys_min = 1;
+    options.store.gap_young_ms = 1;
+    options.store.gap_same_ms = 2;
+    options.store.gap_old_ms = 5;
     options.store.log_entries_kept = 1;
     options.store.log_entry_cache_bytes_max = 2_000;
     options
@@ -333,6 +340,26 @@ fn a_service_in_unrest_is_serializable_and_every_answer_is_true() {
         .build()
         .expect("a runtime");
     runtime.block_on(unrest(seed, requests));
+}
+
+/// Runs seeds until a bug is found that is planted on the one thread that they have.
+fn is_found(bug: Bug) {
+    for seed in 0..RUNS_WITH_A_BUG {
+        let run = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(unrest(seed, REQUESTS));
+        };
+        if plant(bug, || std::panic::catch_unwind(run)).is_err() {
+            eprintln!("{bug:?} is found by run {seed}");
+            return;
+        }
+    }
+    panic!("{bug:?} was not found in {RUNS_WITH_A_BUG} runs");
+}
+
+#[test]
+fn a_read_below_what_is_kept_is_found() {
+    is_found(Bug::ReadIgnoresHorizon);
 }
 
 async fn unrest(seed: u64, requests: u64) {

@@ -96,6 +96,7 @@ impl Validator {
         if notice.timestamp > self.window.newest() {
             self.window.add(deployment, notice.clone());
         }
+        assert!(self.window.newest() <= self.head, "no write is newer than the head");
     }
 
     /// The commits above `last` died with their epoch. The head stays: their timestamps are not given again.

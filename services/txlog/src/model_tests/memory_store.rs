@@ -4,15 +4,17 @@ use std::{cell::RefCell, collections::BTreeMap, ops::Bound};
 
 use bytes::Bytes;
 
+use super::world::UNIT;
 use crate::{
     apply::{ApplyError, Changes, Family, Store, Visit, Writable},
-    gaps::{Gaps, KeyList},
+    gaps::{GapLimits, Gaps, KeyList},
     keys,
     walk::{Bounds, Cursor, Walk},
 };
 
-/// Few, so that the oldest are forgotten in every run.
-const GAPS_MAX: usize = 6;
+/// Few, so that some are forgotten in every run, of few keys, and soon so old that they are joined.
+const GAPS: GapLimits =
+    GapLimits { gaps_max: 6, keys_min: 1, young_ns: 4 * UNIT, same_ns: 16 * UNIT, old_ns: 48 * UNIT };
 
 type Pairs = BTreeMap<(Family, Vec<u8>), Vec<u8>>;
 
@@ -24,7 +26,7 @@ pub struct MemoryStore {
 
 impl Default for MemoryStore {
     fn default() -> MemoryStore {
-        MemoryStore { pairs: RefCell::default(), gaps: Gaps::new(GAPS_MAX) }
+        MemoryStore { pairs: RefCell::default(), gaps: Gaps::new(GAPS) }
     }
 }
 

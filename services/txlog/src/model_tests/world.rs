@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     apply::{Applied, Applier, EntryId, Family, Payload, Round, Store, Writable},
-    batcher::{BatchLimits, BatchNumber},
+    batcher::{BatchLimits, BatchNumber, ProposalError},
     commit_queue::{Answer, Checked, CommitQueue, CommitQueueOptions, Received},
     entry::{CommitWrites, LogEntry, Staged},
     keys::{self, Incarnation},
@@ -35,7 +35,7 @@ const REQUESTS: u32 = 6;
 const STEPS: u32 = 700;
 const STEPS_TO_HEAL_MAX: u32 = 40_000;
 /// Nanoseconds that pass in a step, about: so that the horizon follows within a history.
-const UNIT: u64 = 10_000;
+pub const UNIT: u64 = 10_000;
 const CLOCK_TICK: u64 = 100 * UNIT;
 const INCARNATION: Incarnation = Incarnation(1);
 /// What a page of a range read has at most.
@@ -65,7 +65,7 @@ struct Replica {
 enum News {
     Elected(u64),
     Follows(u64),
-    Refused(BatchNumber),
+    Failed(BatchNumber, ProposalError),
 }
 
 /// An entry on its way to Raft.
@@ -75,6 +75,14 @@ struct Proposal {
     of: Of,
     term: u64,
     entry: LogEntry,
+}
+
+/// A batch in the log, and who hears what becomes of it.
+struct Appended {
+    index: usize,
+    replica: usize,
+    boots: u64,
+    number: BatchNumber,
 }
 
 /// Who hears what becomes of a proposal.
@@ -103,6 +111,8 @@ pub struct World {
     log: Vec<(u64, Option<LogEntry>)>,
     committed: usize,
     proposals: VecDeque<Proposal>,
+    /// Of the term.
+    appended: Vec<Appended>,
     replicas: Vec<Replica>,
     clients: Vec<Client>,
     attempts: Vec<Attempt>,
@@ -217,6 +227,7 @@ impl World {
             log: Vec::new(),
             committed: 0,
             proposals: VecDeque::new(),
+            appended: Vec::new(),
             replicas,
             clients,
             attempts: Vec::new(),
@@ -338,6 +349,14 @@ impl World {
             true => self.log.len(),
             false => self.random.random_range(self.committed..=self.log.len()),
         };
+        // What was appended may be discarded here and come back with a later leader that has it.
+        for Appended { index, replica, boots, number } in std::mem::take(&mut self.appended) {
+            let told = index >= self.committed && replica != winner && self.random.random();
+            let replica = &mut self.replicas[replica];
+            if told && replica.boots == boots {
+                replica.news.push_back(News::Failed(number, ProposalError::Unknown));
+            }
+        }
         self.log.truncate(kept);
         self.log.push((self.term, None));
         self.raft_leader = Some(winner);
@@ -388,13 +407,17 @@ impl World {
         let fate = if leads && !lapsed {
             let encoded = proposal.entry.encode(replica.applier.state().write_version);
             let decoded = LogEntry::decode(encoded).expect("an entry comes back");
+            if let Of::Batch(number) = proposal.of {
+                let (index, replica, boots) = (self.log.len(), proposal.replica, proposal.boots);
+                self.appended.push(Appended { index, replica, boots, number });
+            }
             self.log.push((proposal.term, Some(decoded)));
             PartFate::Appended(self.log.len() - 1, proposal.term)
         } else {
             if let Of::Batch(number) = proposal.of
                 && replica.boots == proposal.boots
             {
-                replica.news.push_back(News::Refused(number));
+                replica.news.push_back(News::Failed(number, ProposalError::Refused));
             }
             PartFate::Refused
         };
@@ -412,7 +435,7 @@ impl World {
         let answers = match replica.news.pop_front() {
             Some(News::Elected(term)) => replica.queue.elected(term, leader),
             Some(News::Follows(term)) => replica.queue.follow(term, leader),
-            Some(News::Refused(batch)) => replica.queue.refused(batch),
+            Some(News::Failed(batch, error)) => replica.queue.failed(batch, error),
             None => return Ok(()),
         };
         replica.queue.assert_overlay_is_exact();
