@@ -692,6 +692,44 @@ pub async fn a_quiet_stream_has_heartbeats(subject: LogSubject) {
     }
 }
 
+/// Not among those that every subject is given to: only whoever made it knows how `cut_off` takes its leader away, and how it
+/// can `come_back`. `heartbeat` is how often a quiet stream beats.
+pub async fn a_replica_that_is_cut_off_has_no_heartbeats(
+    subject: LogSubject,
+    heartbeat: Duration,
+    cut_off: impl AsyncFnOnce(),
+    come_back: impl AsyncFnOnce(),
+) {
+    let writer = Writer::new(&subject);
+    let start = writer.put("a", "one").await;
+    let mut events = subject.log.subscribe(subject.deployment, start).await.unwrap();
+    let led = writer.position().epoch;
+    for _ in 0..3 {
+        assert!(matches!(next(&mut events).await, StreamEvent::Heartbeat { epoch, .. } if epoch == led));
+    }
+    cut_off().await;
+    // One may have been on its way.
+    let mut silence = async || tokio::time::timeout(20 * heartbeat, events.next()).await;
+    let _ = silence().await;
+    let beat = silence().await;
+    assert!(beat.is_err(), "nobody can say that it is current: {beat:?}");
+    come_back().await;
+    let last = writer.put("a", "two").await;
+    let mut seen = Vec::new();
+    loop {
+        match next(&mut events).await {
+            StreamEvent::Commit(notice) => seen.push(notice.timestamp),
+            StreamEvent::Heartbeat { epoch, published } if published == last => {
+                assert!(epoch > led, "it is led anew");
+                break;
+            }
+            StreamEvent::Heartbeat { published, .. } => assert_eq!(published, start),
+            StreamEvent::Lagged { .. } => panic!("one commit is kept"),
+        }
+    }
+    assert_eq!(seen, [last], "the stream goes on where it was");
+}
+
 pub async fn a_large_commit_is_whole_or_not_there(subject: LogSubject) {
     let writer = Writer::new(&subject);
     let begin = writer.published();

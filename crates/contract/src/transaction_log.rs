@@ -266,8 +266,10 @@ pub struct Version {
 pub enum StreamEvent {
     /// The next commit.
     Commit(Arc<CommitNotice>),
-    /// Every commit of the deployment up to `published` was sent before this. Sent at least every `stream_heartbeat_ms`, and
-    /// within `stream_quiet_ms` where another deployment of the group has moved it.
+    /// Every commit of the deployment up to `published` was sent before this. Sent at the beginning; within
+    /// `stream_quiet_ms` where another deployment of the group has moved it; and every `stream_heartbeat_ms` as long as a
+    /// quorum follows the leader behind this replica. A replica that is cut off falls silent, so a subscriber that hears
+    /// nothing for longer can't tell what it misses, and must go to another one.
     Heartbeat {
         /// The newest epoch that this replica knows of.
         epoch: Epoch,

@@ -210,8 +210,9 @@ impl Limits {
         require!(
             self.fanout.deployment_share_percent <= 100
                 && self.gateway.deployment_share_percent <= 100
+                && self.log.deployment_share_percent <= 100
                 && self.function.deployment_threads_percent <= 100,
-            "fanout.deployment_share_percent, gateway.deployment_share_percent and function.deployment_threads_percent must be at most 100"
+            "fanout.deployment_share_percent, gateway.deployment_share_percent, log.deployment_share_percent and function.deployment_threads_percent must be at most 100"
         );
         require!(
             self.sync.close_reason_bytes_max <= 123,

@@ -181,7 +181,7 @@ pub enum Payload {
 }
 
 /// What an entry did.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Applied {
     /// It moved only the log's position, or something that nobody sees.
     Nothing,
@@ -396,23 +396,25 @@ impl<'a, S: Writable> Round<'a, S> {
         Round { applier, store, bytes_max, changes: store.changes(), applied: Vec::new() }
     }
 
-    /// Applies the next entry; `publish` hears what was applied once it is written.
-    pub fn apply(
+    /// Applies the next entry; `publish` hears what was applied once it is written. Returns what `told` makes of it.
+    pub fn apply<T>(
         &mut self,
         id: EntryId,
         payload: Payload,
+        told: impl FnOnce(&Applied) -> T,
         publish: &mut impl FnMut(Vec<Applied>, &AppliedState),
-    ) -> Result<Applied, ApplyError> {
+    ) -> Result<T, ApplyError> {
         let reads_store = Applier::reads_store(&payload);
         if reads_store && !planted::is(planted::Bug::RoundReadsBeforeItWrites) {
             self.write(publish)?;
         }
         let applied = self.applier.apply(self.store, &mut self.changes, id, payload)?;
-        self.applied.push(applied.clone());
+        let told = told(&applied);
+        self.applied.push(applied);
         if self.changes.bytes() > self.bytes_max {
             self.write(publish)?;
         }
-        Ok(applied)
+        Ok(told)
     }
 
     /// Writes what is left.

@@ -17,7 +17,7 @@ use crate::{
     overlay::Overlay,
     planted,
     retention::Retention,
-    undecided::{Committed, Known, OpenCommit, Undecided},
+    undecided::{Committed, Known, OpenCommit, Taken, Undecided},
     validator::{Reading, Refusal, Validator},
 };
 
@@ -182,14 +182,14 @@ impl<W> CommitQueue<W> {
         self.validator.window_bytes()
     }
 
-    /// Commits that are validated and not decided.
-    pub fn undecided(&self) -> usize {
-        self.undecided.len()
+    /// What the commits take that are validated and not decided.
+    pub fn undecided(&self) -> Taken {
+        self.undecided.taken()
     }
 
-    /// Memory that they take.
-    pub fn undecided_bytes(&self) -> usize {
-        self.undecided.bytes()
+    /// What those of a deployment take.
+    pub fn undecided_of(&self, deployment: DeploymentId) -> Taken {
+        self.undecided.taken_by(deployment)
     }
 
     /// Commits that wait for a batch.

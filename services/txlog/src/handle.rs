@@ -138,8 +138,8 @@ impl Handle {
         let store_bytes = group.store.file_bytes().map_err(|error| of.store_failed(error))?;
         let queue = group.queue.read();
         Ok(Measures {
-            commits_undecided: queue.undecided(),
-            commits_undecided_bytes: queue.undecided_bytes(),
+            commits_undecided: queue.undecided().commits,
+            commits_undecided_bytes: queue.undecided().bytes,
             commits_waiting: queue.waiting(),
             parts_staged,
             batches_skipped: group.batches_skipped(),
@@ -224,11 +224,13 @@ impl HandleGroup {
 
     async fn commit(self: &Arc<Self>, commit: Commit) -> Result<CommitOutcome> {
         let limits = &self.group.limits;
-        let (waiting, waiting_bytes) = {
+        let (all, own) = {
             let queue = self.group.queue.read();
-            (queue.undecided(), queue.undecided_bytes())
+            (queue.undecided(), queue.undecided_of(commit.deployment.deployment))
         };
-        if waiting >= limits.commits_queued_max || waiting_bytes >= limits.commits_queued_bytes_max {
+        // Who is alone in its group may have all of it.
+        let shares = self.group.deployments.len() > 1;
+        if limits.is_full(all) || (shares && limits.is_share_full(own)) {
             return Err(Error::overloaded("CommitterFullError", "too many commits wait for the log"));
         }
         let encoded = if commit.writes.is_empty() { Bytes::new() } else { encode_writes(&commit.writes) };

@@ -1,6 +1,9 @@
 //! What the log takes at once, keeps and gives; what a node keeps on its disk; the pace of Raft.
 
+use fair_queue::share_of;
 use limits::{KIB, MIB, group};
+
+use crate::undecided::Taken;
 
 group! {
     log:
@@ -16,6 +19,9 @@ group! {
         commits_queued_max: usize = 8_192,
         /// Memory of all commits that are validated and not yet applied (`CommitterFullError`): their documents twice.
         commits_queued_bytes_max: usize = 128 * MIB,
+        /// What one of several deployments of a group may have of both, in percent, so that the others are not refused because
+        /// of it.
+        deployment_share_percent: usize = 75,
         /// How far the wall clock may jump ahead of the time that has passed. A timestamp is never taken back, so whatever
         /// the clock says for a moment would hold for ever.
         clock_jump_ms_max: u64 = 3_600_000,
@@ -41,11 +47,12 @@ group! {
         read_page_documents_max: usize = 1_024,
         /// Bytes in one answer to a range read, one document excepted.
         read_page_bytes_max: usize = 2 * MIB,
-        /// Commits that a subscriber to the stream may be behind before it gets `Lagged`.
+        /// Commits that a subscriber to the stream may be behind before it gets `Lagged`. The deployment that has most of them
+        /// in the buffer makes room for the others.
         stream_buffer_commits_max: usize = 16_384,
         /// Bytes that a subscriber to the stream may be behind before it gets `Lagged`.
         stream_buffer_bytes_max: usize = 64 * MIB,
-        /// Heartbeats on a quiet commit stream prove that it is current.
+        /// Heartbeats on a quiet commit stream prove that it is current: they come only while a leader can be proved.
         stream_heartbeat_ms: u64 = 500,
         /// While other deployments of the group commit, a quiet one is told this often how far the group has come: it must
         /// not cost a wake-up for each of their commits.
@@ -54,6 +61,19 @@ group! {
         stream_commits_taken_max: usize = 256,
         /// Keys that one backfill entry passes, deleted ones included: apply executes it on every replica between two batches.
         backfill_keys_max: usize = 512,
+    }
+}
+
+impl LogLimits {
+    /// Whether these commits leave no room for another.
+    pub(crate) fn is_full(&self, all: Taken) -> bool {
+        all.commits >= self.commits_queued_max || all.bytes >= self.commits_queued_bytes_max
+    }
+
+    /// Whether these commits of one deployment leave it no room for another.
+    pub(crate) fn is_share_full(&self, own: Taken) -> bool {
+        let share = |whole| share_of(whole, self.deployment_share_percent);
+        own.commits >= share(self.commits_queued_max) || own.bytes >= share(self.commits_queued_bytes_max)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, collections::HashMap, sync::Arc, time::Duration};
 
 use contract::{DeploymentId, GroupId};
-use openraft::{ChangeMembers, Config, Raft, SnapshotPolicy, async_runtime::WatchReceiver};
+use futures::future::BoxFuture;
+use openraft::{ChangeMembers, Config, Raft, SnapshotPolicy, async_runtime::WatchReceiver, raft::ReadPolicy};
 use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -95,6 +96,7 @@ impl Service {
             tasks.spawn(group.buffer.clone().tick_in_time(
                 Duration::from_millis(options.limits.stream_quiet_ms),
                 Duration::from_millis(options.limits.stream_heartbeat_ms),
+                led_by_quorum(raft.clone()),
                 token.clone(),
             ));
             let handle = HandleGroup::new(group.clone(), raft.clone(), large.clone(), options.fatal.clone());
@@ -151,6 +153,15 @@ impl Service {
         drop(self.handle);
         let logs = self.logs;
         let _ = tokio::task::spawn_blocking(move || drop(logs)).await;
+    }
+}
+
+/// Finds out whether this replica leads and a quorum says so: then all that was published anywhere is published here.
+/// (A follower can't know it yet; it would have to ask its leader.)
+fn led_by_quorum(raft: GroupRaft) -> impl Fn() -> BoxFuture<'static, bool> {
+    move || {
+        let raft = raft.clone();
+        Box::pin(async move { raft.ensure_linearizable(ReadPolicy::ReadIndex).await.is_ok() })
     }
 }
 
@@ -306,14 +317,16 @@ mod tests {
         Commit, CommitId, CommitOutcome, DeploymentRef, IndexId, Interval, Order, ReadAt, TransactionLog,
         Write,
     };
-    use openraft::{EntryPayload, RaftLogReader};
+    use openraft::{EntryPayload, RaftLogReader, raft::AppendEntriesRequest};
     use tokio::sync::mpsc;
 
     use super::*;
     use crate::{
-        entry::{Batch, EntryVersion, LogEntry},
+        commit_queue::{Received, Request},
+        entry::{Batch, CommitWrites, EntryVersion, LogEntry, encode_writes, touched_keys},
+        options::Deployment,
         proposer::propose,
-        raft_types::{EntryBytes, EntryOutcome},
+        raft_types::{EntryBytes, EntryOutcome, Vote},
         reads::{RangeLimits, Reader},
     };
 
@@ -476,6 +489,105 @@ mod tests {
         assert_eq!(skipped(), 1);
         running.commit(2).await;
         assert_eq!((skipped(), running.documents()), (1, 2));
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_deployment_that_has_its_share_of_commits_under_way_leaves_the_rest_to_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut options, _reasons) = options(folder.path());
+        // Nothing but commits gives it work to do.
+        options.store.sweep_look_ms = 3_600_000;
+        let at = |deployment| DeploymentRef { group: GroupId(1), deployment: DeploymentId(deployment) };
+        options.deployments = ["one", "two"]
+            .into_iter()
+            .zip(1..)
+            .map(|(name, number)| Deployment { name: name.into(), at: at(number) })
+            .collect();
+        let limits = options.limits;
+        let running = Running::start(options).await;
+        let group = &running.service.groups[0].0;
+        let commit = |deployment: u32, id: u8| Commit {
+            deployment: at(deployment),
+            epoch: group.position().borrow().epoch,
+            id: CommitId([id; 16]),
+            run: 1,
+            begin: ReadAt::published(group.published()),
+            read_set: Arc::default(),
+            writes: vec![Write {
+                primary: IndexId([1; 16]),
+                key: vec![id].into(),
+                document: Some(contract::document::encode("{}", 2)),
+                index_updates: Vec::new(),
+            }],
+        };
+        // One that is validated, takes much, and waits until somebody proposes it.
+        let Commit { deployment, epoch, id, run, begin, read_set, writes } = commit(1, 1);
+        let mut request = Request {
+            deployment: deployment.deployment,
+            epoch,
+            id,
+            run,
+            begin,
+            keys: touched_keys(&writes),
+            read_set,
+            encoded: CommitWrites::Inlined(encode_writes(&writes)),
+            writes: writes.into(),
+            bytes: limits.commits_queued_bytes_max * limits.deployment_share_percent / 100,
+        };
+        let (waiter, outcome) = tokio::sync::oneshot::channel();
+        {
+            let mut queue = group.queue.write();
+            let checked = queue.check(&request, group.published()).expect("nothing is in its way");
+            let received = queue.receive(&mut request, checked, waiter, group.clock.now());
+            assert!(matches!(received, Received::OnItsWay));
+        }
+        let log = running.service.handle();
+        let refused = log.commit(commit(1, 2)).await.expect_err("it has its share");
+        assert_eq!(refused.code, "CommitterFullError");
+        let committed = |outcome| matches!(outcome, CommitOutcome::Committed { .. });
+        assert!(committed(log.commit(commit(2, 3)).await.expect("there is room for others")));
+        assert!(committed(outcome.await.expect("it went along")));
+        assert!(committed(log.commit(commit(1, 4)).await.expect("there is room again")));
+        drop(log);
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_is_cut_off_has_no_heartbeats() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut options, _reasons) = options(folder.path());
+        options.limits.stream_heartbeat_ms = 10;
+        options.limits.stream_quiet_ms = 10;
+        let running = Running::start(options.clone()).await;
+        let subject = conformance::LogSubject {
+            log: Arc::new(running.service.handle()),
+            deployment: options.deployments[0].at,
+            kept: Box::new(()),
+        };
+        let (group, raft) = &running.service.groups[0];
+        let cut_off = async || {
+            let term = raft.server_metrics().borrow_watched().vote.leader_id.term;
+            // Another node leads, and is heard of no more. A single voter would not wait for it.
+            raft.runtime_config().elect(false);
+            let request = AppendEntriesRequest {
+                vote: Vote::new_committed(term + 1, 9),
+                prev_log_id: None,
+                entries: Vec::new(),
+                leader_commit: None,
+            };
+            raft.append_entries(request).await.expect("raft lives");
+            group.position().wait_for(|position| !position.ready).await.expect("the group lives");
+        };
+        let come_back = async || {
+            raft.trigger().elect(false).await.expect("raft lives");
+            group.position().wait_for(|position| position.ready).await.expect("the group lives");
+        };
+        let heartbeat = Duration::from_millis(options.limits.stream_heartbeat_ms);
+        conformance::transaction_log::a_replica_that_is_cut_off_has_no_heartbeats(
+            subject, heartbeat, cut_off, come_back,
+        )
+        .await;
         running.stop().await;
     }
 

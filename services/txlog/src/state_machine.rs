@@ -69,12 +69,12 @@ impl StateMachine {
                     Payload::Membership(raft_codec::encode_stored_membership(&stored))
                 }
             };
-            let outcome = round.apply(id, payload, &mut publish)?;
-            if let Some(responder) = responder {
-                responders.push((responder, outcome_of(&outcome)));
+            let outcome = round.apply(id, payload, outcome_of, &mut publish)?;
+            if outcome == EntryOutcome::Skipped {
+                tracing::error!(group = group.id.0, ?id, "a batch was skipped");
             }
-            if let Applied::Skipped(timestamps) = &outcome {
-                tracing::error!(group = group.id.0, ?id, commits = timestamps.len(), "a batch was skipped");
+            if let Some(responder) = responder {
+                responders.push((responder, outcome));
             }
         }
         round.write(&mut publish)?;

@@ -1,11 +1,12 @@
 //! The stream of published commits, from memory.
 //!
 //! All subscribers of a group read from one bounded buffer, each at its own place: a slow one holds up nobody, and is told
-//! so when the buffer has left it behind. A commit wakes the subscribers of its own deployment only. How far the others have
+//! so when the buffer has left it behind. The deployment that fills the buffer most makes room, so that a busy one leaves
+//! only its own subscribers behind. A commit wakes the subscribers of its own deployment only. How far the others have
 //! come by it they hear from one ticker for the whole group, so that many quiet deployments cost nothing while one is busy.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,11 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 const KEY_OVERHEAD_BYTES: usize = 64;
 
-/// The newest published commits of a group, all deployments in one order.
+/// The newest published commits of a group.
 #[derive(Debug)]
 pub struct CommitBuffer {
-    bytes_max: usize,
-    commits_max: usize,
+    max: Filled,
     /// Commits that a subscriber takes out at once.
     taken_max: usize,
     kept: RwLock<Kept>,
@@ -38,14 +38,82 @@ pub struct CommitBuffer {
     wake_ups: AtomicU64,
 }
 
+/// How much of a buffer is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Filled {
+    commits: usize,
+    bytes: usize,
+}
+
+impl Filled {
+    fn add(&mut self, notice: &CommitNotice) {
+        self.commits += 1;
+        self.bytes += notice_bytes(notice);
+    }
+
+    fn take(&mut self, notice: &CommitNotice) {
+        self.commits -= 1;
+        self.bytes -= notice_bytes(notice);
+    }
+
+    fn is_over(self, max: Filled) -> bool {
+        self.commits > max.commits || self.bytes > max.bytes
+    }
+
+    /// The larger of its two parts of `max`, so that what is different can be compared.
+    fn part_of(self, max: Filled) -> u64 {
+        let part = |filled: usize, max: usize| (filled as u64).saturating_mul(1 << 20) / max.max(1) as u64;
+        part(self.commits, max.commits).max(part(self.bytes, max.bytes))
+    }
+}
+
 #[derive(Debug)]
 struct Kept {
-    commits: VecDeque<(DeploymentId, Arc<CommitNotice>)>,
-    bytes: usize,
-    /// Every commit above it is here.
+    deployments: HashMap<DeploymentId, Commits>,
+    /// The deployments by the part of the buffer that they fill: the last one makes room.
+    by_part: BTreeSet<(u64, DeploymentId)>,
+    filled: Filled,
+    /// What was published when the buffer began: of a deployment that is not in it nothing came since.
     floor: Timestamp,
     /// The last commit that was ever added.
     published: Timestamp,
+}
+
+/// The newest commits of a deployment, in order.
+#[derive(Debug)]
+struct Commits {
+    notices: VecDeque<Arc<CommitNotice>>,
+    filled: Filled,
+    /// Every commit above it is here.
+    floor: Timestamp,
+}
+
+impl Kept {
+    fn add(&mut self, deployment: DeploymentId, notice: Arc<CommitNotice>, max: Filled) {
+        assert!(self.published < notice.timestamp, "commits are published in their order");
+        self.published = notice.timestamp;
+        self.filled.add(&notice);
+        let floor = self.floor;
+        let new = || Commits { notices: VecDeque::new(), filled: Filled::default(), floor };
+        let commits = self.deployments.entry(deployment).or_insert_with(new);
+        self.by_part.remove(&(commits.filled.part_of(max), deployment));
+        commits.filled.add(&notice);
+        commits.notices.push_back(notice);
+        self.by_part.insert((commits.filled.part_of(max), deployment));
+    }
+
+    /// Lets go of the oldest commit of the deployment that keeps most.
+    fn make_room(&mut self, max: Filled) {
+        let (_, deployment) = self.by_part.pop_last().expect("whoever fills it is known");
+        let commits = self.deployments.get_mut(&deployment).expect("it was added");
+        let oldest = commits.notices.pop_front().expect("whoever fills most has something");
+        assert!(commits.floor < oldest.timestamp, "what is kept is above the floor");
+        commits.floor = oldest.timestamp;
+        commits.filled.take(&oldest);
+        self.filled.take(&oldest);
+        assert!(commits.filled.bytes == 0 || !commits.notices.is_empty(), "what is gone is not counted");
+        self.by_part.insert((commits.filled.part_of(max), deployment));
+    }
 }
 
 /// What a subscriber finds behind its place.
@@ -59,10 +127,16 @@ enum Found {
 
 impl CommitBuffer {
     pub fn new(published: Timestamp, limits: &LogLimits) -> CommitBuffer {
-        let kept = Kept { commits: VecDeque::new(), bytes: 0, floor: published, published };
+        let kept = Kept {
+            deployments: HashMap::new(),
+            by_part: BTreeSet::new(),
+            filled: Filled::default(),
+            floor: published,
+            published,
+        };
+        let (commits, bytes) = (limits.stream_buffer_commits_max, limits.stream_buffer_bytes_max);
         CommitBuffer {
-            bytes_max: limits.stream_buffer_bytes_max,
-            commits_max: limits.stream_buffer_commits_max,
+            max: Filled { commits, bytes },
             taken_max: limits.stream_commits_taken_max,
             kept: RwLock::new(kept),
             subscribed: Mutex::default(),
@@ -71,24 +145,46 @@ impl CommitBuffer {
         }
     }
 
-    /// Tells every subscriber how far the group has come: every `heartbeat`, and where it has moved every `quiet`. Ends
-    /// with the token.
-    pub async fn tick_in_time(
+    /// Tells every subscriber how far the group has come: where it has moved every `quiet`, and every `heartbeat` if `is_led`
+    /// finds out that a leader stands behind this replica. What it does not say within a heartbeat is no proof. Ends with
+    /// the token.
+    pub async fn tick_in_time<F: Future<Output = bool>>(
         self: Arc<Self>,
         quiet: Duration,
         heartbeat: Duration,
+        is_led: impl Fn() -> F,
         token: CancellationToken,
     ) {
         let mut pace = Pace { heartbeat, told: self.kept.read().published, silent: Duration::ZERO };
         let pause = quiet.min(heartbeat);
-        loop {
-            tokio::select! {
-                () = token.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+        let ticking = async {
+            loop {
+                tokio::time::sleep(pause).await;
+                self.tick_if_due(&mut pace, pause, &is_led).await;
             }
-            if pace.is_due(self.kept.read().published, pause) {
-                self.tick();
-            }
+        };
+        tokio::select! {
+            () = token.cancelled() => {}
+            () = ticking => {}
+        }
+    }
+
+    /// After another pause.
+    async fn tick_if_due<F: Future<Output = bool>>(
+        &self,
+        pace: &mut Pace,
+        pause: Duration,
+        is_led: impl Fn() -> F,
+    ) {
+        let published = self.kept.read().published;
+        let due = match pace.due(published, pause) {
+            None => false,
+            // A leader has had it committed.
+            Some(Due::Moved) => true,
+            Some(Due::Heartbeat) => tokio::time::timeout(pace.heartbeat, is_led()).await == Ok(true),
+        };
+        if due {
+            self.tick();
         }
     }
 
@@ -109,19 +205,10 @@ impl CommitBuffer {
             if !touched.contains(&deployment) {
                 touched.push(deployment);
             }
-            assert!(kept.published < notice.timestamp, "commits are published in their order");
-            kept.bytes += notice_bytes(&notice);
-            kept.published = notice.timestamp;
-            kept.commits.push_back((deployment, notice));
+            kept.add(deployment, notice, self.max);
         }
-        while kept.bytes > self.bytes_max || kept.commits.len() > self.commits_max {
-            let Some((_, oldest)) = kept.commits.pop_front() else { break };
-            kept.bytes -= notice_bytes(&oldest);
-            kept.floor = oldest.timestamp;
-        }
-        match kept.commits.front() {
-            Some((_, oldest)) => assert!(kept.floor < oldest.timestamp, "what is kept is above the floor"),
-            None => assert_eq!(kept.bytes, 0, "what is gone is not counted"),
+        while kept.filled.is_over(self.max) {
+            kept.make_room(self.max);
         }
         drop(kept);
         let subscribed = self.subscribed.lock();
@@ -132,17 +219,15 @@ impl CommitBuffer {
 
     fn after(&self, deployment: DeploymentId, from: Timestamp) -> Found {
         let kept = self.kept.read();
-        if from < kept.floor {
+        let of_deployment = kept.deployments.get(&deployment);
+        if from < of_deployment.map_or(kept.floor, |commits| commits.floor) {
             return Found::Gone;
         }
-        let first = kept.commits.partition_point(|(_, notice)| notice.timestamp <= from);
-        let commits: Vec<_> = kept
-            .commits
-            .range(first..)
-            .filter(|(of, _)| *of == deployment)
-            .take(self.taken_max)
-            .map(|(_, notice)| notice.clone())
-            .collect();
+        let notices = of_deployment.map(|commits| &commits.notices);
+        let commits: Vec<_> = notices.map_or_else(Vec::new, |notices| {
+            let first = notices.partition_point(|notice| notice.timestamp <= from);
+            notices.range(first..).take(self.taken_max).cloned().collect()
+        });
         if commits.is_empty() { Found::Nothing(kept.published) } else { Found::Commits(commits) }
     }
 
@@ -183,15 +268,24 @@ struct Pace {
     silent: Duration,
 }
 
+/// Why everybody is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Moved,
+    Heartbeat,
+}
+
 impl Pace {
     /// After another pause.
-    fn is_due(&mut self, published: Timestamp, pause: Duration) -> bool {
+    fn due(&mut self, published: Timestamp, pause: Duration) -> Option<Due> {
         self.silent += pause;
-        let due = published != self.told || self.silent >= self.heartbeat;
-        if due {
-            (self.told, self.silent) = (published, Duration::ZERO);
-        }
-        due
+        let due = match () {
+            () if published != self.told => Due::Moved,
+            () if self.silent >= self.heartbeat => Due::Heartbeat,
+            () => return None,
+        };
+        (self.told, self.silent) = (published, Duration::ZERO);
+        Some(due)
     }
 }
 
@@ -337,6 +431,64 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_busy_deployment_leaves_only_its_own_subscribers_behind() {
+        let limits = LogLimits { stream_buffer_commits_max: 8, ..LogLimits::DEFAULT };
+        let buffer = Arc::new(CommitBuffer::new(timestamp(10), &limits));
+        let (_moved, watched) = watch::channel(position(10));
+        let subscribe = |deployment| {
+            buffer.subscribe(deployment, timestamp(10), watched.clone(), CancellationToken::new())
+        };
+        let (mut ours, mut other) = (subscribe(OURS), subscribe(OTHER));
+        buffer.add([(OTHER, notice(11)), (OTHER, notice(12))]);
+        buffer.add((13..100).map(|at| (OURS, notice(at))));
+        buffer.add([(OTHER, notice(100))]);
+        assert!(matches!(ours.next().await, Some(StreamEvent::Lagged { from }) if from == timestamp(10)));
+        for expected in [11, 12, 100] {
+            match other.next().await {
+                Some(StreamEvent::Commit(notice)) => assert_eq!(notice.timestamp, timestamp(expected)),
+                other => panic!("expected commit {expected}: {other:?}"),
+            }
+        }
+        let kept = buffer.kept.read();
+        let commits: HashMap<_, _> = kept
+            .deployments
+            .iter()
+            .map(|(deployment, commits)| (*deployment, commits.notices.len()))
+            .collect();
+        assert_eq!(commits, HashMap::from([(OURS, 5), (OTHER, 3)]), "all of it is used");
+        assert_eq!(kept.filled.commits, 8);
+    }
+
+    #[tokio::test]
+    async fn a_replica_behind_which_no_leader_stands_has_no_heartbeats() {
+        let heartbeat = Duration::from_millis(1);
+        let buffer = Arc::new(CommitBuffer::new(timestamp(10), &LogLimits::DEFAULT));
+        let (_moved, watched) = watch::channel(position(10));
+        let mut events = buffer.subscribe(OURS, timestamp(10), watched, CancellationToken::new());
+        let mut pace = Pace { heartbeat, told: timestamp(10), silent: Duration::ZERO };
+        let beats = |event: Option<StreamEvent>, at: u64| match event {
+            Some(StreamEvent::Heartbeat { published, .. }) => assert_eq!(published, timestamp(at)),
+            other => panic!("expected a heartbeat: {other:?}"),
+        };
+        // It says at once how far it has come.
+        beats(events.next().await, 10);
+        buffer.tick_if_due(&mut pace, heartbeat, async || true).await;
+        beats(events.next().await, 10);
+        // Whoever is asked says no, or says nothing.
+        buffer.tick_if_due(&mut pace, heartbeat, async || false).await;
+        buffer.tick_if_due(&mut pace, heartbeat, std::future::pending).await;
+        assert!(futures::poll!(events.next()).is_pending(), "a heartbeat without a leader");
+        // What is committed all the same is told: somebody led when it was.
+        buffer.add([(OTHER, notice(11))]);
+        buffer.tick_if_due(&mut pace, heartbeat, async || false).await;
+        beats(events.next().await, 11);
+        buffer.tick_if_due(&mut pace, heartbeat, async || false).await;
+        assert!(futures::poll!(events.next()).is_pending());
+        buffer.tick_if_due(&mut pace, heartbeat, async || true).await;
+        beats(events.next().await, 11);
+    }
+
+    #[tokio::test]
     async fn a_commit_wakes_the_subscribers_of_its_deployment_and_nobody_else() {
         const QUIET: u32 = 1_000;
         const BATCHES: u64 = 100;
@@ -385,7 +537,9 @@ mod tests {
         let pause = Duration::from_millis(100);
         let mut pace = Pace { heartbeat: 5 * pause, told: timestamp(7), silent: Duration::ZERO };
         let published = [7, 7, 7, 7, 7, 7, 7, 8, 9, 9, 9, 9, 9, 9];
-        let told = published.map(|at| u8::from(pace.is_due(timestamp(at), pause)));
-        assert_eq!(told, [0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1]);
+        let told = published.map(|at| pace.due(timestamp(at), pause));
+        let (moved, beats) = (Some(Due::Moved), Some(Due::Heartbeat));
+        let no = None;
+        assert_eq!(told, [no, no, no, no, beats, no, no, moved, moved, no, no, no, no, beats]);
     }
 }

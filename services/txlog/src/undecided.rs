@@ -19,7 +19,16 @@ pub struct Undecided<W> {
     by_id: HashMap<(DeploymentId, CommitId), Committed>,
     decided: BTreeMap<Timestamp, (DeploymentId, CommitId)>,
     /// Of all open commits.
-    bytes: usize,
+    taken: Taken,
+    /// Of those of each deployment that has some.
+    by_deployment: HashMap<DeploymentId, Taken>,
+}
+
+/// How many commits are open, and the memory that they take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    pub commits: usize,
+    pub bytes: usize,
 }
 
 /// When which run of a request committed, or will.
@@ -68,7 +77,13 @@ pub enum Known {
 
 impl<W> Default for Undecided<W> {
     fn default() -> Self {
-        Undecided { by_timestamp: BTreeMap::new(), by_id: HashMap::new(), decided: BTreeMap::new(), bytes: 0 }
+        Undecided {
+            by_timestamp: BTreeMap::new(),
+            by_id: HashMap::new(),
+            decided: BTreeMap::new(),
+            taken: Taken::default(),
+            by_deployment: HashMap::new(),
+        }
     }
 }
 
@@ -77,14 +92,21 @@ impl<W> Undecided<W> {
         self.by_timestamp.len()
     }
 
-    /// Memory that the open commits take.
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// What all open commits take.
+    pub fn taken(&self) -> Taken {
+        self.taken
+    }
+
+    /// What those of a deployment take.
+    pub fn taken_by(&self, deployment: DeploymentId) -> Taken {
+        self.by_deployment.get(&deployment).copied().unwrap_or_default()
     }
 
     /// What holds between any two calls.
     pub fn assert_holds(&self) {
-        assert!(self.bytes == 0 || !self.by_timestamp.is_empty(), "nothing that is decided is counted");
+        assert_eq!(self.taken.commits, self.by_timestamp.len(), "what is open is counted, and nothing else");
+        assert!(self.taken.bytes == 0 || self.taken.commits > 0, "nothing that is decided is counted");
+        assert!(self.by_deployment.len() <= self.taken.commits, "whoever is counted has something");
         let known = self.by_timestamp.len() + self.decided.len();
         assert!(self.by_id.len() <= known, "an id is known for as long as its commit");
     }
@@ -110,7 +132,11 @@ impl<W> Undecided<W> {
 
     pub fn add(&mut self, timestamp: Timestamp, commit: OpenCommit<W>) {
         self.by_id.insert((commit.deployment, commit.id), Committed { timestamp, run: commit.run });
-        self.bytes += commit.bytes;
+        self.taken.commits += 1;
+        self.taken.bytes += commit.bytes;
+        let of_deployment = self.by_deployment.entry(commit.deployment).or_default();
+        of_deployment.commits += 1;
+        of_deployment.bytes += commit.bytes;
         let other = self.by_timestamp.insert(timestamp, commit);
         assert!(other.is_none(), "{timestamp} is given twice");
     }
@@ -139,7 +165,9 @@ impl<W> Undecided<W> {
         self.by_id.insert((deployment, id), committed);
         self.decided.insert(timestamp, (deployment, id));
         let commit = if ours { self.by_timestamp.remove(&timestamp) } else { None };
-        self.bytes -= commit.as_ref().map_or(0, |commit| commit.bytes);
+        if let Some(commit) = &commit {
+            self.give_back(commit);
+        }
         commit
     }
 
@@ -160,8 +188,21 @@ impl<W> Undecided<W> {
         dropped
     }
 
+    /// A commit is not open any more.
+    fn give_back(&mut self, commit: &OpenCommit<W>) {
+        self.taken.commits -= 1;
+        self.taken.bytes -= commit.bytes;
+        let of_deployment = self.by_deployment.get_mut(&commit.deployment).expect("it was counted");
+        of_deployment.commits -= 1;
+        of_deployment.bytes -= commit.bytes;
+        if of_deployment.commits == 0 {
+            assert_eq!(of_deployment.bytes, 0, "nothing that is decided is counted");
+            self.by_deployment.remove(&commit.deployment);
+        }
+    }
+
     fn forget(&mut self, commit: &OpenCommit<W>, timestamp: Timestamp) {
-        self.bytes -= commit.bytes;
+        self.give_back(commit);
         let id = (commit.deployment, commit.id);
         if self.by_id.get(&id).is_some_and(|known| known.timestamp == timestamp) {
             self.by_id.remove(&id);
@@ -226,8 +267,11 @@ mod tests {
         let dropped = undecided.drop_above(timestamp(5));
         assert_eq!(dropped.len(), 1);
         assert_eq!(undecided.known(DEPLOYMENT, CommitId([2; 16])), Known::No);
-        assert_eq!((undecided.len(), undecided.bytes()), (1, 10));
+        assert_eq!((undecided.len(), undecided.taken()), (1, Taken { commits: 1, bytes: 10 }));
+        assert_eq!(undecided.taken_by(DEPLOYMENT), undecided.taken());
+        assert_eq!(undecided.taken_by(DeploymentId(2)), Taken::default());
         undecided.committed(Committed { timestamp: timestamp(5), run: 1 }, DEPLOYMENT, CommitId([1; 16]));
-        assert_eq!((undecided.len(), undecided.bytes()), (0, 0));
+        assert_eq!((undecided.len(), undecided.taken()), (0, Taken::default()));
+        assert_eq!(undecided.taken_by(DEPLOYMENT), Taken::default());
     }
 }

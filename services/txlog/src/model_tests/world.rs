@@ -991,7 +991,7 @@ fn apply_entries<T>(
         let payload = entry.clone().map_or(Payload::Blank, Payload::Entry);
         // Raft's first entry has the index 1 here, so that 0 is before everything.
         let id = EntryId { term: *term, index: (index + number) as u64 + 1 };
-        round.apply(id, payload, &mut publish).map_err(failed)?;
+        round.apply(id, payload, |_| (), &mut publish).map_err(failed)?;
     }
     round.write(&mut publish).map_err(failed)?;
     Ok(told)
