@@ -1,8 +1,9 @@
-//! What the benchmarks share: servers to measure, callers that send HTTP requests as fast as they are answered, and the
+//! What the benchmarks share: servers to measure and their peers, callers that send HTTP requests as fast as they are answered, and the
 //! report of them.
 
 mod callers;
 mod draw;
+pub mod peers;
 pub mod processes;
 mod report;
 mod server;

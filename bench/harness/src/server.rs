@@ -17,9 +17,6 @@ use crate::processes;
 /// How long a server may take until it serves.
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// In which Linux tells processor times to programs.
-const MILLISECONDS_PER_TICK: u64 = 10;
-
 /// What a server takes in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
@@ -137,12 +134,7 @@ impl Server {
 
     /// Processor time that the server has taken so far, in the kernel too.
     pub fn cpu_time(&self) -> Result<Duration> {
-        let stat = self.of_process("stat")?;
-        // Behind the name, which may hold anything: the state is the third field of all, the two times the 14th and 15th.
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let times: Vec<u64> = fields.skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
-        let [user, system] = times[..] else { bail!("the process's times can't be read") };
-        Ok(Duration::from_millis((user + system) * MILLISECONDS_PER_TICK))
+        processes::cpu_time(self.process.id().context("the server has ended")?)
     }
 
     /// Memory that the server takes now.

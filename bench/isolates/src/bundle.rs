@@ -31,6 +31,7 @@ pub fn bundle(bytes: usize) -> ImageSource {
         unset_variables: UnsetVariables::Undefined,
         import_seed: [1; 32],
         import_time_ms: 1_700_000_000_000,
+        native_values: true,
         limits: ImportLimits { user_time_ms_max: 120_000, ..ImportLimits::default() },
     }
 }

@@ -14,15 +14,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use harness::{Answer, Callers, Draw, Report, Server, Uniform, Zipf, ratio};
+use harness::{Answer, Callers, Draw, Report, Server, Uniform, Zipf, peers::NodePeer, ratio};
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};
 use rand::RngExt;
 
-use crate::{
-    postgres::{NodePeer, Postgres},
-    tidemark::Tidemark,
-};
+use crate::tidemark::Tidemark;
 
 const BALANCE: u64 = 1_000_000_000;
 
@@ -143,8 +140,10 @@ async fn main() -> Result<()> {
     }
     let mut peers = None;
     if !arguments.without_peers {
-        let database = Postgres::start(folder.path(), arguments.accounts, BALANCE).await?;
-        let node = NodePeer::start(&database, arguments.callers, &arguments.folder.join("peer")).await?;
+        let database = postgres::start(folder.path(), arguments.accounts, BALANCE).await?;
+        let connections = arguments.callers.to_string();
+        let variables = [("DATABASE_URL", &*database.url()), ("POOL_CONNECTIONS", &*connections)];
+        let node = NodePeer::start(&arguments.folder.join("peer"), &variables).await?;
         for (name, path) in [
             ("Node.js + PostgreSQL, five round trips", "/rounds"),
             ("Node.js + PostgreSQL, one call", "/call"),
@@ -179,7 +178,7 @@ async fn main() -> Result<()> {
         tidemark.server.stop().await?;
     }
     if let Some((database, node)) = peers {
-        let sum = database.total().await?;
+        let sum = postgres::total(&database).await?;
         ensure!(sum == total, "PostgreSQL: the accounts hold {sum}, not {total}");
         node.stop().await?;
         database.stop().await?;

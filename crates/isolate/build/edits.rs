@@ -380,10 +380,50 @@ pub const EDITS: &[Edit] = &[
                   \x20   *pp = p;\n",
         times: 1,
     },
+    // ---- The published library's conversion of values (guest/values.h) ----
+    Edit {
+        file: "quickjs.c",
+        find: "    /* XXX: 5 bits available */\n    uint8_t *byte_code_buf;",
+        replace: "    uint8_t library_function : 5;\n    uint8_t *byte_code_buf;",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "    b = p->u.func.function_bytecode;\n\n    if (unlikely(argc < b->arg_count",
+        replace: "    b = p->u.func.function_bytecode;\n\
+                  \x20   if (unlikely(b->library_function) && !(flags & JS_CALL_FLAG_CONSTRUCTOR)) {\n\
+                  \x20       ret_val = js_call_library(b->realm, p, argc, argv);\n\
+                  \x20       if (!JS_IsUninitialized(ret_val))\n\
+                  \x20           return ret_val;\n\
+                  \x20   }\n\n\
+                  \x20   if (unlikely(argc < b->arg_count",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "    JSValue promise;\n    JSAsyncFunctionData *s;\n\n    s = js_mallocz(",
+        replace: "    JSValue promise;\n    JSAsyncFunctionData *s;\n\n\
+                  \x20   if (unlikely(JS_VALUE_GET_OBJ(func_obj)->u.func.function_bytecode->library_function)) {\n\
+                  \x20       promise = js_collect(ctx, JS_VALUE_GET_OBJ(func_obj), this_obj);\n\
+                  \x20       if (!JS_IsUninitialized(promise))\n\
+                  \x20           return promise;\n\
+                  \x20   }\n\
+                  \x20   s = js_mallocz(",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "static JSValue JS_CallInternal(JSContext *caller_ctx, JSValueConst func_obj,\n",
+        replace: "static JSValue js_call_library(JSContext *ctx, JSObject *function, int count, JSValueConst *arguments);\n\
+                  static JSValue js_collect(JSContext *ctx, JSObject *function, JSValueConst query);\n\
+                  static JSValue JS_CallInternal(JSContext *caller_ctx, JSValueConst func_obj,\n",
+        times: 1,
+    },
 ];
 
 /// Appended to quickjs.c: what the edits above call.
 pub const JSON: &str = include_str!("../guest/json.h");
+pub const VALUES: &str = include_str!("../guest/values.h");
 pub const BASE64: &str = include_str!("../guest/base64.h");
 pub const TEXTS: &str = include_str!("../guest/texts.h");
 pub const STACKS: &str = include_str!("../guest/stack.h");

@@ -123,6 +123,7 @@ fn copy_edited(from: &Path, to: &Path) -> Result<(), String> {
         let mut text = edits::apply(name, std::fs::read_to_string(&path).map_err(context)?)?;
         if name == "quickjs.c" {
             text.push_str(edits::JSON);
+            text.push_str(edits::VALUES);
             text.push_str(edits::BASE64);
             text.push_str(edits::STACKS);
             text.push_str(edits::TEXTS);

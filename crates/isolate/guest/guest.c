@@ -25,6 +25,11 @@ JSValue JS_GetFrames(JSContext *context, JSValueConst thrown);
 extern JSValue (*js_map_frames)(JSContext *context, JSValueConst frames);
 int JS_ReadParts(JSContext *context, JSValueConst text, uint32_t chars_max, void (*take)(const char *bytes, size_t length));
 void JS_ReplaceBase64(JSContext *context);
+void JS_WatchBuiltIns(JSContext *context);
+void JS_WatchPlatform(JSContext *context, JSValueConst collect);
+JSValue JS_ConvertDocuments(JSContext *context, JSValueConst convert, JSValueConst documents);
+void JS_RecogniseLibrary(JSContext *context);
+extern bool (*js_recognise)(const uint8_t *text, size_t length, int8_t *function);
 void JS_SettlePromise(JSContext *context, JSValueConst promise, JSValueConst value, bool is_rejected);
 
 /* The shadow stack that JavaScript may use; the linker's stack size (toolchain.rs) leaves room above it. */
@@ -125,6 +130,18 @@ static JSValue js_request(JSContext *ctx, JSValueConst this_value, int count, JS
     return JS_IsException(error) ? JS_EXCEPTION : JS_Throw(ctx, error);
 }
 
+/* What the function is whose canonical text this is; library.rs knows the number and the answer. */
+static bool recognise(const uint8_t *text, size_t length, int8_t *function) {
+    int32_t answer = host_request(14, (const char *)text, length, "", 0);
+    char roles[16];
+    if (answer <= 0 || answer > (int32_t)sizeof(roles))
+        return 0;
+    host_take(roles);
+    for (int32_t i = 0; i < answer; i++)
+        function[i] = roles[i] - '1';
+    return 1;
+}
+
 /* The frames of a stack in terms of the files that people wrote; outside.rs knows the number. */
 static JSValue map_frames(JSContext *ctx, JSValueConst frames) {
     Bytes text, nothing = {"", 0, 0};
@@ -211,6 +228,11 @@ static JSValue js_outcome(JSContext *ctx, JSValueConst this_value, int count, JS
     return JS_UNDEFINED;
 }
 
+/* convertDocuments(the function that converts one, documents that were just parsed): the documents as values */
+static JSValue js_convert_documents(JSContext *ctx, JSValueConst this_value, int count, JSValueConst *arguments) {
+    return JS_ConvertDocuments(ctx, arguments[0], arguments[1]);
+}
+
 static JSValue js_now(JSContext *ctx, JSValueConst this_value, int count, JSValueConst *arguments) {
     return JS_NewFloat64(ctx, host_now());
 }
@@ -291,6 +313,7 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("context", 0, js_context),
     JS_CFUNC_DEF("setContext", 1, js_set_context),
     JS_CFUNC_DEF("frames", 1, js_frames),
+    JS_CFUNC_DEF("convertDocuments", 2, js_convert_documents),
     JS_CFUNC_DEF("request", 3, js_request),
     JS_CFUNC_DEF("operation", 2, js_operation),
     JS_CFUNC_DEF("hasOutstanding", 0, js_has_outstanding),
@@ -501,6 +524,8 @@ void EXPORT(guest_start)(void) {
     JS_SetModuleLoaderFunc(runtime, resolve_specifier, load_module, NULL);
     context = JS_NewContext(runtime);
     js_map_frames = map_frames;
+    js_recognise = recognise;
+    JS_WatchBuiltIns(context);
     JSModuleDef *host = JS_NewCModule(context, PLATFORM_PREFIX "host", fill_host_module);
     JS_AddModuleExportList(context, host, host_functions, HOST_FUNCTION_COUNT);
 }
@@ -525,6 +550,9 @@ int EXPORT(guest_load_platform)(char *path) {
     };
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
         *needed[i].function = JS_GetPropertyStr(context, exports, needed[i].name);
+    JSValue collect = JS_GetPropertyStr(context, exports, "collect");
+    JS_WatchPlatform(context, collect);
+    JS_FreeValue(context, collect);
     JS_FreeValue(context, exports);
     JS_SetHostPromiseRejectionTracker(runtime, on_rejection, NULL);
     return 0;
@@ -578,8 +606,10 @@ int EXPORT(guest_import)(char *path, int32_t is_entry_point) {
 }
 
 /* Ends the building of the image. Returns where the fresh region begins. */
-uint32_t EXPORT(guest_seal)(uint32_t spare_pages) {
+uint32_t EXPORT(guest_seal)(uint32_t spare_pages, int32_t converts_natively) {
     JS_ReplaceBase64(context);
+    if (converts_natively)
+        JS_RecogniseLibrary(context);
     JS_RunGC(runtime);
     JS_Seal(runtime, COLLECT_AFTER_BYTES);
     return allocator_seal(spare_pages);

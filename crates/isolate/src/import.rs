@@ -71,7 +71,9 @@ pub fn build(shared: &Arc<Shared>, source: &ImageSource) -> Result<Arc<Image>, I
     }
 
     let pages = (SPARE_BYTES / WASM_PAGE_BYTES) as u32;
-    let sealed = guest.enter(&mut importer, |guest| guest.call::<u32, u32>("guest_seal", pages));
+    let sealed = guest.enter(&mut importer, |guest| {
+        guest.call::<(u32, i32), u32>("guest_seal", (pages, source.native_values.into()))
+    });
     let sealed_bytes = sealed.map_err(|ended| ImportError::Killed {
         module: PLATFORM_MAIN.to_string(),
         reason: ended.kill_reason(limits.user_time_ms_max, limits.memory_bytes_max),

@@ -48,6 +48,7 @@ mod error;
 mod guest;
 mod image;
 mod import;
+mod library;
 mod memory;
 mod outside;
 mod pages;

@@ -9,7 +9,7 @@ use wasmtime::{Caller, Linker, Memory};
 
 use crate::call::{AsyncOperation, CallLimits, ConsoleLine, Observations, OperationId, SyscallError};
 use crate::console::Console;
-use crate::{collation, digest, url};
+use crate::{collation, digest, library, url};
 
 /// What stands behind the guest's requests: a call's host, or the importer of modules.
 pub trait Outside {
@@ -142,6 +142,7 @@ impl HostState {
             _ if (kind as usize).wrapping_sub(6) < collation::WAYS => {
                 collation::compare(kind as usize - 6, a, b)
             }
+            14 => Ok(library::recognise(a)),
             _ => return Err(wasmtime::Error::msg(format!("the platform made a request of kind {kind}"))),
         })
     }

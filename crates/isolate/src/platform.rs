@@ -27,6 +27,7 @@ const MODULES: &[(&str, &str)] = platform![
     "locale",
     "main",
     "phase",
+    "query",
     "requests",
     "syscalls",
     "url",

@@ -17,6 +17,8 @@ pub struct ImageSource {
     pub import_seed: [u8; 32],
     /// The clock while the modules are evaluated, in milliseconds since the Unix epoch. It stands still.
     pub import_time_ms: u64,
+    /// Whether values that are plain pass the published library's conversion natively. Its results are the same.
+    pub native_values: bool,
     /// What the evaluation of the modules may use.
     pub limits: ImportLimits,
 }

@@ -81,7 +81,11 @@ impl Runner {
     ) -> Result<BTreeMap<String, Arc<str>>> {
         let sources = modules.iter().map(|module| (module.path.clone(), module.source.to_string())).collect();
         let limits = self.shared.options.limits.function.import();
-        let image = self.shared.images.build(source_of(recipe, sources, limits)).await?;
+        let image = self
+            .shared
+            .images
+            .build(source_of(recipe, sources, limits, self.shared.options.native_values))
+            .await?;
         let image = image.map_err(|error| refusal("InvalidModules", &error, modules))?;
         let analyzed = {
             let image = Arc::clone(&image);
@@ -112,6 +116,7 @@ impl Runner {
             unset_variables,
             import_seed: expand_seed(recipe.import_seed),
             import_time_ms: recipe.import_time_ms,
+            native_values: self.shared.options.native_values,
             limits: self.shared.options.limits.function.import(),
         };
         let image: Arc<Image> =

@@ -33,6 +33,7 @@ pub(crate) fn source_of(
     recipe: &ImageRecipe,
     sources: Vec<(String, String)>,
     limits: ImportLimits,
+    native_values: bool,
 ) -> ImageSource {
     let modules = sources
         .into_iter()
@@ -44,6 +45,7 @@ pub(crate) fn source_of(
         unset_variables: UnsetVariables::Undefined,
         import_seed: expand_seed(recipe.import_seed),
         import_time_ms: recipe.import_time_ms,
+        native_values,
         limits,
     }
 }
@@ -65,6 +67,7 @@ pub(crate) struct Images {
     metrics: Arc<Metrics>,
     next_number: AtomicU64,
     import_limits: ImportLimits,
+    native_values: bool,
     kept: Mutex<Kept>,
 }
 
@@ -91,6 +94,7 @@ impl Images {
         blobs: Arc<dyn BlobStore>,
         metrics: Arc<Metrics>,
         limits: &FunctionLimits,
+        native_values: bool,
     ) -> Images {
         let catalogs = NonZeroUsize::new(limits.image_names_max).unwrap_or(NonZeroUsize::MIN);
         Images {
@@ -99,6 +103,7 @@ impl Images {
             metrics,
             next_number: AtomicU64::new(0),
             import_limits: limits.import(),
+            native_values,
             kept: Mutex::new(Kept {
                 images: LruCache::unbounded(),
                 bytes: 0,
@@ -142,7 +147,8 @@ impl Images {
                 return Ok(Ok(image));
             }
             let sources = self.fetch_sources(&recipe).await?;
-            let built = self.build(source_of(&recipe, sources, self.import_limits)).await?;
+            let built =
+                self.build(source_of(&recipe, sources, self.import_limits, self.native_values)).await?;
             self.metrics.images_built.increment();
             Ok(built)
         };

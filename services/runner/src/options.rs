@@ -14,11 +14,20 @@ pub struct RunnerOptions {
     pub deployment_name: String,
     /// Tell clients of errors only their request id; the log has the rest.
     pub redact_errors: bool,
+    /// Let values that are plain pass the published library's conversion natively. Its results are the same.
+    pub native_values: bool,
 }
 
 impl RunnerOptions {
     /// For the given addresses.
     pub fn new(limits: Limits, cloud_url: String, site_url: String) -> RunnerOptions {
-        RunnerOptions { limits, cloud_url, site_url, deployment_name: "dev".to_owned(), redact_errors: false }
+        RunnerOptions {
+            limits,
+            cloud_url,
+            site_url,
+            deployment_name: "dev".to_owned(),
+            redact_errors: false,
+            native_values: true,
+        }
     }
 }

@@ -86,7 +86,13 @@ impl Runner {
     ) -> Result<Runner> {
         let metrics = Arc::new(Metrics::default());
         let function = options.limits.function;
-        let images = Images::new(engine, Arc::clone(&services.blobs), Arc::clone(&metrics), &function);
+        let images = Images::new(
+            engine,
+            Arc::clone(&services.blobs),
+            Arc::clone(&metrics),
+            &function,
+            options.native_values,
+        );
         let threads =
             Threads::start(ThreadLimits::from(&function), move || Slots::new(function.thread_slots_max))
                 .map_err(|error| Error::internal(format!("starting the isolate threads: {error}")))?;

@@ -47,6 +47,10 @@ pub struct DevArguments {
     #[arg(long, env = "TIDEMARK_REDACT_LOGS_TO_CLIENT", value_name = "BOOL")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub redact_logs_to_client: Option<bool>,
+    /// Let plain values pass the function library's conversion natively. Results are the same without, lists slower.
+    #[arg(long, env = "TIDEMARK_NATIVE_VALUES", value_name = "BOOL")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub native_values: Option<bool>,
     /// A TOML file with settings and limits.
     #[arg(long, env = "TIDEMARK_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -63,6 +67,7 @@ struct File {
     cloud_url: Option<String>,
     site_url: Option<String>,
     redact_logs_to_client: Option<bool>,
+    native_values: Option<bool>,
     limits: Limits,
 }
 
@@ -77,6 +82,7 @@ pub struct Configuration {
     pub cloud_url: Option<String>,
     pub site_url: Option<String>,
     pub redact_logs_to_client: bool,
+    pub native_values: bool,
     pub limits: Limits,
 }
 
@@ -118,6 +124,7 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
             .redact_logs_to_client
             .or(file.redact_logs_to_client)
             .unwrap_or(false),
+        native_values: arguments.native_values.or(file.native_values).unwrap_or(true),
         limits: file.limits,
     })
 }
@@ -160,6 +167,10 @@ mod tests {
         let configuration = combine(arguments, file).expect("valid");
         assert_eq!((configuration.port, configuration.site_port), (1, 3));
         assert!(configuration.redact_logs_to_client);
+        assert!(configuration.native_values, "unless the configuration says otherwise");
+        let arguments = DevArguments::default();
+        let file = toml::from_str("native_values = false").expect("valid");
+        assert!(!combine(arguments, file).expect("valid").native_values);
         let arguments = DevArguments { redact_logs_to_client: Some(false), ..DevArguments::default() };
         let file = toml::from_str("redact_logs_to_client = true").expect("valid");
         assert!(!combine(arguments, file).expect("valid").redact_logs_to_client);

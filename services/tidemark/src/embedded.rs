@@ -157,6 +157,7 @@ async fn start(
     );
     options.deployment_name = deployment.name.clone();
     options.redact_errors = configuration.redact_logs_to_client;
+    options.native_values = configuration.native_values;
     let services = runner::Services { transactions: transactions.clone(), blobs: blobs.clone() };
     let runner = runner::Runner::start(services, options, token.clone()).context("start the runner")?;
     let runner = Arc::new(runner);

@@ -89,6 +89,7 @@ pub fn modules(entry_points: &[(&str, &str)]) -> ImageSource {
         unset_variables: UnsetVariables::Undefined,
         import_seed: [7; 32],
         import_time_ms: 1_700_000_000_000,
+        native_values: true,
         limits: ImportLimits::default(),
     }
 }

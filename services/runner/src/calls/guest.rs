@@ -74,6 +74,11 @@ impl Guest {
         Ok(operation)
     }
 
+    /// Whether operations wait that nobody has taken yet.
+    pub(super) fn has_operations(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Runs the guest on with answers to operations that were taken, in any order.
     pub(super) fn resume(
         &mut self,

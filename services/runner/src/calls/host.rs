@@ -40,6 +40,8 @@ pub(crate) struct Tree {
     pub(crate) now_ms: u64,
     pub(crate) observed: Observed,
     pub(crate) log: LogLines,
+    /// Whether the function that waits for an answer has issued other operations since.
+    pub(crate) others_wait: bool,
     /// What a synchronous call could not say to the function, because it ends everything.
     pub(crate) stop: Option<Stop>,
     random: StdRng,
@@ -56,6 +58,7 @@ impl Tree {
             now_ms,
             observed: Observed::default(),
             log: LogLines::new(limits.function.log_lines_max),
+            others_wait: false,
             stop: None,
             random: StdRng::from_seed(seed),
             functions: Vec::new(),

@@ -106,6 +106,7 @@ async fn answer_until_end<H: Host>(
             Progress::Ended(result) => return Ok(result),
             Progress::Waits => {
                 let operation = guest.take_operation()?;
+                host.tree().others_wait = guest.has_operations();
                 let answer = host.answer(slots, &operation).await?;
                 progress = guest.resume(vec![(operation.id, answer)], host)?;
             }

@@ -140,12 +140,17 @@ struct RunArguments<'a> {
     transaction_limits: Option<NestedLimits>,
 }
 
+/// What one answer holds of a query whose documents are all read; the last document may go beyond the bytes.
+const PAGE_DOCUMENTS_MAX: usize = 512;
+const PAGE_BYTES_MAX: usize = 256 << 10;
+
 impl TransactionHost {
     pub(super) async fn operation(&mut self, name: &str, arguments: &str) -> Attempt {
         let is_mutation = self.tree.function().kind == FunctionKind::Mutation;
         match name {
             "1.0/get" => self.get(parse(name, arguments)?).await,
             "1.0/queryStreamNext" => self.query_stream_next(parse(name, arguments)?).await,
+            "tidemark/queryStreamPage" => self.query_stream_page(parse(name, arguments)?).await,
             "1.0/queryPage" => self.query_page(parse(name, arguments)?).await,
             "1.0/count" => {
                 let CountArguments { table } = parse(name, arguments)?;
@@ -235,6 +240,35 @@ impl TransactionHost {
             Some(document) => format!(r#"{{"value":{},"done":false}}"#, document.json()),
             None => r#"{"value":null,"done":true}"#.to_owned(),
         })
+    }
+
+    /// The next documents of a query, for a function that wants them all (`crates/isolate/src/platform/query.js`).
+    ///
+    /// It reads as the same number of `queryStreamNext` would: where other operations of the function wait, only one, so
+    /// that they keep their turn; what fails after the first is left for the next.
+    async fn query_stream_page(&mut self, arguments: QueryIdArguments) -> Attempt {
+        let query = QueryId(arguments.query_id);
+        let documents_max = if self.tree.others_wait { 1 } else { PAGE_DOCUMENTS_MAX };
+        let (mut json, mut documents, mut is_done) = (String::from(r#"{"documents":["#), 0, false);
+        while documents < documents_max && json.len() < PAGE_BYTES_MAX {
+            match self.transaction.next_document(query).await {
+                Ok(Some(document)) => {
+                    if documents > 0 {
+                        json.push(',');
+                    }
+                    json.push_str(document.json());
+                    documents += 1;
+                }
+                Ok(None) => {
+                    is_done = true;
+                    break;
+                }
+                Err(error) if documents == 0 => return Err(error.into()),
+                Err(_) => break,
+            }
+        }
+        json.push_str(if is_done { r#"],"done":true}"# } else { r#"],"done":false}"# });
+        Ok(json)
     }
 
     async fn query_page(&mut self, arguments: PageArguments) -> Attempt {
