@@ -34,7 +34,7 @@ const LONG: Duration = Duration::from_millis(1);
 static THREADS: Mutex<Vec<Arc<Thread>>> = Mutex::new(Vec::new());
 
 thread_local! {
-    static THIS_THREAD: ThisThread = ThisThread::register();
+    static THIS_THREAD: ThisThread<Real> = ThisThread::register();
 }
 
 /// A thread as the ticker sees it.
@@ -61,28 +61,55 @@ struct Start {
     thread: Duration,
 }
 
+/// What tells a thread the time.
+trait Clocks {
+    fn wall(&self) -> Instant;
+    /// The processor time that the thread has used.
+    fn processor(&self) -> Duration;
+}
+
+/// The machine's.
+struct Real(libc::clockid_t);
+
+impl Clocks for Real {
+    fn wall(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn processor(&self) -> Duration {
+        processor_time(self.0)
+    }
+}
+
 /// A thread as it sees itself.
-struct ThisThread {
+struct ThisThread<C> {
     shared: Arc<Thread>,
+    clocks: C,
     /// The last reading of both clocks.
     seen: Cell<Start>,
 }
 
-impl ThisThread {
-    fn register() -> ThisThread {
+impl ThisThread<Real> {
+    fn register() -> ThisThread<Real> {
         let mut clock = 0;
         // SAFETY: the call fills the number that it is given.
         let status = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) };
         assert_eq!(status, 0, "Linux has a clock for each thread");
-        let shared = Arc::new(Thread { clock, stay: Mutex::new(None) });
-        THREADS.lock().push(Arc::clone(&shared));
-        let seen = Cell::new(Start { wall: Instant::now(), thread: processor_time(clock) });
-        ThisThread { shared, seen }
+        let this = ThisThread::new(clock, Real(clock));
+        THREADS.lock().push(Arc::clone(&this.shared));
+        this
+    }
+}
+
+impl<C: Clocks> ThisThread<C> {
+    fn new(clock: libc::clockid_t, clocks: C) -> ThisThread<C> {
+        let seen = Cell::new(Start { wall: clocks.wall(), thread: clocks.processor() });
+        ThisThread { shared: Arc::new(Thread { clock, stay: Mutex::new(None) }), clocks, seen }
     }
 
-    /// Reads both clocks.
+    /// Reads the processor time.
     fn look(&self, wall: Instant) -> Start {
-        let start = Start { wall, thread: processor_time(self.shared.clock) };
+        let start = Start { wall, thread: self.clocks.processor() };
         self.seen.set(start);
         start
     }
@@ -95,9 +122,38 @@ impl ThisThread {
         }
         self.look(now)
     }
+
+    /// Begins a stay. Returns the one that waits for its end, if there is one.
+    fn enter(&self, memory: &Arc<Reservation>, left: Duration) -> Option<Stay> {
+        let now = self.clocks.wall();
+        let mut place = self.shared.stay.lock();
+        let start = if place.is_some() { self.look(now) } else { self.start(now) };
+        place.replace(Stay { start, left, memory: Arc::clone(memory), is_stopped: false })
+    }
+
+    /// Ends the stay that is under way; `outer` goes on.
+    fn leave(&self, outer: Option<Stay>) -> Left {
+        let mut place = self.shared.stay.lock();
+        let stay = place.take().expect("each stay takes out what it put in");
+        let now = self.clocks.wall();
+        let wall = now.saturating_duration_since(stay.start.wall);
+        let used = if wall < LONG && outer.is_none() {
+            wall
+        } else {
+            self.look(now).thread.saturating_sub(stay.start.thread).min(wall)
+        };
+        *place = outer.map(|mut outer| {
+            outer.start.wall += wall;
+            outer.start.thread += used;
+            outer
+        });
+        drop(place);
+        let can_run = if stay.is_stopped { stay.memory.let_run() } else { Ok(()) };
+        Left { used, was_stopped: stay.is_stopped, can_run }
+    }
 }
 
-impl Drop for ThisThread {
+impl<C> Drop for ThisThread<C> {
     fn drop(&mut self) {
         THREADS.lock().retain(|thread| !Arc::ptr_eq(thread, &self.shared));
     }
@@ -109,7 +165,6 @@ impl Drop for ThisThread {
 /// thread lost its processor: then by less than [`LONG`], and never more than passed on the wall's clock.
 pub struct Entry {
     outer: Option<Stay>,
-    is_nested: bool,
     has_ended: bool,
     _thread_bound: PhantomData<*mut ()>,
 }
@@ -126,14 +181,8 @@ pub struct Left {
 impl Entry {
     /// Notes that a guest begins to run on this thread, in `memory`, for as long as `left`.
     pub fn new(memory: &Arc<Reservation>, left: Duration) -> Entry {
-        THIS_THREAD.with(|thread| {
-            let now = Instant::now();
-            let mut place = thread.shared.stay.lock();
-            let is_nested = place.is_some();
-            let start = if is_nested { thread.look(now) } else { thread.start(now) };
-            let stay = Stay { start, left, memory: Arc::clone(memory), is_stopped: false };
-            Entry { outer: place.replace(stay), is_nested, has_ended: false, _thread_bound: PhantomData }
-        })
+        let outer = THIS_THREAD.with(|thread| thread.enter(memory, left));
+        Entry { outer, has_ended: false, _thread_bound: PhantomData }
     }
 
     /// Notes that the guest is at rest.
@@ -143,25 +192,7 @@ impl Entry {
 
     fn end(&mut self) -> Left {
         self.has_ended = true;
-        THIS_THREAD.with(|thread| {
-            let mut place = thread.shared.stay.lock();
-            let stay = place.take().expect("each stay takes out what it put in");
-            let now = Instant::now();
-            let wall = now.saturating_duration_since(stay.start.wall);
-            let used = if wall < LONG && !self.is_nested {
-                wall
-            } else {
-                thread.look(now).thread.saturating_sub(stay.start.thread).min(wall)
-            };
-            if let Some(mut outer) = self.outer.take() {
-                outer.start.wall += wall;
-                outer.start.thread += used;
-                *place = Some(outer);
-            }
-            drop(place);
-            let can_run = if stay.is_stopped { stay.memory.let_run() } else { Ok(()) };
-            Left { used, was_stopped: stay.is_stopped, can_run }
-        })
+        THIS_THREAD.with(|thread| thread.leave(self.outer.take()))
     }
 }
 
@@ -231,5 +262,111 @@ impl Drop for Ticker {
             // It only sleeps and looks.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clocks that stand still until the test lets time pass.
+    struct Virtual {
+        wall: Cell<Instant>,
+        processor: Cell<Duration>,
+        readings: Cell<u32>,
+    }
+
+    impl Clocks for Virtual {
+        fn wall(&self) -> Instant {
+            self.wall.get()
+        }
+
+        fn processor(&self) -> Duration {
+            self.readings.set(self.readings.get() + 1);
+            self.processor.get()
+        }
+    }
+
+    const MS: Duration = Duration::from_millis(1);
+    const US: Duration = Duration::from_micros(1);
+
+    fn thread() -> (ThisThread<Virtual>, Arc<Reservation>) {
+        let clocks =
+            Virtual { wall: Cell::new(Instant::now()), processor: Cell::new(7 * MS), readings: Cell::new(0) };
+        // Nobody but the test sees this thread: its number is never asked for.
+        (ThisThread::new(0, clocks), Arc::new(Reservation::new().expect("an address range")))
+    }
+
+    impl ThisThread<Virtual> {
+        fn works(&self, time: Duration) {
+            self.waits(time);
+            self.clocks.processor.set(self.clocks.processor.get() + time);
+        }
+
+        /// For an event, or for a processor that others have.
+        fn waits(&self, time: Duration) {
+            self.clocks.wall.set(self.clocks.wall.get() + time);
+        }
+    }
+
+    #[test]
+    fn a_long_stay_is_charged_its_processor_time_and_not_its_waiting() {
+        let (thread, memory) = thread();
+        thread.waits(5 * MS);
+        assert!(thread.enter(&memory, 100 * MS).is_none());
+        thread.works(3 * MS);
+        thread.waits(300 * MS);
+        thread.works(4 * MS);
+        assert_eq!(thread.leave(None).used, 7 * MS);
+    }
+
+    #[test]
+    fn short_stays_are_charged_the_walls_time_without_a_reading_each() {
+        let (thread, memory) = thread();
+        let readings = thread.clocks.readings.get();
+        let mut charged = Duration::ZERO;
+        for _ in 0..1_000 {
+            thread.enter(&memory, 100 * MS);
+            thread.works(20 * US);
+            thread.waits(5 * US);
+            charged += thread.leave(None).used;
+            // The host's work in between is nobody's.
+            thread.works(30 * US);
+        }
+        assert_eq!(charged, 25 * MS);
+        // 55 ms have passed: a reading for each that is a millisecond old by then.
+        let readings = thread.clocks.readings.get() - readings;
+        assert!((1..=55).contains(&readings), "{readings} readings for 1,000 stays");
+    }
+
+    #[test]
+    fn a_stay_is_never_charged_less_than_it_used() {
+        let (thread, memory) = thread();
+        for round in 0..2_000_u32 {
+            let works = (round * 37) % 1_500 * US;
+            thread.enter(&memory, 100 * MS);
+            thread.works(works);
+            thread.waits((round * 91) % 700 * US);
+            let used = thread.leave(None).used;
+            assert!(used >= works && used <= works + LONG, "round {round}: charged {used:?} for {works:?}");
+            thread.works((round * 53) % 900 * US);
+        }
+    }
+
+    #[test]
+    fn a_stay_within_another_is_charged_to_itself_alone() {
+        let (thread, memory) = thread();
+        assert!(thread.enter(&memory, 100 * MS).is_none());
+        thread.works(2 * MS);
+        for _ in 0..10 {
+            let outer = thread.enter(&memory, 100 * MS);
+            assert!(outer.is_some(), "the outer one waits");
+            // Also a short one: what it is charged is taken from the outer one's.
+            thread.works(300 * US);
+            thread.waits(100 * US);
+            assert_eq!(thread.leave(outer).used, 300 * US);
+        }
+        thread.works(4 * MS);
+        assert_eq!(thread.leave(None).used, 6 * MS);
     }
 }

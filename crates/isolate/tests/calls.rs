@@ -358,6 +358,9 @@ fn the_console_does_not_print_the_values_of_the_environment() {
           console.log(process.env);
           console.log({ nested: [process.env] });
           console.info("%o", process.env);
+          console.log({ ...process.env, OTHER: "shown" });
+          console.log(Object.entries(process.env), new Map(Object.entries(process.env)));
+          console.log({ deep: Object.assign(Object.create(null), process.env) });
           return Object.values(process.env).length;
         });
         "#,
@@ -367,7 +370,8 @@ fn the_console_does_not_print_the_values_of_the_environment() {
         let mut host = TestHost::default();
         let step = run_with(&mut slot, &query_of("print", "[]"), &mut host);
         assert!(matches!(&step, Step::Done(Ok(text)) if text == "1"), "{step:?}");
-        assert_eq!(host.lines.len(), 3);
+        assert_eq!(host.lines.len(), 6);
+        assert!(host.lines[3].messages[0].contains("OTHER: 'shown'"), "{:?}", host.lines[3]);
         for line in host.lines {
             let text = line.messages.join(" ");
             assert!(text.contains("CONVEX_CLOUD_URL") && !text.contains("http://"), "{text}");

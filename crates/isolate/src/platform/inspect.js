@@ -5,6 +5,13 @@ const DEPTH_MAX = 4;
 const ITEMS_MAX = 100;
 const LINE_LENGTH_MAX = 72;
 
+// What stands for the value of a variable, also in a copy of `process.env`.
+const OF_ENVIRONMENT = "[process.env]";
+
+function isVariable(name, value) {
+  return typeof name === "string" && typeof value === "string" && Object.hasOwn(process.env, name) && process.env[name] === value;
+}
+
 // The text of a value; strings are quoted, since the value is not by itself.
 export function inspect(value) {
   return format(value, { depth: 0, ancestors: [] });
@@ -78,6 +85,9 @@ function formatObject(value, context) {
     return Array.isArray(value) ? "[Array]" : `[${label || "Object"}]`;
   }
   const inner = { depth: context.depth + 1, ancestors: [...context.ancestors, value] };
+  if (Array.isArray(value) && value.length === 2 && isVariable(value[0], value[1])) {
+    return enclose("[", [quote(value[0]), OF_ENVIRONMENT], "]", "");
+  }
   if (Array.isArray(value)) {
     return enclose("[", listItems(value, value.length, inner).concat(properties(value, inner, isIndex)), "]", label);
   }
@@ -88,7 +98,9 @@ function formatObject(value, context) {
     return `ArrayBuffer { byteLength: ${value.byteLength} }`;
   }
   if (value instanceof Map) {
-    const entries = [...value].slice(0, ITEMS_MAX).map(([key, item]) => `${format(key, inner)} => ${format(item, inner)}`);
+    const entries = [...value]
+      .slice(0, ITEMS_MAX)
+      .map(([key, item]) => `${format(key, inner)} => ${isVariable(key, item) ? OF_ENVIRONMENT : format(item, inner)}`);
     return enclose("{", entries.concat(more(value.size)), "}", `Map(${value.size})`);
   }
   if (value instanceof Set) {
@@ -142,7 +154,8 @@ function properties(value, context, isHidden = () => false) {
       continue;
     }
     const name = typeof key === "symbol" ? `[${key.toString()}]` : /^[A-Za-z_$][\w$]*$/.test(key) ? key : quote(key);
-    shown.push(`${name}: ${"value" in property ? format(property.value, context) : "[Getter]"}`);
+    const text = isVariable(key, property.value) ? OF_ENVIRONMENT : "value" in property ? format(property.value, context) : "[Getter]";
+    shown.push(`${name}: ${text}`);
   }
   return shown.concat(more(keys.length));
 }
