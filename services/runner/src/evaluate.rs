@@ -12,11 +12,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use value::ComponentId;
 
-use crate::{
-    images::source_of,
-    service::{Runner, now_ms},
-    source_map::SourceMaps,
-};
+use crate::{images::source_of, service::Handle, source_map::SourceMaps};
 
 /// What one bundle declares by its default export.
 struct Declared<'m> {
@@ -27,7 +23,7 @@ struct Declared<'m> {
     code: &'static str,
 }
 
-impl Runner {
+impl Handle {
     pub(crate) async fn evaluate_code(&self, request: EvaluationRequest) -> Result<Evaluation> {
         let mut environment = request.environment_variables;
         environment.extend(self.shared.platform.clone());
@@ -44,7 +40,7 @@ impl Runner {
                 .collect(),
             environment,
             import_seed: rand::random(),
-            import_time_ms: now_ms() as u64,
+            import_time_ms: self.shared.clock.now_ms() as u64,
         };
         let modules = self.evaluate_functions(&recipe, &functions).await?;
         let declare = async |module: Option<&ModuleSource>, declaration, unset_variables, code| match module {

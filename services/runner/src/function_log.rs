@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::FunctionLogLimits;
+use crate::{Clock, FunctionLogLimits};
 use contract::{DeploymentRef, ExecutionRecord, FunctionLogPage};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -18,6 +18,7 @@ const ENTRY_BYTES: usize = 256;
 pub struct FunctionLog {
     entries_max: usize,
     bytes_max: usize,
+    clock: Clock,
     rings: Mutex<HashMap<DeploymentRef, Arc<Ring>>>,
 }
 
@@ -35,15 +36,16 @@ struct Kept {
 
 impl FunctionLog {
     /// Each deployment keeps as much of the past as `limits` say.
-    pub fn new(limits: FunctionLogLimits) -> FunctionLog {
-        FunctionLog { entries_max: limits.entries_max, bytes_max: limits.bytes_max, rings: Mutex::default() }
+    pub fn new(limits: FunctionLogLimits, clock: Clock) -> FunctionLog {
+        let FunctionLogLimits { entries_max, bytes_max } = limits;
+        FunctionLog { entries_max, bytes_max, clock, rings: Mutex::default() }
     }
 
     pub fn append(&self, deployment: DeploymentRef, entry: ExecutionRecord) {
         let ring = self.ring(deployment);
         let bytes = size(&entry);
         let mut kept = ring.kept.lock();
-        let cursor = next_cursor(*ring.newest.borrow(), SystemTime::now());
+        let cursor = next_cursor(*ring.newest.borrow(), self.clock.now());
         assert!(kept.entries.back().is_none_or(|(last, ..)| *last < cursor), "cursors only grow");
         kept.bytes += bytes;
         kept.entries.push_back((cursor, bytes, entry));
@@ -76,7 +78,7 @@ impl FunctionLog {
     fn ring(&self, deployment: DeploymentRef) -> Arc<Ring> {
         let mut rings = self.rings.lock();
         Arc::clone(rings.entry(deployment).or_insert_with(|| {
-            let start = next_cursor(0, SystemTime::now());
+            let start = next_cursor(0, self.clock.now());
             Arc::new(Ring { kept: Mutex::default(), newest: watch::Sender::new(start) })
         }))
     }
@@ -106,6 +108,11 @@ mod tests {
 
     const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
     const LARGE: FunctionLogLimits = FunctionLogLimits { entries_max: 10_000, bytes_max: 64 << 20 };
+
+    /// Its clock stands still.
+    fn log_of(limits: FunctionLogLimits) -> FunctionLog {
+        FunctionLog::new(limits, Clock::new(|| UNIX_EPOCH + Duration::from_secs(1_800_000_000)))
+    }
 
     fn entry(text: &str) -> ExecutionRecord {
         ExecutionRecord {
@@ -137,7 +144,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_entry_is_read_once_in_order() {
-        let log = FunctionLog::new(LARGE);
+        let log = log_of(LARGE);
         log.append(DEPLOYMENT, entry("one"));
         log.append(DEPLOYMENT, entry("two"));
         let first = log.page(DEPLOYMENT, 0, Duration::ZERO).await;
@@ -150,7 +157,7 @@ mod tests {
 
     #[tokio::test]
     async fn cursor_zero_answers_at_once_and_its_cursor_misses_nothing() {
-        let log = FunctionLog::new(LARGE);
+        let log = log_of(LARGE);
         let empty = log.page(DEPLOYMENT, 0, Duration::from_secs(3_600)).await;
         assert!(empty.records.is_empty());
         log.append(DEPLOYMENT, entry("one"));
@@ -160,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_waits_for_the_next_entry() {
-        let log = Arc::new(FunctionLog::new(LARGE));
+        let log = Arc::new(log_of(LARGE));
         let cursor = log.page(DEPLOYMENT, 0, Duration::ZERO).await.cursor;
         let reader = {
             let log = Arc::clone(&log);
@@ -174,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_entries_go_when_there_are_too_many_or_too_large_ones() {
-        let log = FunctionLog::new(FunctionLogLimits { entries_max: 2, bytes_max: 10_000 });
+        let log = log_of(FunctionLogLimits { entries_max: 2, bytes_max: 10_000 });
         for text in ["one", "two", "three"] {
             log.append(DEPLOYMENT, entry(text));
         }
@@ -187,7 +194,7 @@ mod tests {
     #[tokio::test]
     async fn deployments_do_not_see_each_other() {
         let other = DeploymentRef { deployment: DeploymentId(2), ..DEPLOYMENT };
-        let log = FunctionLog::new(LARGE);
+        let log = log_of(LARGE);
         log.append(DEPLOYMENT, entry("mine"));
         assert!(log.page(other, 0, Duration::ZERO).await.records.is_empty());
     }

@@ -1,6 +1,6 @@
 //! Function runners: they execute queries and mutations in isolates, each against one moment of the database.
 //!
-//! [`Runner`] implements [`contract::Runner`]. What it does lies in two layers:
+//! [`Handle`] implements [`contract::Runner`]. What it does lies in two layers:
 //!
 //! ```text
 //!   transaction     queries and mutations: a moment, a run, a commit; the host of functions in a transaction
@@ -13,6 +13,7 @@
 //! This crate knows nothing of HTTP, WebSockets or how the log stores things.
 
 mod calls;
+mod clock;
 mod evaluate;
 mod function_log;
 mod functions;
@@ -25,6 +26,7 @@ mod source_map;
 mod transaction;
 
 pub use crate::limits::{FunctionLimits, FunctionLogLimits, Limits};
+pub use clock::Clock;
 pub use metrics::MetricsSnapshot;
-pub use options::RunnerOptions;
-pub use service::{Runner, Services};
+pub use options::Options;
+pub use service::{Dependencies, Handle, Service};

@@ -1,10 +1,12 @@
 //! How the runner is set up.
 
+use contract::DeploymentRef;
+
 use crate::Limits;
 
-/// The configuration of a [`Runner`](crate::Runner).
+/// The configuration of a [`Service`](crate::Service).
 #[derive(Clone, Debug)]
-pub struct RunnerOptions {
+pub struct Options {
     pub limits: Limits,
     /// What functions see as `process.env.CONVEX_CLOUD_URL`.
     pub cloud_url: String,
@@ -12,20 +14,24 @@ pub struct RunnerOptions {
     pub site_url: String,
     /// What `getDeploymentMetadata` shows.
     pub deployment_name: String,
+    /// The deployments whose old records of session requests this runner removes from time to time. Several processes may
+    /// do so for one deployment; once is enough.
+    pub swept: Vec<DeploymentRef>,
     /// Tell clients of errors only their request id; the log has the rest.
     pub redact_errors: bool,
     /// Let values that are plain pass the published library's conversion natively. Its results are the same.
     pub native_values: bool,
 }
 
-impl RunnerOptions {
+impl Options {
     /// For the given addresses.
-    pub fn new(limits: Limits, cloud_url: String, site_url: String) -> RunnerOptions {
-        RunnerOptions {
+    pub fn new(limits: Limits, cloud_url: String, site_url: String) -> Options {
+        Options {
             limits,
             cloud_url,
             site_url,
             deployment_name: "dev".to_owned(),
+            swept: Vec::new(),
             redact_errors: false,
             native_values: true,
         }

@@ -1,10 +1,6 @@
-//! The runner as others see it, and what all its calls share.
+//! The service: what it is made of, how it starts and stops, its contract, and what all its calls share.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use contract::{
@@ -14,13 +10,16 @@ use contract::{
 };
 use isolate::Engine;
 use system_transaction::SystemTransactions;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use tracing::Instrument;
 use transaction::{CatalogCache, CursorKey, Transaction};
 use value::FunctionPath;
 
 use crate::{
-    MetricsSnapshot, RunnerOptions,
+    Clock, MetricsSnapshot, Options,
     calls::{Slots, ThreadLimits, Threads},
     function_log::FunctionLog,
     functions::{AllowedVisibility, FunctionCache},
@@ -32,26 +31,38 @@ use crate::{
 
 /// What the runner works with.
 #[derive(Clone)]
-pub struct Services {
+pub struct Dependencies {
     /// The log, and what transactions on it share with those of others in the process.
     pub transactions: SystemTransactions,
     pub blobs: Arc<dyn BlobStore>,
+    /// What functions see as the time.
+    pub clock: Clock,
 }
 
-/// Runs functions on threads of this process; [`contract::Runner`] says what is promised.
-pub struct Runner {
+/// The runner of one process: it owns the threads for JavaScript.
+pub struct Service {
+    handle: Handle,
+    sweeps: TaskTracker,
+}
+
+/// Runs functions on threads of this process; [`contract::Runner`] says what is promised. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) threads: Threads,
+    pub(crate) threads: Arc<Threads>,
+    /// Calls under way; between runs they are in their callers' tasks.
+    calls: TaskTracker,
     pub(crate) shutdown: CancellationToken,
 }
 
 /// What every call looks at, on whichever thread it runs.
 pub(crate) struct Shared {
-    pub options: RunnerOptions,
+    pub options: Options,
     pub limits: Arc<transaction::Limits>,
     pub log: Arc<dyn TransactionLog>,
     pub sequencer: Arc<dyn Sequencer>,
     pub blobs: Arc<dyn BlobStore>,
+    pub clock: Clock,
     pub catalogs: Arc<CatalogCache>,
     pub cursor_key: CursorKey,
     /// The environment variables that every deployment has.
@@ -64,31 +75,36 @@ pub(crate) struct Shared {
     pub source_maps: SourceMapCache,
     pub function_log: FunctionLog,
     pub metrics: Arc<Metrics>,
-    /// Works for threads that run JavaScript and can't wait themselves; there is none outside of a runtime.
-    pub runtime: Option<tokio::runtime::Handle>,
+    /// Works for threads that run JavaScript and can't wait themselves.
+    pub runtime: tokio::runtime::Handle,
 }
 
-impl Runner {
-    /// Loads the engine and starts the threads. Once `shutdown` is cancelled, new calls are refused; [`Runner::stop`]
-    /// then waits for those that run.
-    pub fn start(services: Services, options: RunnerOptions, shutdown: CancellationToken) -> Result<Runner> {
+impl Service {
+    /// Loads the engine and starts the threads; runs on the current runtime. Once `shutdown` is cancelled, new calls are
+    /// refused.
+    pub fn start(
+        options: Options,
+        dependencies: Dependencies,
+        shutdown: CancellationToken,
+    ) -> Result<Service> {
         let engine = Engine::with_limits(options.limits.function.engine())
             .map_err(|error| Error::internal(error.to_string()))?;
-        Runner::start_with(engine, services, options, shutdown)
+        Service::start_with(engine, options, dependencies, shutdown)
     }
 
-    /// As [`Runner::start`], with an engine that is loaded already; several runners of a process can share one.
+    /// As [`Service::start`], with an engine that is loaded already; several runners of a process can share one.
     pub fn start_with(
         engine: Engine,
-        services: Services,
-        options: RunnerOptions,
+        options: Options,
+        dependencies: Dependencies,
         shutdown: CancellationToken,
-    ) -> Result<Runner> {
+    ) -> Result<Service> {
+        let Dependencies { transactions, blobs, clock } = dependencies;
         let metrics = Arc::new(Metrics::default());
         let function = options.limits.function;
         let images = Images::new(
             engine,
-            Arc::clone(&services.blobs),
+            Arc::clone(&blobs),
             Arc::clone(&metrics),
             &function,
             options.native_values,
@@ -97,7 +113,7 @@ impl Runner {
             Threads::start(ThreadLimits::from(&function), move || Slots::new(function.thread_slots_max))
                 .map_err(|error| Error::internal(format!("starting the isolate threads: {error}")))?;
         let limits = Arc::new(options.limits.transaction);
-        let transactions = SystemTransactions { limits: limits.clone(), ..services.transactions };
+        let transactions = SystemTransactions { limits: limits.clone(), ..transactions };
         let platform = BTreeMap::from([
             (contract::CLOUD_URL_VARIABLE.to_owned(), options.cloud_url.clone()),
             (contract::SITE_URL_VARIABLE.to_owned(), options.site_url.clone()),
@@ -106,7 +122,7 @@ impl Runner {
             limits,
             log: transactions.log.clone(),
             sequencer: transactions.sequencer.clone(),
-            blobs: services.blobs,
+            blobs,
             catalogs: transactions.catalogs.clone(),
             cursor_key: transactions.cursor_key.clone(),
             transactions,
@@ -115,52 +131,76 @@ impl Runner {
             functions: FunctionCache::new(function.module_analyses_max),
             images,
             source_maps: SourceMapCache::new(function.source_maps_max),
-            function_log: FunctionLog::new(options.limits.function_log),
+            function_log: FunctionLog::new(options.limits.function_log, clock.clone()),
+            clock,
             metrics,
-            runtime: tokio::runtime::Handle::try_current().ok(),
+            runtime: tokio::runtime::Handle::current(),
             options,
         };
-        Ok(Runner { shared: Arc::new(shared), threads, shutdown })
+        let (shared, threads) = (Arc::new(shared), Arc::new(threads));
+        let handle = Handle { shared, threads, calls: TaskTracker::new(), shutdown };
+        let sweeps = TaskTracker::new();
+        for deployment in handle.shared.options.swept.clone() {
+            let handle = handle.clone();
+            sweeps.spawn(async move { handle.remove_old_session_records(deployment).await });
+        }
+        Ok(Service { handle, sweeps })
     }
 
-    /// Waits for the calls that run; cancel the token first.
-    pub async fn stop(self: Arc<Self>) {
-        tokio::task::spawn_blocking(move || self.threads.stop()).await.expect("a panic ends the process");
+    /// The way to the service.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
+    /// Waits for the end that cancelling the token brings about: calls that have a thread run to their end, calls that
+    /// wait for one are refused.
+    pub async fn stopped(self) {
+        let Handle { threads, calls, shutdown, .. } = self.handle;
+        shutdown.cancelled().await;
+        tokio::task::spawn_blocking(move || threads.stop()).await.expect("a panic ends the process");
+        calls.close();
+        calls.wait().await;
+        self.sweeps.close();
+        self.sweeps.wait().await;
+    }
+}
+
+impl Handle {
     /// What the runner has done and is doing.
     pub fn metrics(&self) -> MetricsSnapshot {
         let (running, waiting) = self.threads.load();
         self.shared.metrics.snapshot(running, waiting)
     }
 
-    fn check_running(&self) -> Result<()> {
+    /// To be held for as long as a call takes.
+    fn begin_call(&self) -> Result<TaskTrackerToken> {
+        let call = self.calls.token();
         if self.shutdown.is_cancelled() {
             return Err(Error::overloaded(
                 "ShuttingDown",
                 "The function runner is shutting down. Try again.",
             ));
         }
-        Ok(())
+        Ok(call)
     }
 }
 
 #[async_trait]
-impl contract::Runner for Runner {
+impl contract::Runner for Handle {
     async fn query(&self, call: QueryCall) -> Result<QueryOutcome> {
-        self.check_running()?;
+        let _call = self.begin_call()?;
         let span = span_of(&call.function);
         self.run_query(call).instrument(span).await
     }
 
     async fn mutation(&self, call: MutationCall) -> Result<MutationOutcome> {
-        self.check_running()?;
+        let _call = self.begin_call()?;
         let span = span_of(&call.function);
         self.run_mutation(call).instrument(span).await
     }
 
     async fn kind(&self, call: &FunctionCall) -> Result<Option<FunctionKind>> {
-        self.check_running()?;
+        let _call = self.begin_call()?;
         let Ok(path) = call.path.parse::<FunctionPath>() else { return Ok(None) };
         let mut transaction = self.shared.transactions.snapshot(call.deployment).await?;
         let Some(component) = component_at(&transaction, &call.component) else { return Ok(None) };
@@ -175,7 +215,7 @@ impl contract::Runner for Runner {
     }
 
     async fn evaluate(&self, request: EvaluationRequest) -> Result<Evaluation> {
-        self.check_running()?;
+        let _call = self.begin_call()?;
         let span = tracing::info_span!("evaluate", deployment = %request.deployment);
         self.evaluate_code(request).instrument(span).await
     }
@@ -231,17 +271,6 @@ pub(crate) fn contract_kind(kind: isolate::FunctionKind) -> FunctionKind {
         isolate::FunctionKind::Mutation => FunctionKind::Mutation,
         isolate::FunctionKind::Action => FunctionKind::Action,
     }
-}
-
-/// Milliseconds since the Unix epoch.
-pub(crate) fn now_ms() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64() * 1e3)
-}
-
-/// Nanoseconds since the Unix epoch.
-pub(crate) fn wall_clock_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What a function that reads at `begin` sees as the time: the wall clock, but never before what it reads.

@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
@@ -150,30 +150,19 @@ async fn start(
     );
 
     let token = CancellationToken::new();
-    let mut options = runner::RunnerOptions::new(
-        limits.of_runner(),
-        deployment.cloud_url.clone(),
-        deployment.site_url.clone(),
-    );
+    let mut options =
+        runner::Options::new(limits.of_runner(), deployment.cloud_url.clone(), deployment.site_url.clone());
     options.deployment_name = deployment.name.clone();
+    options.swept = vec![deployment.reference];
     options.redact_errors = configuration.redact_logs_to_client;
     options.native_values = configuration.native_values;
-    let services = runner::Services { transactions: transactions.clone(), blobs: blobs.clone() };
-    let runner = runner::Runner::start(services, options, token.clone()).context("start the runner")?;
-    let runner = Arc::new(runner);
-    let sweeps = tokio::spawn({
-        let (runner, deployment) = (runner.clone(), deployment.reference);
-        async move { runner.remove_old_session_records(deployment).await }
-    });
-    let stopped = {
-        let runner = runner.clone();
-        async move {
-            sweeps.await.expect("a panic ends the process");
-            runner.stop().await;
-        }
-    };
-    parts.add(token, stopped);
-    let runner: Arc<dyn Runner> = runner;
+    let clock = runner::Clock::new(SystemTime::now);
+    let dependencies =
+        runner::Dependencies { transactions: transactions.clone(), blobs: blobs.clone(), clock };
+    let runner_service =
+        runner::Service::start(options, dependencies, token.clone()).context("start the runner")?;
+    let runner: Arc<dyn Runner> = Arc::new(runner_service.handle());
+    parts.add(token, runner_service.stopped());
 
     let token = CancellationToken::new();
     let observed_time_max = Duration::from_millis(limits.function.observed_time_cache_ms_max);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::limits::FunctionLimits;
+use crate::{Clock, limits::FunctionLimits};
 use ::transaction::TransactionLimits;
 use contract::Observed;
 use isolate::{Answer, AsyncOperation, Observations, SyncHost};
@@ -51,13 +51,14 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// All randomness in the tree comes from `seed`.
-    pub(crate) fn new(limits: TreeLimits, now_ms: u64, seed: [u8; 32]) -> Tree {
+    /// `now_ms` is the time that its functions see, `clock` that of their log lines. All randomness in the tree comes from
+    /// `seed`.
+    pub(crate) fn new(limits: TreeLimits, now_ms: u64, clock: Clock, seed: [u8; 32]) -> Tree {
         Tree {
             limits,
             now_ms,
             observed: Observed::default(),
-            log: LogLines::new(limits.function.log_lines_max),
+            log: LogLines::new(limits.function.log_lines_max, clock),
             others_wait: false,
             stop: None,
             random: StdRng::from_seed(seed),

@@ -2,19 +2,20 @@
 
 use contract::{ConsoleLevel, ConsoleLine};
 
-use crate::{service::now_ms, source_map::SourceMaps};
+use crate::{Clock, source_map::SourceMaps};
 
 /// The lines of one execution. What is too much is dropped, and a last line says so.
 #[derive(Debug)]
 pub(crate) struct LogLines {
     lines: Vec<ConsoleLine>,
     lines_max: usize,
+    clock: Clock,
 }
 
 impl LogLines {
     /// At most `lines_max` lines, the notice included.
-    pub(crate) fn new(lines_max: usize) -> LogLines {
-        LogLines { lines: Vec::new(), lines_max }
+    pub(crate) fn new(lines_max: usize, clock: Clock) -> LogLines {
+        LogLines { lines: Vec::new(), lines_max, clock }
     }
 
     pub(crate) fn push_console(&mut self, line: isolate::ConsoleLine) {
@@ -34,8 +35,8 @@ impl LogLines {
     }
 
     fn push(&mut self, level: ConsoleLevel, messages: Vec<String>, truncated: bool) {
-        let line =
-            |level, messages, truncated| ConsoleLine { level, messages, truncated, logged_at_ms: now_ms() };
+        let logged_at_ms = self.clock.now_ms();
+        let line = |level, messages, truncated| ConsoleLine { level, messages, truncated, logged_at_ms };
         if self.lines.len() + 1 < self.lines_max {
             self.lines.push(line(level, messages, truncated));
         } else if self.lines.len() < self.lines_max {
@@ -70,11 +71,13 @@ impl LogLines {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]
     fn lines_that_are_too_many_are_dropped_with_one_notice() {
-        let mut log = LogLines::new(3);
+        let mut log = LogLines::new(3, Clock::new(|| SystemTime::UNIX_EPOCH));
         for text in ["one", "two", "three", "four"] {
             log.push_console(isolate::ConsoleLine {
                 level: isolate::ConsoleLevel::Log,

@@ -47,7 +47,7 @@ impl TransactionHost {
         let Start { shared, transaction, image, identity, request_id, now_ms, seed } = start;
         let limits =
             TreeLimits { function: shared.options.limits.function, transaction: shared.limits.transaction };
-        let tree = Tree::new(limits, now_ms, seed);
+        let tree = Tree::new(limits, now_ms, shared.clock.clone(), seed);
         TransactionHost { shared, transaction, tree, image, identity, request_id, host_time: Duration::ZERO }
     }
 
@@ -155,12 +155,11 @@ impl SyncHost for TransactionHost {
     /// The maps may have to be fetched, for which this thread waits: the function is in the middle of an expression. If they
     /// can't be had in the time that is left, everything ends: a function that saw other frames would not be the same again.
     fn map_frames(&mut self, frames: String) -> String {
-        let Some(runtime) = &self.shared.runtime else { return frames };
         let since = Instant::now();
         let (sender, receiver) = mpsc::sync_channel(1);
         let (shared, catalog) = (Arc::clone(&self.shared), Arc::clone(self.transaction.deployment_catalog()));
         let stack = frames.clone();
-        let mapping = runtime.spawn(async move {
+        let mapping = self.shared.runtime.spawn(async move {
             let maps = shared.source_maps.for_functions(&stack, &catalog, &*shared.blobs).await;
             let _ = sender.send(maps.map(|maps| maps.map_stack(&stack)));
         });

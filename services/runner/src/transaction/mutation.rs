@@ -13,7 +13,7 @@ use transaction::{
 };
 
 use super::run::{Ended, Fate, Run, caught};
-use crate::{calls::Priority, service::Runner};
+use crate::{calls::Priority, service::Handle};
 
 /// Where an attempt begins to read, and the epoch that its commit names.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ enum Attempt {
     Recorded(SessionRequestRow),
 }
 
-impl Runner {
+impl Handle {
     pub(crate) async fn run_mutation(&self, call: MutationCall) -> Result<MutationOutcome> {
         let shared = &self.shared;
         shared.metrics.mutations.increment();
@@ -49,7 +49,7 @@ impl Runner {
         loop {
             commits.begin();
             shared.metrics.mutation_attempts.increment();
-            let run = Run::new(&call, FunctionKind::Mutation, begin.at);
+            let run = Run::new(&call, FunctionKind::Mutation, begin.at, shared.clock.now_ns());
             let attempt = self.attempt(&run, priority, begin.at, session.as_ref(), &call).await;
             priority = Priority::Again;
             let (finished, attempt) = match attempt {

@@ -4,9 +4,9 @@ use contract::{QueryCall, QueryOutcome, ReadAt, ReadMoment, Result};
 use isolate::FunctionKind;
 
 use super::run::{Fate, Run};
-use crate::{calls::Priority, service::Runner};
+use crate::{calls::Priority, service::Handle};
 
-impl Runner {
+impl Handle {
     pub(crate) async fn run_query(&self, call: QueryCall) -> Result<QueryOutcome> {
         let shared = &self.shared;
         shared.metrics.queries.increment();
@@ -16,7 +16,7 @@ impl Runner {
             ReadMoment::Latest => shared.sequencer.latest(call.deployment.group).await?.published,
         };
         let at = ReadAt::published(timestamp);
-        let run = Run::new(&call, FunctionKind::Query, at);
+        let run = Run::new(&call, FunctionKind::Query, at, shared.clock.now_ns());
         let transaction = self.begin(&run, at, journal).await?;
         let execution = self.execute(&run, Priority::First, transaction).await?;
         let (finished, ended) = self.end(&run, execution);

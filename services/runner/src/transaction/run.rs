@@ -17,7 +17,7 @@ use super::host::{Start, TransactionHost};
 use crate::{
     calls::{LogLines, Priority, Slots, Thrown, normalize_arguments, split},
     functions::AllowedVisibility,
-    service::{Runner, clock_for, contract_kind, now_ms, wall_clock_ns},
+    service::{Handle, clock_for, contract_kind},
 };
 
 /// What is to be run, and what the function log knows it by.
@@ -62,7 +62,8 @@ pub(crate) struct Fate {
 }
 
 impl<'c> Run<'c> {
-    pub(crate) fn new(call: &'c FunctionCall, kind: FunctionKind, at: ReadAt) -> Run<'c> {
+    /// `now_ns` is what the clock shows, in nanoseconds since the Unix epoch.
+    pub(crate) fn new(call: &'c FunctionCall, kind: FunctionKind, at: ReadAt, now_ns: u64) -> Run<'c> {
         let path = call.path.parse::<FunctionPath>().ok();
         Run {
             call,
@@ -71,7 +72,7 @@ impl<'c> Run<'c> {
             path,
             execution_id: hex::encode(rand::random::<[u8; 8]>()),
             began: Instant::now(),
-            now_ns: clock_for(at.timestamp, wall_clock_ns()),
+            now_ns: clock_for(at.timestamp, now_ns),
         }
     }
 
@@ -87,7 +88,7 @@ impl Execution {
     }
 }
 
-impl Runner {
+impl Handle {
     /// Begins the transaction of a run.
     pub(crate) async fn begin(
         &self,
@@ -106,7 +107,7 @@ impl Runner {
         mut transaction: Transaction,
     ) -> Result<Execution> {
         let call = run.call;
-        let log = LogLines::new(self.shared.options.limits.function.log_lines_max);
+        let log = LogLines::new(self.shared.options.limits.function.log_lines_max, self.shared.clock.clone());
         let Some(component) = component_at(&transaction, &call.component) else {
             let sentence = format!("There is no component `{}`.", call.component);
             return Ok(Execution::failed(transaction, log, Thrown::for_tools(sentence)));
@@ -283,7 +284,7 @@ impl Runner {
             kind: contract_kind(run.kind),
             identifier: run.identifier.clone(),
             component: (!call.component.is_empty()).then(|| call.component.clone()),
-            ended_at_s: now_ms() / 1e3,
+            ended_at_s: self.shared.clock.now_ms() / 1e3,
             execution_time: ended.duration,
             lines: ended.lines.clone(),
             error: fate.error,

@@ -12,11 +12,11 @@ use system_transaction::Work;
 use transaction::{RetryLimits, SessionRequestRow, SystemTable, Transaction};
 use value::{FunctionPath, Value, key};
 
-use crate::service::Runner;
+use crate::service::Handle;
 
 const INDEX: &str = "by_session_and_request";
 
-impl Runner {
+impl Handle {
     /// What a request of this session has answered, if it has committed. That there is none is in the read set, so that
     /// of two runs of one request only one commits.
     pub(super) async fn recorded(
@@ -87,9 +87,8 @@ impl Runner {
         }
     }
 
-    /// Removes old records of a deployment's session requests from time to time, until the runner stops. Several
-    /// processes may do so for one deployment; once is enough.
-    pub async fn remove_old_session_records(&self, deployment: DeploymentRef) {
+    /// Removes old records of a deployment's session requests from time to time, until the runner stops.
+    pub(crate) async fn remove_old_session_records(&self, deployment: DeploymentRef) {
         let pause = Duration::from_millis(self.shared.limits.retry.session_record_sweep_ms);
         let sweeps = async {
             loop {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, LazyLock},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use contract::{
     TransactionLog, UserIdentity,
 };
 use isolate::Engine;
-use runner::{FunctionLimits, FunctionLogLimits, Limits, Runner, RunnerOptions, Services};
+use runner::{FunctionLimits, FunctionLogLimits, Limits, Options};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use system_transaction::SystemTransactions;
@@ -30,13 +30,14 @@ pub const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deploym
 
 /// Everything that runs, until it is dropped.
 pub struct Harness {
-    pub runner: Arc<Runner>,
+    pub runner: runner::Handle,
     pub log: Arc<dyn TransactionLog>,
     pub catalogs: Arc<CatalogCache>,
     sequencer: Arc<dyn Sequencer>,
     blobs: Arc<dyn BlobStore>,
     cursor_key: CursorKey,
     shutdown: CancellationToken,
+    runner_service: runner::Service,
     service: txlog::Service,
     folder: TempDir,
 }
@@ -56,7 +57,7 @@ impl Harness {
     }
 
     /// With all test modules pushed, and other options.
-    pub async fn with(change: impl FnOnce(&mut RunnerOptions)) -> Harness {
+    pub async fn with(change: impl FnOnce(&mut Options)) -> Harness {
         let harness = Harness::empty(change).await;
         harness.push(&modules()).await;
         harness
@@ -70,12 +71,12 @@ impl Harness {
     }
 
     /// With nothing pushed.
-    pub async fn empty(change: impl FnOnce(&mut RunnerOptions)) -> Harness {
+    pub async fn empty(change: impl FnOnce(&mut Options)) -> Harness {
         Harness::build(change, |log| log).await
     }
 
     async fn build(
-        change: impl FnOnce(&mut RunnerOptions),
+        change: impl FnOnce(&mut Options),
         see: impl FnOnce(Arc<dyn TransactionLog>) -> Arc<dyn TransactionLog>,
     ) -> Harness {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -98,17 +99,27 @@ impl Harness {
         );
         let catalogs = Arc::clone(&transactions.catalogs);
         let cursor_key = transactions.cursor_key.clone();
-        let services = Services { transactions, blobs: Arc::clone(&blobs) };
-        let mut options = RunnerOptions::new(
-            LIMITS,
-            "http://127.0.0.1:3210".to_owned(),
-            "http://127.0.0.1:3211".to_owned(),
-        );
+        let clock = runner::Clock::new(SystemTime::now);
+        let dependencies = runner::Dependencies { transactions, blobs: Arc::clone(&blobs), clock };
+        let mut options =
+            Options::new(LIMITS, "http://127.0.0.1:3210".to_owned(), "http://127.0.0.1:3211".to_owned());
         change(&mut options);
-        let runner = Runner::start_with(engine(), services, options, shutdown.child_token());
-        let runner = runner.expect("the runner starts");
-        let runner = Arc::new(runner);
-        Harness { runner, log, catalogs, sequencer, blobs, cursor_key, shutdown, service, folder }
+        let runner_service =
+            runner::Service::start_with(engine(), options, dependencies, shutdown.child_token());
+        let runner_service = runner_service.expect("the runner starts");
+        let runner = runner_service.handle();
+        Harness {
+            runner,
+            log,
+            catalogs,
+            sequencer,
+            blobs,
+            cursor_key,
+            shutdown,
+            runner_service,
+            service,
+            folder,
+        }
     }
 
     /// Changes every blob behind the store's back, so that none can be read.
@@ -123,10 +134,10 @@ impl Harness {
 
     /// Ends everything in order, which must not hang.
     pub async fn stop(self) {
-        let Harness { runner, log, sequencer, shutdown, service, folder, .. } = self;
+        let Harness { runner_service, log, sequencer, shutdown, service, folder, .. } = self;
         shutdown.cancel();
         let ended = async {
-            runner.stop().await;
+            runner_service.stopped().await;
             drop((log, sequencer));
             service.stopped().await;
         };
