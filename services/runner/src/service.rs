@@ -102,13 +102,8 @@ impl Service {
         let Dependencies { transactions, blobs, clock } = dependencies;
         let metrics = Arc::new(Metrics::default());
         let function = options.limits.function;
-        let images = Images::new(
-            engine,
-            Arc::clone(&blobs),
-            Arc::clone(&metrics),
-            &function,
-            options.native_values,
-        );
+        let images =
+            Images::new(engine, Arc::clone(&blobs), Arc::clone(&metrics), &function, options.native_values);
         let threads =
             Threads::start(ThreadLimits::from(&function), move || Slots::new(function.thread_slots_max))
                 .map_err(|error| Error::internal(format!("starting the isolate threads: {error}")))?;
