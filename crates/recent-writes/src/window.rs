@@ -129,6 +129,27 @@ impl<D: Copy + Eq + Hash> Window<D> {
         assert!(self.newest() <= last.max(self.floor), "what will never be is forgotten");
     }
 
+    /// Where the commits newer than `after` begin. Mostly that is near the end; a search through all of them would look into
+    /// memory that nobody has touched for long.
+    fn first_newer(&self, after: Timestamp) -> usize {
+        let is_newer = |at: usize| self.commits[at].notice.timestamp > after;
+        let count = self.commits.len();
+        let mut step = 1;
+        while step <= count && is_newer(count - step) {
+            step *= 2;
+        }
+        let (mut low, mut high) = (count.saturating_sub(step), count - step / 2);
+        while low < high {
+            let middle = low.midpoint(high);
+            if is_newer(middle) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
+    }
+
     /// A write newer than `after` to something that `read_set` holds.
     ///
     /// # Panics
@@ -136,7 +157,7 @@ impl<D: Copy + Eq + Hash> Window<D> {
     /// If `after` is below the floor.
     pub fn find(&self, deployment: D, after: Timestamp, read_set: &ReadSet) -> Option<ConflictingWrite> {
         assert!(after >= self.floor, "below the floor the window can't tell");
-        let first = self.commits.partition_point(|commit| commit.notice.timestamp <= after);
+        let first = self.first_newer(after);
         let newer = self.commits.range(first..);
         let oldest_newer = self.commits.get(first)?;
         // Few writes since: look each up in the read set. Many: look the intervals up among the keys.
