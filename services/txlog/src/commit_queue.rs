@@ -266,6 +266,12 @@ impl<W> CommitQueue<W> {
             }
             Known::No => {}
         }
+        // The same message may have come twice and been refused the other time, because nobody could tell any more: then its
+        // caller has been told that it has no effect.
+        if request.begin.timestamp < self.validator.floor() && !planted::is(planted::Bug::ReceiveIgnoresFloor)
+        {
+            return Received::Answered(waiter, self.refuse(Refusal::Untellable));
+        }
         let seen = match planted::is(planted::Bug::ReceiveTrustsCheck) {
             true => self.validator.head(),
             false => checked.up_to,
@@ -538,5 +544,64 @@ impl<W> CommitQueue<W> {
             self.validator.floor() <= self.published,
             "whoever begins at what is published can be validated"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::CommitNotice;
+
+    use super::*;
+    use crate::planted::{Bug, plant};
+
+    const DEPLOYMENT: DeploymentId = DeploymentId(1);
+
+    /// One copy of a message is checked in time. Then the window forgets the moment at which it began, so that the other copy is
+    /// refused. What the first one is told when its turn comes.
+    fn one_of_two_is_refused_as_too_old() -> Received<&'static str> {
+        let options = CommitQueueOptions {
+            batches: BatchLimits { bytes_max: 300, commits_max: 3, in_flight_max: 3 },
+            retention_ms: 1,
+            records_age_ms: 1_000,
+        };
+        let timestamp = |at| Timestamp::new(at).unwrap();
+        let mut queue = CommitQueue::new(options, Timestamp::ZERO, Epoch::default());
+        queue.elected(1, None);
+        queue.publish(&[Applied::TermBegan(1)]);
+        let epoch = queue.epoch();
+        let notice = Arc::new(CommitNotice { timestamp: timestamp(13), keys: Vec::new() });
+        let other = AppliedCommit { deployment: DEPLOYMENT, id: CommitId([2; 16]), run: 1, notice };
+        queue.publish(&[Applied::Commits(epoch, vec![other])]);
+        let write = Write {
+            primary: contract::IndexId([1; 16]),
+            key: bytes::Bytes::from_static(b"key"),
+            document: None,
+            index_updates: Vec::new(),
+        };
+        let mut request = Request {
+            deployment: DEPLOYMENT,
+            epoch,
+            id: CommitId([1; 16]),
+            run: 1,
+            begin: ReadAt::published(Timestamp::ZERO),
+            read_set: Arc::default(),
+            writes: Arc::new([write]),
+            keys: Vec::new(),
+            encoded: CommitWrites::default(),
+            bytes: 0,
+        };
+        let checked = queue.check(&request, queue.published()).unwrap();
+        queue.trim(timestamp(13), usize::MAX);
+        let refused = queue.check(&request, queue.published()).unwrap_err();
+        assert!(matches!(refused, CommitOutcome::Conflict(_)), "{refused:?}");
+        queue.receive(&mut request, checked, "first", timestamp(15))
+    }
+
+    #[test]
+    fn what_one_copy_of_a_message_was_refused_for_refuses_the_other() {
+        let received = one_of_two_is_refused_as_too_old();
+        assert!(matches!(received, Received::Answered("first", CommitOutcome::Conflict(_))), "{received:?}");
+        let received = plant(Bug::ReceiveIgnoresFloor, one_of_two_is_refused_as_too_old);
+        assert_eq!(received, Received::OnItsWay, "it could not be seen otherwise");
     }
 }

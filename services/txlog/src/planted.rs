@@ -27,6 +27,8 @@ pub(crate) enum Bug {
     TouchedKeysOmitUnchangedOnes,
     /// What came between the two parts of validation is not looked at.
     ReceiveTrustsCheck,
+    /// A message that was checked in time is taken though another copy of it was refused since, as too old to tell.
+    ReceiveIgnoresFloor,
     /// A record that may have come between the two parts of validation is not asked for.
     RecordIsNotAskedAgain,
     /// A new term keeps the parts that were staged in older ones.
