@@ -117,6 +117,7 @@ impl Engine {
     /// Evaluates the modules and keeps what results. Blocks for as long as they run; the work is done on a thread of
     /// its own.
     pub fn build_image(&self, source: ImageSource) -> Result<Arc<Image>, ImportError> {
+        self.shared.bytecode.lock().begin_image();
         on_guest_thread(|| import::build(&self.shared, &source))
     }
 
