@@ -23,8 +23,14 @@ use clap::Parser;
 use configuration::{Arguments, Command};
 use refusal::Refusal;
 
+/// Of the store's C++ as well, so that both share what is free.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Read by the allocator when it starts: memory that is free goes back to the system after a second, also if nobody
+/// allocates any more.
+#[unsafe(export_name = "malloc_conf")]
+static ALLOCATOR_OPTIONS: &[u8; 60] = b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0\0";
 
 const EXIT_FAILURE: u8 = 1;
 const EXIT_REFUSED: u8 = 2;
