@@ -29,12 +29,18 @@ use crate::clients::{Clients, Queries};
 /// Rows behind those that the clients look at, which nobody looks at.
 const UNSEEN_ROWS: usize = 64;
 
+/// Before memory is looked at.
+const REST: Duration = Duration::from_secs(3);
+
 /// Measures live queries.
 #[derive(Parser)]
 struct Arguments {
     /// How many clients; several numbers are measured one after the other.
     #[arg(long, value_delimiter = ',', default_value = "100,1000")]
     clients: Vec<usize>,
+    /// Clients whose sockets are idle, for the memory that each takes; 0: that is not measured.
+    #[arg(long, default_value_t = 5_000)]
+    idle_sockets: usize,
     /// What they look at; several are measured one after the other.
     #[arg(long, value_delimiter = ',', default_value = "same,own,per-identity")]
     queries: Vec<Queries>,
@@ -68,6 +74,8 @@ struct Turn {
     last_update_ms: f64,
     /// The server's processor time for a commit and its updates.
     commit_cpu_ms: f64,
+    /// The same for each client that was shown one.
+    listener_cpu_us: f64,
     /// Commits to rows that nobody looks at.
     unseen_per_second: f64,
     unseen_cpu_us: f64,
@@ -90,7 +98,7 @@ async fn main() -> Result<()> {
         true => vec![Server::binary()?],
         false => arguments.tidemark.clone(),
     };
-    let rows = arguments.clients.iter().copied().max().unwrap_or(0);
+    let rows = arguments.clients.iter().copied().max().unwrap_or(0).max(arguments.idle_sockets);
     let folder = tempfile::tempdir()?;
     let mut targets = Vec::new();
     for (number, binary) in binaries.iter().enumerate() {
@@ -102,13 +110,8 @@ async fn main() -> Result<()> {
         "{} turns, {} commits one at a time, then {} callers for {} s twice, seed {}; medians (smallest, largest)",
         arguments.turns, arguments.commits, arguments.callers, arguments.seconds, arguments.seed
     );
-    let most = arguments.clients.iter().copied().max().unwrap_or(0);
     for target in &targets {
-        let before = target.resident_bytes()?;
-        let sockets = Clients::connect(&target.server, most).await?;
-        let each = target.resident_bytes()?.saturating_sub(before) as f64 / most.max(1) as f64;
-        println!("{:<24} {most} idle sockets: {:.1} kB each", target.name, each / 1e3);
-        drop(sockets);
+        target.report_idle_sockets(arguments.idle_sockets).await?;
     }
     for clients in &arguments.clients {
         for queries in arguments.queries.iter().copied() {
@@ -188,6 +191,7 @@ impl Target {
         }
         let commits = arguments.commits.max(1) as f64;
         let commit_cpu_ms = milliseconds(self.server.cpu_time()? - cpu_before) / commits;
+        let listeners = if queries == Queries::Own { 1 } else { count.max(1) };
 
         // Somebody has to take what the clients are shown.
         let updates = Arc::new(AtomicU64::new(0));
@@ -210,6 +214,7 @@ impl Target {
             subscribed_ms,
             last_update_ms: median(&mut ways),
             commit_cpu_ms,
+            listener_cpu_us: commit_cpu_ms * 1e3 / listeners as f64,
             unseen_per_second: unseen.0,
             unseen_cpu_us: unseen.1,
             seen_per_second: seen.0,
@@ -252,7 +257,30 @@ impl Target {
         Ok((report.per_second(), cpu.as_secs_f64() * 1e6 / report.answered.max(1) as f64))
     }
 
-    fn resident_bytes(&self) -> Result<u64> {
+    /// What idle sockets take in memory, without a query and with one each, which is another one for each.
+    async fn report_idle_sockets(&self, count: usize) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let before = self.rested_bytes().await?;
+        let sockets = Clients::connect(&self.server, count).await?;
+        let connected = self.rested_bytes().await?;
+        let clients = Clients::subscribe(&self.server, sockets, Queries::Own).await?;
+        let subscribed = self.rested_bytes().await?;
+        let each = |bytes: u64| bytes.saturating_sub(before) as f64 / count as f64 / 1e3;
+        println!(
+            "{:<24} {count} idle sockets: {:.1} kB each, {:.1} kB each with a query",
+            self.name,
+            each(connected),
+            each(subscribed)
+        );
+        drop(clients);
+        Ok(())
+    }
+
+    /// Resident memory, once what was only needed for a moment has been given back.
+    async fn rested_bytes(&self) -> Result<u64> {
+        tokio::time::sleep(REST).await;
         Ok(self.server.memory()?.resident_bytes)
     }
 }
@@ -267,7 +295,11 @@ fn report(name: &str, turns: &[Turn]) {
     println!("  {name}");
     println!("    all subscribed                       {} ms", figure(|turn| turn.subscribed_ms, 1));
     println!("    from its answer to the last update   {} ms", figure(|turn| turn.last_update_ms, 2));
-    println!("    server's processor time for it       {} ms", figure(|turn| turn.commit_cpu_ms, 2));
+    println!(
+        "    server's processor time for it       {} ms, {} µs a listener",
+        figure(|turn| turn.commit_cpu_ms, 2),
+        figure(|turn| turn.listener_cpu_us, 1)
+    );
     println!(
         "    commits that nobody looks at         {} /s, {} µs of processor time",
         figure(|turn| turn.unseen_per_second, 0),

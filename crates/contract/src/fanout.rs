@@ -28,13 +28,14 @@ pub struct SessionStart {
     pub identity: Identity,
 }
 
-/// One session. It ends when `commands` is dropped; `rounds` then ends too.
+/// One session. It ends when `commands` is dropped; `rounds` then ends too. What waits is boxed: a channel has room for many
+/// from the start, and most sessions have nothing that waits.
 pub struct FanoutSession {
     /// Bounded; carried out in order.
-    pub commands: mpsc::Sender<SessionCommand>,
+    pub commands: mpsc::Sender<Box<SessionCommand>>,
     /// Bounded: a session that does not take its rounds gets fewer of them, and delays no other session. An error ends the
     /// session; its code becomes the reason for closing the socket.
-    pub rounds: mpsc::Receiver<Result<SessionRound>>,
+    pub rounds: mpsc::Receiver<Box<Result<SessionRound>>>,
 }
 
 /// What a session asks for.

@@ -36,9 +36,9 @@ const INLINE_ARGUMENT_BYTES_MAX: usize = 64 << 10;
 /// A session that wants to begin.
 pub(crate) struct Opening {
     pub start: SessionStart,
-    pub commands: mpsc::Receiver<SessionCommand>,
+    pub commands: mpsc::Receiver<Box<SessionCommand>>,
     /// Has one place more than rounds may be unsent: it is for the error that ends the session.
-    pub rounds: mpsc::Sender<Result<SessionRound>>,
+    pub rounds: mpsc::Sender<Box<Result<SessionRound>>>,
     /// Counts the session as long as it lives.
     pub place: SessionPlace,
 }
@@ -57,7 +57,7 @@ pub(crate) struct Deployment {
 }
 
 struct Client {
-    rounds: mpsc::Sender<Result<SessionRound>>,
+    rounds: mpsc::Sender<Box<Result<SessionRound>>>,
     _place: SessionPlace,
 }
 
@@ -196,7 +196,7 @@ impl Deployment {
             Effect::End(session, error) => {
                 if let Some(client) = connections.clients.remove(&session) {
                     // There is a place for it; if not, the client is gone.
-                    let _ = client.rounds.try_send(Err(error));
+                    let _ = client.rounds.try_send(Box::new(Err(error)));
                 }
             }
         }
@@ -214,7 +214,7 @@ impl Deployment {
         let lag = self.position.borrow().published.as_nanoseconds();
         let lag = lag.saturating_sub(round.timestamp.as_nanoseconds());
         self.runs.metrics.lag_ns.store(lag, std::sync::atomic::Ordering::Relaxed);
-        if client.rounds.try_send(Ok(round)).is_err() {
+        if client.rounds.try_send(Box::new(Ok(round))).is_err() {
             self.tides.close(session);
             connections.clients.remove(&session);
         } else if client.rounds.capacity() >= 2 {
@@ -235,11 +235,11 @@ type Joined = std::result::Result<(FlightId, Result<FinishedRun>), tokio::task::
 
 fn commands_of(
     session: SessionId,
-    commands: mpsc::Receiver<SessionCommand>,
+    commands: mpsc::Receiver<Box<SessionCommand>>,
 ) -> impl Stream<Item = (SessionId, Option<Command>)> {
     let commands = futures::stream::unfold(commands, |mut commands| async move {
         let command = commands.recv().await?;
-        Some((prepare(command).await, commands))
+        Some((prepare(*command).await, commands))
     });
     commands.map(Some).chain(futures::stream::once(async { None })).map(move |command| (session, command))
 }

@@ -68,7 +68,7 @@ async fn write(log: &txlog::Handle, key: &'static str) -> Timestamp {
 }
 
 async fn next(session: &mut FanoutSession) -> SessionRound {
-    in_time(session.rounds.recv()).await.expect("the session is open").expect("no error")
+    in_time(session.rounds.recv()).await.map(|round| *round).expect("the session is open").expect("no error")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,7 +106,7 @@ async fn a_stream_that_breaks_is_resumed_where_it_was_and_only_what_changed_is_r
         journal: None,
     };
     let added = SessionCommand::ModifyQueries { version: 1, modifications: vec![add] };
-    session.commands.send(added).await.unwrap();
+    session.commands.send(Box::new(added)).await.unwrap();
     next(&mut session).await;
     assert_eq!(runner.runs.load(Ordering::SeqCst), 1);
 
@@ -116,7 +116,7 @@ async fn a_stream_that_breaks_is_resumed_where_it_was_and_only_what_changed_is_r
         let written = write(&log, key).await;
         state.send_replace(Wire::Passes);
         // A round in which it is to be seen, whether anything has changed by it or not.
-        session.commands.send(SessionCommand::Wrote { timestamp: written }).await.unwrap();
+        session.commands.send(Box::new(SessionCommand::Wrote { timestamp: written })).await.unwrap();
         while next(&mut session).await.timestamp < written {}
         assert_eq!(runner.runs.load(Ordering::SeqCst), runs, "after {key}");
     }

@@ -178,7 +178,7 @@ struct Client {
 
 impl Client {
     async fn command(&self, command: SessionCommand) {
-        self.session.commands.send(command).await.expect("the session is there");
+        self.session.commands.send(Box::new(command)).await.expect("the session is there");
     }
 
     async fn add(&mut self, query: u32, path: &str) {
@@ -199,7 +199,8 @@ impl Client {
     }
 
     async fn round(&mut self) -> Option<Result<SessionRound>> {
-        let round = timeout(PATIENCE, self.session.rounds.recv()).await.expect("a round in time");
+        let round =
+            timeout(PATIENCE, self.session.rounds.recv()).await.expect("a round in time").map(|round| *round);
         if let Some(Ok(round)) = &round {
             assert!(round.timestamp >= self.timestamp, "time went back");
             self.timestamp = round.timestamp;

@@ -1,6 +1,9 @@
 //! One connection: reads, writes, and keeps the time.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use crate::limits::SyncLimits;
 use axum::extract::ws::{Message, WebSocket};
@@ -8,9 +11,8 @@ use contract::{FanoutSession, Identity, SessionCommand, SessionRound, SessionSta
 use sync_protocol::{
     ClientMessage, ClientVersion, Connect, MutationResult, ServerMessage, split_into_chunks,
 };
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
@@ -35,6 +37,7 @@ pub(super) async fn run(
         edge,
         addressed,
         socket,
+        next_ping: now,
         last_sent: now,
         last_received: now,
     };
@@ -69,6 +72,7 @@ struct Connection {
     limits: SyncLimits,
     socket: WebSocket,
     takes_chunks: bool,
+    next_ping: Instant,
     last_sent: Instant,
     last_received: Instant,
 }
@@ -90,11 +94,9 @@ impl Connection {
             after = connect.last_close_reason.as_deref().unwrap_or(""),
             "a client connected"
         );
-        let ended = CancellationToken::new();
-        // Whatever ends the connection ends the task that runs its mutations.
-        let _ends = ended.clone().drop_guard();
         let deployment = &self.addressed.deployment;
-        let registration = self.edge.sessions.register(deployment.reference, connect.session_id);
+        let registration =
+            self.edge.sessions.register(deployment.reference, connect.session_id, &self.edge.shutdown);
         let (now_ms, _) = clock();
         let queries_max = self.edge.limits.session_queries_max;
         let session = Session::new(&connect, now_ms, deployment.admin_keys.clone(), queries_max);
@@ -104,7 +106,7 @@ impl Connection {
             identity: Identity::Anonymous,
         };
         let fanout = self.edge.services.fanout.open(start).await?;
-        let mutations = Mutations::start(&self.edge, &self.addressed, ended);
+        let mutations = Mutations::new(self.edge.clone(), self.addressed.clone());
         self.converse(Connected { session, fanout, mutations, registration }).await
     }
 
@@ -129,39 +131,54 @@ impl Connection {
         }
     }
 
+    /// What comes most often and holds nobody up is looked at first. What is waited for is registered once and not
+    /// for each message: with thousands of clients that is what a message costs.
     async fn converse(&mut self, mut connected: Connected) -> Result<(), End> {
-        let shutdown = self.edge.shutdown.clone();
-        let superseded = connected.registration.superseded().clone();
-        let mut ping = interval(Duration::from_millis(self.limits.ping_interval_ms));
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ended = connected.registration.ended().clone();
+        let mut ended = pin!(ended.cancelled());
+        let mut alarm = pin!(sleep_until(self.next_ping));
         loop {
-            let heartbeat = self.last_sent + Duration::from_millis(self.limits.heartbeat_ms);
             tokio::select! {
-                () = shutdown.cancelled() => return Err(Close::shutting_down().into()),
-                () = superseded.cancelled() => return Err(Close::superseded().into()),
-                message = self.receive() => if let Some(message) = message? {
-                    self.message(&mut connected, message).await?;
-                },
-                Some(answer) = connected.mutations.answers.recv() => self.answer(&mut connected, answer).await?,
+                biased;
                 round = connected.fanout.rounds.recv() => {
-                    let round = round.ok_or_else(fanout_ended)??;
+                    let round = (*round.ok_or_else(fanout_ended)?)?;
                     // The response to a mutation comes before the Transition that covers it, where that is possible.
-                    while let Ok(answer) = connected.mutations.answers.try_recv() {
+                    while let Some(answer) = connected.mutations.try_answer() {
                         self.answer(&mut connected, answer).await?;
                     }
                     self.round(&mut connected, round).await?;
                 }
-                _ = ping.tick() => self.ping().await?,
-                () = sleep_until(heartbeat) => self.send(&ServerMessage::Ping).await?,
+                Some(answer) = connected.mutations.answer() => self.answer(&mut connected, answer).await?,
+                () = &mut ended => {
+                    let is_shutting_down = self.edge.shutdown.is_cancelled();
+                    return Err(if is_shutting_down { Close::shutting_down() } else { Close::superseded() }.into());
+                }
+                message = self.receive() => if let Some(message) = message? {
+                    self.message(&mut connected, message).await?;
+                },
+                () = &mut alarm => alarm.as_mut().reset(self.keep_alive().await?),
             }
         }
+    }
+
+    /// Sends what is due without anybody having asked for it. Answers when to look again: nothing is due before.
+    async fn keep_alive(&mut self) -> Result<Instant, End> {
+        if Instant::now() >= self.next_ping {
+            self.ping().await?;
+            self.next_ping = Instant::now() + Duration::from_millis(self.limits.ping_interval_ms);
+        }
+        let heartbeat = Duration::from_millis(self.limits.heartbeat_ms);
+        if Instant::now() >= self.last_sent + heartbeat {
+            self.send(&ServerMessage::Ping).await?;
+        }
+        Ok(self.next_ping.min(self.last_sent + heartbeat))
     }
 
     async fn message(&mut self, connected: &mut Connected, message: ClientMessage) -> Result<(), End> {
         match connected.session.message(message) {
             None => Ok(()),
             Some(Step::Command(command)) => command_fanout(connected, command).await,
-            Some(Step::Mutation(mutation)) => connected.mutations.waiting.try_send(mutation).map_err(|_| {
+            Some(Step::Mutation(mutation)) => connected.mutations.push(mutation).map_err(|_| {
                 let error = contract::Error::new(
                     contract::ErrorKind::TooManyRequests,
                     "TooManyConcurrentMutations",
@@ -316,12 +333,12 @@ impl Connection {
 }
 
 async fn command_fanout(connected: &mut Connected, command: SessionCommand) -> Result<(), End> {
-    if connected.fanout.commands.send(command).await.is_ok() {
+    if connected.fanout.commands.send(Box::new(command)).await.is_ok() {
         return Ok(());
     }
     // It ended the session: why is the last thing among its rounds.
     while let Some(round) = connected.fanout.rounds.recv().await {
-        round?;
+        (*round)?;
     }
     Err(fanout_ended().into())
 }

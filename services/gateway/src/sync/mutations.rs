@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use contract::{Caller, ErrorKind, FunctionCall, MutationCall, MutationOutcome, Timestamp};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
 
 use super::{close::Close, session::QueuedMutation};
@@ -20,19 +20,51 @@ pub(super) struct Answer {
 }
 
 /// The waiting mutations and their answers, in the order of their arrival.
+///
+/// Most clients never send a mutation: the task that runs them, and the room for those that wait, is there from the first one on.
+/// Once this is dropped, they end after the mutation that they are at: what waits then is sent again by the client, in
+/// another connection.
 pub(super) struct Mutations {
-    pub waiting: mpsc::Sender<QueuedMutation>,
-    pub answers: mpsc::Receiver<Answer>,
+    edge: SharedEdge,
+    session: Addressed,
+    running: Option<Running>,
+}
+
+struct Running {
+    waiting: mpsc::Sender<QueuedMutation>,
+    answers: mpsc::Receiver<Answer>,
+    _ends: DropGuard,
 }
 
 impl Mutations {
-    /// Starts the task that runs them. It ends after the mutation that it is at, once the other ends of the channels are
-    /// gone or `ended` is cancelled: what waits then is sent again by the client, in another connection.
-    pub(super) fn start(edge: &SharedEdge, session: &Addressed, ended: CancellationToken) -> Mutations {
-        let (waiting, queue) = mpsc::channel(edge.limits.sync.pending_mutations_max);
-        let (answering, answers) = mpsc::channel(edge.limits.sync.outcomes_waiting_max);
-        edge.tasks.spawn(run_in_order(edge.clone(), session.clone(), queue, answering, ended));
-        Mutations { waiting, answers }
+    pub(super) fn new(edge: SharedEdge, session: Addressed) -> Mutations {
+        Mutations { edge, session, running: None }
+    }
+
+    /// Puts a mutation behind the others; gives it back if there is no room.
+    pub(super) fn push(&mut self, mutation: QueuedMutation) -> Result<(), Box<QueuedMutation>> {
+        let running = self.running.get_or_insert_with(|| {
+            let limits = &self.edge.limits.sync;
+            let (waiting, queue) = mpsc::channel(limits.pending_mutations_max);
+            let (answering, answers) = mpsc::channel(limits.outcomes_waiting_max);
+            let (edge, session, ended) = (self.edge.clone(), self.session.clone(), CancellationToken::new());
+            self.edge.tasks.spawn(run_in_order(edge, session, queue, answering, ended.clone()));
+            Running { waiting, answers, _ends: ended.drop_guard() }
+        });
+        running.waiting.try_send(mutation).map_err(|refused| Box::new(refused.into_inner()))
+    }
+
+    /// The next answer; `None` when there will be no other.
+    pub(super) async fn answer(&mut self) -> Option<Answer> {
+        match &mut self.running {
+            Some(running) => running.answers.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// An answer that is there already.
+    pub(super) fn try_answer(&mut self) -> Option<Answer> {
+        self.running.as_mut()?.answers.try_recv().ok()
     }
 }
 

@@ -30,29 +30,34 @@ pub(super) struct Registration {
     connections: Arc<Mutex<Connections>>,
     session: Session,
     number: u64,
-    superseded: CancellationToken,
+    ended: CancellationToken,
 }
 
 impl Sessions {
-    /// Registers a connection, and tells the one before it to end.
-    pub(super) fn register(&self, deployment: DeploymentRef, session: Uuid) -> Registration {
+    /// Registers a connection, and tells the one before it to end. All end with `shutdown`.
+    pub(super) fn register(
+        &self,
+        deployment: DeploymentRef,
+        session: Uuid,
+        shutdown: &CancellationToken,
+    ) -> Registration {
         let session = (deployment, session);
-        let superseded = CancellationToken::new();
+        let ended = shutdown.child_token();
         let mut connections = lock(&self.connections);
         let number = connections.next_number;
         connections.next_number += 1;
-        if let Some((_, before)) = connections.by_session.insert(session, (number, superseded.clone())) {
+        if let Some((_, before)) = connections.by_session.insert(session, (number, ended.clone())) {
             before.cancel();
         }
         drop(connections);
-        Registration { connections: self.connections.clone(), session, number, superseded }
+        Registration { connections: self.connections.clone(), session, number, ended }
     }
 }
 
 impl Registration {
-    /// Cancelled when a newer connection has the same session.
-    pub(super) fn superseded(&self) -> &CancellationToken {
-        &self.superseded
+    /// Cancelled when a newer connection has the same session, and at the shutdown.
+    pub(super) fn ended(&self) -> &CancellationToken {
+        &self.ended
     }
 }
 
@@ -78,18 +83,23 @@ mod tests {
 
     #[test]
     fn a_newer_connection_ends_the_older_one_and_outlives_its_registration() {
-        let sessions = Sessions::default();
+        let (sessions, shutdown) = (Sessions::default(), CancellationToken::new());
         let [here, elsewhere] =
             [1, 2].map(|number| DeploymentRef { group: GroupId(1), deployment: DeploymentId(number) });
         let session = Uuid::from_u128(1);
-        let first = sessions.register(here, session);
-        let others = (sessions.register(here, Uuid::from_u128(2)), sessions.register(elsewhere, session));
-        let second = sessions.register(here, session);
-        assert!(first.superseded().is_cancelled() && !second.superseded().is_cancelled());
-        assert!(!others.0.superseded().is_cancelled() && !others.1.superseded().is_cancelled());
+        let first = sessions.register(here, session, &shutdown);
+        let others = (
+            sessions.register(here, Uuid::from_u128(2), &shutdown),
+            sessions.register(elsewhere, session, &shutdown),
+        );
+        let second = sessions.register(here, session, &shutdown);
+        assert!(first.ended().is_cancelled() && !second.ended().is_cancelled());
+        assert!(!others.0.ended().is_cancelled() && !others.1.ended().is_cancelled());
         drop(first);
-        let third = sessions.register(here, session);
-        assert!(second.superseded().is_cancelled(), "dropping the first did not remove the second");
+        let third = sessions.register(here, session, &shutdown);
+        assert!(second.ended().is_cancelled(), "dropping the first did not remove the second");
+        shutdown.cancel();
+        assert!(third.ended().is_cancelled() && others.1.ended().is_cancelled());
         drop((second, third, others));
         assert!(lock(&sessions.connections).by_session.is_empty());
     }
