@@ -55,7 +55,7 @@ fn after_any_call_the_memory_is_the_images() {
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs())
         }
     };
-    eprintln!("ISOLATE_SEED={seed} cargo test -p isolate --lib reset_tests");
+    eprintln!("ISOLATE_SEED={seed} cargo test --workspace --lib -- reset_tests");
     let image = image(FUNCTIONS);
     on_thread(move || {
         let mut random = ChaCha8Rng::seed_from_u64(seed);

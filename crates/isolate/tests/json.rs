@@ -95,7 +95,7 @@ fn random_values_are_written_as_the_usual_way_writes_them() {
         Ok(seed) => seed.parse().expect("ISOLATE_SEED is a number"),
         Err(_) => std::time::UNIX_EPOCH.elapsed().map_or(1, |elapsed| elapsed.subsec_nanos()),
     };
-    eprintln!("ISOLATE_SEED={seed} cargo test -p isolate --test json");
+    eprintln!("ISOLATE_SEED={seed} cargo test --workspace --test json");
     let image = image(RANDOM_VALUES);
     on_thread(move || {
         let mut slot = Slot::new(&image).expect("a slot");

@@ -687,7 +687,7 @@ struct Seed(u64);
 impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("seed {0}; repeat it with FANOUT_SEED={0} cargo test -p fanout simulation", self.0);
+            eprintln!("FANOUT_SEED={} cargo test --workspace --lib -- simulation", self.0);
         }
     }
 }

@@ -34,6 +34,11 @@ fn run(seed: u64) -> Result<u64, String> {
     })
 }
 
+/// The command that does the same again.
+fn repeat(seed: u64) -> String {
+    format!("MODEL_SEED={seed} cargo test --workspace --lib -- model_tests::every_history")
+}
+
 fn number(text: &str) -> u64 {
     text.parse().expect("MODEL_SEED is a number, or two with .. between")
 }
@@ -48,9 +53,9 @@ fn every_history_is_serializable_and_every_answer_is_true() {
         Err(_) => 0..SEEDS,
     };
     for seed in seeds {
-        let trace = run(seed).unwrap_or_else(|wrong| panic!("MODEL_SEED={seed}: {wrong}"));
+        let trace = run(seed).unwrap_or_else(|wrong| panic!("{}: {wrong}", repeat(seed)));
         if seed % 10 == 0 {
-            assert_eq!(run(seed), Ok(trace), "MODEL_SEED={seed}: the same seed gives the same trace");
+            assert_eq!(run(seed), Ok(trace), "{}: the same seed gives the same trace", repeat(seed));
         }
     }
 }

@@ -280,7 +280,9 @@ fn whoever_reads_at_or_above_the_horizon_sees_what_a_plain_map_has_and_what_was_
         Err(_) => (0..SEEDS).collect::<Vec<_>>(),
     };
     for seed in seeds {
-        run(seed).unwrap_or_else(|wrong| panic!("STORE_SEED={seed}: {wrong}"));
+        run(seed).unwrap_or_else(|wrong| {
+            panic!("STORE_SEED={seed} cargo test --workspace --lib -- store_tests::whoever_reads: {wrong}")
+        });
     }
 }
 

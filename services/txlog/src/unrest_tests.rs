@@ -333,7 +333,7 @@ fn a_service_in_unrest_is_serializable_and_every_answer_is_true() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let seed = number("UNREST_SEED").unwrap_or_else(rand::random);
     let requests = number("UNREST_REQUESTS").unwrap_or(REQUESTS);
-    eprintln!("UNREST_SEED={seed}");
+    eprintln!("UNREST_SEED={seed} cargo test --workspace --lib -- unrest_tests::a_service_in_unrest");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(3)
         .enable_all()

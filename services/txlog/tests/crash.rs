@@ -219,7 +219,7 @@ fn nothing_is_lost_and_nothing_comes_back_by_kill_9_around_flushes_and_purges() 
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let seed = number("CRASH_SEED").unwrap_or_else(rand::random);
     let rounds = number("CRASH_ROUNDS").unwrap_or(10);
-    eprintln!("CRASH_SEED={seed}");
+    eprintln!("CRASH_SEED={seed} cargo test --workspace --test crash -- nothing_is_lost");
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
     let mut all = Vec::new();

@@ -1,5 +1,5 @@
 //! Random histories: those of a correct store are accepted, and one planted fault is enough to be rejected.
-//! A failure prints the seed; `SEED=n cargo test -p checker --test random` repeats it.
+//! A failure prints the seed; `SEED=n cargo test --workspace --test random` repeats it.
 
 use std::collections::HashMap;
 
@@ -89,7 +89,7 @@ fn assert_found(
             let verdict = judge(&history);
             assert!(
                 verdict.as_ref().is_err_and(|violation| is_it(violation, key)),
-                "seed {seed}: {verdict:?}"
+                "SEED={seed} cargo test --workspace --test random: {verdict:?}"
             );
         }
     }
@@ -101,8 +101,11 @@ fn what_a_correct_store_answers_is_accepted() {
     for seed in seeds() {
         let history = correct_history(&mut ChaCha8Rng::seed_from_u64(seed));
         match judge(&history) {
-            Ok(summary) => assert!(summary.dependencies > 100, "seed {seed}: the history shows little"),
-            Err(violation) => panic!("seed {seed}: {violation}"),
+            Ok(summary) => assert!(
+                summary.dependencies > 100,
+                "SEED={seed} cargo test --workspace --test random: the history shows little"
+            ),
+            Err(violation) => panic!("SEED={seed} cargo test --workspace --test random: {violation}"),
         }
     }
 }

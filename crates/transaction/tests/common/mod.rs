@@ -215,6 +215,7 @@ pub struct TellSeed(pub u64);
 
 impl Drop for TellSeed {
     fn drop(&mut self) {
-        eprintln!("failed with seed {}; repeat by SEED={} cargo test -p transaction", self.0, self.0);
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        eprintln!("SEED={} cargo test --workspace --test {} -- {test}", self.0, env!("CARGO_CRATE_NAME"));
     }
 }
