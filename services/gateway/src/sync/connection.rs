@@ -163,12 +163,13 @@ impl Connection {
 
     /// Sends what is due without anybody having asked for it. Answers when to look again: nothing is due before.
     async fn keep_alive(&mut self) -> Result<Instant, End> {
-        if Instant::now() >= self.next_ping {
-            self.ping().await?;
-            self.next_ping = Instant::now() + Duration::from_millis(self.limits.ping_interval_ms);
+        let now = Instant::now();
+        if now >= self.next_ping {
+            self.ping(now).await?;
+            self.next_ping = now + Duration::from_millis(self.limits.ping_interval_ms);
         }
         let heartbeat = Duration::from_millis(self.limits.heartbeat_ms);
-        if Instant::now() >= self.last_sent + heartbeat {
+        if now >= self.last_sent + heartbeat {
             self.send(&ServerMessage::Ping).await?;
         }
         Ok(self.next_ping.min(self.last_sent + heartbeat))
@@ -281,8 +282,10 @@ impl Connection {
         }
     }
 
-    async fn ping(&mut self) -> Result<(), End> {
-        if self.last_received.elapsed() > Duration::from_millis(self.limits.client_silence_ms_max) {
+    async fn ping(&mut self, now: Instant) -> Result<(), End> {
+        if now.saturating_duration_since(self.last_received)
+            > Duration::from_millis(self.limits.client_silence_ms_max)
+        {
             return Err(Close::silent().into());
         }
         self.write(Message::Ping(Default::default())).await
