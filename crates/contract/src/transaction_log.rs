@@ -39,6 +39,32 @@ pub trait TransactionLog: Send + Sync + 'static {
     /// than `staged_bytes_max`.
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome>;
 
+    /// As [`TransactionLog::commit`]. Calls `validated` once, as soon as a read at [`TransactionLog::head`] sees what the commit
+    /// wrote; a log that can't tell does so when it has answered.
+    async fn commit_and_tell(
+        &self,
+        commit: Commit,
+        validated: &mut (dyn FnMut() + Send),
+    ) -> Result<CommitOutcome> {
+        let outcome = self.commit(commit).await;
+        validated();
+        outcome
+    }
+
+    /// The newest state, unpublished commits included. `None` unless this replica leads and is asked in its own process:
+    /// then read what is published, or where a conflict says.
+    fn head(&self, group: GroupId) -> Option<ReadAt> {
+        let _ = group;
+        None
+    }
+
+    /// The newest state, unpublished commits included, if everything in the read set is there as it was at `seen`. `None` if
+    /// something has changed, or where nobody can tell, as with [`TransactionLog::head`].
+    fn unchanged_until(&self, deployment: DeploymentRef, seen: ReadAt, read_set: &ReadSet) -> Option<ReadAt> {
+        let _ = (deployment, seen, read_set);
+        None
+    }
+
     /// What became of a commit whose answer was [`CommitOutcome::Unknown`]. Only a ready leader answers.
     ///
     /// Errors: `GroupNotFound`, `DeploymentNotFound`.

@@ -92,6 +92,10 @@ impl HostState {
         }
     }
 
+    pub fn set_now_ms(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+    }
+
     /// For a call.
     pub fn of_call(seed: [u8; 32], now_ms: u64, limits: &CallLimits) -> HostState {
         let time_max = Duration::from_millis(limits.user_time_ms_max);

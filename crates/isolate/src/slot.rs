@@ -96,6 +96,13 @@ impl Slot {
         Ok(self.after(entered.map(|_| ())))
     }
 
+    /// Shows a call that waits for answers another time from now on.
+    pub fn set_now_ms(&mut self, now_ms: u64) {
+        if let Some(guest) = &mut self.guest {
+            guest.state_mut().set_now_ms(now_ms);
+        }
+    }
+
     /// Answers operations, in the given order, and runs the guest on.
     pub fn resume(
         &mut self,

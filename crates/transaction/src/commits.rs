@@ -66,9 +66,20 @@ impl Commits {
         &mut self,
         log: &dyn TransactionLog,
         commit: &Commit,
-        mut on_lookup: impl FnMut(),
+        mut on_lookup: impl FnMut() + Send,
     ) -> Result<Settled> {
-        let mut next = self.send(log, commit).await?;
+        self.settle_and_tell(log, commit, &mut on_lookup, &mut || ()).await
+    }
+
+    /// The same; `validated` is called each time as [`TransactionLog::commit_and_tell`] does.
+    pub async fn settle_and_tell(
+        &mut self,
+        log: &dyn TransactionLog,
+        commit: &Commit,
+        on_lookup: &mut (dyn FnMut() + Send),
+        validated: &mut (dyn FnMut() + Send),
+    ) -> Result<Settled> {
+        let mut next = self.send(log, commit, validated).await?;
         loop {
             next = match next {
                 Next::Answer(timestamp) => return Ok(Settled::Committed(timestamp)),
@@ -81,7 +92,7 @@ impl Commits {
                 }
                 Next::RunAgainWithLeader => return Ok(Settled::LostLeader),
                 Next::GiveUpOnUnknown => return Ok(Settled::Unknown),
-                Next::SendAgain => self.send(log, commit).await?,
+                Next::SendAgain => self.send(log, commit, validated).await?,
                 Next::LookUp { after } => {
                     on_lookup();
                     tokio::time::sleep(after).await;
@@ -92,10 +103,15 @@ impl Commits {
         }
     }
 
-    async fn send(&mut self, log: &dyn TransactionLog, commit: &Commit) -> Result<Next> {
+    async fn send(
+        &mut self,
+        log: &dyn TransactionLog,
+        commit: &Commit,
+        validated: &mut (dyn FnMut() + Send),
+    ) -> Result<Next> {
         self.attempts.send(commit.epoch);
         let outcome: Result<CommitOutcome> =
-            log.commit(Commit { run: self.attempts.number(), ..commit.clone() }).await;
+            log.commit_and_tell(Commit { run: self.attempts.number(), ..commit.clone() }, validated).await;
         match outcome {
             Ok(outcome) => Ok(self.attempts.committed(outcome, self.first.elapsed())),
             // Refused before it had any effect, or because it can't be right. But where the same was sent before, this

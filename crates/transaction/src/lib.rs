@@ -53,5 +53,5 @@ pub use system_tables::{
     AuthRow, EnvironmentVariableRow, IndexRow, ModuleEnvironment, ModuleRow, SchemaFailure, SchemaRow,
     SchemaState, SessionRequestRow, Stored, SystemRow, SystemTable, TableRow, UdfConfigRow,
 };
-pub use transaction::{Finished, NestedOutcome, Options, Transaction};
+pub use transaction::{Finished, NestedOutcome, Options, Transaction, primary_key_of};
 pub use usage::{Metric, NestedLimits, Usage, UsageWarning};

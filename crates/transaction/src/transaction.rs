@@ -109,6 +109,17 @@ pub struct Finished {
     pub journal: Option<String>,
 }
 
+/// Now, but after what is read at `at`.
+fn nanoseconds_for(at: ReadAt, now_ns: u64) -> u64 {
+    now_ns.max(at.timestamp.as_nanoseconds().saturating_add(1))
+}
+
+/// In milliseconds. Whole ones are exact; the fraction is as exact as a double of this size can be.
+fn first_creation_time(at: ReadAt, now_ns: u64) -> f64 {
+    let nanoseconds = nanoseconds_for(at, now_ns);
+    (nanoseconds / 1_000_000) as f64 + (nanoseconds % 1_000_000) as f64 / 1e6
+}
+
 impl Finished {
     /// What the log is asked to commit.
     pub fn into_commit(self, deployment: DeploymentRef, epoch: Epoch, id: CommitId) -> Commit {
@@ -127,9 +138,7 @@ impl Transaction {
         options: Options,
     ) -> contract::Result<Transaction> {
         let catalog = catalogs.get(&*log, deployment, at).await?;
-        let after_begin = at.timestamp.as_nanoseconds().saturating_add(1);
-        let cursor_ns = options.now_ns.max(after_begin);
-        let milliseconds = cursor_ns / 1_000_000;
+        let milliseconds = nanoseconds_for(at, options.now_ns) / 1_000_000;
         let caps = Caps::of(&options.limits.transaction);
         let mut transaction = Transaction {
             log,
@@ -152,8 +161,7 @@ impl Transaction {
             journal: None,
             random: ChaCha12Rng::from_seed(options.id_seed),
             day: id::day_of(milliseconds),
-            // Whole milliseconds are exact; the fraction is as exact as a double of this size can be.
-            next_creation_time: milliseconds as f64 + (cursor_ns % 1_000_000) as f64 / 1e6,
+            next_creation_time: first_creation_time(at, options.now_ns),
         };
         transaction.push_frame(ComponentId::ROOT, caps);
         Ok(transaction)
@@ -333,6 +341,14 @@ impl Transaction {
         self.usage.metrics(&self.frame().caps)
     }
 
+    /// Goes on at a later moment, at which everything that it has read so far is as it was: whoever gave it its log sees to
+    /// that, and that the log reads there. `now_ns` is what the wall clock shows.
+    pub fn move_to(&mut self, at: ReadAt, now_ns: u64) {
+        assert!(at.timestamp >= self.begin.timestamp, "transactions move forward");
+        self.begin = at;
+        self.next_creation_time = self.next_creation_time.max(first_creation_time(at, now_ns));
+    }
+
     /// Ends the transaction. Everything that it read, also in calls that failed, is in the read set.
     pub fn finish(mut self) -> Finished {
         for (_, stream) in std::mem::take(&mut self.streams) {
@@ -472,11 +488,14 @@ impl Transaction {
 
     /// The document's primary key, cut from the end of its key in any index.
     pub(crate) fn primary_key_in(index_key: &Bytes) -> Result<Bytes> {
-        // An id is text without the tag of a string, which therefore is the last such byte.
-        const STRING_TAG: u8 = 0x10;
-        match index_key.iter().rposition(|byte| *byte == STRING_TAG) {
-            Some(start) => Ok(index_key.slice(start..)),
-            None => Err(Error::stored("an index key does not end with an id")),
-        }
+        primary_key_of(index_key).ok_or_else(|| Error::stored("an index key does not end with an id"))
     }
+}
+
+/// A document's key in its table's primary index, by its key in any index of the table; `None` if it is no such key.
+pub fn primary_key_of(index_key: &Bytes) -> Option<Bytes> {
+    // An id is text without the tag of a string, which therefore is the last such byte.
+    const STRING_TAG: u8 = 0x10;
+    let start = index_key.iter().rposition(|byte| *byte == STRING_TAG)?;
+    Some(index_key.slice(start..))
 }

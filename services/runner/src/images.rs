@@ -125,15 +125,10 @@ impl Images {
         catalog: &Arc<Catalog>,
         platform: &BTreeMap<String, String>,
     ) -> Result<Option<Built>, Error> {
-        let address = Arc::as_ptr(catalog) as usize;
-        let ready = {
-            let mut kept = self.kept.lock();
-            let key = kept.by_catalog.get(&address).map(|(_, key)| *key);
-            key.and_then(|key| kept.images.get(&key)).and_then(|cell| cell.get().cloned())
-        };
-        if let Some(built) = ready {
+        if let Some(built) = self.ready(catalog) {
             return Ok(Some(built));
         }
+        let address = Arc::as_ptr(catalog) as usize;
         let Some(recipe) = ImageRecipe::of(deployment, component, catalog, platform) else { return Ok(None) };
         let key = recipe.key();
         {
@@ -153,6 +148,14 @@ impl Images {
             Ok(built)
         };
         self.get((deployment, component), key, build).await.map(Some)
+    }
+
+    /// The image of a catalog's code, if it was built already.
+    pub(crate) fn ready(&self, catalog: &Arc<Catalog>) -> Option<Built> {
+        let address = Arc::as_ptr(catalog) as usize;
+        let mut kept = self.kept.lock();
+        let key = kept.by_catalog.get(&address).map(|(_, key)| *key);
+        key.and_then(|key| kept.images.get(&key)).and_then(|cell| cell.get().cloned())
     }
 
     /// An image that a push has built already, under the key that calls will ask for once it is deployed.

@@ -24,6 +24,7 @@ mod options;
 mod service;
 mod source_map;
 mod transaction;
+mod turns;
 
 pub use crate::limits::{FunctionLimits, FunctionLogLimits, Limits};
 pub use clock::Clock;

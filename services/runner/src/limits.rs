@@ -59,6 +59,11 @@ group! {
         short_calls_max: usize = 0,
         /// A call that has run for so long leaves its place among the short ones to another.
         short_call_ms_max: u64 = 5,
+        /// How long a mutation waits for its turns at keys that many want, counted from its beginning, before it goes on
+        /// without; 0: there are no turns.
+        turn_wait_ms_max: u64 = 1_000,
+        /// How long a mutation keeps a turn. Then it goes to the next, and the mutation may lose.
+        turn_held_ms_max: u64 = 200,
         /// Isolates that each thread keeps between calls; some 0.3 MB each.
         thread_slots_max: usize = 16,
         /// A thread that had nothing to run for so long lets its isolates go. Its next call makes one anew, in some

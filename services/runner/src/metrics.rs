@@ -10,6 +10,7 @@ pub struct Metrics {
     pub(crate) mutation_attempts: Counter,
     pub(crate) conflicts: Counter,
     pub(crate) conflicts_given_up: Counter,
+    pub(crate) turns_wanted: Counter,
     pub(crate) commits_looked_up: Counter,
     pub(crate) session_replays: Counter,
     pub(crate) function_errors: Counter,
@@ -32,6 +33,8 @@ pub struct MetricsSnapshot {
     pub conflicts: u64,
     /// Mutations that ended with `OptimisticConcurrencyControlFailure`.
     pub conflicts_given_up: u64,
+    /// Attempts that ended where they met a key which others were queued for, to begin anew in their turn.
+    pub turns_wanted: u64,
     /// Commits whose answer was lost and had to be looked up.
     pub commits_looked_up: u64,
     /// Mutations answered from a session record.
@@ -78,6 +81,7 @@ impl Metrics {
             mutation_attempts: self.mutation_attempts.get(),
             conflicts: self.conflicts.get(),
             conflicts_given_up: self.conflicts_given_up.get(),
+            turns_wanted: self.turns_wanted.get(),
             commits_looked_up: self.commits_looked_up.get(),
             session_replays: self.session_replays.get(),
             function_errors: self.function_errors.get(),

@@ -27,6 +27,7 @@ use crate::{
     metrics::Metrics,
     source_map::SourceMapCache,
     transaction::component_at,
+    turns::{TurnLimits, Turns},
 };
 
 /// What the runner works with.
@@ -74,6 +75,7 @@ pub(crate) struct Shared {
     pub images: Images,
     pub source_maps: SourceMapCache,
     pub function_log: FunctionLog,
+    pub turns: Arc<Turns>,
     pub metrics: Arc<Metrics>,
     /// Works for threads that run JavaScript and can't wait themselves.
     pub runtime: tokio::runtime::Handle,
@@ -127,6 +129,10 @@ impl Service {
             images,
             source_maps: SourceMapCache::new(function.source_maps_max),
             function_log: FunctionLog::new(options.limits.function_log, clock.clone()),
+            turns: Arc::new(Turns::new(TurnLimits {
+                wait_max: Duration::from_millis(function.turn_wait_ms_max),
+                held_max: Duration::from_millis(function.turn_held_ms_max),
+            })),
             clock,
             metrics,
             runtime: tokio::runtime::Handle::current(),
@@ -230,9 +236,26 @@ impl contract::Runner for Handle {
 }
 
 impl Shared {
+    /// What a function that reads at `at` sees as the time, in nanoseconds since the Unix epoch.
+    pub(crate) fn now_at(&self, at: ReadAt) -> u64 {
+        clock_for(at.timestamp, self.clock.now_ns())
+    }
+
     /// A transaction that reads at one moment. `now_ns` is what its clock shows.
     pub(crate) async fn begin(
         &self,
+        deployment: DeploymentRef,
+        at: ReadAt,
+        now_ns: u64,
+        journal: Option<Arc<str>>,
+    ) -> Result<Transaction> {
+        self.begin_on(Arc::clone(&self.log), deployment, at, now_ns, journal).await
+    }
+
+    /// The same, on a log that the transaction has to itself.
+    pub(crate) async fn begin_on(
+        &self,
+        log: Arc<dyn TransactionLog>,
         deployment: DeploymentRef,
         at: ReadAt,
         now_ns: u64,
@@ -245,7 +268,7 @@ impl Shared {
             cursor_key: self.cursor_key.clone(),
             journal,
         };
-        Transaction::begin(Arc::clone(&self.log), deployment, at, &self.catalogs, options).await
+        Transaction::begin(log, deployment, at, &self.catalogs, options).await
     }
 }
 

@@ -156,6 +156,10 @@ impl Limits {
             "log.window_age_ms_min must be longer than one run of a function, or every slow mutation conflicts"
         );
         require!(
+            self.function.turn_wait_ms_max < self.retry.conflict_retry_ms_max,
+            "function.turn_wait_ms_max must be below retry.conflict_retry_ms_max, or what has waited is not run again"
+        );
+        require!(
             log.window_age_ms_min <= log.retention_ms_min,
             "log.retention_ms_min must be at least log.window_age_ms_min"
         );

@@ -202,6 +202,26 @@ impl<W> CommitQueue<W> {
         (self.is_ready() && epoch == self.epoch).then_some(&self.overlay)
     }
 
+    /// The newest state that can be read here.
+    pub fn newest(&self) -> Option<ReadAt> {
+        self.is_ready().then(|| ReadAt { timestamp: self.head(), epoch: Some(self.epoch) })
+    }
+
+    /// The newest state, if everything that was read at `seen` is there as it was.
+    pub fn unchanged_until(
+        &self,
+        deployment: DeploymentId,
+        seen: ReadAt,
+        read_set: &ReadSet,
+    ) -> Option<ReadAt> {
+        let newest = self.newest()?;
+        if seen.epoch.is_some_and(|epoch| epoch != self.epoch) {
+            return None;
+        }
+        let reading = Reading { deployment, seen: seen.timestamp, read_set };
+        self.validator.check(reading).is_ok().then_some(newest)
+    }
+
     /// The part of validation that needs no turn: the window as it is now. `no_record_at` is what the store had published
     /// when it was asked for the request's record and had none.
     pub fn check(&self, request: &Request, no_record_at: Timestamp) -> Result<Checked, CommitOutcome> {

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch,
-    Error, ErrorKind, GroupId, LeaderHint, Lookup, Position, Read, ReadAt, ReadResult, Result, Retry,
-    StreamEvents, Timestamp, TransactionLog, code,
+    Error, ErrorKind, GroupId, LeaderHint, Lookup, Position, Read, ReadAt, ReadResult, ReadSet, Result,
+    Retry, StreamEvents, Timestamp, TransactionLog, code,
 };
 use openraft::{async_runtime::WatchReceiver, raft::ReadPolicy};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -222,7 +222,11 @@ impl HandleGroup {
         }
     }
 
-    async fn commit(self: &Arc<Self>, commit: Commit) -> Result<CommitOutcome> {
+    async fn commit(
+        self: &Arc<Self>,
+        commit: Commit,
+        validated: &mut (dyn FnMut() + Send),
+    ) -> Result<CommitOutcome> {
         let limits = &self.group.limits;
         let (all, own) = {
             let queue = self.group.queue.read();
@@ -251,12 +255,27 @@ impl HandleGroup {
             let group = self.clone();
             let committed = self.large.spawn(async move { group.commit_large(request, encoded).await });
             // Without an answer the service has ended, and the commit may have got through.
-            return committed.await.unwrap_or(Ok(CommitOutcome::Unknown));
+            let outcome = committed.await.unwrap_or(Ok(CommitOutcome::Unknown));
+            validated();
+            return outcome;
         }
-        self.commit_request(request).await
+        let mut told = false;
+        let outcome = self.commit_request(request, || {
+            told = true;
+            validated();
+        });
+        let outcome = outcome.await;
+        if !told {
+            validated();
+        }
+        outcome
     }
 
-    async fn commit_request(&self, mut request: Request) -> Result<CommitOutcome> {
+    async fn commit_request(
+        &self,
+        mut request: Request,
+        mut validated: impl FnMut(),
+    ) -> Result<CommitOutcome> {
         loop {
             let no_record_at = self.group.published();
             if let Some(committed) = self.recorded(request.deployment, request.id)? {
@@ -284,6 +303,7 @@ impl HandleGroup {
             };
             match received {
                 Received::OnItsWay => {
+                    validated();
                     self.group.work.notify_one();
                     // Without an answer the service has ended, and the commit may have got through.
                     return Ok(outcome.await.unwrap_or(CommitOutcome::Unknown));
@@ -345,7 +365,7 @@ impl HandleGroup {
             parts += 1;
         }
         request.encoded = CommitWrites::Staged(Staged { stage, parts, bytes, crc32c });
-        let outcome = self.commit_request(request).await;
+        let outcome = self.commit_request(request, || ()).await;
         // Also where it is committed: it may have been by an attempt before, whose parts were others. To drop what the
         // commit has used is nothing.
         if !matches!(outcome, Ok(CommitOutcome::Unknown)) {
@@ -484,7 +504,24 @@ impl TransactionLog for Handle {
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
         let group = self.of(commit.deployment)?.clone();
-        group.commit(commit).await
+        group.commit(commit, &mut || ()).await
+    }
+
+    async fn commit_and_tell(
+        &self,
+        commit: Commit,
+        validated: &mut (dyn FnMut() + Send),
+    ) -> Result<CommitOutcome> {
+        let group = self.of(commit.deployment)?.clone();
+        group.commit(commit, validated).await
+    }
+
+    fn head(&self, group: GroupId) -> Option<ReadAt> {
+        self.group(group).ok()?.group.queue.read().newest()
+    }
+
+    fn unchanged_until(&self, deployment: DeploymentRef, seen: ReadAt, read_set: &ReadSet) -> Option<ReadAt> {
+        self.of(deployment).ok()?.group.queue.read().unchanged_until(deployment.deployment, seen, read_set)
     }
 
     async fn lookup(&self, at: DeploymentRef, id: CommitId) -> Result<Lookup> {

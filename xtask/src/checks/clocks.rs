@@ -46,6 +46,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/runner/src/transaction/host.rs", 3, "how long a function has waited for the host"),
     ("services/runner/src/transaction/mutation.rs", 1, "commit ids"),
     ("services/runner/src/transaction/run.rs", 4, "seeds of runs; how long one took"),
+    ("services/runner/src/turns.rs", 1, "how long calls wait for turns and hold them"),
     ("services/tidemark/src/embedded.rs", 1, "the clock that functions see"),
     ("services/tidemark/src/data_folder.rs", 1, "the secret of a data folder"),
     ("services/txlog/src/clock.rs", 2, "the one clock of the log"),

@@ -86,6 +86,7 @@ impl Guest {
         host: &mut impl Host,
     ) -> Result<Progress, Stop> {
         assert!(answers.len() <= self.taken, "only operations that were taken are answered");
+        self.slot.set_now_ms(host.tree().now_ms);
         self.taken -= answers.len();
         let step = self.slot.resume(answers, host).map_err(engine_failed)?;
         self.after(step, host)

@@ -29,7 +29,7 @@ pub(crate) use failure::{Stop, Thrown, split};
 pub(crate) use host::{Host, Tree, TreeLimits};
 pub(crate) use log_lines::LogLines;
 pub(crate) use slots::{ImageNumber, NumberedImage, Slots};
-pub(crate) use threads::{Priority, ThreadLimits, Threads};
+pub(crate) use threads::{Priority, ThreadLimits, ThreadPlace, Threads};
 
 use crate::functions::Function;
 use guest::{Guest, Progress};

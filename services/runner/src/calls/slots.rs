@@ -10,6 +10,7 @@ use std::{
 
 use isolate::{EngineError, Image, Slot};
 
+use super::ThreadPlace;
 use crate::metrics::Metrics;
 
 /// Identifies an image in this process; never used again.
@@ -68,12 +69,24 @@ pub(crate) struct Slots {
     clean: Vec<(NumberedImage, Slot)>,
     used: Vec<(NumberedImage, Slot)>,
     kept_max: usize,
+    /// `None` before the thread runs.
+    place: Option<ThreadPlace>,
 }
 
 impl Slots {
     /// At most `kept_max` slots are kept between calls.
     pub(crate) fn new(kept_max: usize) -> Slots {
-        Slots { clean: Vec::new(), used: Vec::new(), kept_max }
+        Slots { clean: Vec::new(), used: Vec::new(), kept_max, place: None }
+    }
+
+    /// The same on a thread.
+    pub(super) fn on(self, place: ThreadPlace) -> Slots {
+        Slots { place: Some(place), ..self }
+    }
+
+    /// The thread whose they are.
+    pub(crate) fn place(&self) -> ThreadPlace {
+        self.place.clone().expect("calls run on threads")
     }
 
     pub(crate) fn take(&mut self, image: &NumberedImage) -> Result<Slot, EngineError> {

@@ -42,7 +42,13 @@ pub(crate) enum Priority {
     /// Calls that ran before and lost a race: they are what others wait for.
     Again,
     First,
+    /// Runs of live queries: while they wait, clients see something older, and nobody waits for an answer. They have a share
+    /// all the same.
+    Live,
 }
+
+/// So many calls are taken before a run of a live query that has waited all the while.
+const CALLS_BEFORE_LIVE: usize = 3;
 
 /// How many calls run at the same time, those not counted that have run for longer than a short one.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +62,8 @@ pub(crate) struct ThreadLimits {
     pub threads: usize,
     /// How many of them calls of one deployment may occupy.
     pub threads_share: usize,
+    /// How many of them may be occupied by calls that wait for another call.
+    pub parked_max: usize,
     pub admission: Admission,
     pub queue_max: usize,
     pub wait_max: Duration,
@@ -68,11 +76,15 @@ impl From<&FunctionLimits> for ThreadLimits {
         let cores = std::thread::available_parallelism().map_or(4, usize::from);
         let or = |number: usize, default: usize| if number > 0 { number } else { default };
         let threads = or(limits.threads, (4 * cores).max(8));
+        let threads_share = fair_queue::share_of(threads, limits.deployment_threads_percent);
+        let short_calls = or(limits.short_calls_max, cores + 1);
         ThreadLimits {
             threads,
-            threads_share: fair_queue::share_of(threads, limits.deployment_threads_percent),
+            threads_share,
+            // The calls that they wait for must find a thread.
+            parked_max: threads_share.saturating_sub(short_calls),
             admission: Admission {
-                short_calls: or(limits.short_calls_max, cores + 1),
+                short_calls,
                 short_call_max: Duration::from_millis(limits.short_call_ms_max),
             },
             queue_max: limits.slot_queue_max,
@@ -92,6 +104,7 @@ pub(crate) struct Threads {
 struct Shared {
     admission: Admission,
     threads_share: usize,
+    parked_max: usize,
     queue: Mutex<Queue>,
     /// Told when calls wait although threads are idle, unless that is known, and when the queue is closed.
     held_back: Condvar,
@@ -101,14 +114,35 @@ struct Shared {
 struct Queue {
     again: FairQueue<Job>,
     first: FairQueue<Job>,
+    live: FairQueue<Job>,
+    /// How many calls went before the runs of live queries that wait.
+    before_live: usize,
     /// The mailboxes of the idle threads; the last one became idle last.
     idle: Vec<Mailbox>,
-    /// Whose the running calls are and when they began, by their thread.
-    running: BTreeMap<usize, (DeploymentRef, Instant)>,
+    /// The running calls, by their thread.
+    running: BTreeMap<usize, Running>,
     /// Nobody looks from time to time whether more may begin.
     is_unwatched: bool,
     closed: bool,
 }
+
+#[derive(Clone, Copy)]
+struct Running {
+    deployment: DeploymentRef,
+    began: Instant,
+    /// It waits for another call, in the middle of its run.
+    is_parked: bool,
+}
+
+/// The thread that a call runs on.
+#[derive(Clone)]
+pub(crate) struct ThreadPlace {
+    shared: Arc<Shared>,
+    thread: usize,
+}
+
+/// A call that waits for another one. Until this is dropped, others run in its place.
+pub(crate) struct Parked(ThreadPlace);
 
 /// What a thread is known by while it is idle.
 #[derive(Clone)]
@@ -164,6 +198,7 @@ impl Threads {
         let shared = Arc::new(Shared {
             admission: limits.admission,
             threads_share: limits.threads_share,
+            parked_max: limits.parked_max,
             queue: Mutex::default(),
             held_back: Condvar::new(),
         });
@@ -176,9 +211,11 @@ impl Threads {
         );
         for number in 0..limits.threads {
             let (shared, slots) = (Arc::clone(&shared), slots.clone());
+            let place = ThreadPlace { shared: Arc::clone(&shared), thread: number };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-            let thread = isolate::thread_builder(format!("isolate-{number}"))
-                .spawn(move || run_thread(number, &shared, &runtime, slots(), limits.slots_idle_max))?;
+            let thread = isolate::thread_builder(format!("isolate-{number}")).spawn(move || {
+                run_thread(number, &shared, &runtime, slots().on(place), limits.slots_idle_max)
+            })?;
             handles.push(thread);
         }
         Ok(Threads { shared, limits, handles: Mutex::new(handles) })
@@ -252,13 +289,14 @@ impl Drop for Threads {
 
 impl Queue {
     fn waiting(&self) -> usize {
-        self.again.len() + self.first.len()
+        self.again.len() + self.first.len() + self.live.len()
     }
 
     /// Whether one more call may begin at `now`, as far as those go that run.
     fn has_room(&self, admission: Admission, now: Instant) -> bool {
         let Admission { short_calls, short_call_max } = admission;
-        let is_short = |(_, began): &&(DeploymentRef, Instant)| now.duration_since(*began) < short_call_max;
+        let is_short =
+            |running: &&Running| !running.is_parked && now.duration_since(running.began) < short_call_max;
         self.running.len() < short_calls || self.running.values().filter(is_short).count() < short_calls
     }
 
@@ -268,11 +306,19 @@ impl Queue {
         loop {
             let running = &self.running;
             let may = |deployment: DeploymentRef| {
-                running.values().filter(|(of, _)| *of == deployment).count() < threads_share
+                running.values().filter(|running| running.deployment == deployment).count() < threads_share
             };
-            let (deployment, job) = self.again.pop(may).or_else(|| self.first.pop(may))?;
+            let live_is_due = self.before_live >= CALLS_BEFORE_LIVE;
+            let live = if live_is_due { self.live.pop(may) } else { None };
+            let next = live.map(|job| (job, true)).or_else(|| {
+                let call = self.again.pop(may).or_else(|| self.first.pop(may));
+                call.map(|job| (job, false)).or_else(|| self.live.pop(may).map(|job| (job, true)))
+            });
+            let ((deployment, job), is_live) = next?;
+            self.before_live = if is_live || self.live.is_empty() { 0 } else { self.before_live + 1 };
             if job.claim.take(STARTED) {
-                let before = self.running.insert(thread, (deployment, Instant::now()));
+                let running = Running { deployment, began: Instant::now(), is_parked: false };
+                let before = self.running.insert(thread, running);
                 assert!(before.is_none(), "a thread runs one call at a time");
                 return Some(job);
             }
@@ -281,11 +327,14 @@ impl Queue {
 
     /// Takes the newest call of the deployment with the most out of the queue; in doubt that of `newcomer`.
     fn refuse_one(&mut self, newcomer: DeploymentRef) {
-        let len_of = |deployment| self.again.len_of(deployment) + self.first.len_of(deployment);
-        let others = self.again.deployments().chain(self.first.deployments());
+        let len_of = |deployment| {
+            self.again.len_of(deployment) + self.first.len_of(deployment) + self.live.len_of(deployment)
+        };
+        let others = self.again.deployments().chain(self.first.deployments()).chain(self.live.deployments());
         let longest = others.chain([newcomer]).max_by_key(|deployment| len_of(*deployment));
         let longest = longest.unwrap_or(newcomer);
-        if let Some(job) = self.first.pop_newest(longest).or_else(|| self.again.pop_newest(longest)) {
+        let newest = self.live.pop_newest(longest).or_else(|| self.first.pop_newest(longest));
+        if let Some(job) = newest.or_else(|| self.again.pop_newest(longest)) {
             job.claim.take(REFUSED);
         }
     }
@@ -319,6 +368,7 @@ impl Shared {
         match priority {
             Priority::Again => queue.again.push(deployment, job),
             Priority::First => queue.first.push(deployment, job),
+            Priority::Live => queue.live.push(deployment, job),
         }
         queue.begin_on_idle(self.admission, self.threads_share);
         if queue.waiting() > queue_max {
@@ -326,6 +376,7 @@ impl Shared {
             let is_wanted = |job: &Job| job.claim.is(WAITING);
             queue.again.retain(is_wanted);
             queue.first.retain(is_wanted);
+            queue.live.retain(is_wanted);
             if queue.waiting() > queue_max {
                 queue.refuse_one(deployment);
             }
@@ -386,11 +437,35 @@ impl Shared {
         // Dropping the jobs tells their callers.
         queue.again.clear();
         queue.first.clear();
+        queue.live.clear();
         for idle in queue.idle.drain(..) {
             // A thread that is gone need not end.
             let _ = idle.sender.send(Message::End);
         }
         self.held_back.notify_one();
+    }
+}
+
+impl ThreadPlace {
+    /// Lets others run in the place of this thread's call, which is about to wait for one of them. `None` if too many calls
+    /// wait so already.
+    pub(crate) fn park(&self) -> Option<Parked> {
+        let mut queue = self.shared.queue.lock();
+        if queue.running.values().filter(|running| running.is_parked).count() >= self.shared.parked_max {
+            return None;
+        }
+        queue.running.get_mut(&self.thread)?.is_parked = true;
+        queue.begin_on_idle(self.shared.admission, self.shared.threads_share);
+        self.shared.watch(&mut queue);
+        Some(Parked(self.clone()))
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        if let Some(running) = self.0.shared.queue.lock().running.get_mut(&self.0.thread) {
+            running.is_parked = false;
+        }
     }
 }
 
@@ -443,6 +518,7 @@ mod tests {
         let limits = ThreadLimits {
             threads,
             threads_share: threads,
+            parked_max: 1,
             admission,
             queue_max,
             wait_max,
@@ -546,6 +622,67 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn calls_go_before_live_queries_and_do_not_keep_them_waiting_for_ever() {
+        let threads = start(1, 100, PATIENCE);
+        let releases = occupy(&threads, 1).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        let live = (1..=3).map(|number| (number, Priority::Live));
+        for (number, priority) in live.chain((10..18).map(|number| (number, Priority::First))) {
+            let (pool, order) = (Arc::clone(&threads), Arc::clone(&order));
+            tasks.push(tokio::spawn(async move {
+                pool.run(DEPLOYMENT, priority, async move |_: &mut Slots| order.lock().push(number)).await
+            }));
+            wait_for(&threads, tasks.len() as u64).await;
+        }
+        drop(releases);
+        for task in tasks {
+            task.await.expect("no panic").expect("it ran");
+        }
+        assert_eq!(*order.lock(), [10, 11, 12, 1, 13, 14, 15, 2, 16, 17, 3]);
+        threads.stop();
+    }
+
+    #[tokio::test]
+    async fn others_run_in_the_place_of_a_call_that_waits_for_them() {
+        let admission = Admission { short_calls: 1, short_call_max: PATIENCE };
+        let limits = ThreadLimits {
+            threads: 3,
+            threads_share: 3,
+            parked_max: 1,
+            admission,
+            queue_max: 10,
+            wait_max: PATIENCE,
+            slots_idle_max: PATIENCE,
+        };
+        let threads = Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"));
+        let (parked, is_parked) = oneshot::channel();
+        let (go_on, may_go_on) = oneshot::channel::<()>();
+        let waiting = {
+            let threads = Arc::clone(&threads);
+            tokio::spawn(async move {
+                let work = async move |slots: &mut Slots| {
+                    let place = slots.place().park().expect("one may wait");
+                    let _ = parked.send(());
+                    let _ = may_go_on.await;
+                    drop(place);
+                };
+                threads.run(DEPLOYMENT, Priority::First, work).await
+            })
+        };
+        is_parked.await.expect("it waits");
+        let work = async |slots: &mut Slots| slots.place().park().is_none();
+        assert_eq!(
+            threads.run(DEPLOYMENT, Priority::First, work).await,
+            Ok(true),
+            "no more than one wait so, for whom threads must be left"
+        );
+        go_on.send(()).expect("it waits");
+        waiting.await.expect("no panic").expect("it ran");
+        threads.stop();
+    }
+
+    #[tokio::test]
     async fn a_caller_that_goes_away_while_waiting_is_never_run() {
         let threads = start(1, 10, PATIENCE);
         let releases = occupy(&threads, 1).await;
@@ -572,6 +709,7 @@ mod tests {
         let limits = ThreadLimits {
             threads: 4,
             threads_share: 4,
+            parked_max: 1,
             admission,
             queue_max: 10,
             wait_max: PATIENCE,
@@ -595,7 +733,8 @@ mod tests {
         let running = |long: usize, short: usize| {
             let began = vec![now - SHORT; long].into_iter().chain(vec![now - SHORT / 2; short]);
             {
-                let running = began.enumerate().map(|(thread, began)| (thread, (DEPLOYMENT, began)));
+                let running = |began| Running { deployment: DEPLOYMENT, began, is_parked: false };
+                let running = began.enumerate().map(|(thread, began)| (thread, running(began)));
                 Queue { running: running.collect(), ..Queue::default() }
             }
         };
@@ -616,12 +755,14 @@ mod tests {
     fn a_thread_that_becomes_idle_beside_short_calls_is_used_once_they_are_long() {
         let work: Work = Box::new(|_| Box::pin(async {}));
         let job = Job { deployment: DEPLOYMENT, claim: Arc::new(Claim(AtomicU8::new(WAITING))), work };
-        let running = [(0, (DEPLOYMENT, Instant::now()))].into();
+        let running =
+            [(0, Running { deployment: DEPLOYMENT, began: Instant::now(), is_parked: false })].into();
         let mut queue = Queue { running, ..Queue::default() };
         queue.first.push(DEPLOYMENT, job);
         let shared = Shared {
             admission: Admission { short_calls: 1, short_call_max: SHORT },
             threads_share: 2,
+            parked_max: 1,
             queue: Mutex::new(queue),
             held_back: Condvar::new(),
         };
@@ -675,6 +816,7 @@ mod tests {
         let limits = ThreadLimits {
             threads: 4,
             threads_share: 3,
+            parked_max: 1,
             admission,
             queue_max: 10,
             wait_max: PATIENCE,

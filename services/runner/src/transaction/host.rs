@@ -10,11 +10,11 @@ use isolate::{Answer, AsyncOperation, ConsoleLine, FunctionKind, SyncHost, Sysca
 use transaction::{Catalog, NestedLimits, NestedOutcome, Transaction};
 use value::FunctionPath;
 
-use super::syscalls::answered;
+use super::{snapshot::Snapshot, syscalls::answered};
 use crate::{
     calls::{self, Host, NumberedImage, Outcome, Slots, Stop, Thrown, Tree, TreeLimits, split},
     functions::{AllowedVisibility, Function},
-    service::Shared,
+    service::{Shared, clock_for},
 };
 
 /// A transaction, and what its functions are told besides what is in it. It answers one operation after another, in the
@@ -26,6 +26,8 @@ pub(crate) struct TransactionHost {
     pub(crate) image: NumberedImage,
     pub(crate) identity: Identity,
     pub(crate) request_id: String,
+    /// What the transaction reads, if that can move forward.
+    snapshot: Option<Arc<Snapshot>>,
     host_time: Duration,
 }
 
@@ -36,6 +38,8 @@ pub(crate) struct Start {
     pub(crate) image: NumberedImage,
     pub(crate) identity: Identity,
     pub(crate) request_id: String,
+    /// What the transaction reads, if that can move forward.
+    pub(super) snapshot: Option<Arc<Snapshot>>,
     /// What the clock shows, in milliseconds since the Unix epoch.
     pub(crate) now_ms: u64,
     /// All randomness comes from here.
@@ -44,11 +48,12 @@ pub(crate) struct Start {
 
 impl TransactionHost {
     pub(crate) fn new(start: Start) -> TransactionHost {
-        let Start { shared, transaction, image, identity, request_id, now_ms, seed } = start;
+        let Start { shared, transaction, image, identity, request_id, snapshot, now_ms, seed } = start;
         let limits =
             TreeLimits { function: shared.options.limits.function, transaction: shared.limits.transaction };
         let tree = Tree::new(limits, now_ms, shared.clock.clone(), seed);
-        TransactionHost { shared, transaction, tree, image, identity, request_id, host_time: Duration::ZERO }
+        let host_time = Duration::ZERO;
+        TransactionHost { shared, transaction, tree, image, identity, request_id, snapshot, host_time }
     }
 
     /// Runs the outermost function. `arguments` is convex JSON: an array with the arguments object.
@@ -104,6 +109,18 @@ impl TransactionHost {
         Ok(result)
     }
 
+    /// Takes note of it if the snapshot has moved; whether the operation has waited for another call, which is not the
+    /// function's time.
+    fn follow_snapshot(&mut self) -> bool {
+        let Some(snapshot) = &self.snapshot else { return false };
+        if let Some(at) = snapshot.moved() {
+            let now_ns = clock_for(at.timestamp, self.shared.clock.now_ns());
+            self.transaction.move_to(at, now_ns);
+            self.tree.now_ms = self.tree.now_ms.max(now_ns / 1_000_000);
+        }
+        snapshot.waited()
+    }
+
     /// Counts the time that a host call took.
     fn count_host_time(&mut self, since: Instant) -> Result<(), Stop> {
         self.host_time += since.elapsed();
@@ -136,9 +153,16 @@ impl Host for TransactionHost {
             // Its time is that of the function that runs, and of its own operations.
             return answered(self.run_udf(slots, arguments).await);
         }
+        if let Some(snapshot) = &self.snapshot
+            && self.tree.observed.time
+        {
+            snapshot.time_is_seen();
+        }
         let since = Instant::now();
         let answer = answered(self.operation(name, arguments).await);
-        self.count_host_time(since)?;
+        if !self.follow_snapshot() {
+            self.count_host_time(since)?;
+        }
         answer
     }
 }

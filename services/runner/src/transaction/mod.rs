@@ -13,6 +13,7 @@ mod mutation;
 mod query;
 mod run;
 mod session;
+mod snapshot;
 mod syscalls;
 
 pub(crate) use run::component_at;

@@ -1,6 +1,8 @@
 //! Queries.
 
-use contract::{QueryCall, QueryOutcome, ReadAt, ReadMoment, Result};
+use std::sync::Arc;
+
+use contract::{Caller, QueryCall, QueryOutcome, ReadAt, ReadMoment, Result};
 use isolate::FunctionKind;
 
 use super::run::{Fate, Run};
@@ -16,9 +18,14 @@ impl Handle {
             ReadMoment::Latest => shared.sequencer.latest(call.deployment.group).await?.published,
         };
         let at = ReadAt::published(timestamp);
-        let run = Run::new(&call, FunctionKind::Query, at, shared.clock.now_ns());
-        let transaction = self.begin(&run, at, journal).await?;
-        let execution = self.execute(&run, Priority::First, transaction).await?;
+        let call = Arc::new(call);
+        let run = Run::new(&call, FunctionKind::Query);
+        let transaction = shared.begin(call.deployment, at, shared.now_at(at), journal).await?;
+        let priority = match call.caller {
+            Caller::SyncWorker => Priority::Live,
+            Caller::HttpApi => Priority::First,
+        };
+        let execution = self.execute(&run, priority, transaction).await?;
         let (finished, ended) = self.end(&run, execution);
         assert!(finished.writes.is_empty(), "queries write nothing");
         let (result, error) = match &ended.result {

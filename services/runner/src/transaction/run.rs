@@ -5,24 +5,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contract::{
-    ConsoleLine, ExecutionRecord, FunctionCall, FunctionError, Identity, Observed, ReadAt, Result,
-};
+use contract::{ConsoleLine, ExecutionRecord, FunctionCall, FunctionError, Identity, Observed, Result};
 use isolate::FunctionKind;
 use tracing::Instrument;
 use transaction::{DeploymentCatalog, Finished, Transaction};
 use value::{ComponentId, ComponentPath, FunctionPath, Value};
 
-use super::host::{Start, TransactionHost};
+use super::{
+    host::{Start, TransactionHost},
+    snapshot::Snapshot,
+};
 use crate::{
-    calls::{LogLines, Priority, Slots, Thrown, normalize_arguments, split},
+    calls::{LogLines, NumberedImage, Outcome, Priority, Slots, Thrown, normalize_arguments, split},
     functions::AllowedVisibility,
-    service::{Handle, clock_for, contract_kind},
+    service::{Handle, Shared, contract_kind},
 };
 
 /// What is to be run, and what the function log knows it by.
-pub(crate) struct Run<'c> {
-    call: &'c FunctionCall,
+pub(crate) struct Run {
+    call: Arc<FunctionCall>,
     kind: FunctionKind,
     /// `None` if the call's is none.
     path: Option<FunctionPath>,
@@ -30,8 +31,6 @@ pub(crate) struct Run<'c> {
     identifier: String,
     execution_id: String,
     began: Instant,
-    /// What the clock shows, in nanoseconds since the Unix epoch.
-    now_ns: u64,
 }
 
 /// A function's end, before its transaction's.
@@ -61,23 +60,78 @@ pub(crate) struct Fate {
     pub will_retry: bool,
 }
 
-impl<'c> Run<'c> {
-    /// `now_ns` is what the clock shows, in nanoseconds since the Unix epoch.
-    pub(crate) fn new(call: &'c FunctionCall, kind: FunctionKind, at: ReadAt, now_ns: u64) -> Run<'c> {
+impl Run {
+    pub(crate) fn new(call: &Arc<FunctionCall>, kind: FunctionKind) -> Run {
         let path = call.path.parse::<FunctionPath>().ok();
         Run {
-            call,
+            call: Arc::clone(call),
             kind,
             identifier: path.as_ref().map_or_else(|| call.path.clone(), FunctionPath::to_string),
             path,
             execution_id: hex::encode(rand::random::<[u8; 8]>()),
             began: Instant::now(),
-            now_ns: clock_for(at.timestamp, now_ns),
         }
+    }
+
+    /// The function of a run, on the thread that will run it or on its way there. `now_ms` is what it sees as the time.
+    pub(super) fn on_thread(
+        &self,
+        shared: &Arc<Shared>,
+        transaction: Transaction,
+        image: NumberedImage,
+        now_ms: u64,
+        snapshot: Option<Arc<Snapshot>>,
+    ) -> Outermost {
+        let call = &*self.call;
+        let host = TransactionHost::new(Start {
+            shared: Arc::clone(shared),
+            transaction,
+            image,
+            identity: call.identity.clone(),
+            request_id: call.request_id.clone(),
+            snapshot,
+            now_ms,
+            seed: rand::random(),
+        });
+        Outermost {
+            host,
+            path: self.path.clone().expect("only what has a path is run"),
+            kind: self.kind,
+            allowed: AllowedVisibility::to(&call.identity),
+            arguments: Arc::clone(&call.arguments),
+            span: tracing::Span::current(),
+        }
+    }
+
+    /// Whether it is one of the deployment's functions.
+    pub(super) fn is_of_user(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| !path.module.is_system())
+    }
+
+    pub(super) fn call(&self) -> &Arc<FunctionCall> {
+        &self.call
     }
 
     pub(crate) fn identifier(&self) -> &str {
         &self.identifier
+    }
+}
+
+/// The outermost function of a run, with its host.
+pub(super) struct Outermost {
+    pub(super) host: TransactionHost,
+    path: FunctionPath,
+    kind: FunctionKind,
+    allowed: AllowedVisibility,
+    arguments: Arc<str>,
+    span: tracing::Span,
+}
+
+impl Outermost {
+    pub(super) async fn run(&mut self, slots: &mut Slots) -> Outcome {
+        let arguments = normalize_arguments(&self.arguments);
+        let run = self.host.run(slots, &self.path, self.kind, self.allowed, &arguments);
+        run.instrument(self.span.clone()).await
     }
 }
 
@@ -89,24 +143,14 @@ impl Execution {
 }
 
 impl Handle {
-    /// Begins the transaction of a run.
-    pub(crate) async fn begin(
-        &self,
-        run: &Run<'_>,
-        at: ReadAt,
-        journal: Option<Arc<str>>,
-    ) -> Result<Transaction> {
-        self.shared.begin(run.call.deployment, at, run.now_ns, journal).await
-    }
-
     /// Runs the function. Fails where there is no answer: the log does not serve, or no thread is free.
     pub(crate) async fn execute(
         &self,
-        run: &Run<'_>,
+        run: &Run,
         priority: Priority,
         mut transaction: Transaction,
     ) -> Result<Execution> {
-        let call = run.call;
+        let call = &*run.call;
         let log = LogLines::new(self.shared.options.limits.function.log_lines_max, self.shared.clock.clone());
         let Some(component) = component_at(&transaction, &call.component) else {
             let sentence = format!("There is no component `{}`.", call.component);
@@ -121,13 +165,8 @@ impl Handle {
     }
 
     /// Runs one of the server's own functions, which are queries for administrators.
-    async fn run_system(
-        &self,
-        run: &Run<'_>,
-        mut transaction: Transaction,
-        log: LogLines,
-    ) -> Result<Execution> {
-        let call = run.call;
+    async fn run_system(&self, run: &Run, mut transaction: Transaction, log: LogLines) -> Result<Execution> {
+        let call = &*run.call;
         let refused = if !call.identity.is_admin() {
             // The command line tool shows a message that begins like this as it is.
             let message =
@@ -159,13 +198,13 @@ impl Handle {
     /// Runs one of the deployment's functions on a thread for JavaScript.
     async fn run_user(
         &self,
-        run: &Run<'_>,
+        run: &Run,
         path: &FunctionPath,
         priority: Priority,
         mut transaction: Transaction,
         log: LogLines,
     ) -> Result<Execution> {
-        let (shared, call) = (&self.shared, run.call);
+        let (shared, call) = (&self.shared, &*run.call);
         let (component, catalog) = (transaction.component(), Arc::clone(transaction.catalog()));
         let (place, version) = ((call.deployment, component), transaction.deployment_catalog().version());
         let image = match shared.images.of_catalog(place, version, &catalog, &shared.platform).await? {
@@ -182,23 +221,11 @@ impl Handle {
                 return Ok(Execution::failed(transaction, log, Thrown::no_function(path)));
             }
         };
-        let mut host = TransactionHost::new(Start {
-            shared: Arc::clone(shared),
-            transaction,
-            image,
-            identity: call.identity.clone(),
-            request_id: call.request_id.clone(),
-            now_ms: run.now_ns / 1_000_000,
-            seed: rand::random(),
-        });
-        let (path, kind, allowed) = (path.clone(), run.kind, AllowedVisibility::to(&call.identity));
-        let arguments = Arc::clone(&call.arguments);
-        let span = tracing::Span::current();
+        let now_ms = shared.now_at(transaction.begin_at()) / 1_000_000;
+        let mut guest = run.on_thread(shared, transaction, image, now_ms, None);
         let work = async move |slots: &mut Slots| {
-            let arguments = normalize_arguments(&arguments);
-            let run = host.run(slots, &path, kind, allowed, &arguments);
-            let outcome = run.instrument(span).await;
-            (host, outcome)
+            let outcome = guest.run(slots).await;
+            (guest.host, outcome)
         };
         let (host, outcome) = match self.threads.run(call.deployment, priority, work).await {
             Ok(ended) => ended,
@@ -207,6 +234,12 @@ impl Handle {
                 return Err(error);
             }
         };
+        self.ran(host, outcome).await
+    }
+
+    /// What is left of a run that a thread has run.
+    pub(crate) async fn ran(&self, host: TransactionHost, outcome: Outcome) -> Result<Execution> {
+        let shared = &self.shared;
         let result = match outcome {
             Ok(Ok(text)) => Ok(Arc::from(text)),
             Ok(Err(thrown)) => Err(thrown),
@@ -227,7 +260,7 @@ impl Handle {
     }
 
     /// Finishes the transaction of a run. What a function that failed has written is dropped; what it read stays.
-    pub(crate) fn end(&self, run: &Run<'_>, execution: Execution) -> (Finished, Ended) {
+    pub(crate) fn end(&self, run: &Run, execution: Execution) -> (Finished, Ended) {
         let Execution { result, transaction, mut log, observed } = execution;
         let limits = &self.shared.limits;
         for warning in transaction.usage().warnings(&limits.transaction, &limits.value) {
@@ -275,8 +308,8 @@ impl Handle {
     }
 
     /// Enters a run into the function log, which is the application's: what its tools ask of the server is not in it.
-    pub(crate) fn enter_into_log(&self, run: &Run<'_>, ended: &Ended, fate: Fate) {
-        let call = run.call;
+    pub(crate) fn enter_into_log(&self, run: &Run, ended: &Ended, fate: Fate) {
+        let call = &*run.call;
         if run.path.as_ref().is_some_and(|path| path.module.is_system()) {
             return;
         }

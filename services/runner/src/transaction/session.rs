@@ -16,24 +16,23 @@ use crate::service::Handle;
 
 const INDEX: &str = "by_session_and_request";
 
-impl Handle {
-    /// What a request of this session has answered, if it has committed. That there is none is in the read set, so that
-    /// of two runs of one request only one commits.
-    pub(super) async fn recorded(
-        &self,
-        transaction: &mut Transaction,
-        session: &SessionRequest,
-    ) -> Result<Option<SessionRequestRow>> {
-        let key = [Value::from(session.session.as_str()), Value::Float64(f64::from(session.request))];
-        match transaction.rows::<SessionRequestRow>(INDEX, &key).await {
-            Ok(mut rows) => {
-                assert!(rows.len() <= 1, "a request of a session commits once");
-                Ok(rows.pop().map(|stored| stored.row))
-            }
-            Err(error) => Err(error.of_the_system()),
+/// What a request of this session has answered, if it has committed. That there is none is in the read set, so that
+/// of two runs of one request only one commits.
+pub(super) async fn recorded(
+    transaction: &mut Transaction,
+    session: &SessionRequest,
+) -> Result<Option<SessionRequestRow>> {
+    let key = [Value::from(session.session.as_str()), Value::Float64(f64::from(session.request))];
+    match transaction.rows::<SessionRequestRow>(INDEX, &key).await {
+        Ok(mut rows) => {
+            assert!(rows.len() <= 1, "a request of a session commits once");
+            Ok(rows.pop().map(|stored| stored.row))
         }
+        Err(error) => Err(error.of_the_system()),
     }
+}
 
+impl Handle {
     /// Answers as the first run of a session's request did. `seen_at` is a moment at which its record was there.
     pub(super) async fn replay(
         &self,

@@ -29,7 +29,7 @@ async fn no_increment_is_lost() {
     assert_eq!(harness.value_of("counters:value", json!({})).await, json!(CALLERS * CALLS));
     let metrics = harness.runner.metrics();
     assert!(metrics.conflicts > 0, "callers at the same time conflict: {metrics:?}");
-    assert_eq!(metrics.mutation_attempts, metrics.mutations + metrics.conflicts);
+    assert_eq!(metrics.mutation_attempts, metrics.mutations + metrics.conflicts + metrics.turns_wanted);
     assert_eq!(metrics.conflicts_given_up, 0);
     harness.stop().await;
 }

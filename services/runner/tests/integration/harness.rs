@@ -65,7 +65,15 @@ impl Harness {
 
     /// With all test modules pushed, and a runner that sees the log through something else.
     pub async fn behind(see: impl FnOnce(Arc<dyn TransactionLog>) -> Arc<dyn TransactionLog>) -> Harness {
-        let harness = Harness::build(|_| (), see).await;
+        Harness::behind_with(|_| (), see).await
+    }
+
+    /// The same with other options.
+    pub async fn behind_with(
+        change: impl FnOnce(&mut Options),
+        see: impl FnOnce(Arc<dyn TransactionLog>) -> Arc<dyn TransactionLog>,
+    ) -> Harness {
+        let harness = Harness::build(change, see).await;
         harness.push(&modules()).await;
         harness
     }

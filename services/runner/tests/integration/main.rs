@@ -10,3 +10,4 @@ mod harness;
 mod hostile;
 mod nested;
 mod sessions;
+mod turns;

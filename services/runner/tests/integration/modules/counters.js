@@ -26,3 +26,28 @@ export const open = internalMutation(async (ctx, { accounts }) => {
 });
 
 export const balances = query(async (ctx) => (await ctx.db.all("accounts")).map((account) => account.balance));
+
+export const openRows = mutation(async (ctx, { rows }) => {
+  const ids = [];
+  for (let row = 0; row < rows; row++) ids.push(await ctx.db.insert("rows", { count: 0 }));
+  return ids;
+});
+
+// Adds 1 to each of the rows, in this order; what they held.
+export const bump = mutation(async (ctx, { ids }) => {
+  const seen = [];
+  for (const id of ids) {
+    const { count } = await ctx.db.get(id);
+    seen.push(count);
+    await ctx.db.patch(id, { count: count + 1 });
+  }
+  return seen;
+});
+
+// Adds 1 to a row, and tells the time: as the clock shows it, and of a document that is made then.
+export const stamp = mutation(async (ctx, { id }) => {
+  const { count } = await ctx.db.get(id);
+  await ctx.db.patch(id, { count: count + 1 });
+  const stamp = await ctx.db.get(await ctx.db.insert("stamps", { count }));
+  return { count, now: Date.now(), created: stamp._creationTime };
+});
