@@ -285,15 +285,7 @@ impl HandleGroup {
             let checked = self.group.queue.read().check(&request, no_record_at);
             let checked = match checked {
                 Ok(checked) => checked,
-                // The same message may have come twice and have been committed since the record was asked for, so long
-                // ago that only the store knows: then it is no conflict.
-                Err(outcome @ CommitOutcome::Conflict(_)) => {
-                    match self.recorded(request.deployment, request.id)? {
-                        Some(committed) => return Ok(committed.outcome_for(request.run)),
-                        None => return Ok(outcome),
-                    }
-                }
-                Err(outcome) => return Ok(outcome),
+                Err(outcome) => return self.refused(&request, outcome),
             };
             let (waiter, outcome) = oneshot::channel();
             let (received, published) = {
@@ -317,6 +309,13 @@ impl HandleGroup {
                 Received::AskStoreAgain(_) => {}
             }
         }
+    }
+
+    /// What is told of a commit that was refused. The same message may have come twice and have been committed since the
+    /// record was asked for, so long ago that only the store knows: then it is no refusal.
+    fn refused(&self, request: &Request, outcome: CommitOutcome) -> Result<CommitOutcome> {
+        let recorded = self.recorded(request.deployment, request.id)?;
+        Ok(recorded.map_or(outcome, |committed| committed.outcome_for(request.run)))
     }
 
     /// Ends a commit without writes: nothing that it read had changed at `timestamp`.
@@ -345,7 +344,7 @@ impl HandleGroup {
         if self.recorded(request.deployment, request.id)?.is_none() {
             let checked = self.group.queue.read().check(&request, self.group.published());
             if let Err(outcome) = checked {
-                return Ok(outcome);
+                return self.refused(&request, outcome);
             }
         }
         let term = request.epoch.term;
@@ -360,7 +359,8 @@ impl HandleGroup {
             let entry = LogEntry::StagePart { term, stage, part: parts, content };
             if self.propose(term, entry).await.is_err() {
                 self.drop_stage(term, stage).await;
-                return Ok(CommitOutcome::NotCommitted);
+                // Not by this message; but where it came twice, the other may be on its way.
+                return Ok(CommitOutcome::Unknown);
             }
             parts += 1;
         }
