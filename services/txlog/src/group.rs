@@ -310,8 +310,11 @@ mod tests {
 
     #[test]
     fn a_position_that_is_shown_too_late_is_found() {
-        let found = std::panic::catch_unwind(|| elections_and_apply_race(Some(Bug::PositionIsShownLate)));
-        assert!(found.is_err(), "it was not found in {TERMS} terms");
+        // Whether the two meet is up to the machine: nearly always in the first of these.
+        let is_found = |_| {
+            std::panic::catch_unwind(|| elections_and_apply_race(Some(Bug::PositionIsShownLate))).is_err()
+        };
+        assert!((0..100).any(is_found), "it was not found in 100 times {TERMS} terms");
     }
 
     const TERMS: u64 = 20_000;
