@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Literals that look like codes and are none: names of messages, operations, classes and statuses.
+/// Literals that look like codes and are none: names of messages, operations, classes and statuses; what the runner
+/// tells itself.
 const NO_CODES: &[&str] = &[
     "ActAsUser",
     "ConvexError",
@@ -22,6 +23,7 @@ const NO_CODES: &[&str] = &[
     "SplitRequired",
     "SyncWorker",
     "SyntaxError",
+    "TurnWanted",
     "TypeError",
     "ViewData",
     "ViewEnvironmentVariables",
