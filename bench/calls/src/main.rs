@@ -180,10 +180,7 @@ fn median(values: &[f64]) -> f64 {
 }
 
 async fn start(arguments: &Arguments, folder: &std::path::Path) -> Result<Vec<(String, Subject)>> {
-    let binaries = match arguments.tidemark.is_empty() {
-        true => vec![Server::binary()?],
-        false => arguments.tidemark.clone(),
-    };
+    let binaries = Server::binaries(&arguments.tidemark)?;
     let mut subjects = Vec::new();
     for (number, binary) in binaries.iter().enumerate() {
         let server = Server::start(binary, &folder.join(number.to_string())).await?;

@@ -58,7 +58,8 @@ struct Arguments {
 struct Subject {
     name: String,
     server: Server,
-    folder: tempfile::TempDir,
+    /// Kept as long as the server.
+    _folder: tempfile::TempDir,
     /// Jobs that were ever added.
     added: u64,
     calls: u64,
@@ -79,7 +80,7 @@ impl Subject {
         let server = Server::start_with(binary, &folder.path().join("data"), config).await?;
         server.push(&arguments.app).await?;
         let name = binary.display().to_string();
-        let mut subject = Subject { name, server, folder, added: 0, calls: 0 };
+        let mut subject = Subject { name, server, _folder: folder, added: 0, calls: 0 };
         for _ in 0..arguments.others.div_ceil(DOCUMENTS_PER_MUTATION) {
             let fill = json!({"documents": DOCUMENTS_PER_MUTATION, "bytes": arguments.other_bytes});
             subject.server.call("mutation", "jobs:fill", fill).await?;
@@ -110,7 +111,7 @@ impl Subject {
             untouched_times.push(self.first("jobs:firstUntouched", 0.0).await?);
         }
         let (first_ms, untouched_ms) = (median_ms(times), median_ms(untouched_times));
-        let disk_mib = disk_bytes(&self.folder.path().join("data/state"))? as f64 / f64::from(1 << 20);
+        let disk_mib = self.server.state_bytes()? as f64 / f64::from(1 << 20);
         Ok(Measured { first_ms, untouched_ms, disk_mib })
     }
 
@@ -131,23 +132,10 @@ fn median_ms(mut times: Vec<Duration>) -> f64 {
     times[times.len() / 2].as_secs_f64() * 1e3
 }
 
-/// What the files of a folder take.
-fn disk_bytes(folder: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(folder)? {
-        // A file may go while it is looked at.
-        bytes += entry?.metadata().map_or(0, |metadata| metadata.len());
-    }
-    Ok(bytes)
-}
-
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let binaries = match arguments.tidemark.is_empty() {
-        true => vec![Server::binary()?],
-        false => arguments.tidemark.clone(),
-    };
+    let binaries = Server::binaries(&arguments.tidemark)?;
     let mut subjects = Vec::new();
     for binary in &binaries {
         subjects.push(Subject::start(binary, &arguments).await?);

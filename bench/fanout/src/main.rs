@@ -94,10 +94,7 @@ struct Target {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let binaries = match arguments.tidemark.is_empty() {
-        true => vec![Server::binary()?],
-        false => arguments.tidemark.clone(),
-    };
+    let binaries = Server::binaries(&arguments.tidemark)?;
     let rows = arguments.clients.iter().copied().max().unwrap_or(0).max(arguments.idle_sockets);
     let folder = tempfile::tempdir()?;
     let mut targets = Vec::new();

@@ -34,6 +34,8 @@ pub struct Server {
     pub admin_key: String,
     /// From the start of the process until it served.
     pub started_in: Duration,
+    /// The folder with everything that it stores.
+    data: PathBuf,
     process: Child,
     client: reqwest::Client,
 }
@@ -42,6 +44,14 @@ impl Server {
     /// The binary that was built beside the running program.
     pub fn binary() -> Result<PathBuf> {
         Ok(std::env::current_exe()?.with_file_name("tidemark"))
+    }
+
+    /// The binaries that are compared: those that were given, or else the one that was built beside the running program.
+    pub fn binaries(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+        match given.is_empty() {
+            true => Ok(vec![Server::binary()?]),
+            false => Ok(given.to_vec()),
+        }
     }
 
     /// Starts `binary` on the folder `data`, on free ports, and waits until it serves.
@@ -87,7 +97,7 @@ impl Server {
         let admin_key = variable("CONVEX_SELF_HOSTED_ADMIN_KEY")?;
         let address = url.trim_start_matches("http://").parse().context("the URL is an address")?;
         let client = reqwest::Client::new();
-        Ok(Server { address, url, admin_key, started_in, process, client })
+        Ok(Server { address, url, admin_key, started_in, data: data.to_owned(), process, client })
     }
 
     /// Calls a function of the app by the HTTP API and returns its value; `kind` is `query` or `mutation`.
@@ -104,6 +114,16 @@ impl Server {
             bail!("{path}: {answer}");
         }
         Ok(answer["value"].clone())
+    }
+
+    /// Bytes of the files with its state, without the log.
+    pub fn state_bytes(&self) -> Result<u64> {
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(self.data.join("state"))? {
+            // A file may go while it is looked at.
+            bytes += entry?.metadata().map_or(0, |metadata| metadata.len());
+        }
+        Ok(bytes)
     }
 
     /// Installs what the app in a folder needs, and pushes it.

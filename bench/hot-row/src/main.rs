@@ -105,10 +105,7 @@ fn load() -> String {
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let folder = tempfile::tempdir()?;
-    let binaries = match arguments.tidemark.is_empty() {
-        true => vec![Server::binary()?],
-        false => arguments.tidemark.clone(),
-    };
+    let binaries = Server::binaries(&arguments.tidemark)?;
     println!(
         "one row, {} rounds of {} s; per second: median (least to most of the rounds)",
         arguments.rounds, arguments.seconds

@@ -80,10 +80,7 @@ struct Turn {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let binaries = match arguments.tidemark.is_empty() {
-        true => vec![Server::binary()?],
-        false => arguments.tidemark.clone(),
-    };
+    let binaries = Server::binaries(&arguments.tidemark)?;
     let app = App::copy(&arguments.app, arguments.code_kilobytes).await?;
     println!(
         "{} callers for {} s, a deploy of {} kB each {} s, seed {}; megabytes (of 1,000,000 bytes)",

@@ -121,10 +121,7 @@ async fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let total = BALANCE * arguments.accounts as u64;
 
-    let binaries = match arguments.tidemark.is_empty() {
-        true => vec![Server::binary()?],
-        false => arguments.tidemark.clone(),
-    };
+    let binaries = Server::binaries(&arguments.tidemark)?;
     let (mut tidemarks, mut targets) = (Vec::new(), Vec::new());
     for (number, binary) in binaries.iter().enumerate() {
         let folder = folder.path().join(number.to_string());

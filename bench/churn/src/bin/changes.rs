@@ -45,7 +45,8 @@ struct Arguments {
 
 struct Subject {
     server: Server,
-    folder: tempfile::TempDir,
+    /// Kept as long as the server.
+    _folder: tempfile::TempDir,
     /// What the files took at each look.
     bytes: Vec<u64>,
 }
@@ -63,7 +64,7 @@ impl Subject {
         std::fs::write(&config, limits)?;
         let server = Server::start_with(binary, &folder.path().join("data"), Some(&config)).await?;
         server.push(&arguments.app).await?;
-        Ok(Subject { server, folder, bytes: Vec::new() })
+        Ok(Subject { server, _folder: folder, bytes: Vec::new() })
     }
 
     /// Calls a mutation for so many documents, some at a time.
@@ -80,12 +81,7 @@ impl Subject {
     }
 
     fn look(&mut self) -> Result<()> {
-        let mut bytes = 0;
-        for entry in std::fs::read_dir(self.folder.path().join("data/state"))? {
-            // A file may go while it is looked at.
-            bytes += entry?.metadata().map_or(0, |metadata| metadata.len());
-        }
-        self.bytes.push(bytes);
+        self.bytes.push(self.server.state_bytes()?);
         Ok(())
     }
 }
@@ -93,10 +89,7 @@ impl Subject {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let binaries = match arguments.tidemark.is_empty() {
-        true => vec![Server::binary()?],
-        false => arguments.tidemark.clone(),
-    };
+    let binaries = Server::binaries(&arguments.tidemark)?;
     let mut subjects = Vec::new();
     for binary in &binaries {
         let subject = Subject::start(binary, &arguments).await?;
