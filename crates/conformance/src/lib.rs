@@ -85,6 +85,30 @@ macro_rules! transaction_log {
             a_large_commit_is_whole_or_not_there
             backfill_completes_an_index_while_writes_go_on
             deployments_and_groups_that_are_not_there_are_refused
+            a_commit_tells_once_whatever_becomes_of_it
+        }
+    };
+}
+
+/// The tests of what only a log tells that is asked in its leader's process; `$start` is an `async fn() -> LogSubject`.
+#[macro_export]
+macro_rules! leaders_transaction_log {
+    ($start:expr) => {
+        $crate::tests_of! {
+            $crate::transaction_log, $start,
+            the_head_has_a_commit_as_soon_as_it_is_told
+            what_was_read_holds_until_something_touches_it
+        }
+    };
+}
+
+/// The test of a log that is asked from another process; `$start` is an `async fn() -> LogSubject`.
+#[macro_export]
+macro_rules! remote_transaction_log {
+    ($start:expr) => {
+        $crate::tests_of! {
+            $crate::transaction_log, $start,
+            nobody_tells_the_head_from_elsewhere
         }
     };
 }

@@ -837,3 +837,107 @@ pub async fn deployments_and_groups_that_are_not_there_are_refused(subject: LogS
     }
     assert!(subject.log.position(GroupId(4_000_000)).is_err());
 }
+
+/// A text that makes a commit a large one, which goes through several entries.
+fn large_text() -> String {
+    "x".repeat(700_000)
+}
+
+pub async fn a_commit_tells_once_whatever_becomes_of_it(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let begin = writer.published();
+    writer.put("a", "one").await;
+    let large = large_text();
+    let write =
+        |text: &str| vec![Write { index_updates: Vec::new(), ..Writer::write("a", None, Some(text)) }];
+    let everything = [(BY_KEY, Interval::all())];
+    let epoch = writer.position().epoch;
+    let nowhere = DeploymentRef { deployment: DeploymentId(4_000_000), ..subject.deployment };
+    let commits = [
+        writer.commit(writer.published(), &[], write("small")),
+        writer.commit(writer.published(), &[], write(&large)),
+        writer.commit(writer.published(), &[], Vec::new()),
+        writer.commit(begin, &everything, write("in conflict")),
+        writer.commit(begin, &everything, write(&large)),
+        Commit {
+            epoch: Epoch { term: epoch.term + 1, ..epoch },
+            ..writer.commit(begin, &[], write("of another epoch"))
+        },
+        Commit { deployment: nowhere, ..writer.commit(begin, &[], write("nowhere")) },
+    ];
+    let mut ends = Vec::new();
+    for commit in commits {
+        let mut told = 0;
+        let outcome = subject.log.commit_and_tell(commit, &mut || told += 1).await;
+        assert_eq!(told, 1, "{outcome:?}");
+        ends.push(match outcome {
+            Ok(CommitOutcome::Committed { .. }) => "committed",
+            Ok(CommitOutcome::Conflict(_)) => "conflict",
+            Ok(CommitOutcome::NotLeader(_)) => "not the leader",
+            Ok(_) => "another outcome",
+            Err(_) => "error",
+        });
+    }
+    let expected = ["committed", "committed", "committed", "conflict", "conflict", "not the leader", "error"];
+    assert_eq!(ends, expected);
+}
+
+pub async fn the_head_has_a_commit_as_soon_as_it_is_told(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let group = subject.deployment.group;
+    let (small, large) = ("small".to_owned(), large_text());
+    for text in [small, large] {
+        let write = Write { index_updates: Vec::new(), ..Writer::write("a", None, Some(&text)) };
+        let commit = writer.commit(writer.published(), &[], vec![write]);
+        let mut head = None;
+        let outcome = subject.log.commit_and_tell(commit, &mut || head = subject.log.head(group)).await;
+        let Ok(CommitOutcome::Committed { timestamp }) = outcome else { panic!("{outcome:?}") };
+        let head = head.expect("it leads");
+        assert_eq!(head.epoch, Some(writer.position().epoch));
+        assert_eq!(writer.point(head, "a").await, Some((timestamp, document_of(&text))));
+    }
+    assert_eq!(subject.log.head(GroupId(4_000_000)), None);
+}
+
+pub async fn what_was_read_holds_until_something_touches_it(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let (log, deployment) = (&subject.log, subject.deployment);
+    writer.put("read", "one").await;
+    let published = writer.published();
+    let head = log.head(deployment.group).expect("it leads");
+    let mut read_set = ReadSet::new();
+    read_set.add(BY_KEY, Interval::point(b"read"));
+    let beside = writer.put("beside", "one").await;
+    for seen in [published, head] {
+        let until = log.unchanged_until(deployment, seen, &read_set).expect("nothing has touched it");
+        assert!(until.timestamp >= beside);
+        assert!(writer.point(until, "beside").await.is_some());
+    }
+    let other = Epoch { reset: writer.position().epoch.reset + 1, ..writer.position().epoch };
+    let of_another_epoch = ReadAt { epoch: Some(other), ..published };
+    let nowhere = DeploymentRef { deployment: DeploymentId(4_000_000), ..deployment };
+    assert_eq!(log.unchanged_until(deployment, of_another_epoch, &read_set), None);
+    assert_eq!(log.unchanged_until(nowhere, published, &read_set), None);
+
+    // What is validated counts, though nobody else sees it yet.
+    let write = Write { index_updates: Vec::new(), ..Writer::write("read", None, Some("two")) };
+    let commit = writer.commit(writer.published(), &[], vec![write]);
+    let mut told = Vec::new();
+    let outcome = log
+        .commit_and_tell(commit, &mut || {
+            told = [published, head].map(|seen| log.unchanged_until(deployment, seen, &read_set)).to_vec();
+        })
+        .await;
+    assert!(matches!(outcome, Ok(CommitOutcome::Committed { .. })), "{outcome:?}");
+    assert_eq!(told, [None, None]);
+    let now = log.head(deployment.group).expect("it leads");
+    assert!(log.unchanged_until(deployment, now, &read_set).is_some(), "who has seen it begins anew");
+}
+
+pub async fn nobody_tells_the_head_from_elsewhere(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    writer.put("a", "one").await;
+    assert_eq!(subject.log.head(subject.deployment.group), None);
+    let (seen, nothing) = (writer.published(), ReadSet::new());
+    assert_eq!(subject.log.unchanged_until(subject.deployment, seen, &nothing), None);
+}

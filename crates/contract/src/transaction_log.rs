@@ -40,7 +40,7 @@ pub trait TransactionLog: Send + Sync + 'static {
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome>;
 
     /// As [`TransactionLog::commit`]. Calls `validated` once, as soon as a read at [`TransactionLog::head`] sees what the commit
-    /// wrote; a log that can't tell does so when it has answered.
+    /// wrote; a log that can't tell does so when it has the answer, as after a refusal or an error.
     async fn commit_and_tell(
         &self,
         commit: Commit,

@@ -222,6 +222,7 @@ impl HandleGroup {
         }
     }
 
+    /// Calls `validated` where that is before the answer.
     async fn commit(
         self: &Arc<Self>,
         commit: Commit,
@@ -255,26 +256,15 @@ impl HandleGroup {
             let group = self.clone();
             let committed = self.large.spawn(async move { group.commit_large(request, encoded).await });
             // Without an answer the service has ended, and the commit may have got through.
-            let outcome = committed.await.unwrap_or(Ok(CommitOutcome::Unknown));
-            validated();
-            return outcome;
+            return committed.await.unwrap_or(Ok(CommitOutcome::Unknown));
         }
-        let mut told = false;
-        let outcome = self.commit_request(request, || {
-            told = true;
-            validated();
-        });
-        let outcome = outcome.await;
-        if !told {
-            validated();
-        }
-        outcome
+        self.commit_request(request, validated).await
     }
 
     async fn commit_request(
         &self,
         mut request: Request,
-        mut validated: impl FnMut(),
+        validated: &mut (dyn FnMut() + Send),
     ) -> Result<CommitOutcome> {
         loop {
             let no_record_at = self.group.published();
@@ -365,7 +355,7 @@ impl HandleGroup {
             parts += 1;
         }
         request.encoded = CommitWrites::Staged(Staged { stage, parts, bytes, crc32c });
-        let outcome = self.commit_request(request, || ()).await;
+        let outcome = self.commit_request(request, &mut || ()).await;
         // Also where it is committed: it may have been by an attempt before, whose parts were others. To drop what the
         // commit has used is nothing.
         if !matches!(outcome, Ok(CommitOutcome::Unknown)) {
@@ -512,8 +502,18 @@ impl TransactionLog for Handle {
         commit: Commit,
         validated: &mut (dyn FnMut() + Send),
     ) -> Result<CommitOutcome> {
-        let group = self.of(commit.deployment)?.clone();
-        group.commit(commit, validated).await
+        let mut told = false;
+        let mut tell_once = || {
+            if !std::mem::replace(&mut told, true) {
+                validated();
+            }
+        };
+        let outcome = match self.of(commit.deployment) {
+            Ok(group) => group.clone().commit(commit, &mut tell_once).await,
+            Err(error) => Err(error),
+        };
+        tell_once();
+        outcome
     }
 
     fn head(&self, group: GroupId) -> Option<ReadAt> {

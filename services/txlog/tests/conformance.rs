@@ -132,6 +132,7 @@ mod direct {
     }
 
     conformance::transaction_log!(log);
+    conformance::leaders_transaction_log!(log);
     conformance::sequencer!(sequencer);
 }
 
@@ -154,5 +155,6 @@ mod over_grpc {
     }
 
     conformance::transaction_log!(log);
+    conformance::remote_transaction_log!(log);
     conformance::sequencer!(sequencer);
 }
