@@ -78,11 +78,14 @@ struct Shared {
     shutdown: CancellationToken,
 }
 
-/// Counts a session as long as it lives.
+/// Holds a session's place as long as it lives, and counts it.
 pub(crate) struct SessionPlace {
+    // The first to go: what is counted no more has no place.
     _place: Place,
-    metrics: Arc<Metrics>,
+    _counted: CountedSession,
 }
+
+struct CountedSession(Arc<Metrics>);
 
 impl Service {
     /// Runs on the current runtime until `shutdown`; then every session ends.
@@ -225,12 +228,12 @@ impl Shared {
 impl SessionPlace {
     fn new(place: Place, metrics: Arc<Metrics>) -> SessionPlace {
         metrics.sessions.fetch_add(1, Ordering::Relaxed);
-        SessionPlace { _place: place, metrics }
+        SessionPlace { _place: place, _counted: CountedSession(metrics) }
     }
 }
 
-impl Drop for SessionPlace {
+impl Drop for CountedSession {
     fn drop(&mut self) {
-        self.metrics.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.0.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }

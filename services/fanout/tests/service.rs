@@ -159,6 +159,16 @@ impl Running {
         Ok(Client { session, version: 0, view: BTreeMap::new(), timestamp: Timestamp::ZERO })
     }
 
+    /// A session ends some time after its client has gone.
+    async fn until_nobody_is_there(&self) {
+        let gone = async {
+            while self.fanout.metrics().sessions > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, gone).await.expect("everybody goes");
+    }
+
     async fn stop(self) {
         self.fanout_token.cancel();
         let Running { log, runner, fanout, fanout_service, log_token, log_service, .. } = self;
@@ -395,6 +405,7 @@ async fn a_deployment_that_has_its_share_of_runs_and_sessions_stalls_no_neighbou
     first.add(1, "m:first").await;
     first.next().await;
     drop(first);
+    running.until_nobody_is_there().await;
     let mut greedy = running.open().await;
     for query in 0..40 {
         greedy.add(query, &format!("m:held{query}")).await;
@@ -439,9 +450,10 @@ async fn sessions_are_limited_and_leave_nothing_behind() {
     let error = running.try_open().await.err().expect("full");
     assert_eq!(error.code, "SubscriptionsWorkerFullError");
     drop((one, two));
+    running.until_nobody_is_there().await;
     // Without sessions the deployment is given up, its results with it.
     let gone = async {
-        while running.fanout.metrics().sessions + running.fanout.metrics().copies > 0 {
+        while running.fanout.metrics().copies > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
