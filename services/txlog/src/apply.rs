@@ -190,8 +190,8 @@ pub enum Applied {
     /// A batch of this epoch.
     Commits(Epoch, Vec<AppliedCommit>),
     /// The batch did not follow the store's last timestamp, or its term was not that of its place: as if it were not
-    /// there. Its commits' timestamps.
-    Skipped(Vec<Timestamp>),
+    /// there. The epoch that it names, and its commits' timestamps.
+    Skipped(Epoch, Vec<Timestamp>),
     Backfilled(BackfillProgress),
 }
 
@@ -309,7 +309,8 @@ impl Applier {
         let follows =
             batch.previous == self.state.last_timestamp || planted::is(planted::Bug::ApplyIgnoresPrevious);
         if batch.epoch.term != id.term || !follows {
-            return Ok(Applied::Skipped(batch.commits.iter().map(|commit| commit.timestamp).collect()));
+            let timestamps = batch.commits.iter().map(|commit| commit.timestamp).collect();
+            return Ok(Applied::Skipped(batch.epoch, timestamps));
         }
         // What its leader has published is older than what it proposes.
         if batch.horizon > batch.previous {

@@ -483,7 +483,7 @@ impl<W> CommitQueue<W> {
         for applied in applied {
             match applied {
                 Applied::Commits(epoch, commits) => answers.extend(self.applied(*epoch, commits)),
-                Applied::Skipped(timestamps) => answers.extend(self.skipped(timestamps.iter().copied())),
+                Applied::Skipped(epoch, timestamps) => answers.extend(self.skipped(*epoch, timestamps)),
                 Applied::TermBegan(term) => self.applied_blank(*term),
                 Applied::Nothing | Applied::Backfilled(_) => {}
             }
@@ -535,11 +535,15 @@ impl<W> CommitQueue<W> {
         }
     }
 
-    /// Every replica has skipped a batch: it followed one that is not there.
-    fn skipped(&mut self, timestamps: impl IntoIterator<Item = Timestamp>) -> Vec<Answer<W>> {
+    /// Every replica has skipped a batch: it followed one that is not there. One of another epoch says nothing of what is on
+    /// its way here, though both may have given the same timestamps.
+    fn skipped(&mut self, epoch: Epoch, timestamps: &[Timestamp]) -> Vec<Answer<W>> {
+        if epoch != self.epoch {
+            return Vec::new();
+        }
         let dropped = timestamps
-            .into_iter()
-            .filter_map(|timestamp| Some((timestamp, self.undecided.drop_one(timestamp)?)))
+            .iter()
+            .filter_map(|timestamp| Some((*timestamp, self.undecided.drop_one(*timestamp)?)))
             .collect();
         self.answer_dropped(dropped, |_| CommitOutcome::NotCommitted)
     }
@@ -576,29 +580,30 @@ mod tests {
 
     const DEPLOYMENT: DeploymentId = DeploymentId(1);
 
-    /// One copy of a message is checked in time. Then the window forgets the moment at which it began, so that the other copy is
-    /// refused. What the first one is told when its turn comes.
-    fn one_of_two_is_refused_as_too_old() -> Received<&'static str> {
+    fn timestamp(at: u64) -> Timestamp {
+        Timestamp::new(at).expect("in range")
+    }
+
+    fn queue_that_leads() -> CommitQueue<&'static str> {
         let options = CommitQueueOptions {
             batches: BatchLimits { bytes_max: 300, commits_max: 3, in_flight_max: 3 },
             retention_ms: 1,
             records_age_ms: 1_000,
         };
-        let timestamp = |at| Timestamp::new(at).unwrap();
         let mut queue = CommitQueue::new(options, Timestamp::ZERO, Epoch::default());
         queue.elected(1, None);
         queue.publish(&[Applied::TermBegan(1)]);
-        let epoch = queue.epoch();
-        let notice = Arc::new(CommitNotice { timestamp: timestamp(13), keys: Vec::new() });
-        let other = AppliedCommit { deployment: DEPLOYMENT, id: CommitId([2; 16]), run: 1, notice };
-        queue.publish(&[Applied::Commits(epoch, vec![other])]);
+        queue
+    }
+
+    fn request(epoch: Epoch) -> Request {
         let write = Write {
             primary: contract::IndexId([1; 16]),
             key: bytes::Bytes::from_static(b"key"),
             document: None,
             index_updates: Vec::new(),
         };
-        let mut request = Request {
+        Request {
             deployment: DEPLOYMENT,
             epoch,
             id: CommitId([1; 16]),
@@ -609,7 +614,18 @@ mod tests {
             keys: Vec::new(),
             encoded: CommitWrites::default(),
             bytes: 0,
-        };
+        }
+    }
+
+    /// One copy of a message is checked in time. Then the window forgets the moment at which it began, so that the other copy is
+    /// refused. What the first one is told when its turn comes.
+    fn one_of_two_is_refused_as_too_old() -> Received<&'static str> {
+        let mut queue = queue_that_leads();
+        let epoch = queue.epoch();
+        let notice = Arc::new(CommitNotice { timestamp: timestamp(13), keys: Vec::new() });
+        let other = AppliedCommit { deployment: DEPLOYMENT, id: CommitId([2; 16]), run: 1, notice };
+        queue.publish(&[Applied::Commits(epoch, vec![other])]);
+        let mut request = request(epoch);
         let checked = queue.check(&request, queue.published()).unwrap();
         queue.trim(timestamp(13), usize::MAX);
         let refused = queue.check(&request, queue.published()).unwrap_err();
@@ -623,5 +639,22 @@ mod tests {
         assert!(matches!(received, Received::Answered("first", CommitOutcome::Conflict(_))), "{received:?}");
         let received = plant(Bug::ReceiveIgnoresFloor, one_of_two_is_refused_as_too_old);
         assert_eq!(received, Received::OnItsWay, "it could not be seen otherwise");
+    }
+    #[test]
+    fn a_skipped_batch_of_another_leader_says_nothing_of_the_same_timestamp() {
+        let mut queue = queue_that_leads();
+        let mut request = request(queue.epoch());
+        let checked = queue.check(&request, queue.published()).unwrap();
+        assert_eq!(queue.receive(&mut request, checked, "first", timestamp(15)), Received::OnItsWay);
+        // It has lost its lead, and has not heard of it; what the next leader proposes is applied.
+        let of_the_next = Epoch { term: 2, reset: 1 };
+        assert_eq!(queue.publish(&[Applied::Skipped(of_the_next, vec![timestamp(15)])]), []);
+        assert_eq!(queue.undecided().commits, 1);
+        let (_, batch) = queue.close_batch().expect("it is proposed");
+        assert_eq!(batch.commits[0].timestamp, timestamp(15));
+
+        let answers = queue.publish(&[Applied::Skipped(batch.epoch, vec![timestamp(15)])]);
+        assert_eq!(answers, [Answer { waiter: "first", outcome: CommitOutcome::NotCommitted }]);
+        assert_eq!(queue.undecided().commits, 0);
     }
 }

@@ -183,7 +183,7 @@ impl Group {
         self.horizon.store(state.horizon.as_nanoseconds(), Ordering::Release);
         self.records_floor.store(state.records_floor.as_nanoseconds(), Ordering::Release);
         self.write_version.store(state.write_version.number(), Ordering::Release);
-        let skipped = applied.iter().filter(|applied| matches!(applied, Applied::Skipped(_))).count();
+        let skipped = applied.iter().filter(|applied| matches!(applied, Applied::Skipped(..))).count();
         self.batches_skipped.fetch_add(skipped as u64, Ordering::Relaxed);
         self.decide(|queue| {
             let answers = queue.publish(&applied);

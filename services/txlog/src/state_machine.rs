@@ -95,7 +95,7 @@ impl StateMachine {
 
 fn outcome_of(applied: &Applied) -> EntryOutcome {
     match applied {
-        Applied::Skipped(_) => EntryOutcome::Skipped,
+        Applied::Skipped(..) => EntryOutcome::Skipped,
         Applied::Backfilled(progress) => progress.clone().into(),
         Applied::Nothing | Applied::TermBegan(_) | Applied::Commits(..) => EntryOutcome::Applied,
     }
