@@ -206,11 +206,6 @@ impl Call {
     pub(crate) async fn take_after_loss(&self, deployment: DeploymentRef, index: IndexId, at: &Bytes) {
         self.0.take_after_loss(deployment, index, at).await;
     }
-
-    /// See [`CallTurns::release`].
-    pub(crate) fn release(&self) {
-        self.0.release();
-    }
 }
 
 impl Drop for Call {
@@ -412,7 +407,7 @@ mod tests {
             assert_eq!(now_or_later(wait), (at == 0).then_some(Turn::Given), "one holds it");
         }
         for (at, call) in calls.iter().enumerate() {
-            call.release();
+            call.0.release();
             if let Some(next) = waits.get_mut(at + 1) {
                 assert_eq!(now_or_later(next), Some(Turn::Given));
             }
@@ -450,7 +445,7 @@ mod tests {
         assert_eq!(takes(&holder, "a").await, Turn::Given);
         let (mut of_gone, mut of_next) = (takes(&gone, "a"), takes(&next, "a"));
         assert_eq!((now_or_later(&mut of_gone), now_or_later(&mut of_next)), (None, None));
-        holder.release();
+        holder.0.release();
         drop((of_gone, gone));
         assert_eq!(now_or_later(&mut of_next), Some(Turn::Given));
     }
@@ -466,7 +461,7 @@ mod tests {
         drop(slow);
         let mut of_second = takes(&second, "a");
         assert_eq!(now_or_later(&mut of_second), None, "the turn is the first one's");
-        first.release();
+        first.0.release();
         assert_eq!(now_or_later(&mut of_second), Some(Turn::Given));
     }
 
@@ -481,7 +476,7 @@ mod tests {
             assert_eq!(takes(&call, name).now_or_never(), Some(Turn::Without), "it waits no more");
         }
         assert_eq!(takes(&call, "c").await, Turn::Given, "for what nobody holds it need not wait");
-        holder.release();
+        holder.0.release();
         assert_eq!(takes(&call, "a").await, Turn::Given);
         drop((holder, call));
         assert!(!turns.any());
@@ -502,7 +497,7 @@ mod tests {
             }
             let last = &calls[names.len() - 1];
             assert_eq!(takes(last, names[0]).now_or_never(), Some(Turn::Without), "no time passes");
-            last.release();
+            last.0.release();
             assert_eq!(now_or_later(waits.last_mut().expect("one")), Some(Turn::Given));
         }
     }
@@ -531,7 +526,7 @@ mod tests {
             None,
             "it is the holder's turn"
         );
-        holder.release();
+        holder.0.release();
         assert_eq!(of_reader.queued_in(DEPLOYMENT, index, &around(b"\x05", b"\x06")), None);
         assert!(turns.state.lock().places.is_empty());
     }
