@@ -1,7 +1,8 @@
 //! What a cron expression means: this table decides.
 //!
 //! The letters behind an expression say who else takes it: `c` the crate croner 4.0.3 without seconds and years, `d` Debian's cron
-//! 3.0pl1, `s` the crate saffron 0.1.0. Where one of them takes it and runs at other times than we do, its letter is a capital.
+//! 3.0pl1, `s` the crate saffron 0.1.0. Where one of them takes it and runs at other times than we do, or than it says if we refuse it,
+//! its letter is a capital.
 
 use chrono::{TimeZone, Utc};
 use cron::{Expression, UnixMs};
@@ -38,9 +39,9 @@ const TABLE: &[(&str, &str, Answer)] = &[
     ("/15 * * * *", "", Refused(INVALID, "a value of the minute is missing")),
     // A step of the whole field is its beginning; a larger one would run oftener than it says.
     ("*/60 * * * *", "cd", Runs(&["Thu 1 Jan 13:00", "Thu 1 Jan 14:00"])),
-    ("*/61 * * * *", "cd", Refused(INVALID, "from 1 to 60")),
+    ("*/61 * * * *", "CD", Refused(INVALID, "from 1 to 60")),
     ("0 */24 * * *", "cd", Runs(&["Fri 2 Jan 00:00", "Sat 3 Jan 00:00"])),
-    ("0 */36 * * *", "cd", Refused(INVALID, "the step of the hour `*/36` must be a number from 1 to 24")),
+    ("0 */36 * * *", "CD", Refused(INVALID, "the step of the hour `*/36` must be a number from 1 to 24")),
     ("*/0 * * * *", "", Refused(INVALID, "from 1 to 60")),
     ("1-10/0 * * * *", "", Refused(INVALID, "from 1 to 60")),
     ("*/2/3 * * * *", "d", Refused(INVALID, "the step of the minute `*/2/3`")),
@@ -63,7 +64,7 @@ const TABLE: &[(&str, &str, Answer)] = &[
     ("é * * * *", "", Refused(INVALID, "is no minute")),
     ("1,,2 * * * *", "c", Refused(INVALID, "a value of the minute is missing")),
     ("1, * * * *", "c", Refused(INVALID, "a value of the minute is missing")),
-    (", * * * *", "c", Refused(INVALID, "a value of the minute is missing")),
+    (", * * * *", "C", Refused(INVALID, "a value of the minute is missing")),
     ("*,5 * * * *", "d", Refused(INVALID, "`*` is every value, and stands alone")),
     // Spaces.
     ("  5\t4   * *\t* ", "cd", Runs(&["Fri 2 Jan 04:05"])),
@@ -83,7 +84,7 @@ const TABLE: &[(&str, &str, Answer)] = &[
     ("0 0 * * 0-7", "cd", Runs(&["Fri 2 Jan 00:00", "Sat 3 Jan 00:00", "Sun 4 Jan 00:00", "Mon 5 Jan 00:00"])),
     ("0 0 * * */2", "cds", Runs(&["Sat 3 Jan 00:00", "Sun 4 Jan 00:00", "Tue 6 Jan 00:00", "Thu 8 Jan 00:00", "Sat 10 Jan 00:00"])),
     ("0 0 * * 1-7/2", "cdS", Runs(&["Fri 2 Jan 00:00", "Sun 4 Jan 00:00", "Mon 5 Jan 00:00", "Wed 7 Jan 00:00", "Fri 9 Jan 00:00"])),
-    ("0 0 * * 1/2", "s", Refused(INVALID, "the day of the week `1/2` needs a range before its step")),
+    ("0 0 * * 1/2", "S", Refused(INVALID, "the day of the week `1/2` needs a range before its step")),
     ("0 0 * * MON/2", "s", Refused(INVALID, "needs a range before its step, as in `1-5/2`")),
     // Names, in their own fields and in any case.
     ("0 0 * * MON-FRI", "cds", Runs(&["Fri 2 Jan 00:00", "Mon 5 Jan 00:00"])),
@@ -92,8 +93,8 @@ const TABLE: &[(&str, &str, Answer)] = &[
     ("0 0 1 FEB-apr,12 *", "cds", Runs(&["Sun 1 Feb 00:00", "Sun 1 Mar 00:00", "Wed 1 Apr 00:00", "Tue 1 Dec 00:00"])),
     ("0 0 * * MONDAY", "", Refused(INVALID, "`MONDAY` is no day of the week")),
     ("0 0 1 january *", "", Refused(INVALID, "`JANUARY` is no month")),
-    ("MON * * * *", "c", Refused(INVALID, "`MON` is no minute: 0 to 59")),
-    ("0 0 1 1JAN *", "c", Refused(INVALID, "`1JAN` is no month")),
+    ("MON * * * *", "C", Refused(INVALID, "`MON` is no minute: 0 to 59")),
+    ("0 0 1 1JAN *", "C", Refused(INVALID, "`1JAN` is no month")),
     // Sunday ends a range by its name; with croner SUN-SUN is every day.
     ("0 0 * * SAT-SUN", "cdS", Runs(&["Sat 3 Jan 00:00", "Sun 4 Jan 00:00", "Sat 10 Jan 00:00"])),
     ("0 0 * * SUN-SUN", "Cds", Runs(&["Sun 4 Jan 00:00", "Sun 11 Jan 00:00"])),
@@ -110,7 +111,7 @@ const TABLE: &[(&str, &str, Answer)] = &[
     ("0 0 13 * */2", "cDs", Runs(&["Sat 3 Jan 00:00", "Sun 4 Jan 00:00", "Tue 6 Jan 00:00", "Thu 8 Jan 00:00"])),
     ("0 0 */10 * MON", "cDs", Runs(&["Mon 5 Jan 00:00", "Sun 11 Jan 00:00", "Mon 12 Jan 00:00", "Mon 19 Jan 00:00"])),
     ("0 0 */1 * MON", "cDs", Runs(&["Fri 2 Jan 00:00", "Sat 3 Jan 00:00"])),
-    ("0 0 13 * +FRI", "C", Refused(INVALID, "`+FRI` is no day of the week")),
+    ("0 0 13 * +FRI", "c", Refused(INVALID, "`+FRI` is no day of the week")),
     ("0 0 ? * MON", "c", Runs(&["Mon 5 Jan 00:00", "Mon 12 Jan 00:00"])),
     ("0 0 13 * ?", "c", Runs(&["Tue 13 Jan 00:00", "Fri 13 Feb 00:00"])),
     ("0 ? 13 * *", "", Refused(INVALID, "`?` is no hour")),
@@ -141,7 +142,8 @@ const TABLE: &[(&str, &str, Answer)] = &[
     ("0 0 * * L", "Cs", Refused(INVALID, "write `SAT` for every Saturday, `SATL` for the last one")),
     // Nicknames.
     ("@daily", "cd", Runs(&["Fri 2 Jan 00:00", "Sat 3 Jan 00:00"])),
-    ("@Midnight", "d", Runs(&["Fri 2 Jan 00:00", "Sat 3 Jan 00:00"])),
+    ("@DAILY", "c", Runs(&["Fri 2 Jan 00:00", "Sat 3 Jan 00:00"])),
+    ("@midnight", "d", Runs(&["Fri 2 Jan 00:00", "Sat 3 Jan 00:00"])),
     (" @hourly", "cd", Runs(&["Thu 1 Jan 13:00", "Thu 1 Jan 14:00"])),
     ("@weekly", "cd", Runs(&["Sun 4 Jan 00:00"])),
     ("@monthly", "cd", Runs(&["Sun 1 Feb 00:00"])),
@@ -153,9 +155,9 @@ const TABLE: &[(&str, &str, Answer)] = &[
     ("0 0 29 2 *", "cds", Runs(&["Tue 29 Feb 2028 00:00", "Sun 29 Feb 2032 00:00"])),
     ("0 0 * 2 MON#5", "cDs", Runs(&["Mon 29 Feb 2044 00:00", "Mon 29 Feb 2072 00:00", "Mon 29 Feb 2112 00:00"])),
     ("0 0 31 * *", "cds", Runs(&["Sat 31 Jan 00:00", "Tue 31 Mar 00:00"])),
-    ("0 0 30 2 *", "Cds", Refused("CronNeverRuns", "never runs: no date matches it")),
-    ("0 0 31 4,6,9,11 *", "Cds", Refused("CronNeverRuns", "never runs")),
-    ("0 0 30W 2 *", "Cs", Refused("CronNeverRuns", "never runs")),
+    ("0 0 30 2 *", "cds", Refused("CronNeverRuns", "never runs: no date matches it")),
+    ("0 0 31 4,6,9,11 *", "cds", Refused("CronNeverRuns", "never runs")),
+    ("0 0 30W 2 *", "cs", Refused("CronNeverRuns", "never runs")),
     ("0 0 30 2 MON", "cds", Runs(&["Mon 2 Feb 00:00", "Mon 9 Feb 00:00"])),
 ];
 
