@@ -163,9 +163,10 @@ impl KeyCache {
         may_fetch.then(|| Step::Fetch(self.fetch(now_ms)))
     }
 
-    /// Takes what came of a request at `now_ms`: an answer, or a clause that says why there is none. What comes too late is
-    /// passed over.
+    /// Takes what came of a request at `now_ms`: an answer, or a clause that says why there is none. What comes later than
+    /// [`AuthLimits::fetch_ms_max`] is passed over.
     pub fn fetched(&mut self, fetch: &Fetch, answer: Result<Answer<'_>, String>, now_ms: u64) {
+        self.give_up_on_silence(now_ms);
         let Some(fetching) = self.fetching.take_if(|fetching| fetching.fetch == *fetch) else { return };
         match answer.map_err(|reason| (None, reason)).and_then(|answer| self.take(&fetching, answer, now_ms))
         {

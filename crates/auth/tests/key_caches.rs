@@ -5,6 +5,8 @@ mod common;
 use auth::{Answer, AuthError, AuthLimits, Fetch, KeyCache, KeySource, Keys, Step, Token};
 use common::*;
 use contract::ErrorKind;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha12Rng;
 use serde_json::json;
 
 const DISCOVERY: &str = "https://issuer.example/.well-known/openid-configuration";
@@ -368,4 +370,80 @@ fn keys_in_a_data_address_are_there_at_once_and_for_good() {
     let mut world = World::new(KeySource::KeySet { url: "data:,{}".to_owned() });
     let error = world.expect_refusal().to_string();
     assert!(error.contains("data: has no array named `keys`"), "{error}");
+}
+
+/// Callers that come, go away and are refused, and a server that is slow, down, or forgets what it was, in any order.
+#[test]
+fn whatever_happens_requests_are_few_and_keys_are_not_too_old() {
+    let mut random = ChaCha12Rng::seed_from_u64(seed("key_caches"));
+    let (mut used, mut requested, mut refused) = (0, 0, 0);
+    for _ in 0..30 {
+        let mut world = World::of_key_set();
+        // The request that is answered next, and when it began.
+        let mut asked: Option<(Fetch, u64)> = None;
+        // When the newest keys came, and which of the fixtures they are.
+        let mut newest: Option<(u64, &str)> = None;
+        for _ in 0..1_000 {
+            let pause_ms_max = [10, 100, 600][random.random_range(0..3)];
+            let now_ms = world.later(random.random_range(0..pause_ms_max)).now_ms;
+            let age_ms = newest.map(|(fetched_at_ms, _)| now_ms - fetched_at_ms);
+            let is_asked = asked.as_ref().is_some_and(|(_, began)| now_ms < began + LIMITS.fetch_ms_max);
+            let mut begin = |asked: &mut Option<(Fetch, u64)>, fetch| {
+                assert!(!is_asked, "two requests at once");
+                requested += 1;
+                *asked = Some((fetch, now_ms));
+            };
+            match random.random_range(0..4) {
+                0 | 1 => match world.step() {
+                    Step::Use(keys) => {
+                        used += 1;
+                        let (_, name) = newest.expect("keys came from somewhere");
+                        assert!(age_ms < Some(LIMITS.stale_ms_max), "keys are {age_ms:?} old");
+                        assert_eq!(
+                            world.verify(&keys, "rs256"),
+                            name == "all",
+                            "these are not the newest keys"
+                        );
+                        // The token may have a key that is in neither of the sets.
+                        if random.random_bool(0.5) {
+                            match world.cache.step_after_refusal(&keys, now_ms) {
+                                None => {}
+                                Some(Step::Wait) => assert!(is_asked),
+                                Some(Step::Fetch(fetch)) => {
+                                    assert!(age_ms >= Some(LIMITS.unknown_key_ms_min), "{age_ms:?}");
+                                    begin(&mut asked, fetch);
+                                }
+                                other => panic!("{other:?}"),
+                            }
+                        }
+                    }
+                    Step::Fetch(fetch) => {
+                        assert!(age_ms.is_none_or(|age| age >= LIMITS.fresh_ms_min), "{age_ms:?}");
+                        begin(&mut asked, fetch);
+                    }
+                    Step::Wait => assert!(is_asked, "there is nothing to wait for"),
+                    Step::Refuse(_) => {
+                        refused += 1;
+                        assert!(age_ms.is_none_or(|age| age >= LIMITS.stale_ms_max), "{age_ms:?}");
+                    }
+                },
+                2 => {
+                    if let Some((fetch, _)) = asked.take() {
+                        let name = ["all", "other"][random.random_range(0..2)];
+                        world.answer_keys(&fetch, name);
+                        if is_asked {
+                            newest = Some((now_ms, name));
+                        }
+                    }
+                }
+                _ => {
+                    if let Some((fetch, _)) = asked.take() {
+                        world.fail(&fetch);
+                    }
+                }
+            }
+        }
+    }
+    eprintln!("{used} times keys are used, {requested} requests, {refused} refusals");
+    assert!(used > 1_000 && requested > 1_000 && refused > 0, "too little happens");
 }

@@ -56,3 +56,13 @@ pub fn verify(providers: &Providers, token: &str, keys: &KeySet, now_ms: u64) ->
     let token = Token::parse(token, &AuthLimits::DEFAULT)?;
     providers.find(&token)?.verify(&token, keys, now_ms)
 }
+
+/// What a randomized test draws from: `AUTH_SEED`, or the clock. Prints how to repeat it.
+pub fn seed(test_file: &str) -> u64 {
+    let seed = match std::env::var("AUTH_SEED") {
+        Ok(seed) => seed.parse().expect("AUTH_SEED is a number"),
+        Err(_) => std::time::UNIX_EPOCH.elapsed().map_or(1, |elapsed| elapsed.as_nanos() as u64),
+    };
+    eprintln!("AUTH_SEED={seed} cargo test --workspace --test {test_file}");
+    seed
+}
