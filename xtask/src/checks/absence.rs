@@ -69,7 +69,16 @@ const MEANINGS: &[(&str, Meaning)] = &[
     ),
     ("the network", Meaning { crates: &["tokio", "hyper", "mio"], names: &["std::net"], ..NOTHING }),
     ("sessions", Meaning { crates: &["contract", "fanout", "gateway"], ..NOTHING }),
-    ("tokens", Meaning { crates: &["sync-protocol", "auth", "hkdf"], names: &["Bearer"], ..NOTHING }),
+    (
+        "tokens",
+        Meaning {
+            crates: &["sync-protocol", "auth"],
+            // Everything that hashes has the first below it.
+            named: &["subtle", "hkdf"],
+            names: &["Bearer"],
+            ..NOTHING
+        },
+    ),
     // Tasks and time.
     ("clocks", Meaning { names: &["Instant::now", "SystemTime", ".elapsed()"], ..NOTHING }),
     ("tasks", Meaning { named: &["tokio", "futures"], names: &["async fn", "spawn("], ..NOTHING }),
