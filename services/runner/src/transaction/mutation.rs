@@ -49,7 +49,7 @@ enum OnThread {
 /// The same, where what needs no more of a thread is on its way into the log.
 enum LeftThread {
     Sent(Sent),
-    NotReady(Transaction, Begin),
+    NotReady(Box<Transaction>, Begin),
 }
 
 /// How an attempt at a mutation went, before its commit.
@@ -231,7 +231,7 @@ impl Handle {
             let (left, snapshot) = self.run_on_thread(run, priority, begin, request.clone(), turns).await?;
             match left {
                 Ok(LeftThread::Sent(sent)) => return Ok(sent),
-                Ok(LeftThread::NotReady(transaction, begin)) => (transaction, begin.epoch),
+                Ok(LeftThread::NotReady(transaction, begin)) => (*transaction, begin.epoch),
                 Err(error) => {
                     *wanted = snapshot.wanted();
                     return Err(error);
@@ -273,7 +273,9 @@ impl Handle {
                     OnThread::Recorded(transaction, record) => {
                         request.send(transaction.finish(), Attempt::Recorded(record), begin)
                     }
-                    OnThread::NotReady(transaction) => return Ok(LeftThread::NotReady(transaction, begin)),
+                    OnThread::NotReady(transaction) => {
+                        return Ok(LeftThread::NotReady(Box::new(transaction), begin));
+                    }
                 };
                 let _guard = runtime.enter();
                 Ok(LeftThread::Sent(sent.begun()))
