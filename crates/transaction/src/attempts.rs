@@ -45,7 +45,7 @@ pub(crate) enum Next {
 }
 
 /// The attempts at one change.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Attempts {
     limits: RetryLimits,
     /// How many were begun, the running one included.

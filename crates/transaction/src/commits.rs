@@ -13,7 +13,7 @@ use crate::attempts::{Attempts, Next};
 
 /// All commits of one change: a transaction may have to run several times before it commits. They must bear the same
 /// [`contract::CommitId`], so that no two of them take effect.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Commits {
     attempts: Attempts,
     limits: RetryLimits,

@@ -206,6 +206,11 @@ impl Call {
     pub(crate) async fn take_after_loss(&self, deployment: DeploymentRef, index: IndexId, at: &Bytes) {
         self.0.take_after_loss(deployment, index, at).await;
     }
+
+    /// See [`CallTurns::release`].
+    pub(crate) fn release(&self) {
+        self.0.release();
+    }
 }
 
 impl Drop for Call {
@@ -407,7 +412,7 @@ mod tests {
             assert_eq!(now_or_later(wait), (at == 0).then_some(Turn::Given), "one holds it");
         }
         for (at, call) in calls.iter().enumerate() {
-            call.0.release();
+            call.release();
             if let Some(next) = waits.get_mut(at + 1) {
                 assert_eq!(now_or_later(next), Some(Turn::Given));
             }
@@ -445,7 +450,7 @@ mod tests {
         assert_eq!(takes(&holder, "a").await, Turn::Given);
         let (mut of_gone, mut of_next) = (takes(&gone, "a"), takes(&next, "a"));
         assert_eq!((now_or_later(&mut of_gone), now_or_later(&mut of_next)), (None, None));
-        holder.0.release();
+        holder.release();
         drop((of_gone, gone));
         assert_eq!(now_or_later(&mut of_next), Some(Turn::Given));
     }
@@ -461,7 +466,7 @@ mod tests {
         drop(slow);
         let mut of_second = takes(&second, "a");
         assert_eq!(now_or_later(&mut of_second), None, "the turn is the first one's");
-        first.0.release();
+        first.release();
         assert_eq!(now_or_later(&mut of_second), Some(Turn::Given));
     }
 
@@ -476,7 +481,7 @@ mod tests {
             assert_eq!(takes(&call, name).now_or_never(), Some(Turn::Without), "it waits no more");
         }
         assert_eq!(takes(&call, "c").await, Turn::Given, "for what nobody holds it need not wait");
-        holder.0.release();
+        holder.release();
         assert_eq!(takes(&call, "a").await, Turn::Given);
         drop((holder, call));
         assert!(!turns.any());
@@ -497,7 +502,7 @@ mod tests {
             }
             let last = &calls[names.len() - 1];
             assert_eq!(takes(last, names[0]).now_or_never(), Some(Turn::Without), "no time passes");
-            last.0.release();
+            last.release();
             assert_eq!(now_or_later(waits.last_mut().expect("one")), Some(Turn::Given));
         }
     }
@@ -526,7 +531,7 @@ mod tests {
             None,
             "it is the holder's turn"
         );
-        holder.0.release();
+        holder.release();
         assert_eq!(of_reader.queued_in(DEPLOYMENT, index, &around(b"\x05", b"\x06")), None);
         assert!(turns.state.lock().places.is_empty());
     }

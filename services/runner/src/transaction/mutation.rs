@@ -3,10 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use contract::{
-    CommitId, Conflict, DeploymentRef, Epoch, Error, ErrorKind, FunctionCall, GroupId, MutationCall,
-    MutationOutcome, Position, ReadAt, Result, Retry, SessionRequest, Timestamp, TransactionLog, code,
+    CommitId, Conflict, Epoch, Error, ErrorKind, FunctionCall, GroupId, MutationCall, MutationOutcome,
+    Position, ReadAt, Result, Retry, SessionRequest, Timestamp, TransactionLog, code,
 };
-use futures::{FutureExt, future, future::BoxFuture};
 use isolate::FunctionKind;
 use transaction::{
     Commits, DeploymentCatalog, Finished, SessionRequestRow, Settled, SystemTable, Transaction, result_lost,
@@ -15,7 +14,7 @@ use transaction::{
 
 use super::{
     host::TransactionHost,
-    run::{Ended, Execution, Fate, Run, caught, component_at},
+    run::{Ended, Fate, Run, caught, component_at},
     session::recorded,
     snapshot::{Snapshot, TURN_WANTED},
 };
@@ -46,10 +45,11 @@ enum OnThread {
     NotReady(Transaction),
 }
 
-/// The same, where what needs no more of a thread is on its way into the log.
-enum LeftThread {
-    Sent(Sent),
-    NotReady(Box<Transaction>, Begin),
+/// An attempt, up to its commit.
+struct Attempted {
+    finished: Finished,
+    attempt: Attempt,
+    begin: Begin,
 }
 
 /// How an attempt at a mutation went, before its commit.
@@ -57,58 +57,6 @@ enum Attempt {
     Ran(Ended),
     /// The session's request has committed before; nothing was run.
     Recorded(SessionRequestRow),
-}
-
-/// An attempt whose commit is being settled.
-struct Sent {
-    attempt: Attempt,
-    begin: Begin,
-    settling: BoxFuture<'static, (Commits, Result<Settled>)>,
-}
-
-/// What all attempts are for, and how far their commits have come.
-#[derive(Clone)]
-struct Request {
-    shared: Arc<Shared>,
-    deployment: DeploymentRef,
-    /// What the client knows it by.
-    session: Option<SessionRequest>,
-    /// One for all attempts, so that two of them can't both take effect.
-    id: CommitId,
-    commits: Commits,
-    turns: CallTurns,
-}
-
-impl Request {
-    fn send(self, finished: Finished, attempt: Attempt, begin: Begin) -> Sent {
-        let Request { shared, deployment, id, mut commits, turns, .. } = self;
-        // A record that was read as published is durable, and so is the answer that it holds. One that was read
-        // above what is published becomes so if this commit, which writes nothing, does.
-        if matches!(attempt, Attempt::Recorded(_)) && begin.at.epoch.is_none() {
-            let settled = Ok(Settled::Committed(begin.at.timestamp));
-            return Sent { attempt, begin, settling: future::ready((commits, settled)).boxed() };
-        }
-        let settling = async move {
-            let commit = finished.into_commit(deployment, begin.epoch, id);
-            let mut on_lookup = || shared.metrics.commits_looked_up.increment();
-            // The next in turn reads the newest state, where it sees what is validated.
-            let mut validated = || turns.release();
-            let settled =
-                commits.settle_and_tell(&*shared.log, &commit, &mut on_lookup, &mut validated).await;
-            (commits, settled)
-        };
-        Sent { attempt, begin, settling: settling.boxed() }
-    }
-}
-
-impl Sent {
-    /// Makes the first step here, which is the validation where the log is in this process.
-    fn begun(mut self) -> Sent {
-        if let Some(settled) = (&mut self.settling).now_or_never() {
-            self.settling = future::ready(settled).boxed();
-        }
-        self
-    }
 }
 
 impl Handle {
@@ -120,6 +68,7 @@ impl Handle {
         // Whatever becomes of the call, it holds no turn after it.
         let turns = shared.turns.call();
         let deployment = call.deployment;
+        // One for all attempts, so that two of them can't both take effect.
         let id = CommitId(rand::random());
         let mut commits = Commits::new(shared.limits.retry);
         let mut begin = Begin::published(self.position_from(deployment.group, not_before).await?);
@@ -127,17 +76,9 @@ impl Handle {
         loop {
             commits.begin();
             let run = Arc::new(Run::new(&call, FunctionKind::Mutation));
-            let request = Request {
-                shared: Arc::clone(shared),
-                deployment,
-                session: session.clone(),
-                id,
-                commits: commits.clone(),
-                turns: turns.turns(true),
-            };
-            let attempt = self.attempt_in_turn(&run, priority, begin, &request, &turns).await;
+            let attempt = self.attempt_in_turn(&run, priority, begin, session.as_ref(), &turns).await;
             priority = Priority::Again;
-            let Sent { attempt, begin: began, settling } = match attempt {
+            let Attempted { finished, attempt, begin: began } = match attempt {
                 Err(error) if error.code == code::EPOCH_ENDED => match commits.epoch_ended() {
                     Settled::LostLeader => {
                         begin = self.begin_with_leader(&commits, deployment.group).await?;
@@ -147,9 +88,18 @@ impl Handle {
                 },
                 attempt => attempt?,
             };
-            let settled;
-            (commits, settled) = settling.await;
-            match settled? {
+            // A record that was read as published is durable, and so is the answer that it holds. One that was read
+            // above what is published becomes so if this commit, which writes nothing, does.
+            let settled = if matches!(attempt, Attempt::Recorded(_)) && began.at.epoch.is_none() {
+                Settled::Committed(began.at.timestamp)
+            } else {
+                let commit = finished.into_commit(deployment, began.epoch, id);
+                let mut on_lookup = || shared.metrics.commits_looked_up.increment();
+                // The next in turn reads the newest state, where it sees what is validated.
+                let mut validated = || turns.release();
+                commits.settle_and_tell(&*shared.log, &commit, &mut on_lookup, &mut validated).await?
+            };
+            match settled {
                 Settled::Committed(timestamp) => {
                     return match attempt {
                         Attempt::Recorded(record) => self.replay(&call, record, timestamp).await,
@@ -193,15 +143,14 @@ impl Handle {
         run: &Arc<Run>,
         mut priority: Priority,
         begin: Begin,
-        request: &Request,
+        session: Option<&SessionRequest>,
         turns: &Call,
-    ) -> Result<Sent> {
+    ) -> Result<Attempted> {
         let mut may_wait = true;
         loop {
             self.shared.metrics.mutation_attempts.increment();
             let mut wanted = None;
-            let turns_of_run = turns.turns(may_wait);
-            match self.attempt(run, priority, begin, request, turns_of_run, &mut wanted).await {
+            match self.attempt(run, priority, begin, session, turns.turns(may_wait), &mut wanted).await {
                 Err(error) if error.code == TURN_WANTED => {
                     self.shared.metrics.turns_wanted.increment();
                     // Who gets no turn does not ask again.
@@ -216,90 +165,45 @@ impl Handle {
         }
     }
 
-    /// Runs the mutation once, unless its session's record says that it has committed, and sends its commit.
+    /// Runs the mutation once, unless its session's record says that it has committed. A run that succeeds writes the
+    /// record, so that the two are one commit.
     async fn attempt(
         &self,
         run: &Arc<Run>,
         priority: Priority,
         begin: Begin,
-        request: &Request,
+        session: Option<&SessionRequest>,
         turns: CallTurns,
         wanted: &mut Option<TurnKey>,
-    ) -> Result<Sent> {
+    ) -> Result<Attempted> {
         let shared = &self.shared;
-        let (transaction, epoch) = if run.is_of_user() {
-            let (left, snapshot) = self.run_on_thread(run, priority, begin, request.clone(), turns).await?;
-            match left {
-                Ok(LeftThread::Sent(sent)) => return Ok(sent),
-                Ok(LeftThread::NotReady(transaction, begin)) => (*transaction, begin.epoch),
+        let call = run.call();
+        let mut began = begin;
+        let mut execution = if run.is_of_user() {
+            let (on_thread, begin_on_thread, snapshot) =
+                self.run_on_thread(run, priority, begin, session.cloned(), turns).await?;
+            began = begin_on_thread;
+            match on_thread {
+                Ok(OnThread::Ran(host, outcome)) => {
+                    let execution = self.ran(*host, outcome).await;
+                    *wanted = snapshot.wanted();
+                    execution?
+                }
+                Ok(OnThread::Recorded(transaction, record)) => {
+                    let attempt = Attempt::Recorded(record);
+                    return Ok(Attempted { finished: transaction.finish(), attempt, begin: began });
+                }
+                Ok(OnThread::NotReady(transaction)) => self.execute(run, priority, transaction).await?,
                 Err(error) => {
                     *wanted = snapshot.wanted();
                     return Err(error);
                 }
             }
         } else {
-            let now_ns = shared.now_at(begin.at);
-            (shared.begin(run.call().deployment, begin.at, now_ns, None).await?, begin.epoch)
+            let transaction = shared.begin(call.deployment, begin.at, shared.now_at(begin.at), None).await?;
+            self.execute(run, priority, transaction).await?
         };
-        let execution = self.execute(run, priority, transaction).await?;
-        self.send(run, request.clone(), execution, epoch).await
-    }
-
-    /// Begins an attempt when a thread takes it, runs it there, and sends its commit from there up to its validation: so
-    /// the next in turn need not wait until another thread has woken up for it.
-    async fn run_on_thread(
-        &self,
-        run: &Arc<Run>,
-        priority: Priority,
-        begin: Begin,
-        request: Request,
-        turns: CallTurns,
-    ) -> Result<(Result<LeftThread>, Arc<Snapshot>)> {
-        let deployment = run.call().deployment;
-        let (handle, run) = (self.clone(), Arc::clone(run));
-        // What the commit waits for later, it waits for there.
-        let runtime = tokio::runtime::Handle::current();
-        let work = async move |slots: &mut Slots| {
-            let shared = &handle.shared;
-            let begin = shared.newest(deployment.group, begin, priority);
-            let snapshot = Arc::new(Snapshot::new(shared.log.clone(), begin.at, turns, slots.place()));
-            let left = async {
-                let ran = shared.attempt(&run, begin.at, &snapshot, request.session.as_ref(), slots).await?;
-                let sent = match ran {
-                    OnThread::Ran(host, outcome) => {
-                        let execution = handle.ran(*host, outcome).await?;
-                        handle.send(&run, request, execution, begin.epoch).await?
-                    }
-                    OnThread::Recorded(transaction, record) => {
-                        request.send(transaction.finish(), Attempt::Recorded(record), begin)
-                    }
-                    OnThread::NotReady(transaction) => {
-                        return Ok(LeftThread::NotReady(Box::new(transaction), begin));
-                    }
-                };
-                let _guard = runtime.enter();
-                Ok(LeftThread::Sent(sent.begun()))
-            };
-            (left.await, snapshot)
-        };
-        let ran = self.threads.run(deployment, priority, work).await;
-        if ran.is_err() {
-            self.shared.metrics.refused.increment();
-        }
-        ran
-    }
-
-    /// Ends a run and sends its commit. One that has succeeded writes the session's record, so that the two are one
-    /// commit.
-    async fn send(
-        &self,
-        run: &Run,
-        request: Request,
-        mut execution: Execution,
-        epoch: Epoch,
-    ) -> Result<Sent> {
-        let call = run.call();
-        if let (Some(session), Ok(result)) = (&request.session, &execution.result) {
+        if let (Some(session), Ok(result)) = (session, &execution.result) {
             let row = SessionRequestRow {
                 session: session.session.clone(),
                 request: session.request,
@@ -313,10 +217,35 @@ impl Handle {
             }
         }
         let (finished, ended) = self.end(run, execution);
-        // It may have moved forward since it began.
-        let at = finished.begin;
-        let begin = Begin { at, epoch: at.epoch.unwrap_or(epoch) };
-        Ok(request.send(finished, Attempt::Ran(ended), begin))
+        // It may have moved forward since.
+        began.at = finished.begin;
+        began.epoch = began.at.epoch.unwrap_or(began.epoch);
+        Ok(Attempted { finished, attempt: Attempt::Ran(ended), begin: began })
+    }
+
+    /// Begins an attempt when a thread takes it, and runs it there.
+    async fn run_on_thread(
+        &self,
+        run: &Arc<Run>,
+        priority: Priority,
+        begin: Begin,
+        session: Option<SessionRequest>,
+        turns: CallTurns,
+    ) -> Result<(Result<OnThread>, Begin, Arc<Snapshot>)> {
+        let shared = Arc::clone(&self.shared);
+        let deployment = run.call().deployment;
+        let handle = Arc::clone(run);
+        let work = async move |slots: &mut Slots| {
+            let begin = shared.newest(deployment.group, begin, priority);
+            let snapshot = Arc::new(Snapshot::new(shared.log.clone(), begin.at, turns, slots.place()));
+            let ran = shared.attempt(&handle, begin.at, &snapshot, session.as_ref(), slots).await;
+            (ran, begin, snapshot)
+        };
+        let ran = self.threads.run(deployment, priority, work).await;
+        if ran.is_err() {
+            self.shared.metrics.refused.increment();
+        }
+        ran
     }
 
     async fn answer(
