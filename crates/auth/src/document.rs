@@ -16,6 +16,17 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// A document of a provider.
+///
+/// # Errors
+/// A clause about what is no JSON, or too large.
+pub(crate) fn parse(json: &[u8], limits: &AuthLimits) -> Result<Value, String> {
+    if json.len() > limits.document_bytes_max {
+        return Err(format!("has {} bytes, more than {}", json.len(), limits.document_bytes_max));
+    }
+    serde_json::from_slice(json).map_err(|_| "is not JSON".to_owned())
+}
+
 /// Where an OIDC provider's discovery document is (OpenID Connect Discovery 1.0, 4).
 pub(crate) fn discovery_url(domain: &str) -> String {
     format!("{}/.well-known/openid-configuration", issuer::normalized(domain))
@@ -26,10 +37,7 @@ pub(crate) fn discovery_url(domain: &str) -> String {
 /// # Errors
 /// A clause about what is no discovery document, or that of another issuer.
 pub(crate) fn key_set_url(json: &[u8], domain: &str, limits: &AuthLimits) -> Result<String, String> {
-    if json.len() > limits.document_bytes_max {
-        return Err(format!("has {} bytes, more than {}", json.len(), limits.document_bytes_max));
-    }
-    let json: Value = serde_json::from_slice(json).map_err(|_| "is not JSON".to_owned())?;
+    let json = parse(json, limits)?;
     let text = |name: &str| json.get(name).and_then(Value::as_str);
     let issuer = text("issuer").ok_or("has no `issuer`")?;
     if issuer::normalized(issuer) != issuer::normalized(domain) {

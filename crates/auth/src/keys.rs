@@ -11,7 +11,7 @@ use rsa::{BoxedUint, Pkcs1v15Sign, PublicKey as RsaKey};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::{Algorithm, AuthLimits, Refusal, Token, error::shown, limits::RSA_BITS};
+use crate::{Algorithm, AuthLimits, Refusal, Token, document, error::shown, limits::RSA_BITS};
 
 /// Key sets come without padding, and some with.
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(
@@ -46,10 +46,7 @@ impl KeySet {
     /// # Errors
     /// A clause about what is no key set, or too large.
     pub fn parse(json: &[u8], limits: &AuthLimits) -> Result<KeySet, String> {
-        if json.len() > limits.document_bytes_max {
-            return Err(format!("has {} bytes, more than {}", json.len(), limits.document_bytes_max));
-        }
-        let json: Value = serde_json::from_slice(json).map_err(|_| "is not JSON".to_owned())?;
+        let json = document::parse(json, limits)?;
         let keys = json.get("keys").and_then(Value::as_array).ok_or("has no array named `keys`")?;
         if keys.len() > limits.keys_max {
             return Err(format!("has {} keys, more than {}", keys.len(), limits.keys_max));

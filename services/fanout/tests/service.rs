@@ -20,7 +20,7 @@ use contract::{
     QueryOutcome, Read, ReadAt, ReadResult, ReadSet, Result, SessionCommand, SessionRound, SessionStart,
     Timestamp, TransactionLog, Write,
 };
-use fanout::{Dependencies, FanoutLimits, Handle, Options, Service};
+use fanout::{Dependencies, FanoutLimits, Handle, MetricsSnapshot, Options, Service};
 use queries::{OnlyQueries, Queries, answered};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -160,13 +160,13 @@ impl Running {
     }
 
     /// A session ends some time after its client has gone.
-    async fn until_nobody_is_there(&self) {
-        let gone = async {
-            while self.fanout.metrics().sessions > 0 {
+    async fn until(&self, is_so: impl Fn(MetricsSnapshot) -> bool) {
+        let waiting = async {
+            while !is_so(self.fanout.metrics()) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(PATIENCE, gone).await.expect("everybody goes");
+        timeout(PATIENCE, waiting).await.expect("everything goes");
     }
 
     async fn stop(self) {
@@ -405,7 +405,7 @@ async fn a_deployment_that_has_its_share_of_runs_and_sessions_stalls_no_neighbou
     first.add(1, "m:first").await;
     first.next().await;
     drop(first);
-    running.until_nobody_is_there().await;
+    running.until(|metrics| metrics.sessions == 0).await;
     let mut greedy = running.open().await;
     for query in 0..40 {
         greedy.add(query, &format!("m:held{query}")).await;
@@ -450,14 +450,8 @@ async fn sessions_are_limited_and_leave_nothing_behind() {
     let error = running.try_open().await.err().expect("full");
     assert_eq!(error.code, "SubscriptionsWorkerFullError");
     drop((one, two));
-    running.until_nobody_is_there().await;
     // Without sessions the deployment is given up, its results with it.
-    let gone = async {
-        while running.fanout.metrics().copies > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, gone).await.expect("everything goes");
+    running.until(|metrics| metrics.sessions + metrics.copies == 0).await;
     let mut again = running.open().await;
     let written = running.write("a1").await;
     again.add(1, "m:a").await;

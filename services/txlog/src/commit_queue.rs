@@ -640,6 +640,7 @@ mod tests {
         let received = plant(Bug::ReceiveIgnoresFloor, one_of_two_is_refused_as_too_old);
         assert_eq!(received, Received::OnItsWay, "it could not be seen otherwise");
     }
+
     #[test]
     fn a_skipped_batch_of_another_leader_says_nothing_of_the_same_timestamp() {
         let mut queue = queue_that_leads();
