@@ -1,0 +1,21 @@
+//! HTTP requests that leave the server, and a policy of where they may go.
+//!
+//! A [`Client`] sends a request, follows redirects, and gives the whole answer, within bounds of time and size. Its
+//! [`Policy`] is asked before a name is resolved, with each address that it stands for, and again at each redirect: what
+//! connects is what was let through. Nothing goes through a proxy unless it is told, whatever the environment says.
+//!
+//! TLS is rustls, and trusts the certificates that the system trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others). They
+//! are read when the first request is sent: a server that never calls out never looks at them.
+//!
+//! This crate knows nothing of tokens, functions or documents.
+
+mod client;
+mod error;
+mod limits;
+mod policy;
+mod private;
+
+pub use client::{Answer, Bounds, Client};
+pub use error::Error;
+pub use limits::EgressLimits;
+pub use policy::{Policy, PolicyError, Rule};

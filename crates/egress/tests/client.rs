@@ -1,0 +1,152 @@
+//! The client against a server on this machine.
+
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use egress::{Bounds, Client, EgressLimits, Error, Policy};
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming, header, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+/// `{"a":"aaaa…"}` with 100,000 letters, by gzip.
+const GZIP: &[u8] = include_bytes!("letters.json.gz");
+const LETTERS: usize = 100_000;
+
+const BOUNDS: Bounds = Bounds { time_max: Duration::from_secs(60), body_bytes_max: 1 << 20 };
+
+/// Serves until the test's runtime ends.
+async fn serve() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it listens");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
+            tokio::spawn(connection);
+        }
+    });
+    address
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let to = |status: u16, place: &str| {
+        Response::builder().status(status).header(header::LOCATION, place).body(Full::default())
+    };
+    let text = |text: String| Response::builder().header("x-path", &path).body(Full::from(text));
+    let host = request.headers()[header::HOST].to_str().expect("a name");
+    let port = host.rsplit_once(':').expect("a port").1;
+    let response = match path.as_str() {
+        "/hang" => std::future::pending().await,
+        "/loop" => to(302, "/loop"),
+        "/away" => to(307, &format!("http://127.0.0.1:{port}/found")),
+        "/file" => to(302, "file:///etc/hostname"),
+        "/nowhere" => to(302, "http://["),
+        "/letters" => {
+            assert!(request.headers()[header::ACCEPT_ENCODING].to_str().expect("a list").contains("gzip"));
+            Response::builder().header(header::CONTENT_ENCODING, "gzip").body(Full::from(GZIP))
+        }
+        "/agent" => text(request.headers()[header::USER_AGENT].to_str().expect("a name").to_owned()),
+        path if path.len() == 2 => match path[1..].parse::<u32>() {
+            Ok(0) => to(301, "found?x=1"),
+            Ok(left) => to(303, &format!("/{}", left - 1)),
+            Err(_) => text("it is found".to_owned()),
+        },
+        "/found" => text("it is found".to_owned()),
+        _ => Response::builder().status(404).body(Full::default()),
+    };
+    Ok(response.expect("a response"))
+}
+
+fn client(policy: Policy) -> Client {
+    Client::new(policy, EgressLimits { redirects_max: 4, ..EgressLimits::DEFAULT })
+}
+
+async fn get(client: &Client, url: &str) -> Result<(u16, usize), Error> {
+    let answer = client.get(url, "application/json", BOUNDS).await?;
+    Ok((answer.status, answer.body.len()))
+}
+
+#[tokio::test]
+async fn answers_of_any_status_come_after_their_redirects() {
+    let address = serve().await;
+    let client = client(Policy::default());
+    let url = |path: &str| format!("http://{address}{path}");
+    let found = client.get(&url("/3"), "application/json", BOUNDS).await.expect("an answer");
+    assert_eq!(
+        (found.status, &found.body[..], &found.headers["x-path"]),
+        (200, &b"it is found"[..], &"/found".parse().expect("a value"))
+    );
+    assert_eq!(get(&client, &url("/none")).await, Ok((404, 0)));
+    assert_eq!(get(&client, &url("/nowhere")).await, Ok((302, 0)), "what leads nowhere is the answer");
+    assert_eq!(get(&client, &url("/4")).await, Err(Error::TooManyRedirects { redirects_max: 4 }));
+    assert_eq!(get(&client, &url("/loop")).await, Err(Error::TooManyRedirects { redirects_max: 4 }));
+    assert_eq!(get(&client, &url("/file")).await, Err(Error::InvalidUrl));
+    assert_eq!(get(&client, "data:,x").await, Err(Error::InvalidUrl));
+    let agent = client.get(&url("/agent"), "*/*", BOUNDS).await.expect("an answer").body;
+    assert!(agent.starts_with(b"tidemark/"), "{agent:?}");
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_as_they_come_out_of_the_decompression() {
+    let address = serve().await;
+    let client = client(Policy::default());
+    let url = format!("http://{address}/letters");
+    let bytes = LETTERS + r#"{"a":""}"#.len();
+    for (bytes_max, expected) in [
+        (bytes, Ok(bytes)),
+        (bytes - 1, Err(Error::TooLarge { bytes_max: bytes - 1 })),
+        (0, Err(Error::TooLarge { bytes_max: 0 })),
+    ] {
+        let bounds = Bounds { body_bytes_max: bytes_max, ..BOUNDS };
+        let answer = client.get(&url, "application/json", bounds).await;
+        assert_eq!(answer.map(|answer| answer.body.len()), expected);
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_answer_is_not_waited_for() {
+    let address = serve().await;
+    let bounds = Bounds { time_max: Duration::from_millis(20), ..BOUNDS };
+    let answer = client(Policy::default()).get(&format!("http://{address}/hang"), "*/*", bounds).await;
+    assert_eq!(answer.map(|answer| answer.status), Err(Error::TimedOut));
+    // Nobody listens there any more.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let gone = listener.local_addr().expect("it listens");
+    drop(listener);
+    let error =
+        get(&client(Policy::default()), &format!("http://{gone}/?secret=x")).await.expect_err("nobody");
+    let text = error.to_string();
+    assert!(text.starts_with("could not be reached: ") && !text.contains("secret"), "{text}");
+}
+
+#[tokio::test]
+async fn the_policy_holds_for_addresses_in_urls_behind_names_and_after_redirects() {
+    let address = serve().await;
+    let rules = |text: &str| text.split_whitespace().map(|rule| rule.parse().expect(rule)).collect();
+    let deny = |text: &str| client(Policy { deny: rules(text), ..Policy::default() });
+    let private = client(Policy { deny_private: true, ..Policy::default() });
+    let denied = |setting| Err(Error::Denied { setting });
+    let by_name = format!("http://localhost:{}", address.port());
+    let by_address = format!("http://{address}");
+    let by_number = format!("http://2130706433:{}", address.port());
+    for url in [
+        &by_name,
+        &by_address,
+        &by_number,
+        &"http://[::1]:1".to_owned(),
+        &"http://[::ffff:7f00:1]:1".to_owned(),
+    ] {
+        assert_eq!(get(&private, &format!("{url}/found")).await, denied("egress.deny_private"), "{url}");
+    }
+    assert_eq!(get(&deny("localhost"), &format!("{by_name}/found")).await, denied("egress.deny"));
+    assert_eq!(get(&deny("127.0.0.0/8 ::1"), &format!("{by_name}/found")).await, denied("egress.deny"));
+    // By its name it may be asked, and says that it is elsewhere.
+    let named = client(Policy { allow: rules("localhost"), ..Policy::default() });
+    assert_eq!(get(&named, &format!("{by_name}/found")).await, Ok((200, 11)));
+    assert_eq!(get(&named, &format!("{by_name}/away")).await, denied("egress.allow"));
+    assert_eq!(get(&named, &format!("{by_address}/found")).await, denied("egress.allow"));
+    let with_range =
+        client(Policy { allow: rules("* 127.0.0.0/8"), deny_private: true, ..Policy::default() });
+    assert_eq!(get(&with_range, &format!("{by_address}/found")).await, Ok((200, 11)));
+}
