@@ -376,13 +376,6 @@ const UNSUPPORTED = {
     names: [/schema/, /by_place/],
     files: { "convex/schema.ts": schemaWith('vectorIndex("by_place", { vectorField: "place", dimensions: 2 })') },
   },
-  "an auth provider": {
-    names: [/auth\.config/],
-    files: {
-      "convex/auth.config.ts": `
-        export default { providers: [{ domain: "https://login.example.com", applicationID: "notes" }] };`,
-    },
-  },
   'a "use node" module': {
     names: [/native/],
     files: {

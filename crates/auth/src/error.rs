@@ -198,6 +198,16 @@ impl AuthError {
         }
     }
 
+    /// Whether the same token may be taken later: its provider could not be asked.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            AuthError::KeysUnavailable { status, .. } => {
+                status.is_none_or(|status| matches!(status, 408 | 429 | 500..))
+            }
+            _ => false,
+        }
+    }
+
     /// Decides the status. All but what an OIDC provider's own server answers is the caller's credentials.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -85,6 +85,16 @@ impl Providers {
         })
     }
 
+    /// As the push protocol shows them, and as they are stored: [`Providers::from_json`] gives the same again.
+    pub fn to_json(&self) -> Value {
+        self.iter().map(Provider::to_json).collect()
+    }
+
+    /// Whether nobody may issue tokens.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Provider> {
         self.0.iter()

@@ -23,6 +23,10 @@ pub trait Deploy: Send + Sync + 'static {
     /// The code that is deployed.
     async fn deployed_code(&self, deployment: DeploymentRef) -> Result<DeployedCode>;
 
+    /// Who may say who the deployed app's users are: a JSON array of providers, as the last finished push had them. MUST see
+    /// every push that was finished before the call.
+    async fn auth_providers(&self, deployment: DeploymentRef) -> Result<Arc<str>>;
+
     /// What a push would change in the indexes. Its only effect is stored blobs.
     async fn evaluate_push(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaDifference>;
 
@@ -117,6 +121,8 @@ pub struct StartedPush {
     pub schema: Option<Arc<str>>,
     /// The `export()` of `convex.config.js`.
     pub app_definition: Option<Arc<str>>,
+    /// The auth providers: a JSON array.
+    pub auth_providers: Arc<str>,
     /// The version of the client library, as it was pushed.
     pub server_version: String,
     /// What the push will change in the schema and its indexes.
@@ -272,6 +278,17 @@ pub struct PushDifference {
     pub indexes: IndexDifference,
     /// Where it has changed.
     pub schema: Option<SchemaTexts>,
+    /// The auth providers that were changed.
+    pub auth_providers: AuthDifference,
+}
+
+/// The auth providers that a push changes, each as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthDifference {
+    /// Were not there before.
+    pub added: Vec<String>,
+    /// Are there no more.
+    pub removed: Vec<String>,
 }
 
 /// The JSON of the schema before a push and of the new one; `None` where there was or is none.

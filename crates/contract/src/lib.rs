@@ -24,9 +24,9 @@ mod transaction_log;
 
 pub use blob::{BlobDigest, BlobStore};
 pub use deploy::{
-    DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind, IndexDifference, IndexEvaluation,
-    ModuleHash, Push, PushDifference, PushedModule, SchemaDifference, SchemaEvaluation, SchemaId,
-    SchemaProgress, SchemaTexts, StartedPush, TableCheck, TableEvaluation,
+    AuthDifference, DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind, IndexDifference,
+    IndexEvaluation, ModuleHash, Push, PushDifference, PushedModule, SchemaDifference, SchemaEvaluation,
+    SchemaId, SchemaProgress, SchemaTexts, StartedPush, TableCheck, TableEvaluation,
 };
 pub use deployment::{CLOUD_URL_VARIABLE, Deployment, SITE_URL_VARIABLE};
 pub use error::{Error, ErrorKind, Result, Retry};

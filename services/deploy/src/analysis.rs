@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::Limits;
+use auth::{AuthLimits, Providers};
+use code::AUTH_CONFIG_MODULE;
 use contract::{CLOUD_URL_VARIABLE, Error, Evaluation, Result, SITE_URL_VARIABLE};
 use schema::{TableLookup, Validator};
 use serde::Deserialize;
@@ -131,6 +133,16 @@ pub fn check_declared_variables(
     ))
 }
 
+/// Who the app trusts to say who its users are; nobody without an `auth.config`.
+pub fn auth_providers(evaluation: &Evaluation, limits: &AuthLimits) -> Result<Providers> {
+    let Some(providers) = &evaluation.auth_providers else { return Ok(Providers::default()) };
+    let providers: Json = serde_json::from_str(providers)
+        .map_err(|error| Error::internal(format!("the auth providers are not JSON: {error}")))?;
+    Providers::from_json(&providers, limits).map_err(|error| {
+        Error::bad_request(error.code(), format!("`{AUTH_CONFIG_MODULE}` (default export): {error}."))
+    })
+}
+
 /// The value of a variable is no document's id.
 struct NoTables;
 
@@ -217,6 +229,40 @@ mod tests {
         let modules = [("http.js", routes), ("notes.js", json!({"functions": functions}))];
         let error = check_functions(&evaluation(&modules, None), &Limits::DEFAULT).expect_err("one too many");
         assert_eq!(error.code, "ModulesTooLarge");
+    }
+
+    #[test]
+    fn auth_providers_that_no_token_could_be_held_against_are_refused_with_their_place() {
+        let read = |providers: Json| {
+            let evaluation =
+                Evaluation { auth_providers: Some(providers.to_string().into()), ..evaluation(&[], None) };
+            auth_providers(&evaluation, &AuthLimits::DEFAULT)
+        };
+        let oidc = json!({"domain": "x.example", "applicationID": "convex"});
+        let providers = read(json!([oidc])).expect("it can be used");
+        assert_eq!(providers.to_json(), json!([oidc]));
+        for (provider, code, why) in [
+            (
+                json!({"domain": "x.example"}),
+                "InvalidAuthConfig",
+                "provider 2 can't be used: its `applicationID` is missing",
+            ),
+            (json!("x.example"), "InvalidAuthConfig", "must be an array of objects"),
+            (
+                json!({"domain": "\"https://x.example\"", "applicationID": "convex"}),
+                "InvalidProviderDomainUrl",
+                "the domain of provider 2",
+            ),
+        ] {
+            let error = read(json!([oidc, provider])).expect_err(why);
+            assert_eq!(error.code, code, "{error}");
+            assert!(
+                error.message.starts_with("`auth.config.js` (default export): ")
+                    && error.message.contains(why),
+                "{error}"
+            );
+        }
+        assert_eq!(auth_providers(&evaluation(&[], None), &AuthLimits::DEFAULT), Ok(Providers::default()));
     }
 
     #[test]

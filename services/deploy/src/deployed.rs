@@ -1,5 +1,7 @@
 //! What is deployed, for the command line tool to compare with.
 
+use std::sync::Arc;
+
 use contract::{DeployedCode, DeploymentRef, ModuleHash, Result};
 
 use crate::Handle;
@@ -19,5 +21,10 @@ impl Handle {
             server_version: config.map(|config| config.server_version),
             modules,
         })
+    }
+
+    pub(crate) async fn auth(&self, deployment: DeploymentRef) -> Result<Arc<str>> {
+        let mut transaction = self.transactions().snapshot(deployment).await?;
+        Ok(transaction.auth().map_or_else(|| "[]".into(), |stored| stored.row.providers))
     }
 }

@@ -6,14 +6,18 @@ use std::{
 };
 
 use async_trait::async_trait;
+use auth::Providers;
 use code::environment_hash;
 use contract::{
-    DeploymentRef, Error, FinishPush, IndexChangeKind, IndexDifference, IndexId, PushDifference, Result,
-    SchemaTexts,
+    AuthDifference, DeploymentRef, Error, FinishPush, IndexChangeKind, IndexDifference, IndexId,
+    PushDifference, Result, SchemaTexts,
 };
 use schema::DatabaseSchema;
+use serde_json::Value as Json;
 use system_transaction::Work;
-use transaction::{IndexRow, IndexState, ModuleRow, SchemaRow, SchemaState, Transaction, UdfConfigRow};
+use transaction::{
+    AuthRow, IndexRow, IndexState, ModuleRow, SchemaRow, SchemaState, Transaction, UdfConfigRow,
+};
 use value::{ComponentId, DocumentId, TableName};
 
 use crate::{
@@ -37,6 +41,7 @@ impl Handle {
                 ),
                 None => None,
             },
+            auth_providers: prepared.auth_providers(&self.limits().auth)?,
             schema_id: row_id(request.schema.as_ref())?,
             prepared,
             dry_run: request.dry_run,
@@ -60,6 +65,7 @@ struct Finish {
     prepared: Prepared,
     modules: BTreeMap<String, ModuleRow>,
     schema: Option<DatabaseSchema>,
+    auth_providers: Providers,
     schema_id: Option<DocumentId>,
     /// It does not look at what a push in earnest would have prepared, and is not committed.
     dry_run: bool,
@@ -92,6 +98,7 @@ impl Work for Finish {
         let schema = self.write_schema(transaction).await?;
         let indexes = self.write_indexes(transaction).await?;
         let modules = self.write_modules(transaction).await?;
+        let auth_providers = write_auth_providers(transaction, &self.auth_providers).await?;
         let server_version = match &old_config {
             Some(old) if old.row.server_version == config.server_version => None,
             old => {
@@ -122,6 +129,7 @@ impl Work for Finish {
             server_version,
             indexes,
             schema,
+            auth_providers,
         })
     }
 }
@@ -261,6 +269,38 @@ impl Finish {
         }
         Ok(diff)
     }
+}
+
+/// Makes `providers` those of the deployment.
+async fn write_auth_providers(
+    transaction: &mut Transaction,
+    providers: &Providers,
+) -> system_transaction::Result<AuthDifference> {
+    let texts = |json: Json| json.as_array().into_iter().flatten().map(Json::to_string).collect();
+    let old = transaction.auth();
+    let before: BTreeSet<String> =
+        match &old {
+            Some(old) => texts(serde_json::from_str(&old.row.providers).map_err(|error| {
+                Error::internal(format!("the stored auth providers are not JSON: {error}"))
+            })?),
+            None => BTreeSet::new(),
+        };
+    let json = providers.to_json();
+    let row = AuthRow { providers: json.to_string().into() };
+    match old {
+        Some(old) if row == old.row => {}
+        Some(old) if providers.is_empty() => transaction.delete_row::<AuthRow>(old.id).await?,
+        Some(old) => transaction.replace_row(old.id, &row).await?,
+        None if providers.is_empty() => {}
+        None => {
+            transaction.insert_row(&row).await?;
+        }
+    }
+    let now: BTreeSet<String> = texts(json);
+    Ok(AuthDifference {
+        added: now.difference(&before).cloned().collect(),
+        removed: before.difference(&now).cloned().collect(),
+    })
 }
 
 #[derive(Default)]

@@ -1,16 +1,22 @@
 //! What a push may bring, and what pushes are made under.
 
+use auth::AuthLimits;
 use limits::{KIB, group};
 
 /// What pushes are held to, and the transactions that make them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub push: PushLimits,
+    pub auth: AuthLimits,
     pub transaction: transaction::Limits,
 }
 
 impl Limits {
-    pub const DEFAULT: Self = Self { push: PushLimits::DEFAULT, transaction: transaction::Limits::DEFAULT };
+    pub const DEFAULT: Self = Self {
+        push: PushLimits::DEFAULT,
+        auth: AuthLimits::DEFAULT,
+        transaction: transaction::Limits::DEFAULT,
+    };
 }
 
 group! {

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use auth::{AuthLimits, Providers};
 use code::{Sha256Digest, code_hash};
 use contract::{BlobDigest, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use transaction::{ModuleEnvironment, ModuleRow, UdfConfigRow};
 use value::ComponentId;
 
 /// The format of [`Prepared`]; another one is refused.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,6 +20,8 @@ pub struct Prepared {
     pub modules: Vec<PreparedModule>,
     /// The canonical JSON of the schema; `None` without one.
     pub schema: Option<String>,
+    /// A JSON array.
+    pub auth_providers: String,
     pub server_version: String,
     pub functions: String,
     /// Hexadecimal, because JavaScript's numbers are too small for it.
@@ -53,6 +56,7 @@ impl Prepared {
     pub fn new(
         modules: &[ModuleRow],
         schema: Option<String>,
+        auth_providers: String,
         config: &Config<'_>,
         base_code_hash: String,
         environment_hash: String,
@@ -61,6 +65,7 @@ impl Prepared {
             format_version: FORMAT_VERSION,
             modules: modules.iter().map(PreparedModule::from_row).collect(),
             schema,
+            auth_providers,
             server_version: config.server_version.to_owned(),
             functions: config.functions.to_owned(),
             import_seed: format!("{:016x}", config.import_seed),
@@ -80,6 +85,12 @@ impl Prepared {
             return Err(invalid(format!("format {} is not known", prepared.format_version)));
         }
         Ok(prepared)
+    }
+
+    /// Held to the limits once more: it came from outside.
+    pub fn auth_providers(&self, limits: &AuthLimits) -> Result<Providers> {
+        let json = serde_json::from_str(&self.auth_providers).map_err(|error| invalid(error.to_string()))?;
+        Providers::from_json(&json, limits).map_err(|error| invalid(error.to_string()))
     }
 
     pub fn module_rows(&self) -> Result<BTreeMap<String, ModuleRow>> {

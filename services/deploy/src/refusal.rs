@@ -68,24 +68,6 @@ fn exported_names(source: &str) -> Vec<String> {
 /// Refuses what shows only once the code was run.
 pub fn check_evaluation(evaluation: &Evaluation) -> Result<()> {
     check_crons(evaluation)?;
-    if let Some(providers) = &evaluation.auth_providers {
-        let providers: Json = serde_json::from_str(providers)
-            .map_err(|error| Error::internal(format!("the auth providers are not JSON: {error}")))?;
-        if let Some(provider) = providers.as_array().and_then(|list| list.first()) {
-            let named = ["domain", "issuer"]
-                .iter()
-                .find_map(|key| provider.get(key)?.as_str())
-                .map(|name| format!(" `{name}`"))
-                .unwrap_or_default();
-            return Err(Error::bad_request(
-                "AuthProvidersNotSupported",
-                format!(
-                    "`auth.config.js` (default export) configures the auth provider{named}: auth providers are not \
-                     supported by this version of Tidemark.",
-                ),
-            ));
-        }
-    }
     if let Some(definition) = &evaluation.app_definition {
         let definition: Json = serde_json::from_str(definition)
             .map_err(|error| Error::internal(format!("the app definition is not JSON: {error}")))?;

@@ -90,6 +90,10 @@ impl Deploy for Handle {
         self.deployed(deployment).await
     }
 
+    async fn auth_providers(&self, deployment: DeploymentRef) -> Result<Arc<str>> {
+        self.auth(deployment).await
+    }
+
     async fn evaluate_push(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaDifference> {
         Ok(self.evaluate(deployment, push).await?.difference(None))
     }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use auth::Providers;
 use bytes::Bytes;
 use code::{AUTH_CONFIG_MODULE, environment_hash, module_hash};
 use contract::{
@@ -27,6 +28,7 @@ use crate::{
 pub(crate) struct Evaluated {
     pub evaluation: Evaluation,
     pub schema: Option<DatabaseSchema>,
+    pub auth_providers: Providers,
     /// Compared with what was deployed when it was evaluated.
     pub change: SchemaChange,
     /// The state that it was compared with.
@@ -66,6 +68,7 @@ impl Evaluated {
         Prepared::new(
             &self.modules,
             schema,
+            self.auth_providers.to_json().to_string(),
             &config,
             self.base_code_hash.clone(),
             self.environment_hash.clone(),
@@ -85,6 +88,7 @@ impl Handle {
             prepared: evaluated.prepared().to_json(),
             difference: evaluated.difference(schema_id),
             schema: evaluated.schema.as_ref().map(|schema| schema.to_json().into()),
+            auth_providers: evaluated.auth_providers.to_json().to_string().into(),
             modules: evaluated.evaluation.modules,
             app_definition: evaluated.evaluation.app_definition,
             server_version: evaluated.server_version,
@@ -122,6 +126,7 @@ impl Handle {
         refusal::check_evaluation(&evaluation)?;
         analysis::check_functions(&evaluation, self.limits())?;
         analysis::check_declared_variables(&evaluation, &environment, self.limits())?;
+        let auth_providers = analysis::auth_providers(&evaluation, &self.limits().auth)?;
         let schema = match &evaluation.schema {
             Some(text) => {
                 Some(DatabaseSchema::from_json(text, &self.limits().transaction.schema).map_err(|error| {
@@ -140,6 +145,7 @@ impl Handle {
             change: SchemaChange::between(&catalog, schema.as_ref()),
             evaluation,
             schema,
+            auth_providers,
             catalog,
             modules,
             server_version: push.server_version,

@@ -1,23 +1,56 @@
 //! From a header or a message to an identity.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use contract::{Identity, UserIdentity};
 use serde_json::value::RawValue;
 
-use crate::{AdminKeys, error::ApiError};
+use crate::{
+    AdminKeys,
+    edge::{Deployment, Edge},
+    error::ApiError,
+};
 
-/// Who sent a request, by its `Authorization` header: `Convex <admin key>`, with `:<base64 of identity attributes>`
-/// behind it to act as a user, or `Bearer <token>`.
-pub(crate) fn identity_of(headers: &HeaderMap, keys: &AdminKeys) -> Result<Identity, ApiError> {
-    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Identity::Anonymous) };
+/// What a request shows of who sent it.
+#[derive(Debug, PartialEq)]
+enum Credentials<'h> {
+    /// They say it themselves.
+    Known(Identity),
+    /// A token, which is still to be verified.
+    Token(&'h str),
+}
+
+/// Who sent a request.
+pub(crate) async fn identity_of(
+    edge: &Edge,
+    deployment: &Arc<Deployment>,
+    headers: &HeaderMap,
+) -> Result<Identity, ApiError> {
+    match credentials_of(headers, &deployment.admin_keys)? {
+        Credentials::Known(identity) => Ok(identity),
+        Credentials::Token(token) => {
+            let verified = edge.tokens.verify(&edge.services, deployment, token).await;
+            let verified = verified.map_err(contract::Error::from)?;
+            Ok(Identity::User(verified.identity))
+        }
+    }
+}
+
+/// By the `Authorization` header: `Convex <admin key>`, with `:<base64 of identity attributes>` behind it to act as a user,
+/// or `Bearer <token>`.
+fn credentials_of<'h>(headers: &'h HeaderMap, keys: &AdminKeys) -> Result<Credentials<'h>, ApiError> {
+    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Credentials::Known(Identity::Anonymous)) };
     let text = header.to_str().map_err(|_| invalid_header())?;
     let (scheme, credentials) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     let credentials = credentials.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Err(no_auth_provider());
+        return if credentials.is_empty() {
+            Err(invalid_header())
+        } else {
+            Ok(Credentials::Token(credentials))
+        };
     }
     if !scheme.eq_ignore_ascii_case("convex") {
         return Err(invalid_header());
@@ -33,7 +66,7 @@ pub(crate) fn identity_of(headers: &HeaderMap, keys: &AdminKeys) -> Result<Ident
         json.ok_or_else(|| invalid_identity("it is not the base64 of UTF-8"))
     };
     let acting_as = acting_as.map(decode).transpose()?;
-    admin(keys, key, acting_as.as_deref())
+    admin(keys, key, acting_as.as_deref()).map(Credentials::Known)
 }
 
 /// The holder of `key`, acting as the user whose attributes are the JSON object `acting_as`.
@@ -47,20 +80,13 @@ pub(crate) fn admin(keys: &AdminKeys, key: &str, acting_as: Option<&str>) -> Res
 
 /// Refuses whoever is not an administrator.
 pub(crate) fn require_admin(headers: &HeaderMap, keys: &AdminKeys) -> Result<Identity, ApiError> {
-    match identity_of(headers, keys)? {
-        identity @ Identity::Admin { .. } => Ok(identity),
+    match credentials_of(headers, keys)? {
+        Credentials::Known(identity @ Identity::Admin { .. }) => Ok(identity),
         _ => Err(ApiError::unauthorized(
             "MissingAdminKey",
             "This needs the header \"Authorization: Convex <admin key>\".",
         )),
     }
-}
-
-pub(crate) fn no_auth_provider() -> ApiError {
-    ApiError::unauthorized(
-        "NoAuthProvider",
-        "This deployment has no auth providers configured, so it can't check a user's token.",
-    )
 }
 
 fn bad_key() -> ApiError {
@@ -128,7 +154,10 @@ mod tests {
     fn identity(header: &str) -> Result<Identity, ApiError> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, header.parse().expect("a header"));
-        identity_of(&headers, &keys())
+        match credentials_of(&headers, &keys())? {
+            Credentials::Known(identity) => Ok(identity),
+            Credentials::Token(token) => panic!("{token} is no identity yet"),
+        }
     }
 
     fn code(result: Result<Identity, ApiError>) -> String {
@@ -137,7 +166,19 @@ mod tests {
 
     #[test]
     fn no_header_is_anonymous() {
-        assert_eq!(identity_of(&HeaderMap::new(), &keys()).ok(), Some(Identity::Anonymous));
+        let headers = HeaderMap::new();
+        let none = credentials_of(&headers, &keys()).ok();
+        assert_eq!(none, Some(Credentials::Known(Identity::Anonymous)));
+    }
+
+    #[test]
+    fn what_follows_bearer_is_a_token() {
+        for header in ["Bearer a.b.c", "bearer  a.b.c "] {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, header.parse().expect("a header"))]);
+            assert_eq!(credentials_of(&headers, &keys()).ok(), Some(Credentials::Token("a.b.c")));
+            let refused = require_admin(&headers, &keys()).expect_err("no administrator");
+            assert_eq!(refused.code(), "MissingAdminKey");
+        }
     }
 
     #[test]
@@ -173,7 +214,7 @@ mod tests {
         assert_eq!(code(identity("Convex")), "BadDeployKey");
         assert_eq!(code(identity("nonsense")), "InvalidAuthHeader");
         assert_eq!(code(identity("Basic abc")), "InvalidAuthHeader");
-        assert_eq!(code(identity("Bearer abc")), "NoAuthProvider");
+        assert_eq!(code(identity("Bearer ")), "InvalidAuthHeader");
         assert_eq!(code(identity(&format!("Convex {key}:%%%"))), "InvalidIdentity");
         for attributes in
             ["[]", "{}", r#"{"subject":"s"}"#, r#"{"subject":1,"issuer":"x"}"#, r#"{"tokenIdentifier":"x"}"#]

@@ -14,6 +14,7 @@ use crate::{
     request_id::new_request_id,
     server::Listeners,
     sync::Sessions,
+    tokens::Tokens,
 };
 
 /// Where a gateway stands.
@@ -57,6 +58,8 @@ pub(crate) struct Addressed {
 /// What a gateway is started with.
 pub struct Dependencies {
     pub services: Services,
+    /// For what the app's auth providers publish.
+    pub http: egress::Client,
     pub listeners: Listeners,
 }
 
@@ -64,6 +67,7 @@ pub(crate) struct Edge {
     pub limits: Limits,
     deployment: Arc<Deployment>,
     pub services: Services,
+    pub tokens: Tokens,
     /// Live connections by their session.
     pub sessions: Sessions,
     /// Calls of functions over HTTP.
@@ -90,13 +94,20 @@ pub(crate) struct Edge {
 pub(crate) type SharedEdge = Arc<Edge>;
 
 impl Edge {
-    pub(crate) fn new(options: Options, services: Services, shutdown: CancellationToken) -> Edge {
+    pub(crate) fn new(
+        options: Options,
+        services: Services,
+        http: egress::Client,
+        shutdown: CancellationToken,
+    ) -> Edge {
         let Options { deployment, limits } = options;
         let gateway = &limits.gateway;
         let shared = |places| Places::new(places, gateway.share_of(places));
         let room =
             |bytes_max| Room::new(bytes_max, gateway.small_body_bytes_max, gateway.deployment_share_percent);
+        let tasks = TaskTracker::new();
         Edge {
+            tokens: Tokens::new(limits.auth, http, tasks.clone(), shutdown.clone()),
             deployment: Arc::new(deployment),
             sessions: Sessions::default(),
             calls: shared(gateway.requests_in_flight_max),
@@ -115,7 +126,7 @@ impl Edge {
             connections: Connections::new(shared(gateway.connections_max)),
             sockets: shared(limits.sync.connections_max),
             echoes: shared(gateway.echoes_in_flight_max),
-            tasks: TaskTracker::new(),
+            tasks,
             shutdown,
             services,
             limits,

@@ -63,7 +63,7 @@ pub(crate) async fn query(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let Call { function, format, .. } = read_call(addressed, &headers, &body, None)?;
+    let Call { function, format, .. } = read_call(&edge, addressed, &headers, &body, None).await?;
     answered(&edge, function.deployment, format, run_query(&edge, function, ReadMoment::Latest)).await
 }
 
@@ -73,7 +73,7 @@ pub(crate) async fn query_at_timestamp(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let Call { function, format, timestamp } = read_call(addressed, &headers, &body, None)?;
+    let Call { function, format, timestamp } = read_call(&edge, addressed, &headers, &body, None).await?;
     let timestamp =
         timestamp.ok_or_else(|| ApiError::bad_request("MissingTimestamp", "The field \"ts\" is missing."))?;
     answered(&edge, function.deployment, format, run_query(&edge, function, ReadMoment::At(timestamp))).await
@@ -85,7 +85,7 @@ pub(crate) async fn query_timestamp(
     Addressed { deployment, .. }: Addressed,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    authentication::identity_of(&headers, &deployment.admin_keys)?;
+    authentication::identity_of(&edge, &deployment, &headers).await?;
     let position = edge.services.sequencer.latest(deployment.reference.group).await?;
     let timestamp = sync_protocol::Timestamp::new(position.published.as_nanoseconds())
         .expect("both kinds of timestamps have the same bounds");
@@ -98,16 +98,17 @@ pub(crate) async fn mutation(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let Call { function, format, .. } = read_call(addressed, &headers, &body, None)?;
+    let Call { function, format, .. } = read_call(&edge, addressed, &headers, &body, None).await?;
     answered(&edge, function.deployment, format, run_mutation(&edge, function)).await
 }
 
 pub(crate) async fn action(
+    State(edge): State<SharedEdge>,
     addressed: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    read_call(addressed, &headers, &body, None)?;
+    read_call(&edge, addressed, &headers, &body, None).await?;
     Err(actions_not_implemented())
 }
 
@@ -118,7 +119,7 @@ pub(crate) async fn function(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let Call { function, format, .. } = read_call(addressed, &headers, &body, None)?;
+    let Call { function, format, .. } = read_call(&edge, addressed, &headers, &body, None).await?;
     answered(&edge, function.deployment, format, run_any_kind(&edge, function)).await
 }
 
@@ -131,7 +132,7 @@ pub(crate) async fn run(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let path = FunctionPath::from_url_path(&path).map_err(value_error)?.to_string();
-    let Call { function, format, .. } = read_call(addressed, &headers, &body, Some(path))?;
+    let Call { function, format, .. } = read_call(&edge, addressed, &headers, &body, Some(path)).await?;
     answered(&edge, function.deployment, format, run_any_kind(&edge, function)).await
 }
 
@@ -143,14 +144,15 @@ pub(crate) const ACTIONS_NOT_IMPLEMENTED: &str =
     "This version of Tidemark does not run actions yet: they can be deployed, not called.";
 
 /// Reads a call; `path` is given where the body does not name it.
-fn read_call(
+async fn read_call(
+    edge: &Edge,
     addressed: Addressed,
     headers: &HeaderMap,
     body: &[u8],
     path: Option<String>,
 ) -> Result<Call, ApiError> {
     let Addressed { deployment, request_id } = addressed;
-    let identity = authentication::identity_of(headers, &deployment.admin_keys)?;
+    let identity = authentication::identity_of(edge, &deployment, headers).await?;
     let body: CallBody<'_> = serde_json::from_slice(body).map_err(|error| {
         ApiError::bad_request("InvalidJson", format!("The body is not a call of a function: {error}"))
     })?;

@@ -16,6 +16,7 @@
 mod admin_key;
 mod authentication;
 mod bodies;
+mod clock;
 mod connections;
 mod edge;
 mod error;
@@ -29,6 +30,7 @@ mod router;
 mod server;
 mod site;
 mod sync;
+mod tokens;
 
 pub use crate::limits::{GatewayLimits, Limits, SyncLimits};
 pub use admin_key::AdminKeys;

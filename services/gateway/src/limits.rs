@@ -1,5 +1,6 @@
 //! What the edge lets in, and for how long.
 
+use auth::AuthLimits;
 use limits::{KIB, MIB, group};
 
 /// What requests and sockets are held to.
@@ -7,6 +8,7 @@ use limits::{KIB, MIB, group};
 pub struct Limits {
     pub gateway: GatewayLimits,
     pub sync: SyncLimits,
+    pub auth: AuthLimits,
     /// How long a call waits for its turn, as the runner has it.
     pub slot_wait_ms_max: u64,
     /// Queries of one session, as the fan-out has it.

@@ -38,8 +38,8 @@ pub struct Listeners {
 impl Service {
     /// Serves on the current runtime until `shutdown`. Then it closes the sessions (code 1001) and lets open requests end.
     pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
-        let Dependencies { services, listeners } = dependencies;
-        let edge = Arc::new(Edge::new(options, services, shutdown));
+        let Dependencies { services, http, listeners } = dependencies;
+        let edge = Arc::new(Edge::new(options, services, http, shutdown));
         Service { serving: tokio::spawn(serve(edge, listeners)) }
     }
 

@@ -3,6 +3,7 @@
 use std::{io::Write, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use auth::AuthLimits;
 use contract::{
     Deploy, DeployedCode, DeploymentId, DeploymentRef, Error, Evaluation, EvaluationRequest, Fanout,
     FanoutSession, FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, MutationCall,
@@ -90,6 +91,10 @@ impl Deploy for Broken {
         Err(broken())
     }
 
+    async fn auth_providers(&self, _: DeploymentRef) -> Result<Arc<str>> {
+        Err(broken())
+    }
+
     async fn evaluate_push(&self, _: DeploymentRef, _: Push) -> Result<SchemaDifference> {
         Err(broken())
     }
@@ -172,12 +177,14 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
         limits: Limits {
             gateway: GatewayLimits::DEFAULT,
             sync: SyncLimits::DEFAULT,
+            auth: AuthLimits::DEFAULT,
             slot_wait_ms_max: 10_000,
             session_queries_max: 10,
         },
     };
     let shutdown = CancellationToken::new();
-    let dependencies = Dependencies { services, listeners: Listeners { api, site } };
+    let http = egress::Client::new(Default::default(), Default::default());
+    let dependencies = Dependencies { services, http, listeners: Listeners { api, site } };
     let gateway = Service::start(options, dependencies, shutdown.clone());
 
     // A call over HTTP.

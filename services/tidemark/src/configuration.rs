@@ -51,6 +51,17 @@ pub struct DevArguments {
     #[arg(long, env = "TIDEMARK_NATIVE_VALUES", value_name = "BOOL")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub native_values: Option<bool>,
+    /// Where requests of the server may go, separated by commas: `*`, names, `*.` and a domain, addresses, ranges
+    /// [default: everywhere].
+    #[arg(long, env = "TIDEMARK_EGRESS_ALLOW", value_name = "HOSTS", value_delimiter = ',')]
+    pub egress_allow: Option<Vec<egress::Rule>>,
+    /// Where they may not go, whatever is allowed.
+    #[arg(long, env = "TIDEMARK_EGRESS_DENY", value_name = "HOSTS", value_delimiter = ',')]
+    pub egress_deny: Option<Vec<egress::Rule>>,
+    /// Keep them from this machine and from private networks, but for ranges that are allowed.
+    #[arg(long, env = "TIDEMARK_EGRESS_DENY_PRIVATE", value_name = "BOOL")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub egress_deny_private: Option<bool>,
     /// A TOML file with settings and limits.
     #[arg(long, env = "TIDEMARK_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -68,7 +79,17 @@ struct File {
     site_url: Option<String>,
     redact_logs_to_client: Option<bool>,
     native_values: Option<bool>,
+    egress: FileEgress,
     limits: Limits,
+}
+
+/// The table `[egress]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct FileEgress {
+    allow: Option<Vec<egress::Rule>>,
+    deny: Option<Vec<egress::Rule>>,
+    deny_private: Option<bool>,
 }
 
 /// What was decided.
@@ -83,6 +104,7 @@ pub struct Configuration {
     pub site_url: Option<String>,
     pub redact_logs_to_client: bool,
     pub native_values: bool,
+    pub egress: egress::Policy,
     pub limits: Limits,
 }
 
@@ -125,6 +147,11 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
             .or(file.redact_logs_to_client)
             .unwrap_or(false),
         native_values: arguments.native_values.or(file.native_values).unwrap_or(true),
+        egress: egress::Policy {
+            allow: arguments.egress_allow.or(file.egress.allow).unwrap_or_default(),
+            deny: arguments.egress_deny.or(file.egress.deny).unwrap_or_default(),
+            deny_private: arguments.egress_deny_private.or(file.egress.deny_private).unwrap_or(false),
+        },
         limits: file.limits,
     })
 }
@@ -156,6 +183,25 @@ mod tests {
         assert_eq!((configuration.port, configuration.site_port), (3210, 3211));
         assert_eq!(configuration.host, IpAddr::V4(Ipv4Addr::LOCALHOST));
         assert_eq!(configuration.data_folder, PathBuf::from(".tidemark"));
+    }
+
+    #[test]
+    fn where_requests_may_go_is_everywhere_unless_something_is_said() {
+        let open = combine(DevArguments::default(), File::default()).expect("valid").egress;
+        assert_eq!(open, egress::Policy::default());
+        let rules = |list: &[&str]| list.iter().map(|rule| rule.parse().expect(rule)).collect::<Vec<_>>();
+        let arguments = DevArguments { egress_deny: Some(rules(&["x.example"])), ..DevArguments::default() };
+        let file = file("[egress]\nallow = [\"*\", \"10.0.0.0/8\"]\ndeny = [\"*\"]\ndeny_private = true\n");
+        let policy = combine(arguments, file).expect("valid").egress;
+        let (allow, deny) = (rules(&["*", "10.0.0.0/8"]), rules(&["x.example"]));
+        assert_eq!(policy, egress::Policy { allow, deny, deny_private: true });
+        let error = toml::from_str::<File>("[egress]\nallow = [\"https://x\"]\n").expect_err("no rule");
+        assert!(error.to_string().contains("`https://x` names no hosts"), "{error}");
+        let words = ["tidemark", "dev", "--egress-allow", "*.x.example,192.0.2.1", "--egress-deny-private"];
+        let Command::Dev(arguments) =
+            clap::Parser::try_parse_from(words).map(|it: Arguments| it.command).expect("valid");
+        assert_eq!(arguments.egress_allow, Some(rules(&["*.x.example", "192.0.2.1"])));
+        assert_eq!(arguments.egress_deny_private, Some(true));
     }
 
     #[test]

@@ -182,7 +182,8 @@ async fn start(
     let token = CancellationToken::new();
     let options = gateway::Options { deployment, limits: limits.of_gateway() };
     let services = gateway::Services { runner, fanout, sequencer, deploy };
-    let dependencies = gateway::Dependencies { services, listeners };
+    let http = egress::Client::new(configuration.egress.clone(), limits.egress);
+    let dependencies = gateway::Dependencies { services, http, listeners };
     parts.add(token.clone(), gateway::Service::start(options, dependencies, token).stopped());
     Ok(parts)
 }

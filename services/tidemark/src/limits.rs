@@ -3,7 +3,9 @@
 //! A limit lives in the crate that enforces it. Where several enforce it together, it lives in one, and the others are
 //! given its value here.
 
+use auth::AuthLimits;
 use deploy::PushLimits;
+use egress::EgressLimits;
 use fanout::FanoutLimits;
 use gateway::{GatewayLimits, SyncLimits};
 use limits::KIB;
@@ -42,6 +44,8 @@ pub struct Limits {
     pub sync: SyncLimits,
     pub gateway: GatewayLimits,
     pub push: PushLimits,
+    pub auth: AuthLimits,
+    pub egress: EgressLimits,
 }
 
 impl Limits {
@@ -58,6 +62,8 @@ impl Limits {
         sync: SyncLimits::DEFAULT,
         gateway: GatewayLimits::DEFAULT,
         push: PushLimits::DEFAULT,
+        auth: AuthLimits::DEFAULT,
+        egress: EgressLimits::DEFAULT,
     };
 
     /// What transactions are held to, wherever they run.
@@ -84,13 +90,14 @@ impl Limits {
     }
 
     pub const fn of_deploy(&self) -> deploy::Limits {
-        deploy::Limits { push: self.push, transaction: self.of_transactions() }
+        deploy::Limits { push: self.push, auth: self.auth, transaction: self.of_transactions() }
     }
 
     pub const fn of_gateway(&self) -> gateway::Limits {
         gateway::Limits {
             gateway: self.gateway,
             sync: self.sync,
+            auth: self.auth,
             slot_wait_ms_max: self.function.slot_wait_ms_max,
             session_queries_max: self.fanout.session_queries_max,
         }
@@ -112,6 +119,8 @@ impl Limits {
             self.sync.no_limit(),
             self.gateway.no_limit(),
             self.push.no_limit(),
+            self.auth.no_limit(),
+            self.egress.no_limit(),
         ];
         let mut group = 0;
         while group < no_limits.len() {
@@ -299,6 +308,24 @@ impl Limits {
         require!(
             self.retry.session_records_removed_max <= transaction.system_written_documents_max,
             "retry.session_records_removed_max must be at most transaction.system_written_documents_max"
+        );
+        require!(
+            self.auth.token_bytes_max < self.gateway.head_bytes_max,
+            "gateway.head_bytes_max must hold a token of auth.token_bytes_max"
+        );
+        require!(
+            self.auth.fresh_ms_min <= self.auth.fresh_ms
+                && self.auth.fresh_ms <= self.auth.fresh_ms_max
+                && self.auth.fresh_ms_max <= self.auth.stale_ms_max,
+            "auth.fresh_ms_min, fresh_ms, fresh_ms_max and stale_ms_max must grow in this order"
+        );
+        require!(
+            self.auth.retry_ms_min <= self.auth.retry_ms_max,
+            "auth.retry_ms_min must be at most auth.retry_ms_max"
+        );
+        require!(
+            self.auth.fetch_ms_max.saturating_mul(4) < self.gateway.request_ms_max,
+            "gateway.request_ms_max must be longer than four times auth.fetch_ms_max: a token may need so many documents"
         );
         require!(self.gateway.head_bytes_max >= 8 * KIB, "gateway.head_bytes_max must be at least 8 KiB");
         require!(

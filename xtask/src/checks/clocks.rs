@@ -39,7 +39,12 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/fanout/src/deployment.rs", 10, "the time that the tides are given"),
     ("services/fanout/src/run.rs", 4, "pauses between attempts; request ids"),
     ("services/gateway/src/request_id.rs", 1, "request ids"),
-    ("services/gateway/src/sync/connection.rs", 9, "the time that sessions are given; ids of transitions"),
+    ("services/gateway/src/clock.rs", 1, "the time that sessions and tokens are given"),
+    (
+        "services/gateway/src/sync/connection.rs",
+        8,
+        "when a connection is due for something; ids of transitions",
+    ),
     ("services/runner/src/calls/threads.rs", 3, "how long a call has run"),
     ("services/runner/src/evaluate.rs", 1, "the seed of the import phase"),
     ("services/runner/src/service.rs", 1, "seeds of ids"),

@@ -88,7 +88,7 @@ pub(super) struct Started {
     environment_variables: BTreeMap<String, String>,
     external_deps_id: Option<String>,
     component_definition_packages: BTreeMap<&'static str, JsonText>,
-    app_auth: Vec<Json>,
+    app_auth: JsonText,
     analysis: BTreeMap<&'static str, Analysis>,
     app: Json,
     schema_change: Json,
@@ -125,7 +125,7 @@ pub(super) fn started(started: StartedPush) -> Result<Started> {
         environment_variables: BTreeMap::new(),
         external_deps_id: None,
         component_definition_packages: BTreeMap::from([(APP, JsonText(started.prepared))]),
-        app_auth: Vec::new(),
+        app_auth: JsonText(started.auth_providers),
         analysis: BTreeMap::from([(APP, analysis)]),
         app,
         schema_change: schema_change(&started.difference),
@@ -230,7 +230,8 @@ pub(super) fn finished(difference: &PushDifference) -> Json {
         |texts| json!({"previous_schema": texts.before.as_deref(), "next_schema": texts.now.as_deref()}),
     );
     json!({
-        "authDiff": {"added": [], "removed": []},
+        // Strings that hold JSON.
+        "authDiff": {"added": difference.auth_providers.added, "removed": difference.auth_providers.removed},
         "definitionDiffs": {"": {}},
         "componentDiffs": {
             "": {

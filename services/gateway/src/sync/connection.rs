@@ -1,11 +1,12 @@
 //! One connection: reads, writes, and keeps the time.
 
 use std::{
-    pin::pin,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    pin::{Pin, pin},
+    time::Duration,
 };
 
 use crate::limits::SyncLimits;
+use auth::Verified;
 use axum::extract::ws::{Message, WebSocket};
 use contract::{FanoutSession, Identity, SessionCommand, SessionRound, SessionStart};
 use sync_protocol::{
@@ -21,7 +22,11 @@ use super::{
     session::{Session, Step, to_wire},
     sessions::Registration,
 };
-use crate::edge::{Addressed, SharedEdge};
+use crate::{
+    clock,
+    edge::{Addressed, SharedEdge},
+    tokens::TokenError,
+};
 
 /// Serves one socket until either side closes it.
 pub(super) async fn run(
@@ -83,7 +88,11 @@ struct Connected {
     fanout: FanoutSession,
     mutations: Mutations,
     registration: Registration,
+    /// A token of the client's. What it has sent behind it waits until it is known who it is.
+    verifying: Option<Verifying>,
 }
+
+type Verifying = Pin<Box<dyn Future<Output = Result<Verified, TokenError>> + Send>>;
 
 impl Connection {
     async fn serve(&mut self) -> Result<(), End> {
@@ -97,7 +106,7 @@ impl Connection {
         let deployment = &self.addressed.deployment;
         let registration =
             self.edge.sessions.register(deployment.reference, connect.session_id, &self.edge.shutdown);
-        let (now_ms, _) = clock();
+        let now_ms = clock::now().as_millis() as i64;
         let queries_max = self.edge.limits.session_queries_max;
         let session = Session::new(&connect, now_ms, deployment.admin_keys.clone(), queries_max);
         let start = SessionStart {
@@ -107,7 +116,7 @@ impl Connection {
         };
         let fanout = self.edge.services.fanout.open(start).await?;
         let mutations = Mutations::new(self.edge.clone(), self.addressed.clone());
-        self.converse(Connected { session, fanout, mutations, registration }).await
+        self.converse(Connected { session, fanout, mutations, registration, verifying: None }).await
     }
 
     /// Waits for the first message, which must be `Connect`.
@@ -138,9 +147,12 @@ impl Connection {
         let mut ended = pin!(ended.cancelled());
         let mut alarm = pin!(sleep_until(self.next_ping));
         loop {
+            // A user whose token has expired is shown nothing before the next one is verified.
+            let is_shown = connected.verifying.is_none() || !connected.session.is_expired(clock::now_ms());
+            let is_heard = connected.verifying.is_none();
             tokio::select! {
                 biased;
-                round = connected.fanout.rounds.recv() => {
+                round = connected.fanout.rounds.recv(), if is_shown => {
                     let round = (*round.ok_or_else(fanout_ended)?)?;
                     // The response to a mutation comes before the Transition that covers it, where that is possible.
                     while let Some(answer) = connected.mutations.try_answer() {
@@ -153,7 +165,12 @@ impl Connection {
                     let is_shutting_down = self.edge.shutdown.is_cancelled();
                     return Err(if is_shutting_down { Close::shutting_down() } else { Close::superseded() }.into());
                 }
-                message = self.receive() => if let Some(message) = message? {
+                verified = ready(&mut connected.verifying) => {
+                    connected.verifying = None;
+                    let step = connected.session.verified(verified);
+                    self.step(&mut connected, step).await?;
+                }
+                message = self.receive(), if is_heard => if let Some(message) = message? {
                     self.message(&mut connected, message).await?;
                 },
                 () = &mut alarm => alarm.as_mut().reset(self.keep_alive().await?),
@@ -176,10 +193,16 @@ impl Connection {
     }
 
     async fn message(&mut self, connected: &mut Connected, message: ClientMessage) -> Result<(), End> {
-        match connected.session.message(message) {
+        match connected.session.message(message, clock::now_ms()) {
             None => Ok(()),
-            Some(Step::Command(command)) => command_fanout(connected, command).await,
-            Some(Step::Mutation(mutation)) => connected.mutations.push(mutation).map_err(|_| {
+            Some(step) => self.step(connected, step).await,
+        }
+    }
+
+    async fn step(&mut self, connected: &mut Connected, step: Step) -> Result<(), End> {
+        match step {
+            Step::Command(command) => command_fanout(connected, command).await,
+            Step::Mutation(mutation) => connected.mutations.push(mutation).map_err(|_| {
                 let error = contract::Error::new(
                     contract::ErrorKind::TooManyRequests,
                     "TooManyConcurrentMutations",
@@ -187,12 +210,18 @@ impl Connection {
                 );
                 Close::after(&error).into()
             }),
-            Some(Step::Send(message)) => self.send(&message).await,
-            Some(Step::Refuse(message)) => {
+            Step::Verify(token) => {
+                let (edge, deployment) = (self.edge.clone(), self.addressed.deployment.clone());
+                let verified = async move { edge.tokens.verify(&edge.services, &deployment, &token).await };
+                connected.verifying = Some(Box::pin(verified));
+                Ok(())
+            }
+            Step::Send(message) => self.send(&message).await,
+            Step::Refuse(message) => {
                 self.send(&message).await?;
                 self.linger().await
             }
-            Some(Step::Close(close)) => Err(close.into()),
+            Step::Close(close) => Err(close.into()),
         }
     }
 
@@ -245,7 +274,11 @@ impl Connection {
     }
 
     async fn round(&mut self, connected: &mut Connected, round: SessionRound) -> Result<(), End> {
-        let (_, now_ns) = clock();
+        let now = clock::now();
+        if let Some(step) = connected.session.before_round(now.as_millis() as u64) {
+            return self.step(connected, step).await;
+        }
+        let now_ns = now.as_nanos() as i64;
         let transition = connected.session.round(round, now_ns)?;
         let text = ServerMessage::Transition(transition).to_json();
         let chunk_bytes_max = self.limits.transition_chunk_bytes_max;
@@ -370,8 +403,10 @@ fn receive_error(error: axum::Error) -> End {
     }
 }
 
-/// Our clock: milliseconds and nanoseconds since the Unix epoch.
-fn clock() -> (i64, i64) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    (now.as_millis() as i64, now.as_nanos() as i64)
+/// What comes of it, if there is anything.
+async fn ready(verifying: &mut Option<Verifying>) -> Result<Verified, TokenError> {
+    match verifying {
+        Some(verifying) => verifying.await,
+        None => std::future::pending().await,
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use auth::Verified;
 use contract::{
     Identity, QueryChange, QueryModification, SessionCommand, SessionRequest, SessionRound, Timestamp,
 };
@@ -13,7 +14,7 @@ use sync_protocol::{
 };
 
 use super::close::Close;
-use crate::{AdminKeys, authentication, functions::ACTIONS_NOT_IMPLEMENTED};
+use crate::{AdminKeys, authentication, functions::ACTIONS_NOT_IMPLEMENTED, tokens::TokenError};
 
 /// One connection after its `Connect`.
 pub(super) struct Session {
@@ -21,6 +22,10 @@ pub(super) struct Session {
     queries_max: usize,
     session_id: Arc<str>,
     identity: Identity,
+    /// From then on the identity does not hold: milliseconds since the Unix epoch. `None` for one without an end.
+    valid_until_ms: Option<u64>,
+    /// The identity version that a token which is being verified will make.
+    verifying: Option<u32>,
     /// As far as the client's messages went.
     query_set_version: u32,
     identity_version: u32,
@@ -39,6 +44,8 @@ pub(super) struct Session {
 pub(super) enum Step {
     Command(SessionCommand),
     Mutation(QueuedMutation),
+    /// Verify the token and tell [`Session::verified`]; until then the client is not listened to.
+    Verify(String),
     Send(ServerMessage),
     /// Send, then drop everything that arrives until the client closes.
     Refuse(ServerMessage),
@@ -62,6 +69,8 @@ impl Session {
             queries_max,
             session_id: connect.session_id.hyphenated().to_string().into(),
             identity: Identity::Anonymous,
+            valid_until_ms: None,
+            verifying: None,
             query_set_version: 0,
             identity_version: 0,
             queries: HashSet::new(),
@@ -76,12 +85,18 @@ impl Session {
         self.observed
     }
 
-    /// Messages come strictly in the order in which the client sent them.
-    pub(super) fn message(&mut self, message: ClientMessage) -> Option<Step> {
+    /// Messages come strictly in the order in which the client sent them, at `now_ms` since the Unix epoch.
+    pub(super) fn message(&mut self, message: ClientMessage, now_ms: u64) -> Option<Step> {
+        assert!(self.verifying.is_none(), "a client is not listened to before it is known who it is");
         if self.refused {
             return None;
         }
         let step = match message {
+            ClientMessage::ModifyQuerySet(_) | ClientMessage::Mutation(_) | ClientMessage::Action(_)
+                if self.is_expired(now_ms) =>
+            {
+                self.expired()
+            }
             ClientMessage::Connect(_) => Step::Close(Close::violation("Connect came twice")),
             ClientMessage::ModifyQuerySet(change) => self.modify_query_set(change),
             ClientMessage::Mutation(request) => self.mutation(request),
@@ -93,8 +108,32 @@ impl Session {
             ClientMessage::Authenticate(authenticate) => self.authenticate(authenticate),
             ClientMessage::Event => return None,
         };
-        self.refused = matches!(step, Step::Refuse(_) | Step::Close(_));
-        Some(step)
+        Some(self.stepped(step))
+    }
+
+    fn stepped(&mut self, step: Step) -> Step {
+        self.refused |= matches!(step, Step::Refuse(_) | Step::Close(_));
+        step
+    }
+
+    /// Whether the client's token has expired, and nothing may be done or shown any more in its user's name.
+    pub(super) fn is_expired(&self, now_ms: u64) -> bool {
+        self.valid_until_ms.is_some_and(|valid_until_ms| valid_until_ms <= now_ms)
+    }
+
+    /// What the client is told then: it gets itself another token. The version is that of the identity that went bad.
+    fn expired(&self) -> Step {
+        Step::Refuse(ServerMessage::AuthError {
+            error: "The token has expired. Sign in again, or send another token.".to_owned(),
+            base_version: self.identity_version,
+            auth_update_attempted: false,
+        })
+    }
+
+    /// What to do instead of showing a round at `now_ms`.
+    pub(super) fn before_round(&mut self, now_ms: u64) -> Option<Step> {
+        let expired = self.is_expired(now_ms).then(|| self.expired())?;
+        Some(self.stepped(expired))
     }
 
     fn modify_query_set(&mut self, change: ModifyQuerySet) -> Step {
@@ -169,26 +208,53 @@ impl Session {
                 ),
             });
         };
-        let identity = match &authenticate.token {
-            Token::None => Ok(Identity::Anonymous),
-            Token::User(_) => Err(authentication::no_auth_provider()),
+        match authenticate.token {
+            Token::None => self.identified(next, Identity::Anonymous, None),
+            Token::User(token) => {
+                self.verifying = Some(next);
+                Step::Verify(token)
+            }
             Token::Admin { key, acting_as } => {
-                authentication::admin(&self.admin_keys, key, acting_as.as_deref())
+                match authentication::admin(&self.admin_keys, &key, acting_as.as_deref()) {
+                    Ok(identity) => self.identified(next, identity, None),
+                    Err(error) => self.not_identified(error.message().to_owned()),
+                }
             }
-        };
-        match identity {
-            Ok(identity) => {
-                self.identity = identity.clone();
-                self.identity_version = next;
-                Step::Command(SessionCommand::SetIdentity { version: next, identity })
-            }
-            // What the client sent behind this was meant for the identity that it did not get.
-            Err(error) => Step::Refuse(ServerMessage::AuthError {
-                error: error.message().to_owned(),
-                base_version: authenticate.base_version,
-                auth_update_attempted: true,
-            }),
         }
+    }
+
+    /// What follows from the token that was to be verified.
+    pub(super) fn verified(&mut self, verified: Result<Verified, TokenError>) -> Step {
+        let next = self.verifying.take().expect("a token was to be verified");
+        let step = match verified {
+            Ok(Verified { identity, valid_until_ms }) => {
+                self.identified(next, Identity::User(identity), Some(valid_until_ms))
+            }
+            // Who can't be asked may know the token yet: the client comes back with it, where a refusal would make it forget
+            // its user.
+            Err(TokenError::Refused(error)) if error.may_pass() => {
+                Step::Close(Close::after(&contract::Error::overloaded(error.code(), error.to_string())))
+            }
+            Err(TokenError::Refused(error)) => self.not_identified(error.to_string()),
+            Err(TokenError::Service(error)) => Step::Close(Close::after(&error)),
+        };
+        self.stepped(step)
+    }
+
+    fn identified(&mut self, version: u32, identity: Identity, valid_until_ms: Option<u64>) -> Step {
+        self.identity = identity.clone();
+        self.identity_version = version;
+        self.valid_until_ms = valid_until_ms;
+        Step::Command(SessionCommand::SetIdentity { version, identity })
+    }
+
+    /// What the client sent behind this was meant for the identity that it did not get.
+    fn not_identified(&self, error: String) -> Step {
+        Step::Refuse(ServerMessage::AuthError {
+            error,
+            base_version: self.identity_version,
+            auth_update_attempted: true,
+        })
     }
 
     /// The Transition that shows a round.
@@ -252,6 +318,7 @@ fn from_wire(timestamp: sync_protocol::Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use contract::UserIdentity;
     use uuid::Uuid;
 
     use super::*;
@@ -270,7 +337,7 @@ mod tests {
     }
 
     fn message(session: &mut Session, json: &str) -> Option<Step> {
-        session.message(ClientMessage::parse(json).expect("a message"))
+        session.message(ClientMessage::parse(json).expect("a message"), NOW_MS as u64)
     }
 
     fn modify(session: &mut Session, base: u32, new: u32, modifications: &str) -> Option<Step> {
@@ -393,13 +460,94 @@ mod tests {
         assert!(message(&mut session, mutation).is_none(), "must not run as somebody else");
     }
 
-    #[test]
-    fn users_are_refused_while_there_is_no_provider_and_anonymous_is_accepted() {
+    fn verified(valid_until_ms: u64) -> Result<Verified, TokenError> {
+        let user = [("subject".to_owned(), r#""s""#.to_owned())];
+        Ok(Verified { identity: UserIdentity { attributes: user.into() }, valid_until_ms })
+    }
+
+    fn signing_in(session: &mut Session, outcome: Result<Verified, TokenError>) -> Step {
         let user = r#"{"type":"Authenticate","baseVersion":0,"tokenType":"User","value":"jwt"}"#;
-        let Some(Step::Refuse(ServerMessage::AuthError { error, .. })) = message(&mut session(), user) else {
+        let step = message(session, user);
+        assert!(matches!(step, Some(Step::Verify(token)) if token == "jwt"));
+        session.verified(outcome)
+    }
+
+    #[test]
+    fn a_verified_token_is_the_identity_and_one_that_does_not_hold_ends_the_conversation() {
+        let mut good = session();
+        let step = signing_in(&mut good, verified(NOW_MS as u64 + 1));
+        assert!(matches!(
+            step,
+            Step::Command(SessionCommand::SetIdentity { version: 1, identity: Identity::User(_) })
+        ));
+        assert!(modify(&mut good, 0, 1, &add(0)).is_some());
+
+        let mut bad = session();
+        let refused = auth::AuthError::NotDecoded { reason: "it is none".to_owned() };
+        let Step::Refuse(ServerMessage::AuthError { error, base_version: 0, auth_update_attempted: true }) =
+            signing_in(&mut bad, Err(refused.into()))
+        else {
             panic!()
         };
-        assert!(error.contains("no auth providers"), "{error}");
+        assert!(error.contains("it is none"), "{error}");
+        assert!(modify(&mut bad, 0, 1, &add(0)).is_none(), "must not be shown as nobody");
+    }
+
+    #[test]
+    fn who_signs_in_while_the_provider_is_down_comes_back_later() {
+        for (status, reason) in
+            [(None, "AuthProviderDiscoveryFailed"), (Some(502), "AuthProviderDiscoveryFailed")]
+        {
+            let (kind, url) = (auth::ProviderKind::Oidc, "https://x".to_owned());
+            let down = auth::AuthError::KeysUnavailable { kind, url, status, reason: "is down".to_owned() };
+            let Step::Close(close) = signing_in(&mut session(), Err(down.into())) else { panic!() };
+            assert_eq!(close.code, 1013);
+            assert!(close.reason.starts_with(reason), "{close:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_done_or_shown_in_the_name_of_a_token_that_has_expired() {
+        let expired = || {
+            let mut session = session();
+            signing_in(&mut session, verified(NOW_MS as u64));
+            session
+        };
+        let is_refused = |step: Option<Step>| {
+            let refusal = ServerMessage::AuthError {
+                error: String::new(),
+                base_version: 1,
+                auth_update_attempted: false,
+            };
+            let Some(Step::Refuse(ServerMessage::AuthError { error, base_version, auth_update_attempted })) =
+                step
+            else {
+                panic!("{step:?}, and not {refusal:?}")
+            };
+            assert_eq!((base_version, auth_update_attempted), (1, false), "{error}");
+        };
+        is_refused(modify(&mut expired(), 0, 1, &add(0)));
+        for kind in ["Mutation", "Action"] {
+            let json = format!(r#"{{"type":"{kind}","requestId":7,"udfPath":"a:b","args":[{{}}]}}"#);
+            is_refused(message(&mut expired(), &json));
+        }
+        let mut session = expired();
+        is_refused(session.before_round(NOW_MS as u64));
+        assert!(modify(&mut session, 0, 1, &add(0)).is_none(), "the conversation has ended");
+        // Whoever sends another token, or none, goes on.
+        let none = r#"{"type":"Authenticate","baseVersion":1,"tokenType":"None"}"#;
+        let mut session = expired();
+        assert!(matches!(
+            message(&mut session, none),
+            Some(Step::Command(SessionCommand::SetIdentity { version: 2, .. }))
+        ));
+        assert!(
+            session.before_round(NOW_MS as u64).is_none() && modify(&mut session, 0, 1, &add(0)).is_some()
+        );
+    }
+
+    #[test]
+    fn nobody_in_particular_is_somebody_too() {
         let none = r#"{"type":"Authenticate","baseVersion":0,"tokenType":"None"}"#;
         assert!(matches!(
             message(&mut session(), none),

@@ -7,10 +7,14 @@
 //! | `connect`, then the message | a connection is there and its first message |
 //! | `client`, then the message | its client sends |
 //! | `round at=10 query-set=1 identity=0`, then lines `0 is "a"`, `0 failed: why` and `0 is gone` | the fan-out sends |
+//! | `verified subject=ann seconds=60` | the client's token holds so long |
+//! | `not-verified`, then why | it does not hold |
 //! | `answered at=20` | a mutation was answered to its client |
 
+use auth::{AuthError, Verified};
 use contract::{
     FunctionError, Identity, QueryChange, QueryModification, SessionCommand, SessionRound, Timestamp,
+    UserIdentity,
 };
 use datadriven::{DataDrivenError, TestCase};
 use sync_protocol::{ClientMessage, ServerMessage};
@@ -48,7 +52,7 @@ fn replay(session: &mut Option<Session>, case: &mut TestCase) -> Result<String> 
     }
     let session = session.as_mut().ok_or_else(|| wrong("there is no connection"))?;
     let text = match case.directive.as_str() {
-        "client" => match session.message(message(&case.input)?) {
+        "client" => match session.message(message(&case.input)?, NOW_MS as u64) {
             Some(step) => told(step),
             None => "nothing\n".to_owned(),
         },
@@ -59,10 +63,23 @@ fn replay(session: &mut Option<Session>, case: &mut TestCase) -> Result<String> 
                 identity_version: case.take_arg("identity")?,
                 changes: case.input.lines().map(change).collect(),
             };
+            if let Some(step) = session.before_round(NOW_MS as u64) {
+                return Ok(told(step));
+            }
             match session.round(round, 77) {
                 Ok(transition) => format!("client: {}\n", ServerMessage::Transition(transition).to_json()),
                 Err(error) => closed(&Close::after(&error)),
             }
+        }
+        "verified" => {
+            let subject: String = case.take_arg("subject")?;
+            let attributes = [("subject".to_owned(), format!("{subject:?}"))].into();
+            let valid_until_ms = NOW_MS as u64 + case.take_arg::<u64>("seconds")? * 1_000;
+            told(session.verified(Ok(Verified { identity: UserIdentity { attributes }, valid_until_ms })))
+        }
+        "not-verified" => {
+            let reason = case.input.trim().to_owned();
+            told(session.verified(Err(AuthError::NotDecoded { reason }.into())))
         }
         "answered" => {
             session.answered(timestamp(case.take_arg("at")?));
@@ -109,6 +126,7 @@ fn told(step: Step) -> String {
             name(&mutation.identity),
             mutation.not_before,
         ),
+        Step::Verify(token) => format!("tokens: verify {token}\n"),
         Step::Send(message) => format!("client: {}\n", message.to_json()),
         Step::Refuse(message) => format!("client: {}\nfrom now on nothing is heard\n", message.to_json()),
         Step::Close(close) => closed(&close),
