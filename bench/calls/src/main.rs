@@ -15,8 +15,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use harness::{
-    Server,
+    Server, Spread,
     peers::{NodePeer, Postgres},
+    processes,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, body::Bytes, client::conn::http1};
@@ -139,7 +140,7 @@ async fn turn(subject: &Subject, arguments: &Arguments, work: usize) -> Result<T
     }
     let cpu = subject.cpu_time()? - before;
     let cpu_us = cpu.as_secs_f64() * 1e6 / latencies.len() as f64;
-    Ok(Turn { cpu_us, p50_us: median(&sorted(latencies.into_iter())) })
+    Ok(Turn { cpu_us, p50_us: Spread::of(latencies).median() })
 }
 
 /// The one caller's connection.
@@ -167,16 +168,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values
-}
-
-fn median(values: &[f64]) -> f64 {
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 async fn start(arguments: &Arguments, folder: &std::path::Path) -> Result<Vec<(String, Subject)>> {
@@ -228,21 +219,15 @@ async fn main() -> Result<()> {
                 turns.push(turn(subject, &arguments, work).await?);
             }
         }
-        let load = std::fs::read_to_string("/proc/loadavg")?;
-        println!("{name} (load {})", load.split(' ').next().unwrap_or_default());
+        println!("{name} (load {})", processes::load());
         for ((subject, _), of_subject) in subjects.iter().zip(&turns) {
-            let cpu = sorted(of_subject.iter().map(|turn| turn.cpu_us));
+            let cpu = Spread::of(of_subject.iter().map(|turn| turn.cpu_us));
+            let p50 = Spread::of(of_subject.iter().map(|turn| turn.p50_us)).median();
             // Within each round, which leaves out what the machine did besides.
-            let ratios =
-                sorted(of_subject.iter().zip(&turns[0]).map(|(one, first)| first.cpu_us / one.cpu_us));
-            println!(
-                "  {subject:<44} {:>8.0} ({:.0} to {:.0})   p50 {:>8.0}   {:>6.2} of the first's speed",
-                median(&cpu),
-                cpu.first().copied().unwrap_or(f64::NAN),
-                cpu.last().copied().unwrap_or(f64::NAN),
-                median(&sorted(of_subject.iter().map(|turn| turn.p50_us))),
-                median(&ratios)
-            );
+            let ratio =
+                Spread::of(of_subject.iter().zip(&turns[0]).map(|(one, first)| first.cpu_us / one.cpu_us))
+                    .median();
+            println!("  {subject:<44} {cpu:>8}   p50 {p50:>8.0}   {ratio:>6.2} of the first's speed");
         }
     }
     for (_, subject) in subjects {

@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use harness::{Answer, Callers, Server};
+use harness::{Answer, Callers, Server, Spread};
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};
 use rand::RngExt;
@@ -209,7 +209,7 @@ impl Target {
         taking.abort();
         Ok(Turn {
             subscribed_ms,
-            last_update_ms: median(&mut ways),
+            last_update_ms: Spread::of(ways).median(),
             commit_cpu_ms,
             listener_cpu_us: commit_cpu_ms * 1e3 / listeners as f64,
             unseen_per_second: unseen.0,
@@ -283,12 +283,8 @@ impl Target {
 }
 
 fn report(name: &str, turns: &[Turn]) {
-    let figure = |of: fn(&Turn) -> f64, digits: usize| {
-        let mut values: Vec<f64> = turns.iter().map(of).collect();
-        let middle = median(&mut values);
-        let (least, most) = (values[0], values[values.len() - 1]);
-        format!("{middle:.digits$} ({least:.digits$}, {most:.digits$})")
-    };
+    let figure =
+        |of: fn(&Turn) -> f64, digits: usize| format!("{:.digits$}", Spread::of(turns.iter().map(of)));
     println!("  {name}");
     println!("    all subscribed                       {} ms", figure(|turn| turn.subscribed_ms, 1));
     println!("    from its answer to the last update   {} ms", figure(|turn| turn.last_update_ms, 2));
@@ -308,12 +304,6 @@ fn report(name: &str, turns: &[Turn]) {
         figure(|turn| turn.seen_cpu_us, 0)
     );
     println!("    updates shown meanwhile              {} /s", figure(|turn| turn.updates_per_second, 0));
-}
-
-/// Sorts them.
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn milliseconds(time: Duration) -> f64 {

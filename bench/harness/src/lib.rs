@@ -10,5 +10,5 @@ mod server;
 
 pub use callers::{Answer, Callers, run};
 pub use draw::{Draw, Uniform, Zipf};
-pub use report::{Report, ratio};
-pub use server::{Memory, Server};
+pub use report::{Report, Spread, ratio};
+pub use server::{Memory, Mutations, Server};

@@ -28,6 +28,12 @@ pub async fn stop(mut child: Child, signal: &str) -> Result<()> {
     Ok(())
 }
 
+/// How many processes wanted a processor, on average of the last minute, as Linux says it.
+pub fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// In which Linux tells processor times to programs.
 const MILLISECONDS_PER_TICK: u64 = 10;
 

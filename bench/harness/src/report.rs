@@ -54,11 +54,46 @@ impl fmt::Display for Report {
     }
 }
 
+/// One figure of several turns.
+#[derive(Clone, Debug)]
+pub struct Spread(Vec<f64>);
+
+impl Spread {
+    /// Of the figures of all turns, in any order.
+    pub fn of(figures: impl IntoIterator<Item = f64>) -> Spread {
+        let mut sorted: Vec<f64> = figures.into_iter().collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        Spread(sorted)
+    }
+
+    /// The upper one of the two in the middle, where there are two; not a number if there was no turn.
+    pub fn median(&self) -> f64 {
+        self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    /// The lowest.
+    pub fn lowest(&self) -> f64 {
+        self.0.first().copied().unwrap_or(f64::NAN)
+    }
+
+    /// The highest.
+    pub fn highest(&self) -> f64 {
+        self.0.last().copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// The median, and in brackets the lowest and the highest.
+impl fmt::Display for Spread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = formatter.precision().unwrap_or(0);
+        let width = formatter.width().unwrap_or(0);
+        let (median, lowest, highest) = (self.median(), self.lowest(), self.highest());
+        write!(formatter, "{median:>width$.digits$} ({lowest:.digits$} to {highest:.digits$})")
+    }
+}
+
 /// How many times as fast `ones` were: the median of the ratios in each round, which leaves out rounds in which the
 /// machine had other things to do.
 pub fn ratio(ones: &[Report], others: &[Report]) -> f64 {
-    let mut ratios: Vec<f64> =
-        ones.iter().zip(others).map(|(one, other)| one.per_second() / other.per_second()).collect();
-    ratios.sort_unstable_by(f64::total_cmp);
-    ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN)
+    Spread::of(ones.iter().zip(others).map(|(one, other)| one.per_second() / other.per_second())).median()
 }

@@ -27,6 +27,20 @@ pub struct Memory {
     pub shared_bytes: u64,
 }
 
+/// What a server says of its mutations.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutations {
+    asked_for: f64,
+    runs: f64,
+}
+
+impl Mutations {
+    /// How often each ran that was asked for since `before`.
+    pub fn runs_each_since(&self, before: &Mutations) -> f64 {
+        (self.runs - before.runs) / (self.asked_for - before.asked_for)
+    }
+}
+
 /// A running server; dropping it kills it.
 pub struct Server {
     pub address: SocketAddr,
@@ -34,6 +48,8 @@ pub struct Server {
     pub admin_key: String,
     /// From the start of the process until it served.
     pub started_in: Duration,
+    /// Where it tells its metrics. A version from before there were any does not.
+    metrics_url: Option<String>,
     /// The folder with everything that it stores.
     data: PathBuf,
     process: Child,
@@ -71,7 +87,7 @@ impl Server {
             .args(["dev", "--port", "0", "--site-port", "0", "--data-dir"])
             .arg(data)
             .args(config.map(|config| [Path::new("--config"), config]).into_iter().flatten())
-            .env("RUST_LOG", "warn")
+            .env("TIDEMARK_METRICS_PORT", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true)
@@ -95,9 +111,19 @@ impl Server {
         };
         let url = variable("CONVEX_SELF_HOSTED_URL")?;
         let admin_key = variable("CONVEX_SELF_HOSTED_ADMIN_KEY")?;
+        let metrics_url = variable("TIDEMARK_METRICS_URL").ok();
         let address = url.trim_start_matches("http://").parse().context("the URL is an address")?;
         let client = reqwest::Client::new();
-        Ok(Server { address, url, admin_key, started_in, data: data.to_owned(), process, client })
+        Ok(Server {
+            address,
+            url,
+            admin_key,
+            started_in,
+            metrics_url,
+            data: data.to_owned(),
+            process,
+            client,
+        })
     }
 
     /// Calls a function of the app by the HTTP API and returns its value; `kind` is `query` or `mutation`.
@@ -114,6 +140,21 @@ impl Server {
             bail!("{path}: {answer}");
         }
         Ok(answer["value"].clone())
+    }
+
+    /// Its mutations so far; nothing where it tells no metrics.
+    pub async fn mutations(&self) -> Result<Option<Mutations>> {
+        let Some(url) = &self.metrics_url else { return Ok(None) };
+        let text = self.client.get(url).send().await?.text().await?;
+        let metric = |name: &str| -> Result<f64> {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            let value = line.with_context(|| format!("{name} is not among the metrics"))?.parse();
+            value.with_context(|| format!("{name} is a number"))
+        };
+        Ok(Some(Mutations {
+            asked_for: metric("tidemark_runner_mutations_total")?,
+            runs: metric("tidemark_runner_mutation_attempts_total")?,
+        }))
     }
 
     /// Bytes of the files with its state, without the log.

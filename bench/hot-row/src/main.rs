@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use harness::{Answer, Callers, Report, Server, ratio};
+use harness::{Answer, Callers, Report, Server, Spread, processes::load, ratio};
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};
 use serde_json::json;
@@ -40,6 +40,8 @@ struct Measured {
     reports: Vec<Report>,
     /// Processor time of the server per commit of each round, warm-up included, in microseconds.
     cpu_us: Vec<f64>,
+    /// How often each mutation ran, of each round; nothing where the server does not tell.
+    runs: Vec<f64>,
 }
 
 struct Target {
@@ -77,28 +79,20 @@ impl Target {
             duration: Duration::from_secs(arguments.seconds),
             seed: 0,
         };
+        let mutations = self.server.mutations().await?;
         let (before, cpu_before) = (self.value().await?, self.server.cpu_time()?);
         let report = harness::run(run, move |_| increment(address), judge).await;
         let report = report.map_err(|error| anyhow::anyhow!("{error}"))?;
         let (after, cpu) = (self.value().await?, self.server.cpu_time()? - cpu_before);
         let commits = after - before;
         ensure!(commits >= report.answered, "{}: {commits} of {} commits", self.name, report.answered);
+        if let (Some(before), Some(after)) = (mutations, self.server.mutations().await?) {
+            measured.runs.push(after.runs_each_since(&before));
+        }
         measured.cpu_us.push(cpu.as_secs_f64() * 1e6 / commits.max(1) as f64);
         measured.reports.push(report);
         Ok(())
     }
-}
-
-fn median(numbers: impl Iterator<Item = f64>) -> f64 {
-    let mut sorted: Vec<f64> = numbers.collect();
-    sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// How many processes wanted a processor, in the last minute.
-fn load() -> String {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split(' ').next().unwrap_or_default().to_owned()
 }
 
 #[tokio::main]
@@ -126,19 +120,17 @@ async fn main() -> Result<()> {
             }
         }
         for (target, of_target) in targets.iter().zip(&measured) {
-            let per_second = || of_target.reports.iter().map(Report::per_second);
+            let per_second = Spread::of(of_target.reports.iter().map(Report::per_second));
+            let runs = Spread::of(of_target.runs.iter().copied()).median();
             let merged = Report::merge(&of_target.reports);
             println!(
-                "{callers:>3} callers {:<40} {:>6.0}/s ({:.0} to {:.0})   p50 {:.1} ms   p99 {:.1} ms   given up {}   \
-                 {:.0} µs of processor a commit   load {}",
+                "{callers:>3} callers {:<40} per second {per_second:>6}   p50 {:.1} ms   p99 {:.1} ms   given up {}   \
+                 runs each {runs:.2}   {:.0} µs of processor a commit   load {}",
                 target.name,
-                median(per_second()),
-                per_second().fold(f64::INFINITY, f64::min),
-                per_second().fold(0.0, f64::max),
                 merged.percentile_ms(0.5),
                 merged.percentile_ms(0.99),
                 merged.failed,
-                median(of_target.cpu_us.iter().copied()),
+                Spread::of(of_target.cpu_us.iter().copied()).median(),
                 load(),
             );
             if target.name != targets[0].name {

@@ -14,7 +14,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use harness::{Answer, Callers, Draw, Report, Server, Uniform, Zipf, peers::NodePeer, ratio};
+use harness::{
+    Answer, Callers, Draw, Report, Server, Spread, Uniform, Zipf, peers::NodePeer, processes::load, ratio,
+};
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};
 use rand::RngExt;
@@ -152,14 +154,43 @@ async fn main() -> Result<()> {
     }
     for draw in &draws {
         let mut reports: Vec<Vec<Report>> = vec![Vec::new(); targets.len()];
+        let mut cpu_us: Vec<Vec<f64>> = vec![Vec::new(); targets.len()];
+        let mut runs: Vec<Vec<f64>> = vec![Vec::new(); tidemarks.len()];
         for round in 0..arguments.rounds.max(1) {
-            for (target, reports) in targets.iter().zip(&mut reports) {
-                reports.push(target.measure(&arguments, draw.clone(), round).await?);
+            for (index, target) in targets.iter().enumerate() {
+                // What stands behind a target: a server, or both processes of the peers.
+                let cpu_time = || match (tidemarks.get(index), &peers) {
+                    (Some(tidemark), _) => tidemark.server.cpu_time(),
+                    (None, Some((database, node))) => Ok(database.cpu_time()? + node.cpu_time()?),
+                    (None, None) => Ok(Duration::ZERO),
+                };
+                let mutations = async || match tidemarks.get(index) {
+                    Some(tidemark) => tidemark.server.mutations().await,
+                    None => Ok(None),
+                };
+                let (mutations_before, cpu_before) = (mutations().await?, cpu_time()?);
+                let report = target.measure(&arguments, draw.clone(), round).await?;
+                let (mutations_after, cpu) = (mutations().await?, cpu_time()? - cpu_before);
+                // The warm-up of a second is in the processor's time and not in the report.
+                let in_all = report.per_second() * (report.elapsed.as_secs_f64() + 1.0);
+                cpu_us[index].push(cpu.as_secs_f64() * 1e6 / in_all);
+                if let (Some(before), Some(after)) = (mutations_before, mutations_after) {
+                    runs[index].push(after.runs_each_since(&before));
+                }
+                reports[index].push(report);
             }
         }
-        for (target, of_target) in targets.iter().zip(&reports) {
+        println!("{} (load {})", draw.name(), load());
+        for (index, (target, of_target)) in targets.iter().zip(&reports).enumerate() {
             let merged = Report::merge(of_target);
-            println!("{:<40} {:<9} {merged}", target.name, draw.name());
+            let cpu_us = Spread::of(cpu_us[index].iter().copied()).median();
+            let rates = Spread::of(of_target.iter().map(Report::per_second));
+            println!("{:<40} {merged}", target.name);
+            print!("    per second {rates}   {cpu_us:.0} µs of processor each");
+            match runs.get(index).filter(|runs| !runs.is_empty()) {
+                Some(runs) => println!("   runs each {:.2}", Spread::of(runs.iter().copied())),
+                None => println!(),
+            }
             if target.name != targets[0].name {
                 let ratio = ratio(&reports[0], of_target);
                 println!("{:>78}", format!("{} is {ratio:.2} times as fast", targets[0].name));

@@ -37,6 +37,9 @@ pub struct DevArguments {
     /// The port of HTTP actions; 0 picks a free one [default: 3211].
     #[arg(long, env = "TIDEMARK_SITE_PORT", value_name = "PORT")]
     pub site_port: Option<u16>,
+    /// The port of /metrics, for Prometheus; 0 picks a free one [default: none is opened].
+    #[arg(long, env = "TIDEMARK_METRICS_PORT", value_name = "PORT")]
+    pub metrics_port: Option<u16>,
     /// The address by which clients reach the API, where it is not the one listened on.
     #[arg(long, env = "TIDEMARK_CLOUD_URL", value_name = "URL")]
     pub cloud_url: Option<String>,
@@ -75,6 +78,7 @@ struct File {
     host: Option<IpAddr>,
     port: Option<u16>,
     site_port: Option<u16>,
+    metrics_port: Option<u16>,
     cloud_url: Option<String>,
     site_url: Option<String>,
     redact_logs_to_client: Option<bool>,
@@ -99,6 +103,8 @@ pub struct Configuration {
     pub host: IpAddr,
     pub port: u16,
     pub site_port: u16,
+    /// `None`: metrics are not served.
+    pub metrics_port: Option<u16>,
     /// `None`: made of the address that is listened on.
     pub cloud_url: Option<String>,
     pub site_url: Option<String>,
@@ -132,14 +138,21 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
     }
     let port = arguments.port.or(file.port).unwrap_or(PORT);
     let site_port = arguments.site_port.or(file.site_port).unwrap_or(SITE_PORT);
-    if port != 0 && port == site_port {
-        return Err(Refusal::Configuration(format!("port and site_port are both {port}")));
+    let metrics_port = arguments.metrics_port.or(file.metrics_port);
+    let ports = [("port", Some(port)), ("site_port", Some(site_port)), ("metrics_port", metrics_port)];
+    for (index, (name, number)) in ports.iter().enumerate() {
+        let same =
+            ports[..index].iter().find(|(_, other)| number.is_some_and(|it| it != 0) && other == number);
+        if let (Some((other, _)), Some(number)) = (same, number) {
+            return Err(Refusal::Configuration(format!("{other} and {name} are both {number}")));
+        }
     }
     Ok(Configuration {
         data_folder: arguments.data_dir.or(file.data_dir).unwrap_or_else(|| DATA_FOLDER.into()),
         host: arguments.host.or(file.host).unwrap_or(HOST),
         port,
         site_port,
+        metrics_port,
         cloud_url: url("cloud_url", arguments.cloud_url.or(file.cloud_url))?,
         site_url: url("site_url", arguments.site_url.or(file.site_url))?,
         redact_logs_to_client: arguments
@@ -228,7 +241,8 @@ mod tests {
     fn what_contradicts_itself_or_is_not_known_is_refused_by_name() {
         let refused =
             |text: &str| combine(DevArguments::default(), file(text)).expect_err("refused").to_string();
-        assert!(refused("port = 5\nsite_port = 5").contains("both 5"));
+        assert!(refused("port = 5\nsite_port = 5").contains("port and site_port are both 5"));
+        assert!(refused("metrics_port = 3211").contains("site_port and metrics_port are both 3211"));
         assert!(refused("[limits.sync]\nheartbeat_ms = 40000").contains("sync.heartbeat_ms"));
         assert!(refused("cloud_url = \"example.com\"").contains("cloud_url"));
         let unknown = toml::from_str::<File>("prot = 5").expect_err("misspelt").to_string();

@@ -77,8 +77,12 @@ impl DataFolder {
     }
 
     /// Says how to reach the deployment, for tools that wait until it serves.
-    pub fn publish_env(&self, url: &str, admin_key: &str) -> io::Result<()> {
-        let text = format!("CONVEX_SELF_HOSTED_URL='{url}'\nCONVEX_SELF_HOSTED_ADMIN_KEY='{admin_key}'\n");
+    pub fn publish_env(&self, url: &str, admin_key: &str, metrics_url: Option<&str>) -> io::Result<()> {
+        let mut text =
+            format!("CONVEX_SELF_HOSTED_URL='{url}'\nCONVEX_SELF_HOSTED_ADMIN_KEY='{admin_key}'\n");
+        if let Some(url) = metrics_url {
+            text += &format!("TIDEMARK_METRICS_URL='{url}'\n");
+        }
         write_whole(&self.path.join("env"), text.as_bytes())
     }
 
@@ -209,7 +213,7 @@ mod tests {
     fn the_env_file_is_private_and_goes_at_the_next_start() {
         let folder = tempfile::tempdir().expect("a folder");
         let data = DataFolder::open(folder.path()).expect("opens");
-        data.publish_env("http://127.0.0.1:3210", "dev|01").expect("writes");
+        data.publish_env("http://127.0.0.1:3210", "dev|01", None).expect("writes");
         let path = folder.path().join("env");
         assert_eq!(mode(&path), 0o600);
         assert_eq!(

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     configuration::Configuration,
     data_folder::DataFolder,
-    ports,
+    metrics, ports,
     process::StopSignals,
     screen::{self, Served},
 };
@@ -36,6 +36,14 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     let api = ports::listen(SocketAddr::new(configuration.host, configuration.port), "--port").await?;
     let site =
         ports::listen(SocketAddr::new(configuration.host, configuration.site_port), "--site-port").await?;
+    let metrics = match configuration.metrics_port {
+        Some(port) => Some(ports::listen(SocketAddr::new(configuration.host, port), "--metrics-port").await?),
+        None => None,
+    };
+    let metrics_url = match &metrics {
+        Some(listener) => Some(format!("{}/metrics", local_url(listener)?)),
+        None => None,
+    };
     let cloud_url = match &configuration.cloud_url {
         Some(url) => url.clone(),
         None => local_url(&api)?,
@@ -53,12 +61,19 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     };
     let admin_key = deployment.admin_keys.key();
     let (url, site_url) = (deployment.cloud_url.clone(), deployment.site_url.clone());
-    let parts = start(&configuration, &folder, deployment, Listeners { api, site }).await?;
+    let parts = start(&configuration, &folder, deployment, Listeners { api, site }, metrics).await?;
 
     // The sockets are open and everything behind them runs: from here on whoever calls is answered.
-    folder.publish_env(&url, &admin_key).context("write the file env into the data folder")?;
-    let data_folder = folder.path();
-    screen::print_served(&Served { url: &url, site_url: &site_url, admin_key: &admin_key, data_folder });
+    folder
+        .publish_env(&url, &admin_key, metrics_url.as_deref())
+        .context("write the file env into the data folder")?;
+    screen::print_served(&Served {
+        url: &url,
+        site_url: &site_url,
+        admin_key: &admin_key,
+        metrics_url: metrics_url.as_deref(),
+        data_folder: folder.path(),
+    });
 
     signals.next().await;
     folder.withdraw_env();
@@ -117,6 +132,7 @@ async fn start(
     folder: &DataFolder,
     deployment: gateway::Deployment,
     listeners: Listeners,
+    metrics: Option<TcpListener>,
 ) -> anyhow::Result<Parts> {
     let limits = configuration.limits;
     let mut parts = Parts::default();
@@ -161,7 +177,8 @@ async fn start(
         runner::Dependencies { transactions: transactions.clone(), blobs: blobs.clone(), clock };
     let runner_service =
         runner::Service::start(options, dependencies, token.clone()).context("start the runner")?;
-    let runner: Arc<dyn Runner> = Arc::new(runner_service.handle());
+    let runner_handle = runner_service.handle();
+    let runner: Arc<dyn Runner> = Arc::new(runner_handle.clone());
     parts.add(token, runner_service.stopped());
 
     let token = CancellationToken::new();
@@ -169,8 +186,15 @@ async fn start(
     let options = fanout::Options::new(limits.fanout, observed_time_max);
     let dependencies = fanout::Dependencies { runner: runner.clone(), log };
     let fanout_service = fanout::Service::start(options, dependencies, token.clone());
-    let fanout = Arc::new(fanout_service.handle());
+    let fanout = fanout_service.handle();
     parts.add(token, fanout_service.stopped());
+
+    if let Some(listener) = metrics {
+        let token = CancellationToken::new();
+        let dependencies = metrics::Dependencies { runner: runner_handle.clone(), fanout: fanout.clone() };
+        let service = metrics::Service::start(listener, dependencies, token.clone())?;
+        parts.add(token, service.stopped());
+    }
 
     let token = CancellationToken::new();
     let options = deploy::Options { limits: limits.of_deploy() };
@@ -181,7 +205,7 @@ async fn start(
 
     let token = CancellationToken::new();
     let options = gateway::Options { deployment, limits: limits.of_gateway() };
-    let services = gateway::Services { runner, fanout, sequencer, deploy };
+    let services = gateway::Services { runner, fanout: Arc::new(fanout), sequencer, deploy };
     let http = egress::Client::new(configuration.egress.clone(), limits.egress);
     let dependencies = gateway::Dependencies { services, http, listeners };
     parts.add(token.clone(), gateway::Service::start(options, dependencies, token).stopped());

@@ -3,7 +3,7 @@
 //! `tidemark dev` runs every service in one process on an embedded store. [`embedded`] constructs the services and takes
 //! them down in reverse; nothing else but tests starts one. Around it: [`configuration`] (flags, environment, file,
 //! defaults), [`data_folder`] (one process at a time, secret, format), [`ports`], [`process`] (signals, panics, limits of
-//! the system) and [`screen`] (what is told to the person who started it).
+//! the system), [`metrics`] (what operators scrape) and [`screen`] (what is told to the person who started it).
 //!
 //! Exit codes: 0 after a graceful stop, 2 where something that was asked for can't be had (a folder or a port in use, a
 //! configuration that can't be read), 70 where the storage failed, 134 (SIGABRT) for a defect, 1 for everything else.
@@ -12,6 +12,7 @@ mod configuration;
 mod data_folder;
 mod embedded;
 mod limits;
+mod metrics;
 mod ports;
 mod process;
 mod refusal;

@@ -9,14 +9,17 @@ pub struct Served<'a> {
     pub url: &'a str,
     pub site_url: &'a str,
     pub admin_key: &'a str,
+    /// `None`: metrics are not served.
+    pub metrics_url: Option<&'a str>,
     pub data_folder: &'a Path,
 }
 
 /// One screen, once everything serves. Nobody may be reading, which is fine.
 pub fn print_served(served: &Served<'_>) {
-    let Served { url, site_url, admin_key, data_folder } = served;
+    let Served { url, site_url, admin_key, metrics_url, data_folder } = served;
     let folder = data_folder.display();
     let version = env!("CARGO_PKG_VERSION");
+    let metrics = metrics_url.map_or(String::new(), |url| format!("    Metrics      {url}\n"));
     let text = format!(
         "
   Tidemark {version} is running.
@@ -24,7 +27,7 @@ pub fn print_served(served: &Served<'_>) {
     API          {url}
     Site         {site_url}  (HTTP actions: not served yet)
     Admin key    {admin_key}
-    Data         {folder}
+{metrics}    Data         {folder}
 
   To use it with your app, put these two lines into its .env.local, then run `npx convex dev`:
 

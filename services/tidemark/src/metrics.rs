@@ -1,0 +1,215 @@
+//! What the services count, served for Prometheus: `GET /metrics`, on a port of its own that nobody but operators needs to reach.
+//!
+//! Each service keeps plain numbers. The tables below give them names and are read whenever somebody asks; nothing is measured
+//! in between. `docs/reference/metrics.md` lists the same.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::{Router, http::header::CONTENT_TYPE, response::IntoResponse as _, routing::get};
+use opentelemetry::metrics::{Meter, MeterProvider as _};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// A number that a service keeps. `S` are all of its numbers at one moment.
+struct Instrument<S> {
+    /// In front of it comes `tidemark_` and the service; behind it the unit, and `total` if it is a counter.
+    name: &'static str,
+    kind: Kind,
+    /// As OpenTelemetry writes units: `s`, `By`, or nothing for a plain number.
+    unit: &'static str,
+    description: &'static str,
+    read: fn(&S) -> f64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Only rises, from 0 at the start of the process.
+    Counter,
+    /// Is what it is now.
+    Gauge,
+}
+
+macro_rules! instruments {
+    ($($name:ident: $kind:ident $unit:literal $description:literal, $read:expr;)*) => {
+        &[$(Instrument {
+            name: stringify!($name),
+            kind: Kind::$kind,
+            unit: $unit,
+            description: $description,
+            read: $read,
+        },)*]
+    };
+}
+
+const RUNNER: &[Instrument<runner::MetricsSnapshot>] = instruments! {
+    queries: Counter "" "Queries that ran, nested ones not counted.", |at| at.queries as f64;
+    mutations: Counter "" "Mutations that were asked for.", |at| at.mutations as f64;
+    mutation_attempts: Counter "" "Runs of mutations: more than mutations where they conflict.", |at| at.mutation_attempts as f64;
+    conflicts: Counter "" "Runs of mutations that the log refused because what they had read was written meanwhile.", |at| at.conflicts as f64;
+    conflicts_given_up: Counter "" "Mutations that ended with OptimisticConcurrencyControlFailure.", |at| at.conflicts_given_up as f64;
+    turns_wanted: Counter "" "Runs of mutations that ended where they met a document others were queued for, to begin anew in their turn.", |at| at.turns_wanted as f64;
+    commits_looked_up: Counter "" "Commits whose answer was lost and had to be looked up.", |at| at.commits_looked_up as f64;
+    session_replays: Counter "" "Mutations that a client sent again, answered from the record of the first time.", |at| at.session_replays as f64;
+    function_errors: Counter "" "Functions that threw.", |at| at.function_errors as f64;
+    kills: Counter "" "Functions that a limit ended.", |at| at.kills as f64;
+    refused: Counter "" "Calls that were refused because the queue was full.", |at| at.refused as f64;
+    images_built: Counter "" "Images built of deployed code.", |at| at.images_built as f64;
+    images: Gauge "" "Images of deployed code in memory.", |at| at.images as f64;
+    running: Gauge "" "Calls that run.", |at| at.running as f64;
+    waiting: Gauge "" "Calls that wait for a thread.", |at| at.waiting as f64;
+};
+
+const FANOUT: &[Instrument<fanout::MetricsSnapshot>] = instruments! {
+    sessions: Gauge "" "Clients' sessions that are open.", |at| at.sessions as f64;
+    results: Gauge "" "Results of live queries that are kept, each for all sessions that ask the same.", |at| at.copies as f64;
+    results_size: Gauge "By" "Roughly what they take in memory.", |at| at.copy_bytes as f64;
+    tides: Counter "" "Moments to which at least one session was moved.", |at| at.tides as f64;
+    runs: Counter "" "Live queries given to the runners, repetitions not counted.", |at| at.runs as f64;
+    run_retries: Counter "" "Live queries given to the runners again, which had refused for no fault of the query.", |at| at.run_retries as f64;
+    runs_failed: Counter "" "Live queries without an outcome. A function that throws has one.", |at| at.runs_failed as f64;
+    rounds: Counter "" "Transitions sent to sessions.", |at| at.rounds as f64;
+    changes: Counter "" "Results, errors and removals sent.", |at| at.changes as f64;
+    changes_suppressed: Counter "" "Results that were not sent because the session has an equal one.", |at| at.changes_suppressed as f64;
+    sessions_failed: Counter "" "Sessions that an error of the server ended.", |at| at.sessions_failed as f64;
+    stream_gaps: Counter "" "Times that all results were dropped because commits were missing from the stream.", |at| at.stream_gaps as f64;
+    lag: Gauge "s" "How far the last moment was behind what the log had published.", |at| at.lag_ns as f64 / 1e9;
+    wait: Counter "s" "How long sessions waited from becoming due until their transition was sent, added up.", |at| at.wait_us as f64 / 1e6;
+};
+
+/// Whose numbers are served.
+pub struct Dependencies {
+    pub runner: runner::Handle,
+    pub fanout: fanout::Handle,
+}
+
+/// Serves the numbers.
+pub struct Service {
+    serving: JoinHandle<()>,
+}
+
+impl Service {
+    /// Serves on the current runtime until `shutdown`.
+    pub fn start(
+        listener: TcpListener,
+        dependencies: Dependencies,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Service> {
+        let exporter = Arc::new(Exporter::new(dependencies)?);
+        let metrics = move || {
+            let text = exporter.text();
+            async move { ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response() }
+        };
+        let router = Router::new().route("/metrics", get(metrics));
+        let serving = tokio::spawn(async move {
+            tokio::select! {
+                ended = axum::serve(listener, router) => tracing::warn!("serving metrics ended: {ended:?}"),
+                // A scrape that is not answered yet holds nobody up.
+                () = shutdown.cancelled() => {}
+            }
+        });
+        Ok(Service { serving })
+    }
+
+    /// Waits for the end that cancelling the token brings about.
+    pub async fn stopped(self) {
+        if let Err(panic) = self.serving.await {
+            std::panic::resume_unwind(panic.into_panic());
+        }
+    }
+}
+
+struct Exporter {
+    registry: Registry,
+    /// Holds the instruments.
+    _provider: SdkMeterProvider,
+}
+
+impl Exporter {
+    fn new(dependencies: Dependencies) -> anyhow::Result<Exporter> {
+        let registry = Registry::new();
+        let reader = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .scope_info_enabled(false)
+            .without_target_info()
+            .build()
+            .context("set up the export of metrics")?;
+        let provider = SdkMeterProvider::builder().with_reader(reader).build();
+        let meter = provider.meter("tidemark");
+        let Dependencies { runner, fanout } = dependencies;
+        observe(&meter, "runner", RUNNER, move || runner.metrics());
+        observe(&meter, "fanout", FANOUT, move || fanout.metrics());
+        Ok(Exporter { registry, _provider: provider })
+    }
+
+    fn text(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).expect("a string takes every text")
+    }
+}
+
+fn observe<S: 'static>(
+    meter: &Meter,
+    service: &str,
+    instruments: &'static [Instrument<S>],
+    snapshot: impl Fn() -> S + Clone + Send + Sync + 'static,
+) {
+    for instrument in instruments {
+        let name = format!("tidemark_{service}_{}", instrument.name);
+        let snapshot = snapshot.clone();
+        let value = move || (instrument.read)(&snapshot());
+        // The meter keeps what is built.
+        match instrument.kind {
+            Kind::Counter => {
+                meter
+                    .f64_observable_counter(name)
+                    .with_unit(instrument.unit)
+                    .with_description(instrument.description)
+                    .with_callback(move |observer| observer.observe(value(), &[]))
+                    .build();
+            }
+            Kind::Gauge => {
+                meter
+                    .f64_observable_gauge(name)
+                    .with_unit(instrument.unit)
+                    .with_description(instrument.description)
+                    .with_callback(move |observer| observer.observe(value(), &[]))
+                    .build();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row of the reference, with the name that Prometheus sees.
+    fn row<S>(service: &str, instrument: &Instrument<S>) -> String {
+        let unit = match instrument.unit {
+            "" => "",
+            "s" => "_seconds",
+            "By" => "_bytes",
+            other => panic!("the unit {other} has no name here"),
+        };
+        let (suffix, kind) = match instrument.kind {
+            Kind::Counter => ("_total", "counter"),
+            Kind::Gauge => ("", "gauge"),
+        };
+        format!(
+            "| `tidemark_{service}_{}{unit}{suffix}` | {kind} | {} |",
+            instrument.name, instrument.description
+        )
+    }
+
+    #[test]
+    fn the_reference_lists_all_of_them_and_nothing_else() {
+        let reference = include_str!("../../../docs/reference/metrics.md");
+        let listed: Vec<&str> = reference.lines().filter(|line| line.starts_with("| `tidemark_")).collect();
+        let served: Vec<String> = (RUNNER.iter().map(|instrument| row("runner", instrument)))
+            .chain(FANOUT.iter().map(|instrument| row("fanout", instrument)))
+            .collect();
+        assert_eq!(listed, served, "the table should be\n{}", served.join("\n"));
+    }
+}
