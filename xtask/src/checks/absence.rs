@@ -86,7 +86,8 @@ const MEANINGS: &[(&str, Meaning)] = &[
     (
         "the libraries they stand on",
         Meaning {
-            named: &["openraft", "rocksdb", "wasmtime", "axum", "hyper", "tonic", "sync-protocol"],
+            // Not axum: the program serves what the services count.
+            named: &["openraft", "rocksdb", "wasmtime", "hyper", "tonic", "sync-protocol"],
             names: &["CatalogCache", "CursorKey"],
             ..NOTHING
         },
