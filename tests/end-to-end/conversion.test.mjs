@@ -19,7 +19,7 @@ for (const convex of VERSIONS) {
     console.log(`CONVERSION_SEED=${SEED} node --test conversion.test.mjs`);
     const [native, library] = await Promise.all(
       [true, false].map(async (isNative) => {
-        const environment = { TIDEMARK_NATIVE_VALUES: `${isNative}`, TIDEMARK_LOG: "warn,openraft=error,isolate::library=debug" };
+        const environment = { TIDEMARK_NATIVE_VALUES: `${isNative}`, TIDEMARK_LOG: "warn,isolate::library=debug" };
         const tidemark = await startTidemark(context, { environment });
         const project = await createProject(context, tidemark, { convex, app: "conversion" });
         await project.mustRun("deploy", "--typecheck", "disable");

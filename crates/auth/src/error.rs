@@ -233,14 +233,26 @@ impl From<AuthError> for contract::Error {
 /// What a stranger has written, short enough for a message and without control characters.
 pub(crate) fn shown(text: &str) -> String {
     const CHARACTERS_MAX: usize = 200;
-    let shown: String = text
-        .chars()
-        .take(CHARACTERS_MAX)
-        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
-        .collect();
-    if shown.len() < text.len() && text.chars().count() > CHARACTERS_MAX {
-        format!("{shown}…")
-    } else {
-        shown
+    let mut characters =
+        text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character });
+    let mut shown: String = characters.by_ref().take(CHARACTERS_MAX).collect();
+    if characters.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_shown_in_part_and_says_so() {
+        let cases = [("é", "é"), ("\n", "\u{fffd}"), ("\0", "\u{fffd}")];
+        for (character, expected) in cases {
+            let long = |count| character.repeat(count);
+            assert_eq!(shown(&long(200)), expected.repeat(200));
+            assert_eq!(shown(&long(201)), format!("{}…", expected.repeat(200)));
+        }
     }
 }

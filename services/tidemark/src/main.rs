@@ -38,9 +38,9 @@ const EXIT_REFUSED: u8 = 2;
 
 fn main() -> ExitCode {
     let Arguments { command: Command::Dev(arguments) } = Arguments::parse();
-    process::set_up_log();
     process::end_on_panic();
     let run = || -> anyhow::Result<()> {
+        process::set_up_log()?;
         let configuration = configuration::load(arguments)?;
         process::raise_open_files_limit(configuration.limits.gateway.open_files_min);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -1,22 +1,46 @@
 //! This process and others: signals, panics, limits of the system.
 
-use std::{fs, io::IsTerminal as _};
+use std::{
+    env::{self, VarError},
+    fs,
+    io::IsTerminal as _,
+};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::refusal::Refusal;
+
 /// The log goes to stderr. `TIDEMARK_LOG` chooses what is in it, as in `info` or `warn,gateway=debug`.
-pub fn set_up_log() {
-    // openraft warns of what is ordinary whenever a leader is elected; its errors, and what txlog makes of them, remain.
-    const QUIET: &str =
-        "warn,openraft=error,tidemark=info,gateway=info,deploy=info,runner=info,fanout=info,txlog=info";
-    let filter = EnvFilter::try_from_env("TIDEMARK_LOG").unwrap_or_else(|_| EnvFilter::new(QUIET));
+///
+/// # Errors
+/// It says nothing that can be understood.
+pub fn set_up_log() -> Result<(), Refusal> {
+    let chosen = match env::var("TIDEMARK_LOG") {
+        Ok(chosen) if !chosen.is_empty() => filter(&chosen)?,
+        Ok(_) | Err(VarError::NotPresent) => filter(SERVICES)?,
+        Err(error) => return Err(not_understood(&error)),
+    };
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(chosen)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    Ok(())
+}
+
+const SERVICES: &str = "warn,tidemark=info,gateway=info,deploy=info,runner=info,fanout=info,txlog=info";
+
+/// openraft warns of what is ordinary whenever a leader is elected: of it only errors are logged, unless `chosen` names it.
+fn filter(chosen: &str) -> Result<EnvFilter, Refusal> {
+    EnvFilter::builder().parse(format!("openraft=error,{chosen}")).map_err(|error| not_understood(&error))
+}
+
+fn not_understood(error: &dyn std::error::Error) -> Refusal {
+    Refusal::Configuration(format!(
+        "TIDEMARK_LOG must be a level, or parts with levels, as in warn,gateway=debug: {error}"
+    ))
 }
 
 /// A panic is a defect after which nobody knows what still holds: the process ends at once, as if it were killed, and what
@@ -75,6 +99,33 @@ impl StopSignals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_raft_library_logs_its_errors_unless_it_is_named() {
+        for (chosen, expected) in [
+            ("info", "openraft=error,info"),
+            (SERVICES, "openraft=error"),
+            ("debug,openraft=info", "openraft=info,debug"),
+        ] {
+            let shown = filter(chosen).expect(chosen).to_string();
+            for directive in expected.split(',') {
+                assert!(shown.split(',').any(|other| other == directive), "{chosen}: {shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_understood_is_refused() {
+        for wrong in ["gateway=loud", "=", "a=b=c"] {
+            let refused = filter(wrong).expect_err(wrong).to_string();
+            assert!(refused.contains("TIDEMARK_LOG"), "{wrong}: {refused}");
         }
     }
 }

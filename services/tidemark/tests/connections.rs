@@ -17,7 +17,7 @@ fn limits(others: &str) -> String {
     format!(
         "[limits.gateway]\nhead_ms_max = 3000\nbody_ms_max = 3000\nhead_bytes_max = 8192\n\
          api_body_bytes_max = 100000\nbodies_bytes_max = 140000\n{others}\n\
-         [limits.function]\narguments_bytes_max = 90000\n"
+         [limits.function]\narguments_bytes_max = 90000\n[limits.auth]\ntoken_bytes_max = 4096\n"
     )
 }
 
