@@ -18,7 +18,7 @@ tools:
 	@command -v cargo >/dev/null || { echo 'setup: Rust is missing: https://rustup.rs'; exit 1; }
 	@command -v cc >/dev/null || { echo 'setup: a C compiler is missing: apt-get install gcc'; exit 1; }
 
-setup: tools ## Installs what building and testing need (Debian packages as root or by sudo, npm packages).
+setup: tools ## Installs what building and testing need (Debian packages as root or by sudo, packages of npm and PyPI).
 	@$(XTASK) setup
 
 setup-demo: tools

@@ -8,35 +8,15 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
-import { chromium } from "playwright-core";
+import { launchBrowser, openPage } from "./harness/browser.mjs";
 import { whenOver } from "./harness/cleanup.mjs";
 import { chat, pushApp } from "./harness/project.mjs";
 import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const LIMIT = { timeout: 180_000 };
 const DESKTOP = { width: 1200, height: 760 };
 const PHONE = { width: 390, height: 780 };
 const images = new URL("../../docs/images/", import.meta.url).pathname;
-
-async function launchBrowser(context) {
-  const browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    headless: true,
-    // A browser that is run by a test talks to nobody but the test's page.
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
-  whenOver(context, () => browser.close());
-  return browser;
-}
 
 /** Builds the example's page for this Tidemark and serves it; returns its address. */
 async function servePage(context, tidemark) {
@@ -72,14 +52,9 @@ async function freePort() {
   return port;
 }
 
-/** A browser of one person, with the page open; fails the test on an error in the page. */
+/** The page in a browser of one person, who has a name. */
 async function open(context, browser, address, name, viewport = DESKTOP) {
-  const person = await browser.newContext({ viewport });
-  const page = await person.newPage();
-  const errors = [];
-  page.on("pageerror", (error) => errors.push(`${error}`));
-  whenOver(context, () => assert.deepEqual(errors, [], `errors in ${name}'s page`));
-  await page.goto(address);
+  const page = await openPage(context, browser, address, { viewport });
   await page.getByLabel("Your name").fill(name);
   return page;
 }

@@ -1,18 +1,34 @@
 //! Runs the end-to-end tests by Node's own test runner against the binary that was built beside this program.
 
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::demo::tidemark_binary;
 
-/// Becomes the test runner; `files` narrows the run down. Returns only if that failed.
-pub fn run(root: &Path, files: Vec<String>) -> Result<()> {
+const RUST_CLIENT: &str = "tests/end-to-end/clients/rust/Cargo.toml";
+
+/// Becomes the test runner; `words` are files and options of it, which narrow the run down. Returns only if that failed.
+pub fn run(root: &Path, words: Vec<String>) -> Result<()> {
+    let tidemark = tidemark_binary()?;
+    let rust_client = build_rust_client(root, &tidemark)?;
     let mut node = Command::new("node");
-    node.args(["--test", "--test-concurrency=1"]).args(files).current_dir(root.join("tests/end-to-end"));
+    let (options, files): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| word.starts_with("--"));
+    node.args(["--test", "--test-concurrency=1"]).args(options).args(files);
+    node.current_dir(root.join("tests/end-to-end"));
     // CI=1 keeps the official tools from asking questions and from reporting their crashes to their makers.
-    node.env("CI", "1").env("TIDEMARK_BINARY", tidemark_binary()?);
+    node.env("CI", "1").env("TIDEMARK_BINARY", tidemark).env("RUST_CLIENT", rust_client);
     Err(node.exec()).context("run node")
+}
+
+/// In a folder beside the one of `tidemark`: it is no member of the workspace.
+fn build_rust_client(root: &Path, tidemark: &Path) -> Result<PathBuf> {
+    let target = tidemark.ancestors().nth(2).context("the folder of everything built")?.join("rust-client");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet", "--locked", "--manifest-path"]).arg(root.join(RUST_CLIENT));
+    cargo.arg("--target-dir").arg(&target);
+    ensure!(cargo.status().context("run cargo")?.success(), "the official Rust client can't be built");
+    Ok(target.join("debug/rust-client"))
 }

@@ -14,7 +14,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "usage: xtask check | setup [demo] | demo | end-to-end [test file …]";
+const USAGE: &str =
+    "usage: xtask check | setup [demo] | demo | end-to-end [test file or option of its runner …]";
 
 fn main() -> ExitCode {
     match run() {

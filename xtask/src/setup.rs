@@ -1,9 +1,9 @@
 //! Installs what building and testing need and this machine does not have: Debian packages, and the packages of the
-//! example and the tests from npm's lock files. Does nothing, quickly, where nothing is missing.
+//! example and the tests from npm and PyPI, as lock files name them. Does nothing, quickly, where nothing is missing.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -24,13 +24,18 @@ const PACKAGES: [(&str, &str, Proof); 5] = [
     ("libclang-rt-19-dev-wasm32", "links the JavaScript engine", Proof::Package),
     ("libclang-19-dev", "reads RocksDB's headers", Proof::Package),
 ];
-const TEST_PACKAGES: [(&str, &str, Proof); 1] =
-    [("chromium", "shows the chat page to the tests", Proof::Program("chromium"))];
+const TEST_PACKAGES: [(&str, &str, Proof); 2] = [
+    ("chromium", "shows the chat page to the tests", Proof::Program("chromium")),
+    ("python3-venv", "runs the official Python client in the tests", Proof::Program("python3")),
+];
 
 enum Proof {
     Program(&'static str),
     Package,
 }
+
+/// Has a `requirements.txt`; what it names is installed in its `.venv`.
+const TEST_PYTHON_FOLDER: &str = "tests/end-to-end/clients";
 
 /// Folders with a `package-lock.json`.
 const NODE_FOLDERS: [&str; 1] = ["examples/chat"];
@@ -44,6 +49,9 @@ pub fn run(root: &Path, purpose: Purpose) -> Result<()> {
     ensure_node()?;
     for folder in NODE_FOLDERS.iter().chain(TEST_NODE_FOLDERS.iter().filter(|_| for_tests)) {
         install_node_packages(&root.join(folder), folder)?;
+    }
+    if for_tests {
+        install_python_packages(&root.join(TEST_PYTHON_FOLDER), TEST_PYTHON_FOLDER)?;
     }
     Ok(())
 }
@@ -123,10 +131,7 @@ fn ensure_node() -> Result<()> {
 }
 
 fn install_node_packages(folder: &Path, name: &str) -> Result<()> {
-    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
-    let wanted = changed(&folder.join("package-lock.json"));
-    let installed: Option<SystemTime> = changed(&folder.join("node_modules/.package-lock.json"));
-    if installed.is_some() && installed >= wanted {
+    if is_newer(&folder.join("node_modules/.package-lock.json"), &folder.join("package-lock.json")) {
         return Ok(());
     }
     eprintln!("setup: npm packages of {name}");
@@ -139,4 +144,30 @@ fn install_node_packages(folder: &Path, name: &str) -> Result<()> {
         .stdout(Stdio::null());
     ensure!(succeeds(&mut install), "`npm ci` failed in {name}");
     Ok(())
+}
+
+fn install_python_packages(folder: &Path, name: &str) -> Result<()> {
+    let (wanted, installed) = (folder.join("requirements.txt"), folder.join(".venv/installed"));
+    if is_newer(&installed, &wanted) {
+        return Ok(());
+    }
+    eprintln!("setup: Python packages of {name}");
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv", "--clear", ".venv"]).current_dir(folder);
+    ensure!(succeeds(&mut make), "`python3 -m venv` failed in {name}: Debian's package python3-venv has it");
+    let mut install = Command::new(folder.join(".venv/bin/python"));
+    install
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        // What the file names and nothing else, and no code of a package runs to install it.
+        .args(["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", "requirements.txt"])
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    ensure!(succeeds(&mut install), "`pip install` failed in {name}");
+    fs::write(&installed, "").with_context(|| format!("write {}", installed.display()))
+}
+
+fn is_newer(path: &Path, than: &Path) -> bool {
+    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    let installed = changed(path);
+    installed.is_some() && installed >= changed(than)
 }

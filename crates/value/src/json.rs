@@ -9,8 +9,11 @@
 //! in; so values may stand in messages. The functions of this module say what exactly was wrong, in a
 //! [`ValueError`]; `Deserialize` puts its code and text into the message.
 
+mod fractions;
 mod parse;
 mod write;
+
+pub use fractions::with_fractions;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 

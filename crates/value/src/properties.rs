@@ -3,7 +3,9 @@
 
 use std::cmp::Ordering;
 
-use crate::{DocumentId, FunctionPath, InternalId, JsonFormat, Object, Patch, TableNumber, Value, key};
+use crate::{
+    DocumentId, FunctionPath, InternalId, JsonFormat, Object, Patch, TableNumber, Value, key, with_fractions,
+};
 use proptest::{collection::vec, prelude::*};
 
 /// Field names, often prefixes of each other, with every kind of character that sorts specially.
@@ -123,6 +125,21 @@ proptest! {
         prop_assert_eq!(read.to_json(), text.clone());
         prop_assert_eq!(Value::from_serde_json(value.to_serde_json(), JsonFormat::ConvexEncoded).expect("legal"), value.clone());
         prop_assert_eq!(serde_json::from_str::<Value>(&text).expect("legal"), value);
+    }
+
+    #[test]
+    fn with_fractions_it_is_the_same_value_and_no_number_is_an_integer(value in value()) {
+        let text = with_fractions(&value.to_json());
+        prop_assert_eq!(Value::from_json(&text).expect("it is still legal"), value);
+        let mut parts = vec![serde_json::from_str::<serde_json::Value>(&text).expect("it is JSON")];
+        while let Some(part) = parts.pop() {
+            match part {
+                serde_json::Value::Number(number) => prop_assert!(number.is_f64(), "{number} in {text}"),
+                serde_json::Value::Array(members) => parts.extend(members),
+                serde_json::Value::Object(fields) => parts.extend(fields.into_iter().map(|(_, field)| field)),
+                _ => {}
+            }
+        }
     }
 
     #[test]

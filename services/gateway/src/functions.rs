@@ -19,7 +19,7 @@ use contract::{
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use sync_protocol::normalize_arguments;
-use value::{FunctionPath, JsonFormat, Value, ValueError};
+use value::{FunctionPath, JsonFormat, Value, ValueError, with_fractions};
 
 use crate::{
     authentication, bodies,
@@ -273,13 +273,14 @@ fn json_of(strings: &impl serde::Serialize) -> String {
     serde_json::to_string(strings).expect("strings have a JSON form")
 }
 
-fn in_format(value: Arc<str>, format: JsonFormat) -> Result<Arc<str>, ApiError> {
+fn in_format(value: Arc<str>, format: JsonFormat) -> Result<String, ApiError> {
     if format == JsonFormat::ConvexEncoded {
-        return Ok(value);
+        // The Python client for HTTP refuses whole numbers that Python reads as integers.
+        return Ok(with_fractions(&value));
     }
     let value = Value::from_json(&value)
         .map_err(|error| contract::Error::internal(format!("a function's result is not a value: {error}")))?;
-    Ok(value.to_json_in(format).into())
+    Ok(value.to_json_in(format))
 }
 
 fn value_error(error: ValueError) -> ApiError {
@@ -304,6 +305,10 @@ mod tests {
         assert_eq!(
             body_of(succeeded(value), JsonFormat::ConvexEncoded),
             format!(r#"{{"status":"success","value":{value},"logLines":["[LOG] 'hi'"]}}"#)
+        );
+        assert_eq!(
+            body_of(succeeded("[1,-2.5]"), JsonFormat::ConvexEncoded),
+            r#"{"status":"success","value":[1.0,-2.5],"logLines":["[LOG] 'hi'"]}"#
         );
         assert_eq!(
             body_of(succeeded(value), JsonFormat::Clean),

@@ -1,0 +1,10 @@
+import { defineSchema, defineTable } from "convex/server";
+import { v } from "convex/values";
+
+export default defineSchema({
+  kept: defineTable({ set: v.string(), value: v.any() }).index("by_set_and_value", ["set", "value"]),
+  people: defineTable({ name: v.string(), age: v.optional(v.number()), home: v.optional(v.object({ city: v.string() })) })
+    .index("by_name", ["name"])
+    .index("by_city", ["home.city"]),
+  friends: defineTable({ of: v.id("people"), tags: v.array(v.string()) }),
+});

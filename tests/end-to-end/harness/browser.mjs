@@ -1,0 +1,35 @@
+// A real browser, which talks to nobody but the pages that a test opens.
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+import { whenOver } from "./cleanup.mjs";
+
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+export async function launchBrowser(context) {
+  const browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    headless: true,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+  whenOver(context, () => browser.close());
+  return browser;
+}
+
+/** A browser of one person, with the page open; fails the test on an error in the page. */
+export async function openPage(context, browser, address, options = {}) {
+  const person = await browser.newContext(options);
+  const page = await person.newPage();
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(`${error}`));
+  whenOver(context, () => assert.deepEqual(errors, [], `errors in the page ${address}`));
+  await page.goto(address);
+  return page;
+}
