@@ -41,6 +41,7 @@ test: build ## Runs every test: the crates', then those with the official tools 
 
 lint: setup ## Checks formatting, lints and the repository's own rules.
 	@cargo fmt --all --check
+	@cargo fmt --check --manifest-path tests/end-to-end/clients/rust/Cargo.toml
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@$(XTASK) check
 	@cd examples/chat && npm run --silent typecheck

@@ -35,7 +35,8 @@ impl Driver {
                 json!({ "subscription": self.subscriptions.len() - 1 })
             }
             Command::Next { subscription } => {
-                let subscription = self.subscriptions[subscription].as_mut().context("it is not subscribed")?;
+                let subscription =
+                    self.subscriptions[subscription].as_mut().context("it is not subscribed")?;
                 shown(subscription.next().await.context("the subscription has ended")?)
             }
             Command::Unsubscribe { subscription } => {
@@ -49,7 +50,12 @@ impl Driver {
         })
     }
 
-    async fn call(&mut self, kind: &str, path: &str, args: BTreeMap<String, Value>) -> Result<FunctionResult> {
+    async fn call(
+        &mut self,
+        kind: &str,
+        path: &str,
+        args: BTreeMap<String, Value>,
+    ) -> Result<FunctionResult> {
         match kind {
             "query" => self.client.query(path, args).await,
             "mutation" => self.client.mutation(path, args).await,
@@ -67,7 +73,9 @@ fn shown(result: FunctionResult) -> Json {
     match result {
         FunctionResult::Value(value) => json!({ "value": Json::from(value) }),
         FunctionResult::ErrorMessage(error) => json!({ "error": error }),
-        FunctionResult::ConvexError(error) => json!({ "error": error.message, "data": Json::from(error.data) }),
+        FunctionResult::ConvexError(error) => {
+            json!({ "error": error.message, "data": Json::from(error.data) })
+        }
     }
 }
 
