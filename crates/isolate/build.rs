@@ -1,4 +1,4 @@
-//! Compiles the JavaScript engine to WebAssembly, and that to machine code.
+//! Compiles the JavaScript engine to WebAssembly, and that to machine code. Adds the JavaScript that npm brings.
 
 #[path = "build/configuration.rs"]
 mod configuration;
@@ -8,6 +8,8 @@ mod edits;
 mod module;
 #[path = "build/native.rs"]
 mod native;
+#[path = "build/packages.rs"]
+mod packages;
 #[path = "build/sources.rs"]
 mod sources;
 #[path = "build/toolchain.rs"]
@@ -28,6 +30,7 @@ fn main() {
 
 fn run() -> Result<(), String> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    let web_streams = packages::web_streams()?;
     let sources = sources::Sources::find()?;
     println!("cargo::rerun-if-changed={}", sources.quickjs.display());
     let linked = toolchain::build(&sources, Path::new("guest"), &out)?;
@@ -35,6 +38,7 @@ fn run() -> Result<(), String> {
     let write = |name: &str, bytes: &[u8]| {
         std::fs::write(out.join(name), bytes).map_err(|error| format!("writing {name}: {error}"))
     };
+    write("web-streams.js", web_streams.as_bytes())?;
     let target = std::env::var("TARGET").map_err(|_| "cargo sets TARGET")?;
     write("engine-code.cwasm", &native::compile(&separated.code, &target)?)?;
     write("engine-code.wasm", &separated.code)?;

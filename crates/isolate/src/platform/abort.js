@@ -1,23 +1,42 @@
 // AbortController and AbortSignal.
-import { unavailable } from "tidemark:errors";
-import { Event, EventTarget, trust } from "tidemark:events";
+import { Event, EventTarget, defineHandler, trust } from "tidemark:events";
+import { startTimer } from "tidemark:timers";
 
 let abortSignal;
+let follow;
 let isConstructible = false;
 
 export class AbortSignal extends EventTarget {
   #aborted = false;
   #reason = undefined;
-  #onabort = null;
+  // Of a signal that `any` made: those that it follows, none of which follows another. Otherwise null.
+  #sources = null;
+  // Those that follow this one.
+  #followers = [];
 
   static {
     abortSignal = (signal, reason) => {
       if (signal.#aborted) {
         return;
       }
-      signal.#aborted = true;
-      signal.#reason = reason === undefined ? new DOMException("This operation was aborted", "AbortError") : reason;
-      signal.dispatchEvent(trust(new Event("abort")));
+      const why = reason === undefined ? new DOMException("This operation was aborted", "AbortError") : reason;
+      // All have their reason before anybody hears of it.
+      const all = [signal, ...signal.#followers.filter((follower) => !follower.#aborted)];
+      for (const each of all) {
+        each.#aborted = true;
+        each.#reason = why;
+        each.#followers = [];
+      }
+      for (const each of all) {
+        each.dispatchEvent(trust(new Event("abort")));
+      }
+    };
+    follow = (follower, signals) => {
+      const sources = new Set(signals.flatMap((signal) => signal.#sources ?? [signal]));
+      follower.#sources = [...sources];
+      for (const source of sources) {
+        source.#followers.push(follower);
+      }
     };
   }
 
@@ -26,16 +45,6 @@ export class AbortSignal extends EventTarget {
       throw new TypeError("Illegal constructor");
     }
     super();
-  }
-
-  get onabort() {
-    return this.#onabort;
-  }
-
-  set onabort(handler) {
-    this.removeEventListener("abort", this.#onabort);
-    this.#onabort = typeof handler === "function" ? handler : null;
-    this.addEventListener("abort", this.#onabort);
   }
 
   get aborted() {
@@ -52,7 +61,7 @@ export class AbortSignal extends EventTarget {
     }
   }
 
-  static abort(reason) {
+  static abort(reason = undefined) {
     const signal = newSignal();
     abortSignal(signal, reason);
     return signal;
@@ -60,21 +69,37 @@ export class AbortSignal extends EventTarget {
 
   static any(signals) {
     const all = [...signals];
+    if (!all.every((signal) => signal instanceof AbortSignal)) {
+      throw new TypeError("AbortSignal.any() needs signals");
+    }
     const result = newSignal();
     const aborted = all.find((signal) => signal.aborted);
     if (aborted) {
       abortSignal(result, aborted.reason);
-    }
-    for (const signal of all) {
-      signal.addEventListener("abort", () => abortSignal(result, signal.reason), { once: true });
+    } else {
+      follow(result, all);
     }
     return result;
   }
 
-  static timeout() {
-    throw unavailable("AbortSignal.timeout()", "Sleep");
+  static timeout(delay) {
+    if (typeof delay !== "number") {
+      throw new TypeError("The delay must be a number of milliseconds");
+    }
+    if (!Number.isInteger(delay) || delay < 0 || delay >= 2 ** 32) {
+      throw new RangeError(`The delay must be an integer between 0 and ${2 ** 32 - 1}, not ${delay}`);
+    }
+    const signal = newSignal();
+    startTimer(
+      "AbortSignal.timeout()",
+      () => abortSignal(signal, new DOMException("The operation was aborted due to timeout", "TimeoutError")),
+      delay,
+    );
+    return signal;
   }
 }
+
+defineHandler(AbortSignal, "abort");
 
 function newSignal() {
   isConstructible = true;
@@ -92,7 +117,7 @@ export class AbortController {
     return this.#signal;
   }
 
-  abort(reason) {
+  abort(reason = undefined) {
     abortSignal(this.#signal, reason);
   }
 }

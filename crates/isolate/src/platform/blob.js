@@ -1,26 +1,38 @@
-// Blob, File and FormData, in memory.
+// Blob and File, in memory.
 import { now } from "tidemark:host";
-import { TextDecoder, TextEncoder, bytesOf, concat } from "tidemark:encoding";
-import { codedError } from "tidemark:errors";
+import { TextEncoder, bytesOf, concat, decodeText, isBuffer } from "tidemark:encoding";
+import { streamOfBytes } from "tidemark:streams";
+import { dictionary, domString, isObject, member, needArguments, usvString } from "tidemark:webidl";
+
+const STREAM_CHUNK_BYTES = 65_536;
 
 const encoder = new TextEncoder();
 
-let blobBytes;
+export let isBlob;
+
+// The bytes of a blob, which nobody may change: slices share them.
+export let blobBytes;
 
 export class Blob {
   #bytes;
   #type;
 
   static {
+    isBlob = (value) => isObject(value) && #bytes in value;
     blobBytes = (blob) => blob.#bytes;
   }
 
-  constructor(parts = [], { type = "" } = {}) {
-    if (typeof parts !== "object" || parts === null || typeof parts[Symbol.iterator] !== "function") {
+  constructor(parts = [], options = undefined) {
+    if (!isObject(parts) || typeof parts[Symbol.iterator] !== "function") {
       throw new TypeError("The parts of a Blob must be an iterable object");
     }
-    this.#bytes = concat(...[...parts].map(bytesOfPart));
-    this.#type = /^[\x20-\x7e]*$/.test(type) ? String(type).toLowerCase() : "";
+    const init = dictionary(options, "The options of a Blob");
+    const endings = member(init, "endings", ["transparent", "native"]) ?? "transparent";
+    this.#type = typeOf(init.type === undefined ? "" : init.type);
+    const given = [...parts];
+    const bytes = given.map((part) => bytesOfPart(part, endings));
+    // Only what somebody else can change is copied.
+    this.#bytes = bytes.length === 1 && !isBuffer(given[0]) ? bytes[0] : concat(bytes);
   }
 
   get size() {
@@ -40,33 +52,46 @@ export class Blob {
   }
 
   async text() {
-    return new TextDecoder().decode(this.#bytes);
+    return decodeText(this.#bytes);
   }
 
-  slice(start = 0, end = this.size, type = "") {
-    return new Blob([this.#bytes.slice(start, end)], { type });
+  slice(start = 0, end = undefined, type = "") {
+    const part = new Blob([], { type });
+    part.#bytes = this.#bytes.subarray(Number(start), end === undefined ? undefined : Number(end));
+    return part;
   }
 
   stream() {
-    throw codedError("NoStream", "Blob.stream() is not available yet. Use arrayBuffer() or text().");
+    return streamOfBytes(this.#bytes, STREAM_CHUNK_BYTES);
   }
 }
 
-function bytesOfPart(part) {
-  if (part instanceof Blob) {
+function typeOf(value) {
+  const text = domString(value);
+  return /^[\x20-\x7e]*$/.test(text) ? text.toLowerCase() : "";
+}
+
+function bytesOfPart(part, endings) {
+  if (isBlob(part)) {
     return blobBytes(part);
   }
-  return ArrayBuffer.isView(part) || part instanceof ArrayBuffer ? bytesOf(part).slice() : encoder.encode(String(part));
+  if (isBuffer(part)) {
+    return bytesOf(part);
+  }
+  const text = usvString(part);
+  return encoder.encode(endings === "native" ? text.replace(/\r\n?/g, "\n") : text);
 }
 
 export class File extends Blob {
   #name;
   #lastModified;
 
-  constructor(parts, name, options = {}) {
+  constructor(parts, name, options = undefined) {
+    needArguments(arguments.length, 2, "File");
     super(parts, options);
-    this.#name = String(name);
-    this.#lastModified = options.lastModified ?? now();
+    this.#name = usvString(name);
+    const time = options?.lastModified;
+    this.#lastModified = time === undefined ? now() : Math.trunc(Number(time)) || 0;
   }
 
   get name() {
@@ -76,81 +101,4 @@ export class File extends Blob {
   get lastModified() {
     return this.#lastModified;
   }
-}
-
-export class FormData {
-  #entries = [];
-
-  constructor(form = undefined) {
-    if (form !== undefined) {
-      throw new TypeError("There are no forms here: FormData is made without arguments");
-    }
-  }
-
-  append(name, value, filename) {
-    this.#entries.push([String(name), entryValue(value, filename)]);
-  }
-
-  delete(name) {
-    this.#entries = this.#entries.filter(([known]) => known !== String(name));
-  }
-
-  get(name) {
-    return this.#entries.find(([known]) => known === String(name))?.[1] ?? null;
-  }
-
-  getAll(name) {
-    return this.#entries.filter(([known]) => known === String(name)).map(([, value]) => value);
-  }
-
-  has(name) {
-    return this.#entries.some(([known]) => known === String(name));
-  }
-
-  set(name, value, filename) {
-    const index = this.#entries.findIndex(([known]) => known === String(name));
-    const entry = [String(name), entryValue(value, filename)];
-    if (index < 0) {
-      this.#entries.push(entry);
-      return;
-    }
-    this.#entries[index] = entry;
-    this.#entries = this.#entries.filter((known, at) => at <= index || known[0] !== entry[0]);
-  }
-
-  forEach(callback, thisValue) {
-    for (const [name, value] of this.#entries) {
-      callback.call(thisValue, value, name, this);
-    }
-  }
-
-  *entries() {
-    yield* this.#entries;
-  }
-
-  *keys() {
-    for (const [name] of this.#entries) {
-      yield name;
-    }
-  }
-
-  *values() {
-    for (const [, value] of this.#entries) {
-      yield value;
-    }
-  }
-
-  [Symbol.iterator]() {
-    return this.entries();
-  }
-}
-
-function entryValue(value, filename) {
-  if (!(value instanceof Blob)) {
-    return String(value);
-  }
-  if (value instanceof File && filename === undefined) {
-    return value;
-  }
-  return new File([value], filename ?? "blob", { type: value.type });
 }

@@ -1,4 +1,5 @@
 // Event and EventTarget, without a tree of targets.
+import { domString, needArguments } from "tidemark:webidl";
 
 // What only the classes of this module and AbortSignal do with an event.
 let beginDispatch, endDispatch, setCurrentListener, stopsNow;
@@ -52,7 +53,7 @@ export class Event {
     if (init !== undefined && init !== null && typeof init !== "object" && typeof init !== "function") {
       throw new TypeError('The "options" argument must be of type object.');
     }
-    this.#type = String(type);
+    this.#type = domString(type);
     const { bubbles = false, cancelable = false, composed = false } = init ?? {};
     this.#init = { bubbles: Boolean(bubbles), cancelable: Boolean(cancelable), composed: Boolean(composed) };
   }
@@ -138,7 +139,7 @@ export class Event {
 
   initEvent(type, bubbles = false, cancelable = false) {
     if (!this.#isDispatched) {
-      this.#type = String(type);
+      this.#type = domString(type);
       this.#init = { ...this.#init, bubbles: Boolean(bubbles), cancelable: Boolean(cancelable) };
     }
   }
@@ -176,9 +177,7 @@ export class EventTarget {
   addEventListener(type, callback, options = undefined) {
     const target = this ?? globalThis;
     const known = listeners(target);
-    if (arguments.length < 2) {
-      throw new TypeError(`addEventListener needs 2 arguments, but has ${arguments.length}`);
-    }
+    needArguments(arguments.length, 2, "EventTarget.addEventListener");
     if (callback === null || callback === undefined) {
       return;
     }
@@ -186,7 +185,7 @@ export class EventTarget {
       throw new TypeError('The "listener" argument must be an instance of EventListener.');
     }
     const { once = false, passive = false, signal } = typeof options === "object" && options !== null ? options : {};
-    const name = String(type);
+    const name = domString(type);
     const isCapturing = capturing(options);
     if (signal?.aborted || known.some((listener) => isSame(listener, name, callback, isCapturing))) {
       return;
@@ -197,10 +196,13 @@ export class EventTarget {
 
   removeEventListener(type, callback, options = undefined) {
     const target = this ?? globalThis;
+    const known = listeners(target);
+    needArguments(arguments.length, 2, "EventTarget.removeEventListener");
+    const name = domString(type);
     const isCapturing = capturing(options);
     listenersOf.set(
       target,
-      listeners(target).filter((listener) => !isSame(listener, String(type), callback, isCapturing)),
+      known.filter((listener) => !isSame(listener, name, callback, isCapturing)),
     );
   }
 
@@ -240,6 +242,35 @@ export class EventTarget {
     endDispatch(event);
     return !event.defaultPrevented;
   }
+}
+
+// Gives a class an attribute like `onabort`. Its listener keeps its place while the handler is replaced;
+// `onSet` is called with a target that gets one.
+export function defineHandler(Class, type, onSet = () => {}) {
+  const handlers = new WeakMap();
+  Object.defineProperty(Class.prototype, `on${type}`, {
+    get() {
+      listeners(this);
+      return handlers.get(this)?.handler ?? null;
+    },
+    set(value) {
+      listeners(this);
+      const known = handlers.get(this);
+      onSet(this);
+      if (typeof value !== "function") {
+        this.removeEventListener(type, known?.listener);
+        handlers.delete(this);
+      } else if (known !== undefined) {
+        known.handler = value;
+      } else {
+        const entry = { handler: value, listener: (event) => entry.handler.call(this, event) };
+        handlers.set(this, entry);
+        this.addEventListener(type, entry.listener);
+      }
+    },
+    configurable: true,
+    enumerable: true,
+  });
 }
 
 const capturing = (options) => Boolean(typeof options === "object" && options !== null ? options.capture : options);

@@ -1,43 +1,33 @@
 // Puts the platform into the global object. Everything is writable and configurable: packages replace parts of it.
-import { now, random } from "tidemark:host";
+import { random } from "tidemark:host";
 import { AbortController, AbortSignal } from "tidemark:abort";
 import { AsyncLocalStorage, AsyncResource, queueMicrotask } from "tidemark:async-context";
-import { Blob, File, FormData } from "tidemark:blob";
-import { structuredClone } from "tidemark:clone";
+import { Blob, File } from "tidemark:blob";
+import { refuseToClone, structuredClone } from "tidemark:clone";
 import { console } from "tidemark:console";
 import { Crypto, CryptoKey, SubtleCrypto, crypto } from "tidemark:crypto";
 import { TextDecoder, TextEncoder, atob } from "tidemark:encoding";
 import { process } from "tidemark:environment";
 import { CustomEvent, Event, EventTarget, makeGlobalTarget } from "tidemark:events";
-import { Headers, Request, Response, fetch } from "tidemark:fetch";
-import {
-  Intl,
-  clearImmediate,
-  clearInterval,
-  clearTimeout,
-  setImmediate,
-  setInterval,
-  setTimeout,
-  streams,
-} from "tidemark:forbidden";
+import { fetch } from "tidemark:fetch";
+import { Intl } from "tidemark:forbidden";
+import { FormData } from "tidemark:form-data";
+import { Headers } from "tidemark:headers";
 import { installLocale } from "tidemark:locale";
+import { MessageChannel, MessageEvent, MessagePort } from "tidemark:messages";
+import {
+  Performance,
+  PerformanceEntry,
+  PerformanceMark,
+  PerformanceMeasure,
+  performance,
+} from "tidemark:performance";
+import { Request } from "tidemark:request";
+import { Response } from "tidemark:response";
+import { streams } from "tidemark:streams";
 import { Convex } from "tidemark:syscalls";
+import { clearImmediate, clearInterval, clearTimeout, setImmediate, setInterval, setTimeout } from "tidemark:timers";
 import { URL, URLSearchParams } from "tidemark:url";
-
-class Performance extends EventTarget {
-  // The clock stands still within a call and at import.
-  now() {
-    return 0;
-  }
-
-  get timeOrigin() {
-    return now();
-  }
-
-  mark() {}
-
-  measure() {}
-}
 
 class Navigator {
   get userAgent() {
@@ -45,12 +35,16 @@ class Navigator {
   }
 }
 
+const ofFunctions = new Set(["length", "name", "prototype"]);
+
 // What the standard says of every interface: objects name it, and `for … in` finds its members.
 function finishInterface(name, value) {
   const prototype = value.prototype;
-  for (const [key, property] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
-    if (key !== "constructor" && property.configurable) {
-      Object.defineProperty(prototype, key, { enumerable: true });
+  for (const owner of [value, prototype]) {
+    for (const [key, property] of Object.entries(Object.getOwnPropertyDescriptors(owner))) {
+      if (property.configurable && key !== "constructor" && !(owner === value && ofFunctions.has(key))) {
+        Object.defineProperty(owner, key, { enumerable: true });
+      }
     }
   }
   Object.defineProperty(prototype, Symbol.toStringTag, { value: name, configurable: true });
@@ -89,8 +83,14 @@ export function installGlobals() {
     FormData,
     Headers,
     Intl,
+    MessageChannel,
+    MessageEvent,
+    MessagePort,
     Navigator,
     Performance,
+    PerformanceEntry,
+    PerformanceMark,
+    PerformanceMeasure,
     Request,
     Response,
     SubtleCrypto,
@@ -106,7 +106,7 @@ export function installGlobals() {
     crypto,
     fetch,
     navigator: new Navigator(),
-    performance: new Performance(),
+    performance,
     process,
     queueMicrotask,
     self: globalThis,
@@ -124,6 +124,9 @@ export function installGlobals() {
   }
   for (const name of ["console", "process"]) {
     Object.defineProperty(globals[name], Symbol.toStringTag, { value: name, configurable: true });
+  }
+  for (const Class of [FormData, Headers, Request, Response, URL, URLSearchParams, ...Object.values(streams)]) {
+    refuseToClone(Class);
   }
   makeGlobalTarget();
   Object.defineProperty(Math, "random", { value: random, configurable: true, writable: true });

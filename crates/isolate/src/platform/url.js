@@ -1,10 +1,13 @@
 // URL and URLSearchParams. The host parses.
 import { decodeUtf8, encodeUtf8 } from "tidemark:host";
 import { parseUrl, setUrlPart } from "tidemark:requests";
+import { isObject, makeIterable, needArguments, usvString } from "tidemark:webidl";
 
 // What makes a URL's parameters follow its search, and the other way round.
 let updateUrl;
 let replaceParameters;
+
+let pairAt;
 
 export class URLSearchParams {
   #pairs = [];
@@ -15,13 +18,15 @@ export class URLSearchParams {
       parameters.#pairs = parsePairs(search.startsWith("?") ? search.slice(1) : search);
       parameters.#url = url;
     };
+    pairAt = (parameters, index) => parameters.#pairs[index];
   }
 
   constructor(init = "") {
-    if (typeof init === "object" && init !== null) {
-      this.#pairs = typeof init[Symbol.iterator] === "function" ? pairsOf(init) : pairsOf(Object.entries(init));
+    if (isObject(init)) {
+      const isSequence = init[Symbol.iterator] !== undefined && init[Symbol.iterator] !== null;
+      this.#pairs = pairsOf(isSequence ? init : membersOf(init));
     } else {
-      const text = String(init);
+      const text = usvString(init);
       this.#pairs = parsePairs(text.startsWith("?") ? text.slice(1) : text);
     }
   }
@@ -31,36 +36,43 @@ export class URLSearchParams {
   }
 
   append(name, value) {
-    this.#pairs.push([String(name), String(value)]);
+    needArguments(arguments.length, 2, "URLSearchParams.append");
+    this.#pairs.push([usvString(name), usvString(value)]);
     this.#changed();
   }
 
-  delete(name, value) {
-    this.#pairs = this.#pairs.filter(
-      (pair) => !(pair[0] === String(name) && (value === undefined || pair[1] === String(value))),
-    );
+  delete(name, value = undefined) {
+    needArguments(arguments.length, 1, "URLSearchParams.delete");
+    const isMeant = matcher(name, value);
+    this.#pairs = this.#pairs.filter((pair) => !isMeant(pair));
     this.#changed();
   }
 
   get(name) {
-    return this.#pairs.find((pair) => pair[0] === String(name))?.[1] ?? null;
+    needArguments(arguments.length, 1, "URLSearchParams.get");
+    return this.#pairs.find(matcher(name))?.[1] ?? null;
   }
 
   getAll(name) {
-    return this.#pairs.filter((pair) => pair[0] === String(name)).map((pair) => pair[1]);
+    needArguments(arguments.length, 1, "URLSearchParams.getAll");
+    return this.#pairs.filter(matcher(name)).map(([, value]) => value);
   }
 
-  has(name, value) {
-    return this.#pairs.some((pair) => pair[0] === String(name) && (value === undefined || pair[1] === String(value)));
+  has(name, value = undefined) {
+    needArguments(arguments.length, 1, "URLSearchParams.has");
+    return this.#pairs.some(matcher(name, value));
   }
 
   set(name, value) {
-    const first = this.#pairs.find((pair) => pair[0] === String(name));
+    needArguments(arguments.length, 2, "URLSearchParams.set");
+    const isMeant = matcher(name);
+    const text = usvString(value);
+    const first = this.#pairs.find(isMeant);
     if (first) {
-      first[1] = String(value);
-      this.#pairs = this.#pairs.filter((pair) => pair === first || pair[0] !== String(name));
+      first[1] = text;
+      this.#pairs = this.#pairs.filter((pair) => pair === first || !isMeant(pair));
     } else {
-      this.#pairs.push([String(name), String(value)]);
+      this.#pairs.push([usvString(name), text]);
     }
     this.#changed();
   }
@@ -68,34 +80,6 @@ export class URLSearchParams {
   sort() {
     this.#pairs.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
     this.#changed();
-  }
-
-  forEach(callback, thisValue) {
-    for (const [name, value] of this.#pairs) {
-      callback.call(thisValue, value, name, this);
-    }
-  }
-
-  *entries() {
-    for (const [name, value] of this.#pairs) {
-      yield [name, value];
-    }
-  }
-
-  *keys() {
-    for (const [name] of this.#pairs) {
-      yield name;
-    }
-  }
-
-  *values() {
-    for (const [, value] of this.#pairs) {
-      yield value;
-    }
-  }
-
-  [Symbol.iterator]() {
-    return this.entries();
   }
 
   toString() {
@@ -109,13 +93,28 @@ export class URLSearchParams {
   }
 }
 
+makeIterable(URLSearchParams, (parameters, index) => pairAt(parameters, index));
+
+// Whether a pair has a name, and a value if one is given.
+function matcher(name, value = undefined) {
+  const wantedName = usvString(name);
+  const wantedValue = value === undefined ? undefined : usvString(value);
+  return (pair) => pair[0] === wantedName && (wantedValue === undefined || pair[1] === wantedValue);
+}
+
+function membersOf(object) {
+  return Reflect.ownKeys(object)
+    .filter((key) => Object.getOwnPropertyDescriptor(object, key)?.enumerable)
+    .map((key) => [key, object[key]]);
+}
+
 function pairsOf(iterable) {
   return [...iterable].map((pair) => {
-    const [name, value, ...rest] = [...pair];
-    if (value === undefined || rest.length > 0) {
+    const parts = isObject(pair) ? [...pair] : [];
+    if (parts.length !== 2) {
       throw new TypeError("URLSearchParams needs pairs of a name and a value");
     }
-    return [String(name), String(value)];
+    return parts.map(usvString);
   });
 }
 
@@ -137,15 +136,24 @@ function decodePart(part) {
   if (!spaced.includes("%")) {
     return spaced;
   }
+  try {
+    return decodeURIComponent(spaced);
+  } catch {
+    return decodeBytes(spaced);
+  }
+}
+
+// Also where escapes are broken, or of bytes that are no UTF-8.
+function decodeBytes(text) {
   const bytes = [];
-  for (let at = 0; at < spaced.length; ) {
-    const escape = /^%[0-9a-fA-F]{2}/.exec(spaced.slice(at, at + 3));
+  for (let at = 0; at < text.length; ) {
+    const escape = /^%[0-9a-fA-F]{2}/.exec(text.slice(at, at + 3));
     if (escape) {
       bytes.push(Number.parseInt(escape[0].slice(1), 16));
       at += 3;
     } else {
-      const character = String.fromCodePoint(spaced.codePointAt(at));
-      bytes.push(...encodeUtf8(character.toWellFormed()));
+      const character = String.fromCodePoint(text.codePointAt(at));
+      bytes.push(...encodeUtf8(character));
       at += character.length;
     }
   }
@@ -153,20 +161,10 @@ function decodePart(part) {
 }
 
 // As forms are encoded: letters, digits and *-._ stay, a space becomes a plus.
-function encodePart(text) {
-  let encoded = "";
-  for (const byte of encodeUtf8(text.toWellFormed())) {
-    const character = String.fromCharCode(byte);
-    if (/[A-Za-z0-9*\-._]/.test(character)) {
-      encoded += character;
-    } else if (character === " ") {
-      encoded += "+";
-    } else {
-      encoded += `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
-    }
-  }
-  return encoded;
-}
+const encodePart = (text) =>
+  encodeURIComponent(text)
+    .replace(/[!'()~]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)
+    .replaceAll("%20", "+");
 
 export class URL {
   #parts;
@@ -179,17 +177,27 @@ export class URL {
   }
 
   constructor(input, base = undefined) {
-    this.#parts = parseUrl(String(input), base === undefined ? "" : String(base));
+    needArguments(arguments.length, 1, "URL");
+    const text = usvString(input);
+    const baseText = base === undefined ? undefined : usvString(base);
+    if (baseText === "") {
+      throw new TypeError("Invalid base URL: ''");
+    }
+    this.#parts = parseUrl(text, baseText ?? "");
     replaceParameters(this.#parameters, this.#parts.search, this);
   }
 
   static canParse(input, base = undefined) {
+    needArguments(arguments.length, 1, "URL.canParse");
     return URL.parse(input, base) !== null;
   }
 
   static parse(input, base = undefined) {
+    needArguments(arguments.length, 1, "URL.parse");
+    const text = usvString(input);
+    const baseText = base === undefined ? undefined : usvString(base);
     try {
-      return new URL(input, base);
+      return new URL(text, baseText);
     } catch {
       return null;
     }
@@ -230,7 +238,7 @@ export class URL {
           return this.#parts[name];
         },
         set(value) {
-          this.#parts = setUrlPart(this.#parts.href, name, String(value));
+          this.#parts = setUrlPart(this.#parts.href, name, usvString(value));
           if (name === "href" || name === "search") {
             replaceParameters(this.#parameters, this.#parts.search, this);
           }
