@@ -89,7 +89,7 @@ function table(head, rows) {
 }
 
 /** Text as code in a cell of a table. */
-const code = (text) => `\`${text.replaceAll("\n", "\\n").replaceAll("|", "\\|")}\``;
+const code = (text) => `\`${text.replaceAll("\n", "\\n").replaceAll("\r", "\\r").replaceAll("|", "\\|")}\``;
 
 function describe() {
   const [query, mutation, action] = apiAnswers.map(({ platform }) => platform);
@@ -106,7 +106,8 @@ function describe() {
   }
   return `# The web platform
 
-What functions find beside ECMAScript. \`tests/end-to-end/web-platform.test.mjs\` writes this page.
+What functions find beside ECMAScript. \`tests/end-to-end/web-platform.test.mjs\` writes this page. \`crypto.subtle\` has
+[a page of its own](web-crypto.md).
 
 ## What is there
 

@@ -205,6 +205,12 @@ impl Drop for Entry {
     }
 }
 
+/// Whether the guest that runs on this thread is over its time. For what the host computes on a guest's behalf: no poll
+/// ends that.
+pub fn is_over() -> bool {
+    THIS_THREAD.with(|thread| thread.shared.stay.lock().as_ref().is_some_and(|stay| stay.is_stopped))
+}
+
 impl Thread {
     /// Stops what runs on the thread if it is over its time.
     fn check(&self) {

@@ -43,6 +43,7 @@ impl Ended {
     fn from_error(error: &wasmtime::Error, was_stopped: bool) -> Ended {
         match (error.downcast_ref::<Stop>(), error.downcast_ref::<Trap>()) {
             (Some(Stop::OutOfMemory), _) => Ended::OutOfMemory,
+            (Some(Stop::OutOfTime), _) => Ended::TimedOut,
             (_, Some(Trap::MemoryOutOfBounds)) if was_stopped => Ended::TimedOut,
             (_, Some(Trap::StackOverflow)) => Ended::StackOverflow,
             _ => Ended::Trap(format!("{error:#}")),

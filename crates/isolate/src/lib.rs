@@ -42,7 +42,6 @@ mod compiler;
 #[path = "../build/configuration.rs"]
 mod configuration;
 mod console;
-mod digest;
 mod engine;
 mod error;
 mod guest;

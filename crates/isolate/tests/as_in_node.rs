@@ -123,3 +123,8 @@ fn dates_as_text_and_atomics() {
 fn texts_of_the_locale() {
     check_language("", include_str!("as_in_node/locale.txt"));
 }
+
+#[test]
+fn cryptography() {
+    check(&node_22(), include_str!("as_in_node/crypto.js"), include_str!("as_in_node/crypto.txt"));
+}

@@ -26,6 +26,16 @@ export const bigIntDivision = query(() => { const n = 7n ** 200_000n, m = 3n ** 
 export const typedSort = query(() => { const a = new Float64Array(1_000_000); for (;;) { for (let i = 0; i < a.length; i += 7) a[i] = -i; a.sort(); } });
 export const localeCompare = query(() => { const s = "é".repeat(500_000), t = s + "a"; for (;;) s.localeCompare(t + "b"); });
 export const parse = query(() => { const text = JSON.stringify(Array.from({ length: 100_000 }, (_, i) => i)); for (;;) JSON.parse(text); });
+// What the host computes has no polls.
+export const derive = query(async () => {
+  const secret = await crypto.subtle.importKey("raw", new Uint8Array(9), "PBKDF2", false, ["deriveBits"]);
+  const algorithm = { name: "PBKDF2", hash: "SHA-512", salt: new Uint8Array(8), iterations: 100_000_000 };
+  try { await crypto.subtle.deriveBits(algorithm, secret, 512); } catch (error) { return error.name; }
+});
+export const generate = action(async () => {
+  const algorithm = { name: "RSA-PSS", hash: "SHA-1", modulusLength: 4096, publicExponent: new Uint8Array([1, 0, 1]) };
+  for (;;) { try { await crypto.subtle.generateKey(algorithm, true, ["sign"]); } catch (error) { return error.name; } }
+});
 // No JavaScript runs in these: each conversion to a string makes two of the next object.
 export const nativeRecursion = query(() => {
   let o = {};
@@ -65,6 +75,28 @@ fn native_loops_and_recursion_end_in_time() {
             // That it ended is what counts; how long after its limit depends on what else the machine does.
             let used = slot.observations().user_time;
             assert!(used >= Duration::from_millis(150), "{export} was charged {used:?}");
+            assert_eq!(value(&mut slot, &query_of("fine", "[{}]")), "true", "after {export}");
+        }
+    });
+}
+
+#[test]
+fn what_the_host_computes_ends_in_time() {
+    let image = image(FUNCTIONS);
+    on_thread(move || {
+        let mut slot = Slot::new(&image).expect("a slot");
+        for (export, kind) in [("derive", FunctionKind::Query), ("generate", FunctionKind::Action)] {
+            let mut invocation = Invocation { kind, ..query_of(export, "[{}]") };
+            invocation.limits.user_time_ms_max = 150;
+            assert_eq!(
+                kill_reason(&mut slot, &invocation),
+                KillReason::TimedOut { limit_ms: 150 },
+                "{export}"
+            );
+            // Of a processor, so it does not depend on what else the machine does; the whole derivation would take a minute.
+            let used = slot.observations().user_time;
+            assert!(used >= Duration::from_millis(150), "{export} was charged {used:?}");
+            assert!(used < Duration::from_secs(2), "{export} held its thread for {used:?}");
             assert_eq!(value(&mut slot, &query_of("fine", "[{}]")), "true", "after {export}");
         }
     });

@@ -1,5 +1,6 @@
 // structuredClone
 import { Blob, File, isBlob } from "tidemark:blob";
+import { copyKey, isCryptoKey } from "tidemark:crypto-key";
 import { isObject } from "tidemark:webidl";
 
 const errorConstructors = { Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
@@ -137,6 +138,9 @@ function clone(value, copies) {
     const { type, name, lastModified } = value;
     const isFile = value instanceof File;
     return remember(isFile ? new File([value], name, { type, lastModified }) : new Blob([value], { type }));
+  }
+  if (isCryptoKey(value)) {
+    return remember(copyKey(value, (part) => clone(part, copies)));
   }
   if (value instanceof Symbol || refused.some((Class) => value instanceof Class)) {
     throw failure(value);

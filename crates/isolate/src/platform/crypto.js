@@ -1,9 +1,9 @@
-// crypto: what is deterministic, and randomness from the seed of the call.
+// crypto: randomness, which comes from the seed of the call, and what the host computes.
 import { randomBytes } from "tidemark:host";
 import { bytesOf } from "tidemark:encoding";
 import { codedError } from "tidemark:errors";
 import { phase } from "tidemark:phase";
-import { digest } from "tidemark:requests";
+import { subtle } from "tidemark:subtle";
 
 const RANDOM_BYTES_MAX = 65_536;
 
@@ -17,46 +17,10 @@ function drawBytes(length) {
   return new Uint8Array(randomBytes(length));
 }
 
-export class SubtleCrypto {
-  async digest(algorithm, data) {
-    const name = String(typeof algorithm === "object" && algorithm !== null ? algorithm.name : algorithm).toUpperCase();
-    return digest(name, bytesOf(data).slice().buffer).buffer;
-  }
-
-  static {
-    const missing = [
-      "decrypt",
-      "deriveBits",
-      "deriveKey",
-      "encrypt",
-      "exportKey",
-      "generateKey",
-      "importKey",
-      "sign",
-      "unwrapKey",
-      "verify",
-      "wrapKey",
-    ];
-    for (const name of missing) {
-      Object.defineProperty(SubtleCrypto.prototype, name, {
-        async value() {
-          throw codedError("NoSubtleCrypto", `crypto.subtle.${name}() is not available yet.`);
-        },
-        configurable: true,
-        writable: true,
-      });
-    }
-  }
-}
-
-export class CryptoKey {
-  constructor() {
-    throw new TypeError("Illegal constructor");
-  }
-}
-
 export class Crypto {
-  subtle = new SubtleCrypto();
+  get subtle() {
+    return subtle;
+  }
 
   getRandomValues(array) {
     if (!ArrayBuffer.isView(array) || array instanceof DataView || /Float/.test(array.constructor.name)) {

@@ -26,11 +26,13 @@ export function unavailable(what, code) {
   return codedError(`No${code}`, `${what} is not available in actions yet.`);
 }
 
+const domExceptions = new Set(["NotSupportedError", "InvalidAccessError", "OperationError", "DataError"]);
+
 // The error that the host answered a request with; called by the guest with JSON text.
 export function syscallError(text) {
   const { message, name, code } = JSON.parse(text);
   const Constructor = name === "TypeError" ? TypeError : Error;
-  if (name === "NotSupportedError") {
+  if (domExceptions.has(name)) {
     return new DOMException(message, name);
   }
   return code ? codedError(code, message, Constructor) : new Constructor(message);

@@ -5,7 +5,8 @@ import { AsyncLocalStorage, AsyncResource, queueMicrotask } from "tidemark:async
 import { Blob, File } from "tidemark:blob";
 import { refuseToClone, structuredClone } from "tidemark:clone";
 import { console } from "tidemark:console";
-import { Crypto, CryptoKey, SubtleCrypto, crypto } from "tidemark:crypto";
+import { Crypto, crypto } from "tidemark:crypto";
+import { CryptoKey } from "tidemark:crypto-key";
 import { TextDecoder, TextEncoder, atob } from "tidemark:encoding";
 import { process } from "tidemark:environment";
 import { CustomEvent, Event, EventTarget, makeGlobalTarget } from "tidemark:events";
@@ -25,6 +26,7 @@ import {
 import { Request } from "tidemark:request";
 import { Response } from "tidemark:response";
 import { streams } from "tidemark:streams";
+import { SubtleCrypto } from "tidemark:subtle";
 import { Convex } from "tidemark:syscalls";
 import { clearImmediate, clearInterval, clearTimeout, setImmediate, setInterval, setTimeout } from "tidemark:timers";
 import { URL, URLSearchParams } from "tidemark:url";

@@ -5,7 +5,7 @@ export const syscall = (operation, args) => request(0, operation, args);
 export const log = (level, messages) => request(1, level, JSON.stringify(messages));
 export const parseUrl = (input, base) => JSON.parse(request(2, input, base));
 export const setUrlPart = (href, name, value) => JSON.parse(request(3, href, JSON.stringify([name, value])));
-// `bytes` is an ArrayBuffer.
-export const digest = (algorithm, bytes) => Uint8Array.fromHex(request(4, algorithm, bytes));
+// `operation` is what crate web-crypto reads; `data` an ArrayBuffer or a string.
+export const cryptography = (operation, data) => request(4, JSON.stringify(operation), data);
 // -1, 0 or 1; `way` is one that locale.js knows.
 export const compareTexts = (way, a, b) => Number(request(6 + way, a, b));

@@ -51,7 +51,10 @@
     queueMicrotask: (callback) => void Promise.resolve().then(callback),
   });
   // Of ECMAScript, and newer than this Node.js.
-  define(Uint8Array.prototype, { toHex() { return native.hex(this); } });
+  define(Uint8Array.prototype, {
+    toHex() { return native.hex(this); },
+    toBase64() { return native.base64(this); },
+  });
   define(Uint8Array, {
     fromHex: (text) => new Uint8Array(native.fromHex(text)),
     fromBase64: (text) => new Uint8Array(native.fromBase64(text)),
@@ -60,7 +63,7 @@
   const requests = {
     2: (input, base) => native.parseUrl(input, base),
     3: (href, part) => native.setUrlPart(href, part),
-    4: (algorithm, data) => native.digest(algorithm, data),
+    4: (operation, data) => native.digest(operation, data),
   };
   let context;
   return {
@@ -73,8 +76,7 @@
     request(kind, a, b) {
       const answer = requests[kind]?.(a, b);
       if (answer === undefined) {
-        const isDigest = kind === 4;
-        throw isDigest ? new DOMException(`${a} is not supported`, "NotSupportedError") : new TypeError(`Invalid URL: '${a}'`);
+        throw new TypeError(`The host can't answer ${a}`);
       }
       return answer;
     },

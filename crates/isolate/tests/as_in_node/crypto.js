@@ -1,0 +1,9 @@
+const text = (value) => new TextEncoder().encode(value);
+const hex = (value) => [...new Uint8Array(value)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+const bytes = Uint8Array.from({ length: 16 }, (_, index) => index);
+const secret = (algorithm, usages) => crypto.subtle.importKey("raw", bytes, algorithm, !["HKDF", "PBKDF2"].includes(algorithm), usages);
+// RFC 6979, A.2.5; RFC 8032, 7.1; a key of 1,024 bits.
+const p256 = { kty: "EC", crv: "P-256", x: "YP7UuiVanTHJYet0xjVtaMBJuJI7Yfps5mliLmDyn7Y", y: "eQP-EAi4vJmkGunpVii8ZPLxsgwtfp9Rd6PClNRGIpk", d: "ya-p2EW6dRZrXCFXZ7HWk05Qw9s26JsSe4piKxIPZyE" };
+const signature = Uint8Array.from("efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8".match(/../g), (byte) => parseInt(byte, 16));
+const ed25519 = { kty: "OKP", crv: "Ed25519", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", d: "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A" };
+const rsa = { kty: "RSA", n: "vDIppt5aUe3brOiSoEO5Wxo4oh9cQqI3F6zbAEsYxpYL3eteg8Bh6z5wnQxpJzTXfzSIpo_qxSR2k48PJCdf7WbPIqAQX0TYzamr6Pg7UmbUQTWD6Ber3YRnyCV_qChNwbrhXtPEU2yf9hQ8V8llUDpT_gq4kyQ6lcUfafYwT_U", e: "AQAB", d: "kRWq_rYUs2zIGjkCMQOE9jL0zieXHNep2VqtS0CZzR8H7wHxT2kVFCKC9tAGkO8v4yVA5Ae3WlyN_ZwgdCLW0_9_NG76uDxC-l0TPiwbboYBnLXv1MBTd8XIUlTUtRyNRiADJeth0ACw36apkT9gc9OFVzTpNBtBfJLCiV40D1E", p: "6ceL4pF-CHemFu9QFzWVu5eBmvgwJN2OHfa_brvboWHcNNQ_PxZFGxIauxEEP9ZJtoTPm9ufcVnXOhQJI_P55w", q: "zhVzxH4DJhGhqjf9eGnI5zqLuI8w4miGmk5LeDQh40TRNYBa6VbJapSF7DmIy7lJlJrwHnrPo-7ABXxJ0FLDww", dp: "l4vXzoPqY6rMbEmubZ0692R7i-4fp4ZIPnxaFHqLIc7CZSzB4y-YlLfjxCh_zLIpDryBqNNyRJSsxOWAF2JtOQ", dq: "Ffr3xAdkspTC13LtWACAaxk1edPb9OoNITwklIeK7cCTR8-O4sBc7z80IYPpcUEr9euonLegme2HEY62GMAbHQ", qi: "0RuPRFyFRWwV01Yefqe6Ky-tQi7jQ5vsqyWj-ciL4CHCVfkWcvaiI5RwwU2FUv90MQNjYvFekzpieXF0oB0dQw" };
