@@ -1,6 +1,6 @@
 //! The contract of the deploy service: pushes of code.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -27,6 +27,17 @@ pub trait Deploy: Send + Sync + 'static {
     /// every push that was finished before the call.
     async fn auth_providers(&self, deployment: DeploymentRef) -> Result<Arc<str>>;
 
+    /// The environment variables by their names.
+    async fn environment_variables(&self, deployment: DeploymentRef) -> Result<BTreeMap<String, String>>;
+
+    /// Changes environment variables. MUST be atomic, with all that follows from it: the deployed `auth.config` is evaluated
+    /// with the new ones first, and a change that it can't take is refused whole.
+    async fn update_environment_variables(
+        &self,
+        deployment: DeploymentRef,
+        changes: Vec<VariableChange>,
+    ) -> Result<()>;
+
     /// What a push would change in the indexes. Its only effect is stored blobs.
     async fn evaluate_push(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaDifference>;
 
@@ -48,6 +59,23 @@ pub trait Deploy: Send + Sync + 'static {
     /// Serves the pushed code from one commit on. MUST be atomic: no call sees a part of it. Finishing the same push again
     /// changes nothing.
     async fn finish_push(&self, deployment: DeploymentRef, finish: FinishPush) -> Result<PushDifference>;
+}
+
+/// What becomes of an environment variable.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VariableChange {
+    /// Its name.
+    pub name: String,
+    /// Its new value; `None` removes it, if it is there.
+    pub value: Option<String>,
+}
+
+/// Values are secrets.
+impl fmt::Debug for VariableChange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.value.is_some() { "set" } else { "remove" };
+        write!(formatter, "{what} {}", self.name)
+    }
 }
 
 /// Names a pushed schema between the requests of its push.

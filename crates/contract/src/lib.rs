@@ -26,7 +26,7 @@ pub use blob::{BlobDigest, BlobStore};
 pub use deploy::{
     AuthDifference, DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind, IndexDifference,
     IndexEvaluation, ModuleHash, Push, PushDifference, PushedModule, SchemaDifference, SchemaEvaluation,
-    SchemaId, SchemaProgress, SchemaTexts, StartedPush, TableCheck, TableEvaluation,
+    SchemaId, SchemaProgress, SchemaTexts, StartedPush, TableCheck, TableEvaluation, VariableChange,
 };
 pub use deployment::{CLOUD_URL_VARIABLE, Deployment, SITE_URL_VARIABLE};
 pub use error::{Error, ErrorKind, Result, Retry};
@@ -40,8 +40,8 @@ pub use position::{
 };
 pub use runner::{
     Caller, ConsoleLevel, ConsoleLine, Evaluation, EvaluationRequest, ExecutionRecord, FunctionCall,
-    FunctionError, FunctionKind, FunctionLogPage, ModuleSource, MutationCall, MutationOutcome, Observed,
-    QueryCall, QueryOutcome, ReadMoment, Runner, SessionRequest,
+    FunctionError, FunctionKind, FunctionLogPage, ImportPhase, ModuleSource, MutationCall, MutationOutcome,
+    Observed, QueryCall, QueryOutcome, ReadMoment, Runner, SessionRequest,
 };
 pub use sequencer::Sequencer;
 pub use transaction_log::{

@@ -178,6 +178,17 @@ pub struct EvaluationRequest {
     pub app_definition: Option<ModuleSource>,
     /// What `process.env` holds.
     pub environment_variables: BTreeMap<String, String>,
+    /// `None` gives it a new one, as a push does.
+    pub import_phase: Option<ImportPhase>,
+}
+
+/// What modules can see while they are imported, besides the environment: the same at every evaluation of deployed code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImportPhase {
+    /// Of all randomness.
+    pub seed: u64,
+    /// Milliseconds since the Unix epoch.
+    pub time_ms: u64,
 }
 
 /// A module's text.
@@ -202,10 +213,8 @@ pub struct Evaluation {
     pub app_definition: Option<Arc<str>>,
     /// The `providers` of `auth.config.js`.
     pub auth_providers: Option<Arc<str>>,
-    /// What the import phase was given; part of the deployed code, so that every later evaluation gives the same.
-    pub import_seed: u64,
-    /// Milliseconds since the Unix epoch.
-    pub import_time_ms: u64,
+    /// Part of the deployed code.
+    pub import_phase: ImportPhase,
 }
 
 /// A part of the function log.

@@ -162,6 +162,10 @@ pub trait SyncHost {
     /// Takes a line written to the console. The host gives it its time.
     fn log(&mut self, line: ConsoleLine);
 
+    /// The function reads an environment variable, set or not; all of them if the name is empty. Those that the image's
+    /// modules have read ([`Image::variables_read`](crate::Image::variables_read)) are not told again.
+    fn variable_is_read(&mut self, _name: &str) {}
+
     /// The frames of a stack that the function reads or logs, one a line as in [`JsError::stack`], in terms of the files
     /// that people wrote. The function sees what is returned. Nothing is asked for a stack that nobody reads.
     fn map_frames(&mut self, frames: String) -> String {

@@ -93,6 +93,8 @@ impl Outside for NothingOutside {
 
     fn log(&mut self, _line: ConsoleLine) {}
 
+    fn variable_is_read(&mut self, _name: &str) {}
+
     fn module(&mut self, _path: &str) -> Option<Vec<u8>> {
         None
     }

@@ -15,6 +15,7 @@ use crate::error::{EngineError, ImportError};
 use crate::guest::Guest;
 use crate::memory::PAGE_BYTES;
 use crate::slot::Slot;
+use crate::source::VariablesRead;
 
 /// The memory of an engine that has evaluated the modules of one deployment. Immutable; slots map it privately.
 pub struct Image {
@@ -24,6 +25,7 @@ pub struct Image {
     view: NonNull<u8>,
     layout: Layout,
     import_time_ms: u64,
+    variables_read: VariablesRead,
 }
 
 // SAFETY: the file is sealed, so nobody writes to the view.
@@ -49,6 +51,7 @@ impl Image {
         guest: &mut Guest,
         image_end: usize,
         import_time_ms: u64,
+        variables_read: VariablesRead,
     ) -> Result<Image, EngineError> {
         let layout = Layout { stack_end: guest.stack_pointer(), image_end, spare_end: guest.memory_bytes() };
         // The linker puts the stack first; its size is a multiple of a page.
@@ -62,7 +65,7 @@ impl Image {
                 .map_err(|error| system(error.into()))?
         };
         let view = NonNull::new(view.cast()).expect("mmap returns no null");
-        Ok(Image { shared, file, view, layout, import_time_ms })
+        Ok(Image { shared, file, view, layout, import_time_ms, variables_read })
     }
 
     /// What the entry points export. Blocks while the guest runs, on a thread of its own.
@@ -117,6 +120,11 @@ impl Image {
     /// The clock of the modules' evaluation.
     pub fn import_time_ms(&self) -> u64 {
         self.import_time_ms
+    }
+
+    /// The environment variables that the modules have read while they were evaluated: all that they do may depend on them.
+    pub fn variables_read(&self) -> &VariablesRead {
+        &self.variables_read
     }
 
     /// The image's bytes from `offset` on, within the file.

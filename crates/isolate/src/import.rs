@@ -13,7 +13,7 @@ use crate::image::Image;
 use crate::memory::WASM_PAGE_BYTES;
 use crate::outside::Outside;
 use crate::platform;
-use crate::source::{ImageSource, ModuleSource, UnsetVariables};
+use crate::source::{ImageSource, ModuleSource, UnsetVariables, VariablesRead};
 
 /// Paths that begin so belong to the platform.
 const PLATFORM_PREFIX: &str = "tidemark:";
@@ -40,8 +40,12 @@ pub fn build(shared: &Arc<Shared>, source: &ImageSource) -> Result<Arc<Image>, I
     );
     let mut guest =
         starting_points.platform.resume(shared, limits.memory_bytes_max, state).map_err(internal)?;
-    let mut importer =
-        ModuleImporter { modules, compiler: Compiler::new(shared, &starting_points.engine), failure: None };
+    let mut importer = ModuleImporter {
+        modules,
+        compiler: Compiler::new(shared, &starting_points.engine),
+        failure: None,
+        variables_read: VariablesRead::default(),
+    };
 
     let settings = serde_json::json!({
         "environment": source.environment,
@@ -78,7 +82,8 @@ pub fn build(shared: &Arc<Shared>, source: &ImageSource) -> Result<Arc<Image>, I
         module: PLATFORM_MAIN.to_string(),
         reason: ended.kill_reason(limits.user_time_ms_max, limits.memory_bytes_max),
     })?;
-    Image::new(Arc::clone(shared), &mut guest, sealed_bytes as usize, source.import_time_ms)
+    let (import_time_ms, variables_read) = (source.import_time_ms, importer.variables_read);
+    Image::new(Arc::clone(shared), &mut guest, sealed_bytes as usize, import_time_ms, variables_read)
         .map(Arc::new)
         .map_err(internal)
 }
@@ -128,6 +133,7 @@ struct ModuleImporter<'a> {
     compiler: Compiler<'a>,
     /// Why a module could not be compiled.
     failure: Option<ImportError>,
+    variables_read: VariablesRead,
 }
 
 impl Outside for ModuleImporter<'_> {
@@ -138,6 +144,10 @@ impl Outside for ModuleImporter<'_> {
 
     fn log(&mut self, line: ConsoleLine) {
         tracing::debug!(level = line.level.as_str(), text = line.messages.join(" "), "console at import");
+    }
+
+    fn variable_is_read(&mut self, name: &str) {
+        self.variables_read.note(name);
     }
 
     fn module(&mut self, path: &str) -> Option<Vec<u8>> {
@@ -171,6 +181,8 @@ impl Outside for PlatformImporter<'_> {
     }
 
     fn log(&mut self, _line: ConsoleLine) {}
+
+    fn variable_is_read(&mut self, _name: &str) {}
 
     fn module(&mut self, path: &str) -> Option<Vec<u8>> {
         let source = platform::source(path.strip_prefix(PLATFORM_PREFIX)?)?;

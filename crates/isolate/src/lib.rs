@@ -72,4 +72,4 @@ pub use engine::{Engine, EngineLimits, thread_builder};
 pub use error::{EngineError, ImportError, JsError};
 pub use image::Image;
 pub use slot::Slot;
-pub use source::{ImageSource, ImportLimits, ModuleSource, UnsetVariables};
+pub use source::{ImageSource, ImportLimits, ModuleSource, UnsetVariables, VariablesRead};

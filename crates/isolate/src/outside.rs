@@ -21,6 +21,8 @@ pub trait Outside {
     fn map_frames(&mut self, frames: String) -> String {
         frames
     }
+    /// Takes note that an environment variable is read, set or not; all of them if the name is empty.
+    fn variable_is_read(&mut self, name: &str);
     /// The bytecode of a module that the guest imports.
     fn module(&mut self, path: &str) -> Option<Vec<u8>>;
 }
@@ -167,6 +169,10 @@ impl HostState {
                 collation::compare(kind as usize - 6, a, &b)
             }
             14 => Ok(library::recognise(a)),
+            15 => {
+                self.outside()?.variable_is_read(&text(a));
+                Ok(String::new())
+            }
             _ => return Err(wasmtime::Error::msg(format!("the platform made a request of kind {kind}"))),
         })
     }

@@ -276,6 +276,10 @@ impl Outside for CallHost<'_> {
         self.host.map_frames(frames)
     }
 
+    fn variable_is_read(&mut self, name: &str) {
+        self.host.variable_is_read(name);
+    }
+
     fn module(&mut self, _path: &str) -> Option<Vec<u8>> {
         None
     }

@@ -1,6 +1,6 @@
 //! What an image is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The modules and the surroundings from which an [`Image`](crate::Image) is built.
 ///
@@ -44,6 +44,41 @@ pub enum UnsetVariables {
     /// It fails the import with [`ImportError::MissingEnvironmentVariable`](crate::ImportError), as in
     /// `auth.config.js`.
     Fail,
+}
+
+/// Environment variables that code has read, set or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VariablesRead {
+    /// Those of these names.
+    Named(BTreeSet<String>),
+    /// Possibly any: it looked at what there is, or at very many.
+    All,
+}
+
+impl VariablesRead {
+    /// More names than that are as good as all.
+    pub const NAMES_MAX: usize = 1_000;
+
+    /// Whether the name that a host was told stands for one variable. Names that are too long to be kept stand for all.
+    pub fn is_one(name: &str) -> bool {
+        (1..=1_024).contains(&name.len())
+    }
+
+    /// Takes note of one, or of all.
+    pub(crate) fn note(&mut self, name: &str) {
+        let VariablesRead::Named(names) = self else { return };
+        if VariablesRead::is_one(name) && names.len() < VariablesRead::NAMES_MAX {
+            names.insert(name.to_owned());
+        } else {
+            *self = VariablesRead::All;
+        }
+    }
+}
+
+impl Default for VariablesRead {
+    fn default() -> Self {
+        VariablesRead::Named(BTreeSet::new())
+    }
 }
 
 /// What the evaluation of an image's modules may use.

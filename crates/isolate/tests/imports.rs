@@ -187,6 +187,50 @@ fn variables_are_in_the_image_and_unset_ones_can_fail() {
 }
 
 #[test]
+fn the_variables_that_code_reads_are_known() {
+    let text = r#"
+        import { query } from "./_deps/library.js";
+        export const env = process.env;
+        const atImport = [process.env.A, "B" in process.env];
+        export const known = query(() => [process.env.A, env.B, atImport].length);
+        export const read = query(() => [env.C, env.C, Object.hasOwn(env, "D"), "E" in env, env.__proto__].length);
+        export const all = query(() => { const { F, ...rest } = { ...process.env }; return process.env.G; });
+        export const written = query(() => { process.env.H = "own"; return [process.env.H, env.H]; });
+        export const printed = query(() => { console.log({ I: "text" }, new Map([["J", "text"]])); });
+        export const many = query(() => { for (let n = 0; n < 2000; n++) process.env["V" + n]; });"#;
+    let mut with_a = source(text);
+    with_a.environment.insert("A".into(), "1".into());
+    let image = engine().build_image(with_a).expect("it builds");
+    let names = ["A", "B"].map(str::to_string);
+    assert_eq!(image.variables_read(), &VariablesRead::Named(names.into()));
+    on_thread(move || {
+        let mut slot = Slot::new(&image).expect("a slot");
+        let mut read = |export| {
+            let mut host = TestHost::default();
+            let step = run_with(&mut slot, &query_of(export, "[]"), &mut host);
+            assert!(matches!(step, Step::Done(Ok(_))), "{export}: {step:?}");
+            host.variables
+        };
+        assert!(read("known").is_empty(), "the image has read them already");
+        for _ in 0..2 {
+            assert_eq!(read("read"), ["C", "D", "E", "__proto__"], "each once, in every call");
+        }
+        assert_eq!(read("all"), [""], "whoever lists them has read all");
+        assert_eq!(read("written"), ["H"]);
+        assert!(read("printed").is_empty(), "the console compares with them, which is nobody's result");
+        assert_eq!(read("many").len(), 2_000);
+    });
+
+    let many = "for (let n = 0; n < 2000; n++) process.env['V' + n];";
+    let list = "export const names = Object.keys(process.env);";
+    let long = "process.env['x'.repeat(5000)];";
+    for text in [many, list, long] {
+        let image = engine().build_image(source(text)).expect("it builds");
+        assert_eq!(image.variables_read(), &VariablesRead::All, "{text}");
+    }
+}
+
+#[test]
 fn analysis_names_functions_routes_and_crons() {
     let image = engine()
         .build_image(modules(&[

@@ -271,6 +271,11 @@ impl Transaction {
         self.facts.rely_on(Fact::EnvironmentVariables(self.component()));
     }
 
+    /// Notes that what is done depends on the environment variable of this name, also if it is not there.
+    pub fn rely_on_environment_variable(&mut self, name: &str) {
+        self.facts.rely_on(Fact::EnvironmentVariable(self.component(), name.to_owned()));
+    }
+
     /// All environment variables, by name.
     pub fn environment_variables(&mut self) -> Vec<Stored<EnvironmentVariableRow>> {
         self.rely_on_environment();
@@ -279,7 +284,7 @@ impl Transaction {
 
     /// The variable of this name, which then is in the read set, also if it is not there.
     pub fn environment_variable(&mut self, name: &str) -> Option<Stored<EnvironmentVariableRow>> {
-        self.facts.rely_on(Fact::EnvironmentVariable(self.component(), name.to_owned()));
+        self.rely_on_environment_variable(name);
         self.catalog().environment_variable(name).cloned()
     }
 

@@ -3,17 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::Limits;
+use crate::{Limits, variables::PLATFORM_VARIABLES};
 use auth::{AuthLimits, Providers};
 use code::AUTH_CONFIG_MODULE;
-use contract::{CLOUD_URL_VARIABLE, Error, Evaluation, Result, SITE_URL_VARIABLE};
+use contract::{Error, Evaluation, Result};
 use schema::{TableLookup, Validator};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use value::{TableName, TableNumber, Value, name::ExportName};
-
-/// The variables that every deployment has, whatever its own are.
-const PLATFORM_VARIABLES: [&str; 2] = [CLOUD_URL_VARIABLE, SITE_URL_VARIABLE];
 
 /// A module's analysis, as far as it matters here.
 #[derive(Deserialize)]
@@ -154,6 +151,7 @@ impl TableLookup for NoTables {
 
 #[cfg(test)]
 mod tests {
+    use contract::ImportPhase;
     use serde_json::json;
 
     use super::*;
@@ -165,8 +163,7 @@ mod tests {
             schema: None,
             app_definition: app_definition.map(|definition| definition.to_string().into()),
             auth_providers: None,
-            import_seed: 0,
-            import_time_ms: 0,
+            import_phase: ImportPhase { seed: 0, time_ms: 0 },
         }
     }
 

@@ -272,7 +272,7 @@ impl Finish {
 }
 
 /// Makes `providers` those of the deployment.
-async fn write_auth_providers(
+pub(crate) async fn write_auth_providers(
     transaction: &mut Transaction,
     providers: &Providers,
 ) -> system_transaction::Result<AuthDifference> {

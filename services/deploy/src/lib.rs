@@ -17,6 +17,7 @@ mod refusal;
 mod schema_change;
 mod service;
 mod start;
+mod variables;
 mod wait;
 mod worker;
 

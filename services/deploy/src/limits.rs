@@ -29,6 +29,14 @@ group! {
         functions_max: usize = 8_192,
         /// Source text and source maps of all modules (`ModulesTooLarge`).
         modules_bytes_max: usize = 230_000_000,
+        /// Environment variables of a deployment (`EnvVarLimitMet`).
+        variables_max: usize = 1_000,
+        /// Bytes of a variable's name (`EnvVarNameInvalid`).
+        variable_name_bytes_max: usize = 256,
+        /// Bytes of its value (`EnvVarValueTooLarge`): a private key with some room.
+        variable_value_bytes_max: usize = 8 * KIB,
+        /// Bytes of all names and values (`EnvVarLimitMet`): every image has them.
+        variables_bytes_max: usize = 512 * KIB,
         /// How often somebody who waits for a schema looks how far it is.
         schema_look_ms: u64 = 25,
         /// The pause before preparing a schema is tried again after it failed for a reason that may pass.

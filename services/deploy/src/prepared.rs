@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use auth::{AuthLimits, Providers};
 use code::{Sha256Digest, code_hash};
-use contract::{BlobDigest, Error, Result};
+use contract::{BlobDigest, Error, ImportPhase, Result};
 use serde::{Deserialize, Serialize};
 use transaction::{ModuleEnvironment, ModuleRow, UdfConfigRow};
 use value::ComponentId;
@@ -48,8 +48,7 @@ pub struct PreparedModule {
 pub struct Config<'a> {
     pub server_version: &'a str,
     pub functions: &'a str,
-    pub import_seed: u64,
-    pub import_time_ms: u64,
+    pub import_phase: ImportPhase,
 }
 
 impl Prepared {
@@ -68,8 +67,8 @@ impl Prepared {
             auth_providers,
             server_version: config.server_version.to_owned(),
             functions: config.functions.to_owned(),
-            import_seed: format!("{:016x}", config.import_seed),
-            import_time_ms: config.import_time_ms,
+            import_seed: format!("{:016x}", config.import_phase.seed),
+            import_time_ms: config.import_phase.time_ms,
             base_code_hash,
             environment_hash,
         }

@@ -6,7 +6,7 @@ use crate::Limits;
 use async_trait::async_trait;
 use contract::{
     BlobStore, Deploy, DeployedCode, DeploymentRef, FinishPush, Push, PushDifference, Result, Runner,
-    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, StartedPush,
+    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, StartedPush, VariableChange,
 };
 use parking_lot::Mutex;
 use system_transaction::SystemTransactions;
@@ -92,6 +92,18 @@ impl Deploy for Handle {
 
     async fn auth_providers(&self, deployment: DeploymentRef) -> Result<Arc<str>> {
         self.auth(deployment).await
+    }
+
+    async fn environment_variables(&self, deployment: DeploymentRef) -> Result<BTreeMap<String, String>> {
+        self.variables(deployment).await
+    }
+
+    async fn update_environment_variables(
+        &self,
+        deployment: DeploymentRef,
+        changes: Vec<VariableChange>,
+    ) -> Result<()> {
+        self.update_variables(deployment, &changes).await
     }
 
     async fn evaluate_push(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaDifference> {

@@ -61,8 +61,7 @@ impl Evaluated {
         let config = Config {
             server_version: &self.server_version,
             functions: &self.functions,
-            import_seed: self.evaluation.import_seed,
-            import_time_ms: self.evaluation.import_time_ms,
+            import_phase: self.evaluation.import_phase,
         };
         let schema = self.schema.as_ref().map(DatabaseSchema::to_json);
         Prepared::new(
@@ -121,6 +120,7 @@ impl Handle {
                 schema: push.schema.map(|pushed| pushed.module),
                 app_definition: push.app_definition.map(|pushed| pushed.module),
                 environment_variables: environment.clone(),
+                import_phase: None,
             })
             .await?;
         refusal::check_evaluation(&evaluation)?;
@@ -212,7 +212,7 @@ impl Handle {
         Ok(bundles)
     }
 
-    async fn text_of(&self, digest: BlobDigest, path: &str) -> Result<Arc<str>> {
+    pub(crate) async fn text_of(&self, digest: BlobDigest, path: &str) -> Result<Arc<str>> {
         let bytes = self.dependencies().blobs.get(digest).await?;
         let bytes =
             bytes.ok_or_else(|| Error::internal(format!("the text of module {path} is not stored")))?;

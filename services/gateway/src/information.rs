@@ -66,6 +66,7 @@ pub(crate) async fn check_admin_key(
         "allowedOps": [
             "Deploy",
             "ViewEnvironmentVariables",
+            "WriteEnvironmentVariables",
             "ViewLogs",
             "ViewData",
             "ActAsUser",

@@ -31,6 +31,7 @@ mod server;
 mod site;
 mod sync;
 mod tokens;
+mod variables;
 
 pub use crate::limits::{GatewayLimits, Limits, SyncLimits};
 pub use admin_key::AdminKeys;

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 
 use crate::{
     bodies, connections::Connection, edge::SharedEdge, error::ApiError, functions, information, logs, push,
-    sync,
+    sync, variables,
 };
 
 static CONVEX_CLIENT: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("convex-client"));
@@ -57,6 +57,9 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/stream_function_logs", get(logs::stream_function_logs))
         .route("/api/sync", get(sync::upgrade))
         .route("/api/{version}/sync", get(sync::upgrade_versioned))
+        .route("/api/update_environment_variables", post(variables::update))
+        .route("/api/v1/update_environment_variables", post(variables::update))
+        .route("/api/v1/list_environment_variables", get(variables::list))
         .layer(DefaultBodyLimit::max(limits.other_body_bytes_max));
     functions
         .merge(pushes)
@@ -191,7 +194,6 @@ const NOT_IMPLEMENTED: &[&str] = &[
     "/api/stream_udf_execution",
     "/api/streaming_import/",
     "/api/update_canonical_url",
-    "/api/update_environment_variables",
     "/api/v1/",
     "/http/",
 ];

@@ -1,6 +1,6 @@
 //! What the log says of a request that fails: which deployment it was for, and which request it was.
 
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::Write, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use auth::AuthLimits;
@@ -9,6 +9,7 @@ use contract::{
     FanoutSession, FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, MutationCall,
     MutationOutcome, Position, Push, PushDifference, QueryCall, QueryOutcome, Result, Runner,
     SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Sequencer, SessionStart, StartedPush,
+    VariableChange,
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{
@@ -92,6 +93,14 @@ impl Deploy for Broken {
     }
 
     async fn auth_providers(&self, _: DeploymentRef) -> Result<Arc<str>> {
+        Err(broken())
+    }
+
+    async fn environment_variables(&self, _: DeploymentRef) -> Result<BTreeMap<String, String>> {
+        Err(broken())
+    }
+
+    async fn update_environment_variables(&self, _: DeploymentRef, _: Vec<VariableChange>) -> Result<()> {
         Err(broken())
     }
 

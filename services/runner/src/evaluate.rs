@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use code::{AUTH_CONFIG_MODULE, ImageRecipe, expand_seed};
-use contract::{BlobDigest, Error, Evaluation, EvaluationRequest, ModuleSource, Result};
+use contract::{BlobDigest, Error, Evaluation, EvaluationRequest, ImportPhase, ModuleSource, Result};
 use isolate::{
     Declaration, FunctionKind, Image, ImageSource, ImportError, JsError, ModuleAnalysis, UnsetVariables,
     Visibility,
@@ -29,6 +29,10 @@ impl Handle {
         environment.extend(self.shared.platform.clone());
         let (auth_config, functions): (Vec<&ModuleSource>, Vec<&ModuleSource>) =
             request.modules.iter().partition(|module| module.path == AUTH_CONFIG_MODULE);
+        let import_phase = request.import_phase.unwrap_or_else(|| ImportPhase {
+            seed: rand::random(),
+            time_ms: self.shared.clock.now_ms() as u64,
+        });
         let recipe = ImageRecipe {
             deployment: request.deployment,
             component: ComponentId::ROOT,
@@ -39,8 +43,8 @@ impl Handle {
                 })
                 .collect(),
             environment,
-            import_seed: rand::random(),
-            import_time_ms: self.shared.clock.now_ms() as u64,
+            import_seed: import_phase.seed,
+            import_time_ms: import_phase.time_ms,
         };
         let modules = self.evaluate_functions(&recipe, &functions).await?;
         let declare = async |module: Option<&ModuleSource>, declaration, unset_variables, code| match module {
@@ -64,8 +68,7 @@ impl Handle {
             schema: schema.map(Arc::from),
             app_definition: app_definition.map(Arc::from),
             auth_providers: auth_config.map(|config| providers_of(&config)).transpose()?,
-            import_seed: recipe.import_seed,
-            import_time_ms: recipe.import_time_ms,
+            import_phase,
         })
     }
 

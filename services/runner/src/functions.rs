@@ -57,7 +57,7 @@ impl FunctionCache {
     }
 
     /// Finds a function of the transaction's component, whatever its kind. What was looked at is in the read set: the
-    /// module with all that it imports, and the environment, because code may look at both while it is imported.
+    /// module with all that it imports. (What the module exports with other environment variables is in its row, too.)
     pub(crate) fn find(
         &self,
         transaction: &mut Transaction,
@@ -66,7 +66,6 @@ impl FunctionCache {
     ) -> Result<Option<Arc<Function>>, Error> {
         let modules = transaction.module_with_imports(&path.module.with_extension());
         let Some(module) = modules.first() else { return Ok(None) };
-        transaction.rely_on_environment();
         let functions = self.of(module)?;
         let function = functions.get(path.export.as_str()).cloned();
         Ok(function.filter(|function| function.is_public || allowed == AllowedVisibility::All))

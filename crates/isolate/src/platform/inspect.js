@@ -1,5 +1,5 @@
 // Formats values for the console, much as Node.js does.
-import { process } from "tidemark:environment";
+import { isVariable, process } from "tidemark:environment";
 
 const DEPTH_MAX = 4;
 const ITEMS_MAX = 100;
@@ -7,10 +7,6 @@ const LINE_LENGTH_MAX = 72;
 
 // What stands for the value of a variable, also in a copy of `process.env`.
 const OF_ENVIRONMENT = "[process.env]";
-
-function isVariable(name, value) {
-  return typeof name === "string" && typeof value === "string" && Object.hasOwn(process.env, name) && process.env[name] === value;
-}
 
 // The text of a value; strings are quoted, since the value is not by itself.
 export function inspect(value) {

@@ -7,5 +7,7 @@ export const parseUrl = (input, base) => JSON.parse(request(2, input, base));
 export const setUrlPart = (href, name, value) => JSON.parse(request(3, href, JSON.stringify([name, value])));
 // `operation` is what crate web-crypto reads; `data` an ArrayBuffer or a string.
 export const cryptography = (operation, data) => request(4, JSON.stringify(operation), data);
+// Tells which variable's value matters from here on; "" for all of them.
+export const variableIsRead = (name) => request(15, name, "");
 // -1, 0 or 1; `way` is one that locale.js knows.
 export const compareTexts = (way, a, b) => Number(request(6 + way, a, b));

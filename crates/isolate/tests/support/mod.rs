@@ -111,10 +111,11 @@ pub fn on_thread<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -
     }
 }
 
-/// A host that remembers the console, and answers syscalls by a function.
+/// A host that remembers the console and the variables that were read, and answers syscalls by a function.
 #[derive(Default)]
 pub struct TestHost {
     pub lines: Vec<ConsoleLine>,
+    pub variables: Vec<String>,
 }
 
 impl SyncHost for TestHost {
@@ -127,6 +128,10 @@ impl SyncHost for TestHost {
 
     fn log(&mut self, line: ConsoleLine) {
         self.lines.push(line);
+    }
+
+    fn variable_is_read(&mut self, name: &str) {
+        self.variables.push(name.to_string());
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use contract::{Error, Identity};
-use isolate::{Answer, AsyncOperation, ConsoleLine, FunctionKind, SyncHost, SyscallError};
+use isolate::{Answer, AsyncOperation, ConsoleLine, FunctionKind, SyncHost, SyscallError, VariablesRead};
 use transaction::{Catalog, NestedLimits, NestedOutcome, Transaction};
 use value::FunctionPath;
 
@@ -29,6 +29,8 @@ pub(crate) struct TransactionHost {
     /// What the transaction reads, if that can move forward.
     snapshot: Option<Arc<Snapshot>>,
     host_time: Duration,
+    /// How often functions have read an environment variable for the first time.
+    variables_read: usize,
 }
 
 /// What the host of a transaction begins with.
@@ -53,7 +55,17 @@ impl TransactionHost {
             TreeLimits { function: shared.options.limits.function, transaction: shared.limits.transaction };
         let tree = Tree::new(limits, now_ms, shared.clock.clone(), seed);
         let host_time = Duration::ZERO;
-        TransactionHost { shared, transaction, tree, image, identity, request_id, snapshot, host_time }
+        TransactionHost {
+            shared,
+            transaction,
+            tree,
+            image,
+            identity,
+            request_id,
+            snapshot,
+            host_time,
+            variables_read: 0,
+        }
     }
 
     /// Runs the outermost function. `arguments` is convex JSON: an array with the arguments object.
@@ -73,6 +85,13 @@ impl TransactionHost {
 
     async fn call(&mut self, slots: &mut Slots, function: Arc<Function>, arguments: &str) -> Outcome {
         let image = self.image.clone();
+        // Modules share what they have made of the environment while they were imported: that counts for each function.
+        match image.image.variables_read() {
+            VariablesRead::Named(names) => {
+                names.iter().for_each(|name| self.transaction.rely_on_environment_variable(name));
+            }
+            VariablesRead::All => self.transaction.rely_on_environment(),
+        }
         calls::call(self, slots, &image, function, arguments).await
     }
 
@@ -174,6 +193,15 @@ impl SyncHost for TransactionHost {
 
     fn log(&mut self, line: ConsoleLine) {
         self.tree.log.push_console(line);
+    }
+
+    fn variable_is_read(&mut self, name: &str) {
+        self.variables_read += 1;
+        if VariablesRead::is_one(name) && self.variables_read <= VariablesRead::NAMES_MAX {
+            self.transaction.rely_on_environment_variable(name);
+        } else {
+            self.transaction.rely_on_environment();
+        }
     }
 
     /// The maps may have to be fetched, for which this thread waits: the function is in the middle of an expression. If they

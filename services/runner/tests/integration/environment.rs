@@ -23,7 +23,7 @@ async fn code_is_imported_once_with_a_seed_and_a_time_of_its_own() {
     let evaluation = harness.push(&crate::harness::modules()).await;
     let second = harness.value_of("about:imported", json!({})).await;
     assert_ne!(second["random"], first["random"], "another push has another seed");
-    assert_eq!(second["now"].as_f64(), Some(evaluation.import_time_ms as f64));
+    assert_eq!(second["now"].as_f64(), Some(evaluation.import_phase.time_ms as f64));
     assert_eq!(harness.value_of("about:imported", json!({})).await, second);
     harness.stop().await;
 }
@@ -97,7 +97,7 @@ async fn a_result_holds_until_something_that_it_read_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_result_depends_on_its_code_and_its_environment_but_on_no_other_code() {
+async fn a_result_depends_on_its_code_but_on_no_other_code() {
     let harness = Harness::start().await;
     let plain =
         module("plain.js", "import { query } from './_deps/library.js';\nexport const one = query(() => 1);");
@@ -123,10 +123,59 @@ async fn a_result_depends_on_its_code_and_its_environment_but_on_no_other_code()
     assert!(touches(&outcome, &notice), "its code changed");
     assert!(touches(&missing, &notice), "what was not there may be there now");
     assert_eq!(harness.value_of("plain:one", json!({})).await, json!(2));
+    harness.stop().await;
+}
 
-    let outcome = harness.run_query("plain:one", json!({})).await;
+const VARIABLES: &str = r#"
+    import { query } from "./_deps/library.js";
+    export const name = query(() => process.env.NAME ?? null);
+    export const other = query(() => process.env.OTHER ?? null);
+    export const none = query(() => 1);
+    export const list = query(() => Object.keys(process.env).length);
+    export const many = query(() => { for (let n = 0; n < 3000; n++) process.env["V" + n]; return null; });
+    export const through = query((ctx) => ctx.runQuery("variables:name"));"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_depends_on_the_variables_that_were_read_for_it() {
+    let harness = Harness::start().await;
+    let mut modules = crate::harness::modules();
+    modules.push(module("variables.js", VARIABLES));
+    harness.push(&modules).await;
+    let touched_by = async |name: &str, value: &str| {
+        let mut outcomes = Vec::new();
+        for function in ["name", "other", "none", "list", "many", "through"] {
+            let outcome = harness.run_query(&format!("variables:{function}"), json!({})).await;
+            assert!(outcome.result.is_ok(), "{function}: {:?}", outcome.result);
+            outcomes.push((function, outcome));
+        }
+        harness.set_environment_variable(name, value).await;
+        let notice = commit_after(&harness, outcomes[0].1.timestamp).await;
+        let touched = outcomes.iter().filter(|(_, outcome)| touches(outcome, &notice));
+        touched.map(|(function, _)| *function).collect::<Vec<_>>()
+    };
+    assert_eq!(touched_by("NAME", "value").await, ["name", "list", "many", "through"]);
+    assert_eq!(touched_by("OTHER", "value").await, ["other", "list", "many"]);
+    assert_eq!(touched_by("V1", "value").await, ["list", "many"]);
+    assert_eq!(touched_by("V2999", "value").await, ["list", "many"], "what is not told apart depends on all");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_modules_read_while_they_are_imported_counts_for_all_functions() {
+    let harness = Harness::start().await;
+    let mut modules = crate::harness::modules();
+    let text = "import { query } from './_deps/library.js';\nconst name = process.env.NAME;\nexport const show = query(() => name ?? null);";
+    modules.push(module("prefix.js", text));
+    harness.push(&modules).await;
+    let outcome = harness.run_query("prefix:show", json!({})).await;
+    let beside = harness.run_query("messages:count", json!({})).await;
+    harness.set_environment_variable("OTHER", "value").await;
+    let notice = commit_after(&harness, outcome.timestamp).await;
+    assert!(!touches(&outcome, &notice) && !touches(&beside, &notice), "nobody has read it");
     harness.set_environment_variable("NAME", "value").await;
-    assert!(touches(&outcome, &commit_after(&harness, outcome.timestamp).await), "the environment changed");
+    let notice = commit_after(&harness, notice.timestamp).await;
+    assert!(touches(&outcome, &notice) && touches(&beside, &notice), "it may be in what modules share");
+    assert_eq!(harness.value_of("prefix:show", json!({})).await, json!("value"));
     harness.stop().await;
 }
 

@@ -67,6 +67,7 @@ async fn declarations_are_evaluated() {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
+        import_phase: None,
     };
     let evaluation =
         harness.runner.evaluate(request(&[("DOMAIN", "https://x")])).await.expect("it can be evaluated");

@@ -181,8 +181,8 @@ impl Harness {
         let config = UdfConfigRow {
             component: ComponentId::ROOT,
             server_version: "1.48.0".to_owned(),
-            import_seed: evaluation.import_seed,
-            import_time_ms: evaluation.import_time_ms,
+            import_seed: evaluation.import_phase.seed,
+            import_time_ms: evaluation.import_phase.time_ms,
             functions_directory: "convex/".to_owned(),
             code_hash: String::new(),
         };
@@ -233,6 +233,7 @@ impl Harness {
             schema: None,
             app_definition: None,
             environment_variables,
+            import_phase: None,
         };
         self.runner.evaluate(request).await
     }

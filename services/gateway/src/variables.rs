@@ -1,0 +1,53 @@
+//! Environment variables, for administrators.
+
+use axum::{Json, extract::State, http::HeaderMap};
+use contract::VariableChange;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    authentication::require_admin,
+    edge::{Addressed, SharedEdge},
+    error::ApiError,
+};
+
+#[derive(Deserialize)]
+pub(crate) struct Changes {
+    changes: Vec<Change>,
+}
+
+#[derive(Deserialize)]
+struct Change {
+    name: String,
+    /// Absent or null removes it.
+    #[serde(default)]
+    value: Option<String>,
+}
+
+/// All of the changes, or none.
+pub(crate) async fn update(
+    State(edge): State<SharedEdge>,
+    Addressed { deployment, .. }: Addressed,
+    headers: HeaderMap,
+    body: axum::body::Bytes,
+) -> Result<(), ApiError> {
+    require_admin(&headers, &deployment.admin_keys)?;
+    // What the body holds may be a secret: the message does not repeat it.
+    let body: Changes = serde_json::from_slice(&body).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        ApiError::bad_request("InvalidJson", format!("The body is not a list of changes: {place}."))
+    })?;
+    let changes = body.changes.into_iter().map(|Change { name, value }| VariableChange { name, value });
+    edge.services.deploy.update_environment_variables(deployment.reference, changes.collect()).await?;
+    Ok(())
+}
+
+pub(crate) async fn list(
+    State(edge): State<SharedEdge>,
+    Addressed { deployment, .. }: Addressed,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiError> {
+    require_admin(&headers, &deployment.admin_keys)?;
+    let variables = edge.services.deploy.environment_variables(deployment.reference).await?;
+    Ok(Json(json!({ "environmentVariables": variables })))
+}
