@@ -9,7 +9,7 @@ import { anyApi } from "convex/server";
 import { WebSocket } from "ws";
 import { whenOver } from "./harness/cleanup.mjs";
 import { asAdmin, callFunction } from "./harness/functions.mjs";
-import { CLIENT_ID, newKey, signToken, startProvider } from "./harness/oidc.mjs";
+import { CLIENT_ID, OTHER_CLIENT_ID, newKey, signToken, startProvider } from "./harness/oidc.mjs";
 import { createProject } from "./harness/project.mjs";
 import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 
@@ -133,6 +133,64 @@ test("new keys of a provider are found by the first token that is signed with th
   const withdrawn = await ask(tidemark, before);
   assert.deepEqual([withdrawn.status, withdrawn.code], [401, "Unauthenticated"]);
   assert.match(withdrawn.message, /no key with the id `first`/);
+});
+
+for (const algorithm of ["RS256", "ES256", "EdDSA"]) {
+  test(`what a provider signs by ${algorithm} holds for the app it is for, from that provider, until it ends`, LIMIT, async (context) => {
+    const [provider, stranger] = [await startProvider(context, await newKey(algorithm, "first")), await startProvider(context, await newKey(algorithm, "first"))];
+    const { tidemark } = await serveApp(context, oidc(provider));
+    provider.seconds = 2;
+    const token = await provider.signIn("ann");
+    provider.seconds = 3_600;
+    assert.equal((await ask(tidemark, token)).subject, "ann");
+    await sleep(3_000);
+    const [header, payload, signature] = (await provider.signIn("ann")).split(".");
+    const changed = Buffer.from(payload, "base64url").toString().replace('"ann"', '"bob"');
+    for (const [refused, code, message] of [
+      [token, "Unauthenticated", /expired \d+ seconds? ago/],
+      [await provider.signIn("ann", OTHER_CLIENT_ID), "NoAuthProvider", /for `others`/],
+      [await stranger.signIn("ann"), "NoAuthProvider", new RegExp(stranger.issuer)],
+      [[header, Buffer.from(changed).toString("base64url"), signature].join("."), "Unauthenticated", /signature is not right/],
+      [[Buffer.from('{"alg":"none"}').toString("base64url"), payload, ""].join("."), "Unauthenticated", /`none` is not allowed/],
+    ]) {
+      const answer = await ask(tidemark, refused);
+      assert.deepEqual([answer.status, answer.code], [401, code], JSON.stringify(answer));
+      assert.match(answer.message, message);
+      assert.match((await authenticate(context, tidemark, refused)).error, message);
+    }
+    assert.deepEqual(stranger.requests.filter((path) => path.startsWith("/.well-known") || path.startsWith("/jwks")), [], "nobody is asked whom the app does not name");
+    assert.deepEqual(await signatures(tidemark), []);
+  });
+}
+
+test("a live connection goes on over a change of the provider's keys", LIMIT, async (context) => {
+  const provider = await startProvider(context, await newKey("RS256", "first"));
+  const { tidemark } = await serveApp(context, oidc(provider), { limits: { unknown_key_ms_min: 1 } });
+  // The client asks for the next token ten seconds before the end of one.
+  provider.seconds = 13;
+  const client = connect(context, tidemark);
+  const board = follow(client);
+  const [headers, changes] = [[], []];
+  let isRunning = Promise.resolve();
+  const fetchToken = async () => {
+    await isRunning;
+    const token = await provider.signIn("ann");
+    headers.push(JSON.parse(Buffer.from(token.split(".")[0], "base64url")));
+    return token;
+  };
+  client.setAuth(fetchToken, (isAuthenticated) => changes.push(isAuthenticated));
+  await board.until(({ me }) => me === "ann");
+  const key = await newKey("EdDSA", "second");
+  isRunning = provider.stop().then(() => provider.start(key));
+  await isRunning;
+  while (headers.filter(({ kid }) => kid === "second").length < 2) {
+    await sleep(100);
+  }
+  await client.mutation(who.sign, {});
+  await board.until(({ signatures }) => signatures.length === 1);
+  assert.deepEqual((await signatures(tidemark)), ["ann"]);
+  assert.ok(board.results.slice(1).every(({ me }) => me === "ann"), JSON.stringify(board.results));
+  assert.ok(changes.every((isAuthenticated) => isAuthenticated), "the client was signed out in between");
 });
 
 test("tokens that do not hold are refused by code, over HTTP and by AuthError", LIMIT, async (context) => {

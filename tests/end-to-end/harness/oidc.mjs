@@ -7,6 +7,8 @@ import { Provider } from "oidc-provider";
 import { whenOver } from "./cleanup.mjs";
 
 export const CLIENT_ID = "notes";
+/** An app of somebody else, at the same provider. */
+export const OTHER_CLIENT_ID = "others";
 const REDIRECT_URI = "http://127.0.0.1/signed-in";
 const PAGES_MAX = 20;
 
@@ -47,6 +49,8 @@ class OidcProvider {
   #keys = [];
   /** Paths that were asked for. */
   requests = [];
+  /** How long the tokens hold that it gives from now on. */
+  seconds = 3_600;
 
   /** On the port that it had before, with these keys from now on. */
   async start(...keys) {
@@ -63,14 +67,13 @@ class OidcProvider {
     const [{ algorithm }] = keys;
     const provider = new Provider(this.issuer, {
       jwks: { keys: keys.map((key) => key.private) },
-      clients: [
-        {
-          client_id: CLIENT_ID,
-          client_secret: "not a secret",
-          redirect_uris: [REDIRECT_URI],
-          id_token_signed_response_alg: algorithm,
-        },
-      ],
+      clients: [CLIENT_ID, OTHER_CLIENT_ID].map((id) => ({
+        client_id: id,
+        client_secret: "not a secret",
+        redirect_uris: [REDIRECT_URI],
+        id_token_signed_response_alg: algorithm,
+      })),
+      ttl: { IdToken: () => this.seconds },
       findAccount: (_, id) => ({
         accountId: id,
         claims: () => ({ sub: id, name: `${id} of Notes`, email: `${id}@notes.example`, email_verified: true, favourite: { colour: "blue" } }),
@@ -94,8 +97,8 @@ class OidcProvider {
     return this.#keys;
   }
 
-  /** Signs a user in with a browser's steps (pages, forms, cookies) and returns the ID token. */
-  async signIn(user) {
+  /** Signs a user in with a browser's steps (pages, forms, cookies) and returns the ID token, which is for an app. */
+  async signIn(user, app = CLIENT_ID) {
     const cookies = new Map();
     const visit = async (url, form) => {
       const response = await fetch(url, {
@@ -110,7 +113,7 @@ class OidcProvider {
       }
       return response;
     };
-    const asked = { client_id: CLIENT_ID, response_type: "code", scope: "openid profile email", redirect_uri: REDIRECT_URI };
+    const asked = { client_id: app, response_type: "code", scope: "openid profile email", redirect_uri: REDIRECT_URI };
     let url = `${this.issuer}/auth?${new URLSearchParams(asked)}`;
     let response = await visit(url);
     for (let pages = 0; !url.startsWith(REDIRECT_URI); pages++) {
@@ -130,7 +133,7 @@ class OidcProvider {
     const code = new URL(url).searchParams.get("code");
     const answer = await fetch(`${this.issuer}/token`, {
       method: "POST",
-      headers: { Authorization: `Basic ${btoa(`${CLIENT_ID}:not%20a%20secret`)}` },
+      headers: { Authorization: `Basic ${btoa(`${app}:not%20a%20secret`)}` },
       body: new URLSearchParams({ grant_type: "authorization_code", code, redirect_uri: REDIRECT_URI }),
     });
     const { id_token: token } = await answer.json();
