@@ -151,11 +151,46 @@ test("convex function-spec describes the functions that are served", LIMIT, asyn
   assert.deepEqual(send.returns, { type: "id", tableName: "messages" });
 });
 
-test("convex env list answers that there are no variables", LIMIT, async (context) => {
+test("convex run --inline-query runs a query that is not deployed, which only reads", LIMIT, async (context) => {
   const tidemark = await startTidemark(context);
   const project = await createProject(context, tidemark, { app: chat });
-  const list = await project.mustRun("env", "list");
-  assert.doesNotMatch(list.stdout, /=/);
+  const inline = (query, ...words) => project.convex("run", "--inline-query", query, ...words);
+  assert.match((await inline("1 + 1")).stdout, /^2\s*$/, "before anything is deployed");
+  await project.mustRun("deploy", "--typecheck", "disable");
+  await writeMessages(tidemark, ["low water", "high water"]);
+  await project.mustRun("env", "set", "HARBOUR", "Leith");
+
+  const bodies = await inline('(await ctx.db.query("messages").order("desc").take(5)).map(({ body }) => body)');
+  assert.deepEqual(JSON.parse(bodies.stdout), ["high water", "low water"]);
+  const filtered = await inline('(await ctx.db.query("messages").filter((q) => q.eq(q.field("body"), "low water")).collect()).length');
+  assert.equal(filtered.stdout.trim(), "1");
+  const page = await inline('(await ctx.db.query("messages").paginate({ numItems: 1, cursor: null })).isDone');
+  assert.equal(page.stdout.trim(), "false");
+  const several = await inline('const harbour = process.env.HARBOUR;\nconsole.log("in", harbour);\nreturn { harbour, big: 7n };');
+  assert.match(several.stdout, /"harbour": "Leith"/);
+  assert.match(several.output, /\[LOG\] 'in' 'Leith'/);
+  const nested = await inline('(await ctx.runQuery("channels:list", {})).length');
+  assert.equal(nested.code, 0, nested.output);
+  const whole = await inline("export default internalQuery({ args: {}, handler: async (ctx) => (await ctx.auth.getUserIdentity())?.subject ?? null });", "--identity", '{"issuer":"https://issuer.example","subject":"ann"}');
+  assert.equal(whole.stdout.trim(), '"ann"', whole.output);
+
+  for (const [query, message] of [
+    ['await ctx.db.insert("messages", {})', /insert is not a function/],
+    ['throw new Error("a storm")', /a storm/],
+    ["await fetch('http://127.0.0.1:1/')", /fetch.* in queries/],
+    ["this is no query", /can't be loaded|SyntaxError/],
+    ["for (;;) {}", /longer than|timed out|too long/i],
+    ['import { a } from "./messages.js";\nexport default query({ handler: async () => a });', /could not resolve/],
+    ["export default query; const query2 = query({ handler: async () => 1 });", /no query as its default export/],
+  ]) {
+    const failed = await inline(query);
+    assert.equal(failed.code, 1, failed.output);
+    assert.match(failed.output, message);
+  }
+  const body = JSON.stringify({ args: {}, bundle: { path: "testQuery.js", source: "" }, format: "convex_encoded_json" });
+  assert.equal((await post(tidemark, "/api/run_test_function", body)).status, 403, "it needs the admin key");
+  const listed = await callFunction(tidemark, "query", "messages:authors", {}, asAdmin(tidemark));
+  assert.equal(listed.status, 200, "what is deployed is what it was");
 });
 
 test("convex data lists the tables and shows a table's documents", LIMIT, async (context) => {

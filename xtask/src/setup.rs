@@ -1,6 +1,6 @@
 //! Installs what building and testing need and this machine does not have: Debian packages, and the packages of the
-//! isolate's platform, the example and the tests from npm and PyPI, as lock files name them. Does nothing, quickly, where nothing
-//! is missing.
+//! isolate's platform, the runner, the example and the tests from npm and PyPI, as lock files name them. Does nothing, quickly,
+//! where nothing is missing.
 
 use std::fs;
 use std::path::Path;
@@ -39,7 +39,7 @@ enum Proof {
 const TEST_PYTHON_FOLDER: &str = "tests/end-to-end/clients";
 
 /// Folders with a `package-lock.json`.
-const NODE_FOLDERS: [&str; 2] = ["crates/isolate", "examples/chat"];
+const NODE_FOLDERS: [&str; 3] = ["crates/isolate", "services/runner", "examples/chat"];
 const TEST_NODE_FOLDERS: [&str; 1] = ["tests/end-to-end"];
 
 const NODE_MAJOR_MIN: u32 = 20;

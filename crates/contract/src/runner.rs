@@ -15,6 +15,10 @@ pub trait Runner: Send + Sync + 'static {
     /// Runs a query.
     async fn query(&self, call: QueryCall) -> Result<QueryOutcome>;
 
+    /// Runs a query that is not deployed: the default export of a module. Its path names the module (`testQuery.js`), which
+    /// can import `query` and `internalQuery` from `convex:/_system/repl/wrappers.js`, and nothing else.
+    async fn inline_query(&self, call: QueryCall, source: Arc<str>) -> Result<QueryOutcome>;
+
     /// Runs a mutation until it commits, throws, or gives up on conflicts (`OptimisticConcurrencyControlFailure`).
     ///
     /// The outcome, whatever it is, is returned only when everything it read and wrote is durable. With a session

@@ -19,6 +19,7 @@ const NO_CODES: &[&str] = &[
     "ReferenceError",
     "RunInternalMutations",
     "RunInternalQueries",
+    "RunTestQuery",
     "SplitRecommended",
     "SplitRequired",
     "SyncWorker",

@@ -3,13 +3,16 @@
 //! A function that throws is a success of HTTP (200, `"status": "error"`); other statuses are for requests that could not
 //! be run.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
 
 use axum::{
     Json,
     body::Bytes,
     extract::{Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{AUTHORIZATION, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
 };
 use contract::{
@@ -22,7 +25,8 @@ use sync_protocol::normalize_arguments;
 use value::{FunctionPath, JsonFormat, Value, ValueError, with_fractions};
 
 use crate::{
-    authentication, bodies,
+    authentication::{self, require_admin},
+    bodies,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
 };
@@ -91,6 +95,76 @@ pub(crate) async fn query_timestamp(
         .expect("both kinds of timestamps have the same bounds");
     Ok(Json(json!({ "ts": timestamp.encode() })).into_response())
 }
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InlineBody<'a> {
+    /// For tools that send no header.
+    #[serde(default)]
+    admin_key: Option<String>,
+    #[serde(borrow)]
+    bundle: Bundle<'a>,
+    #[serde(default, borrow)]
+    args: Option<&'a RawValue>,
+    #[serde(default)]
+    format: Option<String>,
+    /// Absent for the app itself.
+    #[serde(default)]
+    component_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Bundle<'a> {
+    path: String,
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+}
+
+/// A query that is not deployed, for administrators: its code comes with the request.
+pub(crate) async fn inline_query(
+    State(edge): State<SharedEdge>,
+    Addressed { deployment, request_id }: Addressed,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let read = || {
+        serde_json::from_slice::<InlineBody<'_>>(&body).map_err(|error| {
+            let place = format!("line {}, column {}", error.line(), error.column());
+            ApiError::bad_request("InvalidJson", format!("The body is not a query with its code: {place}."))
+        })
+    };
+    let (identity, body) = if headers.contains_key(AUTHORIZATION) {
+        (require_admin(&headers, &deployment.admin_keys)?, read()?)
+    } else {
+        let body = read()?;
+        let key = body.admin_key.as_deref().unwrap_or_default();
+        (authentication::admin(&deployment.admin_keys, key, None)?, body)
+    };
+    if body.component_id.is_some_and(|id| id != ROOT_COMPONENT) {
+        let message = "Components are not supported by this version of Tidemark.";
+        return Err(ApiError::bad_request("ComponentsNotSupported", message));
+    }
+    let path: FunctionPath = body.bundle.path.parse().map_err(value_error)?;
+    if path.module.is_system() {
+        let message = "A module whose path begins with `_system/` is the server's own.";
+        return Err(ApiError::bad_request("InvalidModules", message));
+    }
+    let (arguments, format) = arguments_of(body.args, body.format)?;
+    let function = FunctionCall {
+        deployment: deployment.reference,
+        component: String::new(),
+        path: path.to_string(),
+        arguments,
+        identity,
+        caller: Caller::HttpApi,
+        request_id: request_id.to_string(),
+    };
+    let run = run_inline_query(&edge, function, body.bundle.source.into());
+    answered(&edge, deployment.reference, format, run).await
+}
+
+/// How tools name the app itself where they name a component.
+const ROOT_COMPONENT: &str = "_App";
 
 pub(crate) async fn mutation(
     State(edge): State<SharedEdge>,
@@ -166,11 +240,30 @@ async fn read_call(
             "Only an admin key may call into a component.",
         ));
     }
-    let format = match body.format {
+    let (arguments, format) = arguments_of(body.args, body.format)?;
+    let timestamp = body.ts.and_then(|timestamp| contract::Timestamp::new(timestamp.as_nanoseconds()));
+    let function = FunctionCall {
+        deployment: deployment.reference,
+        component,
+        path,
+        arguments,
+        identity,
+        caller: Caller::HttpApi,
+        request_id: request_id.to_string(),
+    };
+    Ok(Call { function, format, timestamp })
+}
+
+/// A call's arguments as functions take them, and the format in which they and the result are sent.
+fn arguments_of(
+    arguments: Option<&RawValue>,
+    format: Option<String>,
+) -> Result<(Arc<str>, JsonFormat), ApiError> {
+    let format = match format {
         Some(name) => name.parse().map_err(value_error)?,
         None => JsonFormat::Clean,
     };
-    let arguments: Arc<str> = match body.args {
+    let arguments: Arc<str> = match arguments {
         Some(arguments) => normalize_arguments(arguments).map_err(|error| {
             ApiError::bad_request("InvalidArguments", format!("The field \"args\" is wrong: {error}."))
         })?,
@@ -186,17 +279,7 @@ async fn read_call(
         }
         other => Value::from_json_in(&arguments, other).map_err(value_error)?.to_json().into(),
     };
-    let timestamp = body.ts.and_then(|timestamp| contract::Timestamp::new(timestamp.as_nanoseconds()));
-    let function = FunctionCall {
-        deployment: deployment.reference,
-        component,
-        path,
-        arguments,
-        identity,
-        caller: Caller::HttpApi,
-        request_id: request_id.to_string(),
-    };
-    Ok(Call { function, format, timestamp })
+    Ok((arguments, format))
 }
 
 /// Runs `work` once there is a place for a call of the deployment, and answers. A call keeps its place until there is room
@@ -223,6 +306,16 @@ async fn answered(
 
 async fn run_query(edge: &Edge, function: FunctionCall, at: ReadMoment) -> Result<Outcome, ApiError> {
     let outcome = edge.services.runner.query(QueryCall { function, at, journal: None }).await?;
+    Ok(Outcome { result: outcome.result, log_lines: outcome.log_lines })
+}
+
+async fn run_inline_query(
+    edge: &Edge,
+    function: FunctionCall,
+    source: Arc<str>,
+) -> Result<Outcome, ApiError> {
+    let call = QueryCall { function, at: ReadMoment::Latest, journal: None };
+    let outcome = edge.services.runner.inline_query(call, source).await?;
     Ok(Outcome { result: outcome.result, log_lines: outcome.log_lines })
 }
 

@@ -54,6 +54,15 @@ pub(crate) async fn canonical_urls(
     Ok(Json(json!({ "convexCloudUrl": deployment.cloud_url, "convexSiteUrl": deployment.site_url })))
 }
 
+/// What kind of deployment it is.
+pub(crate) async fn deployment(
+    Addressed { deployment, .. }: Addressed,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiError> {
+    require_admin(&headers, &deployment.admin_keys)?;
+    Ok(Json(json!({ "kind": "selfHosted" })))
+}
+
 /// What the holder of the key may do: everything that is served.
 pub(crate) async fn check_admin_key(
     Addressed { deployment, .. }: Addressed,
@@ -72,6 +81,7 @@ pub(crate) async fn check_admin_key(
             "ActAsUser",
             "RunInternalQueries",
             "RunInternalMutations",
+            "RunTestQuery",
         ],
     })))
 }

@@ -35,6 +35,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/function", post(functions::function))
         .route("/api/run/{*path}", post(functions::run))
         .route("/api/query_at_ts", post(functions::query_at_timestamp))
+        .route("/api/run_test_function", post(functions::inline_query))
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(edge.call_bodies.clone(), bodies::read_whole));
     let pushes = push::routes()
@@ -51,6 +52,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/instance_name", get(information::instance_name))
         .route("/echo", any(information::echo))
         .route("/api/v1/get_canonical_urls", get(information::canonical_urls))
+        .route("/api/v1/deployment_info", get(information::deployment))
         .route("/api/check_admin_key", get(information::check_admin_key))
         .route("/api/debug_event", post(information::debug_event))
         .route("/api/query_ts", post(functions::query_timestamp))
@@ -187,7 +189,6 @@ const NOT_IMPLEMENTED: &[&str] = &[
     "/api/prepare_schema",
     "/api/push_config",
     "/api/query_batch",
-    "/api/run_test_function",
     "/api/schema_state/",
     "/api/shapes2",
     "/api/storage/",

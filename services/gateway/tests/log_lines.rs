@@ -57,6 +57,10 @@ impl Runner for Broken {
         self.fails(call)
     }
 
+    async fn inline_query(&self, _: QueryCall, _: Arc<str>) -> Result<QueryOutcome> {
+        Err(broken())
+    }
+
     async fn evaluate(&self, _: EvaluationRequest) -> Result<Evaluation> {
         Err(broken())
     }

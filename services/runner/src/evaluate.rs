@@ -126,7 +126,8 @@ impl Handle {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+/// Waits for work that takes its time, on a thread for it.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::internal(format!("evaluating code: {error}")))
@@ -169,6 +170,11 @@ fn maps_of(modules: &[&ModuleSource]) -> SourceMaps {
         }
     }
     maps
+}
+
+/// A module without a source map as the push protocol shows it.
+pub(crate) fn analysis_of(module: &ModuleAnalysis) -> Result<String> {
+    Ok(analysis_json(module, false, &SourceMaps::default())?.to_string())
 }
 
 /// A module as the push protocol shows it.

@@ -119,7 +119,8 @@ struct VisibilityJson {
     kind: String,
 }
 
-fn parse(module: &str, analysis: &str) -> Result<ModuleFunctions, String> {
+/// The functions that a module's analysis tells of.
+pub(crate) fn parse(module: &str, analysis: &str) -> Result<ModuleFunctions, String> {
     let analysis: AnalysisJson = serde_json::from_str(analysis).map_err(|error| error.to_string())?;
     let validator = |text: &str| {
         // It was held to the limits when it was pushed; they may have been lowered since.

@@ -165,6 +165,18 @@ impl Images {
         self.get(place, key, || async { Ok(Ok(image)) }).await.map(|_| ())
     }
 
+    /// An image for one call, which nobody else will ask for.
+    pub(crate) fn for_one_call(&self, image: Arc<Image>) -> NumberedImage {
+        let image = self.number(image);
+        image.replace();
+        image
+    }
+
+    fn number(&self, image: Arc<Image>) -> NumberedImage {
+        let number = ImageNumber(self.next_number.fetch_add(1, Ordering::Relaxed));
+        NumberedImage::new(number, image, Arc::clone(&self.metrics))
+    }
+
     async fn get<B>(&self, place: Place, key: ImageKey, build: impl FnOnce() -> B) -> Result<Built, Error>
     where
         B: Future<Output = Result<Result<Arc<Image>, ImportError>, Error>>,
@@ -173,10 +185,7 @@ impl Images {
         let built = cell
             .get_or_try_init(|| async {
                 let built = match build().await? {
-                    Ok(image) => {
-                        let number = ImageNumber(self.next_number.fetch_add(1, Ordering::Relaxed));
-                        Ok(NumberedImage::new(number, image, Arc::clone(&self.metrics)))
-                    }
+                    Ok(image) => Ok(self.number(image)),
                     // The host's trouble may be over at the next call; the code's won't.
                     Err(ImportError::Internal(message)) => return Err(Error::internal(message)),
                     Err(error) => Err(Arc::new(error)),

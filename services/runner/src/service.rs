@@ -191,7 +191,13 @@ impl contract::Runner for Handle {
     async fn query(&self, call: QueryCall) -> Result<QueryOutcome> {
         let _call = self.begin_call()?;
         let span = span_of(&call.function);
-        self.run_query(call).instrument(span).await
+        self.run_query(call, None).instrument(span).await
+    }
+
+    async fn inline_query(&self, call: QueryCall, source: Arc<str>) -> Result<QueryOutcome> {
+        let _call = self.begin_call()?;
+        let span = span_of(&call.function);
+        self.run_query(call, Some(source)).instrument(span).await
     }
 
     async fn mutation(&self, call: MutationCall) -> Result<MutationOutcome> {

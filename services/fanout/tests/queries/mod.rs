@@ -45,6 +45,10 @@ impl<Q: Queries + 'static> Runner for OnlyQueries<Q> {
         Err(Error::internal("live queries ask for no kind"))
     }
 
+    async fn inline_query(&self, _: QueryCall, _: Arc<str>) -> Result<QueryOutcome> {
+        unreachable!("sessions ask for deployed queries")
+    }
+
     async fn evaluate(&self, _: EvaluationRequest) -> Result<Evaluation> {
         Err(Error::internal("live queries evaluate nothing"))
     }

@@ -3,12 +3,14 @@
 //! ```text
 //!   query, mutation     the moment to read at; commits, conflicts and lost answers (by `transaction::Commits`)
 //!     ├ session         of a client's mutations: each request takes effect once
+//!     ├ inline          queries whose code comes with the call
 //!     └ run             one run at one moment: component, image, function log
 //!         └ host        the transaction as guests see it; calls of functions within it
 //!             └ syscalls  the operations of the function library
 //! ```
 
 mod host;
+mod inline;
 mod mutation;
 mod query;
 mod run;

@@ -9,7 +9,8 @@ use super::run::{Fate, Run};
 use crate::{calls::Priority, service::Handle};
 
 impl Handle {
-    pub(crate) async fn run_query(&self, call: QueryCall) -> Result<QueryOutcome> {
+    /// Runs a deployed query, or the one that `source` exports.
+    pub(crate) async fn run_query(&self, call: QueryCall, source: Option<Arc<str>>) -> Result<QueryOutcome> {
         let shared = &self.shared;
         shared.metrics.queries.increment();
         let QueryCall { function: call, at, journal } = call;
@@ -25,7 +26,10 @@ impl Handle {
             Caller::SyncWorker => Priority::Live,
             Caller::HttpApi => Priority::First,
         };
-        let execution = self.execute(&run, priority, transaction).await?;
+        let execution = match source {
+            None => self.execute(&run, priority, transaction).await?,
+            Some(source) => self.execute_inline(&run, priority, transaction, &source).await?,
+        };
         let (finished, ended) = self.end(&run, execution);
         assert!(finished.writes.is_empty(), "queries write nothing");
         let (result, error) = match &ended.result {

@@ -103,6 +103,11 @@ impl Run {
         }
     }
 
+    /// What it calls; `None` if the path of the call is none.
+    pub(super) fn path(&self) -> Option<&FunctionPath> {
+        self.path.as_ref()
+    }
+
     /// Whether it is one of the deployment's functions.
     pub(super) fn is_of_user(&self) -> bool {
         self.path.as_ref().is_some_and(|path| !path.module.is_system())
@@ -137,7 +142,7 @@ impl Outermost {
 
 impl Execution {
     /// The end of a call that was not run.
-    fn failed(transaction: Transaction, log: LogLines, thrown: Thrown) -> Execution {
+    pub(super) fn failed(transaction: Transaction, log: LogLines, thrown: Thrown) -> Execution {
         Execution { result: Err(thrown), transaction, log, observed: Observed::default() }
     }
 }
@@ -151,7 +156,7 @@ impl Handle {
         mut transaction: Transaction,
     ) -> Result<Execution> {
         let call = &*run.call;
-        let log = LogLines::new(self.shared.options.limits.function.log_lines_max, self.shared.clock.clone());
+        let log = self.new_log();
         let Some(component) = component_at(&transaction, &call.component) else {
             let sentence = format!("There is no component `{}`.", call.component);
             return Ok(Execution::failed(transaction, log, Thrown::for_tools(sentence)));
@@ -162,6 +167,10 @@ impl Handle {
             Some(path) if path.module.is_system() => self.run_system(run, transaction, log).await,
             Some(path) => self.run_user(run, path, priority, transaction, log).await,
         }
+    }
+
+    pub(super) fn new_log(&self) -> LogLines {
+        LogLines::new(self.shared.options.limits.function.log_lines_max, self.shared.clock.clone())
     }
 
     /// Runs one of the server's own functions, which are queries for administrators.
