@@ -13,6 +13,7 @@ pub mod code;
 mod deploy;
 mod deployment;
 pub mod document;
+mod due_runner;
 mod error;
 mod fanout;
 mod identity;
@@ -29,6 +30,7 @@ pub use deploy::{
     SchemaId, SchemaProgress, SchemaTexts, StartedPush, TableCheck, TableEvaluation, VariableChange,
 };
 pub use deployment::{CLOUD_URL_VARIABLE, Deployment, SITE_URL_VARIABLE};
+pub use due_runner::{DueCall, DueOutcome, DueRunner};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use fanout::{
     Fanout, FanoutSession, QueryChange, QueryModification, SessionCommand, SessionRound, SessionStart,

@@ -80,6 +80,8 @@ pub enum Caller {
     HttpApi,
     /// A session over the WebSocket.
     SyncWorker,
+    /// The scheduler, for a function that was scheduled.
+    Scheduler,
 }
 
 /// A query to run once.

@@ -450,6 +450,7 @@ impl Catalog {
             | SystemTable::Metadata
             | SystemTable::SessionRequests
             | SystemTable::ScheduledJobs
+            | SystemTable::DueRuns
             | SystemTable::FileStorage => {}
         }
         Ok(())

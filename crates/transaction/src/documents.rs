@@ -5,8 +5,8 @@ use std::sync::Arc;
 use contract::{IndexId, Interval, Order};
 use value::ValueLimits;
 use value::{
-    CREATION_TIME_FIELD, DocumentId, ID_FIELD, Object, Patch, TableName, TableNumber, Value, ValueError,
-    check_document,
+    CREATION_TIME_FIELD, DocumentId, ID_FIELD, InternalId, Object, Patch, TableName, TableNumber, Value,
+    ValueError, check_document,
 };
 
 use crate::{
@@ -136,18 +136,32 @@ impl Transaction {
         result
     }
 
-    pub(crate) async fn insert_into(&mut self, table: &Arc<Table>, mut object: Object) -> Result<DocumentId> {
+    pub(crate) async fn insert_into(&mut self, table: &Arc<Table>, object: Object) -> Result<DocumentId> {
+        let id = DocumentId::new(table.number, self.new_internal_id());
+        self.insert_at(table, id, object).await?;
+        Ok(id)
+    }
+
+    /// Inserts a row under an internal id that no document of the table has.
+    pub(crate) async fn insert_system_at(
+        &mut self,
+        table: SystemTable,
+        internal_id: InternalId,
+        fields: Object,
+    ) -> Result<()> {
+        self.insert_at(table.table(), DocumentId::new(table.number(), internal_id), fields).await
+    }
+
+    async fn insert_at(&mut self, table: &Arc<Table>, id: DocumentId, mut object: Object) -> Result<()> {
         for field in [ID_FIELD, CREATION_TIME_FIELD] {
             if object.contains(field) {
                 let message = format!("`{field}` is set by the system: leave it out of documents to insert");
                 return Err(Error::user("InvalidDocumentError", message));
             }
         }
-        let id = DocumentId::new(table.number, self.new_internal_id());
         object.insert(ID_FIELD, id);
         object.insert(CREATION_TIME_FIELD, self.new_creation_time());
-        self.write(Target::new(Arc::clone(table), id), None, Some(object)).await?;
-        Ok(id)
+        self.write(Target::new(Arc::clone(table), id), None, Some(object)).await
     }
 
     /// Creates an active table of the application, with the smallest number that is free.
@@ -243,18 +257,33 @@ impl Transaction {
     }
 
     async fn target_with_fields(&mut self, target: Target) -> Result<(Target, Object)> {
+        let document = self.visible(&target).await?;
+        let object = document.ok_or_else(|| nonexistent(target.id))?.to_object()?;
+        Ok((target, object))
+    }
+
+    /// A document as the transaction sees it now.
+    async fn visible(&mut self, target: &Target) -> Result<Option<Document>> {
         let document = match self.pending.get(&target.key) {
             Some(pending) => pending.document.clone(),
             None => self.committed(std::slice::from_ref(&target.key)).await?.pop().flatten(),
         };
         self.count_read(&target.table, document.as_ref())?;
-        let object = document.ok_or_else(|| nonexistent(target.id))?.to_object()?;
-        Ok((target, object))
+        Ok(document)
     }
 
     /// The row of a system table that must be there, and its fields.
     async fn system_target(&mut self, table: SystemTable, id: DocumentId) -> Result<(Target, Object)> {
         self.target_with_fields(Target::new(Arc::clone(table.table()), id)).await
+    }
+
+    /// The row of a system table with this id, if there is one.
+    pub(crate) async fn system_document(
+        &mut self,
+        table: SystemTable,
+        id: DocumentId,
+    ) -> Result<Option<Document>> {
+        self.visible(&Target::new(Arc::clone(table.table()), id)).await
     }
 
     pub(crate) async fn replace_system(
@@ -298,14 +327,16 @@ impl Transaction {
             (None, before) => before.as_ref().map_or(0, Object::size_bytes),
         };
         let usage_before = self.usage;
-        if system_table.is_some() {
+        let has_room = if system_table.is_some() {
             self.usage.system_documents_written += 1;
             self.usage.system_bytes_written += size_bytes;
+            self.check_system_writes()
         } else {
             self.usage.documents_written += 1;
             self.usage.bytes_written += size_bytes;
-        }
-        if let Err(error) = self.check_usage() {
+            self.check_usage()
+        };
+        if let Err(error) = has_room {
             // It has no effect, so it used nothing.
             self.usage = usage_before;
             return Err(error);
@@ -488,7 +519,7 @@ impl Transaction {
     }
 }
 
-fn parse_id(id: &str) -> Result<DocumentId> {
+pub(crate) fn parse_id(id: &str) -> Result<DocumentId> {
     id.parse().map_err(|error| {
         let shown: String = id.chars().take(64).collect();
         Error::user("InvalidArgument", format!("{shown:?} is not the id of a document: {error}"))

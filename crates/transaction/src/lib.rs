@@ -33,6 +33,7 @@ mod pending;
 mod query;
 mod range;
 mod scan;
+mod schedules;
 mod system_rows;
 pub mod system_tables;
 mod transaction;
@@ -49,9 +50,11 @@ pub use error::{Error, Result, UserError};
 pub use page::{Page, PageRequest, PageStatus};
 pub use query::Query;
 pub use scan::QueryId;
+pub use schedules::{Cancellation, DueRun, NewJob, RunEnd};
 pub use system_tables::{
-    AuthRow, EnvironmentVariableRow, IndexRow, ModuleEnvironment, ModuleRow, SchemaFailure, SchemaRow,
-    SchemaState, SessionRequestRow, Stored, SystemRow, SystemTable, TableRow, UdfConfigRow,
+    AuthRow, DueKind, DueRow, EnvironmentVariableRow, IndexRow, JobState, ModuleEnvironment, ModuleRow,
+    ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
+    SystemTable, TableRow, UdfConfigRow,
 };
 pub use transaction::{Finished, NestedOutcome, Options, Transaction, primary_key_of};
 pub use usage::{Metric, NestedLimits, Usage, UsageWarning};

@@ -56,6 +56,9 @@ group! {
         scheduled_functions_max: usize = 1_000,
         /// Arguments of all functions scheduled by one mutation (`ScheduledFunctionsArgumentsTooLarge`).
         scheduled_arguments_bytes_max: usize = 16 * MIB,
+        /// How far from now the time of a scheduled function may be, in the future and in the past: five years
+        /// (`InvalidScheduledFunctionDelay`).
+        scheduled_delay_ms_max: u64 = 5 * 366 * 24 * 3_600_000,
         /// Functions within functions: how deep `runQuery` and `runMutation` may nest (`MaximumCallDepthExceeded`).
         /// Each level holds an isolate.
         call_depth_max: usize = 8,

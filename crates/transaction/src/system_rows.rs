@@ -22,6 +22,17 @@ impl Transaction {
         self.insert_into(R::TABLE.table(), row.to_fields()).await
     }
 
+    /// The row with this id, if there is one; that is in the read set.
+    pub async fn row<R: SystemRow>(&mut self, id: DocumentId) -> Result<Option<R>> {
+        let Some(document) = self.system_document(R::TABLE, id).await? else { return Ok(None) };
+        Ok(Some(stored_row(&document)?.row))
+    }
+
+    /// Inserts a row that has the internal id of another table's document. There must be none such.
+    pub async fn insert_row_beside<R: SystemRow>(&mut self, beside: DocumentId, row: &R) -> Result<()> {
+        self.insert_system_at(R::TABLE, beside.internal_id, row.to_fields()).await
+    }
+
     /// Replaces a row that must be there (`NonexistentDocument`). One that stays as it was is not written.
     pub async fn replace_row<R: SystemRow>(&mut self, id: DocumentId, row: &R) -> Result<()> {
         self.replace_system(R::TABLE, id, row.to_fields()).await
@@ -42,7 +53,19 @@ impl Transaction {
     ) -> Result<bool> {
         let end = key::encode(&[Some(&Value::Float64(before_ms))]);
         let interval = Interval { end: Some(end.into()), ..Interval::all() };
-        let index = table.index(IndexName::BY_CREATION_TIME).id;
+        self.delete_rows_in(table, IndexName::BY_CREATION_TIME, interval, rows_max).await
+    }
+
+    /// Deletes the first rows of an interval of an index: at most `rows_max`, and about the bytes of one large document.
+    /// Returns whether there may be more.
+    pub(crate) async fn delete_rows_in(
+        &mut self,
+        table: SystemTable,
+        index: &str,
+        interval: Interval,
+        rows_max: usize,
+    ) -> Result<bool> {
+        let index = table.index(index).id;
         let mut scan = Scan::new(table.table(), index, interval, Order::Ascending, rows_max, rows_max);
         let (mut rows, mut bytes) = (0, 0);
         while rows < rows_max && bytes < self.limits.value.document_bytes_max {

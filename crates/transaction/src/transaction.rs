@@ -331,6 +331,20 @@ impl Transaction {
         }
     }
 
+    /// Undoes all that was written, also in nested calls that have not ended. What was read stays read, and what was used stays
+    /// used, but for writes to system tables: there is room to write what became of the function.
+    pub fn undo_writes(&mut self) {
+        for (_, stream) in std::mem::take(&mut self.streams) {
+            self.record_stream(&stream);
+        }
+        self.frames.truncate(1);
+        let outermost = self.frames.first().expect("never empty");
+        self.pending.roll_back(outermost.undo);
+        self.catalog = Arc::clone(&outermost.catalog);
+        self.refresh_pending_tables();
+        (self.usage.system_documents_written, self.usage.system_bytes_written) = (0, 0);
+    }
+
     /// How deep the running function is nested; 0 for the outermost.
     pub fn depth(&self) -> usize {
         self.frames.len() - 1
@@ -415,6 +429,10 @@ impl Transaction {
 
     pub(crate) fn check_usage(&self) -> Result<()> {
         self.usage.check(&self.frame().caps)
+    }
+
+    pub(crate) fn check_system_writes(&self) -> Result<()> {
+        self.usage.check_system_writes(&self.frame().caps)
     }
 
     pub(crate) fn new_internal_id(&mut self) -> InternalId {

@@ -27,6 +27,10 @@ pub struct Usage {
     pub system_documents_written: usize,
     /// Bytes written to system tables.
     pub system_bytes_written: usize,
+    /// Functions scheduled.
+    pub functions_scheduled: usize,
+    /// Bytes of their arguments.
+    pub scheduled_arguments_bytes: usize,
     /// The size of the largest document written.
     pub largest_document_bytes: usize,
     /// How deep the deepest document written nests.
@@ -47,6 +51,11 @@ pub struct NestedLimits {
     pub bytes_written: Option<f64>,
     /// Documents written.
     pub documents_written: Option<f64>,
+    /// Functions scheduled.
+    pub functions_scheduled: Option<f64>,
+    /// Bytes of their arguments.
+    #[serde(rename = "scheduledFunctionArgsBytes")]
+    pub scheduled_arguments_bytes: Option<f64>,
 }
 
 /// One line of `getTransactionMetrics`.
@@ -77,6 +86,8 @@ pub(crate) struct Caps {
     database_queries: usize,
     bytes_written: usize,
     documents_written: usize,
+    functions_scheduled: usize,
+    scheduled_arguments_bytes: usize,
     system_documents_written: usize,
     system_bytes_written: usize,
 }
@@ -89,6 +100,8 @@ impl Caps {
             database_queries: limits.read_intervals_max,
             bytes_written: limits.written_bytes_max,
             documents_written: limits.written_documents_max,
+            functions_scheduled: limits.scheduled_functions_max,
+            scheduled_arguments_bytes: limits.scheduled_arguments_bytes_max,
             system_documents_written: limits.system_written_documents_max,
             system_bytes_written: limits.system_written_bytes_max,
         }
@@ -111,16 +124,27 @@ impl Caps {
                 used.documents_written,
                 nested.documents_written,
             ),
+            functions_scheduled: lower(
+                self.functions_scheduled,
+                used.functions_scheduled,
+                nested.functions_scheduled,
+            ),
+            scheduled_arguments_bytes: lower(
+                self.scheduled_arguments_bytes,
+                used.scheduled_arguments_bytes,
+                nested.scheduled_arguments_bytes,
+            ),
             ..*self
         }
     }
 }
 
+fn over(code: &'static str, what: &str, cap: usize, hint: &str) -> Result<()> {
+    Err(Error::user(code, format!("the function {what} (limit: {cap}). {hint}")))
+}
+
 impl Usage {
     pub(crate) fn check(&self, caps: &Caps) -> Result<()> {
-        let over = |code: &'static str, what: &str, cap: usize, hint: &str| {
-            Err(Error::user(code, format!("the function {what} (limit: {cap}). {hint}")))
-        };
         const READ_LESS: &str = "Read less at once: use an index range, `take` or `paginate`.";
         const WRITE_LESS: &str = "Write less at once: split the work over several mutations.";
         if self.documents_read > caps.documents_read {
@@ -139,6 +163,26 @@ impl Usage {
         if self.bytes_written > caps.bytes_written {
             return over("TooManyBytesWritten", "wrote too many bytes", caps.bytes_written, WRITE_LESS);
         }
+        if self.functions_scheduled > caps.functions_scheduled {
+            let hint = "Schedule one function that schedules the others.";
+            return over(
+                "TooManyFunctionsScheduled",
+                "scheduled too many functions",
+                caps.functions_scheduled,
+                hint,
+            );
+        }
+        if self.scheduled_arguments_bytes > caps.scheduled_arguments_bytes {
+            let what = "scheduled functions with too many bytes of arguments";
+            let hint = "Store large arguments as documents and schedule with their ids.";
+            let cap = caps.scheduled_arguments_bytes;
+            return over("ScheduledFunctionsArgumentsTooLarge", what, cap, hint);
+        }
+        self.check_system_writes(caps)
+    }
+
+    /// A function that went over another limit can still be recorded.
+    pub(crate) fn check_system_writes(&self, caps: &Caps) -> Result<()> {
         if self.system_documents_written > caps.system_documents_written {
             let what = "wrote too many rows of system tables";
             return over("TooManySystemWrites", what, caps.system_documents_written, "");
@@ -151,7 +195,7 @@ impl Usage {
     }
 
     /// Each with its cap and its code.
-    fn counters(&self, caps: &Caps) -> [(Metric, usize, &'static str); 5] {
+    fn counters(&self, caps: &Caps) -> [(Metric, usize, &'static str); 7] {
         let counter = |name, used: usize, cap: usize, code| {
             (Metric { name, used, remaining: cap.saturating_sub(used) }, cap, code)
         };
@@ -161,6 +205,18 @@ impl Usage {
             counter("databaseQueries", self.database_queries, caps.database_queries, "TooManyReads"),
             counter("documentsRead", self.documents_read, caps.documents_read, "TooManyDocumentsRead"),
             counter("documentsWritten", self.documents_written, caps.documents_written, "TooManyWrites"),
+            counter(
+                "functionsScheduled",
+                self.functions_scheduled,
+                caps.functions_scheduled,
+                "TooManyFunctionsScheduled",
+            ),
+            counter(
+                "scheduledFunctionArgsBytes",
+                self.scheduled_arguments_bytes,
+                caps.scheduled_arguments_bytes,
+                "ScheduledFunctionsArgumentsTooLarge",
+            ),
         ]
     }
 
@@ -214,12 +270,18 @@ mod tests {
         let caps = Caps::of(&TransactionLimits::DEFAULT);
         let limits = TransactionLimits::DEFAULT;
         type Counter = fn(&mut Usage) -> &mut usize;
-        let cases: [(&str, usize, Counter); 7] = [
+        let cases: [(&str, usize, Counter); 9] = [
             ("TooManyDocumentsRead", limits.read_documents_max, |usage| &mut usage.documents_read),
             ("TooManyBytesRead", limits.read_bytes_max, |usage| &mut usage.bytes_read),
             ("TooManyReads", limits.read_intervals_max, |usage| &mut usage.database_queries),
             ("TooManyWrites", limits.written_documents_max, |usage| &mut usage.documents_written),
             ("TooManyBytesWritten", limits.written_bytes_max, |usage| &mut usage.bytes_written),
+            ("TooManyFunctionsScheduled", limits.scheduled_functions_max, |usage| {
+                &mut usage.functions_scheduled
+            }),
+            ("ScheduledFunctionsArgumentsTooLarge", limits.scheduled_arguments_bytes_max, |usage| {
+                &mut usage.scheduled_arguments_bytes
+            }),
             ("TooManySystemWrites", limits.system_written_documents_max, |usage| {
                 &mut usage.system_documents_written
             }),
@@ -244,6 +306,8 @@ mod tests {
         assert_eq!(caps.nested(&used, &reads(Some(-3.0))).documents_read, 4);
         assert_eq!(caps.nested(&used, &reads(Some(f64::INFINITY))).documents_read, 10);
         assert_eq!(caps.nested(&used, &reads(None)), caps);
+        let schedules = NestedLimits { functions_scheduled: Some(1.0), ..NestedLimits::default() };
+        assert_eq!(caps.nested(&used, &schedules).functions_scheduled, 1);
     }
 
     #[test]

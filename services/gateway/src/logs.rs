@@ -71,6 +71,7 @@ fn entry(entry: &ExecutionRecord) -> Value {
         "caller": match entry.caller {
             Caller::HttpApi => "HttpApi",
             Caller::SyncWorker => "SyncWorker",
+            Caller::Scheduler => "Scheduler",
         },
         "parentExecutionId": null,
         "executionTime": seconds,

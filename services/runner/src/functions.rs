@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
 
-use contract::{Error, Identity};
+use contract::{Caller, Error, FunctionCall, Identity};
 use lru::LruCache;
 use parking_lot::Mutex;
 use schema::SchemaLimits;
@@ -33,6 +33,14 @@ pub(crate) enum AllowedVisibility {
 }
 
 impl AllowedVisibility {
+    /// What is scheduled was so by a function, which may call internal ones.
+    pub(crate) fn of(call: &FunctionCall) -> AllowedVisibility {
+        match call.caller {
+            Caller::Scheduler => AllowedVisibility::All,
+            Caller::HttpApi | Caller::SyncWorker => AllowedVisibility::to(&call.identity),
+        }
+    }
+
     pub(crate) fn to(identity: &Identity) -> AllowedVisibility {
         if identity.is_admin() { AllowedVisibility::All } else { AllowedVisibility::PublicOnly }
     }

@@ -174,7 +174,7 @@ impl Handle {
     }
 
     /// To be held for as long as a call takes.
-    fn begin_call(&self) -> Result<TaskTrackerToken> {
+    pub(crate) fn begin_call(&self) -> Result<TaskTrackerToken> {
         let call = self.calls.token();
         if self.shutdown.is_cancelled() {
             return Err(Error::overloaded(
@@ -279,7 +279,7 @@ impl Shared {
 }
 
 /// What every log line about a call is marked with.
-fn span_of(call: &FunctionCall) -> tracing::Span {
+pub(crate) fn span_of(call: &FunctionCall) -> tracing::Span {
     tracing::info_span!(
         "call",
         deployment = %call.deployment,

@@ -1,6 +1,6 @@
 //! Every service in one process.
 //!
-//! They are started in the order in which they need each other (blobs, log, sequencer, runner, fan-out, deploy, gateway) and
+//! They are started in the order in which they need each other (blobs, log, sequencer, runner, fan-out, scheduler, deploy, gateway) and
 //! stopped in reverse, each with a token of its own, so that nobody is left calling somebody who has gone.
 
 use std::{
@@ -11,7 +11,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use contract::{BlobStore, DeploymentId, DeploymentRef, GroupId, Runner, Sequencer, TransactionLog};
+use contract::{
+    BlobStore, DeploymentId, DeploymentRef, DueRunner, GroupId, Runner, Sequencer, TransactionLog,
+};
 use gateway::{AdminKeys, Listeners};
 use system_transaction::SystemTransactions;
 use tokio::net::TcpListener;
@@ -179,6 +181,7 @@ async fn start(
         runner::Service::start(options, dependencies, token.clone()).context("start the runner")?;
     let runner_handle = runner_service.handle();
     let runner: Arc<dyn Runner> = Arc::new(runner_handle.clone());
+    let due_runner: Arc<dyn DueRunner> = Arc::new(runner_handle.clone());
     parts.add(token, runner_service.stopped());
 
     let token = CancellationToken::new();
@@ -189,9 +192,18 @@ async fn start(
     let fanout = fanout_service.handle();
     parts.add(token, fanout_service.stopped());
 
+    let token = CancellationToken::new();
+    let options = scheduler::Options { limits: limits.schedule, deployments: vec![deployment.reference] };
+    let clock = Arc::new(scheduler::WallClock::new(SystemTime::now));
+    let dependencies =
+        scheduler::Dependencies { runner: due_runner, transactions: transactions.clone(), clock };
+    let scheduler_service = scheduler::Service::start(options, dependencies, token.clone());
+    let scheduler = scheduler_service.handle();
+    parts.add(token, scheduler_service.stopped());
+
     if let Some(listener) = metrics {
         let token = CancellationToken::new();
-        let dependencies = metrics::Dependencies { runner: runner_handle.clone(), fanout: fanout.clone() };
+        let dependencies = metrics::Dependencies { runner: runner_handle, fanout: fanout.clone(), scheduler };
         let service = metrics::Service::start(listener, dependencies, token.clone())?;
         parts.add(token, service.stopped());
     }

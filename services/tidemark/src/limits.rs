@@ -11,6 +11,7 @@ use gateway::{GatewayLimits, SyncLimits};
 use limits::KIB;
 use rpc::RpcLimits;
 use runner::FunctionLimits;
+use scheduler::ScheduleLimits;
 use schema::SchemaLimits;
 use transaction::{RetryLimits, TransactionLimits};
 use txlog::{LogLimits, StoreLimits};
@@ -46,6 +47,7 @@ pub struct Limits {
     pub push: PushLimits,
     pub auth: AuthLimits,
     pub egress: EgressLimits,
+    pub schedule: ScheduleLimits,
 }
 
 impl Limits {
@@ -64,6 +66,7 @@ impl Limits {
         push: PushLimits::DEFAULT,
         auth: AuthLimits::DEFAULT,
         egress: EgressLimits::DEFAULT,
+        schedule: ScheduleLimits::DEFAULT,
     };
 
     /// What transactions are held to, wherever they run.
@@ -121,6 +124,7 @@ impl Limits {
             self.push.no_limit(),
             self.auth.no_limit(),
             self.egress.no_limit(),
+            self.schedule.no_limit(),
         ];
         let mut group = 0;
         while group < no_limits.len() {
@@ -187,6 +191,28 @@ impl Limits {
             "fanout.stream_silence_ms_max must be longer than log.stream_heartbeat_ms"
         );
         require!(
+            log.stream_heartbeat_ms < self.schedule.stream_silence_ms_max,
+            "schedule.stream_silence_ms_max must be longer than log.stream_heartbeat_ms"
+        );
+        require!(
+            self.schedule.conflict_pause_ms_min <= self.schedule.conflict_pause_ms_max
+                && self.schedule.failure_pause_ms_min <= self.schedule.failure_pause_ms_max,
+            "the shortest pauses of schedule must be at most the longest"
+        );
+        require!(
+            self.schedule.results_removed_max <= transaction.system_written_documents_max,
+            "schedule.results_removed_max must be at most transaction.system_written_documents_max"
+        );
+        require!(
+            transaction.scheduled_arguments_bytes_max < value.value_bytes_max
+                && value.value_bytes_max.saturating_mul(3) <= transaction.system_written_bytes_max,
+            "transaction.scheduled_arguments_bytes_max must be below value.value_bytes_max, which must be at most a third of transaction.system_written_bytes_max: a job is written when it is scheduled, and again when it has run"
+        );
+        require!(
+            transaction.scheduled_functions_max.saturating_mul(2) <= transaction.system_written_documents_max,
+            "transaction.system_written_documents_max must hold twice transaction.scheduled_functions_max"
+        );
+        require!(
             log.batch_commits_max <= log.commits_queued_max,
             "log.batch_commits_max must be at most log.commits_queued_max"
         );
@@ -224,8 +250,9 @@ impl Limits {
             self.fanout.deployment_share_percent <= 100
                 && self.gateway.deployment_share_percent <= 100
                 && self.log.deployment_share_percent <= 100
+                && self.schedule.deployment_share_percent <= 100
                 && self.function.deployment_threads_percent <= 100,
-            "fanout.deployment_share_percent, gateway.deployment_share_percent, log.deployment_share_percent and function.deployment_threads_percent must be at most 100"
+            "fanout.deployment_share_percent, gateway.deployment_share_percent, log.deployment_share_percent, schedule.deployment_share_percent and function.deployment_threads_percent must be at most 100"
         );
         require!(
             self.sync.close_reason_bytes_max <= 123,

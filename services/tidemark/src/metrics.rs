@@ -79,10 +79,20 @@ const FANOUT: &[Instrument<fanout::MetricsSnapshot>] = instruments! {
     wait: Counter "s" "How long sessions waited from becoming due until their transition was sent, added up.", |at| at.wait_us as f64 / 1e6;
 };
 
+const SCHEDULER: &[Instrument<scheduler::MetricsSnapshot>] = instruments! {
+    running: Gauge "" "Scheduled functions that run, or wait for a thread.", |at| at.running as f64;
+    runs: Counter "" "Scheduled functions that have run, those that threw included.", |at| at.runs as f64;
+    gone: Counter "" "Scheduled functions that were cancelled, or run by another scheduler, when their turn came.", |at| at.gone as f64;
+    postponed: Counter "" "Times that a scheduled function could not be run for no fault of its own, and was put off.", |at| at.postponed as f64;
+    results_removed: Counter "" "Results of scheduled functions that were removed because of their age.", |at| at.results_removed as f64;
+    streams: Counter "" "Times that the scheduler began to follow the commits of a deployment.", |at| at.streams as f64;
+};
+
 /// Whose numbers are served.
 pub struct Dependencies {
     pub runner: runner::Handle,
     pub fanout: fanout::Handle,
+    pub scheduler: scheduler::Handle,
 }
 
 /// Serves the numbers.
@@ -138,9 +148,10 @@ impl Exporter {
             .context("set up the export of metrics")?;
         let provider = SdkMeterProvider::builder().with_reader(reader).build();
         let meter = provider.meter("tidemark");
-        let Dependencies { runner, fanout } = dependencies;
+        let Dependencies { runner, fanout, scheduler } = dependencies;
         observe(&meter, "runner", RUNNER, move || runner.metrics());
         observe(&meter, "fanout", FANOUT, move || fanout.metrics());
+        observe(&meter, "scheduler", SCHEDULER, move || scheduler.metrics());
         Ok(Exporter { registry, _provider: provider })
     }
 
@@ -209,6 +220,7 @@ mod tests {
         let listed: Vec<&str> = reference.lines().filter(|line| line.starts_with("| `tidemark_")).collect();
         let served: Vec<String> = (RUNNER.iter().map(|instrument| row("runner", instrument)))
             .chain(FANOUT.iter().map(|instrument| row("fanout", instrument)))
+            .chain(SCHEDULER.iter().map(|instrument| row("scheduler", instrument)))
             .collect();
         assert_eq!(listed, served, "the table should be\n{}", served.join("\n"));
     }

@@ -14,8 +14,9 @@ use value::{ComponentId, InternalId, TableName, TableNumber};
 use crate::catalog::{Index, IndexState, Table, TableState};
 
 pub use rows::{
-    AuthRow, EnvironmentVariableRow, IndexRow, ModuleEnvironment, ModuleRow, SchemaFailure, SchemaRow,
-    SchemaState, SessionRequestRow, Stored, SystemRow, TableRow, UdfConfigRow,
+    AuthRow, DueKind, DueRow, EnvironmentVariableRow, IndexRow, JobState, ModuleEnvironment, ModuleRow,
+    ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow, TableRow,
+    UdfConfigRow,
 };
 
 /// A system table, by the part of its number above 512. The numbers are those that existing ids and tools know.
@@ -41,11 +42,17 @@ pub enum SystemTable {
     SessionRequests = 17,
     /// Schemas, deployed and pushed ([`SchemaRow`]).
     Schemas = 20,
-    /// What `_scheduled_functions` shows.
+    /// What runs when ([`DueRow`]): one row for each thing that is still to run, in a table of its own because it is a
+    /// queue. The internal id of a row is that of the document that says what runs.
+    DueRuns = 26,
+    /// What `_scheduled_functions` shows ([`ScheduledJobRow`]).
     ScheduledJobs = 27,
     /// What `_storage` shows.
     FileStorage = 28,
 }
+
+/// The index of [`SystemTable::DueRuns`] by the time.
+pub const DUE_INDEX: &str = "by_due";
 
 /// Numbers up to here were given out by older systems; the numbers of system tables lie above.
 const RESERVED_NUMBERS: u32 = 512;
@@ -56,7 +63,7 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
 
 impl SystemTable {
     /// All of them.
-    pub const ALL: [SystemTable; 11] = [
+    pub const ALL: [SystemTable; 12] = [
         SystemTable::Tables,
         SystemTable::Indexes,
         SystemTable::Metadata,
@@ -66,6 +73,7 @@ impl SystemTable {
         SystemTable::EnvironmentVariables,
         SystemTable::SessionRequests,
         SystemTable::Schemas,
+        SystemTable::DueRuns,
         SystemTable::ScheduledJobs,
         SystemTable::FileStorage,
     ];
@@ -82,6 +90,7 @@ impl SystemTable {
             SystemTable::EnvironmentVariables => "_environment_variables",
             SystemTable::SessionRequests => "_session_requests",
             SystemTable::Schemas => "_schemas",
+            SystemTable::DueRuns => "_due_runs",
             SystemTable::ScheduledJobs => "_scheduled_jobs",
             SystemTable::FileStorage => "_file_storage",
         }
@@ -108,10 +117,11 @@ impl SystemTable {
             SystemTable::SessionRequests => &[("by_session_and_request", &["session", "request"])],
             SystemTable::Schemas => &[("by_component_and_state", &["component", "state"])],
             SystemTable::UdfConfig => &[("by_component", &["component"])],
-            SystemTable::Metadata
-            | SystemTable::Auth
-            | SystemTable::ScheduledJobs
-            | SystemTable::FileStorage => &[],
+            SystemTable::DueRuns => &[(DUE_INDEX, &["due"])],
+            SystemTable::ScheduledJobs => {
+                &[("by_component", &["component"]), ("by_completed_time", &["completedTime"])]
+            }
+            SystemTable::Metadata | SystemTable::Auth | SystemTable::FileStorage => &[],
         }
     }
 
@@ -217,7 +227,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 11 + 11 + 11 + 8);
+        assert_eq!(ids.len(), 12 + 12 + 12 + 11);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use contract::{BlobDigest, IndexId};
 use value::{
-    ComponentId, DocumentId, FieldPath, IndexName, InternalId, Object, TableName, TableNumber, Value, object,
+    ComponentId, DocumentId, FieldPath, FunctionPath, IndexName, InternalId, Object, TableName, TableNumber,
+    Value, object,
 };
 
 use super::SystemTable;
@@ -185,6 +186,63 @@ pub struct SessionRequestRow {
     pub component: String,
     /// The function that ran, as `messages:send`.
     pub function: String,
+}
+
+/// How far a scheduled job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Waits for its time, or for its turn.
+    Pending,
+    /// Runs.
+    InProgress,
+    /// Has run.
+    Success,
+    /// Has run and thrown, or could not be run.
+    Failed {
+        /// What it threw.
+        error: String,
+    },
+    /// Was cancelled before it had run.
+    Canceled,
+}
+
+/// A scheduled job: a document of `_scheduled_functions`. Its fields are what the application sees; that the job of a
+/// component says whose it is must be left out for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScheduledJobRow {
+    /// Whose job it is: the component that has scheduled it.
+    pub component: ComponentId,
+    /// What runs.
+    pub function: FunctionPath,
+    /// With what.
+    pub arguments: Object,
+    /// When it was to run; milliseconds since the Unix epoch.
+    pub scheduled_time_ms: f64,
+    /// When it came to its end; milliseconds since the Unix epoch.
+    pub completed_time_ms: Option<f64>,
+    /// How far it is.
+    pub state: JobState,
+}
+
+/// What kind of thing is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DueKind {
+    /// A scheduled job, once.
+    Job,
+}
+
+/// When something is to run next. A change of the row always changes its time: whoever follows the index tells by its keys what
+/// comes and what goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DueRow {
+    /// What it is.
+    pub kind: DueKind,
+    /// The component whose function runs.
+    pub component: ComponentId,
+    /// Not before this moment; milliseconds since the Unix epoch.
+    pub due_ms: f64,
+    /// How often it could not be run so far, for no fault of its own.
+    pub failures: u32,
 }
 
 impl SystemRow for TableRow {
@@ -445,6 +503,120 @@ impl SystemRow for SessionRequestRow {
     }
 }
 
+impl JobState {
+    /// As applications see it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            JobState::Pending => "pending",
+            JobState::InProgress => "inProgress",
+            JobState::Success => "success",
+            JobState::Failed { .. } => "failed",
+            JobState::Canceled => "canceled",
+        }
+    }
+
+    fn to_object(&self) -> Object {
+        let mut state = object! { "kind" => self.name() };
+        if let JobState::Failed { error } = self {
+            state.insert("error", error.as_str());
+        }
+        state
+    }
+
+    fn from_object(state: &Object) -> Result<JobState, String> {
+        let fields = Fields(state);
+        Ok(match fields.text("kind")? {
+            "pending" => JobState::Pending,
+            "inProgress" => JobState::InProgress,
+            "success" => JobState::Success,
+            "failed" => JobState::Failed { error: fields.text("error")?.to_owned() },
+            "canceled" => JobState::Canceled,
+            other => return Err(format!("the kind `{other}` is not known")),
+        })
+    }
+}
+
+impl SystemRow for ScheduledJobRow {
+    const TABLE: SystemTable = SystemTable::ScheduledJobs;
+
+    fn from_fields(fields: &Object) -> Result<Self, String> {
+        let fields = Fields(fields);
+        let component = match fields.optional_text("component")? {
+            Some(_) => fields.parse("component")?,
+            None => ComponentId::ROOT,
+        };
+        let [Value::Object(arguments)] = fields.value("args")?.as_array().unwrap_or_default() else {
+            return Err("`args` is not an array of one object".to_owned());
+        };
+        let state = match fields.value("state")? {
+            Value::Object(state) => {
+                JobState::from_object(state).map_err(|error| format!("`state`: {error}"))?
+            }
+            _ => return Err("`state` is not an object".to_owned()),
+        };
+        let completed = fields.0.contains("completedTime");
+        Ok(ScheduledJobRow {
+            component,
+            function: fields.parse("name")?,
+            arguments: arguments.clone(),
+            scheduled_time_ms: fields.number("scheduledTime")?,
+            completed_time_ms: if completed { Some(fields.number("completedTime")?) } else { None },
+            state,
+        })
+    }
+
+    fn to_fields(&self) -> Object {
+        let mut fields = object! {
+            "name" => self.function.with_extension(),
+            "args" => vec![Value::Object(self.arguments.clone())],
+            "scheduledTime" => self.scheduled_time_ms,
+            "state" => Value::Object(self.state.to_object()),
+        };
+        if let Some(completed) = self.completed_time_ms {
+            fields.insert("completedTime", completed);
+        }
+        if !self.component.is_root() {
+            fields.insert("component", self.component.to_string());
+        }
+        fields
+    }
+}
+
+impl DueKind {
+    const fn name(self) -> &'static str {
+        match self {
+            DueKind::Job => "job",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<DueKind> {
+        [DueKind::Job].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl SystemRow for DueRow {
+    const TABLE: SystemTable = SystemTable::DueRuns;
+
+    fn from_fields(fields: &Object) -> Result<Self, String> {
+        let fields = Fields(fields);
+        Ok(DueRow {
+            kind: DueKind::from_name(fields.text("kind")?).ok_or("`kind` is not known")?,
+            component: fields.parse("component")?,
+            due_ms: fields.number("due")?,
+            failures: fields.u32("failures")?,
+        })
+    }
+
+    fn to_fields(&self) -> Object {
+        object! {
+            "kind" => self.kind.name(),
+            "component" => self.component.to_string(),
+            "due" => self.due_ms,
+            "failures" => f64::from(self.failures),
+        }
+    }
+}
+
 fn texts(texts: impl Iterator<Item = String>) -> Vec<Value> {
     texts.map(Value::String).collect()
 }
@@ -593,5 +765,33 @@ mod tests {
             component: "a/b".into(),
             function: "messages:send".into(),
         });
+        let job = ScheduledJobRow {
+            component,
+            function: "messages:send".parse().unwrap(),
+            arguments: object! { "body" => "hi", "count" => 7_i64 },
+            scheduled_time_ms: 1_795_157_486_269.25,
+            completed_time_ms: Some(1_795_157_486_270.0),
+            state: JobState::Failed { error: "Uncaught Error: no".into() },
+        };
+        comes_back(job.clone());
+        for state in [JobState::Pending, JobState::InProgress, JobState::Success, JobState::Canceled] {
+            comes_back(ScheduledJobRow { state, completed_time_ms: None, ..job.clone() });
+        }
+        comes_back(DueRow { kind: DueKind::Job, component, due_ms: -1.5, failures: u32::MAX });
+    }
+
+    #[test]
+    fn the_job_of_an_app_has_the_fields_that_applications_know_and_no_others() {
+        let job = ScheduledJobRow {
+            component: ComponentId::ROOT,
+            function: "messages:destruct".parse().unwrap(),
+            arguments: object! { "id" => "x" },
+            scheduled_time_ms: 1.0,
+            completed_time_ms: None,
+            state: JobState::Pending,
+        };
+        let json = r#"{"args":[{"id":"x"}],"name":"messages.js:destruct","scheduledTime":1.0,"state":{"kind":"pending"}}"#;
+        assert_eq!(job.to_fields().to_json(), json);
+        assert_eq!(ScheduledJobRow::from_fields(&job.to_fields()).unwrap(), job);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use contract::{Error, Identity};
 use isolate::{Answer, AsyncOperation, ConsoleLine, FunctionKind, SyncHost, SyscallError, VariablesRead};
 use transaction::{Catalog, NestedLimits, NestedOutcome, Transaction};
-use value::FunctionPath;
+use value::{DocumentId, FunctionPath};
 
 use super::{snapshot::Snapshot, syscalls::answered};
 use crate::{
@@ -26,6 +26,8 @@ pub(crate) struct TransactionHost {
     pub(crate) image: NumberedImage,
     pub(crate) identity: Identity,
     pub(crate) request_id: String,
+    /// The document of `_scheduled_functions` that runs.
+    pub(crate) scheduled_as: Option<DocumentId>,
     /// What the transaction reads, if that can move forward.
     snapshot: Option<Arc<Snapshot>>,
     host_time: Duration,
@@ -40,6 +42,8 @@ pub(crate) struct Start {
     pub(crate) image: NumberedImage,
     pub(crate) identity: Identity,
     pub(crate) request_id: String,
+    /// The document of `_scheduled_functions` that runs.
+    pub(crate) scheduled_as: Option<DocumentId>,
     /// What the transaction reads, if that can move forward.
     pub(super) snapshot: Option<Arc<Snapshot>>,
     /// What the clock shows, in milliseconds since the Unix epoch.
@@ -50,7 +54,8 @@ pub(crate) struct Start {
 
 impl TransactionHost {
     pub(crate) fn new(start: Start) -> TransactionHost {
-        let Start { shared, transaction, image, identity, request_id, snapshot, now_ms, seed } = start;
+        let Start { shared, transaction, image, identity, request_id, scheduled_as, snapshot, now_ms, seed } =
+            start;
         let limits =
             TreeLimits { function: shared.options.limits.function, transaction: shared.limits.transaction };
         let tree = Tree::new(limits, now_ms, shared.clock.clone(), seed);
@@ -62,6 +67,7 @@ impl TransactionHost {
             image,
             identity,
             request_id,
+            scheduled_as,
             snapshot,
             host_time,
             variables_read: 0,
@@ -77,6 +83,13 @@ impl TransactionHost {
         allowed: AllowedVisibility,
         arguments: &str,
     ) -> Outcome {
+        if self.scheduled_as.is_some()
+            && let Some(function) = self.shared.functions.find(&mut self.transaction, path, allowed)?
+            && function.kind == FunctionKind::Action
+        {
+            let message = "NotSupportedYet: actions are not supported by this version of Tidemark yet";
+            return Ok(Err(Thrown::new(message)));
+        }
         match self.resolve(path, kind, allowed)? {
             Ok(function) => self.call(slots, function, arguments).await,
             Err(thrown) => Ok(Err(thrown)),

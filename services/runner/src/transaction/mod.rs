@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   query, mutation     the moment to read at; commits, conflicts and lost answers (by `transaction::Commits`)
+//!     ├ due           of what was scheduled: each entry of the queue runs once
 //!     ├ session         of a client's mutations: each request takes effect once
 //!     ├ inline          queries whose code comes with the call
 //!     └ run             one run at one moment: component, image, function log
@@ -9,6 +10,7 @@
 //!             └ syscalls  the operations of the function library
 //! ```
 
+mod due;
 mod host;
 mod inline;
 mod mutation;

@@ -8,21 +8,24 @@ use contract::{
 };
 use isolate::FunctionKind;
 use transaction::{
-    Commits, DeploymentCatalog, Finished, SessionRequestRow, Settled, SystemTable, Transaction, result_lost,
-    unknown_outcome,
+    Commits, DeploymentCatalog, DueRun, Finished, RunEnd, SessionRequestRow, Settled, SystemTable,
+    Transaction, result_lost, unknown_outcome,
 };
 
 use super::{
     host::TransactionHost,
-    run::{Ended, Fate, Run, caught, component_at},
+    run::{Ended, Execution, Fate, Run, caught, component_at},
     session::recorded,
     snapshot::{Snapshot, TURN_WANTED},
 };
 use crate::{
-    calls::{Outcome, Priority, Slots},
+    calls::{Outcome, Priority, Slots, Thrown},
     service::{Handle, Shared},
     turns::{Call, CallTurns, Turn, TurnKey},
 };
+
+/// Bytes that are kept of what a scheduled function has thrown.
+const KEPT_ERROR_BYTES_MAX: usize = 16 << 10;
 
 /// Where an attempt begins to read, and the epoch that its commit names.
 #[derive(Clone, Copy)]
@@ -41,6 +44,7 @@ impl Begin {
 enum OnThread {
     Ran(Box<TransactionHost>, Outcome),
     Recorded(Transaction, SessionRequestRow),
+    Gone(Transaction),
     /// Something is to be done first for which a thread for JavaScript must not wait.
     NotReady(Transaction),
 }
@@ -57,14 +61,66 @@ enum Attempt {
     Ran(Ended),
     /// The session's request has committed before; nothing was run.
     Recorded(SessionRequestRow),
+    /// What was due is so no more; nothing was run.
+    Gone,
+}
+
+/// How a mutation takes effect once.
+#[derive(Clone)]
+pub(super) enum Once {
+    /// Each call is another one.
+    AsCalled,
+    /// Its commit leaves a record, which answers the next call.
+    Request(SessionRequest),
+    /// Its commit takes it out of the queue.
+    Due(Arc<DueRun>),
+}
+
+/// How an attempt begins in its transaction.
+enum Begun {
+    ToRun,
+    Recorded(SessionRequestRow),
+    Gone,
+}
+
+impl Once {
+    async fn begin(&self, transaction: &mut Transaction) -> Result<Begun> {
+        match self {
+            Once::AsCalled => Ok(Begun::ToRun),
+            Once::Request(session) => {
+                Ok(recorded(transaction, session).await?.map_or(Begun::ToRun, Begun::Recorded))
+            }
+            Once::Due(run) => match transaction.begin_run(run).await {
+                Ok(true) => Ok(Begun::ToRun),
+                Ok(false) => Ok(Begun::Gone),
+                Err(error) => Err(error.of_the_system()),
+            },
+        }
+    }
 }
 
 impl Handle {
     pub(crate) async fn run_mutation(&self, call: MutationCall) -> Result<MutationOutcome> {
+        let MutationCall { function, session, not_before } = call;
+        let once = session.map_or(Once::AsCalled, Once::Request);
+        let outcome = self.run_once(function, once, not_before).await?;
+        Ok(outcome.expect("only what is due can be gone"))
+    }
+
+    /// `None` if it was due and is so no more.
+    pub(super) async fn run_once(
+        &self,
+        call: FunctionCall,
+        once: Once,
+        not_before: Timestamp,
+    ) -> Result<Option<MutationOutcome>> {
         let shared = &self.shared;
         shared.metrics.mutations.increment();
-        let MutationCall { function: call, session, not_before } = call;
         let call = Arc::new(call);
+        let scheduled_as = match &once {
+            Once::Due(run) => Some(run.job_id()),
+            Once::AsCalled | Once::Request(_) => None,
+        };
         // Whatever becomes of the call, it holds no turn after it.
         let turns = shared.turns.call();
         let deployment = call.deployment;
@@ -75,8 +131,8 @@ impl Handle {
         let mut priority = Priority::First;
         loop {
             commits.begin();
-            let run = Arc::new(Run::new(&call, FunctionKind::Mutation));
-            let attempt = self.attempt_in_turn(&run, priority, begin, session.as_ref(), &turns).await;
+            let run = Arc::new(Run::new(&call, FunctionKind::Mutation).scheduled_as(scheduled_as));
+            let attempt = self.attempt_in_turn(&run, priority, begin, &once, &turns).await;
             priority = Priority::Again;
             let Attempted { finished, attempt, begin: began } = match attempt {
                 Err(error) if error.code == code::EPOCH_ENDED => match commits.epoch_ended() {
@@ -89,8 +145,9 @@ impl Handle {
                 attempt => attempt?,
             };
             // A record that was read as published is durable, and so is the answer that it holds. One that was read
-            // above what is published becomes so if this commit, which writes nothing, does.
-            let settled = if matches!(attempt, Attempt::Recorded(_)) && began.at.epoch.is_none() {
+            // above what is published becomes so if this commit, which writes nothing, does. So it is with what is gone.
+            let nothing_ran = matches!(attempt, Attempt::Recorded(_) | Attempt::Gone);
+            let settled = if nothing_ran && began.at.epoch.is_none() {
                 Settled::Committed(began.at.timestamp)
             } else {
                 let commit = finished.into_commit(deployment, began.epoch, id);
@@ -102,12 +159,14 @@ impl Handle {
             match settled {
                 Settled::Committed(timestamp) => {
                     return match attempt {
-                        Attempt::Recorded(record) => self.replay(&call, record, timestamp).await,
-                        Attempt::Ran(ended) => Ok(self.answer(&run, &call, ended, timestamp).await),
+                        Attempt::Recorded(record) => self.replay(&call, record, timestamp).await.map(Some),
+                        Attempt::Ran(ended) => Ok(Some(self.answer(&run, &call, ended, timestamp).await)),
+                        Attempt::Gone => Ok(None),
                     };
                 }
-                // What this run computed is not the answer. With a session the next one finds the record, which has it.
-                Settled::EarlierCommitted(timestamp) if session.is_some() => {
+                // What this run computed is not the answer. With a session the next one finds the record, which has it; what was
+                // due is gone.
+                Settled::EarlierCommitted(timestamp) if !matches!(once, Once::AsCalled) => {
                     begin = Begin::published(self.position_from(deployment.group, timestamp).await?);
                 }
                 Settled::EarlierCommitted(_) => return Err(result_lost()),
@@ -143,14 +202,14 @@ impl Handle {
         run: &Arc<Run>,
         mut priority: Priority,
         begin: Begin,
-        session: Option<&SessionRequest>,
+        once: &Once,
         turns: &Call,
     ) -> Result<Attempted> {
         let mut may_wait = true;
         loop {
             self.shared.metrics.mutation_attempts.increment();
             let mut wanted = None;
-            match self.attempt(run, priority, begin, session, turns.turns(may_wait), &mut wanted).await {
+            match self.attempt(run, priority, begin, once, turns.turns(may_wait), &mut wanted).await {
                 Err(error) if error.code == TURN_WANTED => {
                     self.shared.metrics.turns_wanted.increment();
                     // Who gets no turn does not ask again.
@@ -165,14 +224,13 @@ impl Handle {
         }
     }
 
-    /// Runs the mutation once, unless its session's record says that it has committed. A run that succeeds writes the
-    /// record, so that the two are one commit.
+    /// Runs the mutation once, unless it has taken effect already. What it does and that it is done are one commit.
     async fn attempt(
         &self,
         run: &Arc<Run>,
         priority: Priority,
         begin: Begin,
-        session: Option<&SessionRequest>,
+        once: &Once,
         turns: CallTurns,
         wanted: &mut Option<TurnKey>,
     ) -> Result<Attempted> {
@@ -181,7 +239,7 @@ impl Handle {
         let mut began = begin;
         let mut execution = if run.is_of_user() {
             let (on_thread, begin_on_thread, snapshot) =
-                self.run_on_thread(run, priority, begin, session.cloned(), turns).await?;
+                self.run_on_thread(run, priority, begin, once.clone(), turns).await?;
             began = begin_on_thread;
             match on_thread {
                 Ok(OnThread::Ran(host, outcome)) => {
@@ -191,6 +249,10 @@ impl Handle {
                 }
                 Ok(OnThread::Recorded(transaction, record)) => {
                     let attempt = Attempt::Recorded(record);
+                    return Ok(Attempted { finished: transaction.finish(), attempt, begin: began });
+                }
+                Ok(OnThread::Gone(transaction)) => {
+                    let attempt = Attempt::Gone;
                     return Ok(Attempted { finished: transaction.finish(), attempt, begin: began });
                 }
                 Ok(OnThread::NotReady(transaction)) => self.execute(run, priority, transaction).await?,
@@ -203,24 +265,61 @@ impl Handle {
             let transaction = shared.begin(call.deployment, begin.at, shared.now_at(begin.at), None).await?;
             self.execute(run, priority, transaction).await?
         };
-        if let (Some(session), Ok(result)) = (session, &execution.result) {
-            let row = SessionRequestRow {
-                session: session.session.clone(),
-                request: session.request,
-                result: result.clone(),
-                log_lines: self.client_lines(execution.log.lines(), &call.identity),
-                component: call.component.clone(),
-                function: run.identifier().to_owned(),
-            };
-            if let Err(error) = execution.transaction.insert_row(&row).await {
-                execution.result = Err(caught(error)?);
-            }
-        }
+        self.enter_outcome(run, once, &mut execution).await?;
         let (finished, ended) = self.end(run, execution);
         // It may have moved forward since.
         began.at = finished.begin;
         began.epoch = began.at.epoch.unwrap_or(began.epoch);
         Ok(Attempted { finished, attempt: Attempt::Ran(ended), begin: began })
+    }
+
+    /// Undoes what a function has written that failed, and writes what says that the mutation has taken effect.
+    async fn enter_outcome(&self, run: &Run, once: &Once, execution: &mut Execution) -> Result<()> {
+        let call = run.call();
+        if execution.result.is_err() {
+            execution.transaction.undo_writes();
+        }
+        let entered = match (once, &execution.result) {
+            (Once::AsCalled, _) | (Once::Request(_), Err(_)) => return Ok(()),
+            (Once::Request(session), Ok(result)) => {
+                let row = SessionRequestRow {
+                    session: session.session.clone(),
+                    request: session.request,
+                    result: result.clone(),
+                    log_lines: self.client_lines(execution.log.lines(), &call.identity),
+                    component: call.component.clone(),
+                    function: run.identifier().to_owned(),
+                };
+                execution.transaction.insert_row(&row).await.map(|_| ())
+            }
+            (Once::Due(due), Ok(_)) => {
+                execution.transaction.end_run(due, RunEnd::Success, self.shared.clock.now_ms()).await
+            }
+            (Once::Due(due), Err(thrown)) => {
+                let end = self.failure_of(thrown, call, &execution.transaction).await;
+                let ended = execution.transaction.end_run(due, end, self.shared.clock.now_ms()).await;
+                return ended.map_err(transaction::Error::of_the_system);
+            }
+        };
+        let Err(error) = entered else { return Ok(()) };
+        // The function has left no room for it, so it has failed.
+        let thrown = caught(error)?;
+        execution.transaction.undo_writes();
+        if let Once::Due(due) = once {
+            let end = self.failure_of(&thrown, call, &execution.transaction).await;
+            let ended = execution.transaction.end_run(due, end, self.shared.clock.now_ms()).await;
+            ended.map_err(transaction::Error::of_the_system)?;
+        }
+        execution.result = Err(thrown);
+        Ok(())
+    }
+
+    /// What is kept of a failure.
+    async fn failure_of(&self, thrown: &Thrown, call: &FunctionCall, transaction: &Transaction) -> RunEnd {
+        let catalog = Arc::clone(transaction.deployment_catalog());
+        let (_, mut error) = self.explain(thrown, call, &catalog).await;
+        error.truncate(error.floor_char_boundary(KEPT_ERROR_BYTES_MAX));
+        RunEnd::Failed { error }
     }
 
     /// Begins an attempt when a thread takes it, and runs it there.
@@ -229,7 +328,7 @@ impl Handle {
         run: &Arc<Run>,
         priority: Priority,
         begin: Begin,
-        session: Option<SessionRequest>,
+        once: Once,
         turns: CallTurns,
     ) -> Result<(Result<OnThread>, Begin, Arc<Snapshot>)> {
         let shared = Arc::clone(&self.shared);
@@ -238,7 +337,7 @@ impl Handle {
         let work = async move |slots: &mut Slots| {
             let begin = shared.newest(deployment.group, begin, priority);
             let snapshot = Arc::new(Snapshot::new(shared.log.clone(), begin.at, turns, slots.place()));
-            let ran = shared.attempt(&handle, begin.at, &snapshot, session.as_ref(), slots).await;
+            let ran = shared.attempt(&handle, begin.at, &snapshot, &once, slots).await;
             (ran, begin, snapshot)
         };
         let ran = self.threads.run(deployment, priority, work).await;
@@ -280,7 +379,7 @@ impl Handle {
     }
 
     /// Where this process stands, once that is not before `timestamp`.
-    async fn position_from(&self, group: GroupId, timestamp: Timestamp) -> Result<Position> {
+    pub(super) async fn position_from(&self, group: GroupId, timestamp: Timestamp) -> Result<Position> {
         let mut position = self.shared.log.position(group)?;
         let wait = Duration::from_millis(self.shared.options.limits.read_wait_ms_max);
         let not_yet = || {
@@ -327,17 +426,17 @@ impl Shared {
         run: &Run,
         at: ReadAt,
         snapshot: &Arc<Snapshot>,
-        session: Option<&SessionRequest>,
+        once: &Once,
         slots: &mut Slots,
     ) -> Result<OnThread> {
         let call = run.call();
         let now_ns = self.now_at(at);
         let log: Arc<dyn TransactionLog> = snapshot.clone();
         let mut transaction = self.begin_on(log, call.deployment, at, now_ns, None).await?;
-        if let Some(session) = session
-            && let Some(record) = recorded(&mut transaction, session).await?
-        {
-            return Ok(OnThread::Recorded(transaction, record));
+        match once.begin(&mut transaction).await? {
+            Begun::ToRun => {}
+            Begun::Recorded(record) => return Ok(OnThread::Recorded(transaction, record)),
+            Begun::Gone => return Ok(OnThread::Gone(transaction)),
         }
         let Some(component) = component_at(&transaction, &call.component) else {
             return Ok(OnThread::NotReady(transaction));

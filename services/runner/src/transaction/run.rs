@@ -9,7 +9,7 @@ use contract::{ConsoleLine, ExecutionRecord, FunctionCall, FunctionError, Identi
 use isolate::FunctionKind;
 use tracing::Instrument;
 use transaction::{DeploymentCatalog, Finished, Transaction};
-use value::{ComponentId, ComponentPath, FunctionPath, Value};
+use value::{ComponentId, ComponentPath, DocumentId, FunctionPath, Value};
 
 use super::{
     host::{Start, TransactionHost},
@@ -30,6 +30,8 @@ pub(crate) struct Run {
     /// `messages:list`.
     identifier: String,
     execution_id: String,
+    /// The document of `_scheduled_functions` that it is the run of.
+    scheduled_as: Option<DocumentId>,
     began: Instant,
 }
 
@@ -69,8 +71,15 @@ impl Run {
             identifier: path.as_ref().map_or_else(|| call.path.clone(), FunctionPath::to_string),
             path,
             execution_id: hex::encode(rand::random::<[u8; 8]>()),
+            scheduled_as: None,
             began: Instant::now(),
         }
+    }
+
+    /// The run of a job.
+    pub(super) fn scheduled_as(mut self, job: Option<DocumentId>) -> Run {
+        self.scheduled_as = job;
+        self
     }
 
     /// The function of a run, on the thread that will run it or on its way there. `now_ms` is what it sees as the time.
@@ -89,6 +98,7 @@ impl Run {
             image,
             identity: call.identity.clone(),
             request_id: call.request_id.clone(),
+            scheduled_as: self.scheduled_as,
             snapshot,
             now_ms,
             seed: rand::random(),
@@ -97,7 +107,7 @@ impl Run {
             host,
             path: self.path.clone().expect("only what has a path is run"),
             kind: self.kind,
-            allowed: AllowedVisibility::to(&call.identity),
+            allowed: AllowedVisibility::of(call),
             arguments: Arc::clone(&call.arguments),
             span: tracing::Span::current(),
         }
@@ -268,7 +278,7 @@ impl Handle {
         Ok(Execution { result, transaction, log, observed: tree.observed })
     }
 
-    /// Finishes the transaction of a run. What a function that failed has written is dropped; what it read stays.
+    /// Finishes the transaction of a run. What a function that failed has written must have been undone.
     pub(crate) fn end(&self, run: &Run, execution: Execution) -> (Finished, Ended) {
         let Execution { result, transaction, mut log, observed } = execution;
         let limits = &self.shared.limits;
@@ -276,9 +286,8 @@ impl Handle {
             log.push_warning(format!("{}: {}", warning.code, warning.message));
         }
         let catalog = Arc::clone(transaction.deployment_catalog());
-        let mut finished = transaction.finish();
+        let finished = transaction.finish();
         if result.is_err() {
-            finished.writes.clear();
             self.shared.metrics.function_errors.increment();
         }
         let lines = log.into_lines();

@@ -9,5 +9,6 @@ mod functions;
 mod harness;
 mod hostile;
 mod nested;
+mod schedules;
 mod sessions;
 mod turns;

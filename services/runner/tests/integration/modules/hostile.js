@@ -32,7 +32,7 @@ export const large = query(async () => "x".repeat(17 * 1024 * 1024));
 
 export const unknown = query(async () => {
   const messages = [];
-  for (const op of ["1.0/nonsense", "1.0/schedule", "1.0/insert"]) {
+  for (const op of ["1.0/nonsense", "1.0/actions/vectorSearch", "1.0/insert"]) {
     try {
       await ask(op, { table: "messages", value: {} });
     } catch (error) {

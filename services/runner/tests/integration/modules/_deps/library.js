@@ -55,6 +55,16 @@ const ctx = {
         maximumRowsRead: null,
       }),
   },
+  system: {
+    get: (id) => ask("1.0/get", { id, isSystem: true }),
+  },
+  scheduler: {
+    at: (ts, name, args = {}, more = { name }) => ask("1.0/schedule", { ...more, ts, args, version: "1.48.0" }),
+    after: (ms, name, args) => ctx.scheduler.at((Date.now() + ms) / 1000, name, args),
+    cancel: (id) => ask("1.0/cancel_job", { id }),
+  },
+  metrics: () => ask("1.0/getTransactionMetrics"),
+  request: () => ask("1.0/getRequestMetadata"),
   runQuery: (name, args = {}, more = {}) => ask("1.0/runUdf", { udfType: "query", name, args, ...more }),
   runMutation: (name, args = {}, more = {}) => ask("1.0/runUdf", { udfType: "mutation", name, args, ...more }),
   runSnapshotQuery: (name, args = {}) => ask("1.0/runUdf", { udfType: "snapshotQuery", name, args }),

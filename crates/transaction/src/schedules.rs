@@ -1,0 +1,226 @@
+//! Functions that are to run later: jobs, and the queue of what is due.
+//!
+//! ```text
+//!   schedule      job pending      + row in the queue
+//!   cancel        job canceled     - row in the queue
+//!   run           job inProgress (only the run itself sees it), then success or failed    - row in the queue
+//! ```
+//!
+//! All of it happens in the transaction of the function concerned. A run reads its row of the queue; so of two runs, or of a run
+//! and a cancellation, only one commits.
+
+use contract::Interval;
+use value::{ComponentId, DocumentId, FunctionPath, Object, Value, key};
+
+use crate::{
+    DueKind, DueRow, Error, JobState, Result, ScheduledJobRow, SystemTable, Transaction, documents::parse_id,
+};
+
+/// A function to schedule. That it is there has been checked.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// The component whose function it is.
+    pub component: ComponentId,
+    /// What is to run.
+    pub function: FunctionPath,
+    /// With what.
+    pub arguments: Object,
+    /// Not before this moment; milliseconds since the Unix epoch, as the function computed it.
+    pub time_ms: f64,
+    /// What the function sees as the time; milliseconds since the Unix epoch.
+    pub now_ms: f64,
+}
+
+/// What came of a cancellation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancellation {
+    /// It will not run.
+    Canceled,
+    /// It runs in this very transaction, so it goes on.
+    Running,
+    /// It was over before, or its result is no longer kept.
+    Over,
+}
+
+/// Something that is due, as it stands in the queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DueRun {
+    /// Of the row in the queue.
+    pub id: DocumentId,
+    /// The row.
+    pub due: DueRow,
+    /// What is to run.
+    pub function: FunctionPath,
+    /// With what.
+    pub arguments: Object,
+}
+
+/// How a run has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// With a result.
+    Success,
+    /// It threw, or there was nothing that could run.
+    Failed {
+        /// What it threw.
+        error: String,
+    },
+}
+
+impl DueRun {
+    /// The document of `_scheduled_functions` that runs.
+    pub fn job_id(&self) -> DocumentId {
+        DocumentId::new(SystemTable::ScheduledJobs.number(), self.id.internal_id)
+    }
+}
+
+impl Transaction {
+    /// Schedules a function; the id of its document in `_scheduled_functions` comes back.
+    ///
+    /// Fails with `InvalidScheduledFunctionDelay`, `TooManyFunctionsScheduled`, `ScheduledFunctionsArgumentsTooLarge`, and as
+    /// documents do where the arguments are none.
+    pub async fn schedule(&mut self, job: NewJob) -> Result<DocumentId> {
+        let NewJob { component, function, arguments, time_ms, now_ms } = job;
+        let delay_ms_max = self.limits.transaction.scheduled_delay_ms_max;
+        if !time_ms.is_finite() || (time_ms - now_ms).abs() > delay_ms_max as f64 {
+            return Err(Error::user(
+                "InvalidScheduledFunctionDelay",
+                format!(
+                    "a function can be scheduled at most {} days ahead or back",
+                    delay_ms_max / (24 * 3_600_000)
+                ),
+            ));
+        }
+        // One zero, so that equal times have equal keys.
+        let due_ms = time_ms + 0.0;
+        let usage_before = self.usage;
+        self.usage.functions_scheduled += 1;
+        self.usage.scheduled_arguments_bytes += arguments.size_bytes();
+        let scheduled = match self.check_usage() {
+            Ok(()) => {
+                let row = ScheduledJobRow {
+                    component: self.component(),
+                    function,
+                    arguments,
+                    scheduled_time_ms: due_ms,
+                    completed_time_ms: None,
+                    state: JobState::Pending,
+                };
+                let due = DueRow { kind: DueKind::Job, component, due_ms, failures: 0 };
+                self.insert_job(&row, &due).await
+            }
+            Err(error) => Err(error),
+        };
+        if scheduled.is_err() {
+            self.usage = usage_before;
+        }
+        scheduled
+    }
+
+    /// Both rows or none.
+    async fn insert_job(&mut self, row: &ScheduledJobRow, due: &DueRow) -> Result<DocumentId> {
+        let mark = self.pending.mark();
+        let id = self.insert_row(row).await?;
+        if let Err(error) = self.insert_row_beside(id, due).await {
+            self.pending.roll_back(mark);
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    /// Cancels a job of the running function's component. Fails with `InvalidArgument` if the id is none of a job.
+    pub async fn cancel(&mut self, id: &str, now_ms: f64) -> Result<Cancellation> {
+        let id = parse_id(id)?;
+        if id.table != SystemTable::ScheduledJobs.number() {
+            let message = format!("the id {id} is not of the table `_scheduled_functions`");
+            return Err(Error::user("InvalidArgument", message));
+        }
+        let component = self.component();
+        let row = self.row::<ScheduledJobRow>(id).await?;
+        let Some(row) = row.filter(|row| row.component == component) else { return Ok(Cancellation::Over) };
+        match row.state {
+            JobState::Pending => {}
+            JobState::InProgress => return Ok(Cancellation::Running),
+            JobState::Success | JobState::Failed { .. } | JobState::Canceled => {
+                return Ok(Cancellation::Over);
+            }
+        }
+        let canceled = ScheduledJobRow { state: JobState::Canceled, completed_time_ms: Some(now_ms), ..row };
+        let mark = self.pending.mark();
+        self.replace_row(id, &canceled).await?;
+        if let Err(error) = self.delete_row::<DueRow>(due_id(id)).await {
+            self.pending.roll_back(mark);
+            return Err(error);
+        }
+        Ok(Cancellation::Canceled)
+    }
+
+    /// What a row of the queue says is to run; `None` if it is no longer there.
+    pub async fn due_run(&mut self, id: DocumentId) -> Result<Option<DueRun>> {
+        let Some(due) = self.row::<DueRow>(id).await? else { return Ok(None) };
+        let job_id = DocumentId::new(SystemTable::ScheduledJobs.number(), id.internal_id);
+        let job = self.row::<ScheduledJobRow>(job_id).await?;
+        let job = job
+            .ok_or_else(|| Error::stored(format!("the queue names the job {job_id}, which is not there")))?;
+        Ok(Some(DueRun { id, due, function: job.function, arguments: job.arguments }))
+    }
+
+    /// Begins the run of something that is due: from here on the transaction sees it running. `false` if that can't be, because
+    /// it no longer stands in the queue as it did.
+    pub async fn begin_run(&mut self, run: &DueRun) -> Result<bool> {
+        if self.row::<DueRow>(run.id).await?.as_ref() != Some(&run.due) {
+            return Ok(false);
+        }
+        self.set_job_state(run, JobState::InProgress, None).await?;
+        Ok(true)
+    }
+
+    /// Ends the run that this transaction has begun. What the function has written must have been undone if it failed
+    /// ([`Transaction::undo_writes`]).
+    pub async fn end_run(&mut self, run: &DueRun, end: RunEnd, now_ms: f64) -> Result<()> {
+        let state = match end {
+            RunEnd::Success => JobState::Success,
+            RunEnd::Failed { error } => JobState::Failed { error },
+        };
+        self.set_job_state(run, state, Some(now_ms)).await?;
+        self.delete_row::<DueRow>(run.id).await
+    }
+
+    async fn set_job_state(
+        &mut self,
+        run: &DueRun,
+        state: JobState,
+        completed_time_ms: Option<f64>,
+    ) -> Result<()> {
+        let id = run.job_id();
+        let row = self.row::<ScheduledJobRow>(id).await?;
+        let row = row.ok_or_else(|| Error::stored(format!("the job {id} is not there")))?;
+        self.replace_row(id, &ScheduledJobRow { state, completed_time_ms, ..row }).await
+    }
+
+    /// Puts off what could not be run: to `due_ms`, or later by as little as can be if that is when it was due. Returns whether
+    /// it still stood in the queue as `seen`.
+    pub async fn postpone_run(&mut self, id: DocumentId, seen: &DueRow, due_ms: f64) -> Result<bool> {
+        if self.row::<DueRow>(id).await?.as_ref() != Some(seen) {
+            return Ok(false);
+        }
+        let due_ms = if due_ms == seen.due_ms { due_ms.next_up() } else { due_ms };
+        let failures = seen.failures.saturating_add(1);
+        self.replace_row(id, &DueRow { due_ms, failures, ..seen.clone() }).await?;
+        Ok(true)
+    }
+
+    /// Deletes the oldest results of jobs that ended before `before_ms`: at most `rows_max`. Returns whether there may be more.
+    pub async fn delete_results_before(&mut self, before_ms: f64, rows_max: usize) -> Result<bool> {
+        let bound = |time_ms| key::encode(&[Some(&Value::Float64(time_ms))]).into();
+        let interval = Interval { start: bound(f64::NEG_INFINITY), end: Some(bound(before_ms)) };
+        self.delete_rows_in(SystemTable::ScheduledJobs, COMPLETED_INDEX, interval, rows_max).await
+    }
+}
+
+const COMPLETED_INDEX: &str = "by_completed_time";
+
+/// Of the row in the queue that a job has while it waits.
+fn due_id(job: DocumentId) -> DocumentId {
+    DocumentId::new(SystemTable::DueRuns.number(), job.internal_id)
+}

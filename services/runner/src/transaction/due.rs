@@ -1,0 +1,54 @@
+//! What is due: the function of an entry of the queue, run by the commit that takes the entry out.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use contract::{
+    Caller, DeploymentRef, DueCall, DueOutcome, DueRunner, Error, FunctionCall, Identity, ReadAt, Result,
+    Timestamp,
+};
+use tracing::Instrument;
+use transaction::DueRun;
+use value::{DocumentId, Value};
+
+use super::mutation::Once;
+use crate::service::{Handle, span_of};
+
+#[async_trait]
+impl DueRunner for Handle {
+    async fn run_due(&self, call: DueCall) -> Result<DueOutcome> {
+        let _call = self.begin_call()?;
+        let DueCall { deployment, entry, not_before, request_id } = call;
+        let id = entry.parse().map_err(|_| Error::internal("an entry of the queue has no legal id"))?;
+        let Some(run) = self.entry(deployment, id, not_before).await? else {
+            return Ok(DueOutcome::Gone);
+        };
+        let function = FunctionCall {
+            deployment,
+            // There is no other one yet.
+            component: String::new(),
+            path: run.function.to_string(),
+            arguments: Value::Array(vec![Value::Object(run.arguments.clone())]).to_json().into(),
+            identity: Identity::Anonymous,
+            caller: Caller::Scheduler,
+            request_id,
+        };
+        let span = span_of(&function);
+        let ran = self.run_once(function, Once::Due(Arc::new(run)), not_before).instrument(span).await?;
+        Ok(if ran.is_some() { DueOutcome::Ran } else { DueOutcome::Gone })
+    }
+}
+
+impl Handle {
+    /// What an entry says is to run; `None` if it is gone.
+    async fn entry(
+        &self,
+        deployment: DeploymentRef,
+        id: DocumentId,
+        not_before: Timestamp,
+    ) -> Result<Option<DueRun>> {
+        let at = ReadAt::published(self.position_from(deployment.group, not_before).await?.published);
+        let mut transaction = self.shared.begin(deployment, at, self.shared.now_at(at), None).await?;
+        transaction.due_run(id).await.map_err(transaction::Error::of_the_system)
+    }
+}

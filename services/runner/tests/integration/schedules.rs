@@ -1,0 +1,209 @@
+//! Functions that are scheduled: what the queue and `_scheduled_functions` hold, and how an entry of the queue runs.
+
+use contract::{DueCall, DueOutcome, DueRunner as _, Timestamp};
+use serde_json::{Value as Json, json};
+use transaction::{DueRow, SystemTable};
+use value::DocumentId;
+
+use crate::harness::{DEPLOYMENT, Harness};
+
+/// The ids of the entries, in the order of their times.
+async fn queue(harness: &Harness) -> Vec<DocumentId> {
+    let (mut transaction, _) = harness.transaction().await;
+    let rows = transaction.rows::<DueRow>("by_due", &[]).await.expect("they can be read");
+    rows.iter().map(|stored| stored.id).collect()
+}
+
+async fn run(harness: &Harness, entry: DocumentId) -> DueOutcome {
+    let call = DueCall {
+        deployment: DEPLOYMENT,
+        entry: entry.into(),
+        not_before: Timestamp::ZERO,
+        request_id: "the-request".to_owned(),
+    };
+    harness.runner.run_due(call).await.expect("it is answered")
+}
+
+/// Schedules one function and runs it; the document of `_scheduled_functions` after that.
+async fn run_once(harness: &Harness, name: &str, args: Json) -> Json {
+    let id = harness.result_of("schedules:later", json!({"name": name, "args": args})).await;
+    let [entry] = queue(harness).await[..] else { panic!("one entry") };
+    assert_eq!(run(harness, entry).await, DueOutcome::Ran);
+    harness.value_of("schedules:job", json!({"id": id})).await
+}
+
+async fn bodies(harness: &Harness) -> Json {
+    harness.value_of("messages:list", json!({})).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduled_function_is_a_document_that_says_how_far_it_is() {
+    let harness = Harness::start().await;
+    let before_ms =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after").as_millis();
+    let id = harness.result_of("schedules:later", json!({"ms": 1_500, "args": {"body": "hi"}})).await;
+    assert!(id.as_str().expect("an id").starts_with("kc2"), "{id}");
+    let job = harness.value_of("schedules:job", json!({"id": id})).await;
+    assert_eq!(job["_id"], id);
+    assert_eq!(job["name"], "messages.js:send");
+    assert_eq!(job["args"], json!([{"body": "hi"}]));
+    assert_eq!(job["state"], json!({"kind": "pending"}));
+    let scheduled_ms = job["scheduledTime"].as_f64().expect("a number");
+    assert_eq!(scheduled_ms.fract(), 0.0, "whole milliseconds stay whole");
+    assert!(scheduled_ms >= before_ms as f64 + 1_500.0);
+    let names: Vec<&String> = job.as_object().expect("an object").keys().collect();
+    assert_eq!(names, ["_creationTime", "_id", "args", "name", "scheduledTime", "state"]);
+
+    let [entry] = queue(&harness).await[..] else { panic!("one entry") };
+    assert_eq!(entry.table, SystemTable::DueRuns.number());
+    assert_eq!(bodies(&harness).await, json!([]));
+    assert_eq!(run(&harness, entry).await, DueOutcome::Ran);
+    assert_eq!(bodies(&harness).await, json!(["hi"]));
+    assert_eq!(queue(&harness).await, []);
+    let job = harness.value_of("schedules:job", json!({"id": id})).await;
+    assert_eq!(job["state"], json!({"kind": "success"}));
+    assert!(job["completedTime"].as_f64().expect("a number") >= before_ms as f64);
+    assert_eq!(job["scheduledTime"], json!(scheduled_ms));
+    let all = harness.value_of("schedules:jobs", json!({})).await;
+    assert_eq!(all, json!([job]));
+
+    assert_eq!(run(&harness, entry).await, DueOutcome::Gone, "it runs once");
+    assert_eq!(bodies(&harness).await, json!(["hi"]));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_runs_of_one_entry_one_takes_effect() {
+    let harness = Harness::start().await;
+    harness.result_of("schedules:later", json!({"args": {"body": "once"}})).await;
+    let [entry] = queue(&harness).await[..] else { panic!("one entry") };
+    let outcomes = futures::future::join_all((0..16).map(|_| run(&harness, entry))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == DueOutcome::Ran).count(), 1, "{outcomes:?}");
+    assert_eq!(bodies(&harness).await, json!(["once"]));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_throws_has_failed_and_leaves_nothing_else() {
+    let harness = Harness::start().await;
+    let job = run_once(&harness, "schedules:fails", json!({})).await;
+    assert_eq!(job["state"]["kind"], "failed");
+    let error = job["state"]["error"].as_str().expect("a text");
+    assert!(error.starts_with("Uncaught TypeError: as it must\n    at "), "{error}");
+    assert_eq!(bodies(&harness).await, json!([]));
+    assert_eq!(queue(&harness).await, [], "what it scheduled is gone with it");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_run_has_failed_and_says_why() {
+    let harness = Harness::start().await;
+    for (name, args, reason) in [
+        ("messages:count", json!({}), "is a query and can't be called as a mutation"),
+        ("schedules:act", json!({}), "actions are not supported by this version"),
+        ("schedules:strict", json!({"body": 7}), "ArgumentValidationError"),
+    ] {
+        let job = run_once(&harness, name, args).await;
+        assert_eq!(job["state"]["kind"], "failed", "{name}");
+        let error = job["state"]["error"].as_str().expect("a text");
+        assert!(error.contains(reason), "{error}");
+        assert!(job["completedTime"].is_number());
+    }
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn internal_functions_run_and_handles_name_them() {
+    let harness = Harness::start().await;
+    run_once(&harness, "messages:sendSecretly", json!({"body": "secretly"})).await;
+    harness.result_of("schedules:byHandle", json!({"name": "messages:sendSecretly"})).await;
+    let [entry] = queue(&harness).await[..] else { panic!("one entry") };
+    assert_eq!(run(&harness, entry).await, DueOutcome::Ran);
+    assert_eq!(bodies(&harness).await, json!(["secretly", "by handle"]));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_sees_itself_in_progress_and_can_not_cancel_itself() {
+    let harness = Harness::start().await;
+    run_once(&harness, "schedules:lookAtItself", json!({})).await;
+    let job = run_once(&harness, "schedules:cancelItself", json!({})).await;
+    assert_eq!(job["state"], json!({"kind": "success"}));
+    assert_eq!(bodies(&harness).await, json!(["inProgress", "went on"]));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_mutation_schedules_is_part_of_it() {
+    let harness = Harness::start().await;
+    harness.mutation_error("schedules:laterAndThrow", json!({})).await;
+    assert_eq!(queue(&harness).await, []);
+    harness.result_of("schedules:laterInCalls", json!({})).await;
+    let [entry] = queue(&harness).await[..] else { panic!("one entry: that of the caller") };
+    assert_eq!(run(&harness, entry).await, DueOutcome::Ran);
+    assert_eq!(bodies(&harness).await, json!(["by the caller"]));
+    let job = harness.result_of("schedules:laterAndCancel", json!({})).await;
+    assert_eq!(job["state"], json!({"kind": "canceled"}));
+    assert_eq!(queue(&harness).await, []);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_function_does_not_run_and_cancelling_again_changes_nothing() {
+    let harness = Harness::start().await;
+    let id = harness.result_of("schedules:later", json!({"args": {"body": "never"}})).await;
+    let [entry] = queue(&harness).await[..] else { panic!("one entry") };
+    harness.result_of("schedules:cancel", json!({"id": id})).await;
+    let canceled = harness.value_of("schedules:job", json!({"id": id})).await;
+    assert_eq!(canceled["state"], json!({"kind": "canceled"}));
+    assert!(canceled["completedTime"].is_number());
+    assert_eq!(run(&harness, entry).await, DueOutcome::Gone);
+    harness.result_of("schedules:cancel", json!({"id": id})).await;
+    assert_eq!(harness.value_of("schedules:job", json!({"id": id})).await, canceled);
+    assert_eq!(bodies(&harness).await, json!([]));
+
+    let done = run_once(&harness, "messages:send", json!({"body": "done"})).await;
+    harness.result_of("schedules:cancel", json!({"id": done["_id"]})).await;
+    assert_eq!(harness.value_of("schedules:job", json!({"id": done["_id"]})).await, done);
+
+    let message = harness.result_of("messages:send", json!({"body": "x"})).await;
+    for id in [message, json!("nonsense")] {
+        let error = harness.mutation_error("schedules:cancel", json!({"id": id})).await.message;
+        assert!(error.contains("InvalidArgument"), "{error}");
+    }
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_scheduled_is_refused_by_name() {
+    let harness = Harness::start().await;
+    let error = async |path: &str, arguments: Json| harness.mutation_error(path, arguments).await.message;
+    let unknown = error("schedules:later", json!({"name": "messages:nope", "args": {}})).await;
+    assert!(unknown.contains("InvalidScheduledFunction: "), "{unknown}");
+    let six_years = 6.0 * 366.0 * 24.0 * 3_600_000.0;
+    for ms in [six_years, -six_years] {
+        let far = error("schedules:later", json!({"ms": ms, "args": {"body": "x"}})).await;
+        assert!(far.contains("InvalidScheduledFunctionDelay: "), "{far}");
+    }
+    let no_number = error("schedules:at", json!({"ts": null})).await;
+    assert!(no_number.contains("InvalidScheduledFunctionDelay: "), "{no_number}");
+    let no_object = error("schedules:at", json!({"ts": 1, "args": [1]})).await;
+    assert!(no_object.contains("InvalidArgument: "), "{no_object}");
+    let in_query = harness.query_error("schedules:scheduleInQuery", json!({})).await.message;
+    assert!(in_query.contains("ReadOnly: "), "{in_query}");
+    assert_eq!(queue(&harness).await, []);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mutation_schedules_so_many_functions_with_so_many_bytes() {
+    let harness = Harness::start().await;
+    let used = harness.result_of("schedules:many", json!({"count": 1_000})).await;
+    assert_eq!(used, json!({"used": 1_000, "remaining": 0}));
+    let error = harness.mutation_error("schedules:many", json!({"count": 1_001})).await.message;
+    assert!(error.contains("TooManyFunctionsScheduled: "), "{error}");
+    let error = harness.mutation_error("schedules:many", json!({"count": 5, "bytes": 4 << 20})).await.message;
+    assert!(error.contains("ScheduledFunctionsArgumentsTooLarge: "), "{error}");
+    assert_eq!(queue(&harness).await.len(), 1_000);
+    harness.stop().await;
+}

@@ -1,0 +1,106 @@
+//! The service: how it is set up, starts and stops.
+
+use std::sync::Arc;
+
+use contract::{DeploymentRef, DueRunner};
+use fair_queue::{Places, share_of};
+use system_transaction::SystemTransactions;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
+
+use crate::{
+    clock::Clock,
+    deployment::Deployment,
+    limits::ScheduleLimits,
+    metrics::{Metrics, MetricsSnapshot},
+    upkeep,
+};
+
+/// How a scheduler is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What it is held to.
+    pub limits: ScheduleLimits,
+    /// Whose queues it looks after.
+    pub deployments: Vec<DeploymentRef>,
+}
+
+/// What the scheduler works with.
+#[derive(Clone)]
+pub struct Dependencies {
+    /// Runs what is due.
+    pub runner: Arc<dyn DueRunner>,
+    /// The log with the queues, and what transactions on it share with those of others in the process.
+    pub transactions: SystemTransactions,
+    /// Says when something is due.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The scheduler of one process. It owns a task for each deployment's queue.
+pub struct Service {
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+}
+
+/// What others may ask of a scheduler. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+impl Handle {
+    /// The counters by now.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        self.0.metrics.snapshot()
+    }
+}
+
+/// What the tasks share.
+pub(crate) struct Shared {
+    pub limits: ScheduleLimits,
+    pub runner: Arc<dyn DueRunner>,
+    pub transactions: SystemTransactions,
+    pub clock: Arc<dyn Clock>,
+    pub places: Places,
+    pub metrics: Metrics,
+    pub shutdown: CancellationToken,
+}
+
+impl Service {
+    /// Runs on the current runtime. Once `shutdown` is cancelled, nothing is begun any more.
+    pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
+        let Options { limits, deployments } = options;
+        let Dependencies { runner, transactions, clock } = dependencies;
+        let shared = Arc::new(Shared {
+            places: Places::new(limits.runs_max, share_of(limits.runs_max, limits.deployment_share_percent)),
+            limits,
+            runner,
+            transactions,
+            clock,
+            metrics: Metrics::default(),
+            shutdown,
+        });
+        let tasks = TaskTracker::new();
+        for deployment in deployments {
+            let span = tracing::error_span!("schedules", %deployment);
+            tasks.spawn(Deployment::new(shared.clone(), deployment).run().instrument(span.clone()));
+            let sweeping = shared.clone();
+            let sweeps = async move {
+                let sweeps = upkeep::remove_old_results(&sweeping, deployment);
+                sweeping.shutdown.run_until_cancelled(sweeps).await;
+            };
+            tasks.spawn(sweeps.instrument(span));
+        }
+        Service { shared, tasks }
+    }
+
+    /// For others in the process.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shared))
+    }
+
+    /// Waits for the end that cancelling the token brings about: what runs comes to its end.
+    pub async fn stopped(self) {
+        self.shared.shutdown.cancelled().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
