@@ -4,8 +4,8 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use contract::{
-    CommitNotice, DeploymentRef, DueCall, DueOutcome, Error, IndexId, Interval, Order, Read, ReadAt,
-    ReadResult, Result, StreamEvent, StreamEvents, Timestamp,
+    CommitNotice, DeploymentRef, DueCall, DueOutcome, Error, ErrorKind, IndexId, Interval, Order, Read,
+    ReadAt, ReadResult, Result, StreamEvent, StreamEvents, Timestamp,
 };
 use fair_queue::Place;
 use futures::{FutureExt as _, StreamExt as _};
@@ -268,11 +268,10 @@ async fn run(shared: Arc<Shared>, call: DueCall, entry: EntryKey, key: Bytes, pl
         Err(error) => error,
     };
     let trouble = Trouble::of(&error);
-    match trouble {
-        Trouble::Conflict => {
-            tracing::debug!(id = %entry.id, %error, "a scheduled function is run again later")
-        }
-        Trouble::Failure => tracing::warn!(id = %entry.id, %error, "a scheduled function is run again later"),
+    if error.kind == ErrorKind::Internal {
+        tracing::warn!(id = %entry.id, %error, "a scheduled function is run again later");
+    } else {
+        tracing::debug!(id = %entry.id, %error, "a scheduled function is run again later");
     }
     let EntryKey { due_ms, id } = entry;
     let work = Postpone { id, due_ms, now_ms: shared.clock.now_ms(), trouble, limits: &shared.limits };

@@ -181,7 +181,10 @@ impl Harness {
     /// How often each name has had its effect.
     async fn effects(&self, deployment: DeploymentRef) -> BTreeMap<String, usize> {
         let mut transaction = self.transactions.snapshot(deployment).await.expect("it begins");
-        let query = transaction::Query::full_table_scan("effects".parse().expect("legal"), contract::Order::Ascending);
+        let query = transaction::Query::full_table_scan(
+            "effects".parse().expect("legal"),
+            contract::Order::Ascending,
+        );
         let query = transaction.open_query(query).expect("it opens");
         let mut effects = BTreeMap::new();
         while let Some(document) = transaction.next_document(query).await.expect("it is read") {
