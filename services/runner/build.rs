@@ -14,7 +14,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let version = |manifest: &Path, of: &[&str]| -> Result<String, Box<dyn Error>> {
         println!("cargo::rerun-if-changed={}", manifest.display());
         let text = std::fs::read_to_string(manifest).map_err(|error| {
-            format!("{}: {error}; `make setup` installs it, or `npm ci` in services/runner", manifest.display())
+            format!(
+                "{}: {error}; `make setup` installs it, or `npm ci` in services/runner",
+                manifest.display()
+            )
         })?;
         let manifest: serde_json::Value = serde_json::from_str(&text)?;
         let version = of.iter().try_fold(&manifest, |value, key| value.get(key));

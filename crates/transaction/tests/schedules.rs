@@ -116,7 +116,10 @@ async fn a_job_is_cancelled_by_its_own_id_and_no_other() {
     let id = schedule(&store, "x").await;
     let mut transaction = store.begin().await;
     let [entry] = &transaction.rows::<DueRow>("by_due", &[]).await.unwrap()[..] else { panic!("one entry") };
-    assert_eq!(transaction.cancel(&entry.id.to_string(), NOW_MS).await.unwrap_err().code(), "InvalidArgument");
+    assert_eq!(
+        transaction.cancel(&entry.id.to_string(), NOW_MS).await.unwrap_err().code(),
+        "InvalidArgument"
+    );
     assert_eq!(transaction.cancel(&id.to_string(), NOW_MS).await.unwrap(), Cancellation::Canceled);
     assert_eq!(transaction.cancel(&id.to_string(), NOW_MS).await.unwrap(), Cancellation::Over);
     store.must_commit(transaction).await;

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use auth::Providers;
 use code::{AUTH_CONFIG_MODULE, code_hash, environment_hash};
 use contract::{
-    CLOUD_URL_VARIABLE, DeploymentRef, Error, Evaluation, EvaluationRequest, ImportPhase, ModuleSource, Result,
-    SITE_URL_VARIABLE, VariableChange,
+    CLOUD_URL_VARIABLE, DeploymentRef, Error, Evaluation, EvaluationRequest, ImportPhase, ModuleSource,
+    Result, SITE_URL_VARIABLE, VariableChange,
 };
 use system_transaction::Work;
 use transaction::{EnvironmentVariableRow, ModuleEnvironment, ModuleRow, Transaction, UdfConfigRow};

@@ -429,7 +429,7 @@ async fn results_go_when_they_are_old_and_nothing_else_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_runs_exactly_once_whatever_happens_to_schedulers() {
     let seed: u64 = rand::random();
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut random = ChaCha12Rng::seed_from_u64(seed);
     let harness = Harness::start().await;
     let mut of_faults = ChaCha12Rng::seed_from_u64(seed ^ 1);

@@ -110,14 +110,17 @@ impl Handle {
         };
         let analysis = analyzed.iter().find(|analyzed| analyzed.path == module);
         let mut exports = match analysis {
-            Some(analysis) => functions::parse(&module, &analysis_of(analysis)?)
-                .map_err(|reason| Error::internal(format!("the analysis of a query can't be read: {reason}")))?,
+            Some(analysis) => functions::parse(&module, &analysis_of(analysis)?).map_err(|reason| {
+                Error::internal(format!("the analysis of a query can't be read: {reason}"))
+            })?,
             None => functions::ModuleFunctions::new(),
         };
         let default = exports.remove(path.export.as_str()).and_then(Arc::into_inner);
         let query = default.filter(|function| function.kind == FunctionKind::Query);
         Ok(query.map(|function| (image, function)).ok_or_else(|| {
-            Thrown::new(format!("`{module}` has no query as its default export: `export default query({{ handler }})`."))
+            Thrown::new(format!(
+                "`{module}` has no query as its default export: `export default query({{ handler }})`."
+            ))
         }))
     }
 }
