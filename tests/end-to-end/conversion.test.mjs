@@ -66,5 +66,6 @@ async function outcome(tidemark, kind, path, args) {
   const { status, body } = await callFunction(tidemark, kind, path, args);
   const { value, errorMessage } = body;
   const text = JSON.stringify({ value, error: errorMessage?.replace(/\[Request ID: \w+\]/, "") });
-  return { status, ...JSON.parse(text.replace(/\b[a-z0-9]{31,32}\b/g, "<id>")) };
+  const alike = text.replace(/\b[a-z0-9]{31,32}\b/g, "<id>").replace(/(timeOrigin\\*":)[\d.]+/g, "$1<time>");
+  return { status, ...JSON.parse(alike) };
 }
