@@ -171,18 +171,18 @@ test("a live connection goes on over a change of the provider's keys", LIMIT, as
   const client = connect(context, tidemark);
   const board = follow(client);
   const [headers, changes] = [[], []];
-  let isRunning = Promise.resolve();
+  // Nobody is signing in while the provider is away.
+  let turns = Promise.resolve();
+  const inTurn = (work) => (turns = turns.then(work));
   const fetchToken = async () => {
-    await isRunning;
-    const token = await provider.signIn("ann");
+    const token = await inTurn(() => provider.signIn("ann"));
     headers.push(JSON.parse(Buffer.from(token.split(".")[0], "base64url")));
     return token;
   };
   client.setAuth(fetchToken, (isAuthenticated) => changes.push(isAuthenticated));
   await board.until(({ me }) => me === "ann");
   const key = await newKey("EdDSA", "second");
-  isRunning = provider.stop().then(() => provider.start(key));
-  await isRunning;
+  await inTurn(() => provider.stop().then(() => provider.start(key)));
   while (headers.filter(({ kid }) => kid === "second").length < 2) {
     await sleep(100);
   }
