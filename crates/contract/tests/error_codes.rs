@@ -11,10 +11,14 @@ use std::{
 const NO_CODES: &[&str] = &[
     "ActAsUser",
     "ConvexError",
+    "DataError",
     "FullTableScan",
     "HttpAction",
     "HttpApi",
+    "InvalidAccessError",
+    "KeptKey",
     "NotSupportedError",
+    "OperationError",
     "RangeError",
     "ReferenceError",
     "RunInternalMutations",
@@ -29,6 +33,7 @@ const NO_CODES: &[&str] = &[
     "ViewData",
     "ViewEnvironmentVariables",
     "ViewLogs",
+    "WriteEnvironmentVariables",
 ];
 /// Codes that clients know, of a single word.
 const CODES: &[&str] = &["Unauthenticated"];

@@ -19,7 +19,6 @@ struct World {
     unheard: VecDeque<Vec<Bytes>>,
     running: Vec<Bytes>,
     next: u32,
-    waiting_max: usize,
 }
 
 impl World {
@@ -34,7 +33,6 @@ impl World {
             unheard: VecDeque::new(),
             running: Vec::new(),
             next: 0,
-            waiting_max,
         }
     }
 
@@ -139,7 +137,7 @@ impl World {
                 }
             }
             self.look_ahead();
-            let Some(key) = self.window.begin_before(&[255]) else { return ran };
+            let Some(key) = self.window.begin_before(&[255; 6]) else { return ran };
             assert!(self.index.contains(&key), "only what is there is begun, once everything was heard");
             ran.push(key.clone());
             self.commit(vec![key.clone()]);
@@ -160,8 +158,6 @@ fn nothing_is_lost_and_the_order_is_that_of_the_index() {
         let mut world = World::new(seed);
         for _ in 0..200 {
             world.step();
-            let waiting = std::iter::successors(world.window.first(), |_| None).count();
-            assert!(waiting <= world.waiting_max, "seed {seed}");
         }
         let left: Vec<Bytes> = world.index.iter().cloned().collect();
         // Nothing new comes, so the order is that of the keys.

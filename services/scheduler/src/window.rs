@@ -59,15 +59,20 @@ impl Window {
         if self.entries.remove(key).is_some() {
             self.waiting.remove(key);
         } else if self.horizon.as_ref().is_none_or(|horizon| key < horizon) {
-            self.entries.insert(key.clone(), Entry::Waiting);
-            self.waiting.insert(key.clone());
-            if self.waiting.len() > self.waiting_max {
-                let last = self.waiting.pop_last().expect("more than some");
-                self.entries.remove(&last);
-                self.horizon = Some(last);
-            }
+            self.wait(key);
         }
         self.check();
+    }
+
+    /// An entry of the known part waits from here on. If there are too many now, the last is known no more.
+    fn wait(&mut self, key: &Bytes) {
+        self.entries.insert(key.clone(), Entry::Waiting);
+        self.waiting.insert(key.clone());
+        if self.waiting.len() > self.waiting_max {
+            let last = self.waiting.pop_last().expect("more than some");
+            self.entries.remove(&last);
+            self.horizon = Some(last);
+        }
     }
 
     /// What is to be read next: from which key on, and how many entries at most. `None` if enough is known.
@@ -127,11 +132,10 @@ impl Window {
         }
     }
 
-    /// An entry could not be run. It waits again, unless it is gone.
+    /// An entry could not be run. It waits again, unless it is gone. Behind the horizon it is read again in its turn.
     pub(crate) fn put_back(&mut self, key: &Bytes) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            *entry = Entry::Waiting;
-            self.waiting.insert(key.clone());
+        if self.entries.remove(key).is_some() && self.horizon.as_ref().is_none_or(|horizon| key < horizon) {
+            self.wait(key);
         }
         self.check();
     }
@@ -141,6 +145,11 @@ impl Window {
             self.waiting.len(),
             self.entries.values().filter(|entry| **entry == Entry::Waiting).count(),
             "who waits is known to wait"
+        );
+        debug_assert!(self.waiting.len() <= self.waiting_max, "no more wait than may");
+        debug_assert!(
+            self.horizon.as_ref().is_none_or(|horizon| self.waiting.last().is_none_or(|last| last < horizon)),
+            "who waits is before the horizon"
         );
     }
 }

@@ -1,5 +1,6 @@
 // A real OpenID Connect provider on this machine, a user who signs in there, and tokens of every kind.
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
@@ -74,11 +75,12 @@ class OidcProvider {
         id_token_signed_response_alg: algorithm,
       })),
       ttl: { IdToken: () => this.seconds },
+      // Each token is another one: a client that gets the same one again does not ask any more.
       findAccount: (_, id) => ({
         accountId: id,
-        claims: () => ({ sub: id, name: `${id} of Notes`, email: `${id}@notes.example`, email_verified: true, favourite: { colour: "blue" } }),
+        claims: () => ({ sub: id, name: `${id} of Notes`, email: `${id}@notes.example`, email_verified: true, favourite: { colour: "blue" }, serial: randomUUID() }),
       }),
-      claims: { openid: ["sub", "favourite"], profile: ["name"], email: ["email", "email_verified"] },
+      claims: { openid: ["sub", "favourite", "serial"], profile: ["name"], email: ["email", "email_verified"] },
       conformIdTokenClaims: false,
       enabledJWA: { idTokenSigningAlgValues: ["RS256", "ES256", "EdDSA"] },
       cookies: { keys: ["of a test"] },

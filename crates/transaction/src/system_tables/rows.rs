@@ -790,7 +790,7 @@ mod tests {
             completed_time_ms: None,
             state: JobState::Pending,
         };
-        let json = r#"{"args":[{"id":"x"}],"name":"messages.js:destruct","scheduledTime":1.0,"state":{"kind":"pending"}}"#;
+        let json = r#"{"args":[{"id":"x"}],"name":"messages.js:destruct","scheduledTime":1,"state":{"kind":"pending"}}"#;
         assert_eq!(job.to_fields().to_json(), json);
         assert_eq!(ScheduledJobRow::from_fields(&job.to_fields()).unwrap(), job);
     }
