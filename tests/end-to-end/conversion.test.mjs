@@ -1,25 +1,30 @@
 // Plain values pass the function library's conversion natively, and documents that are all wanted are read many at once. With
 // and without that, functions see the same results, errors and usage, for the library's versions from 1.28 to 1.49.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
 import { callFunction } from "./harness/functions.mjs";
 import { createProject } from "./harness/project.mjs";
-import { startTidemark } from "./harness/tidemark.mjs";
+import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 
 const VERSIONS = ["convex-1-28", "convex-1-31", "convex-1-34", "convex-1-41", "convex", "convex-1-49"];
 const SEED = Number(process.env.CONVERSION_SEED ?? Math.floor(Math.random() * 1e6));
 const CALLS = Number(process.env.CONVERSION_CALLS ?? 5);
 /** Functions of the library that are recognised in a bundle. */
 const RECOGNISED = 9;
+/** Some values take the library seconds to describe in an error; what is compared is what comes of them. */
+const LIMITS = "[limits.function]\nuser_time_ms_max = 12_000\n";
 
 for (const convex of VERSIONS) {
   const manifest = JSON.parse(await readFile(new URL(`node_modules/${convex}/package.json`, import.meta.url), "utf8"));
   test(`${manifest.version}: native or not, the conversion is the same`, { timeout: 600_000 }, async (context) => {
     console.log(`CONVERSION_SEED=${SEED} node --test conversion.test.mjs`);
+    const configuration = join(await temporaryFolder(context), "tidemark.toml");
+    await writeFile(configuration, LIMITS);
     const [native, library] = await Promise.all(
       [true, false].map(async (isNative) => {
-        const environment = { TIDEMARK_NATIVE_VALUES: `${isNative}`, TIDEMARK_LOG: "warn,isolate::library=debug" };
+        const environment = { TIDEMARK_NATIVE_VALUES: `${isNative}`, TIDEMARK_LOG: "warn,isolate::library=debug", TIDEMARK_CONFIG: configuration };
         const tidemark = await startTidemark(context, { environment });
         const project = await createProject(context, tidemark, { convex, app: "conversion" });
         await project.mustRun("deploy", "--typecheck", "disable");
