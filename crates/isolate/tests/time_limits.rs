@@ -65,19 +65,20 @@ fn native_loops_and_recursion_end_in_time() {
             "nativeRecursion",
             "askForEver",
         ] {
-            let mut invocation = query_of(export, "[{}]");
-            invocation.limits.user_time_ms_max = 150;
-            assert_eq!(
-                kill_reason(&mut slot, &invocation),
-                KillReason::TimedOut { limit_ms: 150 },
-                "{export}"
-            );
             // That it ended is what counts; how long after its limit depends on what else the machine does.
-            let used = slot.observations().user_time;
-            assert!(used >= Duration::from_millis(150), "{export} was charged {used:?}");
-            assert_eq!(value(&mut slot, &query_of("fine", "[{}]")), "true", "after {export}");
+            time_out(&mut slot, export, query_of(export, "[{}]"));
         }
     });
+}
+
+/// Runs what its limit must end, and sees that the slot is as good as before. What it was charged.
+fn time_out(slot: &mut Slot, export: &str, mut invocation: Invocation<'_>) -> Duration {
+    invocation.limits.user_time_ms_max = 150;
+    assert_eq!(kill_reason(slot, &invocation), KillReason::TimedOut { limit_ms: 150 }, "{export}");
+    let used = slot.observations().user_time;
+    assert!(used >= Duration::from_millis(150), "{export} was charged {used:?}");
+    assert_eq!(value(slot, &query_of("fine", "[{}]")), "true", "after {export}");
+    used
 }
 
 #[test]
@@ -86,18 +87,9 @@ fn what_the_host_computes_ends_in_time() {
     on_thread(move || {
         let mut slot = Slot::new(&image).expect("a slot");
         for (export, kind) in [("derive", FunctionKind::Query), ("generate", FunctionKind::Action)] {
-            let mut invocation = Invocation { kind, ..query_of(export, "[{}]") };
-            invocation.limits.user_time_ms_max = 150;
-            assert_eq!(
-                kill_reason(&mut slot, &invocation),
-                KillReason::TimedOut { limit_ms: 150 },
-                "{export}"
-            );
             // Of a processor, so it does not depend on what else the machine does; the whole derivation would take a minute.
-            let used = slot.observations().user_time;
-            assert!(used >= Duration::from_millis(150), "{export} was charged {used:?}");
+            let used = time_out(&mut slot, export, Invocation { kind, ..query_of(export, "[{}]") });
             assert!(used < Duration::from_secs(2), "{export} held its thread for {used:?}");
-            assert_eq!(value(&mut slot, &query_of("fine", "[{}]")), "true", "after {export}");
         }
     });
 }

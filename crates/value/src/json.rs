@@ -13,7 +13,7 @@ mod fractions;
 mod parse;
 mod write;
 
-pub use fractions::with_fractions;
+pub use fractions::push_with_fractions;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 

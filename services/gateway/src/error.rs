@@ -35,6 +35,12 @@ impl ApiError {
         ApiError::new(StatusCode::UNAUTHORIZED, code, message)
     }
 
+    /// A body that can't be read, and where. What it holds may be a secret, so the message does not repeat it.
+    pub(crate) fn not_repeated(what: &str, error: &serde_json::Error) -> ApiError {
+        let (line, column) = (error.line(), error.column());
+        ApiError::bad_request("InvalidJson", format!("{what}: line {line}, column {column}."))
+    }
+
     pub(crate) fn forbidden(code: &'static str, message: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::FORBIDDEN, code, message)
     }

@@ -22,7 +22,7 @@ use contract::{
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use sync_protocol::normalize_arguments;
-use value::{FunctionPath, JsonFormat, Value, ValueError, with_fractions};
+use value::{FunctionPath, JsonFormat, Value, ValueError, push_with_fractions};
 
 use crate::{
     authentication::{self, require_admin},
@@ -128,10 +128,8 @@ pub(crate) async fn inline_query(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let read = || {
-        serde_json::from_slice::<InlineBody<'_>>(&body).map_err(|error| {
-            let place = format!("line {}, column {}", error.line(), error.column());
-            ApiError::bad_request("InvalidJson", format!("The body is not a query with its code: {place}."))
-        })
+        serde_json::from_slice::<InlineBody<'_>>(&body)
+            .map_err(|error| ApiError::not_repeated("The body is not a query with its code", &error))
     };
     let (identity, body) = if headers.contains_key(AUTHORIZATION) {
         (require_admin(&headers, &deployment.admin_keys)?, read()?)
@@ -345,35 +343,43 @@ async fn run_any_kind(edge: &Edge, function: FunctionCall) -> Result<Outcome, Ap
 /// Written by hand, since the value is JSON already and can have megabytes.
 fn answer(outcome: Outcome, format: JsonFormat) -> Result<String, ApiError> {
     let log_lines = json_of(&outcome.log_lines);
-    Ok(match outcome.result {
+    let mut answer = String::new();
+    match outcome.result {
         Ok(value) => {
-            let value = in_format(value, format)?;
-            format!(r#"{{"status":"success","value":{value},"logLines":{log_lines}}}"#)
+            answer.reserve(value.len() + log_lines.len() + 64);
+            answer.push_str(r#"{"status":"success","value":"#);
+            push_in_format(&mut answer, &value, format)?;
         }
         Err(error) => {
-            let message = json_of(&error.message);
+            answer.push_str(r#"{"status":"error","errorMessage":"#);
+            answer.push_str(&json_of(&error.message));
             // Absent, not null, where there is none: clients make a plain error of it only then.
-            let data = match error.data {
-                Some(data) => format!(r#","errorData":{}"#, in_format(data, format)?),
-                None => String::new(),
-            };
-            format!(r#"{{"status":"error","errorMessage":{message}{data},"logLines":{log_lines}}}"#)
+            if let Some(data) = error.data {
+                answer.push_str(r#","errorData":"#);
+                push_in_format(&mut answer, &data, format)?;
+            }
         }
-    })
+    }
+    answer.push_str(r#","logLines":"#);
+    answer.push_str(&log_lines);
+    answer.push('}');
+    Ok(answer)
 }
 
 fn json_of(strings: &impl serde::Serialize) -> String {
     serde_json::to_string(strings).expect("strings have a JSON form")
 }
 
-fn in_format(value: Arc<str>, format: JsonFormat) -> Result<String, ApiError> {
+fn push_in_format(answer: &mut String, value: &str, format: JsonFormat) -> Result<(), ApiError> {
     if format == JsonFormat::ConvexEncoded {
         // The Python client for HTTP refuses whole numbers that Python reads as integers.
-        return Ok(with_fractions(&value));
+        push_with_fractions(answer, value);
+        return Ok(());
     }
-    let value = Value::from_json(&value)
+    let value = Value::from_json(value)
         .map_err(|error| contract::Error::internal(format!("a function's result is not a value: {error}")))?;
-    Ok(value.to_json_in(format))
+    answer.push_str(&value.to_json_in(format));
+    Ok(())
 }
 
 fn value_error(error: ValueError) -> ApiError {

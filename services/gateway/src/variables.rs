@@ -32,11 +32,8 @@ pub(crate) async fn update(
     body: axum::body::Bytes,
 ) -> Result<(), ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
-    // What the body holds may be a secret: the message does not repeat it.
-    let body: Changes = serde_json::from_slice(&body).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        ApiError::bad_request("InvalidJson", format!("The body is not a list of changes: {place}."))
-    })?;
+    let body: Changes = serde_json::from_slice(&body)
+        .map_err(|error| ApiError::not_repeated("The body is not a list of changes", &error))?;
     let changes = body.changes.into_iter().map(|Change { name, value }| VariableChange { name, value });
     edge.services.deploy.update_environment_variables(deployment.reference, changes.collect()).await?;
     Ok(())

@@ -29,10 +29,7 @@ impl Handle {
         environment.extend(self.shared.platform.clone());
         let (auth_config, functions): (Vec<&ModuleSource>, Vec<&ModuleSource>) =
             request.modules.iter().partition(|module| module.path == AUTH_CONFIG_MODULE);
-        let import_phase = request.import_phase.unwrap_or_else(|| ImportPhase {
-            seed: rand::random(),
-            time_ms: self.shared.clock.now_ms() as u64,
-        });
+        let import_phase = request.import_phase.unwrap_or_else(|| self.new_import_phase());
         let recipe = ImageRecipe {
             deployment: request.deployment,
             component: ComponentId::ROOT,
@@ -70,6 +67,11 @@ impl Handle {
             auth_providers: auth_config.map(|config| providers_of(&config)).transpose()?,
             import_phase,
         })
+    }
+
+    /// For code that has had none.
+    pub(crate) fn new_import_phase(&self) -> ImportPhase {
+        ImportPhase { seed: rand::random(), time_ms: self.shared.clock.now_ms() as u64 }
     }
 
     /// Evaluates the function modules together. Their image is kept: it will serve the code once it is pushed.

@@ -49,7 +49,6 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/runner/src/evaluate.rs", 1, "the seed of the import phase"),
     ("services/runner/src/service.rs", 1, "seeds of ids"),
     ("services/runner/src/transaction/host.rs", 3, "how long a function has waited for the host"),
-    ("services/runner/src/transaction/inline.rs", 1, "the seed of an import phase"),
     ("services/runner/src/transaction/mutation.rs", 1, "commit ids"),
     ("services/runner/src/transaction/run.rs", 4, "seeds of runs; how long one took"),
     ("services/runner/src/turns.rs", 1, "how long calls wait for turns and hold them"),

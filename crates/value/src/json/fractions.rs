@@ -1,10 +1,9 @@
 //! Numbers that are plainly floats.
 
-/// The same JSON with a fraction in every number that has neither fraction nor exponent: `1` becomes `1.0`. Some languages make
-/// integers of the others, and clients of theirs take those for wrong. `json` must be legal JSON.
-pub fn with_fractions(json: &str) -> String {
+/// Appends the same JSON with a fraction in every number that has neither fraction nor exponent: `1` becomes `1.0`. Some
+/// languages make integers of the others, and clients of theirs take those for wrong. `json` must be legal JSON.
+pub fn push_with_fractions(text: &mut String, json: &str) {
     let bytes = json.as_bytes();
-    let mut with_fractions = String::with_capacity(json.len() + json.len() / 8);
     let (mut copied, mut at) = (0, 0);
     while let Some(byte) = bytes.get(at) {
         match byte {
@@ -13,8 +12,8 @@ pub fn with_fractions(json: &str) -> String {
                 let digits = bytes[at + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
                 at += 1 + digits;
                 if !matches!(bytes.get(at), Some(b'.' | b'e' | b'E')) {
-                    with_fractions.push_str(&json[copied..at]);
-                    with_fractions.push_str(".0");
+                    text.push_str(&json[copied..at]);
+                    text.push_str(".0");
                     copied = at;
                     continue;
                 }
@@ -25,8 +24,7 @@ pub fn with_fractions(json: &str) -> String {
             _ => at += 1,
         }
     }
-    with_fractions.push_str(&json[copied..]);
-    with_fractions
+    text.push_str(&json[copied..]);
 }
 
 /// Behind the string that begins at `start`.
@@ -63,7 +61,9 @@ mod tests {
             (r#"{"$integer":"AQAAAAAAAAA="}"#, r#"{"$integer":"AQAAAAAAAAA="}"#),
             ("[true,false,null]", "[true,false,null]"),
         ] {
-            assert_eq!(with_fractions(json), expected, "{json}");
+            let mut text = String::new();
+            push_with_fractions(&mut text, json);
+            assert_eq!(text, expected, "{json}");
         }
     }
 }

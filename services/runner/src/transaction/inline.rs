@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use code::expand_seed;
 use contract::{Error, Result};
 use isolate::{FunctionKind, Image, ImageSource, ImportError, ModuleSource, UnsetVariables};
 use transaction::Transaction;
@@ -83,12 +84,13 @@ impl Handle {
             source: (*source).to_owned(),
             is_entry_point: false,
         });
+        let import_phase = self.new_import_phase();
         let source = ImageSource {
             modules: library.chain([entry_point]).collect(),
             environment,
             unset_variables: UnsetVariables::Undefined,
-            import_seed: rand::random(),
-            import_time_ms: shared.clock.now_ms() as u64,
+            import_seed: expand_seed(import_phase.seed),
+            import_time_ms: import_phase.time_ms,
             native_values: shared.options.native_values,
             limits: shared.options.limits.function.import(),
         };
