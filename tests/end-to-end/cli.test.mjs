@@ -375,20 +375,6 @@ const schemaWith = (index) => `
 
 // What Tidemark doesn't do yet is refused when it is pushed, never silently left out.
 const UNSUPPORTED = {
-  "a cron job": {
-    names: [/crons/],
-    files: {
-      "convex/notes.ts": `
-        import { internalMutation } from "./_generated/server";
-        export const tidy = internalMutation({ args: {}, handler: () => null });`,
-      "convex/crons.ts": `
-        import { cronJobs } from "convex/server";
-        import { internal } from "./_generated/api";
-        const crons = cronJobs();
-        crons.interval("tidy up", { minutes: 1 }, internal.notes.tidy);
-        export default crons;`,
-    },
-  },
   "a component": {
     names: [/convex\.config|component/i, /widget/],
     files: {
@@ -445,8 +431,31 @@ const withExport = (declaration) => `
 
 const nested = (levels) => `${"v.object({ a: ".repeat(levels)}v.null()${" })".repeat(levels)}`;
 
+function cronJob(declaration) {
+  return {
+    "convex/notes.ts": `
+      import { internalMutation, query } from "./_generated/server";
+      export const tidy = internalMutation({ args: {}, handler: () => null });
+      export const list = query({ args: {}, handler: () => null });`,
+    "convex/crons.ts": `
+      import { cronJobs } from "convex/server";
+      import { internal } from "./_generated/api";
+      const crons = cronJobs();
+      ${declaration};
+      export default crons;`,
+  };
+}
+
 // What nobody could call or read later is refused when it is pushed.
 const UNREADABLE = {
+  "a cron job at a time that never comes": {
+    names: [/crons\.js/, /tidy up/, /0 0 31 2 \*/, /never runs/],
+    files: cronJob('crons.cron("tidy up", "0 0 31 2 *", internal.notes.tidy)'),
+  },
+  "a cron job of a query": {
+    names: [/crons\.js/, /tidy up/, /notes:list/, /query/],
+    files: cronJob('crons.interval("tidy up", { minutes: 1 }, (internal as any).notes.list)'),
+  },
   "a file with a dash in its name": {
     names: [/my-lib\.js/, /letters, digits/],
     files: { "convex/my-lib.ts": withExport("export const list = query({ args: {}, handler: () => null });") },

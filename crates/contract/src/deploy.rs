@@ -308,6 +308,19 @@ pub struct PushDifference {
     pub schema: Option<SchemaTexts>,
     /// The auth providers that were changed.
     pub auth_providers: AuthDifference,
+    /// The cron jobs that were changed.
+    pub crons: CronDifference,
+}
+
+/// The cron jobs that a push changes, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CronDifference {
+    /// Were not there before.
+    pub added: Vec<String>,
+    /// Run something else, or at other times.
+    pub updated: Vec<String>,
+    /// Are there no more.
+    pub deleted: Vec<String>,
 }
 
 /// The auth providers that a push changes, each as JSON.

@@ -25,9 +25,10 @@ mod transaction_log;
 
 pub use blob::{BlobDigest, BlobStore};
 pub use deploy::{
-    AuthDifference, DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind, IndexDifference,
-    IndexEvaluation, ModuleHash, Push, PushDifference, PushedModule, SchemaDifference, SchemaEvaluation,
-    SchemaId, SchemaProgress, SchemaTexts, StartedPush, TableCheck, TableEvaluation, VariableChange,
+    AuthDifference, CronDifference, DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind,
+    IndexDifference, IndexEvaluation, ModuleHash, Push, PushDifference, PushedModule, SchemaDifference,
+    SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedPush, TableCheck, TableEvaluation,
+    VariableChange,
 };
 pub use deployment::{CLOUD_URL_VARIABLE, Deployment, SITE_URL_VARIABLE};
 pub use due_runner::{DueCall, DueOutcome, DueRunner};

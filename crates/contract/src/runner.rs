@@ -82,6 +82,8 @@ pub enum Caller {
     SyncWorker,
     /// The scheduler, for a function that was scheduled.
     Scheduler,
+    /// The scheduler, for a cron job.
+    Cron,
 }
 
 /// A query to run once.

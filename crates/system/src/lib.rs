@@ -7,6 +7,7 @@
 //! This crate knows nothing of JavaScript, HTTP or where results go.
 
 mod arguments;
+mod crons;
 mod deployment;
 mod tables;
 
@@ -29,6 +30,8 @@ pub struct Environment {
 enum SystemFunction {
     ApiSpec,
     CloudUrl,
+    CronJobs,
+    CronRuns,
     EnvironmentVariable,
     EnvironmentVariables,
     TableData,
@@ -38,7 +41,7 @@ enum SystemFunction {
 }
 
 /// By canonical path. All of them are queries.
-const FUNCTIONS: [(&str, SystemFunction); 8] = [
+const FUNCTIONS: [(&str, SystemFunction); 10] = [
     ("_system/cli/convexUrl:cloudUrl", SystemFunction::CloudUrl),
     ("_system/cli/modules:apiSpec", SystemFunction::ApiSpec),
     ("_system/cli/queryEnvironmentVariables:default", SystemFunction::EnvironmentVariables),
@@ -47,6 +50,8 @@ const FUNCTIONS: [(&str, SystemFunction); 8] = [
     ("_system/cli/tableData:default", SystemFunction::TableData),
     ("_system/cli/tableSize:default", SystemFunction::TableSize),
     ("_system/cli/tables:default", SystemFunction::Tables),
+    ("_system/frontend/listCronJobRuns:default", SystemFunction::CronRuns),
+    ("_system/frontend/listCronJobs:default", SystemFunction::CronJobs),
 ];
 
 fn function(path: &str) -> Option<SystemFunction> {
@@ -98,6 +103,8 @@ pub async fn call(
         SystemFunction::CloudUrl => {
             Ok(Value::from(environment.variables.get(CLOUD_URL_VARIABLE).map(String::as_str)).to_json())
         }
+        SystemFunction::CronJobs => crons::jobs(transaction).await,
+        SystemFunction::CronRuns => crons::runs(transaction).await,
         SystemFunction::ApiSpec => deployment::api_spec(transaction),
         SystemFunction::EnvironmentVariable => {
             deployment::environment_variable(transaction, environment, arguments.text("name")?)

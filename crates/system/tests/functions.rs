@@ -7,7 +7,10 @@ use common::{Store, json, model::written_keys, patch};
 use contract::BlobDigest;
 use serde_json::json;
 use system::Environment;
-use transaction::{EnvironmentVariableRow, Finished, ModuleEnvironment, ModuleRow, Result, Transaction};
+use transaction::{
+    CronJobRow, DueRow, EnvironmentVariableRow, Finished, ModuleEnvironment, ModuleRow, Result, RunEnd,
+    Transaction,
+};
 use value::ComponentId;
 
 /// Calls a function in a transaction of its own.
@@ -254,4 +257,58 @@ async fn the_cloud_url_is_told_and_wrong_calls_are_refused_by_name() {
         let error = call(&store, path, arguments.clone()).await.unwrap_err();
         assert_eq!(error.code(), expected, "{path} {arguments}");
     }
+}
+
+async fn run_due(transaction: &mut Transaction) {
+    let [entry] = &transaction.rows::<DueRow>("by_due", &[]).await.unwrap()[..] else { panic!("one entry") };
+    let run = transaction.due_run(entry.id).await.unwrap().expect("it is there");
+    let end = RunEnd {
+        result: Ok(r#""done""#.into()),
+        log_lines: vec!["[LOG] 'x'".to_owned()],
+        execution_time: std::time::Duration::ZERO,
+        at_ms: run.due.due_ms,
+    };
+    transaction.end_run(&run, &end).await.unwrap();
+}
+
+#[tokio::test]
+async fn cron_jobs_are_shown_with_their_last_and_their_next_run() {
+    let store = Store::new();
+    let (jobs, runs) = ("_system/frontend/listCronJobs:default", "_system/frontend/listCronJobRuns:default");
+    assert_eq!(answer(&store, jobs, json!({})).await, json!([]));
+    assert_eq!(answer(&store, runs, json!({})).await, json!([]));
+    let declared =
+        json!({"name": "messages:send", "args": [{"n": 1}], "schedule": {"type": "interval", "seconds": 5}});
+    let mut transaction = store.begin().await;
+    let row =
+        CronJobRow::new(ComponentId::ROOT, cron::CronSpec::from_json("tidy", &declared).unwrap()).unwrap();
+    transaction.change_crons(ComponentId::ROOT, vec![row]).await.unwrap();
+    store.must_commit(transaction).await;
+
+    let (shown, finished) = call(&store, jobs, json!({})).await.expect("an answer");
+    let [job] = &shown.as_array().expect("a list")[..] else { panic!("one job") };
+    assert_eq!(job["name"], "tidy");
+    assert_eq!(job["cronSpec"]["udfPath"], "messages.js:send");
+    assert_eq!(
+        job["cronSpec"]["cronSchedule"],
+        json!({"type": "interval", "seconds": {"$integer": "BQAAAAAAAAA="}})
+    );
+    assert_eq!(job["lastRun"], json!(null));
+    assert_eq!(
+        (&job["nextRun"]["cronJobId"], &job["nextRun"]["state"]),
+        (&job["_id"], &json!({"type": "pending"}))
+    );
+
+    assert!(touches(&store, &finished, run_due).await);
+    let mut transaction = store.begin().await;
+    run_due(&mut transaction).await;
+    store.must_commit(transaction).await;
+    let after = answer(&store, jobs, json!({})).await;
+    assert_eq!(
+        after[0]["lastRun"]["status"],
+        json!({"type": "success", "result": {"type": "value", "value": "done"}})
+    );
+    assert_eq!(after[0]["lastRun"]["logLines"], json!({"logLines": ["[LOG] 'x'"], "isTruncated": false}));
+    assert_eq!(after[0]["nextRun"]["prevTs"], job["nextRun"]["nextTs"]);
+    assert_eq!(answer(&store, runs, json!({})).await, json!([after[0]["lastRun"]]));
 }

@@ -451,6 +451,9 @@ impl Catalog {
             | SystemTable::SessionRequests
             | SystemTable::ScheduledJobs
             | SystemTable::DueRuns
+            | SystemTable::CronJobs
+            | SystemTable::CronJobLogs
+            | SystemTable::CronNextRun
             | SystemTable::FileStorage => {}
         }
         Ok(())

@@ -20,6 +20,7 @@ mod attempts;
 mod catalog;
 mod catalog_cache;
 mod commits;
+mod crons;
 mod cursor;
 mod document;
 mod documents;
@@ -39,10 +40,11 @@ pub mod system_tables;
 mod transaction;
 mod usage;
 
-pub use crate::limits::{Limits, PREFETCH_DOCUMENTS, RetryLimits, TransactionLimits};
+pub use crate::limits::{CronLimits, Limits, PREFETCH_DOCUMENTS, RetryLimits, TransactionLimits};
 pub use catalog::{Catalog, DeploymentCatalog, Index, IndexState, StoredSchema, Table, TableState};
 pub use catalog_cache::CatalogCache;
 pub use commits::{Commits, Settled, result_lost, unknown_outcome};
+pub use crons::CronChanges;
 pub use cursor::CursorKey;
 pub use document::Document;
 pub use documents::GetRequest;
@@ -52,9 +54,9 @@ pub use query::Query;
 pub use scan::QueryId;
 pub use schedules::{Cancellation, DueRun, NewJob, RunEnd};
 pub use system_tables::{
-    AuthRow, DueKind, DueRow, EnvironmentVariableRow, IndexRow, JobState, ModuleEnvironment, ModuleRow,
-    ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
-    SystemTable, TableRow, UdfConfigRow,
+    AuthRow, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DueKind, DueRow, EnvironmentVariableRow,
+    IndexRow, JobState, ModuleEnvironment, ModuleRow, ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState,
+    SessionRequestRow, Stored, SystemRow, SystemTable, TableRow, UdfConfigRow,
 };
 pub use transaction::{Finished, NestedOutcome, Options, Transaction, primary_key_of};
 pub use usage::{Metric, NestedLimits, Usage, UsageWarning};

@@ -18,6 +18,8 @@ pub struct Limits {
     pub transaction: TransactionLimits,
     /// Of what happens after a conflict, or when an answer was lost.
     pub retry: RetryLimits,
+    /// Of cron jobs.
+    pub cron: CronLimits,
     /// Documents that a query reads ahead of what it was asked for.
     pub prefetch_documents: usize,
 }
@@ -29,6 +31,7 @@ impl Limits {
         schema: SchemaLimits::DEFAULT,
         transaction: TransactionLimits::DEFAULT,
         retry: RetryLimits::DEFAULT,
+        cron: CronLimits::DEFAULT,
         prefetch_documents: PREFETCH_DOCUMENTS,
     };
 }
@@ -100,5 +103,19 @@ group! {
         session_record_sweep_ms: u64 = 3_600_000,
         /// Such answers that one transaction removes.
         session_records_removed_max: usize = 1_000,
+    }
+}
+
+group! {
+    cron:
+    /// Cron jobs: when they run, and what is kept of their runs.
+    pub struct CronLimits {
+        /// Jobs with a time of day run within so many seconds behind it, each at a place of its own, so that not all begin at
+        /// once; 1 lets them run at their times. Those that leave the minute open are spread over the hour.
+        splay_seconds: u64 = cron::SPLAY_SECONDS_DEFAULT,
+        /// Runs of a job that its log keeps, the newest ones.
+        runs_kept_max: usize = 5,
+        /// Characters that the log keeps of what a run returned or threw, and of all lines that it printed.
+        run_chars_max: usize = 1_000,
     }
 }

@@ -1,4 +1,4 @@
-//! Functions that are to run later: jobs, and the queue of what is due.
+//! Functions that are to run later: jobs, and the queue of what is due. What is different for cron jobs is in `crons`.
 //!
 //! ```text
 //!   schedule      job pending      + row in the queue
@@ -9,11 +9,14 @@
 //! All of it happens in the transaction of the function concerned. A run reads its row of the queue; so of two runs, or of a run
 //! and a cancellation, only one commits.
 
+use std::{sync::Arc, time::Duration};
+
 use contract::Interval;
 use value::{ComponentId, DocumentId, FunctionPath, Object, Value, key};
 
 use crate::{
-    DueKind, DueRow, Error, JobState, Result, ScheduledJobRow, SystemTable, Transaction, documents::parse_id,
+    DueKind, DueRow, Error, JobState, Result, ScheduledJobRow, SystemTable, Transaction, crons::CronRun,
+    documents::parse_id,
 };
 
 /// A function to schedule. That it is there has been checked.
@@ -53,24 +56,30 @@ pub struct DueRun {
     pub function: FunctionPath,
     /// With what.
     pub arguments: Object,
+    /// The job, if it is a cron job.
+    cron: Option<CronRun>,
 }
 
 /// How a run has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RunEnd {
-    /// With a result.
-    Success,
-    /// It threw, or there was nothing that could run.
-    Failed {
-        /// What it threw.
-        error: String,
-    },
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunEnd {
+    /// What the function returned, as JSON; or what it threw, or why nothing could run.
+    pub result: std::result::Result<Arc<str>, String>,
+    /// What it printed. Only the log of a cron job keeps it.
+    pub log_lines: Vec<String>,
+    /// How long it ran.
+    pub execution_time: Duration,
+    /// When it ended; milliseconds since the Unix epoch.
+    pub at_ms: f64,
 }
 
 impl DueRun {
-    /// The document of `_scheduled_functions` that runs.
-    pub fn job_id(&self) -> DocumentId {
-        DocumentId::new(SystemTable::ScheduledJobs.number(), self.id.internal_id)
+    /// The document of `_scheduled_functions` that runs; `None` if it is a cron job.
+    pub fn job_id(&self) -> Option<DocumentId> {
+        match self.due.kind {
+            DueKind::Job => Some(DocumentId::new(SystemTable::ScheduledJobs.number(), self.id.internal_id)),
+            DueKind::Cron => None,
+        }
     }
 }
 
@@ -158,43 +167,60 @@ impl Transaction {
     /// What a row of the queue says is to run; `None` if it is no longer there.
     pub async fn due_run(&mut self, id: DocumentId) -> Result<Option<DueRun>> {
         let Some(due) = self.row::<DueRow>(id).await? else { return Ok(None) };
-        let job_id = DocumentId::new(SystemTable::ScheduledJobs.number(), id.internal_id);
-        let job = self.row::<ScheduledJobRow>(job_id).await?;
-        let job = job
-            .ok_or_else(|| Error::stored(format!("the queue names the job {job_id}, which is not there")))?;
-        Ok(Some(DueRun { id, due, function: job.function, arguments: job.arguments }))
+        Ok(Some(match due.kind {
+            DueKind::Job => {
+                let job =
+                    self.job(DocumentId::new(SystemTable::ScheduledJobs.number(), id.internal_id)).await?;
+                DueRun { id, due, function: job.function, arguments: job.arguments, cron: None }
+            }
+            DueKind::Cron => {
+                let run = self.cron_run(id).await?;
+                let (function, arguments) = (run.function().clone(), run.arguments()?);
+                DueRun { id, due, function, arguments, cron: Some(run) }
+            }
+        }))
     }
 
-    /// Begins the run of something that is due: from here on the transaction sees it running. `false` if that can't be, because
+    /// Begins the run of something that is due: from here on the transaction sees a job running. `false` if that can't be, because
     /// it no longer stands in the queue as it did.
     pub async fn begin_run(&mut self, run: &DueRun) -> Result<bool> {
         if self.row::<DueRow>(run.id).await?.as_ref() != Some(&run.due) {
             return Ok(false);
         }
-        self.set_job_state(run, JobState::InProgress, None).await?;
+        if let Some(job) = run.job_id() {
+            self.set_job_state(job, JobState::InProgress, None).await?;
+        }
         Ok(true)
     }
 
     /// Ends the run that this transaction has begun. What the function has written must have been undone if it failed
     /// ([`Transaction::undo_writes`]).
-    pub async fn end_run(&mut self, run: &DueRun, end: RunEnd, now_ms: f64) -> Result<()> {
-        let state = match end {
-            RunEnd::Success => JobState::Success,
-            RunEnd::Failed { error } => JobState::Failed { error },
-        };
-        self.set_job_state(run, state, Some(now_ms)).await?;
+    pub async fn end_run(&mut self, run: &DueRun, end: &RunEnd) -> Result<()> {
+        if let Some(cron) = &run.cron {
+            return self.end_cron_run(cron, end).await;
+        }
+        if let Some(job) = run.job_id() {
+            let state = match &end.result {
+                Ok(_) => JobState::Success,
+                Err(error) => JobState::Failed { error: error.clone() },
+            };
+            self.set_job_state(job, state, Some(end.at_ms)).await?;
+        }
         self.delete_row::<DueRow>(run.id).await
+    }
+
+    async fn job(&mut self, id: DocumentId) -> Result<ScheduledJobRow> {
+        let job = self.row::<ScheduledJobRow>(id).await?;
+        job.ok_or_else(|| Error::stored(format!("the queue names the job {id}, which is not there")))
     }
 
     async fn set_job_state(
         &mut self,
-        run: &DueRun,
+        id: DocumentId,
         state: JobState,
         completed_time_ms: Option<f64>,
     ) -> Result<()> {
-        let id = run.job_id();
-        let row = self.row::<ScheduledJobRow>(id).await?;
-        let row = row.ok_or_else(|| Error::stored(format!("the job {id} is not there")))?;
+        let row = self.job(id).await?;
         self.replace_row(id, &ScheduledJobRow { state, completed_time_ms, ..row }).await
     }
 

@@ -17,6 +17,16 @@ impl Transaction {
         documents.iter().map(stored_row).collect()
     }
 
+    /// As [`Transaction::rows`], but whole documents, as tools show them.
+    pub async fn row_documents<R: SystemRow>(
+        &mut self,
+        index: &str,
+        prefix: &[Value],
+    ) -> Result<Vec<Object>> {
+        let documents = self.system_documents(R::TABLE, index, prefix).await?;
+        documents.iter().map(Document::to_object).collect()
+    }
+
     /// Inserts a row; its id comes back. Tables, indexes, schemas and modules are in this transaction's catalog at once.
     pub async fn insert_row<R: SystemRow>(&mut self, row: &R) -> Result<DocumentId> {
         self.insert_into(R::TABLE.table(), row.to_fields()).await

@@ -69,6 +69,7 @@ pub struct Transaction {
     pub(crate) journal: Option<String>,
     random: ChaCha12Rng,
     day: u16,
+    now_ms: u64,
     next_creation_time: f64,
 }
 
@@ -161,6 +162,7 @@ impl Transaction {
             journal: None,
             random: ChaCha12Rng::from_seed(options.id_seed),
             day: id::day_of(milliseconds),
+            now_ms: milliseconds,
             next_creation_time: first_creation_time(at, options.now_ns),
         };
         transaction.push_frame(ComponentId::ROOT, caps);
@@ -175,6 +177,11 @@ impl Transaction {
     /// The moment at which it reads.
     pub fn begin_at(&self) -> ReadAt {
         self.begin
+    }
+
+    /// What the wall clock showed when it began, but not before what it reads; milliseconds since the Unix epoch.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
     }
 
     /// The log that it reads from.

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::{sync::Arc, time::Duration};
+
 use common::{Store, index_query, json, take};
 use serde_json::json;
 use transaction::{
@@ -19,6 +21,10 @@ fn job(argument: &str) -> NewJob {
         time_ms: NOW_MS,
         now_ms: NOW_MS,
     }
+}
+
+fn end(result: Result<Arc<str>, String>) -> RunEnd {
+    RunEnd { result, log_lines: Vec::new(), execution_time: Duration::ZERO, at_ms: NOW_MS }
 }
 
 async fn schedule(store: &Store, argument: &str) -> DocumentId {
@@ -39,12 +45,12 @@ async fn begin(transaction: &mut Transaction) -> DueRun {
 async fn fail(store: &Store, mut transaction: Transaction, run: &DueRun) -> ScheduledJobRow {
     transaction.undo_writes();
     // As long as any that is kept.
-    let end = RunEnd::Failed { error: "x".repeat(16 << 10) };
-    transaction.end_run(run, end, NOW_MS).await.unwrap();
+    transaction.end_run(run, &end(Err("x".repeat(16 << 10)))).await.unwrap();
     store.must_commit(transaction).await;
     let mut transaction = store.begin().await;
     assert_eq!(transaction.rows::<DueRow>("by_due", &[]).await.unwrap(), []);
-    transaction.row::<ScheduledJobRow>(run.job_id()).await.unwrap().expect("it is kept")
+    let job = run.job_id().expect("it is a job");
+    transaction.row::<ScheduledJobRow>(job).await.unwrap().expect("it is kept")
 }
 
 #[tokio::test]
@@ -65,7 +71,7 @@ async fn a_function_that_read_too_much_has_failed() {
     let error = take(&mut transaction, all, 10).await.unwrap_err();
     assert_eq!(error.code(), "TooManyDocumentsRead");
     // One that has caught it can still succeed.
-    transaction.end_run(&run, RunEnd::Success, NOW_MS).await.unwrap();
+    transaction.end_run(&run, &end(Ok("null".into()))).await.unwrap();
     let job = fail(&store, transaction, &run).await;
     assert!(matches!(job.state, JobState::Failed { .. }));
     assert_eq!(job.completed_time_ms, Some(NOW_MS));

@@ -9,19 +9,19 @@ use async_trait::async_trait;
 use auth::Providers;
 use code::environment_hash;
 use contract::{
-    AuthDifference, DeploymentRef, Error, FinishPush, IndexChangeKind, IndexDifference, IndexId,
-    PushDifference, Result, SchemaTexts,
+    AuthDifference, CronDifference, DeploymentRef, Error, FinishPush, IndexChangeKind, IndexDifference,
+    IndexId, PushDifference, Result, SchemaTexts,
 };
 use schema::DatabaseSchema;
 use serde_json::Value as Json;
 use system_transaction::Work;
 use transaction::{
-    AuthRow, IndexRow, IndexState, ModuleRow, SchemaRow, SchemaState, Transaction, UdfConfigRow,
+    AuthRow, CronJobRow, IndexRow, IndexState, ModuleRow, SchemaRow, SchemaState, Transaction, UdfConfigRow,
 };
 use value::{ComponentId, DocumentId, TableName};
 
 use crate::{
-    Handle, prepared::Prepared, schema_change::SchemaChange, start::index_rows, wait::row_id,
+    Handle, crons, prepared::Prepared, schema_change::SchemaChange, start::index_rows, wait::row_id,
     worker::schema_row,
 };
 
@@ -32,8 +32,11 @@ impl Handle {
         request: FinishPush,
     ) -> Result<PushDifference> {
         let prepared = Prepared::from_json(&request.prepared)?;
+        let modules = prepared.module_rows()?;
+        let analyses = modules.values().filter_map(|row| Some((row.path.clone(), row.analysis.clone()?)));
         let finish = Finish {
-            modules: prepared.module_rows()?,
+            crons: crons::declared(&analyses.collect())?,
+            modules,
             schema: match &prepared.schema {
                 Some(text) => Some(
                     DatabaseSchema::from_json(text, &self.limits().transaction.schema)
@@ -66,6 +69,7 @@ struct Finish {
     modules: BTreeMap<String, ModuleRow>,
     schema: Option<DatabaseSchema>,
     auth_providers: Providers,
+    crons: Vec<CronJobRow>,
     schema_id: Option<DocumentId>,
     /// It does not look at what a push in earnest would have prepared, and is not committed.
     dry_run: bool,
@@ -99,6 +103,7 @@ impl Work for Finish {
         let indexes = self.write_indexes(transaction).await?;
         let modules = self.write_modules(transaction).await?;
         let auth_providers = write_auth_providers(transaction, &self.auth_providers).await?;
+        let crons = transaction.change_crons(ComponentId::ROOT, self.crons.clone()).await?;
         let server_version = match &old_config {
             Some(old) if old.row.server_version == config.server_version => None,
             old => {
@@ -130,6 +135,7 @@ impl Work for Finish {
             indexes,
             schema,
             auth_providers,
+            crons: CronDifference { added: crons.added, updated: crons.updated, deleted: crons.deleted },
         })
     }
 }

@@ -7,6 +7,7 @@
 //! This crate knows nothing of HTTP, nor of the shapes in which the tool wants its answers: those are the gateway's.
 
 mod analysis;
+mod crons;
 mod deployed;
 mod evaluate;
 mod finish;

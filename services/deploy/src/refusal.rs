@@ -3,7 +3,6 @@
 
 use contract::{Error, Evaluation, Push, PushedModule, Result};
 use schema::DatabaseSchema;
-use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value as Json;
 
 /// Refuses what can be seen without running the code.
@@ -67,7 +66,6 @@ fn exported_names(source: &str) -> Vec<String> {
 
 /// Refuses what shows only once the code was run.
 pub fn check_evaluation(evaluation: &Evaluation) -> Result<()> {
-    check_crons(evaluation)?;
     if let Some(definition) = &evaluation.app_definition {
         let definition: Json = serde_json::from_str(definition)
             .map_err(|error| Error::internal(format!("the app definition is not JSON: {error}")))?;
@@ -80,31 +78,6 @@ pub fn check_evaluation(evaluation: &Evaluation) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The one module whose default export schedules something.
-const CRONS_MODULE: &str = "crons.js";
-
-fn check_crons(evaluation: &Evaluation) -> Result<()> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Module {
-        /// Pairs of a job's name and the job.
-        cron_specs: Option<Vec<(String, IgnoredAny)>>,
-    }
-    let Some(analysis) = evaluation.modules.get(CRONS_MODULE) else { return Ok(()) };
-    let module: Module = serde_json::from_str(analysis)
-        .map_err(|error| Error::internal(format!("the analysis of {CRONS_MODULE} can't be read: {error}")))?;
-    let jobs = module.cron_specs.unwrap_or_default();
-    let Some((first, _)) = jobs.first() else { return Ok(()) };
-    let more = if jobs.len() > 1 { format!(" and {} more", jobs.len() - 1) } else { String::new() };
-    Err(Error::bad_request(
-        "CronsNotSupported",
-        format!(
-            "`{CRONS_MODULE}` (default export) schedules the cron job `{first}`{more}: cron jobs are not supported by this \
-             version of Tidemark."
-        ),
-    ))
 }
 
 /// Refuses index kinds that are not built yet.

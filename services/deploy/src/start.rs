@@ -18,7 +18,7 @@ use transaction::{
 use value::{ComponentId, DocumentId, ModulePath};
 
 use crate::{
-    Handle, analysis, imports,
+    Handle, analysis, crons, imports,
     prepared::{Config, Prepared},
     refusal,
     schema_change::SchemaChange,
@@ -124,6 +124,7 @@ impl Handle {
             })
             .await?;
         refusal::check_evaluation(&evaluation)?;
+        crons::declared(&evaluation.modules)?;
         analysis::check_functions(&evaluation, self.limits())?;
         analysis::check_declared_variables(&evaluation, &environment, self.limits())?;
         let auth_providers = analysis::auth_providers(&evaluation, &self.limits().auth)?;

@@ -14,10 +14,12 @@ use contract::{
     Result, SITE_URL_VARIABLE, VariableChange,
 };
 use system_transaction::Work;
-use transaction::{EnvironmentVariableRow, ModuleEnvironment, ModuleRow, Transaction, UdfConfigRow};
+use transaction::{
+    CronJobRow, EnvironmentVariableRow, ModuleEnvironment, ModuleRow, Transaction, UdfConfigRow,
+};
 use value::ComponentId;
 
-use crate::{Handle, PushLimits, analysis, finish::write_auth_providers, refusal};
+use crate::{Handle, PushLimits, analysis, crons, finish::write_auth_providers, refusal};
 
 type Variables = BTreeMap<String, String>;
 
@@ -70,12 +72,15 @@ impl Handle {
             code_hash: config.as_ref().map(|config| config.code_hash.clone()),
             after: after.clone(),
             auth_providers: None,
-            evaluation: None,
+            evaluated: None,
         };
         let Some(config) = config else { return Ok(update) };
         let (mut auth_config, mut functions) = (Vec::new(), Vec::new());
+        // Of the modules that are not evaluated here.
+        let mut analyses = BTreeMap::new();
         for module in transaction.modules() {
             if module.row.environment != ModuleEnvironment::Isolate {
+                analyses.extend(module.row.analysis.clone().map(|analysis| (module.row.path.clone(), analysis)));
                 continue;
             }
             let source = self.text_of(module.row.source, &module.row.path).await?;
@@ -101,11 +106,12 @@ impl Handle {
             let evaluation = evaluate(auth_config).await?;
             update.auth_providers = Some(analysis::auth_providers(&evaluation, &self.limits().auth)?);
         }
-        update.evaluation = match evaluate(functions).await {
+        update.evaluated = match evaluate(functions).await {
             Ok(evaluation) => {
                 refusal::check_evaluation(&evaluation)?;
                 analysis::check_functions(&evaluation, self.limits())?;
-                Some(evaluation)
+                analyses.extend(evaluation.modules.clone());
+                Some(Evaluated { crons: crons::declared(&analyses)?, evaluation })
             }
             // Functions that can't be loaded with these variables say so when they are called, and the next change may mend it.
             Err(error) if error.code == "InvalidModules" => {
@@ -188,7 +194,14 @@ struct Update {
     after: Variables,
     /// `None` without an `auth.config`.
     auth_providers: Option<Providers>,
-    evaluation: Option<Evaluation>,
+    /// `None` where the code can't be loaded.
+    evaluated: Option<Evaluated>,
+}
+
+struct Evaluated {
+    evaluation: Evaluation,
+    /// What the code schedules may depend on the variables, too.
+    crons: Vec<CronJobRow>,
 }
 
 const RACE: &str = "RaceDetected";
@@ -236,13 +249,14 @@ impl Work for Update {
         );
         let row = UdfConfigRow { code_hash, ..config.row };
         transaction.replace_row(config.id, &row).await?;
-        let Some(evaluation) = &self.evaluation else { return Ok(()) };
+        let Some(Evaluated { evaluation, crons }) = &self.evaluated else { return Ok(()) };
         for module in modules.iter().filter(|module| module.row.environment == ModuleEnvironment::Isolate) {
             let analysis: Option<Arc<str>> = evaluation.modules.get(&module.row.path).cloned();
             if analysis != module.row.analysis {
                 transaction.replace_row(module.id, &ModuleRow { analysis, ..module.row.clone() }).await?;
             }
         }
+        transaction.change_crons(ComponentId::ROOT, crons.clone()).await?;
         Ok(())
     }
 }

@@ -72,6 +72,7 @@ fn entry(entry: &ExecutionRecord) -> Value {
             Caller::HttpApi => "HttpApi",
             Caller::SyncWorker => "SyncWorker",
             Caller::Scheduler => "Scheduler",
+            Caller::Cron => "Cron",
         },
         "parentExecutionId": null,
         "executionTime": seconds,

@@ -33,10 +33,10 @@ pub(crate) enum AllowedVisibility {
 }
 
 impl AllowedVisibility {
-    /// What is scheduled was so by a function, which may call internal ones.
+    /// What is scheduled was so by a function, or by the code that was pushed: they may call internal ones.
     pub(crate) fn of(call: &FunctionCall) -> AllowedVisibility {
         match call.caller {
-            Caller::Scheduler => AllowedVisibility::All,
+            Caller::Scheduler | Caller::Cron => AllowedVisibility::All,
             Caller::HttpApi | Caller::SyncWorker => AllowedVisibility::to(&call.identity),
         }
     }

@@ -13,7 +13,7 @@ use rpc::RpcLimits;
 use runner::FunctionLimits;
 use scheduler::ScheduleLimits;
 use schema::SchemaLimits;
-use transaction::{RetryLimits, TransactionLimits};
+use transaction::{CronLimits, RetryLimits, TransactionLimits};
 use txlog::{LogLimits, StoreLimits};
 use value::ValueLimits;
 
@@ -48,6 +48,7 @@ pub struct Limits {
     pub auth: AuthLimits,
     pub egress: EgressLimits,
     pub schedule: ScheduleLimits,
+    pub cron: CronLimits,
 }
 
 impl Limits {
@@ -67,6 +68,7 @@ impl Limits {
         auth: AuthLimits::DEFAULT,
         egress: EgressLimits::DEFAULT,
         schedule: ScheduleLimits::DEFAULT,
+        cron: CronLimits::DEFAULT,
     };
 
     /// What transactions are held to, wherever they run.
@@ -76,6 +78,7 @@ impl Limits {
             schema: self.schema,
             transaction: self.transaction,
             retry: self.retry,
+            cron: self.cron,
             prefetch_documents: self.function.prefetch_documents,
         }
     }
@@ -125,6 +128,7 @@ impl Limits {
             self.auth.no_limit(),
             self.egress.no_limit(),
             self.schedule.no_limit(),
+            self.cron.no_limit(),
         ];
         let mut group = 0;
         while group < no_limits.len() {

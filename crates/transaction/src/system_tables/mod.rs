@@ -1,6 +1,7 @@
 //! The tables of the system. They are tables like all others, but their definitions are code: numbers, internal ids
 //! and indexes are the same in every deployment and need no rows of their own.
 
+mod cron_rows;
 mod rows;
 
 use std::{
@@ -13,6 +14,7 @@ use value::{ComponentId, InternalId, TableName, TableNumber};
 
 use crate::catalog::{Index, IndexState, Table, TableState};
 
+pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};
 pub use rows::{
     AuthRow, DueKind, DueRow, EnvironmentVariableRow, IndexRow, JobState, ModuleEnvironment, ModuleRow,
     ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow, TableRow,
@@ -40,8 +42,12 @@ pub enum SystemTable {
     EnvironmentVariables = 13,
     /// Clients' requests that have taken effect ([`SessionRequestRow`]).
     SessionRequests = 17,
+    /// The cron jobs of the pushed code ([`CronJobRow`]).
+    CronJobs = 19,
     /// Schemas, deployed and pushed ([`SchemaRow`]).
     Schemas = 20,
+    /// The last runs of each cron job ([`CronRunRow`]).
+    CronJobLogs = 21,
     /// What runs when ([`DueRow`]): one row for each thing that is still to run, in a table of its own because it is a
     /// queue. The internal id of a row is that of the document that says what runs.
     DueRuns = 26,
@@ -49,10 +55,16 @@ pub enum SystemTable {
     ScheduledJobs = 27,
     /// What `_storage` shows.
     FileStorage = 28,
+    /// When cron jobs ran and will run ([`CronNextRunRow`]); the internal id of a row is that of its job.
+    CronNextRun = 35,
 }
 
 /// The index of [`SystemTable::DueRuns`] by the time.
 pub const DUE_INDEX: &str = "by_due";
+/// The index of [`SystemTable::CronJobs`] by component and name.
+pub const CRON_JOBS_INDEX: &str = "by_component_and_name";
+/// The index of [`SystemTable::CronJobLogs`] by component, name and time.
+pub const CRON_RUNS_INDEX: &str = "by_component_name_and_ts";
 
 /// Numbers up to here were given out by older systems; the numbers of system tables lie above.
 const RESERVED_NUMBERS: u32 = 512;
@@ -63,7 +75,7 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
 
 impl SystemTable {
     /// All of them.
-    pub const ALL: [SystemTable; 12] = [
+    pub const ALL: [SystemTable; 15] = [
         SystemTable::Tables,
         SystemTable::Indexes,
         SystemTable::Metadata,
@@ -72,10 +84,13 @@ impl SystemTable {
         SystemTable::Modules,
         SystemTable::EnvironmentVariables,
         SystemTable::SessionRequests,
+        SystemTable::CronJobs,
         SystemTable::Schemas,
+        SystemTable::CronJobLogs,
         SystemTable::DueRuns,
         SystemTable::ScheduledJobs,
         SystemTable::FileStorage,
+        SystemTable::CronNextRun,
     ];
 
     /// Begins with an underscore, as no table of the application does.
@@ -89,10 +104,13 @@ impl SystemTable {
             SystemTable::Modules => "_modules",
             SystemTable::EnvironmentVariables => "_environment_variables",
             SystemTable::SessionRequests => "_session_requests",
+            SystemTable::CronJobs => "_cron_jobs",
             SystemTable::Schemas => "_schemas",
+            SystemTable::CronJobLogs => "_cron_job_logs",
             SystemTable::DueRuns => "_due_runs",
             SystemTable::ScheduledJobs => "_scheduled_jobs",
             SystemTable::FileStorage => "_file_storage",
+            SystemTable::CronNextRun => "_cron_next_run",
         }
     }
 
@@ -115,13 +133,18 @@ impl SystemTable {
             SystemTable::Modules => &[("by_component_and_path", &["component", "path"])],
             SystemTable::EnvironmentVariables => &[("by_component_and_name", &["component", "name"])],
             SystemTable::SessionRequests => &[("by_session_and_request", &["session", "request"])],
+            SystemTable::CronJobs => &[(CRON_JOBS_INDEX, &["component", "name"])],
+            SystemTable::CronJobLogs => &[(CRON_RUNS_INDEX, &["component", "name", "ts"])],
             SystemTable::Schemas => &[("by_component_and_state", &["component", "state"])],
             SystemTable::UdfConfig => &[("by_component", &["component"])],
             SystemTable::DueRuns => &[(DUE_INDEX, &["due"])],
             SystemTable::ScheduledJobs => {
                 &[("by_component", &["component"]), ("by_completed_time", &["completedTime"])]
             }
-            SystemTable::Metadata | SystemTable::Auth | SystemTable::FileStorage => &[],
+            SystemTable::Metadata
+            | SystemTable::Auth
+            | SystemTable::FileStorage
+            | SystemTable::CronNextRun => &[],
         }
     }
 
@@ -227,7 +250,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 12 + 12 + 12 + 11);
+        assert_eq!(ids.len(), 15 + 15 + 15 + 13);
     }
 
     #[test]

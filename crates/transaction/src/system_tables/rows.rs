@@ -229,6 +229,8 @@ pub struct ScheduledJobRow {
 pub enum DueKind {
     /// A scheduled job, once.
     Job,
+    /// A cron job, again and again.
+    Cron,
 }
 
 /// When something is to run next. A change of the row always changes its time: whoever follows the index tells by its keys what
@@ -586,11 +588,12 @@ impl DueKind {
     const fn name(self) -> &'static str {
         match self {
             DueKind::Job => "job",
+            DueKind::Cron => "cron",
         }
     }
 
     fn from_name(name: &str) -> Option<DueKind> {
-        [DueKind::Job].into_iter().find(|kind| kind.name() == name)
+        [DueKind::Job, DueKind::Cron].into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -617,46 +620,46 @@ impl SystemRow for DueRow {
     }
 }
 
-fn texts(texts: impl Iterator<Item = String>) -> Vec<Value> {
+pub(super) fn texts(texts: impl Iterator<Item = String>) -> Vec<Value> {
     texts.map(Value::String).collect()
 }
 
 /// Fields of a row, read with errors that name the field.
-struct Fields<'o>(&'o Object);
+pub(super) struct Fields<'o>(pub(super) &'o Object);
 
 impl<'o> Fields<'o> {
-    fn value(&self, name: &str) -> Result<&'o Value, String> {
+    pub(super) fn value(&self, name: &str) -> Result<&'o Value, String> {
         self.0.get(name).ok_or_else(|| format!("`{name}` is missing"))
     }
 
-    fn text(&self, name: &str) -> Result<&'o str, String> {
+    pub(super) fn text(&self, name: &str) -> Result<&'o str, String> {
         self.value(name)?.as_str().ok_or_else(|| format!("`{name}` is not a string"))
     }
 
-    fn optional_text(&self, name: &str) -> Result<Option<&'o str>, String> {
+    pub(super) fn optional_text(&self, name: &str) -> Result<Option<&'o str>, String> {
         if self.0.contains(name) { self.text(name).map(Some) } else { Ok(None) }
     }
 
-    fn texts(&self, name: &str) -> Result<Vec<String>, String> {
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, String> {
         let wrong = || format!("`{name}` is not an array of strings");
         let members = self.value(name)?.as_array().ok_or_else(wrong)?;
         members.iter().map(|member| member.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
     }
 
-    fn boolean(&self, name: &str) -> Result<bool, String> {
+    pub(super) fn boolean(&self, name: &str) -> Result<bool, String> {
         self.value(name)?.as_bool().ok_or_else(|| format!("`{name}` is not a boolean"))
     }
 
-    fn number(&self, name: &str) -> Result<f64, String> {
+    pub(super) fn number(&self, name: &str) -> Result<f64, String> {
         self.value(name)?.as_f64().ok_or_else(|| format!("`{name}` is not a number"))
     }
 
-    fn integer(&self, name: &str) -> Result<i64, String> {
+    pub(super) fn integer(&self, name: &str) -> Result<i64, String> {
         self.value(name)?.as_i64().ok_or_else(|| format!("`{name}` is not an integer"))
     }
 
     /// A time that a double holds exactly.
-    fn milliseconds(&self, name: &str) -> Result<u64, String> {
+    pub(super) fn milliseconds(&self, name: &str) -> Result<u64, String> {
         let number = self.number(name)?;
         let integer = number as u64;
         if integer as f64 == number && integer < 1 << 53 {
@@ -666,7 +669,7 @@ impl<'o> Fields<'o> {
         }
     }
 
-    fn u32(&self, name: &str) -> Result<u32, String> {
+    pub(super) fn u32(&self, name: &str) -> Result<u32, String> {
         let number = self.number(name)?;
         let integer = number as u32;
         if f64::from(integer) == number {
@@ -676,19 +679,22 @@ impl<'o> Fields<'o> {
         }
     }
 
-    fn table_number(&self, name: &str) -> Result<TableNumber, String> {
+    pub(super) fn table_number(&self, name: &str) -> Result<TableNumber, String> {
         TableNumber::new(self.u32(name)?).ok_or_else(|| format!("`{name}` is not the number of a table"))
     }
 
-    fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &str) -> Result<T, String> {
+    pub(super) fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
+        &self,
+        name: &str,
+    ) -> Result<T, String> {
         self.text(name)?.parse().map_err(|error| format!("`{name}`: {error}"))
     }
 
-    fn index_id(&self, name: &str) -> Result<IndexId, String> {
+    pub(super) fn index_id(&self, name: &str) -> Result<IndexId, String> {
         self.parse::<InternalId>(name).map(|id| IndexId(*id.as_bytes()))
     }
 
-    fn digest(&self, name: &str) -> Result<[u8; 32], String> {
+    pub(super) fn digest(&self, name: &str) -> Result<[u8; 32], String> {
         let mut digest = [0; 32];
         hex::decode_to_slice(self.text(name)?, &mut digest).map_err(|error| format!("`{name}`: {error}"))?;
         Ok(digest)
@@ -696,10 +702,10 @@ impl<'o> Fields<'o> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn comes_back<R: SystemRow + PartialEq + std::fmt::Debug>(row: R) {
+    pub(in crate::system_tables) fn comes_back<R: SystemRow + PartialEq + std::fmt::Debug>(row: R) {
         let fields = row.to_fields();
         assert_eq!(R::from_fields(&fields).unwrap(), row);
         for name in fields.names().map(str::to_owned).collect::<Vec<_>>() {
@@ -777,7 +783,9 @@ mod tests {
         for state in [JobState::Pending, JobState::InProgress, JobState::Success, JobState::Canceled] {
             comes_back(ScheduledJobRow { state, completed_time_ms: None, ..job.clone() });
         }
-        comes_back(DueRow { kind: DueKind::Job, component, due_ms: -1.5, failures: u32::MAX });
+        for kind in [DueKind::Job, DueKind::Cron] {
+            comes_back(DueRow { kind, component, due_ms: -1.5, failures: u32::MAX });
+        }
     }
 
     #[test]

@@ -238,7 +238,11 @@ pub(super) fn finished(difference: &PushDifference) -> Json {
                 "diffType": {"type": if difference.is_first { "create" } else { "modify" }},
                 "moduleDiff": {"added": difference.modules_added, "removed": difference.modules_removed},
                 "udfConfigDiff": versions,
-                "cronDiff": {"added": [], "updated": [], "deleted": []},
+                "cronDiff": {
+                    "added": difference.crons.added,
+                    "updated": difference.crons.updated,
+                    "deleted": difference.crons.deleted,
+                },
                 "indexDiff": index_difference(&difference.indexes),
                 "schemaDiff": schema,
             }

@@ -8,7 +8,7 @@ use contract::{
     Timestamp,
 };
 use tracing::Instrument;
-use transaction::DueRun;
+use transaction::{DueKind, DueRun};
 use value::{DocumentId, Value};
 
 use super::mutation::Once;
@@ -30,7 +30,10 @@ impl DueRunner for Handle {
             path: run.function.to_string(),
             arguments: Value::Array(vec![Value::Object(run.arguments.clone())]).to_json().into(),
             identity: Identity::Anonymous,
-            caller: Caller::Scheduler,
+            caller: match run.due.kind {
+                DueKind::Job => Caller::Scheduler,
+                DueKind::Cron => Caller::Cron,
+            },
             request_id,
         };
         let span = span_of(&function);

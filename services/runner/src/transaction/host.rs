@@ -83,17 +83,16 @@ impl TransactionHost {
         allowed: AllowedVisibility,
         arguments: &str,
     ) -> Outcome {
-        if self.scheduled_as.is_some()
-            && let Some(function) = self.shared.functions.find(&mut self.transaction, path, allowed)?
-            && function.kind == FunctionKind::Action
-        {
-            let message = "NotSupportedYet: actions are not supported by this version of Tidemark yet";
-            return Ok(Err(Thrown::new(message)));
-        }
         match self.resolve(path, kind, allowed)? {
             Ok(function) => self.call(slots, function, arguments).await,
             Err(thrown) => Ok(Err(thrown)),
         }
+    }
+
+    /// Whether it is an action, which no transaction can run.
+    pub(super) fn is_action(&mut self, path: &FunctionPath) -> Result<bool, Error> {
+        let function = self.shared.functions.find(&mut self.transaction, path, AllowedVisibility::All)?;
+        Ok(function.is_some_and(|function| function.kind == FunctionKind::Action))
     }
 
     async fn call(&mut self, slots: &mut Slots, function: Arc<Function>, arguments: &str) -> Outcome {

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use contract::{
-    CommitId, Conflict, Epoch, Error, ErrorKind, FunctionCall, GroupId, MutationCall, MutationOutcome,
-    Position, ReadAt, Result, Retry, SessionRequest, Timestamp, TransactionLog, code,
+    CommitId, Conflict, ConsoleLine, Epoch, Error, ErrorKind, FunctionCall, GroupId, MutationCall,
+    MutationOutcome, Position, ReadAt, Result, Retry, SessionRequest, Timestamp, TransactionLog, code,
 };
 use isolate::FunctionKind;
 use transaction::{
-    Commits, DeploymentCatalog, DueRun, Finished, RunEnd, SessionRequestRow, Settled, SystemTable,
+    Commits, DeploymentCatalog, DueKind, DueRun, Finished, RunEnd, SessionRequestRow, Settled, SystemTable,
     Transaction, result_lost, unknown_outcome,
 };
 
@@ -118,7 +118,7 @@ impl Handle {
         shared.metrics.mutations.increment();
         let call = Arc::new(call);
         let scheduled_as = match &once {
-            Once::Due(run) => Some(run.job_id()),
+            Once::Due(run) => run.job_id(),
             Once::AsCalled | Once::Request(_) => None,
         };
         // Whatever becomes of the call, it holds no turn after it.
@@ -275,51 +275,71 @@ impl Handle {
 
     /// Undoes what a function has written that failed, and writes what says that the mutation has taken effect.
     async fn enter_outcome(&self, run: &Run, once: &Once, execution: &mut Execution) -> Result<()> {
-        let call = run.call();
-        if execution.result.is_err() {
-            execution.transaction.undo_writes();
+        if let Ok(result) = &execution.result {
+            let result = Arc::clone(result);
+            let Err(error) = self.enter_result(run, once, result, execution).await else { return Ok(()) };
+            // The function has left no room for it, so it has failed.
+            execution.result = Err(caught(error)?);
         }
-        let entered = match (once, &execution.result) {
-            (Once::AsCalled, _) | (Once::Request(_), Err(_)) => return Ok(()),
-            (Once::Request(session), Ok(result)) => {
+        execution.transaction.undo_writes();
+        if let (Once::Due(due), Err(thrown)) = (once, &execution.result) {
+            let error = self.kept_error(thrown, run.call(), &execution.transaction).await;
+            let end = self.end_of(run, due, Err(error), execution);
+            let ended = execution.transaction.end_run(due, &end).await;
+            ended.map_err(transaction::Error::of_the_system)?;
+        }
+        Ok(())
+    }
+
+    async fn enter_result(
+        &self,
+        run: &Run,
+        once: &Once,
+        result: Arc<str>,
+        execution: &mut Execution,
+    ) -> transaction::Result<()> {
+        match once {
+            Once::AsCalled => Ok(()),
+            Once::Request(session) => {
+                let call = run.call();
                 let row = SessionRequestRow {
                     session: session.session.clone(),
                     request: session.request,
-                    result: result.clone(),
+                    result,
                     log_lines: self.client_lines(execution.log.lines(), &call.identity),
                     component: call.component.clone(),
                     function: run.identifier().to_owned(),
                 };
                 execution.transaction.insert_row(&row).await.map(|_| ())
             }
-            (Once::Due(due), Ok(_)) => {
-                execution.transaction.end_run(due, RunEnd::Success, self.shared.clock.now_ms()).await
+            Once::Due(due) => {
+                let end = self.end_of(run, due, Ok(result), execution);
+                execution.transaction.end_run(due, &end).await
             }
-            (Once::Due(due), Err(thrown)) => {
-                let end = self.failure_of(thrown, call, &execution.transaction).await;
-                let ended = execution.transaction.end_run(due, end, self.shared.clock.now_ms()).await;
-                return ended.map_err(transaction::Error::of_the_system);
-            }
-        };
-        let Err(error) = entered else { return Ok(()) };
-        // The function has left no room for it, so it has failed.
-        let thrown = caught(error)?;
-        execution.transaction.undo_writes();
-        if let Once::Due(due) = once {
-            let end = self.failure_of(&thrown, call, &execution.transaction).await;
-            let ended = execution.transaction.end_run(due, end, self.shared.clock.now_ms()).await;
-            ended.map_err(transaction::Error::of_the_system)?;
         }
-        execution.result = Err(thrown);
-        Ok(())
     }
 
     /// What is kept of a failure.
-    async fn failure_of(&self, thrown: &Thrown, call: &FunctionCall, transaction: &Transaction) -> RunEnd {
+    async fn kept_error(&self, thrown: &Thrown, call: &FunctionCall, transaction: &Transaction) -> String {
         let catalog = Arc::clone(transaction.deployment_catalog());
         let (_, mut error) = self.explain(thrown, call, &catalog).await;
         error.truncate(error.floor_char_boundary(KEPT_ERROR_BYTES_MAX));
-        RunEnd::Failed { error }
+        error
+    }
+
+    fn end_of(
+        &self,
+        run: &Run,
+        due: &DueRun,
+        result: Result<Arc<str>, String>,
+        execution: &Execution,
+    ) -> RunEnd {
+        let log_lines = match due.due.kind {
+            DueKind::Job => Vec::new(),
+            DueKind::Cron => execution.log.lines().iter().map(ConsoleLine::to_client_line).collect(),
+        };
+        let (execution_time, at_ms) = (run.elapsed(), self.shared.clock.now_ms());
+        RunEnd { result, log_lines, execution_time, at_ms }
     }
 
     /// Begins an attempt when a thread takes it, and runs it there.

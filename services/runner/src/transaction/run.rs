@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contract::{ConsoleLine, ExecutionRecord, FunctionCall, FunctionError, Identity, Observed, Result};
+use contract::{
+    Caller, ConsoleLine, ExecutionRecord, FunctionCall, FunctionError, Identity, Observed, Result,
+};
 use isolate::FunctionKind;
 use tracing::Instrument;
 use transaction::{DeploymentCatalog, Finished, Transaction};
@@ -108,6 +110,7 @@ impl Run {
             path: self.path.clone().expect("only what has a path is run"),
             kind: self.kind,
             allowed: AllowedVisibility::of(call),
+            is_due: matches!(call.caller, Caller::Scheduler | Caller::Cron),
             arguments: Arc::clone(&call.arguments),
             span: tracing::Span::current(),
         }
@@ -130,6 +133,11 @@ impl Run {
     pub(crate) fn identifier(&self) -> &str {
         &self.identifier
     }
+
+    /// Since it began.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
 }
 
 /// The outermost function of a run, with its host.
@@ -138,12 +146,18 @@ pub(super) struct Outermost {
     path: FunctionPath,
     kind: FunctionKind,
     allowed: AllowedVisibility,
+    /// Whether nobody has called it: its time has come.
+    is_due: bool,
     arguments: Arc<str>,
     span: tracing::Span,
 }
 
 impl Outermost {
     pub(super) async fn run(&mut self, slots: &mut Slots) -> Outcome {
+        if self.is_due && self.host.is_action(&self.path)? {
+            let message = "NotSupportedYet: actions are not supported by this version of Tidemark yet";
+            return Ok(Err(Thrown::new(message)));
+        }
         let arguments = normalize_arguments(&self.arguments);
         let run = self.host.run(slots, &self.path, self.kind, self.allowed, &arguments);
         run.instrument(self.span.clone()).await
@@ -291,7 +305,7 @@ impl Handle {
             self.shared.metrics.function_errors.increment();
         }
         let lines = log.into_lines();
-        (finished, Ended { result, observed, lines, catalog, duration: run.began.elapsed() })
+        (finished, Ended { result, observed, lines, catalog, duration: run.elapsed() })
     }
 
     /// What a client is told of a failure, and what the log says about it.

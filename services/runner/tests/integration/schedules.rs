@@ -1,9 +1,10 @@
 //! Functions that are scheduled: what the queue and `_scheduled_functions` hold, and how an entry of the queue runs.
 
 use contract::{DueCall, DueOutcome, DueRunner as _, Timestamp};
+use cron::CronSpec;
 use serde_json::{Value as Json, json};
-use transaction::{DueRow, SystemTable};
-use value::DocumentId;
+use transaction::{CronJobRow, CronOutcome, CronRunRow, DueRow, SystemTable};
+use value::{ComponentId, DocumentId};
 
 use crate::harness::{DEPLOYMENT, Harness};
 
@@ -205,5 +206,44 @@ async fn a_mutation_schedules_so_many_functions_with_so_many_bytes() {
     let error = harness.mutation_error("schedules:many", json!({"count": 5, "bytes": 4 << 20})).await.message;
     assert!(error.contains("ScheduledFunctionsArgumentsTooLarge: "), "{error}");
     assert_eq!(queue(&harness).await.len(), 1_000);
+    harness.stop().await;
+}
+
+/// Declares one cron job and runs it; what its log says.
+async fn run_cron(harness: &Harness, function: &str, args: Json) -> CronRunRow {
+    let declared = json!({"name": function, "args": [args], "schedule": {"type": "interval", "hours": 1}});
+    let row = CronJobRow::new(ComponentId::ROOT, CronSpec::from_json(function, &declared).expect("valid"));
+    let row = row.expect("it names a function");
+    harness
+        .transact(async |transaction| {
+            transaction.change_crons(ComponentId::ROOT, vec![row.clone()]).await.expect("it is written");
+        })
+        .await;
+    let [entry] = queue(harness).await[..] else { panic!("one entry") };
+    assert_eq!(run(harness, entry).await, DueOutcome::Ran);
+    assert_eq!(queue(harness).await, [entry], "it comes again");
+    let (mut transaction, _) = harness.transaction().await;
+    let runs =
+        transaction.rows::<CronRunRow>("by_component_name_and_ts", &[]).await.expect("they can be read");
+    let [run] = &runs[..] else { panic!("one run") };
+    run.row.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cron_job_runs_and_its_log_says_what_came_of_it() {
+    let harness = Harness::start().await;
+    let run = run_cron(&harness, "schedules:tick", json!({"name": "x"})).await;
+    assert_eq!(run.outcome, CronOutcome::Success(value::Value::from("ticked")));
+    assert_eq!((&run.log_lines[..], run.log_is_cut), (&["[LOG] 'tick' 'x'".to_owned()][..], false));
+    assert!(run.execution_time_s > 0.0);
+    assert_eq!(bodies(&harness).await, json!(["x null"]), "it is no document of `_scheduled_functions`");
+
+    let run = run_cron(&harness, "schedules:fails", json!({})).await;
+    let CronOutcome::Failed(error) = run.outcome else { panic!("{:?}", run.outcome) };
+    assert!(error.starts_with("Uncaught TypeError: as it must"), "{error}");
+    assert_eq!(bodies(&harness).await, json!(["x null"]));
+    let run = run_cron(&harness, "schedules:act", json!({})).await;
+    let CronOutcome::Failed(error) = run.outcome else { panic!("{:?}", run.outcome) };
+    assert!(error.contains("NotSupportedYet: actions are not supported"), "{error}");
     harness.stop().await;
 }

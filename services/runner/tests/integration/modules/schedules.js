@@ -62,6 +62,13 @@ export const fails = mutation(async (ctx) => {
   throw new TypeError("as it must");
 });
 
+export const tick = internalMutation(async (ctx, { name }) => {
+  console.log("tick", name);
+  const { scheduledFunctionId } = await ctx.request();
+  await ctx.db.insert("messages", { body: `${name} ${scheduledFunctionId}` });
+  return "ticked";
+});
+
 export const act = action(async () => null);
 
 export const strict = mutation({ args: v.object({ body: v.string }), handler: (ctx, { body }) => ctx.db.insert("messages", { body }) });
