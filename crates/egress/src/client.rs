@@ -4,16 +4,21 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{
-    StatusCode,
+    Method, StatusCode,
     dns::{Addrs, Name, Resolve, Resolving},
-    header::{ACCEPT, HeaderMap, LOCATION},
+    header::{ACCEPT, HeaderMap, HeaderValue, LOCATION},
     redirect,
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::{sync::OnceCell, time::timeout};
 use url::{Host, Url};
 
-use crate::{EgressLimits, Error, Policy};
+use crate::{
+    EgressLimits, Error, Policy,
+    request::{
+        Redirects, Request, RequestBody, Response, remove_body_headers, remove_hop_by_hop, remove_secrets,
+    },
+};
 
 /// Sends requests. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -59,24 +64,71 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn get(&self, url: &str, accept: &'static str, bounds: Bounds) -> Result<Answer, Error> {
-        match timeout(bounds.time_max, self.shared.get(url, accept, bounds.body_bytes_max)).await {
+        let request = Request {
+            method: Method::GET,
+            url: url.to_owned(),
+            headers: HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]),
+            body: RequestBody::Empty,
+            redirects: Redirects::Follow,
+        };
+        let answered = async { whole(self.send(request).await?, bounds.body_bytes_max).await };
+        match timeout(bounds.time_max, answered).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::TimedOut),
         }
     }
+
+    /// Sends a request. Whoever asks bounds how long that may take, and reads the body as fast as they like. An answer with
+    /// any status is an answer.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn send(&self, request: Request) -> Result<Response, Error> {
+        self.shared.send(request).await
+    }
 }
 
 impl Shared {
-    async fn get(&self, url: &str, accept: &'static str, body_bytes_max: usize) -> Result<Answer, Error> {
-        let mut url = Url::parse(url).map_err(|_| Error::InvalidUrl)?;
+    /// What a redirect changes is as the Fetch standard has it.
+    async fn send(&self, request: Request) -> Result<Response, Error> {
+        let Request { mut method, url, mut headers, mut body, redirects } = request;
+        let mut url = Url::parse(&url).map_err(|_| Error::InvalidUrl)?;
+        remove_hop_by_hop(&mut headers);
         let library = self.library.get_or_try_init(|| self.library()).await?;
-        for _ in 0..=self.limits.redirects_max {
+        for followed in 0..=self.limits.redirects_max {
             self.check(&url)?;
-            let response = library.get(url.clone()).header(ACCEPT, accept).send().await?;
-            match next(&url, response.status(), response.headers()) {
-                Some(next) => url = next,
-                None => return answer(response, body_bytes_max).await,
+            let builder = library.request(method.clone(), url.clone()).headers(headers.clone());
+            let (builder, is_streamed) = match std::mem::replace(&mut body, RequestBody::Empty) {
+                RequestBody::Empty => (builder, false),
+                RequestBody::Whole(bytes) => {
+                    body = RequestBody::Whole(bytes.clone());
+                    (builder.body(bytes), false)
+                }
+                RequestBody::Stream(chunks) => (builder.body(reqwest::Body::wrap(chunks)), true),
+            };
+            let response = builder.send().await?;
+            let status = response.status();
+            let next = match (next(&url, status, response.headers()), redirects) {
+                (Some(_), Redirects::Refuse) => return Err(Error::Redirected),
+                (Some(next), Redirects::Follow) => next,
+                (None, _) | (_, Redirects::Return) => return Ok(answered(url, followed > 0, response)),
+            };
+            let becomes_get = match status.as_u16() {
+                303 => !matches!(method, Method::GET | Method::HEAD),
+                301 | 302 => method == Method::POST,
+                _ => false,
+            };
+            if becomes_get {
+                method = Method::GET;
+                body = RequestBody::Empty;
+                remove_body_headers(&mut headers);
+            } else if is_streamed {
+                return Err(Error::Redirected);
             }
+            if next.origin() != url.origin() {
+                remove_secrets(&mut headers);
+            }
+            url = next;
         }
         Err(Error::TooManyRedirects { redirects_max: self.limits.redirects_max })
     }
@@ -123,8 +175,18 @@ fn next(url: &Url, status: StatusCode, headers: &HeaderMap) -> Option<Url> {
     url.join(std::str::from_utf8(location.as_bytes()).ok()?).ok()
 }
 
-async fn answer(mut response: reqwest::Response, bytes_max: usize) -> Result<Answer, Error> {
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+fn answered(url: Url, is_redirected: bool, mut response: reqwest::Response) -> Response {
+    Response {
+        status: response.status().as_u16(),
+        status_text: response.status().canonical_reason().unwrap_or_default(),
+        url: url.into(),
+        is_redirected,
+        headers: std::mem::take(response.headers_mut()),
+        body: response,
+    }
+}
+
+async fn whole(mut response: Response, bytes_max: usize) -> Result<Answer, Error> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
         if chunk.len() > bytes_max - body.len() {
@@ -132,7 +194,7 @@ async fn answer(mut response: reqwest::Response, bytes_max: usize) -> Result<Ans
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, headers, body: body.freeze() })
+    Ok(Answer { status: response.status, headers: response.headers, body: body.freeze() })
 }
 
 /// Trusts what the system trusts. A certificate that can't be read is passed over, as others do.

@@ -18,6 +18,9 @@ pub enum Error {
         /// How many are followed.
         redirects_max: usize,
     },
+    /// It redirects, and the request can't be sent again or is not to be.
+    #[error("redirects, which this request can't follow")]
+    Redirected,
     /// It took too long.
     #[error("did not answer in time")]
     TimedOut,

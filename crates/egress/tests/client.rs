@@ -3,8 +3,11 @@
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use egress::{Bounds, Client, EgressLimits, Error, Policy};
-use http_body_util::Full;
+use egress::{
+    Bounds, Client, EgressLimits, Error, HeaderMap, HeaderValue, Method, Policy, Redirects, RequestBody,
+    Response as Answer, chunks,
+};
+use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, header, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
@@ -40,6 +43,18 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
         "/hang" => std::future::pending().await,
         "/loop" => to(302, "/loop"),
         "/away" => to(307, &format!("http://127.0.0.1:{port}/found")),
+        "/303" => to(303, "/what"),
+        "/302" => to(302, "/what"),
+        "/307" => to(307, "/what"),
+        "/elsewhere" => to(307, &format!("http://localhost:{port}/what")),
+        "/what" => {
+            let (head, body) = request.into_parts();
+            let has = |name| if head.headers.contains_key(name) { name } else { "-" };
+            let seen =
+                [head.method.as_str(), has("authorization"), has("content-type"), has("x-own")].join(" ");
+            let Ok(body) = body.collect().await else { return Ok(Response::new(Full::default())) };
+            text(format!("{seen} {}", String::from_utf8_lossy(&body.to_bytes())))
+        }
         "/file" => to(302, "file:///etc/hostname"),
         "/nowhere" => to(302, "http://["),
         "/letters" => {
@@ -85,6 +100,96 @@ async fn answers_of_any_status_come_after_their_redirects() {
     assert_eq!(get(&client, "data:,x").await, Err(Error::InvalidUrl));
     let agent = client.get(&url("/agent"), "*/*", BOUNDS).await.expect("an answer").body;
     assert!(agent.starts_with(b"tidemark/"), "{agent:?}");
+}
+
+async fn send(
+    client: &Client,
+    method: Method,
+    url: String,
+    body: RequestBody,
+    redirects: Redirects,
+) -> Result<Answer, Error> {
+    let value = HeaderValue::from_static("x");
+    let headers = ["authorization", "content-type", "x-own", "connection"]
+        .map(|name| (name.parse().expect("a name"), value.clone()));
+    let headers = HeaderMap::from_iter(headers);
+    client.send(egress::Request { method, url, headers, body, redirects }).await
+}
+
+async fn text_of(mut answer: Answer) -> String {
+    let mut text = Vec::new();
+    while let Some(chunk) = answer.chunk().await.expect("it comes") {
+        text.extend(chunk);
+    }
+    String::from_utf8(text).expect("text")
+}
+
+#[tokio::test]
+async fn a_redirect_changes_what_the_fetch_standard_says() {
+    let address = serve().await;
+    let client = client(Policy::default());
+    let body = || RequestBody::Whole(Bytes::from_static(b"body"));
+    let ask = async |method: Method, path: &str| {
+        let url = format!("http://{address}{path}");
+        let answer = send(&client, method, url, body(), Redirects::Follow).await.expect("an answer");
+        (answer.is_redirected, answer.url.clone(), text_of(answer).await)
+    };
+    let here = format!("http://{address}/what");
+    let seen = |text: &str| (true, here.clone(), text.to_owned());
+    assert_eq!(
+        ask(Method::POST, "/what").await,
+        (false, here.clone(), "POST authorization content-type x-own body".to_owned())
+    );
+    assert_eq!(ask(Method::POST, "/303").await, seen("GET authorization - x-own "));
+    assert_eq!(ask(Method::POST, "/302").await, seen("GET authorization - x-own "));
+    assert_eq!(ask(Method::PUT, "/302").await, seen("PUT authorization content-type x-own body"));
+    assert_eq!(ask(Method::POST, "/307").await, seen("POST authorization content-type x-own body"));
+    let (_, url, text) = ask(Method::POST, "/elsewhere").await;
+    assert_eq!(url, format!("http://localhost:{}/what", address.port()));
+    assert_eq!(
+        text, "POST - content-type x-own body",
+        "what was meant for one server is not shown to another"
+    );
+}
+
+#[tokio::test]
+async fn whoever_asks_says_what_a_redirect_means() {
+    let address = serve().await;
+    let client = client(Policy::default());
+    let ask = |redirects| {
+        send(&client, Method::GET, format!("http://{address}/307"), RequestBody::Empty, redirects)
+    };
+    assert_eq!(ask(Redirects::Return).await.expect("an answer").status, 307);
+    assert_eq!(ask(Redirects::Refuse).await.map(|answer| answer.status), Err(Error::Redirected));
+}
+
+#[tokio::test]
+async fn a_body_is_sent_while_it_is_made_and_broken_off_if_it_has_no_end() {
+    let address = serve().await;
+    let client = client(Policy::default());
+    let ask = |path: &str, body| {
+        send(&client, Method::PUT, format!("http://{address}{path}"), body, Redirects::Follow)
+    };
+    let (sender, receiver) = chunks();
+    let sending = async move {
+        assert!(sender.send(Bytes::from_static(b"one ")).await);
+        assert!(sender.send(Bytes::from_static(b"two")).await);
+        sender.end().await;
+    };
+    let (answer, ()) = tokio::join!(ask("/what", RequestBody::Stream(receiver)), sending);
+    let text = text_of(answer.expect("an answer")).await;
+    assert_eq!(text, "PUT authorization content-type x-own one two");
+    let (sender, receiver) = chunks();
+    // Without an end, whether it arrives or not.
+    let sending = async move {
+        let _ = sender.send(Bytes::from_static(b"one ")).await;
+    };
+    let (answer, ()) = tokio::join!(ask("/what", RequestBody::Stream(receiver)), sending);
+    assert!(matches!(answer.map(|answer| answer.status), Err(Error::Unreachable { .. })));
+    let (sender, receiver) = chunks();
+    let sending = async move { sender.end().await };
+    let (answer, ()) = tokio::join!(ask("/307", RequestBody::Stream(receiver)), sending);
+    assert_eq!(answer.map(|answer| answer.status), Err(Error::Redirected), "it can't be sent again");
 }
 
 #[tokio::test]
