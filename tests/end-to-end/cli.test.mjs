@@ -528,13 +528,10 @@ test("what is special in crons.ts and http.ts is nothing special elsewhere", LIM
   assert.equal((await callFunction(tidemark, "query", "jobs:count")).body.value, 4);
 });
 
-test("actions and HTTP routes are accepted, and refused when they are called", LIMIT, async (context) => {
+test("HTTP routes are accepted, and refused when they are called", LIMIT, async (context) => {
   const tidemark = await startTidemark(context);
   const project = await createProject(context, tidemark, {
     files: {
-      "convex/outside.ts": `
-        import { action } from "./_generated/server";
-        export const fetchTides = action({ args: {}, handler: async () => 4 });`,
       "convex/http.ts": `
         import { httpRouter } from "convex/server";
         import { httpAction } from "./_generated/server";
@@ -544,9 +541,6 @@ test("actions and HTTP routes are accepted, and refused when they are called", L
     },
   });
   await project.mustRun("dev", "--once");
-  const { body } = await callFunction(tidemark, "action", "outside:fetchTides");
-  assert.equal(body.code, "ActionsNotImplemented", JSON.stringify(body));
-  assert.match(body.message, /does not run actions yet/);
   const { convexSiteUrl } = await (
     await fetch(`${tidemark.url}/api/v1/get_canonical_urls`, asAdmin(tidemark))
   ).json();

@@ -46,12 +46,7 @@ const apis = list("apis").map(({ line }) => {
 const phases = ["query", "mutation", "action"];
 
 const answers = evaluate([
-  ...lists.map((name) => ({
-    prelude,
-    lines: list(name).map(({ line }) => line),
-    phase: "action",
-    hasTimers: name === "timers",
-  })),
+  ...lists.map((name) => ({ prelude, lines: list(name).map(({ line }) => line), phase: "action" })),
   { prelude, lines: differing.map(({ line }) => line), phase: "action" },
   ...phases.map((phase) => ({
     prelude,

@@ -172,8 +172,8 @@ impl Documents {
 
     fn answer(&self, operation: &AsyncOperation) -> Answer {
         match operation.name.as_str() {
-            "1.0/get" => Ok(self.user.clone()),
-            "1.0/queryPage" => Ok(self.page.clone()),
+            "1.0/get" => Ok(self.user.clone().into()),
+            "1.0/queryPage" => Ok(self.page.clone().into()),
             "1.0/insert" => Ok(r#"{"_id":"m99999"}"#.into()),
             other => Err(SyscallError::new(format!("Unknown async operation: {other}"))),
         }

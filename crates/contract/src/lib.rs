@@ -42,9 +42,9 @@ pub use position::{
     CommitId, DeploymentId, DeploymentRef, Epoch, GroupId, IndexId, LeaderHint, NodeId, Position, Timestamp,
 };
 pub use runner::{
-    Caller, ConsoleLevel, ConsoleLine, Evaluation, EvaluationRequest, ExecutionRecord, FunctionCall,
-    FunctionError, FunctionKind, FunctionLogPage, ImportPhase, ModuleSource, MutationCall, MutationOutcome,
-    Observed, QueryCall, QueryOutcome, ReadMoment, Runner, SessionRequest,
+    ActionOutcome, Caller, ConsoleLevel, ConsoleLine, Evaluation, EvaluationRequest, ExecutionRecord,
+    FunctionCall, FunctionError, FunctionKind, FunctionLogPage, ImportPhase, ModuleSource, MutationCall,
+    MutationOutcome, Observed, QueryCall, QueryOutcome, ReadMoment, Runner, SessionRequest,
 };
 pub use sequencer::Sequencer;
 pub use transaction_log::{

@@ -25,6 +25,10 @@ pub trait Runner: Send + Sync + 'static {
     /// request that has already committed, nothing runs and the recorded outcome is returned.
     async fn mutation(&self, call: MutationCall) -> Result<MutationOutcome>;
 
+    /// Runs an action to its end, at most once, whether the caller goes on waiting or not. An error after it has begun
+    /// (`ActionCancelled`) leaves open what it has done.
+    async fn action(&self, call: FunctionCall) -> Result<ActionOutcome>;
+
     /// What kind of function a path names, for callers that accept any.
     async fn kind(&self, call: &FunctionCall) -> Result<Option<FunctionKind>>;
 
@@ -48,7 +52,7 @@ pub enum FunctionKind {
     Query,
     /// Reads and writes, in one transaction.
     Mutation,
-    /// Runs outside of transactions. Deployed, and not run yet.
+    /// Runs outside of transactions.
     Action,
     /// An action that answers an HTTP request. Deployed, and not run yet.
     HttpAction,
@@ -84,6 +88,8 @@ pub enum Caller {
     Scheduler,
     /// The scheduler, for a cron job.
     Cron,
+    /// An action. It may call internal functions, and is told of a failure all that there is to tell.
+    Action,
 }
 
 /// A query to run once.
@@ -169,6 +175,15 @@ pub struct MutationOutcome {
     pub result: std::result::Result<Arc<str>, FunctionError>,
     /// The commit; for one that wrote nothing, a moment at which what it read was so. `None` if it threw.
     pub timestamp: Option<Timestamp>,
+    /// As clients print them: `[LEVEL] text`.
+    pub log_lines: Vec<String>,
+}
+
+/// What came of an action.
+#[derive(Clone, Debug)]
+pub struct ActionOutcome {
+    /// Convex JSON, or what it threw.
+    pub result: std::result::Result<Arc<str>, FunctionError>,
     /// As clients print them: `[LEVEL] text`.
     pub log_lines: Vec<String>,
 }

@@ -195,18 +195,24 @@ static JSValue answered(int32_t id, JSCallers **callers) {
     return promise;
 }
 
-/* operation(name, arguments): the promise of its answer */
+/* operation(name, arguments, ArrayBuffer or nothing): the promise of its answer */
 static JSValue js_operation(JSContext *ctx, JSValueConst this_value, int count, JSValueConst *arguments) {
-    Bytes name, text;
+    Bytes name, text, body = {"", 0, 0};
     if (bytes_of(ctx, arguments[0], &name))
         return JS_EXCEPTION;
     if (bytes_of(ctx, arguments[1], &text)) {
         release(ctx, &name);
         return JS_EXCEPTION;
     }
+    if (JS_IsArrayBuffer(arguments[2]) && bytes_of(ctx, arguments[2], &body)) {
+        release(ctx, &name);
+        release(ctx, &text);
+        return JS_EXCEPTION;
+    }
     JSValue promise = JS_NewPendingPromise(ctx);
     if (!JS_IsException(promise))
-        host_operation(keep(JS_DupValue(ctx, promise), JS_TakeCallers(ctx)), name.start, name.length, text.start, text.length);
+        host_operation(keep(JS_DupValue(ctx, promise), JS_TakeCallers(ctx)), name.start, name.length, text.start,
+                       text.length, body.start, body.length);
     release(ctx, &name);
     release(ctx, &text);
     return promise;
@@ -315,7 +321,7 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("frames", 1, js_frames),
     JS_CFUNC_DEF("convertDocuments", 2, js_convert_documents),
     JS_CFUNC_DEF("request", 3, js_request),
-    JS_CFUNC_DEF("operation", 2, js_operation),
+    JS_CFUNC_DEF("operation", 3, js_operation),
     JS_CFUNC_DEF("hasOutstanding", 0, js_has_outstanding),
     JS_CFUNC_DEF("outcome", 2, js_outcome),
     JS_CFUNC_DEF("now", 0, js_now),
@@ -626,14 +632,15 @@ int EXPORT(guest_invoke)(uint32_t heap_bytes_max, int32_t kind, char *text, uint
     return status ? status : run_jobs();
 }
 
-/* Answers an operation that is outstanding: with JSON text of its result or of its error. Jobs run with the next
-   `guest_run`. */
-int EXPORT(guest_resolve)(int32_t id, int32_t succeeded, char *text, uint32_t length) {
+/* Answers an operation that is outstanding: with JSON text of its error (kind 0) or of its result (1), or with bytes (2).
+   Jobs run with the next `guest_run`. */
+int EXPORT(guest_resolve)(int32_t id, int32_t kind, char *block, uint32_t length) {
     JSCallers *callers;
     JSValue promise = answered(id, &callers);
-    JSValue answer = JS_NewStringLen(context, text, length);
-    allocator_free(text);
-    if (!succeeded) {
+    JSValue answer = kind == 2 ? JS_NewArrayBufferCopy(context, (const uint8_t *)block, length)
+                               : JS_NewStringLen(context, block, length);
+    allocator_free(block);
+    if (kind == 0) {
         JSValue error_text = answer;
         answer = JS_Call(context, platform.rejection_of, JS_UNDEFINED, 1, (JSValueConst *)&error_text);
         JS_FreeValue(context, error_text);
@@ -644,7 +651,7 @@ int EXPORT(guest_resolve)(int32_t id, int32_t succeeded, char *text, uint32_t le
         JS_FreeValue(context, promise);
         return fail();
     }
-    JS_SettlePromise(context, promise, answer, !succeeded);
+    JS_SettlePromise(context, promise, answer, kind == 0);
     JS_FreeValue(context, answer);
     JS_FreeValue(context, promise);
     return 0;

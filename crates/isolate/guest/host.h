@@ -15,9 +15,10 @@ HOST(request) extern int32_t host_request(int32_t kind, const char *a, uint32_t 
                                           uint32_t b_length);
 HOST(take) extern void host_take(char *destination);
 
-/* Queues an operation, which the host answers by `guest_resolve` after the guest returned. */
+/* Queues an operation, which the host answers by `guest_resolve` after the guest returned. `body` is bytes that go with
+   it. */
 HOST(operation) extern void host_operation(int32_t id, const char *name, uint32_t name_length, const char *arguments,
-                                           uint32_t arguments_length);
+                                           uint32_t arguments_length, const char *body, uint32_t body_length);
 
 /* Hands over the outcome of what the host asked for: a call's result, a thrown error, compiled bytecode. Parts that were
    handed over before come first. */

@@ -19,7 +19,8 @@ pub struct Invocation<'a> {
     pub arguments: &'a str,
     /// The seed of all randomness in this call.
     pub seed: [u8; 32],
-    /// The clock, in milliseconds since the Unix epoch. It stands still during the call.
+    /// The clock, in milliseconds since the Unix epoch. It stands still during the call, unless the host says otherwise
+    /// ([`SyncHost::now_ms`]).
     pub now_ms: u64,
     /// Passed to actions, which echo it in their syscalls. Empty for queries and mutations.
     pub request_id: &'a str,
@@ -96,10 +97,33 @@ pub struct AsyncOperation {
     pub name: String,
     /// JSON text as the library wrote it.
     pub arguments: String,
+    /// What the platform sends along, such as a chunk of a request's body.
+    pub body: Vec<u8>,
 }
 
-/// What the host answers to an operation: JSON text, or an error that user code can catch.
-pub type Answer = Result<String, SyscallError>;
+/// What the host answers to an operation, or an error that user code can catch.
+pub type Answer = Result<Reply, SyscallError>;
+
+/// An answer to an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// JSON text.
+    Text(String),
+    /// What only the platform asks for: it gets an `ArrayBuffer`.
+    Bytes(Vec<u8>),
+}
+
+impl From<String> for Reply {
+    fn from(text: String) -> Reply {
+        Reply::Text(text)
+    }
+}
+
+impl From<&str> for Reply {
+    fn from(text: &str) -> Reply {
+        Reply::Text(text.to_owned())
+    }
+}
 
 /// A syscall's failure as user code sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +182,11 @@ pub struct Observations {
 pub trait SyncHost {
     /// Answers `Convex.syscall(operation, arguments)` with JSON text.
     fn syscall(&mut self, operation: &str, arguments: &str) -> Result<String, SyscallError>;
+
+    /// The time in milliseconds since the Unix epoch, for a function for which it passes. `None`: it stands still.
+    fn now_ms(&mut self) -> Option<f64> {
+        None
+    }
 
     /// Takes a line written to the console. The host gives it its time.
     fn log(&mut self, line: ConsoleLine);

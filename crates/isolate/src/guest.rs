@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use wasmtime::{Global, Instance, Memory, Store, Trap, TypedFunc, WasmParams, WasmResults};
 
-use crate::call::KillReason;
+use crate::call::{Answer, KillReason, Reply};
 use crate::clock::Entry;
 use crate::engine::Shared;
 use crate::error::{EngineError, JsError};
 use crate::memory::{PreparedMemory, Reservation, with_memory};
-use crate::outside::{HostState, Outcome, Outside, Stop};
+use crate::outside::{HostState, Outcome, Outside, Stop, error_text};
 
 /// Heap limit, kind, address of the texts, and their lengths.
 type InvokeParameters = (u32, i32, u32, u32, u32, u32, u32);
@@ -168,10 +168,19 @@ impl Guest {
             .call(&mut self.store, (heap_bytes_max, kind, block, module, export, arguments, request_id))
     }
 
-    /// Answers an operation.
-    pub fn resolve(&mut self, id: u32, succeeded: bool, text: &[u8]) -> wasmtime::Result<i32> {
-        let block = self.put(&[text])?;
-        self.resolve.call(&mut self.store, (id, i32::from(succeeded), block, text.len() as u32))
+    /// Answers an operation; the numbers are those that guest/guest.c knows.
+    pub fn resolve(&mut self, id: u32, answer: &Answer) -> wasmtime::Result<i32> {
+        let error;
+        let (kind, bytes) = match answer {
+            Err(failure) => {
+                error = error_text(failure);
+                (0, error.as_bytes())
+            }
+            Ok(Reply::Text(text)) => (1, text.as_bytes()),
+            Ok(Reply::Bytes(bytes)) => (2, bytes.as_slice()),
+        };
+        let block = self.put(&[bytes])?;
+        self.resolve.call(&mut self.store, (id, kind, block, bytes.len() as u32))
     }
 
     /// Runs the jobs that are due.

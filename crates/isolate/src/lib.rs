@@ -6,7 +6,7 @@
 //!
 //! A call is *stepped*: [`Slot::start`] runs the guest until it waits for the host, ends, or is killed;
 //! [`Slot::resume`] brings answers. Between steps the guest is only memory: nothing of it is on the native stack, so
-//! other slots may run on the same thread.
+//! other slots may run on the same thread, and the next step may be taken on another one.
 //!
 //! ```no_run
 //! # use isolate::*;
@@ -66,7 +66,7 @@ mod reset_tests;
 pub use analysis::{AnalyzedFunction, Declaration, HttpRoute, ModuleAnalysis, Visibility};
 pub use call::{
     Answer, AsyncOperation, CallLimits, ConsoleLevel, ConsoleLine, FunctionKind, Invocation, KillReason,
-    Observations, OperationId, Step, SyncHost, SyscallError,
+    Observations, OperationId, Reply, Step, SyncHost, SyscallError,
 };
 pub use engine::{Engine, EngineLimits, thread_builder};
 pub use error::{EngineError, ImportError, JsError};

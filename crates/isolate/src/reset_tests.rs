@@ -112,6 +112,35 @@ fn run_or_drop(slot: &mut Slot, invocation: &Invocation<'_>, random: &mut ChaCha
     }
 }
 
+/// Each thread has taken as many page faults as any other when it begins, so that their numbers alone tell nothing.
+#[test]
+fn a_slot_that_goes_from_thread_to_thread_is_reset_as_wholly() {
+    let image = image(FUNCTIONS);
+    let mut slot = {
+        let image = std::sync::Arc::clone(&image);
+        on_thread(move || Slot::new(&image).expect("a slot"))
+    };
+    for seed in 0..20 {
+        let (mut waiting, mut step) = on_thread(move || {
+            let arguments = format!(r#"[{{"seed":{seed},"count":500}}]"#);
+            let step = slot.start(&query_of("scribble", &arguments), &mut TestHost::default());
+            (slot, step.expect("it starts"))
+        });
+        while let Step::NeedsHost { operations } = step {
+            (waiting, step) = on_thread(move || {
+                let answers = operations.into_iter().map(|operation| (operation.id, Ok("{}".into())));
+                let step = waiting.resume(answers.collect(), &mut TestHost::default());
+                (waiting, step.expect("it goes on"))
+            });
+        }
+        slot = on_thread(move || {
+            waiting.reset().expect("it resets");
+            assert!(waiting.wholly_equals_image(), "seed {seed}");
+            waiting
+        });
+    }
+}
+
 #[test]
 fn a_slot_that_was_written_to_is_found_out() {
     let image = image(FUNCTIONS);

@@ -1,7 +1,6 @@
 //! A slot: a place where calls of one image run, one after another.
 
 use std::io;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +12,13 @@ use crate::engine::{Engine, check_thread_stack};
 use crate::error::{EngineError, ImportError};
 use crate::guest::{Ended, Guest, parse_error};
 use crate::image::{Image, NoHost};
-use crate::outside::{HostState, Outside, error_text};
+use crate::outside::{HostState, Outside};
 use crate::slot_memory::SlotMemory;
 
 /// After so many calls, the memory is compared with the image once.
 const CALLS_PER_CHECK: u64 = 1000;
 
-/// A private mapping of an image with an engine instance in it. It stays on the thread that made it.
+/// A private mapping of an image with an engine instance in it. Each step may be taken on another thread.
 pub struct Slot {
     image: Arc<Image>,
     /// Gone only while a reset fails.
@@ -32,7 +31,6 @@ pub struct Slot {
     /// Operations that the host has not answered yet.
     outstanding: Vec<OperationId>,
     resets: u64,
-    _thread_bound: PhantomData<*mut ()>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +57,6 @@ impl Slot {
             limits: CallLimits::default(),
             outstanding: Vec::new(),
             resets: 0,
-            _thread_bound: PhantomData,
         };
         slot.guest = Some(slot.new_guest()?);
         Ok(slot)
@@ -76,6 +73,7 @@ impl Slot {
         invocation: &Invocation<'_>,
         host: &mut dyn SyncHost,
     ) -> Result<Step, EngineError> {
+        self.enter_thread()?;
         if self.state != State::Clean {
             self.reset()?;
         }
@@ -116,13 +114,11 @@ impl Slot {
             let at = self.outstanding.iter().position(|outstanding| outstanding == id);
             self.outstanding.remove(at.ok_or(EngineError::WrongState("not waiting for this answer"))?);
         }
+        self.enter_thread()?;
         let guest = self.guest.as_mut().expect("a waiting slot has an instance");
         let entered = guest.enter(&mut CallHost { host }, |guest| {
             for (id, answer) in answers {
-                match answer {
-                    Ok(text) => guest.resolve(id.0, true, text.as_bytes())?,
-                    Err(error) => guest.resolve(id.0, false, error_text(&error).as_bytes())?,
-                };
+                guest.resolve(id.0, &answer)?;
             }
             guest.run()
         });
@@ -144,18 +140,45 @@ impl Slot {
             assert!(!self.outstanding.contains(&operation.id), "an operation's id is given once at a time");
             self.outstanding.push(operation.id);
         }
+        let heap_bytes = u64::from(guest.heap_bytes());
+        guest.state_mut().observations.heap_bytes = heap_bytes;
         if !self.outstanding.is_empty() {
             self.state = State::Waiting;
             return Step::NeedsHost { operations };
         }
+        self.ended()
+    }
+
+    /// Whether what comes of the call is known, although it waits for answers.
+    pub fn has_outcome(&self) -> bool {
+        self.state == State::Waiting
+            && self.guest.as_ref().is_some_and(|guest| guest.state().outcome.is_some())
+    }
+
+    /// Ends a call that has its outcome. What it waits for is not answered any more.
+    pub fn finish(&mut self) -> Result<Step, EngineError> {
+        if !self.has_outcome() {
+            return Err(EngineError::WrongState("not waiting with an outcome"));
+        }
+        self.outstanding.clear();
+        Ok(self.ended())
+    }
+
+    fn ended(&mut self) -> Step {
+        let guest = self.guest.as_mut().expect("it has run");
         self.state = State::Used;
-        let heap_bytes = u64::from(guest.heap_bytes());
-        guest.state_mut().observations.heap_bytes = heap_bytes;
         match guest.take_outcome() {
             Some(outcome) if outcome.succeeded => Step::Done(Ok(outcome.text())),
             failed @ Some(_) => Step::Done(Err(parse_error(failed))),
             None => Step::Killed(KillReason::NeverResolves),
         }
+    }
+
+    /// Notes that the guest runs on this thread now.
+    fn enter_thread(&mut self) -> Result<(), EngineError> {
+        check_thread_stack()?;
+        self.memory.enter_thread();
+        Ok(())
     }
 
     /// What the call did so far; valid until the next reset.
@@ -168,6 +191,7 @@ impl Slot {
     ///
     /// It takes a few microseconds, and belongs after the answer to the caller.
     pub fn reset(&mut self) -> Result<(), EngineError> {
+        self.memory.enter_thread();
         let failed = system("resetting a slot");
         let layout = self.image.layout();
         // An instance is used on only if nothing in it differs from a new one. Its one mutable global is the stack
@@ -266,6 +290,10 @@ pub(crate) struct CallHost<'a> {
 impl Outside for CallHost<'_> {
     fn syscall(&mut self, operation: &str, arguments: &str) -> Result<String, SyscallError> {
         self.host.syscall(operation, arguments)
+    }
+
+    fn now_ms(&mut self) -> Option<f64> {
+        self.host.now_ms()
     }
 
     fn log(&mut self, line: ConsoleLine) {

@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::thread::ThreadId;
 
 use crate::image::{Image, Layout};
 use crate::memory::{PAGE_BYTES, PreparedMemory, Reservation};
@@ -20,6 +21,8 @@ pub struct SlotMemory {
     written: Vec<Range<usize>>,
     /// The thread's page faults when `written` was read; `None` if it must be read again.
     faults_seen: Option<i64>,
+    /// Whose faults are counted: the thread that has run the guest since `written` was read.
+    thread: ThreadId,
 }
 
 impl SlotMemory {
@@ -29,7 +32,17 @@ impl SlotMemory {
         reservation.open(0, layout.stack_end)?;
         reservation.map_file(image.file(), layout.stack_end, layout.image_end - layout.stack_end)?;
         reservation.open(layout.image_end, layout.spare_end - layout.image_end)?;
-        Ok(SlotMemory { reservation: Arc::new(reservation), layout, written: Vec::new(), faults_seen: None })
+        let (written, thread) = (Vec::new(), std::thread::current().id());
+        Ok(SlotMemory { reservation: Arc::new(reservation), layout, written, faults_seen: None, thread })
+    }
+
+    /// From now on this thread writes.
+    pub fn enter_thread(&mut self) {
+        let thread = std::thread::current().id();
+        if thread != self.thread {
+            self.thread = thread;
+            self.faults_seen = None;
+        }
     }
 
     /// For a new instance; it may grow by `growth_bytes_max`.
@@ -48,8 +61,8 @@ impl SlotMemory {
 
     /// Copies the image back over all pages that were written.
     ///
-    /// The list of them can only have grown if this thread, the only one to write, took a page fault. Otherwise the
-    /// one from last time still holds: reading it again is what costs most.
+    /// The list of them can only have grown if this thread, the only one to write since it was read, took a page fault.
+    /// Otherwise the one from last time still holds: reading it again is what costs most.
     pub fn restore(&mut self, image: &Image) -> io::Result<()> {
         // SAFETY: no guest is running.
         unsafe { self.reservation.poll_page() }.fill(0);

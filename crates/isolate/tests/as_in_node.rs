@@ -97,6 +97,12 @@ fn events_signals_and_messages() {
     check_web_platform(include_str!("as_in_node/events.txt"));
 }
 
+/// The test's host answers each wait at once, in the order of the waits.
+#[test]
+fn timers() {
+    check_web_platform(include_str!("as_in_node/timers.txt"));
+}
+
 #[test]
 fn urls() {
     check_web_platform(include_str!("as_in_node/urls.txt"));

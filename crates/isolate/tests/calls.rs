@@ -36,7 +36,7 @@ fn operations_issued_together_arrive_together_in_order() {
         let arguments: Vec<&str> = operations.iter().map(|operation| operation.arguments.as_str()).collect();
         assert_eq!(arguments, [r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#]);
         // The answers may come in any order, and one by one.
-        let answer = |index: usize| vec![(operations[index].id, Ok(format!("{{\"n\":{index}}}")))];
+        let answer = |index: usize| vec![(operations[index].id, Ok(format!("{{\"n\":{index}}}").into()))];
         for index in [2, 0] {
             let step = slot.resume(answer(index), &mut host).expect("it goes on");
             assert!(matches!(step, Step::NeedsHost { ref operations } if operations.is_empty()), "{step:?}");
@@ -48,6 +48,57 @@ fn operations_issued_together_arrive_together_in_order() {
         );
         let again = slot.resume(answer(1), &mut host);
         assert!(matches!(again, Err(EngineError::WrongState(_))), "{again:?}");
+    });
+}
+
+#[test]
+fn a_call_with_an_outcome_can_be_ended_although_it_waits() {
+    let image = image(
+        r#"export const ends = action(async () => { operation("echo", {}); return 7; });
+           export const waits = action(async () => { await operation("echo", {}); return 8; });"#,
+    );
+    on_thread(move || {
+        let mut slot = Slot::new(&image).expect("a slot");
+        let mut host = TestHost::default();
+        let action = |export| Invocation { kind: FunctionKind::Action, ..query_of(export, "[]") };
+        let step = slot.start(&action("ends"), &mut host).expect("it starts");
+        assert!(matches!(step, Step::NeedsHost { .. }) && slot.has_outcome(), "{step:?}");
+        let step = slot.finish().expect("it ends");
+        assert!(matches!(step, Step::Done(Ok(ref text)) if text == "7"), "{step:?}");
+        let step = slot.start(&action("waits"), &mut host).expect("it starts");
+        assert!(matches!(step, Step::NeedsHost { .. }) && !slot.has_outcome(), "{step:?}");
+        assert!(matches!(slot.finish(), Err(EngineError::WrongState(_))));
+    });
+}
+
+/// A host for which time passes, a millisecond for each look.
+#[derive(Default)]
+struct Clock(f64);
+
+impl SyncHost for Clock {
+    fn syscall(&mut self, _: &str, _: &str) -> Result<String, SyscallError> {
+        Err(SyscallError::new("it knows the time and nothing else"))
+    }
+
+    fn log(&mut self, _: ConsoleLine) {}
+
+    fn now_ms(&mut self) -> Option<f64> {
+        self.0 += 1.0;
+        Some(1_000.0 + self.0)
+    }
+}
+
+#[test]
+fn time_passes_where_the_host_says_so() {
+    let image = image(
+        r#"export const passes = action(() => [Date.now(), Date.now(), performance.now(), performance.now()]);"#,
+    );
+    on_thread(move || {
+        let mut slot = Slot::new(&image).expect("a slot");
+        let invocation = Invocation { kind: FunctionKind::Action, ..query_of("passes", "[]") };
+        let step = slot.start(&invocation, &mut Clock::default()).expect("it runs");
+        // The first look of `performance.now()` is the moment from which it counts.
+        assert!(matches!(step, Step::Done(Ok(ref text)) if text == "[1001,1002,1,2]"), "{step:?}");
     });
 }
 
@@ -250,7 +301,7 @@ fn another_slot_runs_while_one_waits() {
                     let answers = operations
                         .into_iter()
                         .map(|operation| {
-                            (operation.id, Ok(nest(image, &format!("[{}]", operation.arguments))))
+                            (operation.id, Ok(nest(image, &format!("[{}]", operation.arguments)).into()))
                         })
                         .collect();
                     step = slot.resume(answers, &mut host).expect("it goes on");

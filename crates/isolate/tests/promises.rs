@@ -82,7 +82,9 @@ fn each_of_many_operations_gets_its_own_answer() {
             }
             // Neither in the order of issue nor all at once.
             let operation: AsyncOperation = waiting.swap_remove(waiting.len() / 3);
-            step = slot.resume(vec![(operation.id, Ok(operation.arguments))], &mut host).expect("it goes on");
+            step = slot
+                .resume(vec![(operation.id, Ok(operation.arguments.into()))], &mut host)
+                .expect("it goes on");
         };
         let expected: Vec<String> = (0..50).map(|n| (n * 10).to_string()).collect();
         assert_eq!(result, format!("[{}]", expected.join(",")));

@@ -45,11 +45,6 @@ impl ApiError {
         ApiError::new(StatusCode::FORBIDDEN, code, message)
     }
 
-    /// What Convex has and this version does not. Never 404: the command line tool would try for half a minute.
-    pub(crate) fn not_implemented(code: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError::new(StatusCode::NOT_IMPLEMENTED, code, message)
-    }
-
     #[cfg(test)]
     pub(crate) fn code(&self) -> &str {
         &self.code

@@ -180,8 +180,8 @@ pub(crate) async fn action(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    read_call(&edge, addressed, &headers, &body, None).await?;
-    Err(actions_not_implemented())
+    let Call { function, format, .. } = read_call(&edge, addressed, &headers, &body, None).await?;
+    answer_action(&edge, function, format).await
 }
 
 /// A function of any kind.
@@ -192,7 +192,7 @@ pub(crate) async fn function(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let Call { function, format, .. } = read_call(&edge, addressed, &headers, &body, None).await?;
-    answered(&edge, function.deployment, format, run_any_kind(&edge, function)).await
+    answer_any_kind(&edge, function, format).await
 }
 
 /// A function of any kind, named by the URL: `/api/run/messages/list`.
@@ -205,15 +205,8 @@ pub(crate) async fn run(
 ) -> Result<Response, ApiError> {
     let path = FunctionPath::from_url_path(&path).map_err(value_error)?.to_string();
     let Call { function, format, .. } = read_call(&edge, addressed, &headers, &body, Some(path)).await?;
-    answered(&edge, function.deployment, format, run_any_kind(&edge, function)).await
+    answer_any_kind(&edge, function, format).await
 }
-
-pub(crate) fn actions_not_implemented() -> ApiError {
-    ApiError::not_implemented("ActionsNotImplemented", ACTIONS_NOT_IMPLEMENTED)
-}
-
-pub(crate) const ACTIONS_NOT_IMPLEMENTED: &str =
-    "This version of Tidemark does not run actions yet: they can be deployed, not called.";
 
 /// Reads a call; `path` is given where the body does not name it.
 async fn read_call(
@@ -296,10 +289,58 @@ async fn answered(
             "Too many functions are being called at once. Try again later.",
         ));
     };
-    let text = answer(work.await?, format)?;
+    let outcome = work.await?;
+    delivered(edge, deployment, format, outcome).await
+}
+
+async fn delivered(
+    edge: &Edge,
+    deployment: DeploymentRef,
+    format: JsonFormat,
+    outcome: Outcome,
+) -> Result<Response, ApiError> {
+    let text = answer(outcome, format)?;
     let mut response = bodies::deliver(&edge.answers, deployment, text).await;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
+}
+
+/// Actions take no place here: they wait for minutes, and the runner knows how many there may be. One goes on if its client
+/// goes away, and if this server does.
+async fn answer_action(
+    edge: &Edge,
+    function: FunctionCall,
+    format: JsonFormat,
+) -> Result<Response, ApiError> {
+    let deployment = function.deployment;
+    let outcome = tokio::select! {
+        outcome = edge.services.runner.action(function) => outcome?,
+        () = edge.shutdown.cancelled() => return Err(ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ShuttingDown",
+            "The server is shutting down, and does not wait for the action. What it does until it ends stays.",
+        )),
+    };
+    let outcome = Outcome { result: outcome.result, log_lines: outcome.log_lines };
+    delivered(edge, deployment, format, outcome).await
+}
+
+async fn answer_any_kind(
+    edge: &Edge,
+    function: FunctionCall,
+    format: JsonFormat,
+) -> Result<Response, ApiError> {
+    let deployment = function.deployment;
+    match edge.services.runner.kind(&function).await? {
+        Some(FunctionKind::Action) => answer_action(edge, function, format).await,
+        Some(FunctionKind::Mutation) => {
+            answered(edge, deployment, format, run_mutation(edge, function)).await
+        }
+        // What is not there, or can't be called, is said by the runner in the words that tools look for.
+        Some(FunctionKind::Query | FunctionKind::HttpAction) | None => {
+            answered(edge, deployment, format, run_query(edge, function, ReadMoment::Latest)).await
+        }
+    }
 }
 
 async fn run_query(edge: &Edge, function: FunctionCall, at: ReadMoment) -> Result<Outcome, ApiError> {
@@ -326,17 +367,6 @@ async fn run_mutation(edge: &Edge, function: FunctionCall) -> Result<Outcome, Ap
             Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.code, error.message))
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-async fn run_any_kind(edge: &Edge, function: FunctionCall) -> Result<Outcome, ApiError> {
-    match edge.services.runner.kind(&function).await? {
-        Some(FunctionKind::Mutation) => run_mutation(edge, function).await,
-        Some(FunctionKind::Action) => Err(actions_not_implemented()),
-        // What is not there, or can't be called, is said by the runner in the words that tools look for.
-        Some(FunctionKind::Query | FunctionKind::HttpAction) | None => {
-            run_query(edge, function, ReadMoment::Latest).await
-        }
     }
 }
 

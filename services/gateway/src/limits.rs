@@ -97,6 +97,8 @@ group! {
         /// Mutations of all sessions that run at once, until they are durable; more of them wait, and deployments take
         /// turns.
         mutations_in_flight_max: usize = 4_096,
+        /// Actions of one session that are under way (`TooManyInflightActionsForSingleClient`).
+        actions_in_flight_max: usize = 1_000,
         /// Outcomes of mutations that wait to be written; the next mutation starts only when there is room.
         outcomes_waiting_max: usize = 4,
         /// Wall time of one mutation, retries included, before the client is told that it failed.

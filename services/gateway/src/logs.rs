@@ -73,6 +73,7 @@ fn entry(entry: &ExecutionRecord) -> Value {
             Caller::SyncWorker => "SyncWorker",
             Caller::Scheduler => "Scheduler",
             Caller::Cron => "Cron",
+            Caller::Action => "Action",
         },
         "parentExecutionId": null,
         "executionTime": seconds,

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, io::Write, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use auth::AuthLimits;
 use contract::{
-    Deploy, DeployedCode, DeploymentId, DeploymentRef, Error, Evaluation, EvaluationRequest, Fanout,
-    FanoutSession, FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, MutationCall,
+    ActionOutcome, Deploy, DeployedCode, DeploymentId, DeploymentRef, Error, Evaluation, EvaluationRequest,
+    Fanout, FanoutSession, FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, MutationCall,
     MutationOutcome, Position, Push, PushDifference, QueryCall, QueryOutcome, Result, Runner,
     SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Sequencer, SessionStart, StartedPush,
     VariableChange,
@@ -51,6 +51,10 @@ impl Runner for Broken {
 
     async fn mutation(&self, call: MutationCall) -> Result<MutationOutcome> {
         self.fails(&call.function)
+    }
+
+    async fn action(&self, call: FunctionCall) -> Result<ActionOutcome> {
+        self.fails(&call)
     }
 
     async fn kind(&self, call: &FunctionCall) -> Result<Option<FunctionKind>> {

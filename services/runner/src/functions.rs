@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
 
-use contract::{Caller, Error, FunctionCall, Identity};
+use contract::{Caller, Error, FunctionCall};
 use lru::LruCache;
 use parking_lot::Mutex;
 use schema::SchemaLimits;
@@ -33,16 +33,13 @@ pub(crate) enum AllowedVisibility {
 }
 
 impl AllowedVisibility {
-    /// What is scheduled was so by a function, or by the code that was pushed: they may call internal ones.
+    /// What is scheduled was so by a function, or by the code that was pushed: they may call internal ones, as actions may.
     pub(crate) fn of(call: &FunctionCall) -> AllowedVisibility {
         match call.caller {
-            Caller::Scheduler | Caller::Cron => AllowedVisibility::All,
-            Caller::HttpApi | Caller::SyncWorker => AllowedVisibility::to(&call.identity),
+            Caller::Scheduler | Caller::Cron | Caller::Action => AllowedVisibility::All,
+            Caller::HttpApi | Caller::SyncWorker if call.identity.is_admin() => AllowedVisibility::All,
+            Caller::HttpApi | Caller::SyncWorker => AllowedVisibility::PublicOnly,
         }
-    }
-
-    pub(crate) fn to(identity: &Identity) -> AllowedVisibility {
-        if identity.is_admin() { AllowedVisibility::All } else { AllowedVisibility::PublicOnly }
     }
 }
 

@@ -1,17 +1,20 @@
-//! Function runners: they execute queries and mutations in isolates, each against one moment of the database.
+//! Function runners: they execute queries and mutations in isolates, each against one moment of the database, and actions,
+//! which call these and other servers.
 //!
 //! [`Handle`] implements [`contract::Runner`]. What it does lies in two layers:
 //!
 //! ```text
+//!   actions         waiting for the world; each step is a call of its own on a thread
 //!   transaction     queries and mutations: a moment, a run, a commit; the host of functions in a transaction
 //!     └ calls       stepping functions in isolates on threads, whatever their host is
 //! ```
 //!
-//! A call is admitted to a thread for JavaScript once for the whole tree of functions that it calls. Beside the two
-//! stand the deployed code (`images`, `functions`, `source_map`), pushes (`evaluate`) and the function log.
+//! A query or mutation is admitted to a thread for JavaScript once for the whole tree of functions that it calls. Beside the
+//! layers stand the deployed code (`images`, `functions`, `source_map`), pushes (`evaluate`) and the function log.
 //!
-//! This crate knows nothing of HTTP, WebSockets or how the log stores things.
+//! This crate knows nothing of HTTP servers, WebSockets or how the log stores things.
 
+mod actions;
 mod calls;
 mod clock;
 mod evaluate;
@@ -26,7 +29,7 @@ mod source_map;
 mod transaction;
 mod turns;
 
-pub use crate::limits::{FunctionLimits, FunctionLogLimits, Limits};
+pub use crate::limits::{ActionLimits, FunctionLimits, FunctionLogLimits, Limits};
 pub use clock::Clock;
 pub use metrics::MetricsSnapshot;
 pub use options::Options;

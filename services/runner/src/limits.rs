@@ -7,6 +7,7 @@ use limits::{MIB, group};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub function: FunctionLimits,
+    pub action: ActionLimits,
     /// Of the transactions that functions run in. What a query reads ahead is given by
     /// [`FunctionLimits::prefetch_documents`].
     pub transaction: transaction::Limits,
@@ -99,6 +100,33 @@ group! {
         bytecode_bytes_max: usize = EngineLimits::DEFAULT.bytecode_bytes_max,
         /// Processor time for one look at what the modules of an image export (`InvalidModules`).
         analysis_time_ms_max: u64 = EngineLimits::DEFAULT.analysis_time_ms_max,
+    }
+}
+
+group! {
+    action:
+    /// What actions may use, beside what holds for all functions.
+    pub struct ActionLimits {
+        /// Time of an action, waiting included ("Function execution timed out").
+        time_ms_max: u64 = 1_800_000,
+        /// Processor time of an action outside of what it waits for ("Function execution timed out"). Fifteen times what a query
+        /// is given; a server that stops waits for no more than that.
+        user_time_ms_max: u64 = 60_000,
+        /// Actions that are under way at the same time, those that others call not counted; more of them wait. One that waits
+        /// holds no thread, and some 0.3 MB.
+        running_max: usize = 4_096,
+        /// Actions that other actions have called and that are under way at the same time (`TooManyConcurrentRequests`).
+        called_max: usize = 4_096,
+        /// Percentage of both that those of one deployment may have.
+        deployment_percent: usize = 75,
+        /// How long an action waits to begin (`TooManyConcurrentRequests`).
+        wait_ms_max: u64 = 10_000,
+        /// JavaScript heap of all actions together (`ActionsOutOfMemory`).
+        heap_bytes_max: usize = 4_096 * MIB,
+        /// Functions that an action has called and that have not ended; further calls wait for them.
+        calls_in_flight_max: usize = 8,
+        /// How many actions may call each other, the outermost one included (`MaximumCallDepthExceeded`).
+        call_depth_max: usize = 16,
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Metrics {
     pub(crate) queries: Counter,
     pub(crate) mutations: Counter,
+    pub(crate) actions: Counter,
     pub(crate) mutation_attempts: Counter,
     pub(crate) conflicts: Counter,
     pub(crate) conflicts_given_up: Counter,
@@ -27,6 +28,12 @@ pub struct MetricsSnapshot {
     pub queries: u64,
     /// Mutations that were asked for.
     pub mutations: u64,
+    /// Actions that ran, those that others have called included.
+    pub actions: u64,
+    /// Actions that are under way now.
+    pub actions_running: u64,
+    /// What they take of memory now, their images not counted.
+    pub actions_bytes: u64,
     /// How often mutations ran: more than `mutations` where they conflict.
     pub mutation_attempts: u64,
     /// Attempts that the log refused because of a conflict.
@@ -55,6 +62,14 @@ pub struct MetricsSnapshot {
     pub waiting: u64,
 }
 
+/// What the threads and the actions know themselves; as in [`MetricsSnapshot`].
+pub(crate) struct Load {
+    pub running: u64,
+    pub waiting: u64,
+    pub actions_running: u64,
+    pub actions_bytes: u64,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -74,10 +89,14 @@ impl Counter {
 }
 
 impl Metrics {
-    pub(crate) fn snapshot(&self, running: u64, waiting: u64) -> MetricsSnapshot {
+    pub(crate) fn snapshot(&self, load: Load) -> MetricsSnapshot {
+        let Load { running, waiting, actions_running, actions_bytes } = load;
         MetricsSnapshot {
             queries: self.queries.get(),
             mutations: self.mutations.get(),
+            actions: self.actions.get(),
+            actions_running,
+            actions_bytes,
             mutation_attempts: self.mutation_attempts.get(),
             conflicts: self.conflicts.get(),
             conflicts_given_up: self.conflicts_given_up.get(),

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use contract::{
-    BlobStore, DeploymentRef, Error, Evaluation, EvaluationRequest, FunctionCall, FunctionKind,
-    FunctionLogPage, MutationCall, MutationOutcome, QueryCall, QueryOutcome, ReadAt, Result, Sequencer,
-    Timestamp, TransactionLog,
+    ActionOutcome, BlobStore, DeploymentRef, Error, Evaluation, EvaluationRequest, FunctionCall,
+    FunctionKind, FunctionLogPage, MutationCall, MutationOutcome, QueryCall, QueryOutcome, ReadAt, Result,
+    Sequencer, Timestamp, TransactionLog,
 };
 use isolate::Engine;
 use system_transaction::SystemTransactions;
@@ -20,11 +20,12 @@ use value::FunctionPath;
 
 use crate::{
     Clock, MetricsSnapshot, Options,
+    actions::Actions,
     calls::{Slots, ThreadLimits, Threads},
     function_log::FunctionLog,
     functions::{AllowedVisibility, FunctionCache},
     images::Images,
-    metrics::Metrics,
+    metrics::{Load, Metrics},
     source_map::SourceMapCache,
     transaction::component_at,
     turns::{TurnLimits, Turns},
@@ -36,6 +37,8 @@ pub struct Dependencies {
     /// The log, and what transactions on it share with those of others in the process.
     pub transactions: SystemTransactions,
     pub blobs: Arc<dyn BlobStore>,
+    /// For what actions ask of other servers.
+    pub http: egress::Client,
     /// What functions see as the time.
     pub clock: Clock,
 }
@@ -51,8 +54,10 @@ pub struct Service {
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) threads: Arc<Threads>,
-    /// Calls under way; between runs they are in their callers' tasks.
-    calls: TaskTracker,
+    pub(crate) actions: Arc<Actions>,
+    pub(crate) http: egress::Client,
+    /// Calls under way; between runs they are in their callers' tasks, actions in tasks of their own.
+    pub(crate) calls: TaskTracker,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -101,7 +106,7 @@ impl Service {
         dependencies: Dependencies,
         shutdown: CancellationToken,
     ) -> Result<Service> {
-        let Dependencies { transactions, blobs, clock } = dependencies;
+        let Dependencies { transactions, blobs, http, clock } = dependencies;
         let metrics = Arc::new(Metrics::default());
         let function = options.limits.function;
         let images =
@@ -138,8 +143,9 @@ impl Service {
             runtime: tokio::runtime::Handle::current(),
             options,
         };
+        let actions = Arc::new(Actions::new(shared.options.limits.action));
         let (shared, threads) = (Arc::new(shared), Arc::new(threads));
-        let handle = Handle { shared, threads, calls: TaskTracker::new(), shutdown };
+        let handle = Handle { shared, threads, actions, http, calls: TaskTracker::new(), shutdown };
         let sweeps = TaskTracker::new();
         for deployment in handle.shared.options.swept.clone() {
             let handle = handle.clone();
@@ -153,14 +159,18 @@ impl Service {
         self.handle.clone()
     }
 
-    /// Waits for the end that cancelling the token brings about: calls that have a thread run to their end, calls that
-    /// wait for one are refused.
+    /// Waits for the end that cancelling the token brings about: queries and mutations that have a thread run to their end,
+    /// calls that wait for one are refused, and actions are cancelled.
     pub async fn stopped(self) {
-        let Handle { threads, calls, shutdown, .. } = self.handle;
+        let Handle { threads, actions, calls, shutdown, .. } = self.handle;
         shutdown.cancelled().await;
         tokio::task::spawn_blocking(move || threads.stop()).await.expect("a panic ends the process");
         calls.close();
         calls.wait().await;
+        let cancelled = actions.cancelled();
+        if cancelled > 0 {
+            tracing::warn!(actions = cancelled, "cancelled actions that were under way");
+        }
         self.sweeps.close();
         self.sweeps.wait().await;
     }
@@ -170,7 +180,8 @@ impl Handle {
     /// What the runner has done and is doing.
     pub fn metrics(&self) -> MetricsSnapshot {
         let (running, waiting) = self.threads.load();
-        self.shared.metrics.snapshot(running, waiting)
+        let (actions_running, actions_bytes) = (self.actions.running(), self.actions.heap_bytes());
+        self.shared.metrics.snapshot(Load { running, waiting, actions_running, actions_bytes })
     }
 
     /// To be held for as long as a call takes.
@@ -206,6 +217,12 @@ impl contract::Runner for Handle {
         self.run_mutation(call).instrument(span).await
     }
 
+    async fn action(&self, call: FunctionCall) -> Result<ActionOutcome> {
+        let _call = self.begin_call()?;
+        let span = span_of(&call);
+        self.run_action(call).instrument(span).await
+    }
+
     async fn kind(&self, call: &FunctionCall) -> Result<Option<FunctionKind>> {
         let _call = self.begin_call()?;
         let Ok(path) = call.path.parse::<FunctionPath>() else { return Ok(None) };
@@ -216,7 +233,7 @@ impl contract::Runner for Handle {
             let is_callable = call.identity.is_admin() && system::exists(&call.path);
             return Ok(is_callable.then_some(FunctionKind::Query));
         }
-        let allowed = AllowedVisibility::to(&call.identity);
+        let allowed = AllowedVisibility::of(call);
         let function = self.shared.functions.find(&mut transaction, &path, allowed)?;
         Ok(function.map(|function| contract_kind(function.kind)))
     }

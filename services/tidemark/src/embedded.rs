@@ -167,6 +167,8 @@ async fn start(
         limits.of_transactions(),
     );
 
+    let http = egress::Client::new(configuration.egress.clone(), limits.egress);
+
     let token = CancellationToken::new();
     let mut options =
         runner::Options::new(limits.of_runner(), deployment.cloud_url.clone(), deployment.site_url.clone());
@@ -175,8 +177,12 @@ async fn start(
     options.redact_errors = configuration.redact_logs_to_client;
     options.native_values = configuration.native_values;
     let clock = runner::Clock::new(SystemTime::now);
-    let dependencies =
-        runner::Dependencies { transactions: transactions.clone(), blobs: blobs.clone(), clock };
+    let dependencies = runner::Dependencies {
+        transactions: transactions.clone(),
+        blobs: blobs.clone(),
+        http: http.clone(),
+        clock,
+    };
     let runner_service =
         runner::Service::start(options, dependencies, token.clone()).context("start the runner")?;
     let runner_handle = runner_service.handle();
@@ -218,7 +224,6 @@ async fn start(
     let token = CancellationToken::new();
     let options = gateway::Options { deployment, limits: limits.of_gateway() };
     let services = gateway::Services { runner, fanout: Arc::new(fanout), sequencer, deploy };
-    let http = egress::Client::new(configuration.egress.clone(), limits.egress);
     let dependencies = gateway::Dependencies { services, http, listeners };
     parts.add(token.clone(), gateway::Service::start(options, dependencies, token).stopped());
     Ok(parts)

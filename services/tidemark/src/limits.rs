@@ -10,7 +10,7 @@ use fanout::FanoutLimits;
 use gateway::{GatewayLimits, SyncLimits};
 use limits::KIB;
 use rpc::RpcLimits;
-use runner::FunctionLimits;
+use runner::{ActionLimits, FunctionLimits};
 use scheduler::ScheduleLimits;
 use schema::SchemaLimits;
 use transaction::{CronLimits, RetryLimits, TransactionLimits};
@@ -37,6 +37,7 @@ pub struct Limits {
     pub schema: SchemaLimits,
     pub transaction: TransactionLimits,
     pub function: FunctionLimits,
+    pub action: ActionLimits,
     pub retry: RetryLimits,
     pub log: LogLimits,
     pub store: StoreLimits,
@@ -57,6 +58,7 @@ impl Limits {
         schema: SchemaLimits::DEFAULT,
         transaction: TransactionLimits::DEFAULT,
         function: FunctionLimits::DEFAULT,
+        action: ActionLimits::DEFAULT,
         retry: RetryLimits::DEFAULT,
         log: LogLimits::DEFAULT,
         store: StoreLimits::DEFAULT,
@@ -86,6 +88,7 @@ impl Limits {
     pub const fn of_runner(&self) -> runner::Limits {
         runner::Limits {
             function: self.function,
+            action: self.action,
             transaction: self.of_transactions(),
             function_log: runner::FunctionLogLimits {
                 entries_max: self.gateway.log_entries_max,
@@ -117,6 +120,7 @@ impl Limits {
             self.schema.no_limit(),
             transaction.no_limit(),
             self.function.no_limit(),
+            self.action.no_limit(),
             self.retry.no_limit(),
             log.no_limit(),
             self.store.no_limit(),

@@ -47,6 +47,9 @@ macro_rules! instruments {
 const RUNNER: &[Instrument<runner::MetricsSnapshot>] = instruments! {
     queries: Counter "" "Queries that ran, nested ones not counted.", |at| at.queries as f64;
     mutations: Counter "" "Mutations that were asked for.", |at| at.mutations as f64;
+    actions: Counter "" "Actions that ran, those that others called included.", |at| at.actions as f64;
+    actions_running: Gauge "" "Actions under way, most of which wait.", |at| at.actions_running as f64;
+    actions_size: Gauge "By" "What they take in memory, their images not counted.", |at| at.actions_bytes as f64;
     mutation_attempts: Counter "" "Runs of mutations: more than mutations where they conflict.", |at| at.mutation_attempts as f64;
     conflicts: Counter "" "Runs of mutations that the log refused because what they had read was written meanwhile.", |at| at.conflicts as f64;
     conflicts_given_up: Counter "" "Mutations that ended with OptimisticConcurrencyControlFailure.", |at| at.conflicts_given_up as f64;

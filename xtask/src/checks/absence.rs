@@ -57,6 +57,7 @@ const MEANINGS: &[(&str, Meaning)] = &[
     ("pushes", Meaning { crates: &["deploy", "code"], ..NOTHING }),
     // The network.
     ("HTTP", Meaning { crates: HTTP, ..NOTHING }),
+    ("HTTP servers", Meaning { crates: &["axum"], ..NOTHING }),
     ("gRPC", Meaning { crates: &["tonic", "prost", "proto", "rpc"], ..NOTHING }),
     ("WebSockets", Meaning { crates: &["tungstenite", "tokio-tungstenite", "sync-protocol"], ..NOTHING }),
     (

@@ -45,6 +45,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         8,
         "when a connection is due for something; ids of transitions",
     ),
+    ("services/runner/src/actions/operations.rs", 2, "when an action's timers are due"),
     ("services/runner/src/calls/threads.rs", 3, "how long a call has run"),
     ("services/runner/src/evaluate.rs", 1, "the seed of the import phase"),
     ("services/runner/src/service.rs", 1, "seeds of ids"),

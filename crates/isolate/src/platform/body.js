@@ -35,6 +35,10 @@ export class Body {
     return this.isUsed || (this.#stream !== null && this.#stream.locked);
   }
 
+  get isBytes() {
+    return this.#stream === null;
+  }
+
   get isEmpty() {
     return this.#bytes !== null && this.#bytes.length === 0;
   }
@@ -61,6 +65,12 @@ export class Body {
     }
     this.#isUsed = true;
     return this.#bytes;
+  }
+
+  // Takes bytes as an ArrayBuffer that holds nothing else, for a reader who does not change it.
+  buffer() {
+    const bytes = this.take();
+    return bytes.byteLength === bytes.buffer.byteLength ? bytes.buffer : bytes.slice().buffer;
   }
 
   // Bytes that were taken, for a reader who may keep or change them.

@@ -1,7 +1,7 @@
 // Makes the platform's errors, and describes what user code threw to the host.
 import { frames } from "tidemark:host";
 import { inspect } from "tidemark:inspect";
-import { isDeterministic, phase } from "tidemark:phase";
+import { isDeterministic } from "tidemark:phase";
 
 const convexErrorSymbol = Symbol.for("ConvexError");
 
@@ -12,7 +12,8 @@ export function codedError(code, message, Constructor = Error) {
   return error;
 }
 
-// The error for something that is not available in what runs now. `code` is the middle of the error's code.
+// The error for something that only functions of other kinds have: in a query or mutation, or while modules are imported.
+// `code` is the middle of the error's code.
 export function unavailable(what, code) {
   if (isDeterministic()) {
     return codedError(
@@ -20,10 +21,7 @@ export function unavailable(what, code) {
       `Can't use ${what} in queries and mutations. Consider an action instead.`,
     );
   }
-  if (phase() === "import") {
-    return codedError(`No${code}DuringImport`, `Can't use ${what} while modules are imported. Use it in a function.`);
-  }
-  return codedError(`No${code}`, `${what} is not available in actions yet.`);
+  return codedError(`No${code}DuringImport`, `Can't use ${what} while modules are imported. Use it in a function.`);
 }
 
 const domExceptions = new Set(["NotSupportedError", "InvalidAccessError", "OperationError", "DataError"]);

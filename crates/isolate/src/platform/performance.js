@@ -107,7 +107,11 @@ export class Performance extends EventTarget {
 
   // Time passes only in actions.
   now() {
-    return phase() === "action" ? now() - this.#startOfAction() : 0;
+    if (phase() !== "action") {
+      return 0;
+    }
+    const start = this.#startOfAction();
+    return now() - start;
   }
 
   get timeOrigin() {

@@ -39,6 +39,9 @@ const initialChoices = {
 
 let bodyOf;
 
+// What is sent of a request: its signal is the one that it follows, or null.
+export let partsOf;
+
 export class Request {
   #url;
   #method = "GET";
@@ -54,6 +57,14 @@ export class Request {
 
   static {
     bodyOf = (request) => request.#body;
+    partsOf = (request) => ({
+      method: request.#method,
+      url: request.#url,
+      headers: [...request.#headers],
+      redirect: request.#choices.redirect,
+      body: request.#body,
+      signal: request.#followed,
+    });
   }
 
   constructor(input, options = undefined) {

@@ -1,5 +1,5 @@
 // Response
-import { extractBody, installBody } from "tidemark:body";
+import { Body, extractBody, installBody } from "tidemark:body";
 import { Headers, addType, cloneHeaders, makeImmutable } from "tidemark:headers";
 import { parseUrl } from "tidemark:requests";
 import { byteString, dictionary, needArguments, usvString } from "tidemark:webidl";
@@ -9,15 +9,31 @@ const redirectStatuses = new Set([301, 302, 303, 307, 308]);
 
 let bodyOf;
 
+// The response that a server has given; `stream` is its body or null.
+export let answerOf;
+
 export class Response {
   #body = null;
   #status = 200;
   #statusText = "";
   #headers;
   #type = "default";
+  #url = "";
+  #redirected = false;
 
   static {
     bodyOf = (response) => response.#body;
+    answerOf = ({ status, statusText, headers, url, redirected, stream }) => {
+      const response = new Response();
+      response.#status = status;
+      response.#statusText = statusText;
+      response.#headers = makeImmutable(new Headers(headers));
+      response.#type = "basic";
+      response.#url = url;
+      response.#redirected = redirected;
+      response.#body = stream === null ? null : new Body(null, stream);
+      return response;
+    };
   }
 
   constructor(body = null, init = undefined) {
@@ -85,13 +101,11 @@ export class Response {
   }
 
   get url() {
-    this.#type;
-    return "";
+    return this.#url;
   }
 
   get redirected() {
-    this.#type;
-    return false;
+    return this.#redirected;
   }
 
   get status() {
@@ -120,6 +134,8 @@ export class Response {
     copy.#statusText = this.#statusText;
     copy.#headers = cloneHeaders(this.#headers);
     copy.#type = this.#type;
+    copy.#url = this.#url;
+    copy.#redirected = this.#redirected;
     return copy;
   }
 }

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use contract::{
-    DeploymentRef, Error, Evaluation, EvaluationRequest, FunctionCall, FunctionKind, FunctionLogPage,
-    MutationCall, MutationOutcome, Observed, QueryCall, QueryOutcome, ReadMoment, ReadSet, Result, Runner,
-    Timestamp,
+    ActionOutcome, DeploymentRef, Error, Evaluation, EvaluationRequest, FunctionCall, FunctionKind,
+    FunctionLogPage, MutationCall, MutationOutcome, Observed, QueryCall, QueryOutcome, ReadMoment, ReadSet,
+    Result, Runner, Timestamp,
 };
 
 /// What answers queries, each at an exact moment.
@@ -39,6 +39,10 @@ impl<Q: Queries + 'static> Runner for OnlyQueries<Q> {
 
     async fn mutation(&self, _: MutationCall) -> Result<MutationOutcome> {
         Err(Error::internal("live queries run no mutation"))
+    }
+
+    async fn action(&self, _: FunctionCall) -> Result<ActionOutcome> {
+        Err(Error::internal("live queries run no action"))
     }
 
     async fn kind(&self, _: &FunctionCall) -> Result<Option<FunctionKind>> {

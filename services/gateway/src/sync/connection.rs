@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite;
 use uuid::Uuid;
 
 use super::{
+    actions::Actions,
     close::Close,
     mutations::{Answer, Mutations},
     session::{Session, Step, to_wire},
@@ -87,6 +88,7 @@ struct Connected {
     session: Session,
     fanout: FanoutSession,
     mutations: Mutations,
+    actions: Actions,
     registration: Registration,
     /// A token of the client's. What it has sent behind it waits until it is known who it is.
     verifying: Option<Verifying>,
@@ -116,7 +118,8 @@ impl Connection {
         };
         let fanout = self.edge.services.fanout.open(start).await?;
         let mutations = Mutations::new(self.edge.clone(), self.addressed.clone());
-        self.converse(Connected { session, fanout, mutations, registration, verifying: None }).await
+        let actions = Actions::new(self.edge.clone(), self.addressed.clone());
+        self.converse(Connected { session, fanout, mutations, actions, registration, verifying: None }).await
     }
 
     /// Waits for the first message, which must be `Connect`.
@@ -161,6 +164,7 @@ impl Connection {
                     self.round(&mut connected, round).await?;
                 }
                 Some(answer) = connected.mutations.answer() => self.answer(&mut connected, answer).await?,
+                answer = connected.actions.answer() => self.send(&answer).await?,
                 () = &mut ended => {
                     let is_shutting_down = self.edge.shutdown.is_cancelled();
                     return Err(if is_shutting_down { Close::shutting_down() } else { Close::superseded() }.into());
@@ -210,13 +214,16 @@ impl Connection {
                 );
                 Close::after(&error).into()
             }),
+            Step::Action(action) => {
+                connected.actions.begin(action);
+                Ok(())
+            }
             Step::Verify(token) => {
                 let (edge, deployment) = (self.edge.clone(), self.addressed.deployment.clone());
                 let verified = async move { edge.tokens.verify(&edge.services, &deployment, &token).await };
                 connected.verifying = Some(Box::pin(verified));
                 Ok(())
             }
-            Step::Send(message) => self.send(&message).await,
             Step::Refuse(message) => {
                 self.send(&message).await?;
                 self.linger().await

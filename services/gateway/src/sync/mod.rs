@@ -1,9 +1,10 @@
 //! The WebSocket sync protocol.
 //!
-//! A connection is one task ([`connection`]), which owns the socket and the session's place in the fan-out, and a second one
-//! ([`mutations`]), which runs the session's mutations one after the other. What a message means is decided by a state machine
-//! without input or output ([`session`]).
+//! A connection is one task ([`connection`]), which owns the socket and the session's place in the fan-out and waits for its
+//! actions ([`actions`]), and a second one ([`mutations`]), which runs the session's mutations one after the other. What a
+//! message means is decided by a state machine without input or output ([`session`]).
 
+mod actions;
 mod close;
 mod connection;
 mod mutations;

@@ -14,7 +14,7 @@ use sync_protocol::{
 };
 
 use super::close::Close;
-use crate::{AdminKeys, authentication, functions::ACTIONS_NOT_IMPLEMENTED, tokens::TokenError};
+use crate::{AdminKeys, authentication, tokens::TokenError};
 
 /// One connection after its `Connect`.
 pub(super) struct Session {
@@ -44,9 +44,9 @@ pub(super) struct Session {
 pub(super) enum Step {
     Command(SessionCommand),
     Mutation(QueuedMutation),
+    Action(RequestedAction),
     /// Verify the token and tell [`Session::verified`]; until then the client is not listened to.
     Verify(String),
-    Send(ServerMessage),
     /// Send, then drop everything that arrives until the client closes.
     Refuse(ServerMessage),
     Close(Close),
@@ -60,6 +60,14 @@ pub(super) struct QueuedMutation {
     /// Who the client was when it sent the message.
     pub identity: Identity,
     pub not_before: Timestamp,
+}
+
+/// An action that waits for nobody.
+#[derive(Debug, PartialEq)]
+pub(super) struct RequestedAction {
+    pub request: FunctionRequest,
+    /// Who the client was when it sent the message.
+    pub identity: Identity,
 }
 
 impl Session {
@@ -100,11 +108,7 @@ impl Session {
             ClientMessage::Connect(_) => Step::Close(Close::violation("Connect came twice")),
             ClientMessage::ModifyQuerySet(change) => self.modify_query_set(change),
             ClientMessage::Mutation(request) => self.mutation(request),
-            ClientMessage::Action(request) => Step::Send(ServerMessage::ActionResponse {
-                request_id: request.request_id,
-                result: Err((ACTIONS_NOT_IMPLEMENTED.to_owned(), None)),
-                log_lines: Vec::new(),
-            }),
+            ClientMessage::Action(request) => self.action(request),
             ClientMessage::Authenticate(authenticate) => self.authenticate(authenticate),
             ClientMessage::Event => return None,
         };
@@ -193,6 +197,13 @@ impl Session {
             identity: self.identity.clone(),
             not_before: self.observed,
         })
+    }
+
+    fn action(&mut self, request: FunctionRequest) -> Step {
+        if !request.component.is_empty() && !self.identity.is_admin() {
+            return Step::Close(Close::violation("only an admin key may call into a component"));
+        }
+        Step::Action(RequestedAction { request, identity: self.identity.clone() })
     }
 
     fn authenticate(&mut self, authenticate: Authenticate) -> Step {
@@ -565,13 +576,12 @@ mod tests {
     }
 
     #[test]
-    fn actions_are_answered_and_do_not_disturb_the_session() {
+    fn an_action_waits_for_nothing_and_runs_as_whoever_has_sent_it() {
         let mut session = session();
         let action = r#"{"type":"Action","requestId":7,"udfPath":"a:b","args":[{}]}"#;
-        assert!(matches!(
-            message(&mut session, action),
-            Some(Step::Send(ServerMessage::ActionResponse { request_id: 7, result: Err(_), .. }))
-        ));
-        assert!(modify(&mut session, 0, 1, "").is_some());
+        let Some(Step::Action(requested)) = message(&mut session, action) else { panic!("it is run") };
+        assert_eq!((requested.request.request_id, requested.identity), (7, Identity::Anonymous));
+        let inner = r#"{"type":"Action","requestId":8,"udfPath":"a:b","args":[{}],"componentPath":"inner"}"#;
+        closes_with(message(&mut session, inner), "ProtocolViolation: only an admin key");
     }
 }

@@ -126,8 +126,8 @@ fn told(step: Step) -> String {
             name(&mutation.identity),
             mutation.not_before,
         ),
+        Step::Action(action) => format!("runner: action {}\n", action.request.path),
         Step::Verify(token) => format!("tokens: verify {token}\n"),
-        Step::Send(message) => format!("client: {}\n", message.to_json()),
         Step::Refuse(message) => format!("client: {}\nfrom now on nothing is heard\n", message.to_json()),
         Step::Close(close) => closed(&close),
     }

@@ -126,6 +126,10 @@ pub(crate) enum Stop {
     Killed(KillReason),
     /// Its host calls took too long.
     HostCallsTookTooLong { limit_ms: u64 },
+    /// It took too long, waiting included.
+    TookTooLong { limit_ms: u64 },
+    /// It would have taken more memory while all actions together had what they may have.
+    ActionsOutOfMemory { limit_bytes: u64 },
     /// Not the function's fault; there is no answer.
     Service(Error),
 }
@@ -155,6 +159,13 @@ impl Stop {
             Stop::HostCallsTookTooLong { limit_ms } => format!(
                 "SystemTimeoutError: the function's reads and writes took longer than {} s.",
                 limit_ms as f64 / 1e3
+            ),
+            Stop::TookTooLong { limit_ms } => {
+                format!("Function execution timed out (maximum duration: {} s).", limit_ms as f64 / 1e3)
+            }
+            Stop::ActionsOutOfMemory { limit_bytes } => format!(
+                "ActionsOutOfMemory: the actions that are under way use more than {} MiB of memory together.",
+                limit_bytes >> 20
             ),
             Stop::Service(error) => return Err(error),
         };

@@ -7,13 +7,13 @@ use isolate::{
     Answer, AsyncOperation, CallLimits, Invocation, KillReason, OperationId, Slot, Step, SyscallError,
 };
 
-use super::{Host, Stop, Thrown, failure::NEVER_RESOLVES};
+use super::{Ground, Stop, Thrown, failure::NEVER_RESOLVES};
 use crate::functions::Function;
 
 /// A function that was started and has not ended: the memory of its isolate, and what it waits for.
 ///
 /// It runs only while [`Guest::start`] and [`Guest::resume`] do. In between it needs no thread.
-pub(super) struct Guest {
+pub(crate) struct Guest {
     slot: Slot,
     /// Operations that nobody has taken yet, in the order of their issue.
     waiting: VecDeque<AsyncOperation>,
@@ -24,7 +24,7 @@ pub(super) struct Guest {
 }
 
 /// Where a guest stands after a step.
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// It waits for an answer: to an operation that was taken, or to one that is there to be taken.
     Waits,
     /// Its result as convex JSON, or what it threw.
@@ -32,19 +32,19 @@ pub(super) enum Progress {
 }
 
 impl Guest {
-    pub(super) fn new(slot: Slot) -> Guest {
+    pub(crate) fn new(slot: Slot) -> Guest {
         Guest { slot, waiting: VecDeque::new(), taken: 0, counted: Duration::ZERO }
     }
 
-    pub(super) fn into_slot(self) -> Slot {
+    pub(crate) fn into_slot(self) -> Slot {
         self.slot
     }
 
-    pub(super) fn start(
+    pub(crate) fn start(
         &mut self,
         function: &Function,
         arguments: &str,
-        host: &mut impl Host,
+        host: &mut impl Ground,
     ) -> Result<Progress, Stop> {
         let tree = host.tree();
         let module = function.path.module.with_extension();
@@ -74,16 +74,43 @@ impl Guest {
         Ok(operation)
     }
 
+    /// All operations that wait. They are to be answered as those of [`Guest::take_operation`].
+    pub(crate) fn take_operations(&mut self) -> Vec<AsyncOperation> {
+        self.taken += self.waiting.len();
+        self.waiting.drain(..).collect()
+    }
+
+    /// Ends the guest if what comes of it is known, and nothing that `holds` it waits to be taken. What was taken is not
+    /// answered any more.
+    pub(crate) fn finish(
+        &mut self,
+        holds: impl Fn(&AsyncOperation) -> bool,
+        host: &mut impl Ground,
+    ) -> Result<Option<Progress>, Stop> {
+        if !self.slot.has_outcome() || self.waiting.iter().any(holds) {
+            return Ok(None);
+        }
+        self.waiting.clear();
+        self.taken = 0;
+        let step = self.slot.finish().map_err(engine_failed)?;
+        self.after(step, host).map(Some)
+    }
+
+    /// Memory that it has taken on top of its image.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        self.slot.observations().heap_bytes
+    }
+
     /// Whether operations wait that nobody has taken yet.
     pub(super) fn has_operations(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// Runs the guest on with answers to operations that were taken, in any order.
-    pub(super) fn resume(
+    pub(crate) fn resume(
         &mut self,
         answers: Vec<(OperationId, Answer)>,
-        host: &mut impl Host,
+        host: &mut impl Ground,
     ) -> Result<Progress, Stop> {
         assert!(answers.len() <= self.taken, "only operations that were taken are answered");
         self.slot.set_now_ms(host.tree().now_ms);
@@ -92,7 +119,7 @@ impl Guest {
         self.after(step, host)
     }
 
-    fn after(&mut self, mut step: Step, host: &mut impl Host) -> Result<Progress, Stop> {
+    fn after(&mut self, mut step: Step, host: &mut impl Ground) -> Result<Progress, Stop> {
         loop {
             let observations = self.slot.observations();
             let tree = host.tree();
@@ -143,6 +170,6 @@ fn timed_out(limit_ms: u64) -> Stop {
     Stop::Killed(KillReason::TimedOut { limit_ms })
 }
 
-pub(super) fn engine_failed(error: isolate::EngineError) -> Stop {
+pub(crate) fn engine_failed(error: isolate::EngineError) -> Stop {
     Stop::Service(Error::internal(format!("running a function: {error}")))
 }

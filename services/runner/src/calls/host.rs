@@ -14,11 +14,14 @@ use value::{TableName, TableNumber};
 use super::{LogLines, Slots, Stop};
 use crate::functions::Function;
 
-/// Answers what guests ask for.
-pub(crate) trait Host: SyncHost {
+/// What guests run on, whoever answers what they wait for.
+pub(crate) trait Ground: SyncHost {
     /// What all guests of this host share.
     fn tree(&mut self) -> &mut Tree;
+}
 
+/// Answers what guests ask for.
+pub(crate) trait Host: Ground {
     /// The tables by which ids in the function's arguments and results are judged.
     fn tables(&mut self, function: &Function) -> Arc<Catalog>;
 
@@ -83,7 +86,7 @@ impl Tree {
         seed
     }
 
-    pub(super) fn enter(&mut self, function: &Arc<Function>) {
+    pub(crate) fn enter(&mut self, function: &Arc<Function>) {
         self.functions.push(Arc::clone(function));
     }
 

@@ -26,13 +26,14 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 pub(crate) use arguments::normalize as normalize_arguments;
 pub(crate) use failure::{Stop, Thrown, split};
-pub(crate) use host::{Host, Tree, TreeLimits};
+pub(crate) use guest::{Guest, Progress, engine_failed};
+pub(crate) use host::{Ground, Host, Tree, TreeLimits};
 pub(crate) use log_lines::LogLines;
 pub(crate) use slots::{ImageNumber, NumberedImage, Slots};
 pub(crate) use threads::{Priority, ThreadLimits, ThreadPlace, Threads};
 
-use crate::functions::Function;
-use guest::{Guest, Progress};
+use crate::{functions::Function, limits::FunctionLimits};
+use ::transaction::Catalog;
 use host::Tables;
 
 /// What a function's end means to whoever called it: its result as convex JSON, what it threw, or the end of all its
@@ -51,30 +52,43 @@ pub(crate) fn call<'c, H: Host>(
     Box::pin(async move {
         let limits = host.tree().limits.function;
         let tables = host.tables(&function);
-        if let Err(thrown) =
-            arguments::check(arguments, &function.arguments, &Tables(&tables), limits.arguments_bytes_max)
-        {
+        if let Err(thrown) = check_arguments(&function, arguments, &tables, &limits) {
             return Ok(Err(thrown));
         }
         let text = match run(host, slots, image, Arc::clone(&function), arguments).await? {
             Ok(text) => text,
             Err(thrown) => return Ok(Err(thrown)),
         };
-        let tree = host.tree();
-        tree.warn_of_size(
-            "FunctionArgumentsTooLarge",
-            "arguments",
-            arguments.len(),
-            limits.arguments_bytes_max,
-        );
         let tables = host.tables(&function);
-        let bytes_max = limits.result_bytes_max;
-        let checked = results::check(&text, function.returns.as_ref(), &Tables(&tables), bytes_max);
-        if let Ok(bytes) = checked {
-            host.tree().warn_of_size("FunctionResultTooLarge", "result", bytes, bytes_max);
-        }
-        Ok(checked.map(|_| text))
+        let checked = check_result(&function, &text, &tables, arguments.len(), host.tree());
+        Ok(checked.map(|()| text))
     })
+}
+
+/// Whether the function takes these arguments.
+pub(crate) fn check_arguments(
+    function: &Function,
+    arguments: &str,
+    tables: &Catalog,
+    limits: &FunctionLimits,
+) -> Result<(), Thrown> {
+    arguments::check(arguments, &function.arguments, &Tables(tables), limits.arguments_bytes_max)
+}
+
+/// Whether the function may have this result. Warns of what is nearly too large.
+pub(crate) fn check_result(
+    function: &Function,
+    text: &str,
+    tables: &Catalog,
+    arguments_bytes: usize,
+    tree: &mut Tree,
+) -> Result<(), Thrown> {
+    let limits = tree.limits.function;
+    tree.warn_of_size("FunctionArgumentsTooLarge", "arguments", arguments_bytes, limits.arguments_bytes_max);
+    let bytes_max = limits.result_bytes_max;
+    let bytes = results::check(text, function.returns.as_ref(), &Tables(tables), bytes_max)?;
+    tree.warn_of_size("FunctionResultTooLarge", "result", bytes, bytes_max);
+    Ok(())
 }
 
 /// Steps the guest until it ends, answering its operations one after another in the order of their issue.

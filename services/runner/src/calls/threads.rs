@@ -47,8 +47,8 @@ pub(crate) enum Priority {
     Live,
 }
 
-/// So many calls are taken before a run of a live query that has waited all the while.
-const CALLS_BEFORE_LIVE: usize = 3;
+/// So many others are taken before a run of a live query, or a step of an action, that has waited all the while.
+const TAKEN_BEFORE_PATIENT: usize = 3;
 
 /// How many calls run at the same time, those not counted that have run for longer than a short one.
 #[derive(Clone, Copy, Debug)]
@@ -114,9 +114,9 @@ struct Shared {
 struct Queue {
     again: FairQueue<Job>,
     first: FairQueue<Job>,
-    live: FairQueue<Job>,
-    /// How many calls went before the runs of live queries that wait.
-    before_live: usize,
+    live: Patient,
+    /// Steps of actions that have begun: none of them is refused.
+    steps: Patient,
     /// The mailboxes of the idle threads; the last one became idle last.
     idle: Vec<Mailbox>,
     /// The running calls, by their thread.
@@ -124,6 +124,31 @@ struct Queue {
     /// Nobody looks from time to time whether more may begin.
     is_unwatched: bool,
     closed: bool,
+}
+
+/// A queue of those that calls go before. They have a share all the same.
+#[derive(Default)]
+struct Patient {
+    queue: FairQueue<Job>,
+    /// How many others were taken while they waited.
+    passed: usize,
+}
+
+impl Patient {
+    fn is_due(&self) -> bool {
+        self.passed >= TAKEN_BEFORE_PATIENT
+    }
+
+    /// Takes note that something else was taken.
+    fn pass(&mut self) {
+        self.passed = if self.queue.is_empty() { 0 } else { self.passed + 1 };
+    }
+
+    fn pop(&mut self, may: impl Fn(DeploymentRef) -> bool) -> Option<(DeploymentRef, Job)> {
+        let next = self.queue.pop(may)?;
+        self.passed = 0;
+        Some(next)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -233,19 +258,10 @@ impl Threads {
         T: Send + 'static,
         F: AsyncFnOnce(&mut Slots) -> T + Send + 'static,
     {
-        let (sender, mut receiver) = oneshot::channel();
-        let claim = Arc::new(Claim(AtomicU8::new(WAITING)));
+        let (job, mut receiver) = Job::new(deployment, work);
+        let claim = Arc::clone(&job.claim);
         let _withdraw = WithdrawOnDrop(Arc::clone(&claim));
-        let work: Work = Box::new(move |slots| {
-            Box::pin(async move {
-                let result = work(slots).await;
-                // The caller may have gone away; then nobody wants the result.
-                let _ = sender.send(result);
-                slots.tidy();
-            })
-        });
         let lost = || if claim.is(REFUSED) { queue_is_full() } else { shutting_down() };
-        let job = Job { deployment, claim: Arc::clone(&claim), work };
         let is_waiting = self.shared.submit(job, priority, self.limits.queue_max)?;
         if is_waiting {
             match tokio::time::timeout(self.limits.wait_max, &mut receiver).await {
@@ -262,6 +278,19 @@ impl Threads {
             }
         }
         receiver.await.map_err(|_| lost())
+    }
+
+    /// Runs a step of an action that has begun. It waits for a thread as long as it takes, and fails only if the runner is
+    /// shutting down.
+    pub(crate) async fn step<T, F>(&self, deployment: DeploymentRef, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: AsyncFnOnce(&mut Slots) -> T + Send + 'static,
+    {
+        let (job, receiver) = Job::new(deployment, work);
+        let _withdraw = WithdrawOnDrop(Arc::clone(&job.claim));
+        self.shared.submit_step(job)?;
+        receiver.await.map_err(|_| shutting_down())
     }
 
     /// How many calls run, and how many wait.
@@ -287,9 +316,34 @@ impl Drop for Threads {
     }
 }
 
+impl Job {
+    /// A job, and what it gives.
+    fn new<T, F>(deployment: DeploymentRef, work: F) -> (Job, oneshot::Receiver<T>)
+    where
+        T: Send + 'static,
+        F: AsyncFnOnce(&mut Slots) -> T + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let work: Work = Box::new(move |slots| {
+            Box::pin(async move {
+                let result = work(slots).await;
+                // The caller may have gone away; then nobody wants the result.
+                let _ = sender.send(result);
+                slots.tidy();
+            })
+        });
+        (Job { deployment, claim: Arc::new(Claim(AtomicU8::new(WAITING))), work }, receiver)
+    }
+}
+
 impl Queue {
     fn waiting(&self) -> usize {
-        self.again.len() + self.first.len() + self.live.len()
+        self.calls_waiting() + self.steps.queue.len()
+    }
+
+    /// Those that may be refused.
+    fn calls_waiting(&self) -> usize {
+        self.again.len() + self.first.len() + self.live.queue.len()
     }
 
     /// Whether one more call may begin at `now`, as far as those go that run.
@@ -304,18 +358,7 @@ impl Queue {
     /// less than their share.
     fn begin_next(&mut self, thread: usize, threads_share: usize) -> Option<Job> {
         loop {
-            let running = &self.running;
-            let may = |deployment: DeploymentRef| {
-                running.values().filter(|running| running.deployment == deployment).count() < threads_share
-            };
-            let live_is_due = self.before_live >= CALLS_BEFORE_LIVE;
-            let live = if live_is_due { self.live.pop(may) } else { None };
-            let next = live.map(|job| (job, true)).or_else(|| {
-                let call = self.again.pop(may).or_else(|| self.first.pop(may));
-                call.map(|job| (job, false)).or_else(|| self.live.pop(may).map(|job| (job, true)))
-            });
-            let ((deployment, job), is_live) = next?;
-            self.before_live = if is_live || self.live.is_empty() { 0 } else { self.before_live + 1 };
+            let (deployment, job) = self.pop(threads_share)?;
             if job.claim.take(STARTED) {
                 let running = Running { deployment, began: Instant::now(), is_parked: false };
                 let before = self.running.insert(thread, running);
@@ -325,15 +368,47 @@ impl Queue {
         }
     }
 
+    fn pop(&mut self, threads_share: usize) -> Option<(DeploymentRef, Job)> {
+        let Queue { again, first, live, steps, running, .. } = self;
+        let may = |deployment: DeploymentRef| {
+            running.values().filter(|running| running.deployment == deployment).count() < threads_share
+        };
+        if live.is_due()
+            && let Some(next) = live.pop(may)
+        {
+            steps.pass();
+            return Some(next);
+        }
+        if steps.is_due()
+            && let Some(next) = steps.pop(may)
+        {
+            live.pass();
+            return Some(next);
+        }
+        if let Some(next) = again.pop(may).or_else(|| first.pop(may)) {
+            live.pass();
+            steps.pass();
+            return Some(next);
+        }
+        if let Some(next) = live.pop(may) {
+            steps.pass();
+            return Some(next);
+        }
+        let next = steps.pop(may)?;
+        live.pass();
+        Some(next)
+    }
+
     /// Takes the newest call of the deployment with the most out of the queue; in doubt that of `newcomer`.
     fn refuse_one(&mut self, newcomer: DeploymentRef) {
         let len_of = |deployment| {
-            self.again.len_of(deployment) + self.first.len_of(deployment) + self.live.len_of(deployment)
+            self.again.len_of(deployment) + self.first.len_of(deployment) + self.live.queue.len_of(deployment)
         };
-        let others = self.again.deployments().chain(self.first.deployments()).chain(self.live.deployments());
+        let others =
+            self.again.deployments().chain(self.first.deployments()).chain(self.live.queue.deployments());
         let longest = others.chain([newcomer]).max_by_key(|deployment| len_of(*deployment));
         let longest = longest.unwrap_or(newcomer);
-        let newest = self.live.pop_newest(longest).or_else(|| self.first.pop_newest(longest));
+        let newest = self.live.queue.pop_newest(longest).or_else(|| self.first.pop_newest(longest));
         if let Some(job) = newest.or_else(|| self.again.pop_newest(longest)) {
             job.claim.take(REFUSED);
         }
@@ -368,25 +443,36 @@ impl Shared {
         match priority {
             Priority::Again => queue.again.push(deployment, job),
             Priority::First => queue.first.push(deployment, job),
-            Priority::Live => queue.live.push(deployment, job),
+            Priority::Live => queue.live.queue.push(deployment, job),
         }
         queue.begin_on_idle(self.admission, self.threads_share);
-        if queue.waiting() > queue_max {
+        if queue.calls_waiting() > queue_max {
             // Jobs whose callers went away must not keep others out.
             let is_wanted = |job: &Job| job.claim.is(WAITING);
             queue.again.retain(is_wanted);
             queue.first.retain(is_wanted);
-            queue.live.retain(is_wanted);
-            if queue.waiting() > queue_max {
+            queue.live.queue.retain(is_wanted);
+            if queue.calls_waiting() > queue_max {
                 queue.refuse_one(deployment);
             }
-            assert!(queue.waiting() <= queue_max, "one call was too many");
+            assert!(queue.calls_waiting() <= queue_max, "one call was too many");
             if claim.is(REFUSED) {
                 return Err(queue_is_full());
             }
         }
         self.watch(&mut queue);
         Ok(claim.is(WAITING))
+    }
+
+    fn submit_step(&self, job: Job) -> Result<(), Error> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(shutting_down());
+        }
+        queue.steps.queue.push(job.deployment, job);
+        queue.begin_on_idle(self.admission, self.threads_share);
+        self.watch(&mut queue);
+        Ok(())
     }
 
     /// Notes that the thread's call has ended. Gives what is to be run next, or `None` after the thread's mailbox was
@@ -437,7 +523,8 @@ impl Shared {
         // Dropping the jobs tells their callers.
         queue.again.clear();
         queue.first.clear();
-        queue.live.clear();
+        queue.live.queue.clear();
+        queue.steps.queue.clear();
         for idle in queue.idle.drain(..) {
             // A thread that is gone need not end.
             let _ = idle.sender.send(Message::End);
@@ -598,6 +685,34 @@ mod tests {
         assert_eq!(expired.code, "TooManyConcurrentRequests");
         drop(releases);
         threads.stop();
+    }
+
+    #[tokio::test]
+    async fn steps_of_actions_wait_behind_calls_with_a_share_and_none_is_refused() {
+        let threads = start(1, 8, PATIENCE);
+        let releases = occupy(&threads, 1).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for number in 100..120 {
+            let (pool, order) = (Arc::clone(&threads), Arc::clone(&order));
+            let work = async move |_: &mut Slots| order.lock().push(number);
+            tasks.push(tokio::spawn(async move { pool.step(DEPLOYMENT, work).await }));
+            wait_for(&threads, tasks.len() as u64).await;
+        }
+        for number in 10..18 {
+            let (pool, order) = (Arc::clone(&threads), Arc::clone(&order));
+            let work = async move |_: &mut Slots| order.lock().push(number);
+            tasks.push(tokio::spawn(async move { pool.run(DEPLOYMENT, Priority::First, work).await }));
+            wait_for(&threads, tasks.len() as u64).await;
+        }
+        drop(releases);
+        for task in tasks {
+            task.await.expect("no panic").expect("it ran");
+        }
+        let calls_with_steps = [10, 11, 12, 100, 13, 14, 15, 101, 16, 17];
+        assert_eq!(*order.lock(), calls_with_steps.into_iter().chain(102..120).collect::<Vec<_>>());
+        threads.stop();
+        assert!(threads.step(DEPLOYMENT, async |_: &mut Slots| ()).await.is_err());
     }
 
     #[tokio::test]

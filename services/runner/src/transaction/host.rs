@@ -12,7 +12,7 @@ use value::{DocumentId, FunctionPath};
 
 use super::{snapshot::Snapshot, syscalls::answered};
 use crate::{
-    calls::{self, Host, NumberedImage, Outcome, Slots, Stop, Thrown, Tree, TreeLimits, split},
+    calls::{self, Ground, Host, NumberedImage, Outcome, Slots, Stop, Thrown, Tree, TreeLimits, split},
     functions::{AllowedVisibility, Function},
     service::{Shared, clock_for},
 };
@@ -163,11 +163,13 @@ impl TransactionHost {
     }
 }
 
-impl Host for TransactionHost {
+impl Ground for TransactionHost {
     fn tree(&mut self) -> &mut Tree {
         &mut self.tree
     }
+}
 
+impl Host for TransactionHost {
     /// Whether ids fit a validator depends on which tables there are.
     fn tables(&mut self, function: &Function) -> Arc<Catalog> {
         let arguments = function.arguments.referenced_tables();

@@ -20,4 +20,7 @@ mod session;
 mod snapshot;
 mod syscalls;
 
-pub(crate) use run::component_at;
+pub(crate) use run::{Fate, Run, component_at};
+pub(crate) use syscalls::{
+    Address, Attempt, Failure, answered, caught, identity_json, not_yet, parse, path_at,
+};

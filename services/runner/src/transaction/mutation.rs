@@ -338,7 +338,7 @@ impl Handle {
             DueKind::Job => Vec::new(),
             DueKind::Cron => execution.log.lines().iter().map(ConsoleLine::to_client_line).collect(),
         };
-        let (execution_time, at_ms) = (run.elapsed(), self.shared.clock.now_ms());
+        let (execution_time, at_ms) = (run.duration(), self.shared.clock.now_ms());
         RunEnd { result, log_lines, execution_time, at_ms }
     }
 

@@ -103,7 +103,7 @@ impl Run {
             scheduled_as: self.scheduled_as,
             snapshot,
             now_ms,
-            seed: rand::random(),
+            seed: Run::seed(),
         });
         Outermost {
             host,
@@ -116,9 +116,9 @@ impl Run {
         }
     }
 
-    /// What it calls; `None` if the path of the call is none.
-    pub(super) fn path(&self) -> Option<&FunctionPath> {
-        self.path.as_ref()
+    /// What the randomness of a function comes from.
+    pub(crate) fn seed() -> [u8; 32] {
+        rand::random()
     }
 
     /// Whether it is one of the deployment's functions.
@@ -126,16 +126,32 @@ impl Run {
         self.path.as_ref().is_some_and(|path| !path.module.is_system())
     }
 
-    pub(super) fn call(&self) -> &Arc<FunctionCall> {
+    pub(crate) fn call(&self) -> &Arc<FunctionCall> {
         &self.call
+    }
+
+    /// `None` if what the call names can't be a function.
+    pub(crate) fn path(&self) -> Option<&FunctionPath> {
+        self.path.as_ref()
+    }
+
+    /// What it has shown, now that it has ended.
+    pub(crate) fn ended(
+        &self,
+        result: Result<Arc<str>, Thrown>,
+        observed: Observed,
+        log: LogLines,
+        catalog: Arc<DeploymentCatalog>,
+    ) -> Ended {
+        Ended { result, observed, lines: log.into_lines(), catalog, duration: self.duration() }
     }
 
     pub(crate) fn identifier(&self) -> &str {
         &self.identifier
     }
 
-    /// Since it began.
-    pub(super) fn elapsed(&self) -> Duration {
+    /// How long it has run so far.
+    pub(super) fn duration(&self) -> Duration {
         self.began.elapsed()
     }
 }
@@ -304,11 +320,10 @@ impl Handle {
         if result.is_err() {
             self.shared.metrics.function_errors.increment();
         }
-        let lines = log.into_lines();
-        (finished, Ended { result, observed, lines, catalog, duration: run.elapsed() })
+        (finished, run.ended(result, observed, log, catalog))
     }
 
-    /// What a client is told of a failure, and what the log says about it.
+    /// What a caller is told of a failure, and what the log says about it. A function is told everything.
     pub(crate) async fn explain(
         &self,
         thrown: &Thrown,
@@ -318,12 +333,15 @@ impl Handle {
         let blobs = &*self.shared.blobs;
         let maps = self.shared.source_maps.for_people([&*thrown.stack], catalog, blobs).await;
         let stack = maps.map_stack(&thrown.stack);
-        let error = if self.is_redacted_for(&call.identity) {
+        let text = thrown.to_log_text(&stack);
+        let error = if call.caller == Caller::Action {
+            FunctionError { message: text.clone(), data: thrown.data.clone() }
+        } else if self.is_redacted_for(&call.identity) {
             thrown.to_redacted_error(&call.request_id)
         } else {
             thrown.to_function_error(&call.request_id, &stack)
         };
-        (error, thrown.to_log_text(&stack))
+        (error, text)
     }
 
     /// The lines as the client gets them.

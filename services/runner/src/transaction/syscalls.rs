@@ -6,7 +6,7 @@ use isolate::{Answer, FunctionKind, SyscallError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use transaction::{Cancellation, GetRequest, NestedLimits, NewJob, PageRequest, Query, QueryId};
-use value::{FunctionHandle, FunctionPath, Patch, Value};
+use value::{ComponentId, FunctionHandle, FunctionPath, Patch, Value};
 
 use super::host::TransactionHost;
 use crate::{
@@ -18,12 +18,12 @@ use crate::{
 type Answered = Result<Answer, Stop>;
 
 /// Makes `?` work on failures that the function can catch: `Ok(Err(…))` of [`Answered`].
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Caught(SyscallError),
     Stop(Stop),
 }
 
-pub(super) type Attempt<T = String> = Result<T, Failure>;
+pub(crate) type Attempt<T = String> = Result<T, Failure>;
 
 impl From<SyscallError> for Failure {
     fn from(error: SyscallError) -> Failure {
@@ -58,19 +58,19 @@ impl From<value::ValueError> for Failure {
     }
 }
 
-pub(super) fn answered(attempt: Attempt) -> Answered {
+pub(crate) fn answered(attempt: Attempt) -> Answered {
     match attempt {
-        Ok(json) => Ok(Ok(json)),
+        Ok(json) => Ok(Ok(json.into())),
         Err(Failure::Caught(error)) => Ok(Err(error)),
         Err(Failure::Stop(stop)) => Err(stop),
     }
 }
 
-fn caught(code: &str, message: impl std::fmt::Display) -> Failure {
+pub(crate) fn caught(code: &str, message: impl std::fmt::Display) -> Failure {
     Failure::Caught(SyscallError::new(format!("{code}: {message}")))
 }
 
-fn parse<'a, T: Deserialize<'a>>(operation: &str, arguments: &'a str) -> Attempt<T> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(operation: &str, arguments: &'a str) -> Attempt<T> {
     serde_json::from_str(arguments).map_err(|error| {
         caught("InvalidOperationArguments", format_args!("`{operation}` can't read its arguments: {error}"))
     })
@@ -125,7 +125,7 @@ struct CountArguments {
 /// How operations name a function: exactly one of these.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Address {
+pub(crate) struct Address {
     name: Option<String>,
     function_handle: Option<String>,
     reference: Option<String>,
@@ -258,7 +258,7 @@ impl TransactionHost {
 
     /// Schedules a function. Its kind and its arguments are looked at when it runs: its code may be another one then.
     async fn schedule(&mut self, address: Address, arguments: ScheduleArguments<'_>) -> Attempt {
-        let path = self.path_at(address)?;
+        let path = path_at(address, self.transaction.component())?;
         let function = self.shared.functions.find(&mut self.transaction, &path, AllowedVisibility::All)?;
         if function.is_none() {
             let message = format_args!("there is no function `{path}` that could be scheduled");
@@ -388,7 +388,7 @@ impl TransactionHost {
                 ),
             ));
         }
-        let path = self.path_at(address)?;
+        let path = path_at(address, self.transaction.component())?;
         let function = match self.resolve(&path, kind, AllowedVisibility::All)? {
             Ok(function) => function,
             Err(thrown) => return Err(Failure::Caught(thrown.into())),
@@ -430,28 +430,8 @@ impl TransactionHost {
         Ok(result?)
     }
 
-    fn path_at(&self, address: Address) -> Attempt<FunctionPath> {
-        let components =
-            || caught("NotSupportedYet", "components are not supported by this version of Tidemark yet");
-        let name = match (address.name, address.function_handle, address.reference) {
-            (Some(name), None, None) => name,
-            (None, Some(text), None) => match text.parse::<FunctionHandle>() {
-                Ok(handle) if handle.component == self.transaction.component() => return Ok(handle.function),
-                _ => {
-                    return Err(caught(
-                        "InvalidFunctionHandle",
-                        format_args!("`{text}` is no function's handle"),
-                    ));
-                }
-            },
-            (None, None, Some(_)) => return Err(components()),
-            _ => return Err(caught("InvalidFunctionCall", "a call names exactly one function")),
-        };
-        Ok(name.parse::<FunctionPath>()?)
-    }
-
     fn function_at(&mut self, address: Address) -> Attempt<Arc<Function>> {
-        let path = self.path_at(address)?;
+        let path = path_at(address, self.transaction.component())?;
         let function = self.shared.functions.find(&mut self.transaction, &path, AllowedVisibility::All)?;
         function.ok_or_else(|| Failure::Caught(Thrown::no_function(&path).into()))
     }
@@ -495,12 +475,33 @@ impl TransactionHost {
     }
 }
 
+/// The function that an operation names, where functions of `component` run.
+pub(crate) fn path_at(address: Address, component: ComponentId) -> Attempt<FunctionPath> {
+    let components =
+        || caught("NotSupportedYet", "components are not supported by this version of Tidemark yet");
+    let name = match (address.name, address.function_handle, address.reference) {
+        (Some(name), None, None) => name,
+        (None, Some(text), None) => match text.parse::<FunctionHandle>() {
+            Ok(handle) if handle.component == component => return Ok(handle.function),
+            _ => {
+                return Err(caught(
+                    "InvalidFunctionHandle",
+                    format_args!("`{text}` is no function's handle"),
+                ));
+            }
+        },
+        (None, None, Some(_)) => return Err(components()),
+        _ => return Err(caught("InvalidFunctionCall", "a call names exactly one function")),
+    };
+    Ok(name.parse::<FunctionPath>()?)
+}
+
 fn required<T>(operation: &str, name: &str, value: Option<T>) -> Attempt<T> {
     value.ok_or_else(|| caught("InvalidOperationArguments", format_args!("`{operation}` needs `{name}`")))
 }
 
 /// The user's attributes, which are JSON texts already.
-fn identity_json(identity: &contract::Identity) -> String {
+pub(crate) fn identity_json(identity: &contract::Identity) -> String {
     let Some(user) = identity.user() else { return "null".to_owned() };
     let mut json = String::from("{");
     for (name, value) in &user.attributes {
@@ -512,13 +513,9 @@ fn identity_json(identity: &contract::Identity) -> String {
 }
 
 /// The feature that a known operation belongs to, if it is one of those that are still to come.
-fn not_yet(operation: &str) -> Option<&'static str> {
+pub(crate) fn not_yet(operation: &str) -> Option<&'static str> {
     Some(match operation {
-        "1.0/actions/query"
-        | "1.0/actions/mutation"
-        | "1.0/actions/action"
-        | "1.0/actions/schedule"
-        | "1.0/actions/cancel_job" => "actions",
+        "1.0/actions/schedule" | "1.0/actions/cancel_job" => "scheduled functions in actions",
         "1.0/actions/vectorSearch" => "vector searches",
         "1.0/storageGetUrl"
         | "1.0/storageGetMetadata"
@@ -553,7 +550,7 @@ mod tests {
 
     #[test]
     fn operations_of_coming_features_are_told_from_unknown_ones() {
-        assert_eq!(not_yet("1.0/actions/schedule"), Some("actions"));
+        assert_eq!(not_yet("1.0/actions/schedule"), Some("scheduled functions in actions"));
         assert_eq!(not_yet("1.0/getSomething"), None);
     }
 }

@@ -9,13 +9,13 @@ use std::{
 
 use bytes::Bytes;
 use contract::{
-    BlobStore, Caller, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Evaluation, EvaluationRequest,
-    FunctionCall, FunctionError, GroupId, Identity, ModuleSource, MutationCall, MutationOutcome, Position,
-    QueryCall, QueryOutcome, ReadAt, ReadMoment, Runner as _, Sequencer, SessionRequest, Timestamp,
-    TransactionLog, UserIdentity,
+    ActionOutcome, BlobStore, Caller, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Evaluation,
+    EvaluationRequest, FunctionCall, FunctionError, GroupId, Identity, ModuleSource, MutationCall,
+    MutationOutcome, Position, QueryCall, QueryOutcome, ReadAt, ReadMoment, Runner as _, Sequencer,
+    SessionRequest, Timestamp, TransactionLog, UserIdentity,
 };
 use isolate::Engine;
-use runner::{FunctionLimits, FunctionLogLimits, Limits, Options};
+use runner::{ActionLimits, FunctionLimits, FunctionLogLimits, Limits, Options};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use system_transaction::SystemTransactions;
@@ -45,6 +45,7 @@ pub struct Harness {
 /// The limits of a runner that a test does not change.
 const LIMITS: Limits = Limits {
     function: FunctionLimits::DEFAULT,
+    action: ActionLimits::DEFAULT,
     transaction: transaction::Limits::DEFAULT,
     function_log: FunctionLogLimits { entries_max: 10_000, bytes_max: 64 << 20 },
     read_wait_ms_max: 2_000,
@@ -108,7 +109,8 @@ impl Harness {
         let catalogs = Arc::clone(&transactions.catalogs);
         let cursor_key = transactions.cursor_key.clone();
         let clock = runner::Clock::new(SystemTime::now);
-        let dependencies = runner::Dependencies { transactions, blobs: Arc::clone(&blobs), clock };
+        let http = egress::Client::new(egress::Policy::default(), egress::EgressLimits::DEFAULT);
+        let dependencies = runner::Dependencies { transactions, blobs: Arc::clone(&blobs), http, clock };
         let mut options =
             Options::new(LIMITS, "http://127.0.0.1:3210".to_owned(), "http://127.0.0.1:3211".to_owned());
         change(&mut options);
@@ -310,6 +312,21 @@ impl Harness {
     /// The result of a mutation that must succeed.
     pub async fn result_of(&self, path: &str, arguments: Json) -> Json {
         parsed(self.run_mutation(path, arguments).await.result.expect("the mutation succeeds"))
+    }
+
+    pub async fn run_action(&self, path: &str, arguments: Json) -> contract::Result<ActionOutcome> {
+        self.runner.action(function_call(Identity::Anonymous, path, arguments)).await
+    }
+
+    /// The result of an action that must succeed.
+    pub async fn action_of(&self, path: &str, arguments: Json) -> Json {
+        let outcome = self.run_action(path, arguments).await.expect("the action is answered");
+        parsed(outcome.result.expect("the action succeeds"))
+    }
+
+    pub async fn action_error(&self, path: &str, arguments: Json) -> FunctionError {
+        let outcome = self.run_action(path, arguments).await.expect("the action is answered");
+        outcome.result.expect_err("the action fails")
     }
 
     pub async fn mutation_error(&self, path: &str, arguments: Json) -> FunctionError {

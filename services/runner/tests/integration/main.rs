@@ -1,5 +1,6 @@
 //! The runner with the real log, isolates and blob store.
 
+mod actions;
 mod concurrency;
 mod environment;
 mod errors;
@@ -12,3 +13,4 @@ mod nested;
 mod schedules;
 mod sessions;
 mod turns;
+mod web_server;

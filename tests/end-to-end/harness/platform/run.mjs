@@ -1,6 +1,6 @@
 // Evaluates expressions in Node.js itself and in the isolate's platform, whose modules it loads into a context of its
-// own. Reads JSON text of `{ prelude, lines, phase, hasTimers }[]`, writes JSON text of `{ node, platform }[]`: a text
-// for each line. Needs --experimental-vm-modules. A promise that is rejected and never looked at ends it, as it would
+// own. Reads JSON text of `{ prelude, lines, phase }[]`, writes JSON text of `{ node, platform }[]`: a text for each
+// line. Needs --experimental-vm-modules. A promise that is rejected and never looked at ends it, as it would
 // fail a call in the isolate.
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -50,23 +50,11 @@ const native = {
   startTimer: (callback, delay) => setTimeout(callback, delay),
 };
 
-// In place of src/platform/timers.js, for what waits: the isolate's host has no timers yet.
-const timers = `
-import { native } from "tidemark:native";
-export const startTimer = (_what, callback, delay) => native.startTimer(callback, delay);
-export const setTimeout = native.startTimer, setInterval = () => {}, setImmediate = () => {};
-export const clearTimeout = () => {}, clearInterval = () => {}, clearImmediate = () => {};
-`;
-
-function sourceOf(name, hasTimers) {
-  if (name === "web-streams") {
-    return read("node_modules/web-streams-polyfill/dist/ponyfill.mjs");
-  }
-  return name === "timers" && hasTimers ? timers : read(`src/platform/${name}.js`);
-}
+const sourceOf = (name) =>
+  read(name === "web-streams" ? "node_modules/web-streams-polyfill/dist/ponyfill.mjs" : `src/platform/${name}.js`);
 
 // A context with the platform; `evaluate` evaluates the source of a script in it.
-async function loadPlatform(hasTimers) {
+async function loadPlatform() {
   const context = vm.createContext();
   const exportsOf = (identifier, values) => {
     const names = Object.keys(values);
@@ -76,13 +64,10 @@ async function loadPlatform(hasTimers) {
     return new vm.SyntheticModule(names, fill, { identifier, context });
   };
   const host = vm.runInContext(readFileSync(new URL("host.js", import.meta.url), "utf8"), context)(native);
-  const modules = new Map([
-    ["tidemark:host", exportsOf("tidemark:host", host)],
-    ["tidemark:native", exportsOf("tidemark:native", { native })],
-  ]);
+  const modules = new Map([["tidemark:host", exportsOf("tidemark:host", host)]]);
   const load = (specifier) => {
     if (!modules.has(specifier)) {
-      const source = sourceOf(specifier.replace(/^tidemark:/, ""), hasTimers);
+      const source = sourceOf(specifier.replace(/^tidemark:/, ""));
       modules.set(specifier, new vm.SourceTextModule(source, { identifier: specifier, context }));
     }
     return modules.get(specifier);
@@ -96,9 +81,9 @@ async function loadPlatform(hasTimers) {
 // Timers of signals alone would let Node.js end, open ports would never.
 setInterval(() => {}, 60_000);
 const results = [];
-for (const { prelude, lines, phase, hasTimers } of JSON.parse(readFileSync(0, "utf8"))) {
+for (const { prelude, lines, phase } of JSON.parse(readFileSync(0, "utf8"))) {
   const cases = `${prelude}\nconst cases = [${lines.map((line) => `async () => (${line}),\n`).join("")}];\n${evaluate}`;
-  const platform = await loadPlatform(hasTimers);
+  const platform = await loadPlatform();
   platform.phase.beginCall(phase);
   results.push({
     node: await vm.runInThisContext(`(() => {${cases}; return all(); })()`),

@@ -70,6 +70,12 @@ const ctx = {
   runSnapshotQuery: (name, args = {}) => ask("1.0/runUdf", { udfType: "snapshotQuery", name, args }),
 };
 
+const actionCtx = {
+  runQuery: (name, args = {}) => ask("1.0/actions/query", { name, args, requestId: "" }),
+  runMutation: (name, args = {}) => ask("1.0/actions/mutation", { name, args, requestId: "" }),
+  runAction: (name, args = {}) => ask("1.0/actions/action", { name, args, requestId: "" }),
+};
+
 function register(flag, invoker, visibility, definition) {
   const { args, returns, handler } = typeof definition === "function" ? { handler: definition } : definition;
   const registered = () => {
@@ -80,9 +86,10 @@ function register(flag, invoker, visibility, definition) {
   registered.exportArgs = () => JSON.stringify(args ?? { type: "any" });
   registered.exportReturns = () => JSON.stringify(returns ?? null);
   registered._handler = handler;
-  registered[invoker] = async (text) => {
+  // Actions are called with the id of a request in front.
+  registered[invoker] = async (...texts) => {
     try {
-      const result = await handler(ctx, ...JSON.parse(text));
+      const result = await handler(flag === "isAction" ? actionCtx : ctx, ...JSON.parse(texts.at(-1)));
       return JSON.stringify(result === undefined ? null : result);
     } catch (error) {
       if (typeof error === "object" && error !== null && CONVEX_ERROR in error) {
@@ -100,6 +107,7 @@ export const internalQuery = (definition) => register("isQuery", "invokeQuery", 
 export const mutation = (definition) => register("isMutation", "invokeMutation", "isPublic", definition);
 export const internalMutation = (definition) => register("isMutation", "invokeMutation", "isInternal", definition);
 export const action = (definition) => register("isAction", "invokeAction", "isPublic", definition);
+export const internalAction = (definition) => register("isAction", "invokeAction", "isInternal", definition);
 
 const field = (fieldType, optional = false) => ({ fieldType, optional });
 export const v = {

@@ -1,0 +1,140 @@
+//! Functions that an action calls, and what it asks about itself.
+
+use std::sync::Arc;
+
+use contract::{Caller, FunctionCall, FunctionError, MutationCall, QueryCall, ReadMoment, Timestamp};
+use isolate::{AsyncOperation, FunctionKind, SyscallError};
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+use tokio::sync::Semaphore;
+use value::{ComponentId, FunctionHandle};
+
+use crate::{
+    calls::Thrown,
+    functions::{AllowedVisibility, Function},
+    service::Handle,
+    transaction::{Address, Attempt, Failure, caught, identity_json, not_yet, parse, path_at},
+};
+
+/// An action, as far as others are called in its name.
+pub(super) struct Calls {
+    handle: Handle,
+    call: Arc<FunctionCall>,
+    function: Arc<Function>,
+    component: ComponentId,
+    /// How many actions have called each other, this one included.
+    depth: usize,
+    /// One for each call that may be under way.
+    permits: Semaphore,
+}
+
+#[derive(Deserialize)]
+struct CallArguments<'a> {
+    #[serde(borrow)]
+    args: Option<&'a RawValue>,
+}
+
+impl Calls {
+    pub(super) fn new(
+        handle: Handle,
+        call: Arc<FunctionCall>,
+        function: Arc<Function>,
+        component: ComponentId,
+        depth: usize,
+    ) -> Calls {
+        let permits = Semaphore::new(handle.actions.limits.calls_in_flight_max);
+        Calls { handle, call, function, component, depth, permits }
+    }
+
+    pub(super) async fn answer(&self, operation: &AsyncOperation) -> Attempt {
+        let AsyncOperation { name, arguments, .. } = operation;
+        match name.as_str() {
+            "1.0/actions/query" => self.call(FunctionKind::Query, name, arguments).await,
+            "1.0/actions/mutation" => self.call(FunctionKind::Mutation, name, arguments).await,
+            "1.0/actions/action" => self.call(FunctionKind::Action, name, arguments).await,
+            "1.0/getUserIdentity" => Ok(identity_json(&self.call.identity)),
+            "1.0/getFunctionMetadata" => {
+                let name = self.function.path.to_string();
+                Ok(json!({"name": name, "componentPath": self.call.component}).to_string())
+            }
+            "1.0/getDeploymentMetadata" => {
+                let name = &self.handle.shared.options.deployment_name;
+                Ok(json!({"name": name, "class": "s16"}).to_string())
+            }
+            "1.0/getRequestMetadata" => Ok(json!({
+                "ip": null,
+                "userAgent": null,
+                "requestId": self.call.request_id,
+                "scheduledFunctionId": null,
+                "authToken": null,
+            })
+            .to_string()),
+            "1.0/createFunctionHandle" => self.handle_of(parse(name, arguments)?).await,
+            "1.0/auditLog" => {
+                tracing::info!(function = %self.function.path, body = arguments, "audit log");
+                Ok("null".to_owned())
+            }
+            _ => Err(match not_yet(name) {
+                Some(feature) => caught(
+                    "NotSupportedYet",
+                    format_args!("{feature} ({name}) are not supported by this version of Tidemark yet"),
+                ),
+                None => Failure::Caught(SyscallError::new(format!("Unknown async operation: {name}"))),
+            }),
+        }
+    }
+
+    /// Each call is an execution of its own, in the name of the action's caller. Whatever becomes of it, the action may go on.
+    async fn call(&self, kind: FunctionKind, operation: &str, arguments: &str) -> Attempt {
+        let CallArguments { args } = parse(operation, arguments)?;
+        let path = path_at(parse::<Address>(operation, arguments)?, self.component)?;
+        let function = FunctionCall {
+            deployment: self.call.deployment,
+            component: self.call.component.clone(),
+            path: path.to_string(),
+            arguments: format!("[{}]", args.map_or("{}", RawValue::get)).into(),
+            identity: self.call.identity.clone(),
+            caller: Caller::Action,
+            request_id: self.call.request_id.clone(),
+        };
+        let _permit = self.permits.acquire().await.expect("it is never closed");
+        let result = match kind {
+            FunctionKind::Query => {
+                let call = QueryCall { function, at: ReadMoment::Latest, journal: None };
+                self.handle.run_query(call, None).await.map(|outcome| outcome.result)
+            }
+            FunctionKind::Mutation => {
+                let call = MutationCall { function, session: None, not_before: Timestamp::ZERO };
+                self.handle.run_mutation(call).await.map(|outcome| outcome.result)
+            }
+            FunctionKind::Action => {
+                let depth_max = self.handle.actions.limits.call_depth_max;
+                if self.depth >= depth_max {
+                    return Err(caught(
+                        "MaximumCallDepthExceeded",
+                        format_args!("actions call each other more than {depth_max} levels deep"),
+                    ));
+                }
+                self.handle.run_called_action(function, self.depth + 1).await.map(|outcome| outcome.result)
+            }
+        };
+        match result {
+            Ok(Ok(value)) => Ok(value.to_string()),
+            Ok(Err(FunctionError { message, data })) => {
+                Err(Failure::Caught(SyscallError { message, data: data.as_deref().map(str::to_owned) }))
+            }
+            Err(error) => Err(caught(&error.code, error.message)),
+        }
+    }
+
+    async fn handle_of(&self, address: Address) -> Attempt {
+        let path = path_at(address, self.component)?;
+        let shared = &self.handle.shared;
+        let mut transaction = shared.transactions.snapshot(self.call.deployment).await?;
+        transaction.enter(self.component);
+        let function = shared.functions.find(&mut transaction, &path, AllowedVisibility::All)?;
+        let function = function.ok_or_else(|| Failure::Caught(Thrown::no_function(&path).into()))?;
+        let handle = FunctionHandle { component: self.component, function: function.path.clone() };
+        Ok(serde_json::Value::from(handle.to_string()).to_string())
+    }
+}
