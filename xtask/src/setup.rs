@@ -39,7 +39,7 @@ enum Proof {
 const TEST_PYTHON_FOLDER: &str = "tests/end-to-end/clients";
 
 /// Folders with a `package-lock.json`.
-const NODE_FOLDERS: [&str; 3] = ["crates/isolate", "services/runner", "examples/chat"];
+const NODE_FOLDERS: [&str; 4] = ["crates/intl", "crates/isolate", "services/runner", "examples/chat"];
 const TEST_NODE_FOLDERS: [&str; 1] = ["tests/end-to-end"];
 
 const NODE_MAJOR_MIN: u32 = 20;

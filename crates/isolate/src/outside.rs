@@ -169,9 +169,10 @@ impl HostState {
             3 => url::set(&text(a), &b),
             4 => self.cryptography(a, b)?,
             5 => Ok(self.outside()?.map_frames(text(a))),
-            _ if (kind as usize).wrapping_sub(6) < collation::WAYS => {
-                collation::compare(kind as usize - 6, a, &b)
-            }
+            6 => collation::compare(a, &b),
+            7 => intl::answer(a, &b).map_err(|error| {
+                serde_json::json!({ "message": error.to_string(), "name": error.name() }).to_string()
+            }),
             14 => Ok(library::recognise(a)),
             15 => {
                 self.outside()?.variable_is_read(&text(a));

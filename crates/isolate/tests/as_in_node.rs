@@ -1,7 +1,10 @@
 //! Expressions that the isolate and Node.js must agree on (tests/as_in_node/*.txt), evaluated in both.
 
+#[path = "as_in_node/intl.rs"]
+mod intl;
 mod support;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,7 +25,10 @@ fn node_22() -> PathBuf {
 }
 
 fn in_node(node: &Path, module: &str) -> Vec<String> {
-    let script = format!("{module}\nconsole.log(JSON.stringify(await all()));");
+    // Node.js does not wait for `AbortSignal.timeout()`.
+    let script = format!(
+        "{module}\nconst alive = setInterval(() => {{}}, 1_000);\nconsole.log(JSON.stringify(await all()));\nclearInterval(alive);"
+    );
     let output = Command::new(node)
         .args(["--no-warnings", "--input-type=module", "--eval", &script])
         .env("TZ", "UTC")
@@ -40,12 +46,26 @@ fn in_an_isolate(module: &str) -> Vec<String> {
         let mut slot = Slot::new(&image).expect("a slot");
         let limits = CallLimits { user_time_ms_max: 60_000, ..CallLimits::default() };
         let invocation = Invocation { limits, kind: FunctionKind::Action, ..query_of("compared", "[]") };
-        match run(&mut slot, &invocation) {
+        match run_in_turns(&mut slot, &invocation) {
             Step::Done(Ok(text)) => text,
             other => panic!("{other:?}"),
         }
     });
     serde_json::from_str(&text).expect("it is JSON")
+}
+
+/// As the runner does it for actions: each answer by itself, with all that follows from it.
+fn run_in_turns(slot: &mut Slot, invocation: &Invocation<'_>) -> Step {
+    let mut host = TestHost::default();
+    let mut waiting = VecDeque::new();
+    let mut step = slot.start(invocation, &mut host).expect("the call starts");
+    while let Step::NeedsHost { operations } = step {
+        waiting.extend(operations);
+        let operation = waiting.pop_front().expect("it waits for something");
+        let answer = (operation.id, Ok(operation.arguments.into()));
+        step = slot.resume(vec![answer], &mut host).expect("the call goes on");
+    }
+    step
 }
 
 /// `table` holds one expression a line; what follows a `#` at the begin of a line is a comment.

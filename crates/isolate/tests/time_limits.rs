@@ -25,6 +25,9 @@ export const bigIntText = query(() => { const n = 7n ** 200_000n; for (;;) n.toS
 export const bigIntDivision = query(() => { const n = 7n ** 200_000n, m = 3n ** 100_000n; for (;;) n % m; });
 export const typedSort = query(() => { const a = new Float64Array(1_000_000); for (;;) { for (let i = 0; i < a.length; i += 7) a[i] = -i; a.sort(); } });
 export const localeCompare = query(() => { const s = "é".repeat(500_000), t = s + "a"; for (;;) s.localeCompare(t + "b"); });
+export const formatters = query(() => { for (let i = 0; ; i++) new Intl.DateTimeFormat("de", { month: "long", timeZone: i % 2 ? "UTC" : "Asia/Tokyo", [i]: i }); });
+export const collator = query(() => { const { compare } = new Intl.Collator("de"), s = "é".repeat(500_000); for (;;) compare(s, `${s}a`); });
+export const segmenter = query(() => { const s = "สวัสดี".repeat(100_000); for (;;) new Intl.Segmenter("th", { granularity: "word" }).segment(s); });
 export const parse = query(() => { const text = JSON.stringify(Array.from({ length: 100_000 }, (_, i) => i)); for (;;) JSON.parse(text); });
 // What the host computes has no polls.
 export const derive = query(async () => {
@@ -61,6 +64,9 @@ fn native_loops_and_recursion_end_in_time() {
             "bigIntDivision",
             "typedSort",
             "localeCompare",
+            "formatters",
+            "collator",
+            "segmenter",
             "parse",
             "nativeRecursion",
             "askForEver",

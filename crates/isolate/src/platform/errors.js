@@ -29,7 +29,7 @@ const domExceptions = new Set(["NotSupportedError", "InvalidAccessError", "Opera
 // The error that the host answered a request with; called by the guest with JSON text.
 export function syscallError(text) {
   const { message, name, code } = JSON.parse(text);
-  const Constructor = name === "TypeError" ? TypeError : Error;
+  const Constructor = { RangeError, TypeError }[name] ?? Error;
   if (domExceptions.has(name)) {
     return new DOMException(message, name);
   }

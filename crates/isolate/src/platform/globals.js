@@ -11,9 +11,9 @@ import { TextDecoder, TextEncoder, atob } from "tidemark:encoding";
 import { process } from "tidemark:environment";
 import { CustomEvent, Event, EventTarget, makeGlobalTarget } from "tidemark:events";
 import { fetch } from "tidemark:fetch";
-import { Intl } from "tidemark:forbidden";
 import { FormData } from "tidemark:form-data";
 import { Headers } from "tidemark:headers";
+import { Intl } from "tidemark:intl";
 import { installLocale } from "tidemark:locale";
 import { MessageChannel, MessageEvent, MessagePort } from "tidemark:messages";
 import {

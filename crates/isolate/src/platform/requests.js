@@ -9,5 +9,7 @@ export const setUrlPart = (href, name, value) => JSON.parse(request(3, href, JSO
 export const cryptography = (operation, data) => request(4, JSON.stringify(operation), data);
 // Tells which variable's value matters from here on; "" for all of them.
 export const variableIsRead = (name) => request(15, name, "");
-// -1, 0 or 1; `way` is one that locale.js knows.
-export const compareTexts = (way, a, b) => Number(request(6 + way, a, b));
+// -1, 0 or 1, in the order of English.
+export const compareTexts = (a, b) => Number(request(6, a, b));
+// What crate intl answers.
+export const intl = (what, text) => request(7, what, text);
