@@ -27,7 +27,11 @@ const PACKAGES: [(&str, &str, Proof); 5] = [
 ];
 const TEST_PACKAGES: [(&str, &str, Proof); 2] = [
     ("chromium", "shows the chat page to the tests", Proof::Program("chromium")),
-    ("python3-venv", "runs the official Python client in the tests", Proof::Program("python3")),
+    (
+        "python3-venv",
+        "runs the official Python client and a server that speaks S3 in the tests",
+        Proof::Program("python3"),
+    ),
 ];
 
 enum Proof {
@@ -35,8 +39,8 @@ enum Proof {
     Package,
 }
 
-/// Has a `requirements.txt`; what it names is installed in its `.venv`.
-const TEST_PYTHON_FOLDER: &str = "tests/end-to-end/clients";
+/// Folders with a `requirements.txt`; what it names is installed in their `.venv`.
+const TEST_PYTHON_FOLDERS: [&str; 2] = ["tests/end-to-end/clients", "tests/end-to-end/s3"];
 
 /// Folders with a `package-lock.json`.
 const NODE_FOLDERS: [&str; 4] = ["crates/intl", "crates/isolate", "services/runner", "examples/chat"];
@@ -51,8 +55,8 @@ pub fn run(root: &Path, purpose: Purpose) -> Result<()> {
     for folder in NODE_FOLDERS.iter().chain(TEST_NODE_FOLDERS.iter().filter(|_| for_tests)) {
         install_node_packages(&root.join(folder), folder)?;
     }
-    if for_tests {
-        install_python_packages(&root.join(TEST_PYTHON_FOLDER), TEST_PYTHON_FOLDER)?;
+    for folder in TEST_PYTHON_FOLDERS.iter().filter(|_| for_tests) {
+        install_python_packages(&root.join(folder), folder)?;
     }
     Ok(())
 }

@@ -6,12 +6,13 @@
 //! ```
 
 pub mod blob_store;
+pub mod object_store;
 pub mod sequencer;
 pub mod transaction_log;
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, pin::Pin, sync::Arc};
 
-use contract::{BlobDigest, BlobStore, DeploymentRef, Sequencer, TransactionLog};
+use contract::{BlobDigest, BlobStore, DeploymentRef, ObjectStore, Sequencer, TransactionLog};
 
 /// A log to be tested, with one empty deployment that nobody else writes to.
 pub struct LogSubject {
@@ -32,6 +33,15 @@ pub struct BlobSubject {
     pub blobs: Arc<dyn BlobStore>,
     /// Changes a stored blob behind the store's back, as a disk does.
     pub damage: Box<dyn Fn(BlobDigest) + Send + Sync>,
+    /// What it stands on; dropped after it.
+    pub kept: Box<dyn Any + Send>,
+}
+
+/// A store of objects to be tested, empty.
+pub struct ObjectSubject {
+    pub objects: Arc<dyn ObjectStore>,
+    /// How many things lie in it that belong to no object that is there.
+    pub leftovers: Box<dyn Fn() -> Pin<Box<dyn Future<Output = usize> + Send>> + Send + Sync>,
     /// What it stands on; dropped after it.
     pub kept: Box<dyn Any + Send>,
 }
@@ -137,6 +147,23 @@ macro_rules! blob_store {
             storing_the_same_bytes_again_is_harmless
             a_damaged_blob_is_an_error_until_it_is_stored_again
             many_writers_do_not_disturb_each_other
+        }
+    };
+}
+
+/// The tests of the object store's contract; `$start` is an `async fn() -> ObjectSubject`.
+#[macro_export]
+macro_rules! object_store {
+    ($start:expr) => {
+        $crate::tests_of! {
+            $crate::object_store, $start,
+            an_object_is_read_as_it_was_written_and_its_digest_and_size_are_told
+            a_range_has_exactly_the_bytes_that_were_asked_for
+            until_it_is_finished_an_object_is_not_there_and_one_that_is_dropped_never_is
+            a_deleted_object_is_gone_and_what_is_not_there_can_be_deleted
+            components_and_deployments_have_objects_of_their_own
+            many_writers_and_readers_do_not_disturb_each_other
+            a_reader_that_goes_away_is_missed_by_nobody
         }
     };
 }

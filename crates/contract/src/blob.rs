@@ -1,9 +1,12 @@
-//! The contract of the blob service.
+//! The contracts of the blob service: bytes that are named by their digest, and objects that are named by whoever makes them.
+
+use std::{ops::Range, pin::Pin};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::Stream;
 
-use crate::Result;
+use crate::{DeploymentRef, Result};
 
 /// The SHA-256 of a blob's bytes, by which it is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,4 +24,61 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Whether a blob was stored, without reading it: it may be damaged all the same.
     async fn has(&self, digest: BlobDigest) -> Result<bool>;
+}
+
+/// Names an object. Whoever makes one MUST take a name that no other object ever had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    /// Whose object it is.
+    pub deployment: DeploymentRef,
+    /// The component within the deployment; `None` is the app itself.
+    pub component: Option<[u8; 16]>,
+    /// The object within the component.
+    pub id: [u8; 16],
+}
+
+/// What an object holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectSummary {
+    /// Its bytes.
+    pub size_bytes: u64,
+    /// Their SHA-256.
+    pub sha256: [u8; 32],
+}
+
+/// The bytes of an object, or of a part of it, in pieces. It ends with an error, or after the last byte that was asked for.
+pub type ObjectBytes = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
+
+/// Objects: bytes of any number, written once from beginning to end, read in parts, and deleted. Whatever their size, what
+/// one writer or one reader holds in memory is bounded.
+///
+/// ```text
+///   create ── write … ── finish      the object is there, whole and durable
+///      └───────┴──────── dropped     there is nothing
+/// ```
+#[async_trait]
+pub trait ObjectStore: Send + Sync + 'static {
+    /// Begins an object. Until it is finished, it is not there.
+    async fn create(&self, name: ObjectName) -> Result<Box<dyn ObjectWriter>>;
+
+    /// The number of its bytes; `None` if there is no such object.
+    async fn size(&self, name: ObjectName) -> Result<Option<u64>>;
+
+    /// The bytes of a range, in their order; `None` if there is no such object. The range MUST lie within the object
+    /// (`RangeNotInObject`). That the bytes are those that were written is not checked: who needs to know keeps the digest.
+    async fn read(&self, name: ObjectName, range: Range<u64>) -> Result<Option<ObjectBytes>>;
+
+    /// Deletes it; when this returns, it MUST NOT come back. What is not there, is only begun, or was left behind by a process
+    /// that ended while it wrote, is deleted as well.
+    async fn delete(&self, name: ObjectName) -> Result<()>;
+}
+
+/// An object that is being written. One that is dropped leaves nothing.
+#[async_trait]
+pub trait ObjectWriter: Send {
+    /// Appends bytes; waits while the store is behind. After an error it MUST be dropped.
+    async fn write(&mut self, bytes: Bytes) -> Result<()>;
+
+    /// Makes the object. When this returns, it MUST be there, whole and durable.
+    async fn finish(self: Box<Self>) -> Result<ObjectSummary>;
 }

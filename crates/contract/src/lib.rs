@@ -16,6 +16,7 @@ pub mod document;
 mod due_runner;
 mod error;
 mod fanout;
+mod files;
 mod identity;
 mod interval;
 mod position;
@@ -23,7 +24,7 @@ mod runner;
 mod sequencer;
 mod transaction_log;
 
-pub use blob::{BlobDigest, BlobStore};
+pub use blob::{BlobDigest, BlobStore, ObjectBytes, ObjectName, ObjectStore, ObjectSummary, ObjectWriter};
 pub use deploy::{
     AuthDifference, CronDifference, DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind,
     IndexDifference, IndexEvaluation, ModuleHash, Push, PushDifference, PushedModule, SchemaDifference,
@@ -36,6 +37,7 @@ pub use error::{Error, ErrorKind, Result, Retry};
 pub use fanout::{
     Fanout, FanoutSession, QueryChange, QueryModification, SessionCommand, SessionRound, SessionStart,
 };
+pub use files::{FileName, FileUpload, Files, NewFile, StoredFile};
 pub use identity::{Identity, IdentityKind, UserIdentity};
 pub use interval::{Interval, ReadSet};
 pub use position::{

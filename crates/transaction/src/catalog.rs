@@ -454,7 +454,8 @@ impl Catalog {
             | SystemTable::CronJobs
             | SystemTable::CronJobLogs
             | SystemTable::CronNextRun
-            | SystemTable::FileStorage => {}
+            | SystemTable::FileStorage
+            | SystemTable::FileObjects => {}
         }
         Ok(())
     }

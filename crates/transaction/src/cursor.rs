@@ -1,4 +1,4 @@
-//! Positions in paginated queries, as clients hold them: opaque, and of no use to anyone who would forge or move them.
+//! What clients hold and can't forge or move: positions in paginated queries, and the right to upload a file.
 
 use std::{fmt, sync::Arc};
 
@@ -8,13 +8,14 @@ use aes_gcm_siv::{
 };
 use bytes::Bytes;
 use contract::DeploymentRef;
+use value::ComponentId;
 
 use crate::{Error, Result};
 
-/// The first byte of every cursor and journal. Another one is refused.
+/// The first byte of every cursor, journal and upload token. Another one is refused.
 const VERSION: u8 = 1;
 
-/// What makes cursors and journals of a deployment: a secret, the same on every node.
+/// What makes cursors, journals and upload tokens of a deployment: a secret, the same on every node.
 ///
 /// The encryption is deterministic (AES-GCM-SIV under a fixed nonce is, and stays safe), because a cursor is an
 /// argument of the next page's query: equal queries must have equal arguments to share a result.
@@ -41,6 +42,16 @@ pub(crate) struct Fingerprint(pub(crate) [u8; 16]);
 enum Purpose {
     Cursor = 1,
     Journal = 2,
+    Upload = 3,
+}
+
+/// The right to upload files, as an upload URL holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadGrant {
+    /// Whose files they are.
+    pub component: ComponentId,
+    /// When it was given; milliseconds since the Unix epoch.
+    pub issued_ms: u64,
 }
 
 impl CursorKey {
@@ -90,6 +101,20 @@ impl CursorKey {
         self.open(Purpose::Journal, deployment, journal)
     }
 
+    /// The token of an upload URL.
+    pub fn upload_token(&self, deployment: DeploymentRef, grant: UploadGrant) -> String {
+        let plain = [&grant.issued_ms.to_be_bytes(), grant.component.to_string().as_bytes()].concat();
+        self.encrypt(Purpose::Upload, deployment, &plain)
+    }
+
+    /// What a token of an upload URL of this deployment grants; `None` if it is none.
+    pub fn open_upload_token(&self, deployment: DeploymentRef, token: &str) -> Option<UploadGrant> {
+        let plain = self.decrypt(Purpose::Upload, deployment, token)?;
+        let (issued_ms, component) = plain.split_first_chunk()?;
+        let component = std::str::from_utf8(component).ok()?.parse().ok()?;
+        Some(UploadGrant { component, issued_ms: u64::from_be_bytes(*issued_ms) })
+    }
+
     fn seal(
         &self,
         purpose: Purpose,
@@ -105,12 +130,23 @@ impl CursorKey {
                 plain.extend_from_slice(key);
             }
         }
-        let payload = Payload { msg: &plain, aad: &associated_data(purpose, deployment) };
+        self.encrypt(purpose, deployment, &plain)
+    }
+
+    fn encrypt(&self, purpose: Purpose, deployment: DeploymentRef, plain: &[u8]) -> String {
+        let payload = Payload { msg: plain, aad: &associated_data(purpose, deployment) };
         let sealed = self
             .cipher
             .encrypt(&Nonce::default(), payload)
             .expect("only 2^36 bytes are too long for the cipher");
         format!("{VERSION:02x}{}", hex::encode(sealed))
+    }
+
+    fn decrypt(&self, purpose: Purpose, deployment: DeploymentRef, text: &str) -> Option<Vec<u8>> {
+        let bytes = hex::decode(text).ok()?;
+        let Some((&VERSION, sealed)) = bytes.split_first() else { return None };
+        let payload = Payload { msg: sealed, aad: &associated_data(purpose, deployment) };
+        self.cipher.decrypt(&Nonce::default(), payload).ok()
     }
 
     fn open(
@@ -120,10 +156,7 @@ impl CursorKey {
         text: &str,
     ) -> Result<(Fingerprint, CursorPosition)> {
         let invalid = || Error::invalid_cursor("the cursor can't be read; start from the first page");
-        let bytes = hex::decode(text).map_err(|_| invalid())?;
-        let Some((&VERSION, sealed)) = bytes.split_first() else { return Err(invalid()) };
-        let payload = Payload { msg: sealed, aad: &associated_data(purpose, deployment) };
-        let plain = self.cipher.decrypt(&Nonce::default(), payload).map_err(|_| invalid())?;
+        let plain = self.decrypt(purpose, deployment, text).ok_or_else(invalid)?;
         let (fingerprint, rest) = plain.split_first_chunk().ok_or_else(invalid)?;
         let position = match rest.split_first() {
             Some((0, [])) => CursorPosition::End,
@@ -168,6 +201,27 @@ mod tests {
             let journal = key.encode_journal(deployment(1), FINGERPRINT, &position);
             assert_eq!(key.decode_journal(deployment(1), &journal).unwrap(), (FINGERPRINT, position));
         }
+    }
+
+    #[test]
+    fn an_upload_token_is_of_one_deployment_and_component_and_nothing_else_is_one() {
+        let key = CursorKey::new(&[1; 32]);
+        for component in [ComponentId::ROOT, value::InternalId::from_bytes([7; 16]).into()] {
+            let grant = UploadGrant { component, issued_ms: 1_700_000_000_000 };
+            let token = key.upload_token(deployment(1), grant);
+            assert_eq!(key.open_upload_token(deployment(1), &token), Some(grant));
+            assert_eq!(key.open_upload_token(deployment(2), &token), None);
+            assert_eq!(CursorKey::new(&[2; 32]).open_upload_token(deployment(1), &token), None);
+            for position in 0..token.len() {
+                let mut changed = token.clone().into_bytes();
+                changed[position] = if changed[position] == b'0' { b'1' } else { b'0' };
+                let changed = std::str::from_utf8(&changed).unwrap();
+                assert_eq!(key.open_upload_token(deployment(1), changed), None);
+                assert_eq!(key.open_upload_token(deployment(1), &token[..position]), None);
+            }
+        }
+        let cursor = key.encode_cursor(deployment(1), FINGERPRINT, &CursorPosition::End);
+        assert_eq!(key.open_upload_token(deployment(1), &cursor), None);
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod enforcement;
 mod error;
 mod expression;
 mod fact;
+mod files;
 mod limits;
 mod page;
 mod pending;
@@ -45,18 +46,20 @@ pub use catalog::{Catalog, DeploymentCatalog, Index, IndexState, StoredSchema, T
 pub use catalog_cache::CatalogCache;
 pub use commits::{Commits, Settled, result_lost, unknown_outcome};
 pub use crons::CronChanges;
-pub use cursor::CursorKey;
+pub use cursor::{CursorKey, UploadGrant};
 pub use document::Document;
 pub use documents::GetRequest;
 pub use error::{Error, Result, UserError};
+pub use files::File;
 pub use page::{Page, PageRequest, PageStatus};
 pub use query::Query;
 pub use scan::QueryId;
 pub use schedules::{Cancellation, DueRun, NewJob, RunEnd};
 pub use system_tables::{
     AuthRow, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DueKind, DueRow, EnvironmentVariableRow,
-    IndexRow, JobState, ModuleEnvironment, ModuleRow, ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState,
-    SessionRequestRow, Stored, SystemRow, SystemTable, TableRow, UdfConfigRow,
+    FileObjectRow, FileRow, FileState, IndexRow, JobState, ModuleEnvironment, ModuleRow, ScheduledJobRow,
+    SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow, SystemTable, TableRow,
+    UdfConfigRow,
 };
 pub use transaction::{Finished, NestedOutcome, Options, Transaction, primary_key_of};
 pub use usage::{Metric, NestedLimits, Usage, UsageWarning};

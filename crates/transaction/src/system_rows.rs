@@ -94,7 +94,7 @@ pub(crate) fn id_of(fields: &Object, table: SystemTable) -> Result<DocumentId> {
     id.ok_or_else(|| Error::stored(format!("a row of {} without an id", table.name())))
 }
 
-fn stored_row<R: SystemRow>(document: &Document) -> Result<Stored<R>> {
+pub(crate) fn stored_row<R: SystemRow>(document: &Document) -> Result<Stored<R>> {
     let fields = document.to_object()?;
     let id = id_of(&fields, R::TABLE)?;
     let row = R::from_fields(&fields)

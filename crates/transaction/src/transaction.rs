@@ -457,6 +457,10 @@ impl Transaction {
         time
     }
 
+    pub(crate) fn random(&mut self) -> &mut ChaCha12Rng {
+        &mut self.random
+    }
+
     pub(crate) fn record_interval(&mut self, index: IndexId, interval: Interval) {
         self.read_set.add(index, interval);
     }

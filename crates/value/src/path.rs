@@ -175,6 +175,11 @@ impl ComponentId {
     pub const fn is_root(self) -> bool {
         self.0.is_none()
     }
+
+    /// `None` for the app itself.
+    pub const fn internal_id(self) -> Option<InternalId> {
+        self.0
+    }
 }
 
 impl From<InternalId> for ComponentId {

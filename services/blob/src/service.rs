@@ -1,32 +1,50 @@
-//! The service: how it starts and stops, and its contract.
+//! The service: how it starts and stops, and its contracts.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contract::{BlobDigest, BlobStore};
+use contract::{BlobDigest, BlobStore, ObjectBytes, ObjectName, ObjectStore, ObjectWriter};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::store::{Error, Store};
+use crate::{
+    BucketOptions, Error,
+    bucket::{Bucket, BucketWriter},
+    folder::Folder,
+    transfer::{FolderWriter, read_file},
+};
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the blobs lie. It is made if it is not there; one process at a time may write in it.
+    /// Where everything lies. It is made if it is not there; one process at a time may write in it.
     pub folder: PathBuf,
 }
 
-/// The blobs of one folder.
+/// The blobs and objects of one folder, or of one bucket.
 pub struct Service {
     handle: Handle,
 }
 
 impl Service {
-    /// Opens the folder. From `shutdown` on nothing more is stored or read.
+    /// Opens a folder. From `shutdown` on nothing more is stored or read.
     pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Service, Error> {
-        let opening = tokio::task::spawn_blocking(move || Store::open(options.folder));
-        let store = opening.await.expect("a panic ends the process")?;
-        let shared = Shared { store: Arc::new(store), work: TaskTracker::new(), shutdown };
-        Ok(Service { handle: Handle { shared: Arc::new(shared) } })
+        let opening = tokio::task::spawn_blocking(move || Folder::open(options.folder));
+        let folder = opening.await.expect("a panic ends the process")?;
+        Ok(Service::of(Place::Folder(Arc::new(folder)), shutdown))
+    }
+
+    /// Uses a bucket, which several processes may do at once. Fails if it can't be reached.
+    pub async fn start_in_bucket(
+        options: BucketOptions,
+        shutdown: CancellationToken,
+    ) -> Result<Service, Error> {
+        let bucket = Bucket::open(options).await?;
+        Ok(Service::of(Place::Bucket(Arc::new(bucket)), shutdown))
+    }
+
+    fn of(place: Place, shutdown: CancellationToken) -> Service {
+        let work = Work { tasks: TaskTracker::new(), runtime: tokio::runtime::Handle::current(), shutdown };
+        Service { handle: Handle { shared: Arc::new(Shared { place, work }) } }
     }
 
     /// The way to the service.
@@ -36,52 +54,171 @@ impl Service {
 
     /// Waits for the end that cancelling the token brings about: what was begun is done.
     pub async fn stopped(self) {
-        let shared = &self.handle.shared;
-        shared.shutdown.cancelled().await;
-        shared.work.close();
-        shared.work.wait().await;
+        let Work { tasks, shutdown, .. } = &self.handle.shared.work;
+        shutdown.cancelled().await;
+        tasks.close();
+        tasks.wait().await;
     }
 }
 
-/// Stores and reads blobs in this process. Cheap to clone.
+/// Stores and reads in this process. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    store: Arc<Store>,
-    /// What waits for the disk, on threads that may.
-    work: TaskTracker,
+    place: Place,
+    work: Work,
+}
+
+enum Place {
+    Folder(Arc<Folder>),
+    Bucket(Arc<Bucket>),
+}
+
+/// What waits for the disk or the network, and is waited for when the service stops.
+#[derive(Clone)]
+pub(crate) struct Work {
+    tasks: TaskTracker,
+    runtime: tokio::runtime::Handle,
     shutdown: CancellationToken,
 }
 
-impl Handle {
-    async fn run<T: Send + 'static>(
+impl Work {
+    /// Runs on a thread that may wait, to its end even if nobody waits for it any more.
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
-    ) -> contract::Result<T> {
-        let shared = &self.shared;
-        if shared.shutdown.is_cancelled() {
-            return Err(contract::Error::overloaded("ShuttingDown", "The blob store is shutting down."));
-        }
-        let store = shared.store.clone();
-        let done = shared.work.spawn_blocking(move || work(&store)).await;
-        Ok(done.expect("a panic ends the process")?)
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.check()?;
+        self.tasks.spawn_blocking_on(work, &self.runtime).await.expect("a panic ends the process")
+    }
+
+    /// The same as a task of its own, whose owner awaits it.
+    pub(crate) fn begin<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> tokio::task::JoinHandle<Result<T, Error>> {
+        self.tasks.spawn_blocking_on(work, &self.runtime)
+    }
+
+    /// Runs to its end even if nobody waits for it any more.
+    pub(crate) async fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.check()?;
+        self.tasks.spawn_on(work, &self.runtime).await.expect("a panic ends the process")
+    }
+
+    /// What is left to do when nobody is there to wait for it.
+    pub(crate) fn leave(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(work, &self.runtime);
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.shutdown.is_cancelled() { Err(Error::ShuttingDown) } else { Ok(()) }
     }
 }
 
 #[async_trait]
 impl BlobStore for Handle {
     async fn put(&self, bytes: Bytes) -> contract::Result<BlobDigest> {
-        self.run(move |store| store.put(&bytes)).await
+        let Shared { place, work } = &*self.shared;
+        Ok(match place {
+            Place::Folder(folder) => {
+                let folder = folder.clone();
+                work.run(move || folder.put(&bytes)).await?
+            }
+            Place::Bucket(bucket) => {
+                let bucket = bucket.clone();
+                work.finish(async move { bucket.put(bytes).await }).await?
+            }
+        })
     }
 
     async fn get(&self, digest: BlobDigest) -> contract::Result<Option<Bytes>> {
-        self.run(move |store| store.get(digest)).await
+        let Shared { place, work } = &*self.shared;
+        Ok(match place {
+            Place::Folder(folder) => {
+                let folder = folder.clone();
+                work.run(move || folder.get(digest)).await?
+            }
+            Place::Bucket(bucket) => {
+                work.check()?;
+                bucket.get(digest).await?
+            }
+        })
     }
 
     async fn has(&self, digest: BlobDigest) -> contract::Result<bool> {
-        self.run(move |store| store.has(digest)).await
+        let Shared { place, work } = &*self.shared;
+        Ok(match place {
+            Place::Folder(folder) => {
+                let folder = folder.clone();
+                work.run(move || folder.has(digest)).await?
+            }
+            Place::Bucket(bucket) => {
+                work.check()?;
+                bucket.has(digest).await?
+            }
+        })
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Handle {
+    async fn create(&self, name: ObjectName) -> contract::Result<Box<dyn ObjectWriter>> {
+        let Shared { place, work } = &*self.shared;
+        work.check()?;
+        Ok(match place {
+            Place::Folder(folder) => Box::new(FolderWriter::new(name, folder.clone(), work.clone()).await?),
+            Place::Bucket(bucket) => Box::new(BucketWriter::new(name, bucket.clone(), work.clone())),
+        })
+    }
+
+    async fn size(&self, name: ObjectName) -> contract::Result<Option<u64>> {
+        let Shared { place, work } = &*self.shared;
+        Ok(match place {
+            Place::Folder(folder) => {
+                let folder = folder.clone();
+                work.run(move || folder.size(name)).await?
+            }
+            Place::Bucket(bucket) => {
+                work.check()?;
+                bucket.size(name).await?
+            }
+        })
+    }
+
+    async fn read(&self, name: ObjectName, range: Range<u64>) -> contract::Result<Option<ObjectBytes>> {
+        let Shared { place, work } = &*self.shared;
+        Ok(match place {
+            Place::Folder(folder) => {
+                let folder = folder.clone();
+                let opened = work.run(move || folder.open_object(name)).await?;
+                opened.map(|opened| read_file(opened, range, work.clone())).transpose()?
+            }
+            Place::Bucket(bucket) => {
+                work.check()?;
+                bucket.read(name, range).await?
+            }
+        })
+    }
+
+    async fn delete(&self, name: ObjectName) -> contract::Result<()> {
+        let Shared { place, work } = &*self.shared;
+        match place {
+            Place::Folder(folder) => {
+                let folder = folder.clone();
+                work.run(move || folder.delete(name)).await?;
+            }
+            Place::Bucket(bucket) => {
+                let bucket = bucket.clone();
+                work.finish(async move { bucket.delete(name).await }).await?;
+            }
+        }
+        Ok(())
     }
 }

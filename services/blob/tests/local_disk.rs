@@ -1,11 +1,13 @@
-//! The blob store's contract on a local disk, and what a disk can do to it.
+//! The contracts of the blob store and of the object store on a local disk, and what a disk can do to them.
 
 use std::{fs, path::Path, sync::Arc};
 
 use blob::{Handle, Options, Service};
 use bytes::Bytes;
-use conformance::BlobSubject;
-use contract::{BlobDigest, BlobStore};
+use conformance::{BlobSubject, ObjectSubject};
+use contract::{
+    BlobDigest, BlobStore, DeploymentId, DeploymentRef, GroupId, ObjectName, ObjectStore, ObjectWriter,
+};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -90,4 +92,84 @@ async fn what_was_begun_before_the_end_is_done_and_nothing_is_after_it() {
     assert!(file_of(folder.path(), digest).exists(), "it is there once the service has stopped");
     let error = blobs.put(Bytes::from_static(b"late")).await.expect_err("it has stopped");
     assert_eq!(error.code, "ShuttingDown");
+}
+
+/// How many files there are, in all folders.
+fn files_below(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let count = |entry: fs::DirEntry| match entry.file_type().expect("it has a type").is_dir() {
+        true => files_below(&entry.path()),
+        false => 1,
+    };
+    entries.map(|entry| count(entry.expect("it lists"))).sum()
+}
+
+async fn object_subject() -> ObjectSubject {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = Arc::new(open(folder.path()).await);
+    let path = folder.path().to_owned();
+    let leftovers = move || {
+        let count = files_below(&path.join("incoming")) + files_below(&path.join("objects"));
+        Box::pin(std::future::ready(count)) as _
+    };
+    ObjectSubject { objects, leftovers: Box::new(leftovers), kept: Box::new(folder) }
+}
+
+mod objects {
+    conformance::object_store!(super::object_subject);
+}
+
+const NAME: ObjectName = ObjectName {
+    deployment: DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) },
+    component: None,
+    id: [9; 16],
+};
+
+async fn write(objects: &Handle, bytes: &'static [u8]) -> Box<dyn ObjectWriter> {
+    let mut writer = objects.create(NAME).await.expect("it begins");
+    writer.write(Bytes::from_static(bytes)).await.expect("it is taken");
+    writer
+}
+
+#[tokio::test]
+async fn an_object_is_there_after_a_restart_and_a_half_written_one_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = open(folder.path()).await;
+    write(&objects, b"whole").await.finish().await.expect("it is stored");
+    // As after a kill: nothing of it is cleared away.
+    std::mem::forget(write(&objects, b"half").await);
+    assert_eq!(files_below(&folder.path().join("incoming")), 1);
+    let objects = open(folder.path()).await;
+    assert_eq!(objects.size(NAME).await, Ok(Some(5)));
+    assert_eq!(files_below(&folder.path().join("incoming")), 0);
+    assert_eq!(files_below(folder.path()), 1);
+}
+
+#[tokio::test]
+async fn an_object_that_was_cut_short_behind_the_stores_back_is_not_read_as_if_it_were_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = open(folder.path()).await;
+    write(&objects, b"whole").await.finish().await.expect("it is stored");
+    let name = hex::encode(NAME.id);
+    let file = folder.path().join("objects/1-1/app").join(&name[..2]).join(name);
+    fs::write(file, b"who").expect("it is damaged");
+    let error = objects.read(NAME, 0..5).await.err().expect("it is refused");
+    assert_eq!(error.code, "RangeNotInObject");
+}
+
+#[tokio::test]
+async fn after_the_end_nothing_is_written_or_read_any_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let token = CancellationToken::new();
+    let options = Options { folder: folder.path().to_owned() };
+    let service = Service::start(options, token.clone()).await.expect("it opens");
+    let objects = service.handle();
+    write(&objects, b"whole").await.finish().await.expect("it is stored");
+    let mut writer = write(&objects, b"half").await;
+    token.cancel();
+    assert_eq!(writer.write(Bytes::new()).await.expect_err("it stops").code, "ShuttingDown");
+    drop(writer);
+    assert_eq!(objects.read(NAME, 0..1).await.err().expect("it stops").code, "ShuttingDown");
+    service.stopped().await;
+    assert_eq!(files_below(&folder.path().join("incoming")), 0, "what was dropped is cleared away by then");
 }

@@ -185,7 +185,7 @@ pub(crate) fn in_pieces(body: Bytes, held: Place) -> Response {
 }
 
 /// What went wrong with a body that ended before its end.
-fn unreadable(error: axum::Error) -> ApiError {
+pub(crate) fn unreadable(error: axum::Error) -> ApiError {
     let mut cause = error.source();
     while let Some(error) = cause {
         if error.is::<LengthLimitError>() {
@@ -198,7 +198,7 @@ fn unreadable(error: axum::Error) -> ApiError {
 
 /// Takes a body that nobody wants, up to `bytes_max`: a connection that ends with much unread may end so hard that the
 /// client never sees the answer.
-async fn discard(frames: &mut BodyDataStream, bytes_max: usize) {
+pub(crate) async fn discard(frames: &mut BodyDataStream, bytes_max: usize) {
     let mut bytes = 0;
     while let Some(Ok(frame)) = frames.next().await {
         bytes += frame.len();

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use contract::{Deploy, DeploymentRef, Fanout, Runner, Sequencer};
+use contract::{Deploy, DeploymentRef, Fanout, Files, Runner, Sequencer};
 use fair_queue::Places;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -45,6 +45,7 @@ pub struct Services {
     pub fanout: Arc<dyn Fanout>,
     pub sequencer: Arc<dyn Sequencer>,
     pub deploy: Arc<dyn Deploy>,
+    pub files: Arc<dyn Files>,
 }
 
 /// Whom a request is for, and by which name the log and the answers speak of it. The router finds out before anything
@@ -86,6 +87,10 @@ pub(crate) struct Edge {
     pub sockets: Places,
     /// Bodies of `/echo`, which can be large.
     pub echoes: Places,
+    /// Files on their way in.
+    pub uploads: Places,
+    /// Files on their way out.
+    pub downloads: Places,
     /// Everything that outlives the request which started it.
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
@@ -126,6 +131,8 @@ impl Edge {
             connections: Connections::new(shared(gateway.connections_max)),
             sockets: shared(limits.sync.connections_max),
             echoes: shared(gateway.echoes_in_flight_max),
+            uploads: shared(gateway.uploads_in_flight_max),
+            downloads: shared(gateway.downloads_in_flight_max),
             tasks,
             shutdown,
             services,

@@ -45,6 +45,10 @@ impl ApiError {
         ApiError::new(StatusCode::FORBIDDEN, code, message)
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     #[cfg(test)]
     pub(crate) fn code(&self) -> &str {
         &self.code

@@ -2,6 +2,7 @@
 //!
 //! * the HTTP function API (`/api/query`, `/api/mutation`, …), for one call at a time;
 //! * the WebSocket sync protocol (`/api/{version}/sync`), for live queries and exactly-once mutations;
+//! * files, which clients upload to addresses that functions give them, and read by others;
 //! * the deploy API, by which the command line tool pushes code, and the log stream that it prints;
 //! * the site address, where HTTP actions will answer.
 //!
@@ -29,6 +30,7 @@ mod request_id;
 mod router;
 mod server;
 mod site;
+mod storage;
 mod sync;
 mod tokens;
 mod variables;

@@ -13,6 +13,8 @@ pub struct Limits {
     pub slot_wait_ms_max: u64,
     /// Queries of one session, as the fan-out has it.
     pub session_queries_max: usize,
+    /// Bytes of one file, as the files service has it.
+    pub file_bytes_max: u64,
 }
 
 group! {
@@ -46,6 +48,15 @@ group! {
         echo_body_bytes_max: usize = 64 * MIB,
         /// Bodies that are echoed at once, since nobody is authenticated there; more of them wait.
         echoes_in_flight_max: usize = 4,
+        /// Files that are uploaded at once; more of them wait (429 `TooManyConcurrentRequests`). Each has up to 2 MiB in memory, or
+        /// 24 MiB on its way to a bucket.
+        uploads_in_flight_max: usize = 128,
+        /// Time for one upload (408), whatever its size: less than what came of it is kept for.
+        upload_ms_max: u64 = 3_600_000,
+        /// An upload of which nothing comes for so long is ended (408).
+        upload_stall_ms_max: u64 = 60_000,
+        /// Files that are sent at once; more of them wait (429 `TooManyConcurrentRequests`). Each has up to 1 MiB in memory.
+        downloads_in_flight_max: usize = 1_024,
         /// Calls of functions over HTTP that run at once; more of them wait.
         requests_in_flight_max: usize = 1_024,
         /// How much of what a gateway has (places for calls, connections and sockets, memory for bodies and answers) one

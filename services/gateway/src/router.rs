@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 
 use crate::{
     bodies, connections::Connection, edge::SharedEdge, error::ApiError, functions, information, logs, push,
-    sync, variables,
+    storage, sync, variables,
 };
 
 static CONVEX_CLIENT: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("convex-client"));
@@ -69,6 +69,8 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .fallback(not_served)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(edge.clone(), within_time))
+        // Files have times of their own.
+        .merge(storage::routes().method_not_allowed_fallback(wrong_method))
         .layer(middleware::from_fn(known_client))
         .layer(middleware::map_response(described))
         .layer(middleware::from_fn_with_state(edge.clone(), addressed))
@@ -191,7 +193,6 @@ const NOT_IMPLEMENTED: &[&str] = &[
     "/api/query_batch",
     "/api/schema_state/",
     "/api/shapes2",
-    "/api/storage/",
     "/api/stream_udf_execution",
     "/api/streaming_import/",
     "/api/update_canonical_url",

@@ -1,15 +1,15 @@
 //! What the log says of a request that fails: which deployment it was for, and which request it was.
 
-use std::{collections::BTreeMap, io::Write, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::Write, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use auth::AuthLimits;
 use contract::{
     ActionOutcome, Deploy, DeployedCode, DeploymentId, DeploymentRef, Error, Evaluation, EvaluationRequest,
-    Fanout, FanoutSession, FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, MutationCall,
-    MutationOutcome, Position, Push, PushDifference, QueryCall, QueryOutcome, Result, Runner,
-    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Sequencer, SessionStart, StartedPush,
-    VariableChange,
+    Fanout, FanoutSession, FileName, FileUpload, Files, FinishPush, FunctionCall, FunctionKind,
+    FunctionLogPage, GroupId, MutationCall, MutationOutcome, NewFile, ObjectBytes, Position, Push,
+    PushDifference, QueryCall, QueryOutcome, Result, Runner, SchemaDifference, SchemaEvaluation, SchemaId,
+    SchemaProgress, Sequencer, SessionStart, StartedPush, StoredFile, VariableChange,
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{
@@ -138,6 +138,21 @@ impl Deploy for Broken {
     }
 }
 
+#[async_trait]
+impl Files for Broken {
+    async fn begin(&self, _: NewFile) -> Result<Box<dyn FileUpload>> {
+        Err(broken())
+    }
+
+    async fn find(&self, _: FileName) -> Result<Option<StoredFile>> {
+        Err(broken())
+    }
+
+    async fn read(&self, _: &StoredFile, _: Range<u64>) -> Result<ObjectBytes> {
+        Err(broken())
+    }
+}
+
 /// Takes what is logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -179,6 +194,7 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
         fanout: broken.clone(),
         sequencer: broken.clone(),
         deploy: broken.clone(),
+        files: broken.clone(),
     };
     let [api, site] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0"));
     let (api, site) = (api.await.expect("a port"), site.await.expect("a port"));
@@ -197,6 +213,7 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
             auth: AuthLimits::DEFAULT,
             slot_wait_ms_max: 10_000,
             session_queries_max: 10,
+            file_bytes_max: 1,
         },
     };
     let shutdown = CancellationToken::new();

@@ -46,6 +46,10 @@ pub struct DevArguments {
     /// The address by which clients reach HTTP actions, where it is not the one listened on.
     #[arg(long, env = "TIDEMARK_SITE_URL", value_name = "URL")]
     pub site_url: Option<String>,
+    /// A bucket of an S3-compatible store for files and code, in place of the data folder: `s3://bucket/prefix`. Credentials,
+    /// region and endpoint are read from the `AWS_…` variables.
+    #[arg(long, env = "TIDEMARK_BLOBS_URL", value_name = "URL")]
+    pub blobs_url: Option<String>,
     /// Tell clients of errors only a request id, and keep functions' log lines from them: for production.
     #[arg(long, env = "TIDEMARK_REDACT_LOGS_TO_CLIENT", value_name = "BOOL")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -81,6 +85,7 @@ struct File {
     metrics_port: Option<u16>,
     cloud_url: Option<String>,
     site_url: Option<String>,
+    blobs_url: Option<String>,
     redact_logs_to_client: Option<bool>,
     native_values: Option<bool>,
     egress: FileEgress,
@@ -108,6 +113,8 @@ pub struct Configuration {
     /// `None`: made of the address that is listened on.
     pub cloud_url: Option<String>,
     pub site_url: Option<String>,
+    /// `None`: files and code are kept in the data folder.
+    pub blobs_url: Option<String>,
     pub redact_logs_to_client: bool,
     pub native_values: bool,
     pub egress: egress::Policy,
@@ -155,6 +162,7 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
         metrics_port,
         cloud_url: url("cloud_url", arguments.cloud_url.or(file.cloud_url))?,
         site_url: url("site_url", arguments.site_url.or(file.site_url))?,
+        blobs_url: arguments.blobs_url.or(file.blobs_url),
         redact_logs_to_client: arguments
             .redact_logs_to_client
             .or(file.redact_logs_to_client)

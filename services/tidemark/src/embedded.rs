@@ -1,6 +1,6 @@
 //! Every service in one process.
 //!
-//! They are started in the order in which they need each other (blobs, log, sequencer, runner, fan-out, scheduler, deploy, gateway) and
+//! They are started in the order in which they need each other (blobs, log, sequencer, files, runner, fan-out, scheduler, deploy, gateway) and
 //! stopped in reverse, each with a token of its own, so that nobody is left calling somebody who has gone.
 
 use std::{
@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::Context as _;
 use contract::{
-    BlobStore, DeploymentId, DeploymentRef, DueRunner, GroupId, Runner, Sequencer, TransactionLog,
+    BlobStore, DeploymentId, DeploymentRef, DueRunner, Files, GroupId, ObjectStore, Runner, Sequencer,
+    TransactionLog,
 };
 use gateway::{AdminKeys, Listeners};
 use system_transaction::SystemTransactions;
@@ -139,9 +140,21 @@ async fn start(
     let limits = configuration.limits;
     let mut parts = Parts::default();
     let token = CancellationToken::new();
-    let options = blob::Options { folder: folder.path().join("blobs") };
-    let blob_service = blob::Service::start(options, token.clone()).await.context("open the blobs")?;
+    let blob_service = match &configuration.blobs_url {
+        Some(url) => {
+            let settings = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
+            let options = blob::BucketOptions { url: url.clone(), settings };
+            blob::Service::start_in_bucket(options, token.clone())
+                .await
+                .context("reach the bucket of blobs")?
+        }
+        None => {
+            let options = blob::Options { folder: folder.path().join("blobs") };
+            blob::Service::start(options, token.clone()).await.context("open the blobs")?
+        }
+    };
     let blobs: Arc<dyn BlobStore> = Arc::new(blob_service.handle());
+    let objects: Arc<dyn ObjectStore> = Arc::new(blob_service.handle());
     parts.add(token, blob_service.stopped());
 
     let token = CancellationToken::new();
@@ -168,6 +181,14 @@ async fn start(
     );
 
     let http = egress::Client::new(configuration.egress.clone(), limits.egress);
+
+    let token = CancellationToken::new();
+    let options = files::Options { limits: limits.files, swept: vec![deployment.reference] };
+    let dependencies = files::Dependencies { transactions: transactions.clone(), objects };
+    let files_service = files::Service::start(options, dependencies, token.clone());
+    let files_handle = files_service.handle();
+    let files: Arc<dyn Files> = Arc::new(files_handle.clone());
+    parts.add(token, files_service.stopped());
 
     let token = CancellationToken::new();
     let mut options =
@@ -209,7 +230,12 @@ async fn start(
 
     if let Some(listener) = metrics {
         let token = CancellationToken::new();
-        let dependencies = metrics::Dependencies { runner: runner_handle, fanout: fanout.clone(), scheduler };
+        let dependencies = metrics::Dependencies {
+            runner: runner_handle,
+            fanout: fanout.clone(),
+            scheduler,
+            files: files_handle,
+        };
         let service = metrics::Service::start(listener, dependencies, token.clone())?;
         parts.add(token, service.stopped());
     }
@@ -223,7 +249,7 @@ async fn start(
 
     let token = CancellationToken::new();
     let options = gateway::Options { deployment, limits: limits.of_gateway() };
-    let services = gateway::Services { runner, fanout: Arc::new(fanout), sequencer, deploy };
+    let services = gateway::Services { runner, fanout: Arc::new(fanout), sequencer, deploy, files };
     let dependencies = gateway::Dependencies { services, http, listeners };
     parts.add(token.clone(), gateway::Service::start(options, dependencies, token).stopped());
     Ok(parts)

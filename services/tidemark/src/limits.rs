@@ -7,6 +7,7 @@ use auth::AuthLimits;
 use deploy::PushLimits;
 use egress::EgressLimits;
 use fanout::FanoutLimits;
+use files::FileLimits;
 use gateway::{GatewayLimits, SyncLimits};
 use limits::KIB;
 use rpc::RpcLimits;
@@ -50,6 +51,7 @@ pub struct Limits {
     pub egress: EgressLimits,
     pub schedule: ScheduleLimits,
     pub cron: CronLimits,
+    pub files: FileLimits,
 }
 
 impl Limits {
@@ -71,6 +73,7 @@ impl Limits {
         egress: EgressLimits::DEFAULT,
         schedule: ScheduleLimits::DEFAULT,
         cron: CronLimits::DEFAULT,
+        files: FileLimits::DEFAULT,
     };
 
     /// What transactions are held to, wherever they run.
@@ -109,6 +112,7 @@ impl Limits {
             auth: self.auth,
             slot_wait_ms_max: self.function.slot_wait_ms_max,
             session_queries_max: self.fanout.session_queries_max,
+            file_bytes_max: self.files.file_bytes_max,
         }
     }
 
@@ -133,6 +137,7 @@ impl Limits {
             self.egress.no_limit(),
             self.schedule.no_limit(),
             self.cron.no_limit(),
+            self.files.no_limit(),
         ];
         let mut group = 0;
         while group < no_limits.len() {
@@ -361,6 +366,19 @@ impl Limits {
         require!(
             self.auth.fetch_ms_max.saturating_mul(4) < self.gateway.request_ms_max,
             "gateway.request_ms_max must be longer than four times auth.fetch_ms_max: a token may need so many documents"
+        );
+        require!(
+            self.gateway.upload_stall_ms_max <= self.gateway.upload_ms_max
+                && self.gateway.upload_ms_max < self.files.grace_ms,
+            "files.grace_ms must be longer than gateway.upload_ms_max, and that than gateway.upload_stall_ms_max, or uploads lose their bytes"
+        );
+        require!(
+            self.files.swept_max <= transaction.system_written_documents_max,
+            "files.swept_max must be at most transaction.system_written_documents_max"
+        );
+        require!(
+            self.files.content_type_bytes_max < self.gateway.head_bytes_max,
+            "gateway.head_bytes_max must hold a media type of files.content_type_bytes_max"
         );
         require!(self.gateway.head_bytes_max >= 8 * KIB, "gateway.head_bytes_max must be at least 8 KiB");
         require!(

@@ -91,11 +91,23 @@ const SCHEDULER: &[Instrument<scheduler::MetricsSnapshot>] = instruments! {
     streams: Counter "" "Times that the scheduler began to follow the commits of a deployment.", |at| at.streams as f64;
 };
 
+const FILES: &[Instrument<files::MetricsSnapshot>] = instruments! {
+    uploads: Counter "" "Uploads of files that were begun.", |at| at.uploads_begun as f64;
+    uploads_kept: Counter "" "Uploads that have become files.", |at| at.uploads_kept as f64;
+    uploads_cut_off: Counter "" "Uploads that were given up: their client went away, or they were refused.", |at| at.uploads_cut_off as f64;
+    stored: Counter "By" "Bytes of uploads that were taken.", |at| at.bytes_stored as f64;
+    reads: Counter "" "Reads of files and of parts of them.", |at| at.reads as f64;
+    read: Counter "By" "Bytes that were read for them.", |at| at.bytes_read as f64;
+    objects_swept: Counter "" "Objects without a file that were removed after the grace time.", |at| at.objects_swept as f64;
+    sweeps_failed: Counter "" "Sweeps of such objects that came to no end.", |at| at.sweeps_failed as f64;
+};
+
 /// Whose numbers are served.
 pub struct Dependencies {
     pub runner: runner::Handle,
     pub fanout: fanout::Handle,
     pub scheduler: scheduler::Handle,
+    pub files: files::Handle,
 }
 
 /// Serves the numbers.
@@ -151,10 +163,11 @@ impl Exporter {
             .context("set up the export of metrics")?;
         let provider = SdkMeterProvider::builder().with_reader(reader).build();
         let meter = provider.meter("tidemark");
-        let Dependencies { runner, fanout, scheduler } = dependencies;
+        let Dependencies { runner, fanout, scheduler, files } = dependencies;
         observe(&meter, "runner", RUNNER, move || runner.metrics());
         observe(&meter, "fanout", FANOUT, move || fanout.metrics());
         observe(&meter, "scheduler", SCHEDULER, move || scheduler.metrics());
+        observe(&meter, "files", FILES, move || files.metrics());
         Ok(Exporter { registry, _provider: provider })
     }
 
@@ -224,6 +237,7 @@ mod tests {
         let served: Vec<String> = (RUNNER.iter().map(|instrument| row("runner", instrument)))
             .chain(FANOUT.iter().map(|instrument| row("fanout", instrument)))
             .chain(SCHEDULER.iter().map(|instrument| row("scheduler", instrument)))
+            .chain(FILES.iter().map(|instrument| row("files", instrument)))
             .collect();
         assert_eq!(listed, served, "the table should be\n{}", served.join("\n"));
     }

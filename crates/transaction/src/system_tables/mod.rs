@@ -16,9 +16,9 @@ use crate::catalog::{Index, IndexState, Table, TableState};
 
 pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};
 pub use rows::{
-    AuthRow, DueKind, DueRow, EnvironmentVariableRow, IndexRow, JobState, ModuleEnvironment, ModuleRow,
-    ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow, TableRow,
-    UdfConfigRow,
+    AuthRow, DueKind, DueRow, EnvironmentVariableRow, FileObjectRow, FileRow, FileState, IndexRow, JobState,
+    ModuleEnvironment, ModuleRow, ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow,
+    Stored, SystemRow, TableRow, UdfConfigRow,
 };
 
 /// A system table, by the part of its number above 512. The numbers are those that existing ids and tools know.
@@ -53,10 +53,12 @@ pub enum SystemTable {
     DueRuns = 26,
     /// What `_scheduled_functions` shows ([`ScheduledJobRow`]).
     ScheduledJobs = 27,
-    /// What `_storage` shows.
+    /// What `_storage` shows ([`FileRow`]).
     FileStorage = 28,
     /// When cron jobs ran and will run ([`CronNextRunRow`]); the internal id of a row is that of its job.
     CronNextRun = 35,
+    /// The objects that hold the bytes of files ([`FileObjectRow`]), those too that no file has yet, or has any more.
+    FileObjects = 42,
 }
 
 /// The index of [`SystemTable::DueRuns`] by the time.
@@ -75,7 +77,7 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
 
 impl SystemTable {
     /// All of them.
-    pub const ALL: [SystemTable; 15] = [
+    pub const ALL: [SystemTable; 16] = [
         SystemTable::Tables,
         SystemTable::Indexes,
         SystemTable::Metadata,
@@ -91,6 +93,7 @@ impl SystemTable {
         SystemTable::ScheduledJobs,
         SystemTable::FileStorage,
         SystemTable::CronNextRun,
+        SystemTable::FileObjects,
     ];
 
     /// Begins with an underscore, as no table of the application does.
@@ -111,6 +114,7 @@ impl SystemTable {
             SystemTable::ScheduledJobs => "_scheduled_jobs",
             SystemTable::FileStorage => "_file_storage",
             SystemTable::CronNextRun => "_cron_next_run",
+            SystemTable::FileObjects => "_file_objects",
         }
     }
 
@@ -137,6 +141,11 @@ impl SystemTable {
             SystemTable::CronJobLogs => &[(CRON_RUNS_INDEX, &["component", "name", "ts"])],
             SystemTable::Schemas => &[("by_component_and_state", &["component", "state"])],
             SystemTable::UdfConfig => &[("by_component", &["component"])],
+            SystemTable::FileObjects => &[
+                ("by_component_and_uuid", &["component", "uuid"]),
+                ("by_file", &["file"]),
+                ("by_state_and_since", &["state", "since"]),
+            ],
             SystemTable::DueRuns => &[(DUE_INDEX, &["due"])],
             SystemTable::ScheduledJobs => {
                 &[("by_component", &["component"]), ("by_completed_time", &["completedTime"])]
@@ -250,7 +259,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 15 + 15 + 15 + 13);
+        assert_eq!(ids.len(), 16 + 16 + 16 + 16);
     }
 
     #[test]

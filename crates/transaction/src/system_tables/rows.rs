@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use contract::{BlobDigest, IndexId};
 use value::{
     ComponentId, DocumentId, FieldPath, FunctionPath, IndexName, InternalId, Object, TableName, TableNumber,
@@ -245,6 +246,47 @@ pub struct DueRow {
     pub due_ms: f64,
     /// How often it could not be run so far, for no fault of its own.
     pub failures: u32,
+}
+
+/// A file: a document of `_storage`. Its fields are what the application sees; that the file of a component says whose it is
+/// must be left out for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRow {
+    /// Whose file it is.
+    pub component: ComponentId,
+    /// Of its bytes.
+    pub sha256: [u8; 32],
+    /// How many there are.
+    pub size_bytes: u64,
+    /// The media type; `None` if nobody gave one.
+    pub content_type: Option<String>,
+}
+
+/// What an object is to the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileState {
+    /// It is being uploaded, or was when something ended.
+    Arriving,
+    /// It holds the bytes of this file: a document of `_storage`.
+    Kept {
+        /// The internal id of the document.
+        file: InternalId,
+    },
+    /// No file has it any more, or ever will.
+    Discarded,
+}
+
+/// An object that holds, held or will hold the bytes of a file. Its name is the internal id of the row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileObjectRow {
+    /// Whose object it is.
+    pub component: ComponentId,
+    /// By which the file's URL names it.
+    pub uuid: String,
+    /// What it is now.
+    pub state: FileState,
+    /// Since when; milliseconds since the Unix epoch. What is discarded because it never arrived keeps the time at which it began.
+    pub since_ms: u64,
 }
 
 impl SystemRow for TableRow {
@@ -620,6 +662,85 @@ impl SystemRow for DueRow {
     }
 }
 
+impl SystemRow for FileRow {
+    const TABLE: SystemTable = SystemTable::FileStorage;
+
+    fn from_fields(fields: &Object) -> Result<Self, String> {
+        let fields = Fields(fields);
+        let component = match fields.optional_text("component")? {
+            Some(_) => fields.parse("component")?,
+            None => ComponentId::ROOT,
+        };
+        let sha256 = BASE64.decode(fields.text("sha256")?).ok().and_then(|digest| digest.try_into().ok());
+        Ok(FileRow {
+            component,
+            sha256: sha256.ok_or("`sha256` is not 32 bytes in base 64")?,
+            size_bytes: fields.exact_u64("size")?,
+            content_type: fields.optional_text("contentType")?.map(str::to_owned),
+        })
+    }
+
+    fn to_fields(&self) -> Object {
+        let mut fields = object! {
+            "sha256" => BASE64.encode(self.sha256),
+            "size" => self.size_bytes as f64,
+        };
+        if let Some(content_type) = &self.content_type {
+            fields.insert("contentType", content_type.as_str());
+        }
+        if !self.component.is_root() {
+            fields.insert("component", self.component.to_string());
+        }
+        fields
+    }
+}
+
+impl FileState {
+    pub(crate) const ARRIVING: &str = "arriving";
+    pub(crate) const DISCARDED: &str = "discarded";
+    const KEPT: &str = "kept";
+}
+
+impl SystemRow for FileObjectRow {
+    const TABLE: SystemTable = SystemTable::FileObjects;
+
+    fn from_fields(fields: &Object) -> Result<Self, String> {
+        let fields = Fields(fields);
+        let state = match fields.text("state")? {
+            FileState::ARRIVING => FileState::Arriving,
+            FileState::KEPT => FileState::Kept { file: fields.parse("file")? },
+            FileState::DISCARDED => FileState::Discarded,
+            _ => return Err("`state` is not known".to_owned()),
+        };
+        Ok(FileObjectRow {
+            component: fields.parse("component")?,
+            uuid: fields.text("uuid")?.to_owned(),
+            state,
+            since_ms: fields.milliseconds("since")?,
+        })
+    }
+
+    fn to_fields(&self) -> Object {
+        let mut fields = object! {
+            "component" => self.component.to_string(),
+            "uuid" => self.uuid.as_str(),
+            "since" => self.since_ms as f64,
+        };
+        fields.insert(
+            "state",
+            match self.state {
+                FileState::Arriving => FileState::ARRIVING,
+                FileState::Kept { .. } => FileState::KEPT,
+                FileState::Discarded => FileState::DISCARDED,
+            },
+        );
+        if let FileState::Kept { file } = self.state {
+            fields.insert("file", file.to_string());
+        }
+        fields
+    }
+}
+
 pub(super) fn texts(texts: impl Iterator<Item = String>) -> Vec<Value> {
     texts.map(Value::String).collect()
 }
@@ -658,15 +779,19 @@ impl<'o> Fields<'o> {
         self.value(name)?.as_i64().ok_or_else(|| format!("`{name}` is not an integer"))
     }
 
-    /// A time that a double holds exactly.
-    pub(super) fn milliseconds(&self, name: &str) -> Result<u64, String> {
+    /// A number that a double holds exactly.
+    fn exact_u64(&self, name: &str) -> Result<u64, String> {
         let number = self.number(name)?;
         let integer = number as u64;
         if integer as f64 == number && integer < 1 << 53 {
             Ok(integer)
         } else {
-            Err(format!("`{name}` is not a time in milliseconds"))
+            Err(format!("`{name}` is not a whole number"))
         }
+    }
+
+    pub(super) fn milliseconds(&self, name: &str) -> Result<u64, String> {
+        self.exact_u64(name).map_err(|_| format!("`{name}` is not a time in milliseconds"))
     }
 
     pub(super) fn u32(&self, name: &str) -> Result<u32, String> {
@@ -783,6 +908,19 @@ pub(super) mod tests {
         for state in [JobState::Pending, JobState::InProgress, JobState::Success, JobState::Canceled] {
             comes_back(ScheduledJobRow { state, completed_time_ms: None, ..job.clone() });
         }
+        comes_back(FileRow {
+            component,
+            sha256: [5; 32],
+            size_bytes: 1 << 40,
+            content_type: Some("image/png".into()),
+        });
+        for state in [
+            FileState::Arriving,
+            FileState::Kept { file: InternalId::from_bytes([6; 16]) },
+            FileState::Discarded,
+        ] {
+            comes_back(FileObjectRow { component, uuid: "u".into(), state, since_ms: 1_700_000_000_000 });
+        }
         for kind in [DueKind::Job, DueKind::Cron] {
             comes_back(DueRow { kind, component, due_ms: -1.5, failures: u32::MAX });
         }
@@ -801,5 +939,14 @@ pub(super) mod tests {
         let json = r#"{"args":[{"id":"x"}],"name":"messages.js:destruct","scheduledTime":1,"state":{"kind":"pending"}}"#;
         assert_eq!(job.to_fields().to_json(), json);
         assert_eq!(ScheduledJobRow::from_fields(&job.to_fields()).unwrap(), job);
+    }
+
+    #[test]
+    fn the_file_of_an_app_has_the_fields_that_applications_know_and_no_others() {
+        let file =
+            FileRow { component: ComponentId::ROOT, sha256: [0; 32], size_bytes: 7, content_type: None };
+        let json = r#"{"sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","size":7}"#;
+        assert_eq!(file.to_fields().to_json(), json);
+        assert_eq!(FileRow::from_fields(&file.to_fields()).unwrap(), file);
     }
 }

@@ -7,10 +7,11 @@
 //!     ├ inline          queries whose code comes with the call
 //!     └ run             one run at one moment: component, image, function log
 //!         └ host        the transaction as guests see it; calls of functions within it
-//!             └ syscalls  the operations of the function library
+//!             └ syscalls, files   the operations of the function library
 //! ```
 
 mod due;
+mod files;
 mod host;
 mod inline;
 mod mutation;

@@ -214,6 +214,10 @@ impl TransactionHost {
                 self.schedule(address, parse(name, arguments)?).await
             }
             "1.0/cancel_job" => self.cancel(parse(name, arguments)?).await,
+            "1.0/storageGetUrl"
+            | "1.0/storageGetMetadata"
+            | "1.0/storageGenerateUploadUrl"
+            | "1.0/storageDelete" => self.file_operation(name, arguments).await,
             _ => Err(match not_yet(name) {
                 Some(feature) => caught(
                     "NotSupportedYet",
@@ -496,7 +500,7 @@ pub(crate) fn path_at(address: Address, component: ComponentId) -> Attempt<Funct
     Ok(name.parse::<FunctionPath>()?)
 }
 
-fn required<T>(operation: &str, name: &str, value: Option<T>) -> Attempt<T> {
+pub(super) fn required<T>(operation: &str, name: &str, value: Option<T>) -> Attempt<T> {
     value.ok_or_else(|| caught("InvalidOperationArguments", format_args!("`{operation}` needs `{name}`")))
 }
 
@@ -517,12 +521,7 @@ pub(crate) fn not_yet(operation: &str) -> Option<&'static str> {
     Some(match operation {
         "1.0/actions/schedule" | "1.0/actions/cancel_job" => "scheduled functions in actions",
         "1.0/actions/vectorSearch" => "vector searches",
-        "1.0/storageGetUrl"
-        | "1.0/storageGetMetadata"
-        | "1.0/storageGenerateUploadUrl"
-        | "1.0/storageDelete"
-        | "1.0/storageStore"
-        | "1.0/storageGet" => "files",
+        "1.0/storageStore" | "1.0/storageGet" => "files whose bytes a function has",
         "1.0/signJwt" => "signed tokens",
         "1.0/createServiceToken" | "1.0/getServiceUrl" => "managed services",
         "1.0/componentArgument" => "components",

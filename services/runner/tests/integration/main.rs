@@ -5,6 +5,7 @@ mod concurrency;
 mod environment;
 mod errors;
 mod evaluation;
+mod files;
 mod function_log;
 mod functions;
 mod harness;

@@ -1,0 +1,243 @@
+//! Blobs and objects as files below one folder.
+//!
+//! ```text
+//!   incoming/17                                                what is being written; what a crash leaves goes at the next start
+//!   ab/abcd…                                                   a blob, by its digest
+//!   objects/<group>-<deployment>/<component or app>/ab/abcd…   an object, by its id
+//! ```
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, IoSlice, Write as _},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use contract::{BlobDigest, ObjectName, ObjectSummary};
+use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
+
+use crate::{Error, names};
+
+/// Where half-written files live.
+const INCOMING: &str = "incoming";
+
+/// Blobs and objects below one folder.
+pub struct Folder {
+    folder: PathBuf,
+    next_incoming: AtomicU64,
+    /// Folders that are durable: they, and all above them, have been synced since this process made them or found them.
+    durable: Mutex<HashSet<PathBuf>>,
+    /// After a failed sync nobody knows what the disk holds, and a second try may report success for bytes that are
+    /// lost. So nothing is promised any more until the process has started anew.
+    sync_failed: AtomicBool,
+}
+
+/// A file that is being written. Dropped before it is kept, it is removed, for which the thread may have to wait.
+pub struct Incoming {
+    file: File,
+    path: PathBuf,
+    digest: Sha256,
+    size_bytes: u64,
+    kept: bool,
+}
+
+/// An object that can be read.
+pub struct Opened {
+    file: File,
+    path: PathBuf,
+    pub size_bytes: u64,
+}
+
+impl Folder {
+    /// Opens the folder, and makes it if it is not there.
+    pub fn open(folder: PathBuf) -> Result<Folder, Error> {
+        let incoming = folder.join(INCOMING);
+        match fs::remove_dir_all(&incoming) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(file_error("clear", &incoming)(error));
+            }
+            _ => {}
+        }
+        fs::create_dir_all(&incoming).map_err(file_error("make", &incoming))?;
+        sync_folder(&folder)?;
+        Ok(Folder {
+            folder,
+            next_incoming: AtomicU64::new(0),
+            durable: Mutex::default(),
+            sync_failed: AtomicBool::new(false),
+        })
+    }
+
+    pub fn put(&self, bytes: &Bytes) -> Result<BlobDigest, Error> {
+        // Written anew even where it exists: a killed process may have left it unsynced, or the disk may have damaged it.
+        let mut incoming = self.begin()?;
+        incoming.append(std::slice::from_ref(bytes))?;
+        let digest = BlobDigest(incoming.digest.clone().finalize().into());
+        self.keep(incoming, &self.folder.join(names::of_blob(digest)))?;
+        Ok(digest)
+    }
+
+    pub fn get(&self, digest: BlobDigest) -> Result<Option<Bytes>, Error> {
+        let path = self.folder.join(names::of_blob(digest));
+        match fs::read(&path) {
+            Ok(bytes) => checked(digest, bytes.into()).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(file_error("read", &path)(error)),
+        }
+    }
+
+    pub fn has(&self, digest: BlobDigest) -> Result<bool, Error> {
+        Ok(self.size_of(&self.folder.join(names::of_blob(digest)))?.is_some())
+    }
+
+    /// Begins a file that will be [kept](Folder::keep_object).
+    pub fn begin(&self) -> Result<Incoming, Error> {
+        if self.sync_failed.load(Ordering::Acquire) {
+            return Err(Error::SyncFailedBefore);
+        }
+        let number = self.next_incoming.fetch_add(1, Ordering::Relaxed);
+        let path = self.folder.join(INCOMING).join(number.to_string());
+        let file = File::create_new(&path).map_err(file_error("make", &path))?;
+        Ok(Incoming { file, path, digest: Sha256::new(), size_bytes: 0, kept: false })
+    }
+
+    pub fn keep_object(&self, incoming: Incoming, name: ObjectName) -> Result<ObjectSummary, Error> {
+        let sha256 = incoming.digest.clone().finalize().into();
+        let summary = ObjectSummary { size_bytes: incoming.size_bytes, sha256 };
+        self.keep(incoming, &self.folder.join(names::of_object(name)))?;
+        Ok(summary)
+    }
+
+    /// Makes what was written durable, then gives it its name, then makes that durable.
+    fn keep(&self, mut incoming: Incoming, target: &Path) -> Result<(), Error> {
+        self.synced(incoming.file.sync_all().map_err(file_error("sync", &incoming.path)))?;
+        let folder = target.parent().expect("every name has a folder");
+        self.make_durable(folder)?;
+        fs::rename(&incoming.path, target).map_err(file_error("rename", &incoming.path))?;
+        incoming.kept = true;
+        self.synced(sync_folder(folder))
+    }
+
+    /// Makes a folder, and sees to it that a crash does not take it away.
+    fn make_durable(&self, folder: &Path) -> Result<(), Error> {
+        if self.durable.lock().contains(folder) {
+            return Ok(());
+        }
+        fs::create_dir_all(folder).map_err(file_error("make", folder))?;
+        // Also where it existed: somebody else may have made it just now and not synced it yet.
+        for above in folder.ancestors().skip(1) {
+            self.synced(sync_folder(above))?;
+            if above == self.folder {
+                break;
+            }
+        }
+        self.durable.lock().insert(folder.to_owned());
+        Ok(())
+    }
+
+    fn synced(&self, result: Result<(), Error>) -> Result<(), Error> {
+        if result.is_err() {
+            self.sync_failed.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    pub fn size(&self, name: ObjectName) -> Result<Option<u64>, Error> {
+        self.size_of(&self.folder.join(names::of_object(name)))
+    }
+
+    fn size_of(&self, path: &Path) -> Result<Option<u64>, Error> {
+        match fs::metadata(path) {
+            Ok(found) => Ok(found.is_file().then_some(found.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(file_error("look at", path)(error)),
+        }
+    }
+
+    pub fn open_object(&self, name: ObjectName) -> Result<Option<Opened>, Error> {
+        let path = self.folder.join(names::of_object(name));
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(file_error("open", &path)(error)),
+        };
+        let size_bytes = file.metadata().map_err(file_error("look at", &path))?.len();
+        Ok(Some(Opened { file, path, size_bytes }))
+    }
+
+    pub fn delete(&self, name: ObjectName) -> Result<(), Error> {
+        let path = self.folder.join(names::of_object(name));
+        let folder = path.parent().expect("every name has a folder");
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(file_error("delete", &path)(error)),
+        }
+        // Also where it was not there: it may have been deleted just now and not synced yet.
+        if folder.exists() { self.synced(sync_folder(folder)) } else { Ok(()) }
+    }
+}
+
+impl Incoming {
+    pub fn append(&mut self, pieces: &[Bytes]) -> Result<(), Error> {
+        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut left = &mut slices[..];
+        // Takes away leading pieces that are empty, which would look like the end of the disk.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match self.file.write_vectored(left) {
+                Ok(0) => return Err(file_error("write", &self.path)(io::ErrorKind::WriteZero.into())),
+                Ok(written) => IoSlice::advance_slices(&mut left, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(file_error("write", &self.path)(error)),
+            }
+        }
+        for piece in pieces {
+            self.digest.update(piece);
+            self.size_bytes += piece.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.kept {
+            // If this fails as well, the next start removes it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Opened {
+    /// So many bytes from this one on, which must all be there.
+    pub fn read(self: &Arc<Self>, offset: u64, bytes: usize) -> Result<Bytes, Error> {
+        let mut buffer = vec![0; bytes];
+        self.file.read_exact_at(&mut buffer, offset).map_err(file_error("read", &self.path))?;
+        Ok(buffer.into())
+    }
+}
+
+/// The bytes of a blob, if they are those that its name says.
+pub fn checked(digest: BlobDigest, bytes: Bytes) -> Result<Bytes, Error> {
+    if Sha256::digest(&bytes)[..] != digest.0 {
+        return Err(Error::Damaged { digest: hex::encode(digest.0) });
+    }
+    Ok(bytes)
+}
+
+fn sync_folder(folder: &Path) -> Result<(), Error> {
+    File::open(folder).and_then(|file| file.sync_all()).map_err(file_error("sync", folder))
+}
+
+fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |source| Error::File { action, path, source }
+}

@@ -1,0 +1,141 @@
+//! The service: how it starts and stops, and its contract.
+
+use std::{ops::Range, sync::Arc};
+
+use async_trait::async_trait;
+use contract::{
+    DeploymentRef, Error, ErrorKind, FileName, FileUpload, NewFile, ObjectBytes, ObjectName, ObjectStore,
+    Result, StoredFile,
+};
+use futures::StreamExt as _;
+use system_transaction::SystemTransactions;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use transaction::File;
+use value::{ComponentId, DocumentId};
+
+use crate::{FileLimits, MetricsSnapshot, metrics::Metrics, sweep, upload};
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub limits: FileLimits,
+    /// The deployments in which this process looks for bytes that no file has. Several processes may do so for one
+    /// deployment; once is enough.
+    pub swept: Vec<DeploymentRef>,
+}
+
+/// What the service works with.
+#[derive(Clone)]
+pub struct Dependencies {
+    pub transactions: SystemTransactions,
+    pub objects: Arc<dyn ObjectStore>,
+}
+
+pub struct Service {
+    handle: Handle,
+    shutdown: CancellationToken,
+}
+
+/// Stores and finds files; [`contract::Files`] says what is promised. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub limits: FileLimits,
+    pub transactions: SystemTransactions,
+    pub objects: Arc<dyn ObjectStore>,
+    pub metrics: Metrics,
+    /// Sweeps, and what uploads leave to be cleared away.
+    pub tasks: TaskTracker,
+    pub runtime: tokio::runtime::Handle,
+}
+
+impl Service {
+    /// Runs on the current runtime. Sweeps end with `shutdown`.
+    pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
+        let Dependencies { transactions, objects } = dependencies;
+        let shared = Arc::new(Shared {
+            limits: options.limits,
+            transactions,
+            objects,
+            metrics: Metrics::default(),
+            tasks: TaskTracker::new(),
+            runtime: tokio::runtime::Handle::current(),
+        });
+        for deployment in options.swept {
+            shared.tasks.spawn(sweep::run(shared.clone(), deployment, shutdown.clone()));
+        }
+        Service { handle: Handle { shared }, shutdown }
+    }
+
+    /// The way to the service.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Waits for the end that cancelling the token brings about: what uploads have left is cleared away.
+    pub async fn stopped(self) {
+        self.shutdown.cancelled().await;
+        self.handle.shared.tasks.close();
+        self.handle.shared.tasks.wait().await;
+    }
+}
+
+impl Handle {
+    /// What has become of files.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        self.shared.metrics.snapshot()
+    }
+}
+
+#[async_trait]
+impl contract::Files for Handle {
+    async fn begin(&self, upload: NewFile) -> Result<Box<dyn FileUpload>> {
+        upload::begin(self.shared.clone(), upload).await
+    }
+
+    async fn find(&self, name: FileName) -> Result<Option<StoredFile>> {
+        let FileName { deployment, component, uuid } = name;
+        let Ok(component) = component.parse::<ComponentId>() else { return Ok(None) };
+        let mut transaction = self.shared.transactions.snapshot(deployment).await?;
+        let file = transaction.file_by_uuid(component, &uuid).await;
+        let found = file.map_err(transaction::Error::of_the_system)?;
+        Ok(found.map(|File { file, object, .. }| StoredFile {
+            object: object_name(deployment, component, object),
+            size_bytes: file.row.size_bytes,
+            sha256: file.row.sha256,
+            content_type: file.row.content_type,
+        }))
+    }
+
+    async fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<ObjectBytes> {
+        let shared = self.shared.clone();
+        let bytes = match shared.objects.read(file.object, range).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => {
+                return Err(Error::new(ErrorKind::NotFound, "FileNotFound", "The file has been deleted."));
+            }
+            Err(error) if error.kind == ErrorKind::BadRequest => {
+                let message = format!("the object {:?} is damaged: {error}", file.object);
+                return Err(Error::internal(message));
+            }
+            Err(error) => return Err(error),
+        };
+        shared.metrics.reads.add(1);
+        Ok(Box::pin(bytes.inspect(move |piece| {
+            if let Ok(piece) = piece {
+                shared.metrics.bytes_read.add(piece.len() as u64);
+            }
+        })))
+    }
+}
+
+/// The object that a row is about.
+pub(crate) fn object_name(deployment: DeploymentRef, component: ComponentId, row: DocumentId) -> ObjectName {
+    ObjectName {
+        deployment,
+        component: component.internal_id().map(|id| *id.as_bytes()),
+        id: *row.internal_id.as_bytes(),
+    }
+}

@@ -1,0 +1,298 @@
+//! The files of a deployment on a real log and a real folder.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use contract::{
+    DeploymentId, DeploymentRef, ErrorKind, FileName, FileUpload, Files as _, GroupId, NewFile, ObjectStore,
+    Result, Sequencer, StoredFile, TransactionLog,
+};
+use files::{FileLimits, Handle};
+use futures::TryStreamExt as _;
+use sha2::{Digest as _, Sha256};
+use system_transaction::{SystemTransactions, Work};
+use tokio_util::sync::CancellationToken;
+use transaction::{FileObjectRow, Transaction};
+use value::ComponentId;
+
+const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
+
+/// Never sweeps by itself within a test.
+const LIMITS: FileLimits = FileLimits { sweep_ms: 3_600_000, ..FileLimits::DEFAULT };
+
+struct Harness {
+    files: Handle,
+    service: files::Service,
+    transactions: SystemTransactions,
+    objects: Arc<dyn ObjectStore>,
+    shutdown: CancellationToken,
+    folder: tempfile::TempDir,
+    log: txlog::Service,
+}
+
+impl Harness {
+    async fn start(limits: FileLimits) -> Harness {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shutdown = CancellationToken::new();
+        let options = txlog::Options::embedded(folder.path().join("log"));
+        let service = txlog::Service::start(options, shutdown.child_token()).await.expect("the log starts");
+        let log: Arc<dyn TransactionLog> = Arc::new(service.handle());
+        let dependencies = sequencer::Dependencies { log: log.clone() };
+        let sequencer: Arc<dyn Sequencer> =
+            Arc::new(sequencer::Service::start(dependencies, CancellationToken::new()).handle());
+        let limits_of_transactions = transaction::Limits::DEFAULT;
+        let transactions = SystemTransactions::new(log, sequencer, 1 << 20, &[7; 32], limits_of_transactions);
+        let options = blob::Options { folder: folder.path().join("blobs") };
+        let blobs = blob::Service::start(options, CancellationToken::new()).await.expect("the blobs open");
+        let objects: Arc<dyn ObjectStore> = Arc::new(blobs.handle());
+        let options = files::Options { limits, swept: vec![DEPLOYMENT] };
+        let dependencies =
+            files::Dependencies { transactions: transactions.clone(), objects: objects.clone() };
+        let files_service = files::Service::start(options, dependencies, shutdown.child_token());
+        Harness {
+            files: files_service.handle(),
+            service: files_service,
+            transactions,
+            objects,
+            shutdown,
+            folder,
+            log: service,
+        }
+    }
+
+    /// As a mutation gives it to a client.
+    async fn token(&self) -> String {
+        let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later");
+        self.transactions
+            .snapshot(DEPLOYMENT)
+            .await
+            .expect("a snapshot")
+            .upload_token(now_ms.as_millis() as u64)
+    }
+
+    async fn begin(&self, sha256: Option<[u8; 32]>) -> Result<Box<dyn FileUpload>> {
+        let (deployment, token) = (DEPLOYMENT, self.token().await);
+        let content_type = Some("text/plain".to_owned());
+        self.files.begin(NewFile { deployment, token, content_type, sha256 }).await
+    }
+
+    async fn store(&self, bytes: &'static [u8]) -> String {
+        let mut upload = self.begin(Some(Sha256::digest(bytes).into())).await.expect("it begins");
+        for piece in bytes.chunks(3) {
+            upload.write(Bytes::from_static(piece)).await.expect("it is taken");
+        }
+        upload.finish().await.expect("it is stored")
+    }
+
+    async fn find(&self, id: &str) -> Option<StoredFile> {
+        let mut transaction = self.transactions.snapshot(DEPLOYMENT).await.expect("a snapshot");
+        let file = transaction.file(id).await.expect("it is looked for")?;
+        let name = FileName { deployment: DEPLOYMENT, component: String::new(), uuid: file.uuid };
+        self.files.find(name).await.expect("it is looked for")
+    }
+
+    async fn read(&self, file: &StoredFile) -> Vec<u8> {
+        let bytes = self.files.read(file, 0..file.size_bytes).await.expect("it is read");
+        bytes.try_collect::<Vec<Bytes>>().await.expect("it is read").concat()
+    }
+
+    async fn noted_objects(&self) -> usize {
+        let mut transaction = self.transactions.snapshot(DEPLOYMENT).await.expect("a snapshot");
+        transaction.rows::<FileObjectRow>("by_state_and_since", &[]).await.expect("they are read").len()
+    }
+
+    fn stored_objects(&self) -> usize {
+        files_below(&self.folder.path().join("blobs"))
+    }
+
+    /// Until nothing is noted and nothing stored.
+    async fn becomes_empty(&self) {
+        for _ in 0..400 {
+            if self.noted_objects().await == 0 && self.stored_objects() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{} objects are noted and {} stored", self.noted_objects().await, self.stored_objects());
+    }
+
+    /// Until nobody knows of any object.
+    async fn becomes_noted_nowhere(&self) {
+        for _ in 0..400 {
+            if self.noted_objects().await == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{} objects are noted", self.noted_objects().await);
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.service.stopped().await;
+        drop((self.files, self.transactions));
+        self.log.stopped().await;
+    }
+}
+
+fn files_below(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("it lists").path());
+    entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
+}
+
+struct Delete<'i>(&'i str);
+
+#[async_trait]
+impl Work for Delete<'_> {
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<()> {
+        Ok(transaction.delete_file(self.0).await?)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_found_and_read_as_it_was_stored() {
+    let harness = Harness::start(LIMITS).await;
+    for bytes in [&b""[..], b"some bytes of a file"] {
+        let id = harness.store(bytes).await;
+        let file = harness.find(&id).await.expect("it is there");
+        assert_eq!(file.size_bytes, bytes.len() as u64);
+        assert_eq!(file.sha256, <[u8; 32]>::from(Sha256::digest(bytes)));
+        assert_eq!(file.content_type.as_deref(), Some("text/plain"));
+        assert_eq!(harness.read(&file).await, bytes);
+    }
+    let metrics = harness.files.metrics();
+    assert_eq!((metrics.uploads_begun, metrics.uploads_kept, metrics.uploads_cut_off), (2, 2, 0));
+    assert_eq!((metrics.bytes_stored, metrics.bytes_read), (20, 20));
+    let unknown = FileName {
+        deployment: DEPLOYMENT,
+        component: "no component".to_owned(),
+        uuid: "0b1a2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d".to_owned(),
+    };
+    assert_eq!(harness.files.find(unknown.clone()).await, Ok(None));
+    assert_eq!(harness.files.find(FileName { component: String::new(), ..unknown }).await, Ok(None));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_or_cut_off_leaves_nothing() {
+    let limits = FileLimits { file_bytes_max: 10, content_type_bytes_max: 20, ..LIMITS };
+    let harness = Harness::start(limits).await;
+    let token = harness.token().await;
+    let new = |token: &str, content_type: &str| NewFile {
+        deployment: DEPLOYMENT,
+        token: token.to_owned(),
+        content_type: Some(content_type.to_owned()),
+        sha256: None,
+    };
+    for (token, content_type, kind, code) in [
+        ("", "text/plain", ErrorKind::Unauthenticated, "StorageTokenInvalid"),
+        (&token[1..], "text/plain", ErrorKind::Unauthenticated, "StorageTokenInvalid"),
+        (&token, "text/plain\r\nX: y", ErrorKind::BadRequest, "InvalidContentType"),
+        (&token, "a/aaaaaaaaaaaaaaaaaaa", ErrorKind::BadRequest, "InvalidContentType"),
+    ] {
+        let error = harness.files.begin(new(token, content_type)).await.err().expect("it is refused");
+        assert_eq!((error.kind, &*error.code), (kind, code));
+    }
+    assert_eq!(harness.noted_objects().await, 0);
+
+    // Cut off, before its first byte and after it.
+    drop(harness.begin(None).await.expect("it begins"));
+    let mut upload = harness.begin(None).await.expect("it begins");
+    upload.write(Bytes::from_static(b"0123456789")).await.expect("it fits");
+    assert!(harness.noted_objects().await > 0);
+    drop(upload);
+
+    let mut upload = harness.begin(None).await.expect("it begins");
+    upload.write(Bytes::from_static(b"0123456789")).await.expect("it fits");
+    assert_eq!(
+        upload.write(Bytes::from_static(b"0")).await.expect_err("it is too large").code,
+        "FileTooLarge"
+    );
+    drop(upload);
+
+    let mut upload = harness.begin(Some([1; 32])).await.expect("it begins");
+    upload.write(Bytes::from_static(b"0123456789")).await.expect("it fits");
+    let error = upload.finish().await.expect_err("it has another digest");
+    assert_eq!(error.code, "Sha256Mismatch");
+    assert!(error.message.starts_with("Sha256 mismatch. Expected: AQEB"), "{error}");
+    assert!(error.message.contains("= Actual: "), "{error}");
+    harness.becomes_empty().await;
+    assert_eq!(harness.files.metrics().uploads_cut_off, 4);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_file_can_be_read_on_until_it_is_swept_and_others_stay() {
+    let limits = FileLimits { grace_ms: 1_500, sweep_ms: 100, ..LIMITS };
+    let harness = Harness::start(limits).await;
+    let (kept, deleted) = (harness.store(b"kept").await, harness.store(b"deleted").await);
+    let file = harness.find(&deleted).await.expect("it is there");
+    harness.transactions.transact(DEPLOYMENT, &Delete(&deleted)).await.expect("it is deleted");
+    assert_eq!(harness.find(&deleted).await, None);
+    assert_eq!(harness.read(&file).await, b"deleted", "whoever has found it reads it to its end");
+    for _ in 0..400 {
+        if harness.stored_objects() == 1 && harness.noted_objects().await == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert_eq!((harness.stored_objects(), harness.noted_objects().await), (1, 1));
+    let error = harness.files.read(&file, 0..1).await.err().expect("it is gone");
+    assert_eq!((error.kind, &*error.code), (ErrorKind::NotFound, "FileNotFound"));
+    let file = harness.find(&kept).await.expect("it is there");
+    assert_eq!(harness.read(&file).await, b"kept");
+    assert_eq!(harness.files.metrics().objects_swept, 1);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_takes_longer_than_the_grace_time_is_refused_and_leaves_nothing() {
+    let limits = FileLimits { grace_ms: 300, sweep_ms: 50, ..LIMITS };
+    let harness = Harness::start(limits).await;
+    let mut upload = harness.begin(None).await.expect("it begins");
+    upload.write(Bytes::from_static(b"slow")).await.expect("it is taken");
+    harness.becomes_noted_nowhere().await;
+    assert_eq!(upload.finish().await.expect_err("it was given up").code, "UploadTooSlow");
+    harness.becomes_empty().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_process_has_left_is_swept_by_the_next() {
+    let limits = FileLimits { grace_ms: 500, sweep_ms: 50, ..LIMITS };
+    let harness = Harness::start(limits).await;
+    let mut upload = harness.begin(None).await.expect("it begins");
+    upload.write(Bytes::from(vec![7; 2 << 20])).await.expect("it is taken");
+    // As after a kill: nothing is cleared away; and as if the object had just got its name.
+    std::mem::forget(upload);
+    let mut transaction = harness.transactions.snapshot(DEPLOYMENT).await.expect("a snapshot");
+    let rows = transaction.rows::<FileObjectRow>("by_state_and_since", &[]).await.expect("they are read");
+    let id = *rows[0].id.internal_id.as_bytes();
+    let name = contract::ObjectName { deployment: DEPLOYMENT, component: None, id };
+    let mut writer = harness.objects.create(name).await.expect("it begins");
+    writer.write(Bytes::from_static(b"whole")).await.expect("it is taken");
+    writer.finish().await.expect("it is stored");
+    assert_eq!(rows[0].row.component, ComponentId::ROOT);
+    for _ in 0..400 {
+        if harness.objects.size(name).await == Ok(None) && harness.noted_objects().await == 0 {
+            harness.stop().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("it is still there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_whose_bytes_are_damaged_is_a_defect_and_not_an_answer() {
+    let harness = Harness::start(LIMITS).await;
+    let id = harness.store(b"some bytes").await;
+    let file = harness.find(&id).await.expect("it is there");
+    let name = StoredFile { size_bytes: 11, ..file };
+    let error = harness.files.read(&name, 0..11).await.err().expect("they are fewer");
+    assert_eq!(error.kind, ErrorKind::Internal);
+    harness.stop().await;
+}
