@@ -46,13 +46,15 @@ lint: setup ## Checks formatting, lints and the repository's own rules.
 	@$(XTASK) check
 	@cd examples/chat && npm run --silent typecheck
 
-bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a queue, changes, live queries, files beside nginx, one row, and transfers beside PostgreSQL (postgresql-15 must be installed; without nginx, Tidemark alone).
+bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a queue, changes, live queries, actions beside Node.js, scheduled functions, files beside nginx, one row, and transfers beside PostgreSQL (postgresql-15 must be installed; without nginx, Tidemark alone).
 	@$(BINARIES)/start
 	@$(BINARIES)/isolates
 	@$(BINARIES)/calls
 	@$(BINARIES)/churn --deletions 1000000
 	@$(BINARIES)/changes --percent-max 103
 	@$(BINARIES)/fanout-bench
+	@$(BINARIES)/actions
+	@$(BINARIES)/schedules
 	@$(BINARIES)/files-bench
 	@$(BINARIES)/hot-row
 	@$(BINARIES)/transfer

@@ -126,7 +126,7 @@ impl Server {
         })
     }
 
-    /// Calls a function of the app by the HTTP API and returns its value; `kind` is `query` or `mutation`.
+    /// Calls a function of the app by the HTTP API and returns its value; `kind` is `query`, `mutation` or `action`.
     pub async fn call(&self, kind: &str, path: &str, arguments: Value) -> Result<Value> {
         let answer: Value = self
             .client
@@ -211,6 +211,13 @@ impl Server {
             anonymous_bytes: bytes("RssAnon")?,
             shared_bytes: bytes("RssShmem")?,
         })
+    }
+
+    /// How many threads it has now.
+    pub fn threads(&self) -> Result<u64> {
+        let status = self.of_process("status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("Threads:")).context("no Threads")?;
+        line.trim().parse().context("it is a number")
     }
 
     /// What the files without a name that the server holds take in memory, whether they are mapped or not.

@@ -80,7 +80,8 @@ impl Handle {
         let mut analyses = BTreeMap::new();
         for module in transaction.modules() {
             if module.row.environment != ModuleEnvironment::Isolate {
-                analyses.extend(module.row.analysis.clone().map(|analysis| (module.row.path.clone(), analysis)));
+                analyses
+                    .extend(module.row.analysis.clone().map(|analysis| (module.row.path.clone(), analysis)));
                 continue;
             }
             let source = self.text_of(module.row.source, &module.row.path).await?;
