@@ -107,7 +107,8 @@ class OidcProvider {
         method: form ? "POST" : "GET",
         body: form && new URLSearchParams(form),
         redirect: "manual",
-        headers: { Cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join("; ") },
+        // The provider may be another one soon, at the same address.
+        headers: { Connection: "close", Cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join("; ") },
       });
       for (const cookie of response.headers.getSetCookie()) {
         const [, name, value] = /^([^=]+)=([^;]*)/.exec(cookie);
@@ -135,7 +136,7 @@ class OidcProvider {
     const code = new URL(url).searchParams.get("code");
     const answer = await fetch(`${this.issuer}/token`, {
       method: "POST",
-      headers: { Authorization: `Basic ${btoa(`${app}:not%20a%20secret`)}` },
+      headers: { Connection: "close", Authorization: `Basic ${btoa(`${app}:not%20a%20secret`)}` },
       body: new URLSearchParams({ grant_type: "authorization_code", code, redirect_uri: REDIRECT_URI }),
     });
     const { id_token: token } = await answer.json();
