@@ -130,7 +130,7 @@ async fn measure_waiting(arguments: &Arguments, server: &Server) -> Result<()> {
     let writes = Subject { name: "write", address: server.address, path: WRITE.0, body: WRITE.1 };
     let turn = Duration::from_secs(arguments.seconds);
     let slow = SlowServer::start().await?;
-    let client = reqwest::Client::new();
+    let client = harness::client();
     let call = |url: String| {
         let body = json!({"path": "calls:wait", "format": "json", "args": {"url": url}});
         client.post(format!("{}/api/action", server.url)).json(&body)

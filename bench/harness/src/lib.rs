@@ -12,3 +12,20 @@ pub use callers::{Answer, Callers, run};
 pub use draw::{Draw, Uniform, Zipf};
 pub use report::{Report, Spread, ratio};
 pub use server::{Memory, Mutations, Server};
+
+/// A client of HTTP. It asks local servers by plain HTTP, and yet the library makes none without somebody's cryptography, since the
+/// workspace has it without its own.
+pub fn client() -> reqwest::Client {
+    // It is installed once for all.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn clients_can_be_made() {
+        super::client();
+        super::client();
+    }
+}

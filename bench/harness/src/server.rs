@@ -113,7 +113,7 @@ impl Server {
         let admin_key = variable("CONVEX_SELF_HOSTED_ADMIN_KEY")?;
         let metrics_url = variable("TIDEMARK_METRICS_URL").ok();
         let address = url.trim_start_matches("http://").parse().context("the URL is an address")?;
-        let client = reqwest::Client::new();
+        let client = crate::client();
         Ok(Server {
             address,
             url,
