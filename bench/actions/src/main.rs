@@ -155,14 +155,15 @@ async fn measure_waiting(arguments: &Arguments, server: &Server) -> Result<()> {
         let answer: serde_json::Value = answer.await??.json().await?;
         ensure!(answer["value"] == "late", "an action failed: {answer}");
     }
-    let each_kib = (during.resident_bytes.saturating_sub(before.resident_bytes)) as f64
+    // Pages of the image count as resident for each isolate that maps them, and are there once.
+    let each_kib = during.anonymous_bytes.saturating_sub(before.anonymous_bytes) as f64
         / 1024.0
         / arguments.waiting.max(1) as f64;
     println!(
-        "{} actions wait: {each_kib:.0} KiB resident each ({} MB before, {} MB with them), {threads} threads; all were answered",
+        "{} actions wait: {each_kib:.0} KiB each beside the image ({} MB before, {} MB with them), {threads} threads; all were answered",
         arguments.waiting,
-        before.resident_bytes / 1_000_000,
-        during.resident_bytes / 1_000_000,
+        before.anonymous_bytes / 1_000_000,
+        during.anonymous_bytes / 1_000_000,
     );
     println!("{} callers of a mutation, load {}:", arguments.writers, load());
     println!("  before {quiet}");

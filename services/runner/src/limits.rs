@@ -113,7 +113,7 @@ group! {
         /// is given; a server that stops waits for no more than that.
         user_time_ms_max: u64 = 60_000,
         /// Actions that are under way at the same time, those that others call not counted; more of them wait. One that waits
-        /// holds no thread, but its isolate, its request and its sockets in memory: some 1.5 MB.
+        /// holds no thread, and some 0.3 MB beside the image of its code.
         running_max: usize = 4_096,
         /// Actions that other actions have called and that are under way at the same time (`TooManyConcurrentRequests`).
         called_max: usize = 4_096,
