@@ -63,16 +63,10 @@ impl Subject {
                 .body(Full::new(Bytes::from_static(body.as_bytes())))
                 .expect("the parts are valid")
         };
-        let judge = |status: u16, body: &[u8]| {
-            let text = String::from_utf8_lossy(body);
-            match status == 200 && text.contains("\"success\"") {
-                true => Answer::Done,
-                false => Answer::Failed(format!("{status} {text}")),
-            }
-        };
         let callers = Callers { address, callers, warm_up: Duration::from_secs(1), duration, seed: 0 };
-        let report =
-            harness::run(callers, request, judge).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        let report = harness::run(callers, request, Answer::of_function)
+            .await
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
         ensure!(report.failed == 0, "{}: {}", self.name, report.first_failure.unwrap_or_default());
         Ok(report)
     }

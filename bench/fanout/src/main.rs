@@ -237,13 +237,9 @@ impl Target {
                 .body(Full::new(Bytes::from(body)))
                 .expect("the parts are valid")
         };
-        let judge = |status: u16, body: &[u8]| match String::from_utf8_lossy(body) {
-            text if status == 200 && text.contains("\"success\"") => Answer::Done,
-            text => Answer::Failed(format!("{status} {text}")),
-        };
         let callers =
             |warm_up, duration| Callers { address, callers: arguments.callers, warm_up, duration, seed };
-        let run = async |callers| harness::run(callers, make.clone(), judge).await;
+        let run = async |callers| harness::run(callers, make.clone(), Answer::of_function).await;
         let failed = |error| anyhow::anyhow!("{error}");
         run(callers(Duration::ZERO, Duration::from_millis(500))).await.map_err(failed)?;
         let cpu_before = self.server.cpu_time()?;

@@ -20,6 +20,17 @@ pub enum Answer {
     Failed(String),
 }
 
+impl Answer {
+    /// To a call of a function over HTTP.
+    pub fn of_function(status: u16, body: &[u8]) -> Answer {
+        let text = String::from_utf8_lossy(body);
+        match status == 200 && text.contains("\"success\"") {
+            true => Answer::Done,
+            false => Answer::Failed(format!("{status} {text}")),
+        }
+    }
+}
+
 pub struct Callers {
     pub address: SocketAddr,
     pub callers: usize,

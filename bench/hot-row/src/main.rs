@@ -65,13 +65,6 @@ impl Target {
 
     async fn measure(&self, arguments: &Arguments, callers: usize, measured: &mut Measured) -> Result<()> {
         let address = self.server.address;
-        let judge = |status: u16, body: &[u8]| {
-            let text = String::from_utf8_lossy(body);
-            match status == 200 && text.contains("\"success\"") {
-                true => Answer::Done,
-                false => Answer::Failed(format!("{status} {text}")),
-            }
-        };
         let run = Callers {
             address,
             callers,
@@ -81,7 +74,7 @@ impl Target {
         };
         let mutations = self.server.mutations().await?;
         let (before, cpu_before) = (self.value().await?, self.server.cpu_time()?);
-        let report = harness::run(run, move |_| increment(address), judge).await;
+        let report = harness::run(run, move |_| increment(address), Answer::of_function).await;
         let report = report.map_err(|error| anyhow::anyhow!("{error}"))?;
         let (after, cpu) = (self.value().await?, self.server.cpu_time()? - cpu_before);
         let commits = after - before;

@@ -90,14 +90,6 @@ impl Target {
                 .body(Full::new(Bytes::from((target.body)(from, to))))
                 .expect("the parts are valid")
         };
-        let judge = |status: u16, body: &[u8]| {
-            let text = String::from_utf8_lossy(body);
-            if status == 200 && text.contains("\"success\"") {
-                Answer::Done
-            } else {
-                Answer::Failed(format!("{status} {text}"))
-            }
-        };
         let callers = Callers {
             address: self.address,
             callers: arguments.callers,
@@ -105,7 +97,7 @@ impl Target {
             duration: Duration::from_secs(arguments.seconds),
             seed: arguments.seed + round,
         };
-        harness::run(callers, make, judge).await.map_err(|error| anyhow::anyhow!("{error}"))
+        harness::run(callers, make, Answer::of_function).await.map_err(|error| anyhow::anyhow!("{error}"))
     }
 }
 

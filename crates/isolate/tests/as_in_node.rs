@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use isolate::{CallLimits, FunctionKind, Invocation, Slot, Step};
+use serde::de::DeserializeOwned;
 use support::*;
 
 /// A module whose `all` evaluates the expressions, which may use what `prelude` declares, and gives one text for each.
@@ -24,10 +25,11 @@ fn node_22() -> PathBuf {
     if from_npm.exists() { from_npm } else { "node".into() }
 }
 
-fn in_node(node: &Path, module: &str) -> Vec<String> {
+/// What an expression gives behind a module.
+fn in_node<T: DeserializeOwned>(node: &Path, module: &str, expression: &str) -> T {
     // Node.js does not wait for `AbortSignal.timeout()`.
     let script = format!(
-        "{module}\nconst alive = setInterval(() => {{}}, 1_000);\nconsole.log(JSON.stringify(await all()));\nclearInterval(alive);"
+        "{module}\nconst alive = setInterval(() => {{}}, 1_000);\nconsole.log(JSON.stringify({expression}));\nclearInterval(alive);"
     );
     let output = Command::new(node)
         .args(["--no-warnings", "--input-type=module", "--eval", &script])
@@ -72,7 +74,8 @@ fn run_in_turns(slot: &mut Slot, invocation: &Invocation<'_>) -> Step {
 fn check(node: &Path, prelude: &str, table: &str) {
     let lines: Vec<&str> = table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     let module = module(prelude, &lines);
-    let (expected, got) = (in_node(node, &module), in_an_isolate(&module));
+    let expected: Vec<String> = in_node(node, &module, "await all()");
+    let got = in_an_isolate(&module);
     assert_eq!((expected.len(), got.len()), (lines.len(), lines.len()));
     let differences: Vec<String> = lines
         .iter()

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-use std::process::Command;
 
 use isolate::{CallLimits, Invocation, Slot, Step};
 
-use super::{node_22, support};
+use super::{in_node, node_22, support};
 use support::{image, on_thread, query_of, run};
 
 const CASES: &str = include_str!("intl.js");
@@ -51,20 +50,6 @@ const REASONS: &[(&str, &str)] = &[
 ];
 
 type Answers = Vec<(String, String)>;
-
-fn groups(node: &Path) -> BTreeMap<String, Answers> {
-    let script = format!(
-        "{CASES}\nconsole.log(JSON.stringify(Object.fromEntries(Object.keys(groups).map((name) => [name, answersOf(name)]))));"
-    );
-    let output = Command::new(node)
-        .args(["--no-warnings", "--input-type=module", "--eval", &script])
-        .env("TZ", "UTC")
-        .env("LC_ALL", "en_US.UTF-8")
-        .output()
-        .expect("Node.js runs: the tests need it");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("it printed JSON")
-}
 
 fn in_an_isolate(names: &[String]) -> BTreeMap<String, Answers> {
     let image = image(&format!(
@@ -125,7 +110,8 @@ fn first_difference(one: &str, other: &str) -> (String, String) {
 
 #[test]
 fn intl() {
-    let expected = groups(&node_22());
+    let answers = "Object.fromEntries(Object.keys(groups).map((name) => [name, answersOf(name)]))";
+    let expected: BTreeMap<String, Answers> = in_node(&node_22(), CASES, answers);
     let names: Vec<String> = expected.keys().cloned().collect();
     let got = in_an_isolate(&names);
     let mut counts = String::from("| about | compared | differ | why |\n| --- | --- | --- | --- |\n");
