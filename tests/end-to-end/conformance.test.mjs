@@ -3,6 +3,7 @@
 import { after, describe, test } from "node:test";
 import calls from "./conformance/calls.mjs";
 import documents from "./conformance/documents.mjs";
+import later from "./conformance/later.mjs";
 import live from "./conformance/live.mjs";
 import values from "./conformance/values.mjs";
 import { CLIENTS } from "./harness/clients.mjs";
@@ -10,7 +11,7 @@ import { pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
 const LIMIT = { timeout: 60_000 };
-const GROUPS = [values, documents, calls, live];
+const GROUPS = [values, documents, calls, later, live];
 
 const file = { after };
 const tidemark = await startTidemark(file);

@@ -179,3 +179,34 @@ test("of the runs that a server misses one is made up for, and each that ran has
     return true;
   });
 });
+
+test("cron jobs run actions, and none overlaps with itself", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const files = {
+    "convex/notes.ts": NOTES,
+    "convex/calls.ts": `
+      import { internal } from "./_generated/api";
+      import { internalAction } from "./_generated/server";
+      export const act = internalAction({
+        args: {},
+        handler: async (ctx) => {
+          await ctx.runMutation(internal.notes.enter, { by: "began" });
+          await new Promise((done) => setTimeout(done, 1500));
+          await ctx.runMutation(internal.notes.enter, { by: "ended" });
+          return "acted";
+        },
+      });`,
+    "convex/crons.ts": crons('crons.interval("acts", { seconds: 1 }, internal.calls.act);'),
+  };
+  const project = await createProject(context, tidemark, { files });
+  await project.mustRun("deploy", "--typecheck", "disable");
+  await until("it runs again", async () => {
+    // Asked first, so that those that end meanwhile don't count.
+    const began = await notes(tidemark, "began");
+    const ended = await notes(tidemark, "ended");
+    assert.ok(began - ended <= 1, "two were under way");
+    return ended >= 2;
+  });
+  const { status } = (await runs(tidemark)).find(({ status }) => status.type !== "canceled");
+  assert.deepEqual(status, { type: "success", result: { type: "value", value: "acted" } });
+});

@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFile, readdir, writeFile } from "node:fs/promises";
-import { request } from "node:http";
+import { createServer, request } from "node:http";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -51,6 +51,8 @@ async function refusal(response) {
   const { code } = await response.json();
   return `${response.status} ${code}`;
 }
+
+const copyOf = (buffer) => buffer.buffer.slice(buffer.byteOffset, buffer.byteOffset + buffer.length);
 
 const digestOf = (bytes, encoding = "base64") => createHash("sha256").update(bytes).digest(encoding);
 
@@ -126,6 +128,38 @@ test("an app uploads a picture, shows it, and deletes it", LIMIT, async (context
   assert.deepEqual(shown.at(-1), [{ title: "dot", url: null, metadata: null, document: null }]);
   assert.equal(await refusal(await fetch(url)), "404 FileNotFound");
   await assert.rejects(client.mutation(pictures.remove, { file }), /StorageIdNotFound/);
+});
+
+test("actions keep what they fetch, read it again, and give addresses", LIMIT, async (context) => {
+  const { tidemark, client } = await serveApp(context);
+  const bytes = randomBytes(5 * MIB + 3);
+  const server = createServer((_, response) => response.setHeader("Content-Type", "image/webp").end(bytes));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  whenOver(context, () => server.close());
+  const from = `http://127.0.0.1:${server.address().port}/picture`;
+  const file = await client.action(pictures.keep, { title: "fetched", from, sha256: digestOf(bytes) });
+  const [{ title, url, document }] = await client.query(pictures.list, {});
+  assert.deepEqual([title, document.contentType, document.size], ["fetched", "image/webp", bytes.length]);
+  const served = Buffer.from(await (await fetch(url)).arrayBuffer());
+  assert.ok(served.equals(bytes));
+  await assert.rejects(client.action(pictures.keep, { title: "no", from, sha256: digestOf("else") }), /Sha256 mismatch\. Expected: /);
+  assert.equal((await client.query(pictures.files, {})).length, 1);
+
+  const copied = await client.action(pictures.reversed, { file });
+  assert.deepEqual(copied.metadata, {
+    storageId: copied.copy,
+    contentType: "image/webp",
+    sha256: digestOf(Buffer.from(bytes).reverse(), "hex"),
+    size: bytes.length,
+  });
+  assert.ok(Buffer.from(await (await fetch(copied.url)).arrayBuffer()).equals(Buffer.from(bytes).reverse()));
+  const address = await client.action(pictures.uploadUrlInAction, {});
+  assert.equal((await fetch(address, { method: "POST", body: "by an address" })).status, 200);
+  await client.action(pictures.removeInAction, { file });
+  assert.equal(await client.action(pictures.reversed, { file }), null);
+  await assert.rejects(client.action(pictures.removeInAction, { file }), /StorageIdNotFound/);
+  await until(async () => (await kept(tidemark)).length === 3 || kept(tidemark), "something is left of the file that was refused");
 });
 
 test("files of every size come back, whole and in parts", LIMIT, async (context) => {
@@ -286,7 +320,8 @@ async function survivesKills(context, { environment: variables, remains }) {
       while (!killed) {
         try {
           const bytes = randomBytes(random.chance(0.1) ? 9 * MIB : 1 + random.below(300_000));
-          const id = await mustUpload(client, bytes);
+          const isByAction = random.chance(0.3);
+          const id = isByAction ? await client.action(pictures.store, { bytes: copyOf(bytes) }) : await mustUpload(client, bytes);
           files.set(id, { digest: digestOf(bytes, "hex"), deleted: "no" });
           acknowledged += 1;
           if (random.chance(0.4)) {

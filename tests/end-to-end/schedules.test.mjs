@@ -4,10 +4,11 @@ import { test } from "node:test";
 import { ConvexClient, ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
 import { whenOver } from "./harness/cleanup.mjs";
+import { asAdmin, post } from "./harness/functions.mjs";
 import { pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
-const { jobs } = anyApi;
+const { calls, jobs } = anyApi;
 const LIMIT = { timeout: 240_000 };
 
 function connect(context, tidemark) {
@@ -125,4 +126,148 @@ test("each scheduled function runs exactly once over kill -9", LIMIT, async (con
     ({ continueCursor: cursor, isDone } = page);
   }
   assert.deepEqual([...kinds], [["success", batches.length * 50]]);
+});
+
+/** The names that begin so. */
+const entered = (client, name) => client.query(jobs.names, { from: name, to: `${name}~` });
+
+test("actions that are due run, and what comes of them is in their documents", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await pushApp(context, tidemark, "schedules");
+  const client = connect(context, tidemark);
+
+  const { stdout } = await project.mustRun("run", "calls:after", '{"ms": 0, "name": "by the command line", "lasts": 300}');
+  const id = JSON.parse(stdout);
+  const running = await until(client, jobs.job, { id }, (job) => job.state.kind === "inProgress");
+  assert.deepEqual([running.name, running.args], ["calls.js:act", [{ name: "by the command line", ms: 300 }]]);
+  const done = await until(client, jobs.job, { id }, over);
+  assert.deepEqual(done.state, { kind: "success" });
+  assert.ok(done.completedTime >= done.scheduledTime + 300);
+  assert.deepEqual(await entered(client, "by"), ["by the command line began", "by the command line ended"]);
+
+  const failing = await client.mutation(calls.failing, { name: "failing" });
+  const failed = await until(client, jobs.job, { id: failing }, over);
+  assert.equal(failed.state.kind, "failed");
+  assert.match(failed.state.error, /^Uncaught Error: failing fails\n\s+at handler \(\.\.\/convex\/calls\.ts:\d+:\d+\)/);
+
+  // Many that wait do not hold up a mutation.
+  const slow = await Promise.all(
+    Array.from({ length: 200 }, (_, number) => client.mutation(calls.after, { ms: 0, name: `slow ${number}`, lasts: 4_000 })),
+  );
+  await Promise.all(slow.map((id) => until(client, jobs.job, { id }, (job) => job.state.kind !== "pending")));
+  const beside = await client.mutation(jobs.after, { ms: 0, name: "beside them" });
+  await until(client, jobs.job, { id: beside }, over);
+  assert.equal((await client.query(jobs.job, { id: slow[199] })).state.kind, "inProgress", "it waited for none of them");
+  const ended = await Promise.all(slow.map((id) => until(client, jobs.job, { id }, over)));
+  assert.ok(ended.every((job) => job.state.kind === "success"));
+});
+
+test("actions schedule functions and cancel them, whatever becomes of the action", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  await pushApp(context, tidemark, "schedules");
+  const client = connect(context, tidemark);
+  const id = await client.action(calls.afterInAction, { ms: 0, name: "after" });
+  await until(client, jobs.job, { id }, over);
+  const time = Date.now() + 500;
+  const later = await client.action(calls.atInAction, { time, name: "at" });
+  const ran = await until(client, jobs.job, { id: later }, over);
+  assert.deepEqual([ran.scheduledTime, ran.state.kind], [time, "success"]);
+  const never = await client.action(calls.afterInAction, { ms: 3_600_000, name: "never" });
+  await client.action(calls.cancelInAction, { id: never });
+  assert.equal((await client.query(jobs.job, { id: never })).state.kind, "canceled");
+  await assert.rejects(client.action(calls.failsAfterwards, { name: "all the same" }), /after it has scheduled/);
+  await until(client, jobs.names, { from: "", to: "~" }, (names) => names.includes("all the same"));
+  assert.deepEqual(await entered(client, ""), ["after", "all the same", "at began", "at ended"]);
+});
+
+test("an action that is cancelled while it runs goes on, and what it schedules does not run", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  await pushApp(context, tidemark, "schedules");
+  const client = connect(context, tidemark);
+  const id = await client.mutation(calls.late, { name: "late", until: "go on" });
+  await until(client, jobs.names, { from: "late", to: "late~" }, (names) => names.length === 1);
+  const body = JSON.stringify({ id, componentId: null });
+  assert.equal((await post(tidemark, "/api/cancel_job", body, asAdmin(tidemark))).status, 200);
+  assert.equal((await client.query(jobs.job, { id })).state.kind, "canceled");
+  const goOn = await client.mutation(jobs.after, { ms: 0, name: "go on" });
+  await until(client, jobs.job, { id: goOn }, over);
+  await until(client, jobs.names, { from: "late", to: "late~" }, (names) => names.includes("late ended"));
+  const newest = await client.query(jobs.newest, {});
+  const children = newest.filter(({ args }) => /child/.test(args[0].name));
+  assert.deepEqual(children.map(({ state }) => state.kind), ["canceled", "canceled"]);
+  assert.deepEqual(await entered(client, "late"), ["late began", "late child of its mutation 2", "late ended"]);
+  assert.equal((await client.query(jobs.job, { id })).state.kind, "canceled");
+});
+
+test("administrators cancel one job, those of a function, or all that wait", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  await pushApp(context, tidemark, "schedules");
+  const client = connect(context, tidemark);
+  const schedule = (reference, more) => client.mutation(reference, { ms: 3_600_000, name: "never", ...more });
+  const ids = [await schedule(jobs.after), await schedule(jobs.after), await schedule(calls.after, { lasts: 0 })];
+  const kinds = async () => Promise.all(ids.map(async (id) => (await client.query(jobs.job, { id })).state.kind));
+  const ask = async (path, body, request = asAdmin(tidemark)) => {
+    const response = await post(tidemark, path, JSON.stringify(body), request);
+    const text = await response.text();
+    return [response.status, text === "" ? null : JSON.parse(text)];
+  };
+  const refused = async (...args) => {
+    const [status, { code }] = await ask(...args);
+    return `${status} ${code}`;
+  };
+  for (const path of ["/api/cancel_job", "/api/cancel_all_jobs"]) {
+    assert.equal(await refused(path, { id: ids[0] }, {}), "401 MissingAdminKey");
+    assert.equal(await refused(path, { id: ids[0], componentId: "x" }), path === "/api/cancel_job" ? "400 ComponentsNotSupported" : "400 InvalidJson");
+  }
+  assert.equal(await refused("/api/cancel_job", { id: "nonsense" }), "400 InvalidArgument");
+  assert.equal(await refused("/api/cancel_job", {}), "400 InvalidJson");
+  assert.deepEqual(await kinds(), ["pending", "pending", "pending"]);
+  assert.deepEqual(await ask("/api/cancel_job", { id: ids[0] }), [200, null]);
+  assert.deepEqual(await kinds(), ["canceled", "pending", "pending"]);
+  assert.deepEqual(await ask("/api/cancel_all_jobs", { udfPath: "calls.js:act" }), [200, { canceled: 1 }]);
+  assert.deepEqual(await kinds(), ["canceled", "pending", "canceled"]);
+  assert.deepEqual(await ask("/api/cancel_all_jobs", {}), [200, { canceled: 1 }]);
+  assert.deepEqual(await ask("/api/cancel_all_jobs", {}), [200, { canceled: 0 }]);
+  assert.deepEqual(await kinds(), ["canceled", "canceled", "canceled"]);
+});
+
+test("each scheduled action runs at most once over kill -9, and says what became of it", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context, { allowedInLog: [/actions have failed because their process ended/] });
+  await pushApp(context, tidemark, "schedules");
+  const http = new ConvexHttpClient(tidemark.url, { logger: false });
+  for (let round = 0; round < 3; round++) {
+    await http.mutation(calls.batch, { name: `${round}`, count: 60, ms: 900, lasts: 150 });
+    const began = async () => (await entered(http, `${round} `)).filter((name) => name.endsWith("began")).length;
+    while ((await began()) < 20) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await tidemark.kill();
+    await tidemark.start();
+  }
+  const states = async () => {
+    const found = new Map();
+    for (let cursor = null, isDone = false; !isDone; ) {
+      const page = await http.query(jobs.statesPage, { cursor });
+      page.page.forEach(({ name, state }) => found.set(name, state));
+      ({ continueCursor: cursor, isDone } = page);
+    }
+    return found;
+  };
+  let last;
+  do {
+    last = await states();
+  } while ([...last.values()].some(({ kind }) => kind === "pending" || kind === "inProgress"));
+  assert.equal(last.size, 180);
+  const names = await entered(http, "");
+  assert.equal(new Set(names).size, names.length, "none ran twice");
+  const counts = { success: 0, failed: 0 };
+  for (const [name, state] of last) {
+    counts[state.kind]++;
+    if (state.kind === "success") {
+      assert.ok(names.includes(`${name} began`) && names.includes(`${name} ended`), `${name} was acknowledged`);
+    } else {
+      assert.deepEqual(state, { kind: "failed", error: "Transient error while executing action" });
+    }
+  }
+  assert.ok(counts.failed >= 3 && counts.success >= 60, JSON.stringify(counts));
 });

@@ -1,4 +1,4 @@
-//! How many scheduled mutations run in a second, and how long after the function that schedules it one begins on a server with
+//! How many scheduled mutations run in a second, and how many scheduled actions that do nothing, and how long after the function that schedules it one begins on a server with
 //! nothing else to do; both again with many that are pending for later.
 //!
 //! Several builds can be measured in one run; they take turns.
@@ -24,6 +24,9 @@ struct Arguments {
     /// Functions that are due at the same moment.
     #[arg(long, default_value_t = 30_000)]
     jobs: u64,
+    /// Actions that are due at the same moment.
+    #[arg(long, default_value_t = 10_000)]
+    actions: u64,
     /// Functions that are scheduled for now, one after another.
     #[arg(long, default_value_t = 301)]
     calls: u64,
@@ -56,11 +59,11 @@ impl Subject {
         Ok(Subject { name: binary.display().to_string(), server, _folder: folder })
     }
 
-    async fn schedule(&self, jobs: u64, time_ms: u64) -> Result<()> {
+    async fn schedule(&self, what: &str, jobs: u64, time_ms: u64) -> Result<()> {
         let mut left = jobs;
         while left > 0 {
             let count = left.min(PER_MUTATION);
-            let schedule = json!({"count": count, "time": time_ms});
+            let schedule = json!({"what": what, "count": count, "time": time_ms});
             self.server.call("mutation", "jobs:schedule", schedule).await?;
             left -= count;
         }
@@ -87,11 +90,11 @@ impl Subject {
     }
 
     /// How many functions a second end that are due at the same moment.
-    async fn rate(&self, jobs: u64) -> Result<f64> {
+    async fn rate(&self, what: &str, jobs: u64) -> Result<f64> {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
         // Time enough to schedule them.
         let due_ms = now_ms + 3_000 + jobs / 4;
-        self.schedule(jobs, due_ms).await?;
+        self.schedule(what, jobs, due_ms).await?;
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
         ensure!(now_ms < due_ms, "they are due before all are scheduled");
         tokio::time::sleep(Duration::from_millis(due_ms - now_ms + 500)).await;
@@ -125,9 +128,10 @@ impl Subject {
     async fn measure(&self, arguments: &Arguments, pending: u64) -> Result<()> {
         let delays = self.delays(arguments.calls).await?;
         let at = |part: f64| delays[((delays.len() - 1) as f64 * part) as usize];
-        let rate = self.rate(arguments.jobs).await?;
+        let rate = self.rate("work", arguments.jobs).await?;
+        let actions_rate = self.rate("act", arguments.actions).await?;
         println!(
-            "| {} | {pending} | {:.0} | {:.0} | {:.0} | {rate:.0} |",
+            "| {} | {pending} | {:.0} | {:.0} | {:.0} | {rate:.0} | {actions_rate:.0} |",
             self.name,
             at(0.5),
             at(0.9),
@@ -140,14 +144,14 @@ impl Subject {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    println!("| server | pending | p50 ms | p90 ms | p99 ms | jobs/s |");
-    println!("|---|---|---|---|---|---|");
+    println!("| server | pending | p50 ms | p90 ms | p99 ms | mutations/s | actions/s |");
+    println!("|---|---|---|---|---|---|---|");
     for binary in Server::binaries(&arguments.tidemark)? {
         let subject = Subject::start(&binary, &arguments).await?;
         subject.measure(&arguments, 0).await?;
         if arguments.pending > 0 {
             let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
-            subject.schedule(arguments.pending, now_ms + 30 * DAY_MS).await?;
+            subject.schedule("work", arguments.pending, now_ms + 30 * DAY_MS).await?;
             subject.measure(&arguments, arguments.pending).await?;
         }
     }

@@ -13,6 +13,9 @@ pub trait DueRunner: Send + Sync + 'static {
     /// from wherever this is called, a mutation takes effect once. A function that throws, or that can't be run because of what
     /// it is, is done as well; its job says so.
     ///
+    /// An action is claimed by a commit, begun, and not waited for: the runner enters what comes of it. It runs at most once. If the
+    /// process ends before the action does, its job has failed.
+    ///
     /// An error is for what could not be run for no fault of its own (`OptimisticConcurrencyControlFailure` where it kept losing
     /// races), or whose outcome is not known: the entry may still be there, and may be asked for again at any time.
     async fn run_due(&self, call: DueCall) -> Result<DueOutcome>;
@@ -36,6 +39,8 @@ pub struct DueCall {
 pub enum DueOutcome {
     /// It has run.
     Ran,
+    /// It is an action, which runs now.
+    Begun,
     /// It is not there any more: it has run before, was cancelled, or was put off.
     Gone,
 }

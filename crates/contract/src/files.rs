@@ -20,7 +20,7 @@ use crate::{DeploymentRef, ObjectBytes, ObjectName, Result};
 /// ```
 #[async_trait]
 pub trait Files: Send + Sync + 'static {
-    /// Begins to store a file for whoever holds the token of an upload URL.
+    /// Begins to store a file.
     ///
     /// Errors: `StorageTokenInvalid`, `StorageTokenExpired`, `InvalidContentType`.
     async fn begin(&self, upload: NewFile) -> Result<Box<dyn FileUpload>>;
@@ -32,13 +32,25 @@ pub trait Files: Send + Sync + 'static {
     async fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<ObjectBytes>;
 }
 
+/// Who stores a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Uploader {
+    /// Whoever holds the token of an upload URL; it names the component.
+    Token(String),
+    /// A function.
+    Function {
+        /// The id of its component; empty for the app itself.
+        component: String,
+    },
+}
+
 /// A file to store.
 #[derive(Clone, Debug)]
 pub struct NewFile {
     /// Whose file it is.
     pub deployment: DeploymentRef,
-    /// Of the upload URL; it names the component.
-    pub token: String,
+    /// Who stores it.
+    pub by: Uploader,
     /// The media type, as the client gave it.
     pub content_type: Option<String>,
     /// The digest that the bytes must have.

@@ -21,6 +21,7 @@ mod identity;
 mod interval;
 mod position;
 mod runner;
+mod schedules;
 mod sequencer;
 mod transaction_log;
 
@@ -37,7 +38,7 @@ pub use error::{Error, ErrorKind, Result, Retry};
 pub use fanout::{
     Fanout, FanoutSession, QueryChange, QueryModification, SessionCommand, SessionRound, SessionStart,
 };
-pub use files::{FileName, FileUpload, Files, NewFile, StoredFile};
+pub use files::{FileName, FileUpload, Files, NewFile, StoredFile, Uploader};
 pub use identity::{Identity, IdentityKind, UserIdentity};
 pub use interval::{Interval, ReadSet};
 pub use position::{
@@ -48,6 +49,7 @@ pub use runner::{
     FunctionCall, FunctionError, FunctionKind, FunctionLogPage, ImportPhase, ModuleSource, MutationCall,
     MutationOutcome, Observed, QueryCall, QueryOutcome, ReadMoment, Runner, SessionRequest,
 };
+pub use schedules::{JobsOf, Schedules};
 pub use sequencer::Sequencer;
 pub use transaction_log::{
     BackfillProgress, BackfillStep, Commit, CommitNotice, CommitOutcome, Conflict, IndexUpdate, Lookup,

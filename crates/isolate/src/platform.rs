@@ -45,6 +45,7 @@ const MODULES: &[(&str, &str)] = platform![
     "request",
     "requests",
     "response",
+    "storage",
     "streams",
     "subtle",
     "syscalls",

@@ -3,13 +3,14 @@
 //! ```text
 //!   push adds       job    + when it runs next    + row in the queue
 //!   run             its log grows                 row in the queue moves to the next time
+//!   claim           it is running                 row in the queue is held until the action has ended
 //!   push changes    job changes                   row in the queue moves, so that a run under way conflicts
 //!   push deletes    job, its log, when it runs next and the row in the queue go
 //! ```
 
 use std::sync::Arc;
 
-use cron::{CronSpec, Timetable, UnixMs};
+use cron::{CronSpec, NextRun, Timetable, UnixMs};
 use value::{ComponentId, DocumentId, FunctionPath, Object, Value};
 
 use crate::{
@@ -137,8 +138,11 @@ impl Transaction {
             return Ok(());
         };
         let due_ms = at.as_milliseconds() as f64;
-        let row = DueRow { kind: DueKind::Cron, component, due_ms, failures: 0 };
+        let row = DueRow { kind: DueKind::Cron, component, due_ms, failures: 0, holder: None };
+        // What runs outside of a transaction comes to its end first, and moves on to this time itself.
+        let is_running = ran.is_none() && due.as_ref().is_some_and(|due| due.holder.is_some());
         match due {
+            Some(_) if is_running => {}
             Some(old) if old.due_ms == due_ms => {
                 self.replace_row(due_id, &DueRow { due_ms: due_ms.next_up(), ..row }).await?;
             }
@@ -146,7 +150,7 @@ impl Transaction {
             None => self.insert_row_beside(job, &row).await?,
         }
         let previous = ran.or(next.as_ref().and_then(|next| next.previous));
-        let row = CronNextRunRow { job, previous, next: at };
+        let row = CronNextRunRow { job, previous, next: at, is_running };
         match next {
             Some(_) => self.replace_row(next_id, &row).await,
             None => self.insert_row_beside(job, &row).await,
@@ -162,6 +166,12 @@ impl Transaction {
             return Err(Error::stored(format!("the queue names the cron job {job_id}, which is not there")));
         };
         Ok(CronRun { job, next })
+    }
+
+    /// Shows that an action is under way for a job.
+    pub(crate) async fn begin_claimed_cron_run(&mut self, run: &CronRun) -> Result<()> {
+        let next = CronNextRunRow { is_running: true, ..run.next.clone() };
+        self.replace_row(beside(run.next.job, SystemTable::CronNextRun), &next).await
     }
 
     /// Enters a run into the log of its job, and moves on to the next.
@@ -182,8 +192,13 @@ impl Transaction {
             execution_time_s: end.execution_time.as_secs_f64(),
         };
         self.insert_row(&row).await?;
-        let table = timetable(spec, run.next.job, &limits);
-        let next = table.next_run(at, moment(end.at_ms));
+        // A push may have changed the job while its action ran.
+        let now = self.cron_run(run.next.job).await?;
+        let table = timetable(now.job.spec(), run.next.job, &limits);
+        let next = match now.next.next == at {
+            true => table.next_run(at, moment(end.at_ms)),
+            false => Some(NextRun { at: now.next.next, skipped: 0 }),
+        };
         if let Some(next) = next
             && next.skipped > 0
         {

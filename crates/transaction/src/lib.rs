@@ -54,12 +54,12 @@ pub use files::File;
 pub use page::{Page, PageRequest, PageStatus};
 pub use query::Query;
 pub use scan::QueryId;
-pub use schedules::{Cancellation, DueRun, NewJob, RunEnd};
+pub use schedules::{Cancellation, DueRun, NewJob, PendingJobs, RunEnd, held_from};
 pub use system_tables::{
     AuthRow, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DueKind, DueRow, EnvironmentVariableRow,
-    FileObjectRow, FileRow, FileState, IndexRow, JobState, ModuleEnvironment, ModuleRow, ScheduledJobRow,
-    SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow, SystemTable, TableRow,
-    UdfConfigRow,
+    FileObjectRow, FileRow, FileState, Holder, IndexRow, JobState, ModuleEnvironment, ModuleRow,
+    ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
+    SystemTable, TableRow, UdfConfigRow,
 };
 pub use transaction::{Finished, NestedOutcome, Options, Transaction, primary_key_of};
 pub use usage::{Metric, NestedLimits, Usage, UsageWarning};

@@ -4,19 +4,23 @@
 //!   schedule      job pending      + row in the queue
 //!   cancel        job canceled     - row in the queue
 //!   run           job inProgress (only the run itself sees it), then success or failed    - row in the queue
+//!   claim         job inProgress   row in the queue is held by whoever runs it
+//!   end of that   job success or failed    - row in the queue
 //! ```
 //!
-//! All of it happens in the transaction of the function concerned. A run reads its row of the queue; so of two runs, or of a run
-//! and a cancellation, only one commits.
+//! A mutation is run in the transaction that takes its row out of the queue, so of two runs, or of a run and a cancellation, only one
+//! commits. What runs outside of transactions (an action) is claimed before by a commit, and ended by another, unless it was
+//! cancelled meanwhile: then it has no row any more.
 
 use std::{sync::Arc, time::Duration};
 
-use contract::Interval;
+use bytes::Bytes;
+use contract::{Interval, Order};
 use value::{ComponentId, DocumentId, FunctionPath, Object, Value, key};
 
 use crate::{
-    DueKind, DueRow, Error, JobState, Result, ScheduledJobRow, SystemTable, Transaction, crons::CronRun,
-    documents::parse_id,
+    DueKind, DueRow, Error, Holder, JobState, Result, ScheduledJobRow, Stored, SystemTable, Transaction,
+    crons::CronRun, documents::parse_id, scan::Scan, system_rows::stored_row, system_tables::DUE_INDEX,
 };
 
 /// A function to schedule. That it is there has been checked.
@@ -32,12 +36,14 @@ pub struct NewJob {
     pub time_ms: f64,
     /// What the function sees as the time; milliseconds since the Unix epoch.
     pub now_ms: f64,
+    /// The job in whose name the function runs that schedules it. If that has been cancelled, so is the new one from the beginning.
+    pub parent: Option<DocumentId>,
 }
 
 /// What came of a cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancellation {
-    /// It will not run.
+    /// It will not run; or it is an action that runs, which goes on, and what it schedules from now on will not.
     Canceled,
     /// It runs in this very transaction, so it goes on.
     Running,
@@ -89,7 +95,7 @@ impl Transaction {
     /// Fails with `InvalidScheduledFunctionDelay`, `TooManyFunctionsScheduled`, `ScheduledFunctionsArgumentsTooLarge`, and as
     /// documents do where the arguments are none.
     pub async fn schedule(&mut self, job: NewJob) -> Result<DocumentId> {
-        let NewJob { component, function, arguments, time_ms, now_ms } = job;
+        let NewJob { component, function, arguments, time_ms, now_ms, parent } = job;
         let delay_ms_max = self.limits.transaction.scheduled_delay_ms_max;
         if !time_ms.is_finite() || (time_ms - now_ms).abs() > delay_ms_max as f64 {
             return Err(Error::user(
@@ -102,6 +108,13 @@ impl Transaction {
         }
         // One zero, so that equal times have equal keys.
         let due_ms = time_ms + 0.0;
+        let is_canceled = match parent {
+            Some(parent) => {
+                let parent = self.row::<ScheduledJobRow>(parent).await?;
+                parent.is_some_and(|parent| parent.state == JobState::Canceled)
+            }
+            None => false,
+        };
         let usage_before = self.usage;
         self.usage.functions_scheduled += 1;
         self.usage.scheduled_arguments_bytes += arguments.size_bytes();
@@ -112,11 +125,14 @@ impl Transaction {
                     function,
                     arguments,
                     scheduled_time_ms: due_ms,
-                    completed_time_ms: None,
-                    state: JobState::Pending,
+                    completed_time_ms: is_canceled.then_some(now_ms),
+                    state: if is_canceled { JobState::Canceled } else { JobState::Pending },
                 };
-                let due = DueRow { kind: DueKind::Job, component, due_ms, failures: 0 };
-                self.insert_job(&row, &due).await
+                let due = DueRow { kind: DueKind::Job, component, due_ms, failures: 0, holder: None };
+                match is_canceled {
+                    true => self.insert_row(&row).await,
+                    false => self.insert_job(&row, &due).await,
+                }
             }
             Err(error) => Err(error),
         };
@@ -149,7 +165,13 @@ impl Transaction {
         let Some(row) = row.filter(|row| row.component == component) else { return Ok(Cancellation::Over) };
         match row.state {
             JobState::Pending => {}
-            JobState::InProgress => return Ok(Cancellation::Running),
+            // What somebody holds runs elsewhere.
+            JobState::InProgress => {
+                let due = self.row::<DueRow>(due_id(id)).await?;
+                if due.is_none_or(|due| due.holder.is_none()) {
+                    return Ok(Cancellation::Running);
+                }
+            }
             JobState::Success | JobState::Failed { .. } | JobState::Canceled => {
                 return Ok(Cancellation::Over);
             }
@@ -184,13 +206,41 @@ impl Transaction {
     /// Begins the run of something that is due: from here on the transaction sees a job running. `false` if that can't be, because
     /// it no longer stands in the queue as it did.
     pub async fn begin_run(&mut self, run: &DueRun) -> Result<bool> {
-        if self.row::<DueRow>(run.id).await?.as_ref() != Some(&run.due) {
+        if run.due.holder.is_some() || self.row::<DueRow>(run.id).await?.as_ref() != Some(&run.due) {
             return Ok(false);
         }
         if let Some(job) = run.job_id() {
             self.set_job_state(job, JobState::InProgress, None).await?;
         }
         Ok(true)
+    }
+
+    /// Claims something that is due: once that is committed, the holder runs it, and nobody else. What comes back is to be given to
+    /// [`Transaction::end_claimed_run`]; `None` if it no longer stands in the queue as it did.
+    pub async fn claim_run(&mut self, run: &DueRun, holder: Holder) -> Result<Option<DueRun>> {
+        if !self.begin_run(run).await? {
+            return Ok(None);
+        }
+        if let Some(cron) = &run.cron {
+            self.begin_claimed_cron_run(cron).await?;
+        }
+        let due = DueRow { due_ms: f64::INFINITY, holder: Some(holder), ..run.due.clone() };
+        self.replace_row(run.id, &due).await?;
+        Ok(Some(DueRun { due, ..run.clone() }))
+    }
+
+    /// Ends the run of what was claimed. `false` if that is over: it was cancelled meanwhile, or is no more.
+    pub async fn end_claimed_run(&mut self, run: &DueRun, end: &RunEnd) -> Result<bool> {
+        if self.row::<DueRow>(run.id).await?.as_ref() != Some(&run.due) {
+            return Ok(false);
+        }
+        self.end_run(run, end).await?;
+        Ok(true)
+    }
+
+    /// The rows of the queue that somebody has claimed.
+    pub async fn held_runs(&mut self) -> Result<Vec<Stored<DueRow>>> {
+        self.rows(DUE_INDEX, &[Value::Float64(f64::INFINITY)]).await
     }
 
     /// Ends the run that this transaction has begun. What the function has written must have been undone if it failed
@@ -236,6 +286,46 @@ impl Transaction {
         Ok(true)
     }
 
+    /// Jobs of the running function's component that wait, in the order of their times: those among the next `rows_max` rows of the
+    /// queue. `after` is where an earlier part has ended; `function` leaves out those of others.
+    pub async fn pending_jobs(
+        &mut self,
+        after: Option<Bytes>,
+        function: Option<&FunctionPath>,
+        rows_max: usize,
+    ) -> Result<PendingJobs> {
+        let table = SystemTable::DueRuns;
+        let interval = Interval { start: after.unwrap_or_default(), end: Some(held_from()) };
+        let mut scan = Scan::new(
+            table.table(),
+            table.index(DUE_INDEX).id,
+            interval,
+            Order::Ascending,
+            rows_max,
+            rows_max,
+        );
+        let component = self.component();
+        let mut part = PendingJobs { jobs: Vec::new(), end: None };
+        for _ in 0..rows_max {
+            let Some((key, document)) = scan.next(self).await? else {
+                return Ok(PendingJobs { end: None, ..part });
+            };
+            part.end = Some(key::successor(&key).into());
+            let Stored { id, row } = stored_row::<DueRow>(&document)?;
+            if row.kind != DueKind::Job || row.component != component {
+                continue;
+            }
+            let id = DocumentId::new(SystemTable::ScheduledJobs.number(), id.internal_id);
+            if let Some(function) = function
+                && self.job(id).await?.function != *function
+            {
+                continue;
+            }
+            part.jobs.push(id);
+        }
+        Ok(part)
+    }
+
     /// Deletes the oldest results of jobs that ended before `before_ms`: at most `rows_max`. Returns whether there may be more.
     pub async fn delete_results_before(&mut self, before_ms: f64, rows_max: usize) -> Result<bool> {
         let bound = |time_ms| key::encode(&[Some(&Value::Float64(time_ms))]).into();
@@ -245,6 +335,20 @@ impl Transaction {
 }
 
 const COMPLETED_INDEX: &str = "by_completed_time";
+
+/// A part of the jobs that wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingJobs {
+    /// Their ids in `_scheduled_functions`.
+    pub jobs: Vec<DocumentId>,
+    /// Where the next part begins; `None` after the last.
+    pub end: Option<Bytes>,
+}
+
+/// From this key of the queue's index on, what stands there is held: nobody is to begin it.
+pub fn held_from() -> Bytes {
+    key::encode(&[Some(&Value::Float64(f64::INFINITY))]).into()
+}
 
 /// Of the row in the queue that a job has while it waits.
 fn due_id(job: DocumentId) -> DocumentId {

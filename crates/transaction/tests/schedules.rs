@@ -5,9 +5,11 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::{Store, index_query, json, take};
+use contract::{CommitOutcome, NodeId};
 use serde_json::json;
 use transaction::{
-    Cancellation, DueRow, DueRun, JobState, Limits, NewJob, RunEnd, ScheduledJobRow, Transaction,
+    Cancellation, DueRow, DueRun, Holder, JobState, Limits, NewJob, RunEnd, ScheduledJobRow, Transaction,
+    held_from,
 };
 use value::{ComponentId, DocumentId, Value, object};
 
@@ -20,6 +22,7 @@ fn job(argument: &str) -> NewJob {
         arguments: object! { "body" => argument },
         time_ms: NOW_MS,
         now_ms: NOW_MS,
+        parent: None,
     }
 }
 
@@ -131,4 +134,123 @@ async fn a_job_is_cancelled_by_its_own_id_and_no_other() {
     store.must_commit(transaction).await;
     let mut transaction = store.begin().await;
     assert!(transaction.due_run(entry.id).await.unwrap().is_none());
+}
+
+const HOLDER: Holder = Holder { node: NodeId(1), boot: [7; 16] };
+
+/// Claims what is due first.
+async fn claim(store: &Store) -> DueRun {
+    let mut transaction = store.begin().await;
+    let entry = transaction.rows::<DueRow>("by_due", &[]).await.unwrap()[0].id;
+    let run = transaction.due_run(entry).await.unwrap().expect("it is there");
+    let claimed = transaction.claim_run(&run, HOLDER).await.unwrap().expect("nobody holds it");
+    store.must_commit(transaction).await;
+    claimed
+}
+
+async fn state(store: &Store, job: DocumentId) -> JobState {
+    let mut transaction = store.begin().await;
+    transaction.row::<ScheduledJobRow>(job).await.unwrap().expect("it is kept").state
+}
+
+#[tokio::test]
+async fn what_is_claimed_is_held_until_it_ends_and_nobody_else_begins_it() {
+    let store = Store::new();
+    let id = schedule(&store, "x").await;
+    let run = claim(&store).await;
+    assert_eq!(state(&store, id).await, JobState::InProgress);
+    let mut transaction = store.begin().await;
+    let held = transaction.held_runs().await.unwrap();
+    let [held] = &held[..] else { panic!("one is held") };
+    assert_eq!((held.id, held.row.holder, held.row.due_ms), (run.id, Some(HOLDER), f64::INFINITY));
+    let seen = transaction.due_run(run.id).await.unwrap().expect("it is there");
+    assert_eq!(seen, run);
+    assert!(!transaction.begin_run(&seen).await.unwrap());
+    assert_eq!(transaction.claim_run(&seen, HOLDER).await.unwrap(), None);
+
+    assert!(transaction.end_claimed_run(&run, &end(Ok("7".into()))).await.unwrap());
+    store.must_commit(transaction).await;
+    assert_eq!(state(&store, id).await, JobState::Success);
+    let mut transaction = store.begin().await;
+    assert_eq!(transaction.held_runs().await.unwrap(), []);
+    assert!(!transaction.end_claimed_run(&run, &end(Err("late".into()))).await.unwrap(), "it ends once");
+    assert_eq!(state(&store, id).await, JobState::Success);
+}
+
+#[tokio::test]
+async fn of_two_claims_one_commits() {
+    let store = Store::new();
+    schedule(&store, "x").await;
+    let mut transactions = Vec::new();
+    for boot in [1, 2] {
+        let mut transaction = store.begin().await;
+        let entry = transaction.rows::<DueRow>("by_due", &[]).await.unwrap()[0].id;
+        let run = transaction.due_run(entry).await.unwrap().expect("it is there");
+        let holder = Holder { boot: [boot; 16], ..HOLDER };
+        assert!(transaction.claim_run(&run, holder).await.unwrap().is_some());
+        transactions.push(transaction);
+    }
+    let second = transactions.pop().expect("two");
+    store.must_commit(transactions.pop().expect("two")).await;
+    let outcome = store.commit(second).await;
+    assert!(
+        !matches!(outcome, CommitOutcome::Committed { .. }),
+        "it has read what the first one has written"
+    );
+}
+
+#[tokio::test]
+async fn what_is_cancelled_while_it_runs_stays_cancelled_and_so_does_what_it_schedules() {
+    let store = Store::new();
+    let id = schedule(&store, "x").await;
+    let run = claim(&store).await;
+    let child = |argument: &str| NewJob { parent: Some(id), ..job(argument) };
+    let mut transaction = store.begin().await;
+    let before = transaction.schedule(child("before")).await.unwrap();
+    assert_eq!(transaction.cancel(&id.to_string(), NOW_MS).await.unwrap(), Cancellation::Canceled);
+    let after = transaction.schedule(child("after")).await.unwrap();
+    store.must_commit(transaction).await;
+    assert_eq!(state(&store, id).await, JobState::Canceled);
+    assert_eq!(state(&store, before).await, JobState::Pending);
+    assert_eq!(state(&store, after).await, JobState::Canceled);
+
+    let mut transaction = store.begin().await;
+    let queue = transaction.rows::<DueRow>("by_due", &[]).await.unwrap();
+    assert_eq!(queue.len(), 1, "that of what was scheduled before");
+    assert!(!transaction.end_claimed_run(&run, &end(Ok("7".into()))).await.unwrap());
+    assert_eq!(state(&store, id).await, JobState::Canceled);
+    let row = transaction.row::<ScheduledJobRow>(after).await.unwrap().expect("it is kept");
+    assert_eq!(row.completed_time_ms, Some(NOW_MS));
+}
+
+#[tokio::test]
+async fn jobs_that_wait_are_listed_in_parts_and_by_their_function() {
+    let store = Store::new();
+    let mut ids = Vec::new();
+    for argument in ["a", "b", "c", "d"] {
+        ids.push(schedule(&store, argument).await);
+    }
+    claim(&store).await;
+    let mut transaction = store.begin().await;
+    let function = "messages:send".parse().unwrap();
+    let mut listed = Vec::new();
+    let (mut end, mut parts) = (None, 0);
+    loop {
+        let part = transaction.pending_jobs(end, Some(&function), 2).await.unwrap();
+        parts += 1;
+        listed.extend(part.jobs);
+        end = part.end;
+        if end.is_none() {
+            break;
+        }
+        assert!(parts < 10);
+    }
+    listed.sort();
+    ids.retain(|id| listed.contains(id));
+    ids.sort();
+    assert_eq!((listed.len(), listed), (3, ids), "not the one that runs");
+    let other = "messages:list".parse().unwrap();
+    assert_eq!(transaction.pending_jobs(None, Some(&other), 10).await.unwrap().jobs, []);
+    assert_eq!(transaction.pending_jobs(None, None, 10).await.unwrap().jobs.len(), 3);
+    assert_eq!(transaction.pending_jobs(Some(held_from()), None, 10).await.unwrap().jobs, []);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use bytes::Bytes;
-use contract::{DeploymentRef, Error, FileUpload, NewFile, ObjectSummary, ObjectWriter, Result};
+use contract::{DeploymentRef, Error, FileUpload, NewFile, ObjectSummary, ObjectWriter, Result, Uploader};
 use system_transaction::{Result as Transacted, Work};
 use transaction::{FileRow, Transaction};
 use value::{ComponentId, DocumentId};
@@ -13,13 +13,13 @@ use value::{ComponentId, DocumentId};
 use crate::service::{Shared, object_name};
 
 pub(crate) async fn begin(shared: Arc<Shared>, upload: NewFile) -> Result<Box<dyn FileUpload>> {
-    let NewFile { deployment, token, content_type, sha256 } = upload;
+    let NewFile { deployment, by, content_type, sha256 } = upload;
     let bytes_max = shared.limits.content_type_bytes_max;
     if content_type.as_ref().is_some_and(|text| !is_content_type(text, bytes_max)) {
         let message = format!("The media type of a file is printable ASCII of at most {bytes_max} bytes.");
         return Err(Error::bad_request("InvalidContentType", message));
     }
-    let noting = Note { token: &token, url_age_ms_max: shared.limits.url_age_ms_max };
+    let noting = Note { by: &by, url_age_ms_max: shared.limits.url_age_ms_max };
     let (component, object) = shared.transactions.transact(deployment, &noting).await?;
     shared.metrics.uploads_begun.add(1);
     let place = Place { deployment, component, object };
@@ -146,7 +146,7 @@ async fn clear(shared: &Shared, place: Place) -> Result<()> {
 
 /// Notes an object before its first byte is stored.
 struct Note<'u> {
-    token: &'u str,
+    by: &'u Uploader,
     url_age_ms_max: u64,
 }
 
@@ -155,7 +155,12 @@ impl Work for Note<'_> {
     type Output = (ComponentId, DocumentId);
 
     async fn run(&self, transaction: &mut Transaction) -> Transacted<Self::Output> {
-        let component = transaction.granted_component(self.token, self.url_age_ms_max)?;
+        let component = match self.by {
+            Uploader::Token(token) => transaction.granted_component(token, self.url_age_ms_max)?,
+            Uploader::Function { component } => component
+                .parse()
+                .map_err(|_| Error::internal(format!("`{component}` is the id of no component")))?,
+        };
         Ok((component, transaction.note_object(component).await?))
     }
 }

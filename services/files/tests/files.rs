@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     DeploymentId, DeploymentRef, ErrorKind, FileName, FileUpload, Files as _, GroupId, NewFile, ObjectStore,
-    Result, Sequencer, StoredFile, TransactionLog,
+    Result, Sequencer, StoredFile, TransactionLog, Uploader,
 };
 use files::{FileLimits, Handle};
 use futures::TryStreamExt as _;
@@ -74,7 +74,7 @@ impl Harness {
     async fn begin(&self, sha256: Option<[u8; 32]>) -> Result<Box<dyn FileUpload>> {
         let (deployment, token) = (DEPLOYMENT, self.token().await);
         let content_type = Some("text/plain".to_owned());
-        self.files.begin(NewFile { deployment, token, content_type, sha256 }).await
+        self.files.begin(NewFile { deployment, by: Uploader::Token(token), content_type, sha256 }).await
     }
 
     async fn store(&self, bytes: &'static [u8]) -> String {
@@ -183,7 +183,7 @@ async fn what_is_refused_or_cut_off_leaves_nothing() {
     let token = harness.token().await;
     let new = |token: &str, content_type: &str| NewFile {
         deployment: DEPLOYMENT,
-        token: token.to_owned(),
+        by: Uploader::Token(token.to_owned()),
         content_type: Some(content_type.to_owned()),
         sha256: None,
     };
@@ -294,5 +294,26 @@ async fn a_file_whose_bytes_are_damaged_is_a_defect_and_not_an_answer() {
     let name = StoredFile { size_bytes: 11, ..file };
     let error = harness.files.read(&name, 0..11).await.err().expect("they are fewer");
     assert_eq!(error.kind, ErrorKind::Internal);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_stores_files_of_its_component() {
+    let harness = Harness::start(LIMITS).await;
+    let new = |component: &str| NewFile {
+        deployment: DEPLOYMENT,
+        by: Uploader::Function { component: component.to_owned() },
+        content_type: None,
+        sha256: None,
+    };
+    let mut upload = harness.files.begin(new("")).await.expect("it begins");
+    upload.write("by a function".into()).await.expect("it is taken");
+    let id = upload.finish().await.expect("it is kept");
+    let mut transaction = harness.transactions.snapshot(DEPLOYMENT).await.expect("a snapshot");
+    let file = transaction.file(&id).await.expect("it can be read").expect("it is there");
+    assert_eq!((file.file.row.size_bytes, file.file.row.content_type), (13, None));
+    let error = harness.files.begin(new("nonsense")).await.err().expect("it is refused");
+    assert_eq!(error.kind, ErrorKind::Internal);
+    drop(transaction);
     harness.stop().await;
 }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use contract::{Deploy, DeploymentRef, Fanout, Files, Runner, Sequencer};
+use contract::{Deploy, DeploymentRef, Fanout, Files, Runner, Schedules, Sequencer};
 use fair_queue::Places;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -46,6 +46,7 @@ pub struct Services {
     pub sequencer: Arc<dyn Sequencer>,
     pub deploy: Arc<dyn Deploy>,
     pub files: Arc<dyn Files>,
+    pub schedules: Arc<dyn Schedules>,
 }
 
 /// Whom a request is for, and by which name the log and the answers speak of it. The router finds out before anything

@@ -138,10 +138,7 @@ pub(crate) async fn inline_query(
         let key = body.admin_key.as_deref().unwrap_or_default();
         (authentication::admin(&deployment.admin_keys, key, None)?, body)
     };
-    if body.component_id.is_some_and(|id| id != ROOT_COMPONENT) {
-        let message = "Components are not supported by this version of Tidemark.";
-        return Err(ApiError::bad_request("ComponentsNotSupported", message));
-    }
+    require_root(body.component_id.as_deref())?;
     let path: FunctionPath = body.bundle.path.parse().map_err(value_error)?;
     if path.module.is_system() {
         let message = "A module whose path begins with `_system/` is the server's own.";
@@ -163,6 +160,15 @@ pub(crate) async fn inline_query(
 
 /// How tools name the app itself where they name a component.
 const ROOT_COMPONENT: &str = "_App";
+
+/// Tools that name no component mean the app itself.
+pub(crate) fn require_root(component_id: Option<&str>) -> Result<(), ApiError> {
+    if component_id.is_some_and(|id| id != ROOT_COMPONENT) {
+        let message = "Components are not supported by this version of Tidemark.";
+        return Err(ApiError::bad_request("ComponentsNotSupported", message));
+    }
+    Ok(())
+}
 
 pub(crate) async fn mutation(
     State(edge): State<SharedEdge>,

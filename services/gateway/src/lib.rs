@@ -23,6 +23,7 @@ mod edge;
 mod error;
 mod functions;
 mod information;
+mod jobs;
 mod limits;
 mod logs;
 mod push;

@@ -20,8 +20,8 @@ use tower_http::{
 use tracing::Instrument as _;
 
 use crate::{
-    bodies, connections::Connection, edge::SharedEdge, error::ApiError, functions, information, logs, push,
-    storage, sync, variables,
+    bodies, connections::Connection, edge::SharedEdge, error::ApiError, functions, information, jobs, logs,
+    push, storage, sync, variables,
 };
 
 static CONVEX_CLIENT: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("convex-client"));
@@ -62,6 +62,8 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/update_environment_variables", post(variables::update))
         .route("/api/v1/update_environment_variables", post(variables::update))
         .route("/api/v1/list_environment_variables", get(variables::list))
+        .route("/api/cancel_job", post(jobs::cancel))
+        .route("/api/cancel_all_jobs", post(jobs::cancel_all))
         .layer(DefaultBodyLimit::max(limits.other_body_bytes_max));
     functions
         .merge(pushes)
@@ -174,8 +176,6 @@ pub(crate) fn client_version(headers: &HeaderMap) -> Result<Option<ClientVersion
 const NOT_IMPLEMENTED: &[&str] = &[
     "/api/actions/",
     "/api/app_metrics/",
-    "/api/cancel_all_jobs",
-    "/api/cancel_job",
     "/api/delete_component",
     "/api/delete_scheduled_functions_table",
     "/api/delete_tables",

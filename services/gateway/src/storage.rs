@@ -21,7 +21,7 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
-use contract::{DeploymentRef, FileName, NewFile, StoredFile};
+use contract::{DeploymentRef, FileName, NewFile, StoredFile, Uploader};
 use fair_queue::{Place, Places};
 use futures::StreamExt as _;
 use serde_json::json;
@@ -93,7 +93,7 @@ fn upload_of(deployment: DeploymentRef, uri: &Uri, headers: &HeaderMap) -> Resul
         let message = "The header Digest must be `sha-256=` and 32 bytes in base 64.";
         ApiError::bad_request("InvalidDigest", message)
     })?;
-    Ok(NewFile { deployment, token, content_type, sha256 })
+    Ok(NewFile { deployment, by: Uploader::Token(token), content_type, sha256 })
 }
 
 fn parameter(uri: &Uri, name: &str) -> Option<String> {

@@ -7,9 +7,9 @@ use auth::AuthLimits;
 use contract::{
     ActionOutcome, Deploy, DeployedCode, DeploymentId, DeploymentRef, Error, Evaluation, EvaluationRequest,
     Fanout, FanoutSession, FileName, FileUpload, Files, FinishPush, FunctionCall, FunctionKind,
-    FunctionLogPage, GroupId, MutationCall, MutationOutcome, NewFile, ObjectBytes, Position, Push,
-    PushDifference, QueryCall, QueryOutcome, Result, Runner, SchemaDifference, SchemaEvaluation, SchemaId,
-    SchemaProgress, Sequencer, SessionStart, StartedPush, StoredFile, VariableChange,
+    FunctionLogPage, GroupId, JobsOf, MutationCall, MutationOutcome, NewFile, ObjectBytes, Position, Push,
+    PushDifference, QueryCall, QueryOutcome, Result, Runner, Schedules, SchemaDifference, SchemaEvaluation,
+    SchemaId, SchemaProgress, Sequencer, SessionStart, StartedPush, StoredFile, VariableChange,
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{
@@ -153,6 +153,17 @@ impl Files for Broken {
     }
 }
 
+#[async_trait]
+impl Schedules for Broken {
+    async fn cancel(&self, _: JobsOf, _: &str) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn cancel_all(&self, _: JobsOf, _: Option<&str>) -> Result<u64> {
+        Err(broken())
+    }
+}
+
 /// Takes what is logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -195,6 +206,7 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
         sequencer: broken.clone(),
         deploy: broken.clone(),
         files: broken.clone(),
+        schedules: broken.clone(),
     };
     let [api, site] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0"));
     let (api, site) = (api.await.expect("a port"), site.await.expect("a port"));

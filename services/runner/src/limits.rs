@@ -127,6 +127,10 @@ group! {
         calls_in_flight_max: usize = 8,
         /// How many actions may call each other, the outermost one included (`MaximumCallDepthExceeded`).
         call_depth_max: usize = 16,
+        /// Files whose bytes pass between actions and the store at the same time; further ones wait. Each takes some 1 MiB.
+        files_in_flight_max: usize = 64,
+        /// How often it is looked for actions that were due and that nobody runs, besides at the start.
+        orphan_sweep_ms: u64 = 60_000,
     }
 }
 

@@ -34,6 +34,8 @@ pub struct MetricsSnapshot {
     pub actions_running: u64,
     /// What they take of memory now, their images not counted.
     pub actions_bytes: u64,
+    /// Actions that were due and have failed because their process had ended.
+    pub action_orphans: u64,
     /// How often mutations ran: more than `mutations` where they conflict.
     pub mutation_attempts: u64,
     /// Attempts that the log refused because of a conflict.
@@ -68,6 +70,7 @@ pub(crate) struct Load {
     pub waiting: u64,
     pub actions_running: u64,
     pub actions_bytes: u64,
+    pub action_orphans: u64,
 }
 
 #[derive(Debug, Default)]
@@ -90,13 +93,14 @@ impl Counter {
 
 impl Metrics {
     pub(crate) fn snapshot(&self, load: Load) -> MetricsSnapshot {
-        let Load { running, waiting, actions_running, actions_bytes } = load;
+        let Load { running, waiting, actions_running, actions_bytes, action_orphans } = load;
         MetricsSnapshot {
             queries: self.queries.get(),
             mutations: self.mutations.get(),
             actions: self.actions.get(),
             actions_running,
             actions_bytes,
+            action_orphans,
             mutation_attempts: self.mutation_attempts.get(),
             conflicts: self.conflicts.get(),
             conflicts_given_up: self.conflicts_given_up.get(),

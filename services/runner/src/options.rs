@@ -1,6 +1,6 @@
 //! How the runner is set up.
 
-use contract::DeploymentRef;
+use contract::{DeploymentRef, NodeId};
 
 use crate::Limits;
 
@@ -8,6 +8,8 @@ use crate::Limits;
 #[derive(Clone, Debug)]
 pub struct Options {
     pub limits: Limits,
+    /// On which node it runs; the only runner there. What one before it has claimed is its to clear up.
+    pub node: NodeId,
     /// What functions see as `process.env.CONVEX_CLOUD_URL`.
     pub cloud_url: String,
     /// What functions see as `process.env.CONVEX_SITE_URL`.
@@ -28,6 +30,7 @@ impl Options {
     pub fn new(limits: Limits, cloud_url: String, site_url: String) -> Options {
         Options {
             limits,
+            node: NodeId(1),
             cloud_url,
             site_url,
             deployment_name: "dev".to_owned(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use contract::{
-    ActionOutcome, BlobStore, DeploymentRef, Error, Evaluation, EvaluationRequest, FunctionCall,
+    ActionOutcome, BlobStore, DeploymentRef, Error, Evaluation, EvaluationRequest, Files, FunctionCall,
     FunctionKind, FunctionLogPage, MutationCall, MutationOutcome, QueryCall, QueryOutcome, ReadAt, Result,
     Sequencer, Timestamp, TransactionLog,
 };
@@ -15,7 +15,7 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 use tracing::Instrument;
-use transaction::{CatalogCache, CursorKey, Transaction};
+use transaction::{CatalogCache, CursorKey, Holder, Transaction};
 use value::FunctionPath;
 
 use crate::{
@@ -37,6 +37,8 @@ pub struct Dependencies {
     /// The log, and what transactions on it share with those of others in the process.
     pub transactions: SystemTransactions,
     pub blobs: Arc<dyn BlobStore>,
+    /// For the bytes of files that actions store and read.
+    pub files: Arc<dyn Files>,
     /// For what actions ask of other servers.
     pub http: egress::Client,
     /// What functions see as the time.
@@ -55,6 +57,7 @@ pub struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) threads: Arc<Threads>,
     pub(crate) actions: Arc<Actions>,
+    pub(crate) files: Arc<dyn Files>,
     pub(crate) http: egress::Client,
     /// Calls under way; between runs they are in their callers' tasks, actions in tasks of their own.
     pub(crate) calls: TaskTracker,
@@ -81,6 +84,8 @@ pub(crate) struct Shared {
     pub source_maps: SourceMapCache,
     pub function_log: FunctionLog,
     pub turns: Arc<Turns>,
+    /// Under which this process holds what it has claimed.
+    pub holder: Holder,
     pub metrics: Arc<Metrics>,
     /// Works for threads that run JavaScript and can't wait themselves.
     pub runtime: tokio::runtime::Handle,
@@ -106,7 +111,7 @@ impl Service {
         dependencies: Dependencies,
         shutdown: CancellationToken,
     ) -> Result<Service> {
-        let Dependencies { transactions, blobs, http, clock } = dependencies;
+        let Dependencies { transactions, blobs, files, http, clock } = dependencies;
         let metrics = Arc::new(Metrics::default());
         let function = options.limits.function;
         let images =
@@ -139,17 +144,19 @@ impl Service {
                 held_max: Duration::from_millis(function.turn_held_ms_max),
             })),
             clock,
+            holder: Holder { node: options.node, boot: rand::random() },
             metrics,
             runtime: tokio::runtime::Handle::current(),
             options,
         };
         let actions = Arc::new(Actions::new(shared.options.limits.action));
         let (shared, threads) = (Arc::new(shared), Arc::new(threads));
-        let handle = Handle { shared, threads, actions, http, calls: TaskTracker::new(), shutdown };
+        let handle = Handle { shared, threads, actions, files, http, calls: TaskTracker::new(), shutdown };
         let sweeps = TaskTracker::new();
         for deployment in handle.shared.options.swept.clone() {
-            let handle = handle.clone();
-            sweeps.spawn(async move { handle.remove_old_session_records(deployment).await });
+            let (records, orphans) = (handle.clone(), handle.clone());
+            sweeps.spawn(async move { records.remove_old_session_records(deployment).await });
+            sweeps.spawn(async move { orphans.end_orphans(deployment).await });
         }
         Ok(Service { handle, sweeps })
     }
@@ -180,8 +187,13 @@ impl Handle {
     /// What the runner has done and is doing.
     pub fn metrics(&self) -> MetricsSnapshot {
         let (running, waiting) = self.threads.load();
-        let (actions_running, actions_bytes) = (self.actions.running(), self.actions.heap_bytes());
-        self.shared.metrics.snapshot(Load { running, waiting, actions_running, actions_bytes })
+        self.shared.metrics.snapshot(Load {
+            running,
+            waiting,
+            actions_running: self.actions.running(),
+            actions_bytes: self.actions.heap_bytes(),
+            action_orphans: self.actions.orphans(),
+        })
     }
 
     /// To be held for as long as a call takes.
@@ -214,7 +226,7 @@ impl contract::Runner for Handle {
     async fn mutation(&self, call: MutationCall) -> Result<MutationOutcome> {
         let _call = self.begin_call()?;
         let span = span_of(&call.function);
-        self.run_mutation(call).instrument(span).await
+        self.run_mutation(call, None).instrument(span).await
     }
 
     async fn action(&self, call: FunctionCall) -> Result<ActionOutcome> {

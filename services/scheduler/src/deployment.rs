@@ -11,7 +11,10 @@ use fair_queue::Place;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
-use transaction::system_tables::{DUE_INDEX, SystemTable};
+use transaction::{
+    held_from,
+    system_tables::{DUE_INDEX, SystemTable},
+};
 use value::{DocumentId, Value, key};
 
 use crate::{
@@ -29,6 +32,8 @@ pub(crate) struct Deployment {
     shared: Arc<Shared>,
     deployment: DeploymentRef,
     index: IndexId,
+    /// The end of the part of the index that is looked at: behind it is what somebody runs.
+    held_from: Bytes,
     window: Window,
     /// Up to here the stream was heard, and the window is exact. `None`: there is no window.
     heard: Option<Timestamp>,
@@ -76,7 +81,8 @@ impl Deployment {
     pub(crate) fn new(shared: Arc<Shared>, deployment: DeploymentRef) -> Deployment {
         let index = SystemTable::DueRuns.table().index(DUE_INDEX).expect("the table has it").id;
         let window = Window::new(shared.limits.entries_known_max);
-        Deployment { shared, deployment, index, window, heard: None, runs: JoinSet::new(), wish: None }
+        let (held_from, runs) = (held_from(), JoinSet::new());
+        Deployment { shared, deployment, index, held_from, window, heard: None, runs, wish: None }
     }
 
     /// Until the shutdown, and then until what runs has ended.
@@ -167,7 +173,9 @@ impl Deployment {
 
     fn hear(&mut self, commit: &CommitNotice) {
         for touched in commit.keys.iter().filter(|touched| touched.index == self.index) {
-            self.window.touch(&touched.key);
+            if touched.key < self.held_from {
+                self.window.touch(&touched.key);
+            }
         }
         self.heard = Some(commit.timestamp);
     }
@@ -177,7 +185,7 @@ impl Deployment {
         while let (Some((start, rows_max)), Some(heard)) = (self.window.wants(), self.heard) {
             let read = Read::Range {
                 index: self.index,
-                interval: Interval { start, end: None },
+                interval: Interval { start, end: Some(self.held_from.clone()) },
                 order: Order::Ascending,
                 rows_max,
                 bytes_max: READ_BYTES_MAX,
@@ -257,7 +265,7 @@ async fn run(shared: Arc<Shared>, call: DueCall, entry: EntryKey, key: Bytes, pl
     shared.metrics.ended.add(1);
     drop(place);
     let error = match outcome {
-        Ok(DueOutcome::Ran) => {
+        Ok(DueOutcome::Ran | DueOutcome::Begun) => {
             shared.metrics.runs.add(1);
             return Ended::Settled(key);
         }

@@ -12,8 +12,9 @@
 //! each.
 //!
 //! Inside, `window` knows what waits and is plain data, `deployment` connects it to the stream, the clock and the runners, `upkeep` is what
-//! the scheduler writes itself. This crate knows nothing of JavaScript, HTTP or how functions run.
+//! the scheduler writes itself, `cancel` what others may ask of it ([`contract::Schedules`]). This crate knows nothing of JavaScript, HTTP or how functions run.
 
+mod cancel;
 mod clock;
 mod deployment;
 mod limits;

@@ -17,7 +17,7 @@ group! {
         /// First pause before a function is run again that kept losing races against others; each is twice as long as the one
         /// before.
         conflict_pause_ms_min: u64 = 100,
-        /// Longest such pause.
+        /// Longest such pause, and longest before a function is run again for which there was no place.
         conflict_pause_ms_max: u64 = 60_000,
         /// First pause before a function is run again that could not be run for no fault of its own; each is twice as long as the
         /// one before.
@@ -34,6 +34,8 @@ group! {
         result_sweep_ms: u64 = 60_000,
         /// Such results that one transaction removes.
         results_removed_max: usize = 1_000,
+        /// Jobs that one transaction cancels, of many that an administrator cancels together.
+        jobs_cancelled_max: usize = 1_000,
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Metrics {
 pub struct MetricsSnapshot {
     /// Functions that run.
     pub running: u64,
-    /// Functions that have run.
+    /// Functions that have run, and actions that were begun.
     pub runs: u64,
     /// Entries that were gone when their turn came: cancelled, or run elsewhere.
     pub gone: u64,

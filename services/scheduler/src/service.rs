@@ -44,7 +44,7 @@ pub struct Service {
 
 /// What others may ask of a scheduler. Cheap to clone.
 #[derive(Clone)]
-pub struct Handle(Arc<Shared>);
+pub struct Handle(pub(crate) Arc<Shared>);
 
 impl Handle {
     /// The counters by now.

@@ -15,19 +15,26 @@ use crate::{limits::ScheduleLimits, service::Shared};
 pub(crate) enum Trouble {
     /// Its run kept losing races.
     Conflict,
+    /// As much runs as may.
+    Full,
     /// Something else that is not its fault.
     Failure,
 }
 
 impl Trouble {
     pub(crate) fn of(error: &contract::Error) -> Trouble {
-        if error.code == "OptimisticConcurrencyControlFailure" { Trouble::Conflict } else { Trouble::Failure }
+        match &*error.code {
+            "OptimisticConcurrencyControlFailure" => Trouble::Conflict,
+            "TooManyConcurrentRequests" => Trouble::Full,
+            _ => Trouble::Failure,
+        }
     }
 
     /// How long to wait after so many failures before this one.
     fn pause_ms(self, limits: &ScheduleLimits, failures: u32) -> u64 {
         let (min, max) = match self {
             Trouble::Conflict => (limits.conflict_pause_ms_min, limits.conflict_pause_ms_max),
+            Trouble::Full => (limits.failure_pause_ms_min, limits.conflict_pause_ms_max),
             Trouble::Failure => (limits.failure_pause_ms_min, limits.failure_pause_ms_max),
         };
         min.saturating_mul(1_u64.checked_shl(failures).unwrap_or(u64::MAX)).min(max)
@@ -107,6 +114,7 @@ mod tests {
         let limits = ScheduleLimits::DEFAULT;
         let pauses = |trouble: Trouble| [0, 1, 2, 9, 63, 64, u32::MAX].map(|n| trouble.pause_ms(&limits, n));
         assert_eq!(pauses(Trouble::Conflict), [100, 200, 400, 51_200, 60_000, 60_000, 60_000]);
+        assert_eq!(pauses(Trouble::Full), [500, 1_000, 2_000, 60_000, 60_000, 60_000, 60_000]);
         assert_eq!(pauses(Trouble::Failure), [500, 1_000, 2_000, 256_000, 7_200_000, 7_200_000, 7_200_000]);
     }
 }

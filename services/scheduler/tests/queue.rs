@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use contract::{
-    DeploymentId, DeploymentRef, DueCall, DueOutcome, DueRunner, Error, ErrorKind, GroupId, Result,
-    Sequencer, TransactionLog,
+    DeploymentId, DeploymentRef, DueCall, DueOutcome, DueRunner, Error, ErrorKind, GroupId, JobsOf, NodeId,
+    Result, Schedules as _, Sequencer, TransactionLog,
 };
 use parking_lot::Mutex;
 use rand::{RngExt as _, SeedableRng as _};
@@ -22,7 +22,7 @@ use system_transaction::{SystemTransactions, Work};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use transaction::{DueRow, JobState, NewJob, RunEnd, ScheduledJobRow, Transaction};
+use transaction::{DueRow, Holder, JobState, NewJob, RunEnd, ScheduledJobRow, Transaction};
 use value::{ComponentId, DocumentId, Value, object};
 
 const NEIGHBOUR: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(2) };
@@ -254,6 +254,7 @@ impl Work for Schedule {
                 arguments: object! { "name" => name.as_str() },
                 time_ms: *time_ms,
                 now_ms: START_MS,
+                parent: None,
             };
             ids.push(transaction.schedule(job).await?);
         }
@@ -520,5 +521,64 @@ async fn each_runs_exactly_once_whatever_happens_to_schedulers() {
     assert_eq!(count(&JobState::Success), expected.len());
     assert_eq!(count(&JobState::Canceled), cancelled.len());
     assert_eq!(jobs.len(), expected.len() + cancelled.len());
+    harness.stop(scheduler).await;
+}
+
+/// Claims an entry, for a process that then says nothing.
+struct Claim;
+
+#[async_trait]
+impl Work for Claim {
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<()> {
+        let entry = transaction.rows::<DueRow>("by_due", &[]).await?[0].id;
+        let run = transaction.due_run(entry).await?.expect("it is there");
+        let holder = Holder { node: NodeId(9), boot: [9; 16] };
+        transaction.claim_run(&run, holder).await?.expect("nobody holds it");
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_holds_is_not_begun() {
+    let harness = Harness::start().await;
+    harness.schedule_one("held before the start", START_MS).await;
+    harness.transactions.transact(DEPLOYMENT, &Claim).await.expect("it commits");
+    let scheduler = harness.scheduler(|_| ());
+    harness.schedule_one("held later", START_MS + 1_000.0).await;
+    harness.transactions.transact(DEPLOYMENT, &Claim).await.expect("it commits");
+    harness.clock.0.send_replace(START_MS + 2_000.0);
+    harness.schedule_one("free", START_MS).await;
+    harness.until_queue(DEPLOYMENT, |queue| queue.iter().all(|row| row.holder.is_some())).await;
+    until_ran(&harness, &["free"]).await;
+    let metrics = harness.stop(scheduler).await;
+    assert_eq!((metrics.runs, metrics.gone, metrics.postponed), (1, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_wait_are_cancelled_one_by_one_or_together() {
+    let harness = Harness::start().await;
+    let scheduler = harness.scheduler(|limits| limits.jobs_cancelled_max = 2);
+    let schedules = scheduler.0.handle();
+    let of = || JobsOf { deployment: DEPLOYMENT, component: String::new() };
+    let jobs = (0..7).map(|n| (n.to_string(), START_MS + 1_000.0 + f64::from(n))).collect();
+    let ids = harness.schedule(DEPLOYMENT, jobs).await;
+    harness.schedule(NEIGHBOUR, vec![("small".to_owned(), START_MS + 1_000.0)]).await;
+    schedules.cancel(of(), &ids[3].to_string()).await.expect("it is a job");
+    schedules.cancel(of(), &ids[3].to_string()).await.expect("it is over");
+    assert_eq!(schedules.cancel(of(), "nonsense").await.unwrap_err().code, "InvalidArgument");
+    assert_eq!(schedules.cancel_all(of(), Some("effects:other")).await, Ok(0));
+    assert!(schedules.cancel_all(of(), Some("a b")).await.is_err());
+    let nowhere = JobsOf { component: "nowhere".to_owned(), ..of() };
+    assert_eq!(schedules.cancel_all(nowhere, None).await.unwrap_err().code, "InvalidArgument");
+    assert_eq!(schedules.cancel_all(of(), Some("effects.js:enter")).await, Ok(6));
+    assert_eq!(schedules.cancel_all(of(), None).await, Ok(0));
+    assert!(harness.jobs(DEPLOYMENT).await.iter().all(|job| job.state == JobState::Canceled));
+    harness.until_queue(DEPLOYMENT, |queue| queue.is_empty()).await;
+    harness.clock.0.send_replace(START_MS + 5_000.0);
+    harness.until_queue(NEIGHBOUR, |queue| queue.is_empty()).await;
+    until_ran(&harness, &["small"]).await;
+    drop(schedules);
     harness.stop(scheduler).await;
 }

@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::Context as _;
 use contract::{
-    BlobStore, DeploymentId, DeploymentRef, DueRunner, Files, GroupId, ObjectStore, Runner, Sequencer,
-    TransactionLog,
+    BlobStore, DeploymentId, DeploymentRef, DueRunner, Files, GroupId, ObjectStore, Runner, Schedules,
+    Sequencer, TransactionLog,
 };
 use gateway::{AdminKeys, Listeners};
 use system_transaction::SystemTransactions;
@@ -201,6 +201,7 @@ async fn start(
     let dependencies = runner::Dependencies {
         transactions: transactions.clone(),
         blobs: blobs.clone(),
+        files: files.clone(),
         http: http.clone(),
         clock,
     };
@@ -226,6 +227,7 @@ async fn start(
         scheduler::Dependencies { runner: due_runner, transactions: transactions.clone(), clock };
     let scheduler_service = scheduler::Service::start(options, dependencies, token.clone());
     let scheduler = scheduler_service.handle();
+    let schedules: Arc<dyn Schedules> = Arc::new(scheduler.clone());
     parts.add(token, scheduler_service.stopped());
 
     if let Some(listener) = metrics {
@@ -249,7 +251,8 @@ async fn start(
 
     let token = CancellationToken::new();
     let options = gateway::Options { deployment, limits: limits.of_gateway() };
-    let services = gateway::Services { runner, fanout: Arc::new(fanout), sequencer, deploy, files };
+    let services =
+        gateway::Services { runner, fanout: Arc::new(fanout), sequencer, deploy, files, schedules };
     let dependencies = gateway::Dependencies { services, http, listeners };
     parts.add(token.clone(), gateway::Service::start(options, dependencies, token).stopped());
     Ok(parts)

@@ -49,6 +49,7 @@ const RUNNER: &[Instrument<runner::MetricsSnapshot>] = instruments! {
     mutations: Counter "" "Mutations that were asked for.", |at| at.mutations as f64;
     actions: Counter "" "Actions that ran, those that others called included.", |at| at.actions as f64;
     actions_running: Gauge "" "Actions under way, most of which wait.", |at| at.actions_running as f64;
+    action_orphans: Counter "" "Actions that were due and have failed because their process had ended.", |at| at.action_orphans as f64;
     actions_size: Gauge "By" "What they take in memory, their images not counted.", |at| at.actions_bytes as f64;
     mutation_attempts: Counter "" "Runs of mutations: more than mutations where they conflict.", |at| at.mutation_attempts as f64;
     conflicts: Counter "" "Runs of mutations that the log refused because what they had read was written meanwhile.", |at| at.conflicts as f64;

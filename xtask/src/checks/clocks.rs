@@ -48,7 +48,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/runner/src/actions/operations.rs", 2, "when an action's timers are due"),
     ("services/runner/src/calls/threads.rs", 3, "how long a call has run"),
     ("services/runner/src/evaluate.rs", 1, "the seed of the import phase"),
-    ("services/runner/src/service.rs", 1, "seeds of ids"),
+    ("services/runner/src/service.rs", 2, "seeds of ids; which start of the process it is"),
     ("services/runner/src/transaction/host.rs", 3, "how long a function has waited for the host"),
     ("services/runner/src/transaction/mutation.rs", 1, "commit ids"),
     ("services/runner/src/transaction/run.rs", 4, "seeds of runs; how long one took"),

@@ -1,6 +1,6 @@
 import { v } from "convex/values";
 import { internal } from "./_generated/api";
-import { internalMutation, mutation, query } from "./_generated/server";
+import { internalAction, internalMutation, mutation, query } from "./_generated/server";
 
 export const work = internalMutation({
   args: { scheduled: v.number() },
@@ -9,11 +9,13 @@ export const work = internalMutation({
   },
 });
 
+export const act = internalAction({ args: { scheduled: v.number() }, handler: async () => {} });
+
 /** Schedules so many functions for a moment. */
 export const schedule = mutation({
-  args: { count: v.number(), time: v.number() },
-  handler: async (ctx, { count, time }) => {
-    for (let i = 0; i < count; i++) await ctx.scheduler.runAt(time, internal.jobs.work, { scheduled: time });
+  args: { what: v.union(v.literal("work"), v.literal("act")), count: v.number(), time: v.number() },
+  handler: async (ctx, { what, count, time }) => {
+    for (let i = 0; i < count; i++) await ctx.scheduler.runAt(time, internal.jobs[what], { scheduled: time });
   },
 });
 

@@ -13,6 +13,9 @@ export let isBlob;
 // The bytes of a blob, which nobody may change: slices share them.
 export let blobBytes;
 
+// A blob of bytes that nobody else has.
+export let blobOf;
+
 export class Blob {
   #bytes;
   #type;
@@ -20,6 +23,11 @@ export class Blob {
   static {
     isBlob = (value) => isObject(value) && #bytes in value;
     blobBytes = (blob) => blob.#bytes;
+    blobOf = (bytes, type) => {
+      const blob = new Blob([], { type });
+      blob.#bytes = bytes;
+      return blob;
+    };
   }
 
   constructor(parts = [], options = undefined) {

@@ -3,8 +3,12 @@ import { operation } from "tidemark:host";
 import { codedError } from "tidemark:errors";
 import { phase } from "tidemark:phase";
 import { syscall } from "tidemark:requests";
+import { getBlob, storeBlob } from "tidemark:storage";
 
 const databaseOperations = /^1\.0\/(get|insert|shallowMerge|replace|remove|db\/|query|count)/;
+
+// Those that take and give objects of JavaScript.
+const jsOperations = { "storage/storeBlob": storeBlob, "storage/getBlob": getBlob };
 
 const isImport = () => phase() === "import";
 
@@ -24,7 +28,13 @@ export const Convex = {
   asyncSyscall(name, args) {
     return isImport() ? Promise.reject(refusalAtImport(name)) : operation(name, args);
   },
-  jsSyscall(name) {
-    throw isImport() ? refusalAtImport(name) : codedError("UnknownOperation", `Unknown operation: ${name}`);
+  jsSyscall(name, args) {
+    if (isImport()) {
+      throw refusalAtImport(name);
+    }
+    if (!Object.hasOwn(jsOperations, name)) {
+      throw codedError("UnknownOperation", `Unknown operation: ${name}`);
+    }
+    return jsOperations[name](args);
   },
 };

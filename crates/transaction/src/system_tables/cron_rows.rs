@@ -47,6 +47,8 @@ pub struct CronNextRunRow {
     pub previous: Option<UnixMs>,
     /// The run that comes next, or is under way. Its entry of the queue is later if it could not be run.
     pub next: UnixMs,
+    /// Whether an action is under way for it. (A mutation's run is its commit, so nobody ever sees it running.)
+    pub is_running: bool,
 }
 
 /// What came of a cron job's run.
@@ -183,22 +185,24 @@ impl SystemRow for CronNextRunRow {
         let Value::Object(state) = fields.value("state")? else {
             return Err("`state` is not an object".to_owned());
         };
-        let state = Fields(state).text("type").map_err(|error| format!("`state`: {error}"))?;
-        if state != PENDING {
-            return Err(format!("`state`: the type `{state}` is not known"));
-        }
+        let is_running = match Fields(state).text("type").map_err(|error| format!("`state`: {error}"))? {
+            PENDING => false,
+            IN_PROGRESS => true,
+            other => return Err(format!("`state`: the type `{other}` is not known")),
+        };
         let has_run = fields.0.contains("prevTs");
         Ok(CronNextRunRow {
             job: fields.parse("cronJobId")?,
             previous: if has_run { Some(moment(&fields, "prevTs")?) } else { None },
             next: moment(&fields, "nextTs")?,
+            is_running,
         })
     }
 
     fn to_fields(&self) -> Object {
         let mut fields = object! {
             "cronJobId" => self.job,
-            "state" => object! { "type" => PENDING },
+            "state" => object! { "type" => if self.is_running { IN_PROGRESS } else { PENDING } },
             "nextTs" => nanoseconds(self.next),
         };
         if let Some(previous) = self.previous {
@@ -208,8 +212,9 @@ impl SystemRow for CronNextRunRow {
     }
 }
 
-/// The state of a job that waits. A mutation's run is its commit, so nobody ever sees it running.
+/// The states of a job: it waits, or its action is under way.
 const PENDING: &str = "pending";
+const IN_PROGRESS: &str = "inProgress";
 
 impl CronOutcome {
     fn to_object(&self) -> Object {
@@ -322,8 +327,10 @@ mod tests {
         }
         let job = DocumentId::new(SystemTable::CronJobs.number(), InternalId::from_bytes([5; 16]));
         let next = UnixMs::new(1_795_157_486_270).unwrap();
-        comes_back(CronNextRunRow { job, previous: None, next });
-        comes_back(CronNextRunRow { job, previous: UnixMs::new(7), next });
+        for is_running in [false, true] {
+            comes_back(CronNextRunRow { job, previous: None, next, is_running });
+            comes_back(CronNextRunRow { job, previous: UnixMs::new(7), next, is_running });
+        }
         for outcome in [
             CronOutcome::Success(Value::Float64(1.5)),
             CronOutcome::LongSuccess("[1".to_owned()),

@@ -1,9 +1,9 @@
 //! The rows of the system tables, as types.
 
-use std::sync::Arc;
+use std::{fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
-use contract::{BlobDigest, IndexId};
+use contract::{BlobDigest, IndexId, NodeId};
 use value::{
     ComponentId, DocumentId, FieldPath, FunctionPath, IndexName, InternalId, Object, TableName, TableNumber,
     Value, object,
@@ -234,6 +234,15 @@ pub enum DueKind {
     Cron,
 }
 
+/// A process that runs functions: a node, and which of its starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Holder {
+    /// Where it runs. A node has one such process at a time.
+    pub node: NodeId,
+    /// Drawn anew at each start.
+    pub boot: [u8; 16],
+}
+
 /// When something is to run next. A change of the row always changes its time: whoever follows the index tells by its keys what
 /// comes and what goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -242,10 +251,12 @@ pub struct DueRow {
     pub kind: DueKind,
     /// The component whose function runs.
     pub component: ComponentId,
-    /// Not before this moment; milliseconds since the Unix epoch.
+    /// Not before this moment; milliseconds since the Unix epoch. Infinite while somebody holds it.
     pub due_ms: f64,
     /// How often it could not be run so far, for no fault of its own.
     pub failures: u32,
+    /// Who has claimed it and runs it outside of transactions: nobody else ever will.
+    pub holder: Option<Holder>,
 }
 
 /// A file: a document of `_storage`. Its fields are what the application sees; that the file of a component says whose it is
@@ -649,16 +660,44 @@ impl SystemRow for DueRow {
             component: fields.parse("component")?,
             due_ms: fields.number("due")?,
             failures: fields.u32("failures")?,
+            holder: match fields.optional_text("holder")? {
+                Some(_) => Some(fields.parse("holder")?),
+                None => None,
+            },
         })
     }
 
     fn to_fields(&self) -> Object {
-        object! {
+        let mut fields = object! {
             "kind" => self.kind.name(),
             "component" => self.component.to_string(),
             "due" => self.due_ms,
             "failures" => f64::from(self.failures),
+        };
+        if let Some(holder) = self.holder {
+            fields.insert("holder", holder.to_string());
         }
+        fields
+    }
+}
+
+/// `node/boot`.
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.node, hex::encode(self.boot))
+    }
+}
+
+impl FromStr for Holder {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Holder, &'static str> {
+        let parsed = || {
+            let (node, boot) = text.split_once('/')?;
+            let boot = hex::decode(boot).ok()?.try_into().ok()?;
+            Some(Holder { node: NodeId(node.parse().ok()?), boot })
+        };
+        parsed().ok_or("it is no node and no start of it")
     }
 }
 
@@ -922,8 +961,10 @@ pub(super) mod tests {
             comes_back(FileObjectRow { component, uuid: "u".into(), state, since_ms: 1_700_000_000_000 });
         }
         for kind in [DueKind::Job, DueKind::Cron] {
-            comes_back(DueRow { kind, component, due_ms: -1.5, failures: u32::MAX });
+            comes_back(DueRow { kind, component, due_ms: -1.5, failures: u32::MAX, holder: None });
         }
+        let holder = Some(Holder { node: NodeId(u64::MAX), boot: [255; 16] });
+        comes_back(DueRow { kind: DueKind::Job, component, due_ms: f64::INFINITY, failures: 0, holder });
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::{json, value::RawValue};
 use tokio::sync::Semaphore;
 use value::{ComponentId, FunctionHandle};
 
+use super::run::Descent;
 use crate::{
     calls::Thrown,
     functions::{AllowedVisibility, Function},
@@ -18,14 +19,13 @@ use crate::{
 
 /// An action, as far as others are called in its name.
 pub(super) struct Calls {
-    handle: Handle,
-    call: Arc<FunctionCall>,
+    pub(super) handle: Handle,
+    pub(super) call: Arc<FunctionCall>,
     function: Arc<Function>,
-    component: ComponentId,
-    /// How many actions have called each other, this one included.
-    depth: usize,
-    /// One for each call that may be under way.
-    permits: Semaphore,
+    pub(super) component: ComponentId,
+    pub(super) descent: Descent,
+    /// One for each call, or file, that may be under way.
+    pub(super) permits: Arc<Semaphore>,
 }
 
 #[derive(Deserialize)]
@@ -40,10 +40,15 @@ impl Calls {
         call: Arc<FunctionCall>,
         function: Arc<Function>,
         component: ComponentId,
-        depth: usize,
+        descent: Descent,
     ) -> Calls {
-        let permits = Semaphore::new(handle.actions.limits.calls_in_flight_max);
-        Calls { handle, call, function, component, depth, permits }
+        let permits = Arc::new(Semaphore::new(handle.actions.limits.calls_in_flight_max));
+        Calls { handle, call, function, component, descent, permits }
+    }
+
+    /// What the isolate of the action may take of memory.
+    pub(super) fn heap_bytes_max(&self) -> u64 {
+        self.handle.shared.options.limits.function.heap_bytes_max as u64
     }
 
     pub(super) async fn answer(&self, operation: &AsyncOperation) -> Attempt {
@@ -65,11 +70,17 @@ impl Calls {
                 "ip": null,
                 "userAgent": null,
                 "requestId": self.call.request_id,
-                "scheduledFunctionId": null,
+                "scheduledFunctionId": self.descent.job.map(String::from),
                 "authToken": null,
             })
             .to_string()),
             "1.0/createFunctionHandle" => self.handle_of(parse(name, arguments)?).await,
+            "1.0/actions/schedule"
+            | "1.0/actions/cancel_job"
+            | "1.0/storageDelete"
+            | "1.0/storageGenerateUploadUrl"
+            | "1.0/storageGetMetadata"
+            | "1.0/storageGetUrl" => self.alone(name, arguments).await,
             "1.0/auditLog" => {
                 tracing::info!(function = %self.function.path, body = arguments, "audit log");
                 Ok("null".to_owned())
@@ -105,17 +116,19 @@ impl Calls {
             }
             FunctionKind::Mutation => {
                 let call = MutationCall { function, session: None, not_before: Timestamp::ZERO };
-                self.handle.run_mutation(call).await.map(|outcome| outcome.result)
+                self.handle.run_mutation(call, self.descent.job).await.map(|outcome| outcome.result)
             }
             FunctionKind::Action => {
                 let depth_max = self.handle.actions.limits.call_depth_max;
-                if self.depth >= depth_max {
+                let Descent { depth, job } = self.descent;
+                if depth >= depth_max {
                     return Err(caught(
                         "MaximumCallDepthExceeded",
                         format_args!("actions call each other more than {depth_max} levels deep"),
                     ));
                 }
-                self.handle.run_called_action(function, self.depth + 1).await.map(|outcome| outcome.result)
+                let descent = Descent { depth: depth + 1, job };
+                self.handle.run_called_action(function, descent).await.map(|acted| acted.result)
             }
         };
         match result {

@@ -1,11 +1,14 @@
 //! Actions: functions outside of transactions, which wait for the world.
 //!
 //! ```text
+//!   due               those whose time has come: claimed before they begin, so that they run at most once
 //!   run               an action from its admission to its end, in a task of its own
 //!     ├ places        how many there may be at the same time, and how much memory they may have
 //!     ├ host          what the function gets at once: the clock, the console, an end to what it waits for
 //!     └ operations    what it waits for
 //!         ├ calls     functions that it calls, and what it asks about itself
+//!         ├ alone     operations that have a transaction to themselves: to schedule, to delete a file
+//!         ├ blobs     the bytes of files
 //!         ├ timers
 //!         └ fetches   requests to other servers
 //! ```
@@ -13,7 +16,10 @@
 //! A step of an action is a job for a thread for JavaScript like any call. Between two steps the action is the memory of its
 //! isolate and a task that waits; it holds no thread, and the next step may run on another one.
 
+mod alone;
+mod blobs;
 mod calls;
+mod due;
 mod fetches;
 mod host;
 mod operations;

@@ -7,7 +7,7 @@ use isolate::{Answer, AsyncOperation, OperationId, SyscallError};
 use serde::Deserialize;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::{calls::Calls, fetches::Fetches, host::EndOfWait, timers::Timers};
+use super::{blobs::Transfers, calls::Calls, fetches::Fetches, host::EndOfWait, timers::Timers};
 use crate::{
     calls::Stop,
     transaction::{Attempt, Failure, answered, parse},
@@ -22,6 +22,7 @@ pub(super) struct Operations {
     holding: usize,
     timers: Timers,
     fetches: Fetches,
+    transfers: Transfers,
 }
 
 struct Done {
@@ -52,6 +53,7 @@ impl Operations {
             holding: 0,
             timers: Timers::default(),
             fetches: Fetches::default(),
+            transfers: Transfers::default(),
         }
     }
 
@@ -106,6 +108,37 @@ impl Operations {
                 let to_write = self.fetches.to_write(&parse(name, arguments)?);
                 let (exchange, is_last) = to_write.ok_or_else(unknown)?;
                 async move { Ok(exchange.write(operation.body, is_last).await) }.boxed()
+            }
+            "storage/begin" => {
+                let (transfer, calls) =
+                    (self.transfers.open(parse(name, arguments)?), Arc::clone(&self.calls));
+                let arguments = parse(name, arguments)?;
+                async move { Ok(transfer.begin(&calls, arguments).await) }.boxed()
+            }
+            "storage/write" => {
+                let transfer = self.transfers.get(parse(name, arguments)?)?;
+                async move { Ok(transfer.write(operation.body).await) }.boxed()
+            }
+            "storage/finish" => {
+                let transfer = self.transfers.get(parse(name, arguments)?)?;
+                async move { Ok(transfer.finish().await) }.boxed()
+            }
+            "storage/open" => {
+                let (transfer, calls) =
+                    (self.transfers.open(parse(name, arguments)?), Arc::clone(&self.calls));
+                let bytes_max = calls.heap_bytes_max();
+                async move {
+                    match transfer.open(&calls, &operation.name, &operation.arguments, bytes_max).await {
+                        Ok(answer) => Ok(answer),
+                        Err(Failure::Caught(error)) => Ok(Err(error)),
+                        Err(Failure::Stop(stop)) => Err(stop),
+                    }
+                }
+                .boxed()
+            }
+            "storage/read" => {
+                let transfer = self.transfers.get(parse(name, arguments)?)?;
+                async move { Ok(transfer.read().await) }.boxed()
             }
             _ => {
                 let calls = Arc::clone(&self.calls);

@@ -11,6 +11,7 @@ use std::{
 use contract::{DeploymentRef, Error, ErrorKind, Result};
 use fair_queue::{Place, Places, share_of};
 
+use super::due::Claims;
 use crate::{calls::Stop, limits::ActionLimits};
 
 /// The places of all actions of the process.
@@ -20,8 +21,14 @@ pub(crate) struct Actions {
     /// Of those that other actions have called. They never wait: who would make room for them waits for them.
     called: Places,
     memory: Memory,
+    /// For files whose bytes pass between actions and the files service.
+    pub(super) files: Places,
+    /// What was due and is run here.
+    pub(super) claims: Claims,
     /// Those that ended because the runner did.
     cancelled: AtomicU64,
+    /// Those that were entered as failed because nobody runs them.
+    orphans: AtomicU64,
 }
 
 impl Actions {
@@ -31,7 +38,10 @@ impl Actions {
             outermost: places(limits.running_max),
             called: places(limits.called_max),
             memory: Memory { bytes: Arc::default(), bytes_max: limits.heap_bytes_max as u64 },
+            files: places(limits.files_in_flight_max),
+            claims: Claims::default(),
             cancelled: AtomicU64::new(0),
+            orphans: AtomicU64::new(0),
             limits,
         }
     }
@@ -60,6 +70,15 @@ impl Actions {
     /// How many ended because the runner did.
     pub(crate) fn cancelled(&self) -> u64 {
         self.cancelled.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_orphans(&self, count: usize) {
+        self.orphans.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// How many were entered as failed because their process had ended.
+    pub(crate) fn orphans(&self) -> u64 {
+        self.orphans.load(Ordering::Relaxed)
     }
 
     /// How many there are.

@@ -2,13 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use contract::{ActionOutcome, Error, FunctionCall, Observed, Result};
+use contract::{
+    ActionOutcome, ConsoleLine, DeploymentRef, Error, FunctionCall, FunctionError, Observed, Result,
+};
+use fair_queue::Place;
 use futures::future::BoxFuture;
 use isolate::{Answer, FunctionKind, KillReason, OperationId};
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 use transaction::{Catalog, DeploymentCatalog, Transaction};
-use value::ComponentId;
+use value::{ComponentId, DocumentId};
 
 use super::{
     calls::Calls,
@@ -26,6 +29,25 @@ use crate::{
     service::Handle,
     transaction::{Fate, Run, component_at},
 };
+
+/// From whom an action descends.
+#[derive(Clone, Copy)]
+pub(super) struct Descent {
+    /// How many actions have called each other, this one included.
+    pub(super) depth: usize,
+    /// The job of `_scheduled_functions` in whose name they run.
+    pub(super) job: Option<DocumentId>,
+}
+
+/// What an action has come to.
+pub(super) struct Acted {
+    /// What its caller is told.
+    pub(super) result: Result<Arc<str>, FunctionError>,
+    /// What it threw, as the log shows it.
+    pub(super) error: Option<String>,
+    pub(super) lines: Vec<ConsoleLine>,
+    pub(super) duration: Duration,
+}
 
 /// What is run, as it was when the action began.
 struct Prepared {
@@ -52,13 +74,16 @@ enum Stepped {
 impl Handle {
     /// Runs an action. It goes on if whoever waits for it goes away, and ends with the runner at the latest.
     pub(crate) async fn run_action(&self, call: FunctionCall) -> Result<ActionOutcome> {
-        let place = self.actions.admit(call.deployment).await.inspect_err(|_| {
-            self.shared.metrics.refused.increment();
-        })?;
+        let place = self.admit_action(call.deployment).await?;
         let (sender, outcome) = oneshot::channel();
         let handle = self.clone();
         let act = async move {
-            let outcome = handle.act(Arc::new(call), 1).await;
+            let call = Arc::new(call);
+            let outcome = handle.act(Arc::clone(&call), Descent { depth: 1, job: None }).await;
+            let outcome = outcome.map(|Acted { result, lines, .. }| ActionOutcome {
+                result,
+                log_lines: handle.client_lines(&lines, &call.identity),
+            });
             drop(place);
             // Nobody may be waiting any more.
             let _ = sender.send(outcome);
@@ -67,27 +92,31 @@ impl Handle {
         outcome.await.unwrap_or_else(|_| Err(cancelled()))
     }
 
+    /// A place for an action that no other one has called.
+    pub(super) async fn admit_action(&self, deployment: DeploymentRef) -> Result<Place> {
+        self.actions.admit(deployment).await.inspect_err(|_| self.shared.metrics.refused.increment())
+    }
+
     /// Runs an action that another one has called. It ends with its caller.
     pub(super) fn run_called_action(
         &self,
         call: FunctionCall,
-        depth: usize,
-    ) -> BoxFuture<'_, Result<ActionOutcome>> {
+        descent: Descent,
+    ) -> BoxFuture<'_, Result<Acted>> {
         Box::pin(async move {
             let _place = self.actions.admit_called(call.deployment)?;
-            self.act(Arc::new(call), depth).await
+            self.act(Arc::new(call), descent).await
         })
     }
 
-    /// `depth` is how many actions have called each other, this one included.
-    async fn act(&self, call: Arc<FunctionCall>, depth: usize) -> Result<ActionOutcome> {
+    pub(super) async fn act(&self, call: Arc<FunctionCall>, descent: Descent) -> Result<Acted> {
         let shared = &self.shared;
         shared.metrics.actions.increment();
         let run = Run::new(&call, FunctionKind::Action);
         let transaction = shared.transactions.snapshot(call.deployment).await?;
         let catalog = Arc::clone(transaction.deployment_catalog());
         let (outcome, mut log) = match self.prepare(&run, transaction).await? {
-            Ok(prepared) => self.perform(&run, prepared, &catalog, depth).await,
+            Ok(prepared) => self.perform(&run, prepared, &catalog, descent).await,
             Err(thrown) => {
                 let lines_max = shared.options.limits.function.log_lines_max;
                 (Ok(Err(thrown)), LogLines::new(lines_max, shared.clock.clone()))
@@ -121,8 +150,8 @@ impl Handle {
                 (Err(error), Some(log_text))
             }
         };
-        self.enter_into_log(&run, &ended, Fate { error, ..Fate::default() });
-        Ok(ActionOutcome { result, log_lines: self.client_lines(&ended.lines, &call.identity) })
+        self.enter_into_log(&run, &ended, Fate { error: error.clone(), ..Fate::default() });
+        Ok(Acted { result, error, lines: ended.lines, duration: ended.duration })
     }
 
     /// Finds what is to be run.
@@ -157,7 +186,7 @@ impl Handle {
         run: &Run,
         prepared: Prepared,
         catalog: &Arc<DeploymentCatalog>,
-        depth: usize,
+        descent: Descent,
     ) -> (Outcome, LogLines) {
         let (shared, call) = (&self.shared, run.call());
         let Prepared { function, component, image, tables } = prepared;
@@ -174,7 +203,7 @@ impl Handle {
         }
         tree.enter(&function);
         let host = ActionHost::new(Arc::clone(shared), tree, Arc::clone(catalog));
-        let calls = Calls::new(self.clone(), Arc::clone(call), Arc::clone(&function), component, depth);
+        let calls = Calls::new(self.clone(), Arc::clone(call), Arc::clone(&function), component, descent);
         let operations = Operations::new(calls, self.http.clone());
         let begin = Begin {
             host,

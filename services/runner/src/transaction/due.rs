@@ -1,4 +1,5 @@
-//! What is due: the function of an entry of the queue, run by the commit that takes the entry out.
+//! What is due: the function of an entry of the queue. A mutation is run by the commit that takes the entry out; for an action see
+//! [`crate::actions`].
 
 use std::sync::Arc;
 
@@ -7,12 +8,16 @@ use contract::{
     Caller, DeploymentRef, DueCall, DueOutcome, DueRunner, Error, FunctionCall, Identity, ReadAt, Result,
     Timestamp,
 };
+use isolate::FunctionKind;
 use tracing::Instrument;
 use transaction::{DueKind, DueRun};
 use value::{DocumentId, Value};
 
 use super::mutation::Once;
-use crate::service::{Handle, span_of};
+use crate::{
+    functions::AllowedVisibility,
+    service::{Handle, span_of},
+};
 
 #[async_trait]
 impl DueRunner for Handle {
@@ -20,7 +25,7 @@ impl DueRunner for Handle {
         let _call = self.begin_call()?;
         let DueCall { deployment, entry, not_before, request_id } = call;
         let id = entry.parse().map_err(|_| Error::internal("an entry of the queue has no legal id"))?;
-        let Some(run) = self.entry(deployment, id, not_before).await? else {
+        let Some((run, kind)) = self.entry(deployment, id, not_before).await? else {
             return Ok(DueOutcome::Gone);
         };
         let function = FunctionCall {
@@ -37,21 +42,29 @@ impl DueRunner for Handle {
             request_id,
         };
         let span = span_of(&function);
-        let ran = self.run_once(function, Once::Due(Arc::new(run)), not_before).instrument(span).await?;
+        if kind == Some(FunctionKind::Action) {
+            return self.begin_due_action(function, run).instrument(span).await;
+        }
+        let job = run.job_id();
+        let ran = self.run_once(function, Once::Due(Arc::new(run)), job, not_before).instrument(span).await?;
         Ok(if ran.is_some() { DueOutcome::Ran } else { DueOutcome::Gone })
     }
 }
 
 impl Handle {
-    /// What an entry says is to run; `None` if it is gone.
+    /// What an entry says is to run, and what kind of function that is; `None` if it is gone, or somebody holds it.
     async fn entry(
         &self,
         deployment: DeploymentRef,
         id: DocumentId,
         not_before: Timestamp,
-    ) -> Result<Option<DueRun>> {
+    ) -> Result<Option<(DueRun, Option<FunctionKind>)>> {
         let at = ReadAt::published(self.position_from(deployment.group, not_before).await?.published);
         let mut transaction = self.shared.begin(deployment, at, self.shared.now_at(at), None).await?;
-        transaction.due_run(id).await.map_err(transaction::Error::of_the_system)
+        let run = transaction.due_run(id).await.map_err(transaction::Error::of_the_system)?;
+        let Some(run) = run.filter(|run| run.due.holder.is_none()) else { return Ok(None) };
+        transaction.enter(run.due.component);
+        let function = self.shared.functions.find(&mut transaction, &run.function, AllowedVisibility::All)?;
+        Ok(Some((run, function.map(|function| function.kind))))
     }
 }

@@ -1,14 +1,15 @@
-//! What functions ask about files. Their bytes are not here: clients upload and read them by addresses that functions give them.
-//! `storage.store` and `storage.get`, which need the bytes, belong to actions.
+//! What functions ask about files. Their bytes are not here: clients upload and read them by addresses that functions give them,
+//! and actions as [`crate::actions`] says.
 
 use isolate::FunctionKind;
 use serde::Deserialize;
-use transaction::File;
+use transaction::{File, Transaction};
 
 use super::{
     host::TransactionHost,
     syscalls::{Attempt, caught, parse, required},
 };
+use crate::service::Shared;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -18,55 +19,69 @@ struct FileArguments {
 
 impl TransactionHost {
     pub(super) async fn file_operation(&mut self, name: &str, arguments: &str) -> Attempt {
-        match name {
-            "1.0/storageGetUrl" => self.file_url(name, arguments).await,
-            "1.0/storageGetMetadata" => self.file_metadata(name, arguments).await,
-            _ if self.tree.function().kind != FunctionKind::Mutation => {
-                Err(caught("ReadOnly", "a query can't store files or delete them; only mutations can"))
-            }
-            "1.0/storageDelete" => self.delete_file(name, arguments).await,
-            _ => {
-                let token = self.transaction.upload_token(self.tree.now_ms);
-                let url = format!("{}/api/storage/upload?token={token}", self.shared.options.cloud_url);
-                Ok(serde_json::Value::from(url).to_string())
-            }
+        let is_read = matches!(name, "1.0/storageGetUrl" | "1.0/storageGetMetadata");
+        if !is_read && self.tree.function().kind != FunctionKind::Mutation {
+            return Err(caught("ReadOnly", "a query can't store files or delete them; only mutations can"));
+        }
+        file_operation(&self.shared, &mut self.transaction, self.tree.now_ms, name, arguments).await
+    }
+}
+
+/// `now_ms` is what the function sees as the time.
+pub(crate) async fn file_operation(
+    shared: &Shared,
+    transaction: &mut Transaction,
+    now_ms: u64,
+    name: &str,
+    arguments: &str,
+) -> Attempt {
+    match name {
+        "1.0/storageGetUrl" => Ok(match file(transaction, name, arguments).await? {
+            Some(file) => serde_json::Value::from(url_of(shared, &file)).to_string(),
+            None => "null".to_owned(),
+        }),
+        "1.0/storageGetMetadata" => Ok(match file(transaction, name, arguments).await? {
+            Some(file) => metadata_of(&file),
+            None => "null".to_owned(),
+        }),
+        "1.0/storageDelete" => {
+            let FileArguments { storage_id } = parse(name, arguments)?;
+            transaction.delete_file(&required(name, "storageId", storage_id)?).await?;
+            Ok("null".to_owned())
+        }
+        _ => {
+            let token = transaction.upload_token(now_ms);
+            let url = format!("{}/api/storage/upload?token={token}", shared.options.cloud_url);
+            Ok(serde_json::Value::from(url).to_string())
         }
     }
+}
 
-    async fn file(&mut self, operation: &str, arguments: &str) -> Attempt<Option<File>> {
-        let FileArguments { storage_id } = parse(operation, arguments)?;
-        let id = required(operation, "storageId", storage_id)?;
-        Ok(self.transaction.file(&id).await?)
-    }
+/// The file that an operation names; `None` if there is none.
+pub(crate) async fn file(
+    transaction: &mut Transaction,
+    operation: &str,
+    arguments: &str,
+) -> Attempt<Option<File>> {
+    let FileArguments { storage_id } = parse(operation, arguments)?;
+    Ok(transaction.file(&required(operation, "storageId", storage_id)?).await?)
+}
 
-    async fn file_url(&mut self, operation: &str, arguments: &str) -> Attempt {
-        let Some(File { file, uuid, .. }) = self.file(operation, arguments).await? else {
-            return Ok("null".to_owned());
-        };
-        let mut url = format!("{}/api/storage/{uuid}", self.shared.options.cloud_url);
-        if !file.row.component.is_root() {
-            url.push_str(&format!("?component={}", file.row.component));
-        }
-        Ok(serde_json::Value::from(url).to_string())
+fn url_of(shared: &Shared, File { file, uuid, .. }: &File) -> String {
+    let mut url = format!("{}/api/storage/{uuid}", shared.options.cloud_url);
+    if !file.row.component.is_root() {
+        url.push_str(&format!("?component={}", file.row.component));
     }
+    url
+}
 
-    /// As the deprecated `storage.getMetadata` shows it: the digest in hexadecimal, where documents have base 64.
-    async fn file_metadata(&mut self, operation: &str, arguments: &str) -> Attempt {
-        let Some(File { file, .. }) = self.file(operation, arguments).await? else {
-            return Ok("null".to_owned());
-        };
-        let metadata = serde_json::json!({
-            "storageId": String::from(file.id),
-            "sha256": hex::encode(file.row.sha256),
-            "size": file.row.size_bytes,
-            "contentType": file.row.content_type,
-        });
-        Ok(metadata.to_string())
-    }
-
-    async fn delete_file(&mut self, operation: &str, arguments: &str) -> Attempt {
-        let FileArguments { storage_id } = parse(operation, arguments)?;
-        self.transaction.delete_file(&required(operation, "storageId", storage_id)?).await?;
-        Ok("null".to_owned())
-    }
+/// As the deprecated `storage.getMetadata` shows it: the digest in hexadecimal, where documents have base 64.
+fn metadata_of(File { file, .. }: &File) -> String {
+    let metadata = serde_json::json!({
+        "storageId": String::from(file.id),
+        "sha256": hex::encode(file.row.sha256),
+        "size": file.row.size_bytes,
+        "contentType": file.row.content_type,
+    });
+    metadata.to_string()
 }

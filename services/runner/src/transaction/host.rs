@@ -28,6 +28,8 @@ pub(crate) struct TransactionHost {
     pub(crate) request_id: String,
     /// The document of `_scheduled_functions` that runs.
     pub(crate) scheduled_as: Option<DocumentId>,
+    /// The same, if it is the action that has called the function: it may be cancelled meanwhile.
+    pub(crate) parent: Option<DocumentId>,
     /// What the transaction reads, if that can move forward.
     snapshot: Option<Arc<Snapshot>>,
     host_time: Duration,
@@ -44,6 +46,8 @@ pub(crate) struct Start {
     pub(crate) request_id: String,
     /// The document of `_scheduled_functions` that runs.
     pub(crate) scheduled_as: Option<DocumentId>,
+    /// The same, if it is the action that has called the function: it may be cancelled meanwhile.
+    pub(crate) parent: Option<DocumentId>,
     /// What the transaction reads, if that can move forward.
     pub(super) snapshot: Option<Arc<Snapshot>>,
     /// What the clock shows, in milliseconds since the Unix epoch.
@@ -54,8 +58,18 @@ pub(crate) struct Start {
 
 impl TransactionHost {
     pub(crate) fn new(start: Start) -> TransactionHost {
-        let Start { shared, transaction, image, identity, request_id, scheduled_as, snapshot, now_ms, seed } =
-            start;
+        let Start {
+            shared,
+            transaction,
+            image,
+            identity,
+            request_id,
+            scheduled_as,
+            parent,
+            snapshot,
+            now_ms,
+            seed,
+        } = start;
         let limits =
             TreeLimits { function: shared.options.limits.function, transaction: shared.limits.transaction };
         let tree = Tree::new(limits, now_ms, shared.clock.clone(), seed);
@@ -68,6 +82,7 @@ impl TransactionHost {
             identity,
             request_id,
             scheduled_as,
+            parent,
             snapshot,
             host_time,
             variables_read: 0,

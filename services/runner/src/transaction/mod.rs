@@ -7,7 +7,7 @@
 //!     ├ inline          queries whose code comes with the call
 //!     └ run             one run at one moment: component, image, function log
 //!         └ host        the transaction as guests see it; calls of functions within it
-//!             └ syscalls, files   the operations of the function library
+//!             └ syscalls, files, schedules   the operations of the function library
 //! ```
 
 mod due;
@@ -17,11 +17,15 @@ mod inline;
 mod mutation;
 mod query;
 mod run;
+mod schedules;
 mod session;
 mod snapshot;
 mod syscalls;
 
+pub(crate) use files::{file, file_operation};
+pub(crate) use mutation::kept_of_error;
 pub(crate) use run::{Fate, Run, component_at};
+pub(crate) use schedules::{Scheduling, cancel, schedule};
 pub(crate) use syscalls::{
     Address, Attempt, Failure, answered, caught, identity_json, not_yet, parse, path_at,
 };

@@ -11,6 +11,7 @@ use transaction::{
     Commits, DeploymentCatalog, DueKind, DueRun, Finished, RunEnd, SessionRequestRow, Settled, SystemTable,
     Transaction, result_lost, unknown_outcome,
 };
+use value::DocumentId;
 
 use super::{
     host::TransactionHost,
@@ -26,6 +27,12 @@ use crate::{
 
 /// Bytes that are kept of what a scheduled function has thrown.
 const KEPT_ERROR_BYTES_MAX: usize = 16 << 10;
+
+/// What is kept of what a scheduled function has thrown.
+pub(crate) fn kept_of_error(mut error: String) -> String {
+    error.truncate(error.floor_char_boundary(KEPT_ERROR_BYTES_MAX));
+    error
+}
 
 /// Where an attempt begins to read, and the epoch that its commit names.
 #[derive(Clone, Copy)]
@@ -100,10 +107,15 @@ impl Once {
 }
 
 impl Handle {
-    pub(crate) async fn run_mutation(&self, call: MutationCall) -> Result<MutationOutcome> {
+    /// `job` is that in whose name an action calls it.
+    pub(crate) async fn run_mutation(
+        &self,
+        call: MutationCall,
+        job: Option<DocumentId>,
+    ) -> Result<MutationOutcome> {
         let MutationCall { function, session, not_before } = call;
         let once = session.map_or(Once::AsCalled, Once::Request);
-        let outcome = self.run_once(function, once, not_before).await?;
+        let outcome = self.run_once(function, once, job, not_before).await?;
         Ok(outcome.expect("only what is due can be gone"))
     }
 
@@ -112,15 +124,12 @@ impl Handle {
         &self,
         call: FunctionCall,
         once: Once,
+        job: Option<DocumentId>,
         not_before: Timestamp,
     ) -> Result<Option<MutationOutcome>> {
         let shared = &self.shared;
         shared.metrics.mutations.increment();
         let call = Arc::new(call);
-        let scheduled_as = match &once {
-            Once::Due(run) => run.job_id(),
-            Once::AsCalled | Once::Request(_) => None,
-        };
         // Whatever becomes of the call, it holds no turn after it.
         let turns = shared.turns.call();
         let deployment = call.deployment;
@@ -131,7 +140,7 @@ impl Handle {
         let mut priority = Priority::First;
         loop {
             commits.begin();
-            let run = Arc::new(Run::new(&call, FunctionKind::Mutation).scheduled_as(scheduled_as));
+            let run = Arc::new(Run::new(&call, FunctionKind::Mutation).scheduled_as(job));
             let attempt = self.attempt_in_turn(&run, priority, begin, &once, &turns).await;
             priority = Priority::Again;
             let Attempted { finished, attempt, begin: began } = match attempt {
@@ -322,9 +331,7 @@ impl Handle {
     /// What is kept of a failure.
     async fn kept_error(&self, thrown: &Thrown, call: &FunctionCall, transaction: &Transaction) -> String {
         let catalog = Arc::clone(transaction.deployment_catalog());
-        let (_, mut error) = self.explain(thrown, call, &catalog).await;
-        error.truncate(error.floor_char_boundary(KEPT_ERROR_BYTES_MAX));
-        error
+        kept_of_error(self.explain(thrown, call, &catalog).await.1)
     }
 
     fn end_of(

@@ -6,7 +6,8 @@ use std::{
 };
 
 use contract::{
-    Caller, ConsoleLine, ExecutionRecord, FunctionCall, FunctionError, Identity, Observed, Result,
+    Caller, ConsoleLine, Error, ErrorKind, ExecutionRecord, FunctionCall, FunctionError, Identity, Observed,
+    Result,
 };
 use isolate::FunctionKind;
 use tracing::Instrument;
@@ -101,6 +102,7 @@ impl Run {
             identity: call.identity.clone(),
             request_id: call.request_id.clone(),
             scheduled_as: self.scheduled_as,
+            parent: self.scheduled_as.filter(|_| call.caller == Caller::Action),
             snapshot,
             now_ms,
             seed: Run::seed(),
@@ -171,8 +173,9 @@ pub(super) struct Outermost {
 impl Outermost {
     pub(super) async fn run(&mut self, slots: &mut Slots) -> Outcome {
         if self.is_due && self.host.is_action(&self.path)? {
-            let message = "NotSupportedYet: actions are not supported by this version of Tidemark yet";
-            return Ok(Err(Thrown::new(message)));
+            // It was none when its entry was looked at. Who asks again finds out.
+            let (code, message) = ("OptimisticConcurrencyControlFailure", "a push has made it an action");
+            return Err(Error::new(ErrorKind::Conflict, code, message).into());
         }
         let arguments = normalize_arguments(&self.arguments);
         let run = self.host.run(slots, &self.path, self.kind, self.allowed, &arguments);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use isolate::{Answer, FunctionKind, SyscallError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use transaction::{Cancellation, GetRequest, NestedLimits, NewJob, PageRequest, Query, QueryId};
+use transaction::{GetRequest, NestedLimits, PageRequest, Query, QueryId};
 use value::{ComponentId, FunctionHandle, FunctionPath, Patch, Value};
 
 use super::host::TransactionHost;
@@ -132,19 +132,6 @@ pub(crate) struct Address {
 }
 
 #[derive(Deserialize)]
-struct ScheduleArguments<'a> {
-    /// Seconds since the Unix epoch; null if the function gave no finite number.
-    ts: Option<f64>,
-    #[serde(borrow)]
-    args: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct CancelArguments {
-    id: String,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RunArguments<'a> {
     udf_type: String,
@@ -209,11 +196,7 @@ impl TransactionHost {
             "1.0/schedule" | "1.0/cancel_job" if !is_mutation => {
                 Err(caught("ReadOnly", "a query can't schedule functions or cancel them; only mutations can"))
             }
-            "1.0/schedule" => {
-                let address = parse(name, arguments)?;
-                self.schedule(address, parse(name, arguments)?).await
-            }
-            "1.0/cancel_job" => self.cancel(parse(name, arguments)?).await,
+            "1.0/schedule" | "1.0/cancel_job" => self.schedule_operation(name, arguments).await,
             "1.0/storageGetUrl"
             | "1.0/storageGetMetadata"
             | "1.0/storageGenerateUploadUrl"
@@ -256,43 +239,6 @@ impl TransactionHost {
                 self.transaction.replace(&id, table, value).await?;
             }
             _ => self.transaction.delete(&id, table).await?,
-        }
-        Ok("null".to_owned())
-    }
-
-    /// Schedules a function. Its kind and its arguments are looked at when it runs: its code may be another one then.
-    async fn schedule(&mut self, address: Address, arguments: ScheduleArguments<'_>) -> Attempt {
-        let path = path_at(address, self.transaction.component())?;
-        let function = self.shared.functions.find(&mut self.transaction, &path, AllowedVisibility::All)?;
-        if function.is_none() {
-            let message = format_args!("there is no function `{path}` that could be scheduled");
-            return Err(caught("InvalidScheduledFunction", message));
-        }
-        let seconds = arguments.ts.ok_or_else(|| {
-            caught("InvalidScheduledFunctionDelay", "the time of a scheduled function is not a finite number")
-        })?;
-        let arguments = Value::from_json(arguments.args.map_or("{}", RawValue::get))?;
-        let Value::Object(arguments) = arguments else {
-            return Err(caught("InvalidArgument", "the arguments of a scheduled function are an object"));
-        };
-        let job = NewJob {
-            component: self.transaction.component(),
-            function: path,
-            arguments,
-            // The seconds are milliseconds divided by a thousand; whole ones come back whole.
-            time_ms: (seconds * 1e6).round() / 1e3,
-            now_ms: self.tree.now_ms as f64,
-        };
-        let id = self.transaction.schedule(job).await?;
-        Ok(serde_json::Value::from(String::from(id)).to_string())
-    }
-
-    async fn cancel(&mut self, CancelArguments { id }: CancelArguments) -> Attempt {
-        let now_ms = self.tree.now_ms as f64;
-        if self.transaction.cancel(&id, now_ms).await? == Cancellation::Running {
-            // As it is for the library up to 1.49; later versions are told by an error.
-            let warning = "A scheduled function can't cancel itself while it runs: it goes on.".to_owned();
-            self.tree.log.push_warning(warning);
         }
         Ok("null".to_owned())
     }
@@ -519,7 +465,6 @@ pub(crate) fn identity_json(identity: &contract::Identity) -> String {
 /// The feature that a known operation belongs to, if it is one of those that are still to come.
 pub(crate) fn not_yet(operation: &str) -> Option<&'static str> {
     Some(match operation {
-        "1.0/actions/schedule" | "1.0/actions/cancel_job" => "scheduled functions in actions",
         "1.0/actions/vectorSearch" => "vector searches",
         "1.0/storageStore" | "1.0/storageGet" => "files whose bytes a function has",
         "1.0/signJwt" => "signed tokens",
@@ -549,7 +494,7 @@ mod tests {
 
     #[test]
     fn operations_of_coming_features_are_told_from_unknown_ones() {
-        assert_eq!(not_yet("1.0/actions/schedule"), Some("scheduled functions in actions"));
+        assert_eq!(not_yet("1.0/actions/vectorSearch"), Some("vector searches"));
         assert_eq!(not_yet("1.0/getSomething"), None);
     }
 }

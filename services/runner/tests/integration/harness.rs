@@ -10,9 +10,9 @@ use std::{
 use bytes::Bytes;
 use contract::{
     ActionOutcome, BlobStore, Caller, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Evaluation,
-    EvaluationRequest, FunctionCall, FunctionError, GroupId, Identity, ModuleSource, MutationCall,
-    MutationOutcome, Position, QueryCall, QueryOutcome, ReadAt, ReadMoment, Runner as _, Sequencer,
-    SessionRequest, Timestamp, TransactionLog, UserIdentity,
+    EvaluationRequest, Files, FunctionCall, FunctionError, GroupId, Identity, ModuleSource, MutationCall,
+    MutationOutcome, ObjectStore, Position, QueryCall, QueryOutcome, ReadAt, ReadMoment, Runner as _,
+    Sequencer, SessionRequest, Timestamp, TransactionLog, UserIdentity,
 };
 use isolate::Engine;
 use runner::{ActionLimits, FunctionLimits, FunctionLogLimits, Limits, Options};
@@ -37,6 +37,7 @@ pub struct Harness {
     blobs: Arc<dyn BlobStore>,
     cursor_key: CursorKey,
     shutdown: CancellationToken,
+    start: (Options, runner::Dependencies),
     runner_service: runner::Service,
     service: txlog::Service,
     folder: TempDir,
@@ -98,7 +99,9 @@ impl Harness {
         let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer.handle());
         let options_of_blobs = blob::Options { folder: folder.path().join("blobs") };
         let blobs = blob::Service::start(options_of_blobs, CancellationToken::new()).await;
-        let blobs: Arc<dyn BlobStore> = Arc::new(blobs.expect("the blob store opens").handle());
+        let blobs = blobs.expect("the blob store opens").handle();
+        let objects: Arc<dyn ObjectStore> = Arc::new(blobs.clone());
+        let blobs: Arc<dyn BlobStore> = Arc::new(blobs);
         let transactions = SystemTransactions::new(
             see(Arc::clone(&log)),
             Arc::clone(&sequencer),
@@ -110,16 +113,21 @@ impl Harness {
         let cursor_key = transactions.cursor_key.clone();
         let clock = runner::Clock::new(SystemTime::now);
         let http = egress::Client::new(egress::Policy::default(), egress::EgressLimits::DEFAULT);
-        let dependencies = runner::Dependencies { transactions, blobs: Arc::clone(&blobs), http, clock };
+        let of_files = files::Options { limits: files::FileLimits::DEFAULT, swept: Vec::new() };
+        let dependencies = files::Dependencies { transactions: transactions.clone(), objects };
+        let files_service = files::Service::start(of_files, dependencies, shutdown.child_token());
+        let files: Arc<dyn Files> = Arc::new(files_service.handle());
+        let dependencies =
+            runner::Dependencies { transactions, blobs: Arc::clone(&blobs), files, http, clock };
         let mut options =
             Options::new(LIMITS, "http://127.0.0.1:3210".to_owned(), "http://127.0.0.1:3211".to_owned());
         change(&mut options);
-        let runner_service =
-            runner::Service::start_with(engine(), options, dependencies, shutdown.child_token());
-        let runner_service = runner_service.expect("the runner starts");
+        let start = (options, dependencies);
+        let runner_service = start_runner(&start, shutdown.child_token());
         let runner = runner_service.handle();
         Harness {
             runner,
+            start,
             log,
             catalogs,
             sequencer,
@@ -142,13 +150,19 @@ impl Harness {
         }
     }
 
+    /// Another runner on the same log, as after another start of the process. Cancelling the token ends it.
+    pub fn another_runner(&self) -> (runner::Service, CancellationToken) {
+        let token = self.shutdown.child_token();
+        (start_runner(&self.start, token.clone()), token)
+    }
+
     /// Ends everything in order, which must not hang.
     pub async fn stop(self) {
-        let Harness { runner_service, log, sequencer, shutdown, service, folder, .. } = self;
+        let Harness { runner_service, start, log, sequencer, shutdown, service, folder, .. } = self;
         shutdown.cancel();
         let ended = async {
             runner_service.stopped().await;
-            drop((log, sequencer));
+            drop((start, log, sequencer));
             service.stopped().await;
         };
         tokio::time::timeout(Duration::from_secs(30), ended).await.expect("everything ends");
@@ -334,6 +348,11 @@ impl Harness {
         assert_eq!(outcome.timestamp, None, "a mutation that fails has no commit");
         outcome.result.expect_err("the mutation fails")
     }
+}
+
+fn start_runner(start: &(Options, runner::Dependencies), shutdown: CancellationToken) -> runner::Service {
+    let (options, dependencies) = start.clone();
+    runner::Service::start_with(engine(), options, dependencies, shutdown).expect("the runner starts")
 }
 
 /// Loading it takes longer than most tests.

@@ -1,12 +1,16 @@
 //! Functions that are scheduled: what the queue and `_scheduled_functions` hold, and how an entry of the queue runs.
 
-use contract::{DueCall, DueOutcome, DueRunner as _, Timestamp};
+use std::time::Duration;
+
+use contract::{Caller, DueCall, DueOutcome, DueRunner as _, Runner as _, Timestamp};
 use cron::CronSpec;
 use serde_json::{Value as Json, json};
 use transaction::{CronJobRow, CronOutcome, CronRunRow, DueRow, SystemTable};
 use value::{ComponentId, DocumentId};
 
 use crate::harness::{DEPLOYMENT, Harness};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The ids of the entries, in the order of their times.
 async fn queue(harness: &Harness) -> Vec<DocumentId> {
@@ -101,7 +105,6 @@ async fn what_can_not_be_run_has_failed_and_says_why() {
     let harness = Harness::start().await;
     for (name, args, reason) in [
         ("messages:count", json!({}), "is a query and can't be called as a mutation"),
-        ("schedules:act", json!({}), "actions are not supported by this version"),
         ("schedules:strict", json!({"body": 7}), "ArgumentValidationError"),
     ] {
         let job = run_once(&harness, name, args).await;
@@ -242,8 +245,254 @@ async fn a_cron_job_runs_and_its_log_says_what_came_of_it() {
     let CronOutcome::Failed(error) = run.outcome else { panic!("{:?}", run.outcome) };
     assert!(error.starts_with("Uncaught TypeError: as it must"), "{error}");
     assert_eq!(bodies(&harness).await, json!(["x null"]));
-    let run = run_cron(&harness, "schedules:act", json!({})).await;
-    let CronOutcome::Failed(error) = run.outcome else { panic!("{:?}", run.outcome) };
-    assert!(error.contains("NotSupportedYet: actions are not supported"), "{error}");
+    harness.stop().await;
+}
+
+/// The job with this id, once it is over.
+async fn over(harness: &Harness, id: &Json) -> Json {
+    let wait = async {
+        loop {
+            let job = harness.value_of("schedules:job", json!({"id": id})).await;
+            if job["completedTime"].is_number() {
+                return job;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("it comes to its end")
+}
+
+async fn until_there_is(harness: &Harness, body: &str) {
+    let wait = async {
+        while !bodies(harness).await.as_array().expect("a list").contains(&json!(body)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("the message comes");
+}
+
+/// Schedules an action and begins it; its id.
+async fn begin_action(harness: &Harness, name: &str, args: Json) -> Json {
+    let id = harness.result_of("schedules:later", json!({"name": name, "args": args})).await;
+    let [entry] = queue(harness).await[..] else { panic!("one entry") };
+    assert_eq!(run(harness, entry).await, DueOutcome::Begun);
+    assert_eq!(run(harness, entry).await, DueOutcome::Gone, "it runs once");
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_that_is_due_runs_in_the_name_of_its_job() {
+    let harness = Harness::start().await;
+    let id = begin_action(&harness, "schedules:act", json!({"name": "x"})).await;
+    let job = over(&harness, &id).await;
+    assert_eq!(job["state"], json!({"kind": "success"}));
+    assert_eq!(job["name"], "schedules.js:act");
+    assert_eq!(bodies(&harness).await, json!(["x inProgress"]));
+    assert_eq!(queue(&harness).await, []);
+    for (name, args, reason) in [
+        ("schedules:actAndFail", json!({}), "Uncaught TypeError: as it must\n    at "),
+        ("schedules:actStrictly", json!({"body": 7}), "ArgumentValidationError"),
+    ] {
+        let id = begin_action(&harness, name, args).await;
+        let job = over(&harness, &id).await;
+        assert_eq!(job["state"]["kind"], "failed");
+        let error = job["state"]["error"].as_str().expect("a text");
+        assert!(error.starts_with(reason), "{error}");
+        assert_eq!(queue(&harness).await, []);
+    }
+    assert_eq!(bodies(&harness).await, json!(["x inProgress", "before it failed"]));
+    let page = harness.runner.function_log(DEPLOYMENT, 0, Duration::ZERO).await.expect("it is kept");
+    let record =
+        page.records.iter().find(|record| record.identifier == "schedules:act").expect("it is there");
+    assert_eq!(record.caller, Caller::Scheduler);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_begin_one_action_one_runs_it() {
+    let harness = Harness::start().await;
+    let id =
+        harness.result_of("schedules:later", json!({"name": "schedules:act", "args": {"name": "x"}})).await;
+    let [entry] = queue(&harness).await[..] else { panic!("one entry") };
+    let outcomes = futures::future::join_all((0..16).map(|_| run(&harness, entry))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == DueOutcome::Begun).count(), 1, "{outcomes:?}");
+    over(&harness, &id).await;
+    assert_eq!(bodies(&harness).await, json!(["x inProgress"]));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_that_is_cancelled_goes_on_and_what_it_schedules_is_cancelled() {
+    let harness = Harness::start().await;
+    let id = begin_action(&harness, "schedules:actSlowly", json!({"until": "go on"})).await;
+    until_there_is(&harness, "it runs").await;
+    harness.result_of("schedules:cancel", json!({"id": id})).await;
+    let canceled = harness.value_of("schedules:job", json!({"id": id})).await;
+    assert_eq!(canceled["state"], json!({"kind": "canceled"}));
+    harness.result_of("messages:send", json!({"body": "go on"})).await;
+    until_there_is(&harness, "it ended").await;
+    assert_eq!(queue(&harness).await, []);
+    let jobs = harness.value_of("schedules:jobs", json!({})).await;
+    let children = &jobs.as_array().expect("a list")[1..];
+    assert_eq!(children.len(), 3);
+    assert!(children.iter().all(|job| job["state"] == json!({"kind": "canceled"})), "{children:?}");
+    while harness.runner.metrics().actions_running > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(harness.value_of("schedules:job", json!({"id": id})).await, canceled);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_job_that_is_not_cancelled_schedules_will_run() {
+    let harness = Harness::start().await;
+    let id = begin_action(&harness, "schedules:actSlowly", json!({"until": "it runs"})).await;
+    over(&harness, &id).await;
+    let entries = queue(&harness).await;
+    assert_eq!(entries.len(), 3);
+    for entry in entries {
+        assert_eq!(run(&harness, entry).await, DueOutcome::Ran);
+    }
+    let mut said: Vec<String> = serde_json::from_value(bodies(&harness).await).expect("texts");
+    said.sort();
+    assert_eq!(said, ["by its action", "by its mutation", "by the action", "it ended", "it runs"]);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_whose_process_ended_has_failed_and_never_runs_again() {
+    let harness = Harness::with(|options| options.swept = vec![DEPLOYMENT]).await;
+    let id = begin_action(&harness, "schedules:actSlowly", json!({"until": "go on"})).await;
+    until_there_is(&harness, "it runs").await;
+    // To the log there is no difference between a process that has died and one that says nothing.
+    let (service, token) = harness.another_runner();
+    let job = over(&harness, &id).await;
+    let failed = json!({"kind": "failed", "error": "Transient error while executing action"});
+    assert_eq!(job["state"], failed);
+    assert_eq!(queue(&harness).await, []);
+    assert_eq!(service.handle().metrics().action_orphans, 1);
+    harness.result_of("messages:send", json!({"body": "go on"})).await;
+    until_there_is(&harness, "it ended").await;
+    while harness.runner.metrics().actions_running > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(harness.value_of("schedules:job", json!({"id": id})).await, job);
+    token.cancel();
+    service.stopped().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_this_process_holds_and_does_not_run_has_failed_and_what_it_runs_has_not() {
+    let harness = Harness::with(|options| {
+        options.swept = vec![DEPLOYMENT];
+        options.limits.action.orphan_sweep_ms = 10;
+    })
+    .await;
+    let running = begin_action(&harness, "schedules:actSlowly", json!({"until": "go on"})).await;
+    until_there_is(&harness, "it runs").await;
+    let lost =
+        harness.result_of("schedules:later", json!({"name": "schedules:act", "args": {"name": "x"}})).await;
+    // As if its claim had been committed, and nobody had heard of it.
+    harness
+        .transact(async |transaction| {
+            let rows = transaction.rows::<DueRow>("by_due", &[]).await.expect("they can be read");
+            let holder = rows.iter().find_map(|stored| stored.row.holder).expect("one is held");
+            let entry = rows.iter().find(|stored| stored.row.holder.is_none()).expect("one is not");
+            let run = transaction.due_run(entry.id).await.expect("it can be read").expect("it is there");
+            transaction.claim_run(&run, holder).await.expect("it is written").expect("nobody holds it");
+        })
+        .await;
+    assert_eq!(over(&harness, &lost).await["state"]["error"], "Transient error while executing action");
+    harness.result_of("messages:send", json!({"body": "go on"})).await;
+    assert_eq!(over(&harness, &running).await["state"], json!({"kind": "success"}));
+    assert_eq!(harness.runner.metrics().action_orphans, 1);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_that_stops_says_of_its_actions_that_they_were_cancelled() {
+    let harness = Harness::start().await;
+    let (service, token) = harness.another_runner();
+    let id = harness
+        .result_of("schedules:later", json!({"name": "schedules:actSlowly", "args": {"until": "go on"}}))
+        .await;
+    let [entry] = queue(&harness).await[..] else { panic!("one entry") };
+    let call = DueCall {
+        deployment: DEPLOYMENT,
+        entry: entry.into(),
+        not_before: Timestamp::ZERO,
+        request_id: "the-request".to_owned(),
+    };
+    assert_eq!(service.handle().run_due(call).await, Ok(DueOutcome::Begun));
+    until_there_is(&harness, "it runs").await;
+    token.cancel();
+    service.stopped().await;
+    let job = harness.value_of("schedules:job", json!({"id": id})).await;
+    assert_eq!(job["state"]["kind"], "failed");
+    let error = job["state"]["error"].as_str().expect("a text");
+    assert!(error.starts_with("ActionCancelled: "), "{error}");
+    assert_eq!(queue(&harness).await, []);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_action_schedules_or_cancels_takes_effect_at_once() {
+    let harness = Harness::start().await;
+    let id = harness.action_of("schedules:laterByAction", json!({"ms": 60_000, "args": {"body": "x"}})).await;
+    let job = harness.value_of("schedules:job", json!({"id": id})).await;
+    assert_eq!((&job["name"], &job["state"]), (&json!("messages.js:send"), &json!({"kind": "pending"})));
+    harness.action_of("schedules:cancelByAction", json!({"id": id})).await;
+    let job = harness.value_of("schedules:job", json!({"id": id})).await;
+    assert_eq!(job["state"], json!({"kind": "canceled"}));
+    assert_eq!(queue(&harness).await, []);
+    harness.action_error("schedules:laterByActionAndThrow", json!({})).await;
+    assert_eq!(queue(&harness).await.len(), 1, "it does not go with the action that failed");
+    for (arguments, code) in [
+        (json!({"name": "messages:nope", "args": {}}), "InvalidScheduledFunction: "),
+        (
+            json!({"ms": 6.0 * 366.0 * 24.0 * 3_600_000.0, "args": {"body": "x"}}),
+            "InvalidScheduledFunctionDelay: ",
+        ),
+        (json!({"args": [1]}), "InvalidArgument: "),
+    ] {
+        let error = harness.action_error("schedules:laterByAction", arguments).await.message;
+        assert!(error.contains(code), "{error}");
+    }
+    let error = harness.action_error("schedules:cancelByAction", json!({"id": "nonsense"})).await.message;
+    assert!(error.contains("InvalidArgument"), "{error}");
+    assert_eq!(queue(&harness).await.len(), 1);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cron_job_runs_an_action_and_waits_for_its_end() {
+    let harness = Harness::start().await;
+    let declared = json!({"name": "schedules:actSlowly", "args": [{"until": "go on"}], "schedule": {"type": "interval", "hours": 1}});
+    let row = CronJobRow::new(ComponentId::ROOT, CronSpec::from_json("slow", &declared).expect("valid"));
+    let row = row.expect("it names a function");
+    harness
+        .transact(async |transaction| {
+            transaction.change_crons(ComponentId::ROOT, vec![row.clone()]).await.expect("it is written");
+        })
+        .await;
+    let [entry] = queue(&harness).await[..] else { panic!("one entry") };
+    assert_eq!(run(&harness, entry).await, DueOutcome::Begun);
+    until_there_is(&harness, "it runs").await;
+    assert_eq!(run(&harness, entry).await, DueOutcome::Gone, "it does not overlap with itself");
+    harness.result_of("messages:send", json!({"body": "go on"})).await;
+    let wait = async {
+        loop {
+            let (mut transaction, _) = harness.transaction().await;
+            let runs = transaction.rows::<CronRunRow>("by_component_name_and_ts", &[]).await;
+            if let Some(run) = runs.expect("they can be read").pop() {
+                return run.row;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let kept = tokio::time::timeout(PATIENCE, wait).await.expect("it is entered");
+    assert_eq!(kept.outcome, CronOutcome::Success(value::Value::Null));
+    assert!(queue(&harness).await.contains(&entry), "it comes again");
     harness.stop().await;
 }

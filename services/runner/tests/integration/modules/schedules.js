@@ -1,4 +1,4 @@
-import { action, ask, internalMutation, mutation, query, v } from "./_deps/library.js";
+import { action, ask, internalAction, internalMutation, mutation, query, v } from "./_deps/library.js";
 
 const send = "messages:send";
 
@@ -69,6 +69,43 @@ export const tick = internalMutation(async (ctx, { name }) => {
   return "ticked";
 });
 
-export const act = action(async () => null);
+/** Sees itself running, and leaves a message. */
+export const act = internalAction(async (ctx, { name }) => {
+  console.log("acts", name);
+  const { scheduledFunctionId } = await ctx.request();
+  const seen = await ctx.runQuery("schedules:stateOf", { id: scheduledFunctionId });
+  await ctx.runMutation("messages:send", { body: `${name} ${seen}` });
+  return "acted";
+});
+
+export const stateOf = query(async (ctx, { id }) => (id === null ? null : (await ctx.system.get(id)).state.kind));
+
+export const actAndFail = action(async (ctx) => {
+  await ctx.runMutation("messages:send", { body: "before it failed" });
+  throw new TypeError("as it must");
+});
+
+export const actStrictly = action({ args: v.object({ body: v.string }), handler: async () => null });
+
+/** Waits until there is a message that lets it go on. */
+export const actSlowly = internalAction(async (ctx, { until }) => {
+  await ctx.runMutation("messages:send", { body: "it runs" });
+  while (!(await ctx.runQuery("messages:list")).includes(until)) {
+    await new Promise((done) => setTimeout(done, 5));
+  }
+  await ctx.scheduler.after(0, send, { body: "by the action" });
+  await ctx.runMutation("schedules:later", { args: { body: "by its mutation" } });
+  await ctx.runAction("schedules:laterByAction", { args: { body: "by its action" } });
+  await ctx.runMutation("messages:send", { body: "it ended" });
+});
+
+export const laterByAction = action((ctx, { ms, name, args }) => ctx.scheduler.after(ms ?? 0, name ?? send, args));
+
+export const laterByActionAndThrow = action(async (ctx) => {
+  await ctx.scheduler.after(60_000, send, { body: "all the same" });
+  throw new Error("after it has scheduled");
+});
+
+export const cancelByAction = action((ctx, { id }) => ctx.scheduler.cancel(id));
 
 export const strict = mutation({ args: v.object({ body: v.string }), handler: (ctx, { body }) => ctx.db.insert("messages", { body }) });

@@ -6,5 +6,6 @@ export default defineSchema({
   people: defineTable({ name: v.string(), age: v.optional(v.number()), home: v.optional(v.object({ city: v.string() })) })
     .index("by_name", ["name"])
     .index("by_city", ["home.city"]),
+  entries: defineTable({ name: v.string() }).index("by_name", ["name"]),
   friends: defineTable({ of: v.id("people"), tags: v.array(v.string()) }),
 });

@@ -1,6 +1,7 @@
 // Pictures that users upload: what an app does with files.
 import { v } from "convex/values";
-import { mutation, query } from "./_generated/server";
+import { api } from "./_generated/api";
+import { action, mutation, query } from "./_generated/server";
 
 export const uploadUrl = mutation({
   args: {},
@@ -58,4 +59,42 @@ export const remove = mutation({
       throw new Error("changed my mind");
     }
   },
+});
+
+/** Fetches a picture from somewhere, and keeps it. */
+export const keep = action({
+  args: { title: v.string(), from: v.string(), sha256: v.optional(v.string()) },
+  returns: v.id("_storage"),
+  handler: async (ctx, { title, from, sha256 }) => {
+    const response = await fetch(from);
+    const file = await ctx.storage.store(await response.blob(), sha256 === undefined ? undefined : { sha256 });
+    await ctx.runMutation(api.pictures.add, { title, file });
+    return file;
+  },
+});
+
+/** A copy of a picture, turned upside down by its bytes. */
+export const reversed = action({
+  args: { file: v.id("_storage") },
+  handler: async (ctx, { file }) => {
+    const blob = await ctx.storage.get(file);
+    if (blob === null) {
+      return null;
+    }
+    const bytes = new Uint8Array(await blob.arrayBuffer()).reverse();
+    const copy = await ctx.storage.store(new Blob([bytes], { type: blob.type }));
+    return { copy, url: await ctx.storage.getUrl(copy), metadata: await ctx.storage.getMetadata(copy) };
+  },
+});
+
+export const store = action({
+  args: { bytes: v.bytes() },
+  handler: (ctx, { bytes }) => ctx.storage.store(new Blob([bytes])),
+});
+
+export const uploadUrlInAction = action({ args: {}, handler: (ctx) => ctx.storage.generateUploadUrl() });
+
+export const removeInAction = action({
+  args: { file: v.id("_storage") },
+  handler: (ctx, { file }) => ctx.storage.delete(file),
 });

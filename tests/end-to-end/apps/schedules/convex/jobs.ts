@@ -112,3 +112,11 @@ export const pendingPage = query({
     return { ...page, page: page.page.map(({ state }) => state.kind) };
   },
 });
+
+export const statesPage = query({
+  args: { cursor: v.union(v.string(), v.null()) },
+  handler: async (ctx, { cursor }) => {
+    const page = await ctx.db.system.query("_scheduled_functions").paginate({ cursor, numItems: 1000 });
+    return { ...page, page: page.page.map(({ args, state }) => ({ name: args[0].name, state })) };
+  },
+});

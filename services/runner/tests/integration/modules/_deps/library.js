@@ -74,6 +74,20 @@ const actionCtx = {
   runQuery: (name, args = {}) => ask("1.0/actions/query", { name, args, requestId: "" }),
   runMutation: (name, args = {}) => ask("1.0/actions/mutation", { name, args, requestId: "" }),
   runAction: (name, args = {}) => ask("1.0/actions/action", { name, args, requestId: "" }),
+  scheduler: {
+    after: (ms, name, args = {}) =>
+      ask("1.0/actions/schedule", { name, args, ts: (Date.now() + ms) / 1000, requestId: "" }),
+    cancel: (id) => ask("1.0/actions/cancel_job", { id, requestId: "" }),
+  },
+  storage: {
+    store: (blob, options) => Convex.jsSyscall("storage/storeBlob", { blob, options, requestId: "" }),
+    get: (storageId) => Convex.jsSyscall("storage/getBlob", { storageId, requestId: "" }),
+    getUrl: (storageId) => ask("1.0/storageGetUrl", { storageId, requestId: "" }),
+    getMetadata: (storageId) => ask("1.0/storageGetMetadata", { storageId, requestId: "" }),
+    generateUploadUrl: () => ask("1.0/storageGenerateUploadUrl", { requestId: "" }),
+    delete: (storageId) => ask("1.0/storageDelete", { storageId, requestId: "" }),
+  },
+  request: () => ask("1.0/getRequestMetadata"),
 };
 
 function register(flag, invoker, visibility, definition) {

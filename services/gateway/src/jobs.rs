@@ -1,0 +1,66 @@
+//! Scheduled functions, for administrators: what tools ask that show a deployment.
+
+use axum::{Json, body::Bytes, extract::State, http::HeaderMap};
+use contract::JobsOf;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    authentication::require_admin,
+    edge::{Addressed, SharedEdge},
+    error::ApiError,
+    functions::require_root,
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CancelBody {
+    id: String,
+    /// Absent or null for the app itself.
+    #[serde(default)]
+    component_id: Option<String>,
+}
+
+/// What it does not know might have spared some jobs.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CancelAllBody {
+    /// As `_scheduled_functions` or the app spells it. Absent or null for every function.
+    #[serde(default)]
+    udf_path: Option<String>,
+    #[serde(default)]
+    component_id: Option<String>,
+}
+
+pub(crate) async fn cancel(
+    State(edge): State<SharedEdge>,
+    Addressed { deployment, .. }: Addressed,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(), ApiError> {
+    require_admin(&headers, &deployment.admin_keys)?;
+    let CancelBody { id, component_id } = read(&body, "The body does not name a job")?;
+    require_root(component_id.as_deref())?;
+    let jobs = JobsOf { deployment: deployment.reference, component: String::new() };
+    Ok(edge.services.schedules.cancel(jobs, &id).await?)
+}
+
+/// Answers with how many were cancelled.
+pub(crate) async fn cancel_all(
+    State(edge): State<SharedEdge>,
+    Addressed { deployment, .. }: Addressed,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    require_admin(&headers, &deployment.admin_keys)?;
+    let CancelAllBody { udf_path, component_id } = read(&body, "The body does not say which jobs")?;
+    require_root(component_id.as_deref())?;
+    let jobs = JobsOf { deployment: deployment.reference, component: String::new() };
+    let canceled = edge.services.schedules.cancel_all(jobs, udf_path.as_deref()).await?;
+    Ok(Json(json!({ "canceled": canceled })))
+}
+
+fn read<'b, T: Deserialize<'b>>(body: &'b [u8], what: &str) -> Result<T, ApiError> {
+    serde_json::from_slice(body)
+        .map_err(|error| ApiError::bad_request("InvalidJson", format!("{what}: {error}")))
+}
