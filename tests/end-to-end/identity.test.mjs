@@ -409,7 +409,7 @@ test("an app that is its own provider is asked within the server, whatever reque
   const { tidemark } = await serveApp(context, `${ours}, ${elsewhere}`, { environment, allowedInLog });
   const urls = await (await fetch(`${tidemark.url}/api/v1/get_canonical_urls`, asAdmin(tidemark))).json();
   const token = (iss) => signToken(key, { iss, aud: "convex", sub: "user|session" });
-  // HTTP actions are not there yet: the site has no such page, and says so at once.
+  // The app has no HTTP actions: there is no such page, which is said at once.
   const own = await ask(tidemark, await token(urls.convexSiteUrl));
   assert.deepEqual([own.status, own.code], [404, "AuthProviderDiscoveryFailed"]);
   assert.match(own.message, /openid-configuration answered with the status 404/);

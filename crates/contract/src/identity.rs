@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use crate::Error;
+
 /// Who a request comes from, after authentication.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Identity {
     /// Nobody in particular.
     #[default]
     Anonymous,
+    /// Somebody whose credentials don't hold. HTTP actions run all the same, since the app may know better what stands in the
+    /// header; whoever asks who it is gets the error.
+    Unverified(Box<Error>),
     /// A user of the app, known by a token.
     User(UserIdentity),
     /// The holder of an admin key, acting as a user if it asked for that.
@@ -45,7 +50,7 @@ impl Identity {
     /// What kind of identity it is.
     pub fn kind(&self) -> IdentityKind {
         match self {
-            Identity::Anonymous => IdentityKind::Anonymous,
+            Identity::Anonymous | Identity::Unverified(_) => IdentityKind::Anonymous,
             Identity::User(_) => IdentityKind::User,
             Identity::Admin { .. } => IdentityKind::Admin,
         }
@@ -59,7 +64,7 @@ impl Identity {
     /// What `ctx.auth.getUserIdentity()` shows.
     pub fn user(&self) -> Option<&UserIdentity> {
         match self {
-            Identity::Anonymous => None,
+            Identity::Anonymous | Identity::Unverified(_) => None,
             Identity::User(user) => Some(user),
             Identity::Admin { acting_as, .. } => acting_as.as_ref(),
         }

@@ -17,6 +17,7 @@ mod due_runner;
 mod error;
 mod fanout;
 mod files;
+mod http;
 mod identity;
 mod interval;
 mod position;
@@ -39,6 +40,7 @@ pub use fanout::{
     Fanout, FanoutSession, QueryChange, QueryModification, SessionCommand, SessionRound, SessionStart,
 };
 pub use files::{FileName, FileUpload, Files, NewFile, StoredFile, Uploader};
+pub use http::{HttpAnswer, HttpBody, HttpCall, HttpResponse};
 pub use identity::{Identity, IdentityKind, UserIdentity};
 pub use interval::{Interval, ReadSet};
 pub use position::{

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{DeploymentRef, Identity, IdentityKind, ReadSet, Result, Timestamp};
+use crate::{DeploymentRef, HttpAnswer, HttpCall, Identity, IdentityKind, ReadSet, Result, Timestamp};
 
 /// Runs functions in isolates, each against one moment of the database.
 ///
@@ -28,6 +28,13 @@ pub trait Runner: Send + Sync + 'static {
     /// Runs an action to its end, at most once, whether the caller goes on waiting or not. An error after it has begun
     /// (`ActionCancelled`) leaves open what it has done.
     async fn action(&self, call: FunctionCall) -> Result<ActionOutcome>;
+
+    /// Answers an HTTP request by the app's router, at most once. What is returned is the answer's head: its body comes as the
+    /// function writes it, and the request's body is read as the function reads it. The function runs to its end, whether
+    /// somebody takes the answer or not; who drops the body of the answer is gone, and the function is told so.
+    ///
+    /// An error after the function has begun (`ActionCancelled`) leaves open what it has done.
+    async fn http_action(&self, call: HttpCall) -> Result<HttpAnswer>;
 
     /// What kind of function a path names, for callers that accept any.
     async fn kind(&self, call: &FunctionCall) -> Result<Option<FunctionKind>>;
@@ -54,7 +61,7 @@ pub enum FunctionKind {
     Mutation,
     /// Runs outside of transactions.
     Action,
-    /// An action that answers an HTTP request. Deployed, and not run yet.
+    /// An action that answers an HTTP request. It has no name to be called by: the app's router leads to it.
     HttpAction,
 }
 
@@ -88,6 +95,8 @@ pub enum Caller {
     Scheduler,
     /// The scheduler, for a cron job.
     Cron,
+    /// An HTTP request that the app's router answers.
+    HttpEndpoint,
     /// An action. It may call internal functions, and is told of a failure all that there is to tell.
     Action,
 }
@@ -266,6 +275,8 @@ pub struct ExecutionRecord {
     pub lines: Vec<ConsoleLine>,
     /// What it threw, with the stack.
     pub error: Option<String>,
+    /// The status that an HTTP action has answered with.
+    pub http_status: Option<u16>,
     /// Whether it was answered without running.
     pub cached: bool,
     /// Where the call came from.

@@ -15,6 +15,7 @@ const NO_CODES: &[&str] = &[
     "FullTableScan",
     "HttpAction",
     "HttpApi",
+    "HttpEndpoint",
     "InvalidAccessError",
     "KeptKey",
     "NotSupportedError",

@@ -37,6 +37,9 @@ pub enum FunctionKind {
     Mutation,
     /// May have effects outside of the database.
     Action,
+    /// An action that answers an HTTP request: what is called is a router, and the arguments are JSON text about the request
+    /// (platform/http-action.js).
+    HttpAction,
 }
 
 /// What one call may use.

@@ -31,6 +31,7 @@ const MODULES: &[(&str, &str)] = platform![
     "form-data",
     "globals",
     "headers",
+    "http-action",
     "inspect",
     "intl",
     "invoke",

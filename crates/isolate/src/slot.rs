@@ -87,6 +87,7 @@ impl Slot {
             FunctionKind::Query => 0,
             FunctionKind::Mutation => 1,
             FunctionKind::Action => 2,
+            FunctionKind::HttpAction => 3,
         };
         let texts = [invocation.module, invocation.export, invocation.arguments, invocation.request_id];
         let heap_bytes_max = u32::try_from(limits.heap_bytes_max).expect("at most HEAP_BYTES_MAX");

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::{
     AdminKeys,
     edge::{Deployment, Edge},
-    error::ApiError,
+    error::{ApiError, public_message},
 };
 
 /// What a request shows of who sent it.
@@ -36,6 +36,25 @@ pub(crate) async fn identity_of(
             Ok(Identity::User(verified.identity))
         }
     }
+}
+
+/// Who sent a request that an HTTP action answers. What stands in its header may be meant for the app and no token of its
+/// users, so that it is answered all the same.
+pub(crate) async fn identity_or_reason(
+    edge: &Edge,
+    deployment: &Arc<Deployment>,
+    headers: &HeaderMap,
+) -> Identity {
+    let reason = match credentials_of(headers, &deployment.admin_keys) {
+        Ok(Credentials::Known(identity)) => return identity,
+        Ok(Credentials::Token(token)) => match edge.tokens.verify(&edge.services, deployment, token).await {
+            Ok(verified) => return Identity::User(verified.identity),
+            Err(error) => contract::Error::from(error),
+        },
+        Err(error) => error.into(),
+    };
+    let message = public_message(&reason);
+    Identity::Unverified(Box::new(contract::Error { message, ..reason }))
 }
 
 /// By the `Authorization` header: `Convex <admin key>`, with `:<base64 of identity attributes>` behind it to act as a user,

@@ -13,6 +13,7 @@ use crate::{
     connections::Connections,
     request_id::new_request_id,
     server::Listeners,
+    site,
     sync::Sessions,
     tokens::Tokens,
 };
@@ -68,6 +69,8 @@ pub struct Dependencies {
 pub(crate) struct Edge {
     pub limits: Limits,
     deployment: Arc<Deployment>,
+    /// By which requests to the API's port are known as the site's; `None` if it tells nothing.
+    pub site_host: Option<String>,
     pub services: Services,
     pub tokens: Tokens,
     /// Live connections by their session.
@@ -114,6 +117,7 @@ impl Edge {
         let tasks = TaskTracker::new();
         Edge {
             tokens: Tokens::new(limits.auth, http, tasks.clone(), shutdown.clone()),
+            site_host: site::own_host(&deployment),
             deployment: Arc::new(deployment),
             sessions: Sessions::default(),
             calls: shared(gateway.requests_in_flight_max),

@@ -66,6 +66,13 @@ impl From<contract::Error> for ApiError {
     }
 }
 
+/// Credentials that were refused, for whom nothing follows from that but what the error says.
+impl From<ApiError> for contract::Error {
+    fn from(error: ApiError) -> contract::Error {
+        contract::Error::new(ErrorKind::Unauthenticated, error.code, error.message)
+    }
+}
+
 /// The status that a caller over HTTP sees.
 fn status_of(kind: ErrorKind) -> StatusCode {
     match kind {

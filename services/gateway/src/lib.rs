@@ -4,7 +4,7 @@
 //! * the WebSocket sync protocol (`/api/{version}/sync`), for live queries and exactly-once mutations;
 //! * files, which clients upload to addresses that functions give them, and read by others;
 //! * the deploy API, by which the command line tool pushes code, and the log stream that it prints;
-//! * the site address, where HTTP actions will answer.
+//! * the site address, where the app answers by its HTTP actions.
 //!
 //! The gateway authenticates, checks sizes, gives each call a request id, and passes on: the runners execute, the fan-out
 //! keeps queries live. It owns nothing but connections, so that any number of gateways can stand side by side.

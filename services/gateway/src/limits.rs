@@ -15,6 +15,8 @@ pub struct Limits {
     pub session_queries_max: usize,
     /// Bytes of one file, as the files service has it.
     pub file_bytes_max: u64,
+    /// Bytes of a request's body, as the runner has it.
+    pub http_request_bytes_max: usize,
 }
 
 group! {

@@ -20,8 +20,11 @@ use tower_http::{
 use tracing::Instrument as _;
 
 use crate::{
-    bodies, connections::Connection, edge::SharedEdge, error::ApiError, functions, information, jobs, logs,
-    push, storage, sync, variables,
+    bodies,
+    connections::Connection,
+    edge::{Edge, SharedEdge},
+    error::ApiError,
+    functions, information, jobs, logs, push, site, storage, sync, variables,
 };
 
 static CONVEX_CLIENT: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("convex-client"));
@@ -77,7 +80,9 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .layer(middleware::map_response(described))
         .layer(middleware::from_fn_with_state(edge.clone(), addressed))
         .layer(cors())
-        .with_state(edge)
+        .with_state(edge.clone())
+        // What an app answers is its own: nothing is added.
+        .merge(site::routes_of_api(edge))
 }
 
 /// Any origin may call, as with the original: credentials are in a header that a page must hold, never in a cookie.
@@ -98,8 +103,13 @@ fn cors() -> CorsLayer {
         .max_age(MAX_AGE)
 }
 
+/// Where a request to the API's port is meant to go.
+pub(crate) fn lead<B>(edge: &Edge, mut request: axum::http::Request<B>) -> axum::http::Request<B> {
+    if site::is_for_app(edge, &mut request) { request } else { without_double_slashes(request) }
+}
+
 /// Clients append paths to addresses which may end in a slash: `//api/query` is `/api/query`.
-pub(crate) fn without_double_slashes<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
+fn without_double_slashes<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
     let uri = request.uri();
     if !uri.path().contains("//") {
         return request;
@@ -123,7 +133,7 @@ pub(crate) fn without_double_slashes<B>(mut request: axum::http::Request<B>) -> 
 }
 
 /// Everything else that looks at a request comes behind this.
-async fn addressed(State(edge): State<SharedEdge>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn addressed(State(edge): State<SharedEdge>, mut request: Request, next: Next) -> Response {
     let addressed = edge.address();
     let span = addressed.span();
     let connection = request.extensions_mut().remove::<Connection>();
@@ -197,7 +207,6 @@ const NOT_IMPLEMENTED: &[&str] = &[
     "/api/streaming_import/",
     "/api/update_canonical_url",
     "/api/v1/",
-    "/http/",
 ];
 
 async fn not_served(method: Method, uri: Uri, headers: HeaderMap) -> ApiError {

@@ -31,7 +31,7 @@ pub struct Service {
 pub struct Listeners {
     /// For the API.
     pub api: TcpListener,
-    /// For the site address.
+    /// For HTTP actions.
     pub site: TcpListener,
 }
 
@@ -53,10 +53,11 @@ impl Service {
 }
 
 async fn serve(edge: SharedEdge, listeners: Listeners) {
-    let api_service =
-        MapRequestLayer::new(router::without_double_slashes).layer(router::router(edge.clone()));
+    let by_host = edge.clone();
+    let lead = move |request: Request<Incoming>| router::lead(&by_host, request);
+    let api_service = MapRequestLayer::new(lead).layer(router::router(edge.clone()));
     let api = accept(&edge, listeners.api, api_service);
-    let site = accept(&edge, listeners.site, site::router());
+    let site = accept(&edge, listeners.site, site::router(edge.clone()));
     let serving = async {
         tokio::join!(api, site);
         edge.tasks.close();

@@ -4,8 +4,8 @@
 //! a task of their own, so that nobody else waits longer because the one who asked first has gone.
 //!
 //! A provider can be the app itself, whose HTTP actions then answer for it at the site address. What is fetched from there
-//! is asked of the site's router directly: it leaves neither the machine nor the process, needs no connection, and is not
-//! held to the egress policy. A call is verified before it takes a place, so that calls which wait for keys leave room for
+//! is asked of the app's router directly: it leaves neither the machine nor the process, needs no connection, and is not
+//! held to the egress policy. It finds a place also when as many actions are under way as may be. A call is verified before it takes a place, so that calls which wait for keys leave room for
 //! the one that brings them.
 
 use std::{
@@ -18,19 +18,21 @@ use std::{
 use auth::{
     Answer, AuthError, AuthLimits, Fetch, KeyCache, KeySource, Keys, Providers, Step, Token, Verified,
 };
-use axum::{
-    body::Body,
-    http::{HeaderMap, Request, header},
-};
-use bytes::Bytes;
-use contract::DeploymentRef;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use contract::{DeploymentRef, HttpAnswer, HttpCall, Identity, Runner};
 use egress::Bounds;
+use futures::StreamExt as _;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 use url::Url;
 
-use crate::{clock, edge::Deployment, edge::Services, site};
+use crate::{
+    clock,
+    edge::{Deployment, Services},
+    request_id::new_request_id,
+};
 
 /// What verifies tokens.
 pub(crate) struct Tokens {
@@ -94,14 +96,15 @@ impl Tokens {
         let provider = trusted.providers.find(&token)?;
         let source = &trusted.keys[&provider.key_source()];
         let first = |cache: &mut KeyCache, now_ms| Some(cache.step(now_ms));
-        let mut keys = self.keys(deployment, source, first).await?;
+        let runner = &services.runner;
+        let mut keys = self.keys(runner, deployment, source, first).await?;
         let mut verified = None;
         while let Some(tried) = &keys {
             let result = provider.verify(&token, &tried.set, clock::now_ms());
             keys = match &result {
                 Err(AuthError::Refused { refusal, .. }) if refusal.is_about_the_key() => {
                     let others = |cache: &mut KeyCache, now_ms| cache.step_after_refusal(tried, now_ms);
-                    self.keys(deployment, source, others).await?
+                    self.keys(runner, deployment, source, others).await?
                 }
                 _ => None,
             };
@@ -113,6 +116,7 @@ impl Tokens {
     /// Keys by the steps that `next` gives; `None` if it gives none.
     async fn keys(
         &self,
+        runner: &Arc<dyn Runner>,
         deployment: &Arc<Deployment>,
         source: &Arc<Source>,
         next: impl Fn(&mut KeyCache, u64) -> Option<Step>,
@@ -128,18 +132,25 @@ impl Tokens {
                 Some(Step::Use(keys)) => return Ok(Some(keys)),
                 Some(Step::Refuse(error)) => return Err(error),
                 // And asks again: there may be keys to use meanwhile.
-                Some(Step::Fetch(fetch)) => self.start_fetch(deployment, source, fetch),
+                Some(Step::Fetch(fetch)) => self.start_fetch(runner, deployment, source, fetch),
                 // A request that ends without a word has failed when it is asked again.
                 Some(Step::Wait) => drop(timeout(wait, fetched).await),
             }
         }
     }
 
-    fn start_fetch(&self, deployment: &Arc<Deployment>, source: &Arc<Source>, fetch: Fetch) {
+    fn start_fetch(
+        &self,
+        runner: &Arc<dyn Runner>,
+        deployment: &Arc<Deployment>,
+        source: &Arc<Source>,
+        fetch: Fetch,
+    ) {
         let (http, limits, shutdown) = (self.http.clone(), self.limits, self.shutdown.clone());
-        let (deployment, source) = (deployment.clone(), source.clone());
+        let (runner, deployment, source) = (runner.clone(), deployment.clone(), source.clone());
         let fetched = async move {
-            let document = shutdown.run_until_cancelled(get(&http, &deployment, &fetch.url, &limits)).await;
+            let got = get(&http, &*runner, &deployment, &fetch.url, &limits);
+            let document = shutdown.run_until_cancelled(got).await;
             let document = document.unwrap_or_else(|| Err("was not asked: this server stops".to_owned()));
             if let Err(reason) = &document {
                 tracing::warn!("an auth provider's document can't be fetched: {} {reason}", fetch.url);
@@ -188,6 +199,7 @@ impl Source {
 /// A document of a provider; a clause that follows its address if there is none.
 async fn get(
     http: &egress::Client,
+    runner: &dyn Runner,
     deployment: &Deployment,
     url: &str,
     limits: &AuthLimits,
@@ -197,24 +209,60 @@ async fn get(
         time_max: Duration::from_millis(limits.fetch_ms_max),
         body_bytes_max: limits.document_bytes_max,
     };
-    let Some(path) = own_path(url, &deployment.site_url) else {
+    let Some(own) = own_url(url, &deployment.site_url) else {
         let answer = http.get(url, JSON, bounds).await.map_err(|error| error.to_string())?;
         return Ok(Document { status: answer.status, headers: answer.headers, body: answer.body });
     };
-    let request = Request::get(&path).header(header::ACCEPT, JSON).body(Body::empty());
-    let request = request.map_err(|_| egress::Error::InvalidUrl.to_string())?;
-    let answered = async {
-        let (head, body) = site::answer(request).await.into_parts();
-        let body = axum::body::to_bytes(body, bounds.body_bytes_max).await;
-        let too_large = |_| egress::Error::TooLarge { bytes_max: bounds.body_bytes_max }.to_string();
-        Ok(Document { status: head.status.as_u16(), headers: head.headers, body: body.map_err(too_large)? })
-    };
-    let answered = timeout(bounds.time_max, answered).await;
+    let answered =
+        timeout(bounds.time_max, get_own(runner, deployment, own, JSON, bounds.body_bytes_max)).await;
     answered.unwrap_or_else(|_| Err(egress::Error::TimedOut.to_string()))
 }
 
-/// The path within the site address, if `url` is there.
-fn own_path(url: &str, site_url: &str) -> Option<String> {
+/// The same of the app itself.
+async fn get_own(
+    runner: &dyn Runner,
+    deployment: &Deployment,
+    url: String,
+    accept: &str,
+    bytes_max: usize,
+) -> Result<Document, String> {
+    let call = HttpCall {
+        deployment: deployment.reference,
+        component: String::new(),
+        method: "GET".to_owned(),
+        url,
+        headers: vec![("accept".to_owned(), accept.as_bytes().to_vec())],
+        body: None,
+        identity: Identity::Anonymous,
+        request_id: new_request_id(),
+        is_own: true,
+    };
+    let nothing = |status: StatusCode| Document {
+        status: status.as_u16(),
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+    };
+    let mut response = match runner.http_action(call).await.map_err(|error| format!("failed: {error}"))? {
+        HttpAnswer::Response(response) => response,
+        HttpAnswer::Failed(_) => return Ok(nothing(StatusCode::INTERNAL_SERVER_ERROR)),
+        HttpAnswer::NoRouter => return Ok(nothing(StatusCode::NOT_FOUND)),
+    };
+    let headers = response.headers.iter().filter_map(|(name, value)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value).ok()?))
+    });
+    let headers = headers.collect();
+    let mut body = BytesMut::new();
+    while let Some(piece) = response.body.next().await {
+        body.extend_from_slice(&piece.map_err(|error| format!("broke off: {error}"))?);
+        if body.len() > bytes_max {
+            return Err(egress::Error::TooLarge { bytes_max }.to_string());
+        }
+    }
+    Ok(Document { status: response.status, headers, body: body.freeze() })
+}
+
+/// The address as the app's router sees it, if it is at the site.
+fn own_url(url: &str, site_url: &str) -> Option<String> {
     let (url, site) = (Url::parse(url).ok()?, Url::parse(site_url).ok()?);
     if url.origin() != site.origin() {
         return None;
@@ -222,7 +270,7 @@ fn own_path(url: &str, site_url: &str) -> Option<String> {
     // A proxy in front may have given the site a path, which it takes off.
     let path = url.path().strip_prefix(site.path().trim_end_matches('/'))?;
     let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
-    path.starts_with('/').then(|| format!("{path}{query}"))
+    path.starts_with('/').then(|| format!("{}{path}{query}", site.origin().ascii_serialization()))
 }
 
 impl Document {
@@ -269,10 +317,10 @@ mod tests {
 
     #[test]
     fn the_apps_own_documents_are_known_by_their_address() {
-        for (url, site, path) in [
-            ("http://127.0.0.1:3211/a/b?c=d", "http://127.0.0.1:3211", Some("/a/b?c=d")),
-            ("https://x.example:443/a", "https://X.example", Some("/a")),
-            ("https://x.example/site/a", "https://x.example/site", Some("/a")),
+        for (url, site, own) in [
+            ("http://127.0.0.1:3211/a/b?c=d", "http://127.0.0.1:3211", Some("http://127.0.0.1:3211/a/b?c=d")),
+            ("https://x.example:443/a", "https://X.example", Some("https://x.example/a")),
+            ("https://x.example/site/a", "https://x.example/site", Some("https://x.example/a")),
             ("https://x.example/sites/a", "https://x.example/site", None),
             ("https://x.example/a", "https://x.example/site", None),
             ("http://127.0.0.1:3210/a", "http://127.0.0.1:3211", None),
@@ -280,7 +328,7 @@ mod tests {
             ("https://y.example/a", "https://x.example", None),
             ("data:,x", "https://x.example", None),
         ] {
-            assert_eq!(own_path(url, site).as_deref(), path, "{url} of {site}");
+            assert_eq!(own_url(url, site).as_deref(), own, "{url} of {site}");
         }
     }
 }

@@ -7,9 +7,10 @@ use auth::AuthLimits;
 use contract::{
     ActionOutcome, Deploy, DeployedCode, DeploymentId, DeploymentRef, Error, Evaluation, EvaluationRequest,
     Fanout, FanoutSession, FileName, FileUpload, Files, FinishPush, FunctionCall, FunctionKind,
-    FunctionLogPage, GroupId, JobsOf, MutationCall, MutationOutcome, NewFile, ObjectBytes, Position, Push,
-    PushDifference, QueryCall, QueryOutcome, Result, Runner, Schedules, SchemaDifference, SchemaEvaluation,
-    SchemaId, SchemaProgress, Sequencer, SessionStart, StartedPush, StoredFile, VariableChange,
+    FunctionLogPage, GroupId, HttpAnswer, HttpCall, JobsOf, MutationCall, MutationOutcome, NewFile,
+    ObjectBytes, Position, Push, PushDifference, QueryCall, QueryOutcome, Result, Runner, Schedules,
+    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Sequencer, SessionStart, StartedPush,
+    StoredFile, VariableChange,
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{
@@ -55,6 +56,10 @@ impl Runner for Broken {
 
     async fn action(&self, call: FunctionCall) -> Result<ActionOutcome> {
         self.fails(&call)
+    }
+
+    async fn http_action(&self, _: HttpCall) -> Result<HttpAnswer> {
+        Err(broken())
     }
 
     async fn kind(&self, call: &FunctionCall) -> Result<Option<FunctionKind>> {
@@ -226,6 +231,7 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
             slot_wait_ms_max: 10_000,
             session_queries_max: 10,
             file_bytes_max: 1,
+            http_request_bytes_max: 1,
         },
     };
     let shutdown = CancellationToken::new();

@@ -196,6 +196,7 @@ fn analysis_json(module: &ModuleAnalysis, is_mapped: bool, maps: &SourceMaps) ->
                     FunctionKind::Query => "Query",
                     FunctionKind::Mutation => "Mutation",
                     FunctionKind::Action => "Action",
+                    FunctionKind::HttpAction => "HttpAction",
                 },
                 "visibility": {"kind": match function.visibility {
                     Visibility::Public => "public",

@@ -128,6 +128,7 @@ mod tests {
                 logged_at_ms: 0.0,
             }],
             error: None,
+            http_status: None,
             cached: false,
             caller: Caller::HttpApi,
             identity: contract::IdentityKind::User,

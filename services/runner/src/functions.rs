@@ -38,7 +38,8 @@ impl AllowedVisibility {
         match call.caller {
             Caller::Scheduler | Caller::Cron | Caller::Action => AllowedVisibility::All,
             Caller::HttpApi | Caller::SyncWorker if call.identity.is_admin() => AllowedVisibility::All,
-            Caller::HttpApi | Caller::SyncWorker => AllowedVisibility::PublicOnly,
+            // No function is looked up for a request: the router is.
+            Caller::HttpApi | Caller::SyncWorker | Caller::HttpEndpoint => AllowedVisibility::PublicOnly,
         }
     }
 }

@@ -125,6 +125,10 @@ group! {
         heap_bytes_max: usize = 4_096 * MIB,
         /// Functions that an action has called and that have not ended; further calls wait for them.
         calls_in_flight_max: usize = 8,
+        /// Body of a request that an HTTP action answers (413 `RequestTooLarge`).
+        http_request_bytes_max: usize = 20 * MIB,
+        /// Body of an HTTP action's response (`HttpResponseTooLarge`).
+        http_response_bytes_max: usize = 20 * MIB,
         /// How many actions may call each other, the outermost one included (`MaximumCallDepthExceeded`).
         call_depth_max: usize = 16,
         /// Files whose bytes pass between actions and the store at the same time; further ones wait. Each takes some 1 MiB.

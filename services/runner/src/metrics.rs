@@ -8,6 +8,10 @@ pub struct Metrics {
     pub(crate) queries: Counter,
     pub(crate) mutations: Counter,
     pub(crate) actions: Counter,
+    pub(crate) http_actions: Counter,
+    pub(crate) http_request_bytes: Counter,
+    pub(crate) http_response_bytes: Counter,
+    pub(crate) http_clients_gone: Counter,
     pub(crate) mutation_attempts: Counter,
     pub(crate) conflicts: Counter,
     pub(crate) conflicts_given_up: Counter,
@@ -30,7 +34,15 @@ pub struct MetricsSnapshot {
     pub mutations: u64,
     /// Actions that ran, those that others have called included.
     pub actions: u64,
-    /// Actions that are under way now.
+    /// HTTP requests that the router of an app has answered.
+    pub http_actions: u64,
+    /// Bytes of their bodies that functions have read.
+    pub http_request_bytes: u64,
+    /// Bytes of bodies that functions have answered with.
+    pub http_response_bytes: u64,
+    /// Clients that went away before they had all of an answer.
+    pub http_clients_gone: u64,
+    /// Actions that are under way now, HTTP actions included.
     pub actions_running: u64,
     /// What they take of memory now, their images not counted.
     pub actions_bytes: u64,
@@ -81,6 +93,10 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
     pub(crate) fn decrement(&self) {
         let before = self.0.fetch_sub(1, Ordering::Relaxed);
         assert!(before > 0, "what is taken from a counter was counted");
@@ -98,6 +114,10 @@ impl Metrics {
             queries: self.queries.get(),
             mutations: self.mutations.get(),
             actions: self.actions.get(),
+            http_actions: self.http_actions.get(),
+            http_request_bytes: self.http_request_bytes.get(),
+            http_response_bytes: self.http_response_bytes.get(),
+            http_clients_gone: self.http_clients_gone.get(),
             actions_running,
             actions_bytes,
             action_orphans,

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use contract::{
     ActionOutcome, BlobStore, DeploymentRef, Error, Evaluation, EvaluationRequest, Files, FunctionCall,
-    FunctionKind, FunctionLogPage, MutationCall, MutationOutcome, QueryCall, QueryOutcome, ReadAt, Result,
-    Sequencer, Timestamp, TransactionLog,
+    FunctionKind, FunctionLogPage, HttpAnswer, HttpCall, MutationCall, MutationOutcome, QueryCall,
+    QueryOutcome, ReadAt, Result, Sequencer, Timestamp, TransactionLog,
 };
 use isolate::Engine;
 use system_transaction::SystemTransactions;
@@ -235,6 +235,17 @@ impl contract::Runner for Handle {
         self.run_action(call).instrument(span).await
     }
 
+    async fn http_action(&self, call: HttpCall) -> Result<HttpAnswer> {
+        let _call = self.begin_call()?;
+        let span = tracing::info_span!(
+            "http_action",
+            deployment = %call.deployment,
+            request_id = call.request_id,
+            component = call.component,
+        );
+        self.run_http_action(call).instrument(span).await
+    }
+
     async fn kind(&self, call: &FunctionCall) -> Result<Option<FunctionKind>> {
         let _call = self.begin_call()?;
         let Ok(path) = call.path.parse::<FunctionPath>() else { return Ok(None) };
@@ -323,6 +334,7 @@ pub(crate) fn contract_kind(kind: isolate::FunctionKind) -> FunctionKind {
         isolate::FunctionKind::Query => FunctionKind::Query,
         isolate::FunctionKind::Mutation => FunctionKind::Mutation,
         isolate::FunctionKind::Action => FunctionKind::Action,
+        isolate::FunctionKind::HttpAction => FunctionKind::HttpAction,
     }
 }
 

@@ -113,6 +113,7 @@ impl Limits {
             slot_wait_ms_max: self.function.slot_wait_ms_max,
             session_queries_max: self.fanout.session_queries_max,
             file_bytes_max: self.files.file_bytes_max,
+            http_request_bytes_max: self.action.http_request_bytes_max,
         }
     }
 

@@ -48,6 +48,10 @@ const RUNNER: &[Instrument<runner::MetricsSnapshot>] = instruments! {
     queries: Counter "" "Queries that ran, nested ones not counted.", |at| at.queries as f64;
     mutations: Counter "" "Mutations that were asked for.", |at| at.mutations as f64;
     actions: Counter "" "Actions that ran, those that others called included.", |at| at.actions as f64;
+    http_actions: Counter "" "HTTP requests that an app's router answered.", |at| at.http_actions as f64;
+    http_requests: Counter "By" "Bytes of their bodies that functions read.", |at| at.http_request_bytes as f64;
+    http_responses: Counter "By" "Bytes of bodies that functions answered with.", |at| at.http_response_bytes as f64;
+    http_clients_gone: Counter "" "Clients that went away before they had all of an answer.", |at| at.http_clients_gone as f64;
     actions_running: Gauge "" "Actions under way, most of which wait.", |at| at.actions_running as f64;
     action_orphans: Counter "" "Actions that were due and have failed because their process had ended.", |at| at.action_orphans as f64;
     actions_size: Gauge "By" "What they take in memory, their images not counted.", |at| at.actions_bytes as f64;

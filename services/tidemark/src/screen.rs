@@ -25,7 +25,7 @@ pub fn print_served(served: &Served<'_>) {
   Tidemark {version} is running.
 
     API          {url}
-    Site         {site_url}  (HTTP actions: not served yet)
+    Site         {site_url}
     Admin key    {admin_key}
 {metrics}    Data         {folder}
 

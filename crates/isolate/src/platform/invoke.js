@@ -1,6 +1,7 @@
 // Calls registered functions, and reports how they end.
 import { hasOutstanding, outcome } from "tidemark:host";
 import { codedError, describe } from "tidemark:errors";
+import { answerRequest } from "tidemark:http-action";
 import { beginCall } from "tidemark:phase";
 
 // By the numbers that slot.rs knows.
@@ -9,6 +10,9 @@ const kinds = [
   { name: "mutation", flag: "isMutation", invoke: (f, args) => f.invokeMutation(args) },
   { name: "action", flag: "isAction", invoke: (f, args, requestId) => f.invokeAction(requestId, args) },
 ];
+
+// What answers HTTP requests is the router of a module, behind all kinds.
+const router = { name: "router", phase: "action", invoke: answerRequest };
 
 // The namespaces of the entry points, by path.
 export const modules = new Map();
@@ -22,10 +26,11 @@ export function kindOf(value) {
 }
 
 export function invoke(number, path, exportName, args, requestId) {
-  const kind = kinds[number];
-  beginCall(kind.name);
+  const kind = kinds[number] ?? router;
+  beginCall(kind.phase ?? kind.name);
   const registered = lookUp(path, exportName);
-  if (kindOf(registered) !== kind.name) {
+  const isOfKind = kind === router ? registered?.isRouter === true : kindOf(registered) === kind.name;
+  if (!isOfKind) {
     throw codedError("WrongFunctionKind", `${path}:${exportName} is not a ${kind.name}`);
   }
   kind.invoke(registered, args, requestId).then(

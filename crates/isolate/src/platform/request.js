@@ -1,6 +1,6 @@
 // Request
 import { AbortController, AbortSignal } from "tidemark:abort";
-import { extractBody, installBody } from "tidemark:body";
+import { Body, extractBody, installBody } from "tidemark:body";
 import { Headers, addType, isToken } from "tidemark:headers";
 import { parseUrl } from "tidemark:requests";
 import { byteString, dictionary, domString, member, needArguments, usvString } from "tidemark:webidl";
@@ -42,6 +42,9 @@ let bodyOf;
 // What is sent of a request: its signal is the one that it follows, or null.
 export let partsOf;
 
+// The request that a client of this server has sent; `stream` is its body or null.
+export let requestOf;
+
 export class Request {
   #url;
   #method = "GET";
@@ -65,6 +68,13 @@ export class Request {
       body: request.#body,
       signal: request.#followed,
     });
+    requestOf = ({ url, method, headers, stream }) => {
+      const request = new Request(url);
+      request.#method = method;
+      request.#headers = new Headers(headers);
+      request.#body = stream === null ? null : new Body(null, stream);
+      return request;
+    };
   }
 
   constructor(input, options = undefined) {

@@ -12,6 +12,9 @@ let bodyOf;
 // The response that a server has given; `stream` is its body or null.
 export let answerOf;
 
+// What a client is sent of a response; null if it is none.
+export let partsOfResponse;
+
 export class Response {
   #body = null;
   #status = 200;
@@ -34,6 +37,10 @@ export class Response {
       response.#body = stream === null ? null : new Body(null, stream);
       return response;
     };
+    partsOfResponse = (value) =>
+      typeof value === "object" && value !== null && #body in value
+        ? { status: value.#status, headers: [...value.#headers], body: value.#body }
+        : null;
   }
 
   constructor(body = null, init = undefined) {

@@ -1,14 +1,12 @@
 // The object `Convex`, by which the library reaches the database and everything else outside.
 import { operation } from "tidemark:host";
 import { codedError } from "tidemark:errors";
+import { convexJsonFromResponse, requestFromConvexJson } from "tidemark:http-action";
 import { phase } from "tidemark:phase";
 import { syscall } from "tidemark:requests";
 import { getBlob, storeBlob } from "tidemark:storage";
 
 const databaseOperations = /^1\.0\/(get|insert|shallowMerge|replace|remove|db\/|query|count)/;
-
-// Those that take and give objects of JavaScript.
-const jsOperations = { "storage/storeBlob": storeBlob, "storage/getBlob": getBlob };
 
 const isImport = () => phase() === "import";
 
@@ -16,6 +14,9 @@ const refusalAtImport = (name) =>
   databaseOperations.test(name)
     ? codedError("NoDbDuringImport", "Can't use the database while modules are imported. Use it in a function.")
     : codedError("NoSyscallDuringImport", `Can't call ${name} while modules are imported. Call it in a function.`);
+
+// Those that take and give objects of JavaScript.
+const jsOperations = { convexJsonFromResponse, requestFromConvexJson, "storage/storeBlob": storeBlob, "storage/getBlob": getBlob };
 
 export const Convex = {
   syscall(name, args) {

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use contract::{
     ActionOutcome, DeploymentRef, Error, Evaluation, EvaluationRequest, FunctionCall, FunctionKind,
-    FunctionLogPage, MutationCall, MutationOutcome, Observed, QueryCall, QueryOutcome, ReadMoment, ReadSet,
-    Result, Runner, Timestamp,
+    FunctionLogPage, HttpAnswer, HttpCall, MutationCall, MutationOutcome, Observed, QueryCall, QueryOutcome,
+    ReadMoment, ReadSet, Result, Runner, Timestamp,
 };
 
 /// What answers queries, each at an exact moment.
@@ -43,6 +43,10 @@ impl<Q: Queries + 'static> Runner for OnlyQueries<Q> {
 
     async fn action(&self, _: FunctionCall) -> Result<ActionOutcome> {
         Err(Error::internal("live queries run no action"))
+    }
+
+    async fn http_action(&self, _: HttpCall) -> Result<HttpAnswer> {
+        Err(Error::internal("live queries answer no request"))
     }
 
     async fn kind(&self, _: &FunctionCall) -> Result<Option<FunctionKind>> {

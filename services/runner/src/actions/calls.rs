@@ -57,7 +57,7 @@ impl Calls {
             "1.0/actions/query" => self.call(FunctionKind::Query, name, arguments).await,
             "1.0/actions/mutation" => self.call(FunctionKind::Mutation, name, arguments).await,
             "1.0/actions/action" => self.call(FunctionKind::Action, name, arguments).await,
-            "1.0/getUserIdentity" => Ok(identity_json(&self.call.identity)),
+            "1.0/getUserIdentity" => identity_json(&self.call.identity),
             "1.0/getFunctionMetadata" => {
                 let name = self.function.path.to_string();
                 Ok(json!({"name": name, "componentPath": self.call.component}).to_string())
@@ -118,7 +118,8 @@ impl Calls {
                 let call = MutationCall { function, session: None, not_before: Timestamp::ZERO };
                 self.handle.run_mutation(call, self.descent.job).await.map(|outcome| outcome.result)
             }
-            FunctionKind::Action => {
+            // An HTTP action has no name to be called by.
+            FunctionKind::Action | FunctionKind::HttpAction => {
                 let depth_max = self.handle.actions.limits.call_depth_max;
                 let Descent { depth, job } = self.descent;
                 if depth >= depth_max {

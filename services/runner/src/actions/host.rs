@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-use isolate::{ConsoleLine, SyncHost, SyscallError};
+use isolate::{AsyncOperation, ConsoleLine, SyncHost, SyscallError};
 use serde::Deserialize;
 use transaction::DeploymentCatalog;
 
+use super::{exchange::Exchange, operations::Weight};
 use crate::{
     calls::{Ground, Tree},
     service::Shared,
@@ -21,6 +22,8 @@ pub(super) struct ActionHost {
     /// For stacks, in terms of the files that people wrote.
     catalog: Arc<DeploymentCatalog>,
     ended: Vec<EndOfWait>,
+    /// Of an HTTP action.
+    exchange: Option<Arc<Exchange>>,
 }
 
 /// What the function waits for no longer.
@@ -32,8 +35,19 @@ pub(super) enum EndOfWait {
 }
 
 impl ActionHost {
-    pub(super) fn new(shared: Arc<Shared>, tree: Tree, catalog: Arc<DeploymentCatalog>) -> ActionHost {
-        ActionHost { shared, tree, catalog, ended: Vec::new() }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        tree: Tree,
+        catalog: Arc<DeploymentCatalog>,
+        exchange: Option<Arc<Exchange>>,
+    ) -> ActionHost {
+        ActionHost { shared, tree, catalog, ended: Vec::new(), exchange }
+    }
+
+    /// Whether an action whose outcome is known goes on for an operation.
+    pub(super) fn holds(&self) -> impl Fn(&AsyncOperation) -> bool + use<> {
+        let is_answered = self.exchange.as_ref().is_some_and(|exchange| exchange.is_answered());
+        move |operation| Weight::of(operation).holds(is_answered)
     }
 
     pub(super) fn take_ended(&mut self) -> Vec<EndOfWait> {
@@ -49,16 +63,19 @@ impl Ground for ActionHost {
 
 impl SyncHost for ActionHost {
     fn syscall(&mut self, operation: &str, arguments: &str) -> Result<String, SyscallError> {
-        if !matches!(operation, "tidemark/wake" | "tidemark/fetchAbort") {
-            return Err(SyscallError::new(format!("Unknown sync operation: {operation}")));
-        }
-        let ended = serde_json::from_str(arguments).map_err(|error| {
+        let understood = match operation {
+            "tidemark/wake" | "tidemark/fetchAbort" => {
+                Some(serde_json::from_str(arguments).map(|ended| self.ended.push(ended)))
+            }
+            _ => self.exchange.as_ref().and_then(|exchange| exchange.syscall(operation, arguments)),
+        };
+        let understood =
+            understood.ok_or_else(|| SyscallError::new(format!("Unknown sync operation: {operation}")))?;
+        understood.map(|()| "null".to_owned()).map_err(|error| {
             SyscallError::new(format!(
                 "InvalidOperationArguments: `{operation}` can't read its arguments: {error}"
             ))
-        })?;
-        self.ended.push(ended);
-        Ok("null".to_owned())
+        })
     }
 
     /// Time passes in actions.

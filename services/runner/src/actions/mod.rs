@@ -10,7 +10,9 @@
 //!         ├ alone     operations that have a transaction to themselves: to schedule, to delete a file
 //!         ├ blobs     the bytes of files
 //!         ├ timers
-//!         └ fetches   requests to other servers
+//!         ├ fetches   requests to other servers
+//!         └ exchange  the request that an HTTP action answers, and its answer
+//!   requests          HTTP actions, from the router to the answer
 //! ```
 //!
 //! A step of an action is a job for a thread for JavaScript like any call. Between two steps the action is the memory of its
@@ -20,10 +22,12 @@ mod alone;
 mod blobs;
 mod calls;
 mod due;
+mod exchange;
 mod fetches;
 mod host;
 mod operations;
 mod places;
+mod requests;
 mod run;
 mod timers;
 

@@ -7,7 +7,9 @@ use isolate::{Answer, AsyncOperation, OperationId, SyscallError};
 use serde::Deserialize;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::{blobs::Transfers, calls::Calls, fetches::Fetches, host::EndOfWait, timers::Timers};
+use super::{
+    blobs::Transfers, calls::Calls, exchange::Exchange, fetches::Fetches, host::EndOfWait, timers::Timers,
+};
 use crate::{
     calls::Stop,
     transaction::{Attempt, Failure, answered, parse},
@@ -18,17 +20,20 @@ pub(super) struct Operations {
     calls: Arc<Calls>,
     client: egress::Client,
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
-    /// Of these, those without which the action does not end.
-    holding: usize,
+    /// Of these, those that an action waits for.
+    calls_under_way: usize,
+    requests_under_way: usize,
     timers: Timers,
     fetches: Fetches,
     transfers: Transfers,
+    /// Of an HTTP action.
+    exchange: Option<Arc<Exchange>>,
 }
 
 struct Done {
     id: OperationId,
     answer: Result<Answer, Stop>,
-    holds: bool,
+    weight: Weight,
 }
 
 #[derive(Deserialize)]
@@ -38,33 +43,70 @@ struct SleepArguments {
     delay_ms: u64,
 }
 
-/// Whether an action whose outcome is known goes on for this: functions that it has called run to their end, and it is told.
-/// Timers and requests end with it.
-pub(super) fn holds(operation: &AsyncOperation) -> bool {
-    !operation.name.starts_with("tidemark/")
+/// What an operation is worth to an action whose outcome is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// Functions that it has called run to their end, and it is told.
+    Call,
+    /// Timers and requests to other servers end with it, since its caller waits. An HTTP action that has answered holds nobody
+    /// up: it goes on for them.
+    World,
+    /// What has to do with the client of an HTTP action alone.
+    Client,
+}
+
+impl Weight {
+    pub(super) fn of(operation: &AsyncOperation) -> Weight {
+        match operation.name.as_str() {
+            "tidemark/httpRead" | "tidemark/httpClientGone" => Weight::Client,
+            name if name.starts_with("tidemark/") => Weight::World,
+            _ => Weight::Call,
+        }
+    }
+
+    /// Whether the action goes on for it.
+    pub(super) fn holds(self, is_answered: bool) -> bool {
+        match self {
+            Weight::Call => true,
+            Weight::World => is_answered,
+            Weight::Client => false,
+        }
+    }
 }
 
 impl Operations {
-    pub(super) fn new(calls: Calls, client: egress::Client) -> Operations {
+    pub(super) fn new(calls: Calls, client: egress::Client, exchange: Option<Arc<Exchange>>) -> Operations {
         Operations {
             calls: Arc::new(calls),
             client,
             under_way: FuturesUnordered::new(),
-            holding: 0,
+            calls_under_way: 0,
+            requests_under_way: 0,
             timers: Timers::default(),
             fetches: Fetches::default(),
             transfers: Transfers::default(),
+            exchange,
         }
     }
 
     /// Whether something is under way without which the action does not end.
     pub(super) fn hold(&self) -> bool {
-        self.holding > 0
+        let is_answered = self.exchange.as_ref().is_some_and(|exchange| exchange.is_answered());
+        let is_wanted = self.requests_under_way > 0 || self.timers.next_due().is_some();
+        self.calls_under_way > 0 || (is_answered && is_wanted)
+    }
+
+    fn count(&mut self, weight: Weight) -> Option<&mut usize> {
+        match weight {
+            Weight::Call => Some(&mut self.calls_under_way),
+            Weight::World => Some(&mut self.requests_under_way),
+            Weight::Client => None,
+        }
     }
 
     /// Begins what is answered by [`Operations::next`].
     pub(super) fn begin(&mut self, operation: AsyncOperation) {
-        let (id, holds) = (operation.id, holds(&operation));
+        let (id, weight) = (operation.id, Weight::of(&operation));
         let answer = self.answer(operation).unwrap_or_else(|failure| {
             let refused = match failure {
                 Failure::Caught(error) => Ok(Err(error)),
@@ -73,8 +115,10 @@ impl Operations {
             Some(std::future::ready(refused).boxed())
         });
         if let Some(answer) = answer {
-            self.holding += usize::from(holds);
-            self.under_way.push(answer.map(move |answer| Done { id, answer, holds }).boxed());
+            if let Some(count) = self.count(weight) {
+                *count += 1;
+            }
+            self.under_way.push(answer.map(move |answer| Done { id, answer, weight }).boxed());
         }
     }
 
@@ -140,10 +184,17 @@ impl Operations {
                 let transfer = self.transfers.get(parse(name, arguments)?)?;
                 async move { Ok(transfer.read().await) }.boxed()
             }
-            _ => {
-                let calls = Arc::clone(&self.calls);
-                async move { answered(calls.answer(&operation).await) }.boxed()
-            }
+            name => match &self.exchange {
+                Some(exchange) if name.starts_with("tidemark/http") => {
+                    let exchange = Arc::clone(exchange);
+                    let answer = exchange.begin(operation)?;
+                    answer.map(Ok).boxed()
+                }
+                _ => {
+                    let calls = Arc::clone(&self.calls);
+                    async move { answered(calls.answer(&operation).await) }.boxed()
+                }
+            },
         }))
     }
 
@@ -184,7 +235,9 @@ impl Operations {
     }
 
     fn done(&mut self, done: Done) -> Result<(OperationId, Answer), Stop> {
-        self.holding -= usize::from(done.holds);
+        if let Some(count) = self.count(done.weight) {
+            *count -= 1;
+        }
         Ok((done.id, done.answer?))
     }
 }

@@ -13,12 +13,7 @@ use tracing::Instrument as _;
 use transaction::{Catalog, DeploymentCatalog, Transaction};
 use value::{ComponentId, DocumentId};
 
-use super::{
-    calls::Calls,
-    host::ActionHost,
-    operations::{Operations, holds},
-    places::Share,
-};
+use super::{calls::Calls, exchange::Exchange, host::ActionHost, operations::Operations, places::Share};
 use crate::{
     calls::{
         Guest, LogLines, NumberedImage, Outcome, Progress, Slots, Stop, Thrown, Tree, TreeLimits,
@@ -50,7 +45,7 @@ pub(super) struct Acted {
 }
 
 /// What is run, as it was when the action began.
-struct Prepared {
+pub(super) struct Prepared {
     function: Arc<Function>,
     component: ComponentId,
     image: NumberedImage,
@@ -115,8 +110,28 @@ impl Handle {
         let run = Run::new(&call, FunctionKind::Action);
         let transaction = shared.transactions.snapshot(call.deployment).await?;
         let catalog = Arc::clone(transaction.deployment_catalog());
-        let (outcome, mut log) = match self.prepare(&run, transaction).await? {
-            Ok(prepared) => self.perform(&run, prepared, &catalog, descent).await,
+        let prepared = self.prepare(&run, transaction).await?;
+        self.run_prepared(&run, prepared, catalog, descent, None).await
+    }
+
+    /// Runs what was found, and enters it into the log. A request that it answers has its exchange.
+    pub(super) async fn run_prepared(
+        &self,
+        run: &Run,
+        prepared: Result<Prepared, Thrown>,
+        catalog: Arc<DeploymentCatalog>,
+        descent: Descent,
+        exchange: Option<&Arc<Exchange>>,
+    ) -> Result<Acted> {
+        let (shared, call) = (&self.shared, run.call());
+        let fate = |error| Fate {
+            error,
+            http_route: exchange.map(|exchange| exchange.route()),
+            http_status: exchange.and_then(|exchange| exchange.status()),
+            ..Fate::default()
+        };
+        let (outcome, mut log) = match prepared {
+            Ok(prepared) => self.perform(run, prepared, &catalog, descent, exchange).await,
             Err(thrown) => {
                 let lines_max = shared.options.limits.function.log_lines_max;
                 (Ok(Err(thrown)), LogLines::new(lines_max, shared.clock.clone()))
@@ -135,8 +150,7 @@ impl Handle {
                     // It may have had effects, so the log tells of it, too.
                     let thrown = Thrown::new(error.to_string());
                     let ended = run.ended(Err(thrown), Observed::default(), log, catalog);
-                    let fate = Fate { error: Some(error.to_string()), ..Fate::default() };
-                    self.enter_into_log(&run, &ended, fate);
+                    self.enter_into_log(run, &ended, fate(Some(error.to_string())));
                     return Err(error);
                 }
             },
@@ -146,11 +160,11 @@ impl Handle {
             Ok(result) => (Ok(result.clone()), None),
             Err(thrown) => {
                 shared.metrics.function_errors.increment();
-                let (error, log_text) = self.explain(thrown, &call, &ended.catalog).await;
+                let (error, log_text) = self.explain(thrown, call, &ended.catalog).await;
                 (Err(error), Some(log_text))
             }
         };
-        self.enter_into_log(&run, &ended, Fate { error: error.clone(), ..Fate::default() });
+        self.enter_into_log(run, &ended, fate(error.clone()));
         Ok(Acted { result, error, lines: ended.lines, duration: ended.duration })
     }
 
@@ -171,12 +185,24 @@ impl Handle {
         if function.kind != FunctionKind::Action {
             return Ok(Err(Thrown::wrong_kind(path, function.kind, FunctionKind::Action)));
         }
+        self.load_code(run, transaction, component, function).await
+    }
+
+    /// Gets the code of a function that was found.
+    pub(super) async fn load_code(
+        &self,
+        run: &Run,
+        transaction: Transaction,
+        component: ComponentId,
+        function: Arc<Function>,
+    ) -> Result<Result<Prepared, Thrown>> {
+        let (shared, call) = (&self.shared, run.call());
         let tables = Arc::clone(transaction.catalog());
         let (place, version) = ((call.deployment, component), transaction.deployment_catalog().version());
         match shared.images.of_catalog(place, version, &tables, &shared.platform).await? {
             Some(Ok(image)) => Ok(Ok(Prepared { function, component, image, tables })),
             Some(Err(error)) => Ok(Err(Thrown::new(format!("The deployed code can't be loaded: {error}")))),
-            None => no_function(),
+            None => Ok(Err(Thrown::no_function(run.identifier()))),
         }
     }
 
@@ -187,6 +213,7 @@ impl Handle {
         prepared: Prepared,
         catalog: &Arc<DeploymentCatalog>,
         descent: Descent,
+        exchange: Option<&Arc<Exchange>>,
     ) -> (Outcome, LogLines) {
         let (shared, call) = (&self.shared, run.call());
         let Prepared { function, component, image, tables } = prepared;
@@ -197,14 +224,19 @@ impl Handle {
         let limits = TreeLimits { function: function_limits, transaction: shared.limits.transaction };
         let now_ms = shared.clock.now_ms() as u64;
         let mut tree = Tree::new(limits, now_ms, shared.clock.clone(), Run::seed());
-        let arguments = normalize_arguments(&call.arguments);
-        if let Err(thrown) = check_arguments(&function, &arguments, &tables, &function_limits) {
+        let arguments = match exchange {
+            Some(_) => (&*call.arguments).into(),
+            None => normalize_arguments(&call.arguments),
+        };
+        if exchange.is_none()
+            && let Err(thrown) = check_arguments(&function, &arguments, &tables, &function_limits)
+        {
             return (Ok(Err(thrown)), tree.log);
         }
         tree.enter(&function);
-        let host = ActionHost::new(Arc::clone(shared), tree, Arc::clone(catalog));
+        let host = ActionHost::new(Arc::clone(shared), tree, Arc::clone(catalog), exchange.cloned());
         let calls = Calls::new(self.clone(), Arc::clone(call), Arc::clone(&function), component, descent);
-        let operations = Operations::new(calls, self.http.clone());
+        let operations = Operations::new(calls, self.http.clone(), exchange.cloned());
         let begin = Begin {
             host,
             image,
@@ -213,6 +245,7 @@ impl Handle {
             memory: self.actions.share(),
         };
         match self.run_to_end(call, begin, operations).await {
+            (Ok(Ok(text)), Some(tree)) if exchange.is_some() => (Ok(Ok(text)), tree.log),
             (Ok(Ok(text)), Some(mut tree)) => {
                 let checked = check_result(&function, &text, &tables, arguments.len(), &mut tree);
                 (Ok(checked.map(|()| text)), tree.log)
@@ -279,7 +312,7 @@ fn without_advice(stop: Stop) -> Stop {
 }
 
 /// Nobody knows what it has done until then, so it is not to be sent again blindly.
-fn cancelled() -> Error {
+pub(super) fn cancelled() -> Error {
     Error {
         retry: contract::Retry::Never,
         ..Error::overloaded(
@@ -337,7 +370,8 @@ impl Acting {
         slots: &mut Slots,
     ) -> Stepped {
         if matches!(progress, Ok(Progress::Waits)) {
-            let finished = if is_held { Ok(None) } else { self.guest.finish(holds, &mut self.host) };
+            let finished =
+                if is_held { Ok(None) } else { self.guest.finish(self.host.holds(), &mut self.host) };
             progress = match (finished, self.memory.set(self.guest.heap_bytes())) {
                 (Err(stop), _) => Err(stop),
                 (Ok(Some(ended)), _) => Ok(ended),

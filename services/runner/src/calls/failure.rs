@@ -86,6 +86,7 @@ fn with_article(kind: FunctionKind) -> &'static str {
         FunctionKind::Query => "a query",
         FunctionKind::Mutation => "a mutation",
         FunctionKind::Action => "an action",
+        FunctionKind::HttpAction => "an HTTP action",
     }
 }
 

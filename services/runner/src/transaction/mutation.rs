@@ -399,8 +399,12 @@ impl Handle {
         let Attempt::Ran(ended) = attempt else { return conflict_error(None) };
         let table = table_of(conflict, &ended.catalog);
         let error = conflict_error(table.as_deref());
-        let fate =
-            Fate { error: Some(error.to_string()), conflict: Some(table.unwrap_or_default()), will_retry };
+        let fate = Fate {
+            error: Some(error.to_string()),
+            conflict: Some(table.unwrap_or_default()),
+            will_retry,
+            ..Fate::default()
+        };
         self.enter_into_log(run, ended, fate);
         error
     }

@@ -24,7 +24,9 @@ impl Handle {
         let transaction = shared.begin(call.deployment, at, shared.now_at(at), journal).await?;
         let priority = match call.caller {
             Caller::SyncWorker => Priority::Live,
-            Caller::HttpApi | Caller::Scheduler | Caller::Cron | Caller::Action => Priority::First,
+            Caller::HttpApi | Caller::HttpEndpoint | Caller::Scheduler | Caller::Cron | Caller::Action => {
+                Priority::First
+            }
         };
         let execution = match source {
             None => self.execute(&run, priority, transaction).await?,

@@ -63,6 +63,9 @@ pub(crate) struct Fate {
     /// The table in which another commit was in the way.
     pub conflict: Option<String>,
     pub will_retry: bool,
+    /// Of a request: the name under which it was routed, and the status that it was answered with.
+    pub http_route: Option<String>,
+    pub http_status: Option<u16>,
 }
 
 impl Run {
@@ -368,12 +371,13 @@ impl Handle {
         }
         let entry = ExecutionRecord {
             kind: contract_kind(run.kind),
-            identifier: run.identifier.clone(),
+            identifier: fate.http_route.unwrap_or_else(|| run.identifier.clone()),
             component: (!call.component.is_empty()).then(|| call.component.clone()),
             ended_at_s: self.shared.clock.now_ms() / 1e3,
             execution_time: ended.duration,
             lines: ended.lines.clone(),
             error: fate.error,
+            http_status: fate.http_status,
             cached: false,
             caller: call.caller,
             identity: call.identity.kind(),

@@ -158,7 +158,7 @@ impl TransactionHost {
             }
             "1.0/getUserIdentity" => {
                 self.tree.observed.identity = true;
-                Ok(identity_json(&self.identity))
+                identity_json(&self.identity)
             }
             "1.0/getFunctionMetadata" => {
                 let name = self.tree.function().path.to_string();
@@ -451,15 +451,18 @@ pub(super) fn required<T>(operation: &str, name: &str, value: Option<T>) -> Atte
 }
 
 /// The user's attributes, which are JSON texts already.
-pub(crate) fn identity_json(identity: &contract::Identity) -> String {
-    let Some(user) = identity.user() else { return "null".to_owned() };
+pub(crate) fn identity_json(identity: &contract::Identity) -> Attempt {
+    if let contract::Identity::Unverified(error) = identity {
+        return Err(caught(&error.code, &error.message));
+    }
+    let Some(user) = identity.user() else { return Ok("null".to_owned()) };
     let mut json = String::from("{");
     for (name, value) in &user.attributes {
         let separator = if json.len() > 1 { "," } else { "" };
         let _ = write!(json, "{separator}{}:{value}", serde_json::Value::from(name.as_str()));
     }
     json.push('}');
-    json
+    Ok(json)
 }
 
 /// The feature that a known operation belongs to, if it is one of those that are still to come.
@@ -486,10 +489,15 @@ mod tests {
             ("subject".to_owned(), "\"bob\"".to_owned()),
             ("properties.\"x\"".to_owned(), "{\"a\":[1]}".to_owned()),
         ]);
-        let json = identity_json(&Identity::User(UserIdentity { attributes }));
+        let json = identity_json(&Identity::User(UserIdentity { attributes })).ok().expect("there is one");
         let parsed: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
         assert_eq!(parsed, serde_json::json!({"subject": "bob", "properties.\"x\"": {"a": [1]}}));
-        assert_eq!(identity_json(&Identity::Anonymous), "null");
+        assert_eq!(identity_json(&Identity::Anonymous).ok().as_deref(), Some("null"));
+        let error = contract::Error::bad_request("InvalidAuthHeader", "no");
+        match identity_json(&Identity::Unverified(Box::new(error))) {
+            Err(Failure::Caught(error)) => assert_eq!(error.message, "InvalidAuthHeader: no"),
+            _ => panic!("whoever asks gets the error"),
+        }
     }
 
     #[test]

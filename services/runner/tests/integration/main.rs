@@ -10,6 +10,7 @@ mod function_log;
 mod functions;
 mod harness;
 mod hostile;
+mod http_actions;
 mod nested;
 mod schedules;
 mod sessions;

@@ -123,6 +123,29 @@ export const internalMutation = (definition) => register("isMutation", "invokeMu
 export const action = (definition) => register("isAction", "invokeAction", "isPublic", definition);
 export const internalAction = (definition) => register("isAction", "invokeAction", "isInternal", definition);
 
+export const httpAction = (handler) => ({ isHttp: true, invokeHttpAction: (request) => handler(actionCtx, request) });
+
+// `routes` are HTTP actions by a method and a path, or a prefix that ends with `*`.
+export function httpRouter(routes) {
+  const all = Object.entries(routes).map(([route, handler]) => [...route.split(" ").reverse(), handler]);
+  const fits = (route, path) => (route.endsWith("*") ? path.startsWith(route.slice(0, -1)) : path === route);
+  const lookup = (path, method) => {
+    const sought = method === "HEAD" ? "GET" : method;
+    const found = all.find(([route, of]) => of === sought && fits(route, path));
+    return found === undefined ? null : [found[2], sought, found[0]];
+  };
+  const runRequest = async (text) => {
+    const request = Convex.jsSyscall("requestFromConvexJson", { convexJson: JSON.parse(text) });
+    const { pathname } = new URL(request.url);
+    const match = lookup(pathname, request.method);
+    const response = match
+      ? await match[0].invokeHttpAction(request)
+      : new Response(`No HttpAction routed for ${pathname}`, { status: 404 });
+    return JSON.stringify(Convex.jsSyscall("convexJsonFromResponse", { response }));
+  };
+  return { isRouter: true, getRoutes: () => all, lookup, runRequest };
+}
+
 const field = (fieldType, optional = false) => ({ fieldType, optional });
 export const v = {
   string: { type: "string" },
