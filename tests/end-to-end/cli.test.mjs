@@ -397,15 +397,6 @@ const UNSUPPORTED = {
     names: [/schema/, /by_place/],
     files: { "convex/schema.ts": schemaWith('vectorIndex("by_place", { vectorField: "place", dimensions: 2 })') },
   },
-  'a "use node" module': {
-    names: [/native/],
-    files: {
-      "convex/native.ts": `"use node";
-        import { platform } from "node:os";
-        import { internalAction } from "./_generated/server";
-        export const where = internalAction({ args: {}, handler: async () => platform() });`,
-    },
-  },
 };
 
 for (const [feature, { files, names }] of Object.entries(UNSUPPORTED)) {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{DeploymentRef, ModuleSource, Result};
+use crate::{DeploymentRef, ModuleSource, NodePackage, Result};
 
 /// Takes pushed code from its bundles to the one commit that serves it.
 ///
@@ -91,6 +91,10 @@ pub struct DeployedCode {
     pub server_version: Option<String>,
     /// The modules that serve, chunks included.
     pub modules: Vec<ModuleHash>,
+    /// The version of Node.js that the last push has asked for, if any.
+    pub node_version: Option<String>,
+    /// Packages that the modules for Node.js import.
+    pub node_packages: Vec<NodePackage>,
 }
 
 /// Names a module's text.
@@ -125,8 +129,10 @@ pub struct Push {
     pub unchanged_modules: Vec<ModuleHash>,
     /// The folders of the components that the app mounts.
     pub components: Vec<String>,
+    /// The version of Node.js that the app asks for, `22` or `24`; any will do if it is not said.
+    pub node_version: Option<String>,
     /// Packages that the app's Node.js actions import.
-    pub node_packages: Vec<String>,
+    pub node_packages: Vec<NodePackage>,
 }
 
 /// A module whose text comes with the push.
@@ -153,6 +159,8 @@ pub struct StartedPush {
     pub auth_providers: Arc<str>,
     /// The version of the client library, as it was pushed.
     pub server_version: String,
+    /// Names what was installed for the modules for Node.js; `None` if they import no package.
+    pub node_packages_id: Option<String>,
     /// What the push will change in the schema and its indexes.
     pub difference: SchemaDifference,
 }

@@ -49,7 +49,8 @@ pub use position::{
 pub use runner::{
     ActionOutcome, Caller, ConsoleLevel, ConsoleLine, Evaluation, EvaluationRequest, ExecutionRecord,
     FunctionCall, FunctionError, FunctionKind, FunctionLogPage, ImportPhase, ModuleSource, MutationCall,
-    MutationOutcome, Observed, QueryCall, QueryOutcome, ReadMoment, Runner, SessionRequest,
+    MutationOutcome, NodeEvaluation, NodeEvaluationRequest, NodePackage, NodePackages, Observed, QueryCall,
+    QueryOutcome, ReadMoment, Runner, SessionRequest,
 };
 pub use schedules::{JobsOf, Schedules};
 pub use sequencer::Sequencer;

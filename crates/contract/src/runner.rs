@@ -42,6 +42,10 @@ pub trait Runner: Send + Sync + 'static {
     /// Evaluates code that is about to be pushed, and builds its image. Changes nothing that is served.
     async fn evaluate(&self, request: EvaluationRequest) -> Result<Evaluation>;
 
+    /// Evaluates the modules for Node.js of code that is about to be pushed, with the packages that they import. Changes
+    /// nothing that is served.
+    async fn evaluate_node(&self, request: NodeEvaluationRequest) -> Result<NodeEvaluation>;
+
     /// The executions after `cursor`, oldest first; waits up to `wait` for the first one. `cursor` 0 answers at
     /// once with what is kept.
     async fn function_log(
@@ -247,6 +251,50 @@ pub struct Evaluation {
     pub auth_providers: Option<Arc<str>>,
     /// Part of the deployed code.
     pub import_phase: ImportPhase,
+}
+
+/// Code for Node.js to evaluate.
+#[derive(Clone, Debug)]
+pub struct NodeEvaluationRequest {
+    /// For which deployment.
+    pub deployment: DeploymentRef,
+    /// The modules that begin with `"use node"`, and their chunks (`_deps/node/…`).
+    pub modules: Vec<ModuleSource>,
+    /// What `process.env` holds.
+    pub environment_variables: BTreeMap<String, String>,
+    /// As the app asks for it: `22` or `24`. `None` takes the oldest one that there is.
+    pub version: Option<String>,
+    /// What the modules import.
+    pub packages: NodePackages,
+}
+
+/// Packages for Node.js.
+#[derive(Clone, Debug)]
+pub enum NodePackages {
+    /// What they need themselves is still to be found out.
+    Wanted(Vec<NodePackage>),
+    /// [`NodeEvaluation::packages`] of an earlier evaluation; `None` if there were none.
+    Locked(Option<Arc<str>>),
+}
+
+/// A package of a registry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodePackage {
+    /// `sharp`, `@aws-sdk/client-s3`.
+    pub name: String,
+    /// An exact version.
+    pub version: String,
+}
+
+/// What evaluating code for Node.js has shown.
+#[derive(Clone, Debug)]
+pub struct NodeEvaluation {
+    /// Per module path (chunks left out), as [`Evaluation::modules`].
+    pub modules: BTreeMap<String, Arc<str>>,
+    /// Everything that the packages stand for: part of the deployed code. `None` without packages.
+    pub packages: Option<Arc<str>>,
+    /// Names what was installed.
+    pub packages_id: Option<String>,
 }
 
 /// A part of the function log.

@@ -57,7 +57,7 @@ pub use scan::QueryId;
 pub use schedules::{Cancellation, DueRun, NewJob, PendingJobs, RunEnd, held_from};
 pub use system_tables::{
     AuthRow, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DueKind, DueRow, EnvironmentVariableRow,
-    FileObjectRow, FileRow, FileState, Holder, IndexRow, JobState, ModuleEnvironment, ModuleRow,
+    FileObjectRow, FileRow, FileState, Holder, IndexRow, JobState, ModuleEnvironment, ModuleRow, NodeConfig,
     ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
     SystemTable, TableRow, UdfConfigRow,
 };

@@ -1,7 +1,7 @@
 //! What evaluating the code has shown, held to what everybody who reads it later can take: the calls, code generation,
 //! `function-spec`. What can't be read ever after is refused here, with the file and the export named.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{Limits, variables::PLATFORM_VARIABLES};
 use auth::{AuthLimits, Providers};
@@ -28,10 +28,10 @@ struct Function {
     returns: Option<String>,
 }
 
-/// Refuses functions whose names or validators can't be read.
-pub fn check_functions(evaluation: &Evaluation, limits: &Limits) -> Result<()> {
+/// Refuses functions whose names or validators can't be read. `modules` are analyses by path.
+pub fn check_functions(modules: &BTreeMap<String, Arc<str>>, limits: &Limits) -> Result<()> {
     let mut count = 0;
-    for (path, analysis) in &evaluation.modules {
+    for (path, analysis) in modules {
         let module: Module = serde_json::from_str(analysis)
             .map_err(|error| Error::internal(format!("the analysis of {path} can't be read: {error}")))?;
         for function in &module.functions {
@@ -173,7 +173,7 @@ mod tests {
 
     fn checked(functions: &[Json]) -> Result<()> {
         let module = json!({"functions": functions, "httpRoutes": null});
-        check_functions(&evaluation(&[("notes.js", module)], None), &Limits::DEFAULT)
+        check_functions(&evaluation(&[("notes.js", module)], None).modules, &Limits::DEFAULT)
     }
 
     /// Objects in objects; each adds three levels of JSON.
@@ -224,7 +224,8 @@ mod tests {
         assert_eq!(checked(&functions), Ok(()));
         let routes = json!({"functions": [], "httpRoutes": [{"route": {"path": "/", "method": "GET"}}]});
         let modules = [("http.js", routes), ("notes.js", json!({"functions": functions}))];
-        let error = check_functions(&evaluation(&modules, None), &Limits::DEFAULT).expect_err("one too many");
+        let error =
+            check_functions(&evaluation(&modules, None).modules, &Limits::DEFAULT).expect_err("one too many");
         assert_eq!(error.code, "ModulesTooLarge");
     }
 

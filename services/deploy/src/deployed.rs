@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use contract::{DeployedCode, DeploymentRef, ModuleHash, Result};
+use contract::{DeployedCode, DeploymentRef, Error, ModuleHash, Result};
 
-use crate::Handle;
+use crate::{Handle, node};
 
 impl Handle {
     pub(crate) async fn deployed(&self, deployment: DeploymentRef) -> Result<DeployedCode> {
@@ -16,10 +16,13 @@ impl Handle {
         });
         let modules = modules.collect();
         let config = transaction.udf_config().map(|config| config.row);
+        let node = config.as_ref().map(|config| config.node.clone()).unwrap_or_default();
         Ok(DeployedCode {
             functions_folder: config.as_ref().map(|config| config.functions_directory.clone()),
             server_version: config.map(|config| config.server_version),
             modules,
+            node_version: node.version,
+            node_packages: node::packages(&node.packages).map_err(Error::internal)?,
         })
     }
 

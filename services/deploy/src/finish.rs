@@ -57,6 +57,11 @@ impl Handle {
                 ));
             }
         }
+        if let Some(lock) = finish.prepared.node_lock()?
+            && !self.dependencies().blobs.has(lock).await?
+        {
+            return Err(Error::bad_request("InvalidPush", "The lock of the packages was never made."));
+        }
         if request.dry_run {
             return Ok(finish.run(&mut self.transactions().snapshot(deployment).await?).await?);
         }
@@ -114,7 +119,7 @@ impl Work for Finish {
         let is_first = old_config.is_none();
         match old_config {
             // The code is what it was: it keeps its import phase, so that nothing computed by it is invalidated.
-            Some(old) if !modules.any => {
+            Some(old) if !modules.any && old.row.node == config.node => {
                 let same = UdfConfigRow {
                     server_version: config.server_version,
                     functions_directory: config.functions_directory,

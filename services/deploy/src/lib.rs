@@ -13,6 +13,7 @@ mod evaluate;
 mod finish;
 mod imports;
 mod limits;
+mod node;
 mod prepared;
 mod refusal;
 mod schema_change;

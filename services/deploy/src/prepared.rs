@@ -7,11 +7,11 @@ use auth::{AuthLimits, Providers};
 use code::{Sha256Digest, code_hash};
 use contract::{BlobDigest, Error, ImportPhase, Result};
 use serde::{Deserialize, Serialize};
-use transaction::{ModuleEnvironment, ModuleRow, UdfConfigRow};
+use transaction::{ModuleEnvironment, ModuleRow, NodeConfig, UdfConfigRow};
 use value::ComponentId;
 
 /// The format of [`Prepared`]; another one is refused.
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,6 +31,9 @@ pub struct Prepared {
     pub base_code_hash: String,
     /// Of the environment variables that the code was evaluated with.
     pub environment_hash: String,
+    node_version: Option<String>,
+    node_packages: Vec<String>,
+    node_lock: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,6 +52,7 @@ pub struct Config<'a> {
     pub server_version: &'a str,
     pub functions: &'a str,
     pub import_phase: ImportPhase,
+    pub node: &'a NodeConfig,
 }
 
 impl Prepared {
@@ -71,6 +75,9 @@ impl Prepared {
             import_time_ms: config.import_phase.time_ms,
             base_code_hash,
             environment_hash,
+            node_version: config.node.version.clone(),
+            node_packages: config.node.packages.clone(),
+            node_lock: config.node.lock.map(|digest| hex::encode(digest.0)),
         }
     }
 
@@ -106,7 +113,7 @@ impl Prepared {
         let import_seed = u64::from_str_radix(&self.import_seed, 16)
             .map_err(|_| invalid("the import seed is not a number"))?;
         let hashes =
-            self.modules.iter().map(|module| Ok((module.path.as_str(), digest(module, &module.hash)?)));
+            self.modules.iter().map(|module| Ok((module.path.as_str(), module.digest(&module.hash)?)));
         let hashes = hashes.collect::<Result<BTreeMap<_, _>>>()?;
         let modules = hashes.iter().map(|(path, hash)| (*path, hash));
         let code_hash = code_hash(modules, import_seed, self.import_time_ms, &self.environment_hash);
@@ -117,7 +124,18 @@ impl Prepared {
             import_time_ms: self.import_time_ms,
             functions_directory: self.functions.clone(),
             code_hash,
+            node: NodeConfig {
+                version: self.node_version.clone(),
+                packages: self.node_packages.clone(),
+                lock: self.node_lock()?,
+            },
         })
+    }
+
+    /// What the packages of modules for Node.js stand for.
+    pub fn node_lock(&self) -> Result<Option<BlobDigest>> {
+        let read = |text: &String| digest(text, "the lock of packages");
+        Ok(self.node_lock.as_ref().map(read).transpose()?.map(BlobDigest))
     }
 }
 
@@ -135,7 +153,7 @@ impl PreparedModule {
     }
 
     fn to_row(&self) -> Result<ModuleRow> {
-        let digest = |text: &str| digest(self, text);
+        let digest = |text: &str| self.digest(text);
         Ok(ModuleRow {
             component: ComponentId::ROOT,
             path: self.path.clone(),
@@ -148,12 +166,15 @@ impl PreparedModule {
             imports: self.imports.clone(),
         })
     }
+
+    fn digest(&self, text: &str) -> Result<Sha256Digest> {
+        digest(text, &format!("module {}", self.path))
+    }
 }
 
-fn digest(module: &PreparedModule, text: &str) -> Result<Sha256Digest> {
+fn digest(text: &str, of: &str) -> Result<Sha256Digest> {
     let mut bytes = [0; 32];
-    hex::decode_to_slice(text, &mut bytes)
-        .map_err(|_| invalid(format!("module {}: `{text}` is not a digest", module.path)))?;
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| invalid(format!("{of}: `{text}` is not a digest")))?;
     Ok(bytes)
 }
 

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use code::{AUTH_CONFIG_MODULE, environment_hash, module_hash};
 use contract::{
     BlobDigest, DeploymentRef, Error, Evaluation, EvaluationRequest, IndexChangeKind, IndexId, ModuleSource,
-    Push, PushedModule, Result, SchemaDifference, SchemaId, StartedPush,
+    NodeEvaluation, Push, PushedModule, Result, SchemaDifference, SchemaId, StartedPush,
 };
 use schema::DatabaseSchema;
 use system_transaction::Work;
 use transaction::{
-    Catalog, IndexRow, IndexState, ModuleEnvironment, ModuleRow, SchemaRow, SchemaState, Transaction,
+    Catalog, IndexRow, IndexState, ModuleEnvironment, ModuleRow, NodeConfig, SchemaRow, SchemaState,
+    Transaction,
 };
 use value::{ComponentId, DocumentId, ModulePath};
 
@@ -26,7 +27,10 @@ use crate::{
 
 /// A push whose code has been evaluated; nothing is written yet but blobs.
 pub(crate) struct Evaluated {
+    /// With the analyses of all modules, those for Node.js included.
     pub evaluation: Evaluation,
+    node: Option<NodeEvaluation>,
+    node_config: NodeConfig,
     pub schema: Option<DatabaseSchema>,
     pub auth_providers: Providers,
     /// Compared with what was deployed when it was evaluated.
@@ -43,9 +47,20 @@ pub(crate) struct Evaluated {
 /// A module with its text, on its way to be evaluated.
 struct Bundle {
     path: String,
+    environment: ModuleEnvironment,
     source: Arc<str>,
     source_map: Option<Arc<str>>,
     hash: [u8; 32],
+}
+
+impl Bundle {
+    fn module(&self) -> ModuleSource {
+        ModuleSource {
+            path: self.path.clone(),
+            source: self.source.clone(),
+            source_map: self.source_map.clone(),
+        }
+    }
 }
 
 impl Evaluated {
@@ -62,6 +77,7 @@ impl Evaluated {
             server_version: &self.server_version,
             functions: &self.functions,
             import_phase: self.evaluation.import_phase,
+            node: &self.node_config,
         };
         let schema = self.schema.as_ref().map(DatabaseSchema::to_json);
         Prepared::new(
@@ -91,6 +107,7 @@ impl Handle {
             modules: evaluated.evaluation.modules,
             app_definition: evaluated.evaluation.app_definition,
             server_version: evaluated.server_version,
+            node_packages_id: evaluated.node.and_then(|node| node.packages_id),
         })
     }
 
@@ -104,28 +121,30 @@ impl Handle {
             .into_iter()
             .map(|variable| (variable.row.name, variable.row.value))
             .collect();
-        let evaluation = self
+        let modules_of = |environment: ModuleEnvironment| {
+            let bundles = bundles.iter().filter(|bundle| bundle.environment == environment);
+            bundles.map(Bundle::module).collect::<Vec<_>>()
+        };
+        let mut evaluation = self
             .dependencies()
             .runner
             .evaluate(EvaluationRequest {
                 deployment,
-                modules: bundles
-                    .iter()
-                    .map(|bundle| ModuleSource {
-                        path: bundle.path.clone(),
-                        source: bundle.source.clone(),
-                        source_map: bundle.source_map.clone(),
-                    })
-                    .collect(),
-                schema: push.schema.map(|pushed| pushed.module),
-                app_definition: push.app_definition.map(|pushed| pushed.module),
+                modules: modules_of(ModuleEnvironment::Isolate),
+                schema: push.schema.as_ref().map(|pushed| pushed.module.clone()),
+                app_definition: push.app_definition.as_ref().map(|pushed| pushed.module.clone()),
                 environment_variables: environment.clone(),
                 import_phase: None,
             })
             .await?;
+        let node_modules = modules_of(ModuleEnvironment::Node);
+        let node = self.evaluate_node(deployment, node_modules, &environment, &push).await?;
+        if let Some(node) = &node {
+            evaluation.modules.extend(node.modules.clone());
+        }
         refusal::check_evaluation(&evaluation)?;
         crons::declared(&evaluation.modules)?;
-        analysis::check_functions(&evaluation, self.limits())?;
+        analysis::check_functions(&evaluation.modules, self.limits())?;
         analysis::check_declared_variables(&evaluation, &environment, self.limits())?;
         let auth_providers = analysis::auth_providers(&evaluation, &self.limits().auth)?;
         let schema = match &evaluation.schema {
@@ -140,11 +159,14 @@ impl Handle {
             refusal::check_schema(schema)?;
         }
         let modules = self.store(bundles, &evaluation).await?;
+        let node_config = self.node_config(node.as_ref(), push.node_version, push.node_packages).await?;
         let base_code_hash = transaction.udf_config().map(|config| config.row.code_hash).unwrap_or_default();
         let catalog = transaction.catalog().clone();
         Ok(Evaluated {
             change: SchemaChange::between(&catalog, schema.as_ref()),
             evaluation,
+            node,
+            node_config,
             schema,
             auth_providers,
             catalog,
@@ -165,10 +187,11 @@ impl Handle {
             return Err(Error::bad_request("ModulesTooLarge", message));
         }
         let mut bundles = Vec::with_capacity(count);
-        for PushedModule { module, .. } in &push.changed_modules {
+        for PushedModule { module, environment } in &push.changed_modules {
             check_module_path(&module.path)?;
             bundles.push(Bundle {
                 path: module.path.clone(),
+                environment: environment_of(&module.path, environment)?,
                 source: module.source.clone(),
                 source_map: module.source_map.clone(),
                 hash: module_hash(&module.source, module.source_map.as_deref()),
@@ -189,6 +212,7 @@ impl Handle {
             };
             bundles.push(Bundle {
                 path: named.path.clone(),
+                environment: deployed.row.environment,
                 source: self.text_of(deployed.row.source, &named.path).await?,
                 source_map,
                 hash: deployed.row.hash,
@@ -238,7 +262,7 @@ impl Handle {
                 component: ComponentId::ROOT,
                 source: blobs.put(Bytes::copy_from_slice(bundle.source.as_bytes())).await?,
                 source_map,
-                environment: ModuleEnvironment::Isolate,
+                environment: bundle.environment,
                 hash: bundle.hash,
                 analysis: evaluation.modules.get(&bundle.path).cloned(),
                 imports,
@@ -340,6 +364,22 @@ pub(crate) async fn index_rows(
     Ok(rows.into_iter().map(|stored| (stored.row.id, (stored.id, stored.row))).collect())
 }
 
+/// Modules that declare something can't be for Node.js: only actions can.
+const DECLARATIONS: [&str; 5] = ["auth.config.js", "convex.config.js", "crons.js", "http.js", "schema.js"];
+
+fn environment_of(path: &str, name: &str) -> Result<ModuleEnvironment> {
+    let environment = ModuleEnvironment::from_name(name).ok_or_else(|| {
+        Error::bad_request("InvalidModules", format!("`{path}` is for {name:?}, which is not known."))
+    })?;
+    if environment == ModuleEnvironment::Node && DECLARATIONS.contains(&path) {
+        let message = format!(
+            "`{path}` begins with \"use node\": only actions can be defined in Node.js. Remove the line."
+        );
+        return Err(Error::bad_request("InvalidModules", message));
+    }
+    Ok(environment)
+}
+
 /// A module's path comes from outside, and calls name modules by it.
 fn check_module_path(path: &str) -> Result<()> {
     // The dash is left to the modules that bundles themselves import.
@@ -382,6 +422,16 @@ mod tests {
             "sub/auth.config.js",
         ] {
             let error = check_module_path(path).expect_err(path);
+            assert_eq!(error.code, "InvalidModules");
+        }
+    }
+
+    #[test]
+    fn only_modules_of_functions_are_for_node() {
+        assert_eq!(environment_of("pictures.js", "node"), Ok(ModuleEnvironment::Node));
+        assert_eq!(environment_of("sub/http.js", "node"), Ok(ModuleEnvironment::Node));
+        for (path, environment) in [("http.js", "node"), ("crons.js", "node"), ("a.js", "deno")] {
+            let error = environment_of(path, environment).expect_err(path);
             assert_eq!(error.code, "InvalidModules");
         }
     }

@@ -11,7 +11,7 @@ use auth::Providers;
 use code::{AUTH_CONFIG_MODULE, code_hash, environment_hash};
 use contract::{
     CLOUD_URL_VARIABLE, DeploymentRef, Error, Evaluation, EvaluationRequest, ImportPhase, ModuleSource,
-    Result, SITE_URL_VARIABLE, VariableChange,
+    NodeEvaluation, Result, SITE_URL_VARIABLE, VariableChange,
 };
 use system_transaction::Work;
 use transaction::{
@@ -73,23 +73,27 @@ impl Handle {
             after: after.clone(),
             auth_providers: None,
             evaluated: None,
+            node_evaluation: None,
         };
         let Some(config) = config else { return Ok(update) };
-        let (mut auth_config, mut functions) = (Vec::new(), Vec::new());
-        // Of the modules that are not evaluated here.
+        let (mut auth_config, mut functions, mut node) = (Vec::new(), Vec::new(), Vec::new());
+        // Of the modules for Node.js: as they are, where they can't be loaded any more.
         let mut analyses = BTreeMap::new();
         for module in transaction.modules() {
-            if module.row.environment != ModuleEnvironment::Isolate {
+            if module.row.environment == ModuleEnvironment::Node {
                 analyses
                     .extend(module.row.analysis.clone().map(|analysis| (module.row.path.clone(), analysis)));
-                continue;
             }
             let source = self.text_of(module.row.source, &module.row.path).await?;
             let source_map = match module.row.source_map {
                 Some(digest) => Some(self.text_of(digest, &module.row.path).await?),
                 None => None,
             };
-            let list = if module.row.path == AUTH_CONFIG_MODULE { &mut auth_config } else { &mut functions };
+            let list = match module.row.environment {
+                ModuleEnvironment::Node => &mut node,
+                ModuleEnvironment::Isolate if module.row.path == AUTH_CONFIG_MODULE => &mut auth_config,
+                ModuleEnvironment::Isolate => &mut functions,
+            };
             list.push(ModuleSource { path: module.row.path.clone(), source, source_map });
         }
         let evaluate = |modules| {
@@ -107,10 +111,24 @@ impl Handle {
             let evaluation = evaluate(auth_config).await?;
             update.auth_providers = Some(analysis::auth_providers(&evaluation, &self.limits().auth)?);
         }
+        if !node.is_empty() {
+            let evaluated = self.evaluate_deployed_node(deployment, node, after, &config.node).await;
+            // Actions that can't be loaded, or for which there is no Node.js now, say so when they are called.
+            let checked = |evaluation: NodeEvaluation| {
+                analysis::check_functions(&evaluation.modules, self.limits()).map(|()| evaluation)
+            };
+            update.node_evaluation = evaluated
+                .and_then(checked)
+                .inspect_err(|error| {
+                    tracing::info!(code = &*error.code, "the modules for Node.js can't be loaded now");
+                })
+                .ok();
+            analyses.extend(update.node_evaluation.iter().flat_map(|evaluation| evaluation.modules.clone()));
+        }
         update.evaluated = match evaluate(functions).await {
             Ok(evaluation) => {
                 refusal::check_evaluation(&evaluation)?;
-                analysis::check_functions(&evaluation, self.limits())?;
+                analysis::check_functions(&evaluation.modules, self.limits())?;
                 analyses.extend(evaluation.modules.clone());
                 Some(Evaluated { crons: crons::declared(&analyses)?, evaluation })
             }
@@ -197,6 +215,8 @@ struct Update {
     auth_providers: Option<Providers>,
     /// `None` where the code can't be loaded.
     evaluated: Option<Evaluated>,
+    /// `None` where that for Node.js can't be loaded, or there is none.
+    node_evaluation: Option<NodeEvaluation>,
 }
 
 struct Evaluated {
@@ -250,14 +270,24 @@ impl Work for Update {
         );
         let row = UdfConfigRow { code_hash, ..config.row };
         transaction.replace_row(config.id, &row).await?;
-        let Some(Evaluated { evaluation, crons }) = &self.evaluated else { return Ok(()) };
-        for module in modules.iter().filter(|module| module.row.environment == ModuleEnvironment::Isolate) {
-            let analysis: Option<Arc<str>> = evaluation.modules.get(&module.row.path).cloned();
+        for module in &modules {
+            let analyses = match module.row.environment {
+                ModuleEnvironment::Isolate => {
+                    self.evaluated.as_ref().map(|evaluated| &evaluated.evaluation.modules)
+                }
+                ModuleEnvironment::Node => {
+                    self.node_evaluation.as_ref().map(|evaluation| &evaluation.modules)
+                }
+            };
+            let Some(analyses) = analyses else { continue };
+            let analysis: Option<Arc<str>> = analyses.get(&module.row.path).cloned();
             if analysis != module.row.analysis {
                 transaction.replace_row(module.id, &ModuleRow { analysis, ..module.row.clone() }).await?;
             }
         }
-        transaction.change_crons(ComponentId::ROOT, crons.clone()).await?;
+        if let Some(Evaluated { crons, .. }) = &self.evaluated {
+            transaction.change_crons(ComponentId::ROOT, crons.clone()).await?;
+        }
         Ok(())
     }
 }

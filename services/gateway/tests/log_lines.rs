@@ -8,9 +8,9 @@ use contract::{
     ActionOutcome, Deploy, DeployedCode, DeploymentId, DeploymentRef, Error, Evaluation, EvaluationRequest,
     Fanout, FanoutSession, FileName, FileUpload, Files, FinishPush, FunctionCall, FunctionKind,
     FunctionLogPage, GroupId, HttpAnswer, HttpCall, JobsOf, MutationCall, MutationOutcome, NewFile,
-    ObjectBytes, Position, Push, PushDifference, QueryCall, QueryOutcome, Result, Runner, Schedules,
-    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Sequencer, SessionStart, StartedPush,
-    StoredFile, VariableChange,
+    NodeEvaluation, NodeEvaluationRequest, ObjectBytes, Position, Push, PushDifference, QueryCall,
+    QueryOutcome, Result, Runner, Schedules, SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress,
+    Sequencer, SessionStart, StartedPush, StoredFile, VariableChange,
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{
@@ -71,6 +71,10 @@ impl Runner for Broken {
     }
 
     async fn evaluate(&self, _: EvaluationRequest) -> Result<Evaluation> {
+        Err(broken())
+    }
+
+    async fn evaluate_node(&self, _: NodeEvaluationRequest) -> Result<NodeEvaluation> {
         Err(broken())
     }
 

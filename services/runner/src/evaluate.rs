@@ -164,7 +164,7 @@ fn refusal(code: &'static str, error: &ImportError, modules: &[&ModuleSource]) -
     Error::bad_request(code, format!("The code could not be loaded. {message}"))
 }
 
-fn maps_of(modules: &[&ModuleSource]) -> SourceMaps {
+pub(crate) fn maps_of(modules: &[&ModuleSource]) -> SourceMaps {
     let mut maps = SourceMaps::default();
     for module in modules {
         if let Some(map) = &module.source_map {
@@ -180,7 +180,7 @@ pub(crate) fn analysis_of(module: &ModuleAnalysis) -> Result<String> {
 }
 
 /// A module as the push protocol shows it.
-fn analysis_json(module: &ModuleAnalysis, is_mapped: bool, maps: &SourceMaps) -> Result<Json> {
+pub(crate) fn analysis_json(module: &ModuleAnalysis, is_mapped: bool, maps: &SourceMaps) -> Result<Json> {
     let functions: Vec<Json> = module
         .functions
         .iter()

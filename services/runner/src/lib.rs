@@ -12,6 +12,8 @@
 //! A query or mutation is admitted to a thread for JavaScript once for the whole tree of functions that it calls. Beside the
 //! layers stand the deployed code (`images`, `functions`, `source_map`), pushes (`evaluate`) and the function log.
 //!
+//! What is for Node.js runs in processes of its own ([`nodejs`]), which `node` has ready.
+//!
 //! This crate knows nothing of HTTP servers, WebSockets or how the log stores things.
 
 mod actions;
@@ -23,6 +25,7 @@ mod functions;
 mod images;
 mod limits;
 mod metrics;
+mod node;
 mod options;
 mod service;
 mod source_map;

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use contract::{
     ActionOutcome, BlobStore, DeploymentRef, Error, Evaluation, EvaluationRequest, Files, FunctionCall,
-    FunctionKind, FunctionLogPage, HttpAnswer, HttpCall, MutationCall, MutationOutcome, QueryCall,
-    QueryOutcome, ReadAt, Result, Sequencer, Timestamp, TransactionLog,
+    FunctionKind, FunctionLogPage, HttpAnswer, HttpCall, MutationCall, MutationOutcome, NodeEvaluation,
+    NodeEvaluationRequest, QueryCall, QueryOutcome, ReadAt, Result, Sequencer, Timestamp, TransactionLog,
 };
 use isolate::Engine;
 use system_transaction::SystemTransactions;
@@ -26,6 +26,7 @@ use crate::{
     functions::{AllowedVisibility, FunctionCache},
     images::Images,
     metrics::{Load, Metrics},
+    node::Node,
     source_map::SourceMapCache,
     transaction::component_at,
     turns::{TurnLimits, Turns},
@@ -59,6 +60,7 @@ pub struct Handle {
     pub(crate) actions: Arc<Actions>,
     pub(crate) files: Arc<dyn Files>,
     pub(crate) http: egress::Client,
+    pub(crate) node: Arc<Node>,
     /// Calls under way; between runs they are in their callers' tasks, actions in tasks of their own.
     pub(crate) calls: TaskTracker,
     pub(crate) shutdown: CancellationToken,
@@ -150,13 +152,23 @@ impl Service {
             options,
         };
         let actions = Arc::new(Actions::new(shared.options.limits.action));
+        let node = Arc::new(Node::new(shared.options.node.clone(), shutdown.clone()));
         let (shared, threads) = (Arc::new(shared), Arc::new(threads));
-        let handle = Handle { shared, threads, actions, files, http, calls: TaskTracker::new(), shutdown };
+        let handle =
+            Handle { shared, threads, actions, files, http, node, calls: TaskTracker::new(), shutdown };
         let sweeps = TaskTracker::new();
         for deployment in handle.shared.options.swept.clone() {
             let (records, orphans) = (handle.clone(), handle.clone());
             sweeps.spawn(async move { records.remove_old_session_records(deployment).await });
             sweeps.spawn(async move { orphans.end_orphans(deployment).await });
+        }
+        if handle.node.has_been_used() {
+            let node = Arc::clone(&handle.node);
+            handle.calls.spawn(async move {
+                if let Err(error) = node.executor().await {
+                    tracing::error!(%error, "Node.js actions can't be run");
+                }
+            });
         }
         Ok(Service { handle, sweeps })
     }
@@ -169,11 +181,12 @@ impl Service {
     /// Waits for the end that cancelling the token brings about: queries and mutations that have a thread run to their end,
     /// calls that wait for one are refused, and actions are cancelled.
     pub async fn stopped(self) {
-        let Handle { threads, actions, calls, shutdown, .. } = self.handle;
+        let Handle { threads, actions, node, calls, shutdown, .. } = self.handle;
         shutdown.cancelled().await;
         tokio::task::spawn_blocking(move || threads.stop()).await.expect("a panic ends the process");
         calls.close();
         calls.wait().await;
+        node.stopped().await;
         let cancelled = actions.cancelled();
         if cancelled > 0 {
             tracing::warn!(actions = cancelled, "cancelled actions that were under way");
@@ -265,6 +278,12 @@ impl contract::Runner for Handle {
         let _call = self.begin_call()?;
         let span = tracing::info_span!("evaluate", deployment = %request.deployment);
         self.evaluate_code(request).instrument(span).await
+    }
+
+    async fn evaluate_node(&self, request: NodeEvaluationRequest) -> Result<NodeEvaluation> {
+        let _call = self.begin_call()?;
+        let span = tracing::info_span!("evaluate", deployment = %request.deployment);
+        self.evaluate_code_for_node(request).instrument(span).await
     }
 
     async fn function_log(

@@ -69,6 +69,13 @@ pub struct DevArguments {
     #[arg(long, env = "TIDEMARK_EGRESS_DENY_PRIVATE", value_name = "BOOL")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub egress_deny_private: Option<bool>,
+    /// Programs that run Node.js actions, separated by commas, as paths or names: of each version the first counts
+    /// [default: node].
+    #[arg(long, env = "TIDEMARK_NODE", value_name = "PROGRAMS", value_delimiter = ',')]
+    pub node: Option<Vec<PathBuf>>,
+    /// The registry of the packages that Node.js actions import [default: npm's own].
+    #[arg(long, env = "TIDEMARK_NODE_REGISTRY", value_name = "URL")]
+    pub node_registry: Option<String>,
     /// A TOML file with settings and limits.
     #[arg(long, env = "TIDEMARK_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -89,7 +96,20 @@ struct File {
     redact_logs_to_client: Option<bool>,
     native_values: Option<bool>,
     egress: FileEgress,
+    node: FileNode,
     limits: Limits,
+}
+
+/// The table `[node]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct FileNode {
+    programs: Option<Vec<PathBuf>>,
+    path: Option<String>,
+    npm: Option<PathBuf>,
+    registry: Option<String>,
+    npm_settings: Option<PathBuf>,
+    install_scripts: Option<bool>,
 }
 
 /// The table `[egress]`.
@@ -118,6 +138,7 @@ pub struct Configuration {
     pub redact_logs_to_client: bool,
     pub native_values: bool,
     pub egress: egress::Policy,
+    pub node: nodejs::Options,
     pub limits: Limits,
 }
 
@@ -154,8 +175,20 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
             return Err(Refusal::Configuration(format!("{other} and {name} are both {number}")));
         }
     }
+    let data_folder = arguments.data_dir.or(file.data_dir).unwrap_or_else(|| DATA_FOLDER.into());
+    let default = nodejs::Options::new(data_folder.join("node"));
+    let node = nodejs::Options {
+        programs: arguments.node.or(file.node.programs).unwrap_or(default.programs),
+        path: file.node.path.unwrap_or(default.path),
+        npm: file.node.npm.unwrap_or(default.npm),
+        registry: url("node.registry", arguments.node_registry.or(file.node.registry))?,
+        npm_settings: file.node.npm_settings,
+        install_scripts: file.node.install_scripts.unwrap_or(default.install_scripts),
+        limits: file.limits.node,
+        folder: default.folder,
+    };
     Ok(Configuration {
-        data_folder: arguments.data_dir.or(file.data_dir).unwrap_or_else(|| DATA_FOLDER.into()),
+        data_folder,
         host: arguments.host.or(file.host).unwrap_or(HOST),
         port,
         site_port,
@@ -173,6 +206,7 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
             deny: arguments.egress_deny.or(file.egress.deny).unwrap_or_default(),
             deny_private: arguments.egress_deny_private.or(file.egress.deny_private).unwrap_or(false),
         },
+        node,
         limits: file.limits,
     })
 }
@@ -223,6 +257,23 @@ mod tests {
             clap::Parser::try_parse_from(words).map(|it: Arguments| it.command).expect("valid");
         assert_eq!(arguments.egress_allow, Some(rules(&["*.x.example", "192.0.2.1"])));
         assert_eq!(arguments.egress_deny_private, Some(true));
+    }
+
+    #[test]
+    fn what_runs_node_actions_is_node_on_the_path_unless_something_is_said() {
+        let node = combine(DevArguments::default(), File::default()).expect("valid").node;
+        assert_eq!((node.programs, node.folder), (vec!["node".into()], ".tidemark/node".into()));
+        let words = ["tidemark", "dev", "--node", "/opt/node22/bin/node,node24"];
+        let Command::Dev(arguments) =
+            clap::Parser::try_parse_from(words).map(|it: Arguments| it.command).expect("valid");
+        let file = file(
+            "[node]\nprograms = []\nregistry = \"http://127.0.0.1:4873/\"\ninstall_scripts = true\n[limits.node]\nprocesses_max = 3\n",
+        );
+        let node = combine(arguments, file).expect("valid").node;
+        assert_eq!(node.programs, ["/opt/node22/bin/node", "node24"].map(PathBuf::from));
+        assert_eq!(node.registry.as_deref(), Some("http://127.0.0.1:4873"));
+        assert!(node.install_scripts);
+        assert_eq!(node.limits.processes_max, 3);
     }
 
     #[test]

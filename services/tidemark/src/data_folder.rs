@@ -5,6 +5,7 @@
 //!   format    the version of this layout; another one is refused by name
 //!   secret    32 random bytes in hexadecimal; keys for different purposes are derived from it
 //!   log/ state/ blobs/
+//!   node/     what Node.js actions run from; can be made again
 //!   env       only while it serves: the two variables that the command line tool takes
 //! ```
 

@@ -10,6 +10,7 @@ use fanout::FanoutLimits;
 use files::FileLimits;
 use gateway::{GatewayLimits, SyncLimits};
 use limits::KIB;
+use nodejs::NodeLimits;
 use rpc::RpcLimits;
 use runner::{ActionLimits, FunctionLimits};
 use scheduler::ScheduleLimits;
@@ -52,6 +53,7 @@ pub struct Limits {
     pub schedule: ScheduleLimits,
     pub cron: CronLimits,
     pub files: FileLimits,
+    pub node: NodeLimits,
 }
 
 impl Limits {
@@ -74,6 +76,7 @@ impl Limits {
         schedule: ScheduleLimits::DEFAULT,
         cron: CronLimits::DEFAULT,
         files: FileLimits::DEFAULT,
+        node: NodeLimits::DEFAULT,
     };
 
     /// What transactions are held to, wherever they run.
@@ -139,6 +142,7 @@ impl Limits {
             self.schedule.no_limit(),
             self.cron.no_limit(),
             self.files.no_limit(),
+            self.node.no_limit(),
         ];
         let mut group = 0;
         while group < no_limits.len() {
@@ -381,6 +385,21 @@ impl Limits {
             self.files.content_type_bytes_max < self.gateway.head_bytes_max,
             "gateway.head_bytes_max must hold a media type of files.content_type_bytes_max"
         );
+        require!(
+            self.node.install_ms_max.saturating_mul(2).saturating_add(self.node.analysis_ms_max)
+                < self.gateway.request_ms_max,
+            "gateway.request_ms_max must be longer than twice node.install_ms_max and node.analysis_ms_max: a push is one request"
+        );
+        require!(
+            self.node.result_bytes_max < self.node.frame_bytes_max
+                && self.node.arguments_bytes_max < self.node.frame_bytes_max,
+            "node.frame_bytes_max must hold node.arguments_bytes_max and node.result_bytes_max"
+        );
+        require!(
+            self.node.rest_memory_bytes_max <= self.node.memory_bytes_max,
+            "node.rest_memory_bytes_max must be at most node.memory_bytes_max"
+        );
+        require!(self.node.deployment_percent <= 100, "node.deployment_percent must be at most 100");
         require!(self.gateway.head_bytes_max >= 8 * KIB, "gateway.head_bytes_max must be at least 8 KiB");
         require!(
             self.push.modules_bytes_max <= self.gateway.push_decompressed_bytes_max,

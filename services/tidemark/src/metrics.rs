@@ -70,6 +70,15 @@ const RUNNER: &[Instrument<runner::MetricsSnapshot>] = instruments! {
     waiting: Gauge "" "Calls that wait for a thread.", |at| at.waiting as f64;
 };
 
+const NODE: &[Instrument<nodejs::Metrics>] = instruments! {
+    calls: Counter "" "Node.js actions that have begun.", |at| at.calls as f64;
+    refused: Counter "" "Node.js actions that found no place.", |at| at.refused as f64;
+    processes: Gauge "" "Processes of Node.js, those that sleep included.", |at| at.processes as f64;
+    processes_sleeping: Gauge "" "Processes of Node.js that sleep until they are needed again.", |at| at.sleeping as f64;
+    processes_started: Counter "" "Processes of Node.js that were started.", |at| at.started as f64;
+    processes_replaced: Counter "" "Processes of Node.js that ended because of what they had done: limits, crashes, memory that was not given back.", |at| at.replaced as f64;
+};
+
 const FANOUT: &[Instrument<fanout::MetricsSnapshot>] = instruments! {
     sessions: Gauge "" "Clients' sessions that are open.", |at| at.sessions as f64;
     results: Gauge "" "Results of live queries that are kept, each for all sessions that ask the same.", |at| at.copies as f64;
@@ -169,7 +178,9 @@ impl Exporter {
         let provider = SdkMeterProvider::builder().with_reader(reader).build();
         let meter = provider.meter("tidemark");
         let Dependencies { runner, fanout, scheduler, files } = dependencies;
+        let node = runner.clone();
         observe(&meter, "runner", RUNNER, move || runner.metrics());
+        observe(&meter, "node", NODE, move || node.node_metrics());
         observe(&meter, "fanout", FANOUT, move || fanout.metrics());
         observe(&meter, "scheduler", SCHEDULER, move || scheduler.metrics());
         observe(&meter, "files", FILES, move || files.metrics());
@@ -240,6 +251,7 @@ mod tests {
         let reference = include_str!("../../../docs/reference/metrics.md");
         let listed: Vec<&str> = reference.lines().filter(|line| line.starts_with("| `tidemark_")).collect();
         let served: Vec<String> = (RUNNER.iter().map(|instrument| row("runner", instrument)))
+            .chain(NODE.iter().map(|instrument| row("node", instrument)))
             .chain(FANOUT.iter().map(|instrument| row("fanout", instrument)))
             .chain(SCHEDULER.iter().map(|instrument| row("scheduler", instrument)))
             .chain(FILES.iter().map(|instrument| row("files", instrument)))

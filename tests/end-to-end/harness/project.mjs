@@ -6,6 +6,7 @@ import { cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { whenOver } from "./cleanup.mjs";
+import { writePackage } from "./registry.mjs";
 import { temporaryFolder } from "./tidemark.mjs";
 
 const COMMAND_MS_MAX = 90_000;
@@ -18,17 +19,22 @@ export const chat = new URL("../../../examples/chat", import.meta.url).pathname;
 
 /**
  * A project with the `convex/` folder of an app (a name in apps/, or a path), or with only the given files. `convex` is
- * the version of the library and of its command line, as package.json names it.
+ * the version of the library and of its command line, as package.json names it. `packages` are installed besides: by name an
+ * object with their files.
  */
-export async function createProject(context, tidemark, { app, files = {}, convex = "convex" } = {}) {
+export async function createProject(context, tidemark, { app, files = {}, convex = "convex", packages = {} } = {}) {
   const folder = await temporaryFolder(context);
   if (app) {
-    await cp(join(app.startsWith("/") ? app : join(apps, app), "convex"), join(folder, "convex"), { recursive: true });
+    const source = app.startsWith("/") ? app : join(apps, app);
+    await cp(join(source, "convex"), join(folder, "convex"), { recursive: true });
+    await cp(join(source, "convex.json"), join(folder, "convex.json")).catch((error) => assert.equal(error.code, "ENOENT"));
   }
-  await linkNodeModules(folder, convex);
+  await linkNodeModules(folder, convex, packages);
   const { version, engines } = JSON.parse(await readFile(join(nodeModules, convex, "package.json"), "utf8"));
   const project = new Project(context, folder, tidemark, { package: convex, node: nodeFor(engines.node) });
-  const manifest = { name: "app", private: true, type: "module", dependencies: { convex: version } };
+  const versions = Object.entries(packages).map(([name, its]) => [name, JSON.parse(its["package.json"]).version]);
+  const dependencies = { convex: version, ...Object.fromEntries(versions) };
+  const manifest = { name: "app", private: true, type: "module", dependencies };
   await project.write("package.json", JSON.stringify(manifest));
   for (const [path, text] of Object.entries(files)) {
     await project.write(path, text);
@@ -37,13 +43,16 @@ export async function createProject(context, tidemark, { app, files = {}, convex
 }
 
 /** Gives the project the packages of the tests, with one of the versions of convex under its own name. */
-async function linkNodeModules(folder, convex) {
-  if (convex === "convex") {
+async function linkNodeModules(folder, convex, packages) {
+  if (convex === "convex" && Object.keys(packages).length === 0) {
     return symlink(nodeModules, join(folder, "node_modules"));
   }
   await mkdir(join(folder, "node_modules"));
   await symlink(join(nodeModules, "typescript"), join(folder, "node_modules", "typescript"));
   await symlink(join(nodeModules, convex), join(folder, "node_modules", "convex"));
+  for (const [name, files] of Object.entries(packages)) {
+    await writePackage(join(folder, "node_modules", name), files);
+  }
 }
 
 /** A Node.js that a package with these `engines` runs on: this one, or the newer one that npm has brought along. */

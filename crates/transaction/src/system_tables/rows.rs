@@ -111,7 +111,7 @@ pub struct SchemaRow {
 pub enum ModuleEnvironment {
     /// In the sandbox.
     Isolate,
-    /// In Node.js (`"use node"`). Refused by this version.
+    /// In Node.js (`"use node"`).
     Node,
 }
 
@@ -163,6 +163,19 @@ pub struct UdfConfigRow {
     pub functions_directory: String,
     /// Changes with anything that an image of the code is made of; hexadecimal.
     pub code_hash: String,
+    /// What its modules for Node.js need.
+    pub node: NodeConfig,
+}
+
+/// What the modules for Node.js of pushed code need. Rows that say nothing of it need nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// The version that the app asks for, `22` or `24`; `None` takes any.
+    pub version: Option<String>,
+    /// The packages that they import, as `name@version`.
+    pub packages: Vec<String>,
+    /// Everything that these stand for; `None` without packages.
+    pub lock: Option<BlobDigest>,
 }
 
 /// The authentication providers of the pushed code. At most one row.
@@ -504,18 +517,40 @@ impl SystemRow for UdfConfigRow {
             import_time_ms: fields.milliseconds("importTimeMs")?,
             functions_directory: fields.text("functionsDirectory")?.to_owned(),
             code_hash: fields.text("codeHash")?.to_owned(),
+            node: NodeConfig {
+                version: fields.optional_text("nodeVersion")?.map(str::to_owned),
+                packages: if fields.0.contains("nodePackages") {
+                    fields.texts("nodePackages")?
+                } else {
+                    Vec::new()
+                },
+                lock: match fields.optional_text("nodeLock")? {
+                    Some(_) => Some(BlobDigest(fields.digest("nodeLock")?)),
+                    None => None,
+                },
+            },
         })
     }
 
     fn to_fields(&self) -> Object {
-        object! {
+        let mut fields = object! {
             "component" => self.component.to_string(),
             "serverVersion" => self.server_version.as_str(),
             "importSeed" => self.import_seed.cast_signed(),
             "importTimeMs" => self.import_time_ms as f64,
             "functionsDirectory" => self.functions_directory.as_str(),
             "codeHash" => self.code_hash.as_str(),
+        };
+        if let Some(version) = &self.node.version {
+            fields.insert("nodeVersion", version.as_str());
         }
+        if !self.node.packages.is_empty() {
+            fields.insert("nodePackages", texts(self.node.packages.iter().cloned()));
+        }
+        if let Some(lock) = &self.node.lock {
+            fields.insert("nodeLock", hex::encode(lock.0));
+        }
+        fields
     }
 }
 
@@ -918,14 +953,22 @@ pub(super) mod tests {
             imports: vec!["_deps/A.js".into()],
         });
         comes_back(EnvironmentVariableRow { component, name: "A".into(), value: "é".into() });
-        comes_back(UdfConfigRow {
+        let config = UdfConfigRow {
             component: ComponentId::ROOT,
             server_version: "1.48.0".into(),
             import_seed: u64::MAX,
             import_time_ms: 1_700_000_000_000,
             functions_directory: "convex/".into(),
             code_hash: "00".into(),
-        });
+            node: NodeConfig::default(),
+        };
+        let node = NodeConfig {
+            version: Some("24".into()),
+            packages: vec!["@a/b@1.0.0".into()],
+            lock: Some(BlobDigest([6; 32])),
+        };
+        comes_back(UdfConfigRow { node, ..config.clone() });
+        comes_back(config);
         comes_back(AuthRow { providers: "[]".into() });
         comes_back(SessionRequestRow {
             session: "s".into(),

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use contract::{
     ActionOutcome, DeploymentRef, Error, Evaluation, EvaluationRequest, FunctionCall, FunctionKind,
-    FunctionLogPage, HttpAnswer, HttpCall, MutationCall, MutationOutcome, Observed, QueryCall, QueryOutcome,
-    ReadMoment, ReadSet, Result, Runner, Timestamp,
+    FunctionLogPage, HttpAnswer, HttpCall, MutationCall, MutationOutcome, NodeEvaluation,
+    NodeEvaluationRequest, Observed, QueryCall, QueryOutcome, ReadMoment, ReadSet, Result, Runner, Timestamp,
 };
 
 /// What answers queries, each at an exact moment.
@@ -58,6 +58,10 @@ impl<Q: Queries + 'static> Runner for OnlyQueries<Q> {
     }
 
     async fn evaluate(&self, _: EvaluationRequest) -> Result<Evaluation> {
+        Err(Error::internal("live queries evaluate nothing"))
+    }
+
+    async fn evaluate_node(&self, _: NodeEvaluationRequest) -> Result<NodeEvaluation> {
         Err(Error::internal("live queries evaluate nothing"))
     }
 

@@ -31,8 +31,16 @@ pub(super) fn config_hashes(code: &DeployedCode) -> Json {
     let mut answer = json!({
         "config": {"functions": code.functions_folder.as_deref().unwrap_or(DEFAULT_FUNCTIONS)},
         "moduleHashes": modules.collect::<Vec<_>>(),
-        "nodeDependencies": [],
+        "nodeDependencies": code
+            .node_packages
+            .iter()
+            .map(|package| json!({"name": package.name, "version": package.version}))
+            .collect::<Vec<_>>(),
     });
+    // Null would be refused.
+    if let Some(version) = &code.node_version {
+        answer["nodeVersion"] = Json::from(version.as_str());
+    }
     if let Some(version) = &code.server_version {
         answer["udfServerVersion"] = Json::from(version.as_str());
     }
@@ -123,7 +131,7 @@ pub(super) fn started(started: StartedPush) -> Result<Started> {
     };
     Ok(Started {
         environment_variables: BTreeMap::new(),
-        external_deps_id: None,
+        external_deps_id: started.node_packages_id,
         component_definition_packages: BTreeMap::from([(APP, JsonText(started.prepared))]),
         app_auth: JsonText(started.auth_providers),
         analysis: BTreeMap::from([(APP, analysis)]),

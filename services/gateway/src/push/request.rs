@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::{FinishPush, ModuleHash, ModuleSource, Push, PushedModule, SchemaId};
+use contract::{FinishPush, ModuleHash, ModuleSource, NodePackage, Push, PushedModule, SchemaId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -18,6 +18,8 @@ pub(super) struct PushBody {
     component_definitions: Vec<ComponentDefinition>,
     #[serde(default)]
     node_dependencies: Vec<NodeDependency>,
+    #[serde(default)]
+    node_version: Option<String>,
     #[serde(default)]
     for_codegen: bool,
 }
@@ -61,6 +63,7 @@ struct ComponentDefinition {
 #[derive(Deserialize)]
 struct NodeDependency {
     name: String,
+    version: String,
 }
 
 impl From<PushBody> for Push {
@@ -76,8 +79,15 @@ impl From<PushBody> for Push {
             changed_modules: app.changed_modules.into_iter().map(PushedModule::from).collect(),
             unchanged_modules: app.unchanged_module_hashes.into_iter().map(ModuleHash::from).collect(),
             components: body.component_definitions.into_iter().map(|one| one.definition_path).collect(),
-            node_packages: body.node_dependencies.into_iter().map(|one| one.name).collect(),
+            node_version: body.node_version,
+            node_packages: body.node_dependencies.into_iter().map(NodePackage::from).collect(),
         }
+    }
+}
+
+impl From<NodeDependency> for NodePackage {
+    fn from(NodeDependency { name, version }: NodeDependency) -> NodePackage {
+        NodePackage { name, version }
     }
 }
 

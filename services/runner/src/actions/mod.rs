@@ -5,6 +5,7 @@
 //!   run               an action from its admission to its end, in a task of its own
 //!     ├ places        how many there may be at the same time, and how much memory they may have
 //!     ├ host          what the function gets at once: the clock, the console, an end to what it waits for
+//!     ├ node          an action that runs in a process of Node.js in place of an isolate
 //!     └ operations    what it waits for
 //!         ├ calls     functions that it calls, and what it asks about itself
 //!         ├ alone     operations that have a transaction to themselves: to schedule, to delete a file
@@ -25,6 +26,7 @@ mod due;
 mod exchange;
 mod fetches;
 mod host;
+mod node;
 mod operations;
 mod places;
 mod requests;

@@ -10,7 +10,10 @@ use tracing::Instrument as _;
 use transaction::Transaction;
 use value::FunctionPath;
 
-use super::{exchange::Exchange, run::{Descent, Prepared}};
+use super::{
+    exchange::Exchange,
+    run::{Descent, Prepared},
+};
 use crate::{
     calls::Thrown,
     functions::Function,
@@ -54,7 +57,9 @@ impl Handle {
             return Ok(HttpAnswer::NoRouter);
         };
         shared.metrics.http_actions.increment();
-        let outcome = self.run_prepared(&run, prepared, catalog, Descent { depth: 1, job: None }, Some(exchange)).await?;
+        let outcome = self
+            .run_prepared(&run, prepared, catalog, Descent { depth: 1, job: None }, Some(exchange))
+            .await?;
         match outcome.result {
             Ok(_) => Err(contract::Error::internal("an HTTP action succeeded without an answer")),
             Err(error) => Ok(HttpAnswer::Failed(error)),

@@ -10,10 +10,13 @@ use futures::future::BoxFuture;
 use isolate::{Answer, FunctionKind, KillReason, OperationId};
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
-use transaction::{Catalog, DeploymentCatalog, Transaction};
+use transaction::{Catalog, DeploymentCatalog, ModuleEnvironment, Transaction};
 use value::{ComponentId, DocumentId};
 
-use super::{calls::Calls, exchange::Exchange, host::ActionHost, operations::Operations, places::Share};
+use super::{
+    calls::Calls, exchange::Exchange, host::ActionHost, node::NodeAction, operations::Operations,
+    places::Share,
+};
 use crate::{
     calls::{
         Guest, LogLines, NumberedImage, Outcome, Progress, Slots, Stop, Thrown, Tree, TreeLimits,
@@ -48,7 +51,8 @@ pub(super) struct Acted {
 pub(super) struct Prepared {
     function: Arc<Function>,
     component: ComponentId,
-    image: NumberedImage,
+    /// `None` for one in Node.js.
+    image: Option<NumberedImage>,
     tables: Arc<Catalog>,
 }
 
@@ -198,9 +202,13 @@ impl Handle {
     ) -> Result<Result<Prepared, Thrown>> {
         let (shared, call) = (&self.shared, run.call());
         let tables = Arc::clone(transaction.catalog());
+        let module = tables.module(&function.path.module.with_extension());
+        if module.is_some_and(|module| module.row.environment == ModuleEnvironment::Node) {
+            return Ok(Ok(Prepared { function, component, image: None, tables }));
+        }
         let (place, version) = ((call.deployment, component), transaction.deployment_catalog().version());
         match shared.images.of_catalog(place, version, &tables, &shared.platform).await? {
-            Some(Ok(image)) => Ok(Ok(Prepared { function, component, image, tables })),
+            Some(Ok(image)) => Ok(Ok(Prepared { function, component, image: Some(image), tables })),
             Some(Err(error)) => Ok(Err(Thrown::new(format!("The deployed code can't be loaded: {error}")))),
             None => Ok(Err(Thrown::no_function(run.identifier()))),
         }
@@ -234,6 +242,11 @@ impl Handle {
             return (Ok(Err(thrown)), tree.log);
         }
         tree.enter(&function);
+        let Some(image) = image else {
+            let (catalog, arguments) = (&*tables, &*arguments);
+            let action = NodeAction { call, function: &function, component, catalog, arguments, descent };
+            return self.perform_in_node(action, tree).await;
+        };
         let host = ActionHost::new(Arc::clone(shared), tree, Arc::clone(catalog), exchange.cloned());
         let calls = Calls::new(self.clone(), Arc::clone(call), Arc::clone(&function), component, descent);
         let operations = Operations::new(calls, self.http.clone(), exchange.cloned());
@@ -297,7 +310,7 @@ impl Handle {
         }
     }
 
-    fn cancelled_by_shutdown(&self) -> Stop {
+    pub(super) fn cancelled_by_shutdown(&self) -> Stop {
         self.actions.count_cancelled();
         Stop::Service(cancelled())
     }

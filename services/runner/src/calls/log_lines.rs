@@ -34,7 +34,8 @@ impl LogLines {
         self.push(ConsoleLevel::Warn, vec![message], false);
     }
 
-    fn push(&mut self, level: ConsoleLevel, messages: Vec<String>, truncated: bool) {
+    /// A line of the function's, or of the host's.
+    pub(crate) fn push(&mut self, level: ConsoleLevel, messages: Vec<String>, truncated: bool) {
         let logged_at_ms = self.clock.now_ms();
         let line = |level, messages, truncated| ConsoleLine { level, messages, truncated, logged_at_ms };
         if self.lines.len() + 1 < self.lines_max {

@@ -469,7 +469,9 @@ pub(crate) fn identity_json(identity: &contract::Identity) -> Attempt {
 pub(crate) fn not_yet(operation: &str) -> Option<&'static str> {
     Some(match operation {
         "1.0/actions/vectorSearch" => "vector searches",
-        "1.0/storageStore" | "1.0/storageGet" => "files whose bytes a function has",
+        "1.0/storageStore" | "1.0/storageGet" | "storage/storeBlob" | "storage/getBlob" => {
+            "files whose bytes a function has"
+        }
         "1.0/signJwt" => "signed tokens",
         "1.0/createServiceToken" | "1.0/getServiceUrl" => "managed services",
         "1.0/componentArgument" => "components",

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use contract::{
     ActionOutcome, BlobStore, Caller, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Evaluation,
     EvaluationRequest, Files, FunctionCall, FunctionError, GroupId, Identity, ModuleSource, MutationCall,
-    MutationOutcome, ObjectStore, Position, QueryCall, QueryOutcome, ReadAt, ReadMoment, Runner as _,
-    Sequencer, SessionRequest, Timestamp, TransactionLog, UserIdentity,
+    MutationOutcome, NodeEvaluation, NodeEvaluationRequest, NodePackages, ObjectStore, Position, QueryCall,
+    QueryOutcome, ReadAt, ReadMoment, Runner as _, Sequencer, SessionRequest, Timestamp, TransactionLog,
+    UserIdentity,
 };
 use isolate::Engine;
 use runner::{ActionLimits, FunctionLimits, FunctionLogLimits, Limits, Options};
@@ -22,7 +23,8 @@ use system_transaction::SystemTransactions;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use transaction::{
-    CatalogCache, CursorKey, EnvironmentVariableRow, ModuleEnvironment, ModuleRow, Transaction, UdfConfigRow,
+    CatalogCache, CursorKey, EnvironmentVariableRow, ModuleEnvironment, ModuleRow, NodeConfig, Transaction,
+    UdfConfigRow,
 };
 use value::ComponentId;
 
@@ -172,28 +174,7 @@ impl Harness {
     /// Evaluates modules and writes the rows that serve them, as a push does.
     pub async fn push(&self, modules: &[ModuleSource]) -> Evaluation {
         let evaluation = self.evaluate(modules, BTreeMap::new()).await.expect("the modules can be evaluated");
-        let mut rows = Vec::new();
-        for module in modules {
-            let put =
-                async |text: &str| self.blobs.put(Bytes::copy_from_slice(text.as_bytes())).await.unwrap();
-            rows.push(ModuleRow {
-                component: ComponentId::ROOT,
-                path: module.path.clone(),
-                environment: ModuleEnvironment::Isolate,
-                source: put(&module.source).await,
-                source_map: match &module.source_map {
-                    Some(map) => Some(put(map).await),
-                    None => None,
-                },
-                hash: Sha256::digest(module.source.as_bytes()).into(),
-                analysis: evaluation.modules.get(&module.path).cloned(),
-                imports: modules
-                    .iter()
-                    .filter(|other| other.path.starts_with("_deps/") && !module.path.starts_with("_deps/"))
-                    .map(|other| other.path.clone())
-                    .collect(),
-            });
-        }
+        let rows = self.rows_of(modules, ModuleEnvironment::Isolate, &evaluation.modules).await;
         let config = UdfConfigRow {
             component: ComponentId::ROOT,
             server_version: "1.48.0".to_owned(),
@@ -201,20 +182,10 @@ impl Harness {
             import_time_ms: evaluation.import_phase.time_ms,
             functions_directory: "convex/".to_owned(),
             code_hash: String::new(),
+            node: NodeConfig::default(),
         };
         self.transact(async move |transaction| {
-            for row in &rows {
-                let old = transaction
-                    .rows::<ModuleRow>("by_component_and_path", &["".into(), row.path.as_str().into()])
-                    .await
-                    .unwrap();
-                match old.first() {
-                    Some(old) => transaction.replace_row(old.id, row).await.unwrap(),
-                    None => {
-                        transaction.insert_row(row).await.unwrap();
-                    }
-                }
-            }
+            write(transaction, &rows).await;
             match transaction.udf_config() {
                 Some(old) => transaction.replace_row(old.id, &config).await.unwrap(),
                 None => {
@@ -224,6 +195,52 @@ impl Harness {
         })
         .await;
         evaluation
+    }
+
+    /// Evaluates modules for Node.js and writes the rows that serve them, beside those that are there.
+    pub async fn push_for_node(&self, modules: &[ModuleSource]) -> NodeEvaluation {
+        let request = NodeEvaluationRequest {
+            deployment: DEPLOYMENT,
+            modules: modules.to_vec(),
+            environment_variables: BTreeMap::new(),
+            version: None,
+            packages: NodePackages::Wanted(Vec::new()),
+        };
+        let evaluation = self.runner.evaluate_node(request).await.expect("the modules can be evaluated");
+        let rows = self.rows_of(modules, ModuleEnvironment::Node, &evaluation.modules).await;
+        self.transact(async move |transaction| write(transaction, &rows).await).await;
+        evaluation
+    }
+
+    async fn rows_of(
+        &self,
+        modules: &[ModuleSource],
+        environment: ModuleEnvironment,
+        analyses: &BTreeMap<String, Arc<str>>,
+    ) -> Vec<ModuleRow> {
+        let mut rows = Vec::new();
+        for module in modules {
+            let put =
+                async |text: &str| self.blobs.put(Bytes::copy_from_slice(text.as_bytes())).await.unwrap();
+            rows.push(ModuleRow {
+                component: ComponentId::ROOT,
+                path: module.path.clone(),
+                environment,
+                source: put(&module.source).await,
+                source_map: match &module.source_map {
+                    Some(map) => Some(put(map).await),
+                    None => None,
+                },
+                hash: Sha256::digest(module.source.as_bytes()).into(),
+                analysis: analyses.get(&module.path).cloned(),
+                imports: modules
+                    .iter()
+                    .filter(|other| other.path.starts_with("_deps/") && !module.path.starts_with("_deps/"))
+                    .map(|other| other.path.clone())
+                    .collect(),
+            });
+        }
+        rows
     }
 
     pub async fn set_environment_variable(&self, name: &str, value: &str) {
@@ -355,6 +372,22 @@ fn start_runner(start: &(Options, runner::Dependencies), shutdown: CancellationT
     runner::Service::start_with(engine(), options, dependencies, shutdown).expect("the runner starts")
 }
 
+/// Writes rows in place of those with the same paths.
+async fn write(transaction: &mut Transaction, rows: &[ModuleRow]) {
+    for row in rows {
+        let old = transaction
+            .rows::<ModuleRow>("by_component_and_path", &["".into(), row.path.as_str().into()])
+            .await
+            .unwrap();
+        match old.first() {
+            Some(old) => transaction.replace_row(old.id, row).await.unwrap(),
+            None => {
+                transaction.insert_row(row).await.unwrap();
+            }
+        }
+    }
+}
+
 /// Loading it takes longer than most tests.
 fn engine() -> Engine {
     static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().expect("the engine loads"));
@@ -387,7 +420,7 @@ pub fn user(subject: &str) -> Identity {
 }
 
 /// Where this package is, asked when the test runs: builds can be shared by several clones.
-fn package_root() -> PathBuf {
+pub fn package_root() -> PathBuf {
     std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it").into()
 }
 

@@ -12,6 +12,7 @@ mod harness;
 mod hostile;
 mod http_actions;
 mod nested;
+mod node;
 mod schedules;
 mod sessions;
 mod turns;
