@@ -114,6 +114,17 @@ test("an isolate calls into Node.js, and Node.js calls functions of all kinds", 
   ]);
 });
 
+test("an action stores and reads files, and schedules", LIMIT, async () => {
+  const text = "wrack ".repeat(200_000);
+  const kept = await http.action(machine.keepAway, { text });
+  assert.ok(kept.text === text, "it reads what it has stored");
+  assert.equal(kept.none, null);
+  const response = await fetch(kept.url);
+  assert.equal(response.headers.get("content-type"), "text/plain");
+  assert.ok((await response.text()) === text, "so does everybody else");
+  await until(async () => (await http.query(notes.list, {})).includes(`${text.length} characters`), "the scheduled function has run");
+});
+
 test("external packages come from the registry, with what they need", LIMIT, async () => {
   assert.equal(await http.action(harbour.tidesOfToday, {}), "1. high water\n2. low water");
   const asked = shared.registry.requests.filter((path) => path.endsWith(".tgz")).sort();

@@ -29,7 +29,7 @@ pub type Body = BoxStream<'static, io::Result<Bytes>>;
 pub struct Operation {
     /// Such as `1.0/actions/query`.
     pub name: String,
-    /// JSON text as the library wrote it. Of `storage/storeBlob`: `{size, contentType, sha256?, requestId, version}`, of
+    /// JSON text as the library wrote it. Of `storage/storeBlob`: `{size, contentType (or null), sha256?, requestId, version}`, of
     /// `storage/getBlob`: `{storageId, requestId, version}`.
     pub arguments: String,
     /// The content of `storage/storeBlob`. It ends early if the process does: an error comes last then.

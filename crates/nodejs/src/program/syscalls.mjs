@@ -36,7 +36,7 @@ async function storeBlob(operation, { blob, options, storageId: _, ...values }) 
   if (!(blob instanceof Blob)) {
     throw new TypeError("storage.store takes a Blob.");
   }
-  const described = { ...values, size: blob.size, contentType: blob.type, sha256: options?.sha256 };
+  const described = { ...values, size: blob.size, contentType: blob.type || null, sha256: options?.sha256 };
   return JSON.parse((await issue(operation, JSON.stringify(described), blob)).json);
 }
 

@@ -1,23 +1,24 @@
 //! Actions whose modules begin with `"use node"`: they run in a process of Node.js, and what they ask of the server is answered
 //! as it is to all others.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use async_trait::async_trait;
 use contract::{BlobDigest, BlobStore, Error, FunctionCall, ModuleSource, Result};
-use isolate::{AsyncOperation, JsError, OperationId};
-use nodejs::{Answer, Call, CodeId, ConsoleLine, Failure, Operation, OperationError, Standing};
+use futures::{StreamExt as _, stream};
+use isolate::{AsyncOperation, JsError, OperationId, Reply, SyscallError};
+use nodejs::{Answer, Body, Call, CodeId, ConsoleLine, Failure, Operation, OperationError, Standing};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use transaction::{Catalog, ModuleEnvironment, NodeConfig};
 use value::ComponentId;
 
-use super::{calls::Calls, run::Descent};
+use super::{blobs::Transfer, calls::Calls, run::Descent};
 use crate::{
     calls::{LogLines, Outcome, Stop, Thrown, Tree, check_result},
     functions::Function,
     service::Handle,
-    transaction::Failure as OperationFailure,
+    transaction::{Attempt, Failure as OperationFailure, parse},
 };
 
 /// What is run.
@@ -167,6 +168,44 @@ impl Host {
     }
 }
 
+/// Files, piece by piece both ways.
+impl Host {
+    async fn store(&self, operation: &str, arguments: &str, body: Option<Body>) -> Attempt<Answer> {
+        let transfer = Transfer::default();
+        text(transfer.begin(&self.calls, parse(operation, arguments)?).await)?;
+        let mut body = body.unwrap_or_else(|| stream::empty().boxed());
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|error| SyscallError::new(error.to_string()));
+            text(transfer.write(piece.map_err(OperationFailure::Caught)?.into()).await)?;
+        }
+        Ok(Answer { json: text(transfer.finish().await)?, body: None })
+    }
+
+    async fn get(&self, operation: &str, arguments: &str) -> Attempt<Answer> {
+        let transfer = Transfer::default();
+        let bytes_max = self.calls.heap_bytes_max();
+        let json = text(transfer.open(&self.calls, operation, arguments, bytes_max).await?)?;
+        let pieces = stream::unfold(Some(transfer), async |transfer| {
+            let transfer = transfer?;
+            match transfer.read().await {
+                Ok(Reply::Bytes(piece)) => Some((Ok(piece.into()), Some(transfer))),
+                Ok(Reply::Text(_)) => None,
+                Err(error) => Some((Err(io::Error::other(error.message)), None)),
+            }
+        });
+        let body = (json != "null").then(|| pieces.boxed());
+        Ok(Answer { json, body })
+    }
+}
+
+fn text(answer: isolate::Answer) -> Attempt<String> {
+    match answer {
+        Ok(Reply::Text(text)) => Ok(text),
+        Ok(Reply::Bytes(_)) => unreachable!("only `read` answers with bytes"),
+        Err(error) => Err(OperationFailure::Caught(error)),
+    }
+}
+
 #[async_trait]
 impl nodejs::ActionHost for Host {
     async fn modules(&self) -> Result<Vec<ModuleSource>> {
@@ -183,11 +222,18 @@ impl nodejs::ActionHost for Host {
     }
 
     async fn answer(&self, operation: Operation) -> Result<Answer, OperationError> {
-        let Operation { name, arguments, body: _ } = operation;
-        // Named by the channel that it came by.
-        let operation = AsyncOperation { id: OperationId(0), name, arguments, body: Vec::new() };
-        match self.calls.answer(&operation).await {
-            Ok(json) => Ok(Answer { json, body: None }),
+        let Operation { name, arguments, body } = operation;
+        let answered = match name.as_str() {
+            "storage/storeBlob" => self.store(&name, &arguments, body).await,
+            "storage/getBlob" => self.get(&name, &arguments).await,
+            _ => {
+                // Named by the channel that it came by.
+                let operation = AsyncOperation { id: OperationId(0), name, arguments, body: Vec::new() };
+                self.calls.answer(&operation).await.map(|json| Answer { json, body: None })
+            }
+        };
+        match answered {
+            Ok(answer) => Ok(answer),
             Err(OperationFailure::Caught(error)) => {
                 Err(OperationError { message: error.message, data: error.data })
             }

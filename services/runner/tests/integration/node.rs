@@ -23,9 +23,13 @@ export const calls = action(async (ctx, { body }) => {
 });
 export const about = action(async () => {
   const unknown = await ask("1.0/get").catch((error) => error.message);
-  const store = await ask("storage/getBlob").catch((error) => error.message);
+  const content = new Blob(["x".repeat(300_000), "y"], { type: "text/plain" });
+  const storageId = await Convex.jsSyscall("storage/storeBlob", { blob: content });
+  const stored = await Convex.jsSyscall("storage/getBlob", { storageId });
+  const text = await stored.text();
+  const file = [stored.type, stored.size, text.at(0), text.at(-1)];
   const { name } = await ask("1.0/getFunctionMetadata");
-  return { identity: await ask("1.0/getUserIdentity"), name, unknown, store, url: process.env.CONVEX_CLOUD_URL };
+  return { identity: await ask("1.0/getUserIdentity"), name, unknown, file, url: process.env.CONVEX_CLOUD_URL };
 });
 export const refused = action(async (ctx) => {
   const caught = [];
@@ -71,7 +75,7 @@ async fn an_action_in_node_calls_functions_of_all_kinds_and_is_told_who_it_is() 
             "identity": {"subject": "bob"},
             "name": "machine:about",
             "unknown": "Unknown async operation: 1.0/get",
-            "store": "NotSupportedYet: files whose bytes a function has (storage/getBlob) are not supported by this version of Tidemark yet",
+            "file": ["text/plain", 300_001, "x", "y"],
             "url": "http://127.0.0.1:3210",
         })
     );

@@ -58,6 +58,19 @@ export const collect = action({
   },
 });
 
+/** Keeps a text as a file, and a note of it a little later. */
+export const keepAway = action({
+  args: { text: v.string() },
+  handler: async (ctx, { text }): Promise<{ url: string | null; text: string; none: null | Blob }> => {
+    const id = await ctx.storage.store(new Blob([text], { type: "text/plain" }));
+    await ctx.scheduler.runAfter(0, internal.notes.add, { text: `${text.length} characters` });
+    const kept = await ctx.storage.get(id);
+    const other = await ctx.storage.store(new Blob(["short-lived"]));
+    await ctx.storage.delete(other);
+    return { url: await ctx.storage.getUrl(id), text: (await kept?.text()) ?? "", none: await ctx.storage.get(other) };
+  },
+});
+
 export const fails = internalAction({
   args: {},
   handler: async () => {
