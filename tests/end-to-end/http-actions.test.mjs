@@ -225,6 +225,7 @@ test("the log names requests by their routes, with the status", LIMIT, async (co
   for (const path of ["/under/the/bridge", "/nowhere", "/throws", "/cookies"]) {
     await (await fetch(site + path)).text();
   }
+  // What is refused before it reaches the app is none of its requests.
   await until(async () => (await logged(tidemark)).length === 4);
   const entries = await logged(tidemark);
   assert.deepEqual(
@@ -236,7 +237,7 @@ test("the log names requests by their routes, with the status", LIMIT, async (co
       ["GET /cookies", "HttpEndpoint", { status: "201" }],
     ],
   );
-  assert.match(entries[2].error, /^Uncaught Error: it failed\n    at .*\(..\/convex\/http.ts:\d+:\d+\)/);
+  assert.match(entries[2].error, /^Uncaught Error: it failed\n    at .*convex\/http.ts:\d+:\d+/);
 });
 
 test("what a function throws is a 500, and says as much as it may", LIMIT, async (context) => {
@@ -266,7 +267,8 @@ test("bodies have limits, and what is too large is told or cut", LIMIT, async (c
   assert.match((await streamed.json()).trace, /RequestTooLarge/);
   assert.equal((await (await fetch(`${site}/large?size=300000`)).arrayBuffer()).byteLength, 300_000);
   await assert.rejects(fetch(`${site}/large?size=300001`).then((response) => response.arrayBuffer()));
-  await until(async () => (await logged(tidemark)).length === 5);
+  // What is refused before it reaches the app is none of its requests.
+  await until(async () => (await logged(tidemark)).length === 4);
   assert.match((await logged(tidemark)).at(-1).error, /HttpResponseTooLarge/);
 });
 
@@ -338,7 +340,7 @@ test("requests that wait hold up neither each other nor anything else", LIMIT, a
   const answers = Array.from({ length: 300 }, () => {
     const { request, answered } = open(url, { agent: false });
     request.end();
-    return answered.then(async (response) => `${response.statusCode} ${await next(response)}`);
+    return answered.then(async (response) => `${response.statusCode} ${(await response.toArray()).join("")}`);
   });
   await until(() => waiting.length === 300);
   assert.deepEqual(await client.query(notes.list, {}), []);

@@ -4,7 +4,7 @@ import { createHash, createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConvexClient, ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
@@ -67,12 +67,8 @@ async function processesOf(folder) {
   });
 }
 
-let shared;
-let http;
-before(async () => {
-  shared = await start({ after });
-  http = new ConvexHttpClient(shared.tidemark.url, { logger: false });
-}, LIMIT);
+const shared = await start({ after });
+const http = new ConvexHttpClient(shared.tidemark.url, { logger: false });
 
 test("an action uses the modules of Node.js, over HTTP, a socket and the command line", LIMIT, async (context) => {
   const { tidemark, project } = shared;

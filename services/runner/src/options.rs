@@ -24,7 +24,7 @@ pub struct Options {
     /// Let values that are plain pass the published library's conversion natively. Its results are the same.
     pub native_values: bool,
     /// With what actions run that are for Node.js; `None` refuses them.
-    pub node: Option<nodejs::Options>,
+    pub nodejs: Option<nodejs::Options>,
 }
 
 impl Options {
@@ -39,7 +39,7 @@ impl Options {
             swept: Vec::new(),
             redact_errors: false,
             native_values: true,
-            node: None,
+            nodejs: None,
         }
     }
 }

@@ -152,7 +152,7 @@ impl Service {
             options,
         };
         let actions = Arc::new(Actions::new(shared.options.limits.action));
-        let node = Arc::new(Node::new(shared.options.node.clone(), shutdown.clone()));
+        let node = Arc::new(Node::new(shared.options.nodejs.clone(), shutdown.clone()));
         let (shared, threads) = (Arc::new(shared), Arc::new(threads));
         let handle =
             Handle { shared, threads, actions, files, http, node, calls: TaskTracker::new(), shutdown };

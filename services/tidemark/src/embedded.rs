@@ -197,7 +197,8 @@ async fn start(
     options.swept = vec![deployment.reference];
     options.redact_errors = configuration.redact_logs_to_client;
     options.native_values = configuration.native_values;
-    options.node = Some(nodejs::Options { folder: folder.path().join("node"), ..configuration.node.clone() });
+    options.nodejs =
+        Some(nodejs::Options { folder: folder.path().join("node"), ..configuration.node.clone() });
     let clock = runner::Clock::new(SystemTime::now);
     let dependencies = runner::Dependencies {
         transactions: transactions.clone(),

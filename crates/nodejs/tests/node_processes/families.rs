@@ -66,6 +66,7 @@ async fn processes_without_end_are_ended_by_their_number() {
 
 /// Not a test by itself: a server for the next one, which kills it.
 #[tokio::test]
+#[allow(clippy::print_stdout, reason = "the test that runs it reads what it prints")]
 #[ignore = "run by the_end_of_the_server_is_the_end_of_its_processes"]
 async fn server_that_is_killed() {
     let running = Running::start(|_| {}).await;

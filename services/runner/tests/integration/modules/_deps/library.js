@@ -106,14 +106,19 @@ function register(flag, invoker, visibility, definition) {
       const result = await handler(flag === "isAction" ? actionCtx : ctx, ...JSON.parse(texts.at(-1)));
       return JSON.stringify(result === undefined ? null : result);
     } catch (error) {
-      if (typeof error === "object" && error !== null && CONVEX_ERROR in error) {
-        error.data = JSON.stringify(error.data ?? null);
-        error.ConvexErrorSymbol = CONVEX_ERROR;
-      }
-      throw error;
+      throw asThrown(error);
     }
   };
   return registered;
+}
+
+// An app's error with its data as the platform takes it.
+function asThrown(error) {
+  if (typeof error === "object" && error !== null && CONVEX_ERROR in error) {
+    error.data = JSON.stringify(error.data ?? null);
+    error.ConvexErrorSymbol = CONVEX_ERROR;
+  }
+  return error;
 }
 
 export const query = (definition) => register("isQuery", "invokeQuery", "isPublic", definition);
@@ -123,7 +128,16 @@ export const internalMutation = (definition) => register("isMutation", "invokeMu
 export const action = (definition) => register("isAction", "invokeAction", "isPublic", definition);
 export const internalAction = (definition) => register("isAction", "invokeAction", "isInternal", definition);
 
-export const httpAction = (handler) => ({ isHttp: true, invokeHttpAction: (request) => handler(actionCtx, request) });
+export const httpAction = (handler) => ({
+  isHttp: true,
+  invokeHttpAction: async (request) => {
+    try {
+      return await handler(actionCtx, request);
+    } catch (error) {
+      throw asThrown(error);
+    }
+  },
+});
 
 // `routes` are HTTP actions by a method and a path, or a prefix that ends with `*`.
 export function httpRouter(routes) {
