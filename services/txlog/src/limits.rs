@@ -81,13 +81,14 @@ group! {
     store:
     /// What a node keeps on its disk and in memory for it, and the pace of Raft.
     pub struct StoreLimits {
-        /// Memory for blocks of the store that were read.
-        block_cache_bytes_max: usize = 256 * MIB,
+        /// Memory for blocks of the store that were read. The system keeps the files that it has memory for as well; on a
+        /// machine of its own a large store is read faster with a quarter of the memory here.
+        block_cache_bytes_max: usize = 64 * MIB,
         /// One part of the store's newest writes; up to four parts of each of its five families are in memory until
         /// they are in files.
-        write_buffer_bytes_max: usize = 64 * MIB,
+        write_buffer_bytes_max: usize = 32 * MIB,
         /// Changes to the store that are not flushed: a restart applies them again from the log.
-        unflushed_bytes_max: usize = 64 * MIB,
+        unflushed_bytes_max: usize = 32 * MIB,
         /// How old such a change may be.
         unflushed_ms_max: u64 = 60_000,
         /// How often it is looked whether it is time to flush.
@@ -114,13 +115,13 @@ group! {
         /// Changes that are written at once, so that readers wait for none of them long.
         apply_bytes_max: usize = MIB,
         /// The newest part of the log, until it is in files.
-        log_write_buffer_bytes_max: usize = 64 * MIB,
+        log_write_buffer_bytes_max: usize = 16 * MIB,
         /// Files of the log's own write-ahead log.
         log_write_ahead_bytes_max: usize = 256 * MIB,
         /// Operations that wait for the thread that writes the log; over it their callers wait.
         log_writes_queued_max: usize = 4_096,
         /// The newest entries of a group, kept so that apply and replication need not read them back.
-        log_entry_cache_bytes_max: usize = 32 * MIB,
+        log_entry_cache_bytes_max: usize = 8 * MIB,
         /// Entries that stay in the log though the store has flushed what they did, for replicas that are a little behind.
         log_entries_kept: u64 = 1_000,
         /// Messages that wait for Raft; over it their senders wait.
