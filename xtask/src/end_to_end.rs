@@ -10,13 +10,25 @@ use crate::demo::tidemark_binary;
 
 const RUST_CLIENT: &str = "tests/end-to-end/clients/rust/Cargo.toml";
 
+/// What the test runner prints where, unless it is told otherwise: everything, and at the end what failed.
+const REPORTERS: [&str; 4] = [
+    "--test-reporter=tap",
+    "--test-reporter-destination=stdout",
+    "--test-reporter=./harness/failures.mjs",
+    "--test-reporter-destination=stderr",
+];
+
 /// Becomes the test runner; `words` are files and options of it, which narrow the run down. Returns only if that failed.
 pub fn run(root: &Path, words: Vec<String>) -> Result<()> {
     let tidemark = tidemark_binary()?;
     let rust_client = build_rust_client(root, &tidemark)?;
     let mut node = Command::new("node");
     let (options, files): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| word.starts_with("--"));
-    node.args(["--test", "--test-concurrency=1"]).args(options).args(files);
+    node.args(["--test", "--test-concurrency=1"]);
+    if !options.iter().any(|option| option.starts_with("--test-reporter")) {
+        node.args(REPORTERS);
+    }
+    node.args(options).args(files);
     node.current_dir(root.join("tests/end-to-end"));
     // CI=1 keeps the official tools from asking questions and from reporting their crashes to their makers.
     node.env("CI", "1").env("TIDEMARK_BINARY", tidemark).env("RUST_CLIENT", rust_client);
