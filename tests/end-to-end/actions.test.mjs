@@ -12,7 +12,7 @@ import { asAdmin, callFunction, post } from "./harness/functions.mjs";
 import { pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 120_000 };
+const LIMIT = { timeout: 300_000 };
 const { notes, outside } = anyApi;
 
 /** A server of somebody else's. `paths` are handlers of requests. */

@@ -9,7 +9,7 @@ import { pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
 const MEBIBYTE = 2 ** 20;
-const LIMIT = { timeout: 30_000 };
+const LIMIT = { timeout: 300_000 };
 
 const file = { after };
 const tidemark = await startTidemark(file);

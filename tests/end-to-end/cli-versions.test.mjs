@@ -6,7 +6,7 @@ import { callFunction, post } from "./harness/functions.mjs";
 import { createProject } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 180_000 };
+const LIMIT = { timeout: 300_000 };
 const VERSIONS = ["convex-1-28", "convex-1-31", "convex-1-34", "convex-1-41", "convex", "convex-1-49"];
 
 const notes = (greeting) => `

@@ -11,7 +11,7 @@ import { chat, createProject, pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
 const { channels, messages } = anyApi;
-const LIMIT = { timeout: 180_000 };
+const LIMIT = { timeout: 300_000 };
 const READY = /Convex functions ready!/;
 
 /** The functions that are served, by module, as the server tells the CLI. */

@@ -11,7 +11,7 @@ import { CLIENT_ID, newKey, signToken, startProvider } from "./harness/oidc.mjs"
 import { createProject, pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 120_000 };
+const LIMIT = { timeout: 300_000 };
 const clients = new URL("./clients", import.meta.url).pathname;
 
 /** Starts the app server; its URL. */

@@ -10,7 +10,7 @@ import { CLIENTS } from "./harness/clients.mjs";
 import { pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 60_000 };
+const LIMIT = { timeout: 300_000 };
 const GROUPS = [values, documents, calls, later, live];
 
 const file = { after };

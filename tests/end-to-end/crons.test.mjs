@@ -6,8 +6,8 @@ import { asAdmin, callFunction } from "./harness/functions.mjs";
 import { createProject } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 240_000 };
-const WAIT_MS_MAX = 30_000;
+const LIMIT = { timeout: 300_000 };
+const WAIT_MS_MAX = 120_000;
 
 const NOTES = `
   import { v } from "convex/values";

@@ -22,7 +22,7 @@ for (const [name, texts] of Object.entries({
   cronParser: calendar.cronTimes,
   rrule: calendar.ruleTimes,
 })) {
-  test(`${name} says the same in a query and in Node.js`, { timeout: 90_000 }, async () => {
+  test(`${name} says the same in a query and in Node.js`, { timeout: 300_000 }, async () => {
     assert.deepEqual(await client.query(anyApi.dates[name], {}), texts());
   });
 }

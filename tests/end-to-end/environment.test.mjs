@@ -11,7 +11,7 @@ import { newKey, signToken } from "./harness/oidc.mjs";
 import { createProject } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 120_000 };
+const LIMIT = { timeout: 300_000 };
 const APP = {
   "convex/settings.ts": `
     import { query } from "./_generated/server";

@@ -18,10 +18,10 @@ import { pushApp } from "./harness/project.mjs";
 import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 
 const { pictures } = anyApi;
-const LIMIT = { timeout: 180_000 };
+const LIMIT = { timeout: 600_000 };
 const MIB = 1 << 20;
 const PNG = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==", "base64");
-const EMPTY_FOR_MS_MAX = 30_000;
+const EMPTY_FOR_MS_MAX = 90_000;
 
 /** Tidemark with the app of pictures; `limits` and `environment` are its configuration. */
 async function serveApp(context, { limits = "", ...options } = {}) {

@@ -8,7 +8,7 @@ import { asAdmin, callFunction } from "./harness/functions.mjs";
 import { pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 30_000 };
+const LIMIT = { timeout: 300_000 };
 const { books, values } = anyApi;
 
 const file = { after };
@@ -213,7 +213,7 @@ test("a query can't write", LIMIT, async () => {
 
 const MIB = 2 ** 20;
 
-test("bytes work up to the limits of results, arguments and documents, and not beyond", { timeout: 120_000 }, async () => {
+test("bytes work up to the limits of results, arguments and documents, and not beyond", { timeout: 300_000 }, async () => {
   const isRight = (buffer, length) => {
     const bytes = new Uint8Array(buffer);
     return bytes.length === length && [0, 4097, 3 * 4097, 5].every((i) => bytes[i] === (i % 4097 ? 0 : (i >> 12) % 256));

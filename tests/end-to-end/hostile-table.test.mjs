@@ -9,7 +9,7 @@ import { callFunction } from "./harness/functions.mjs";
 import { createProject } from "./harness/project.mjs";
 import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 60_000 };
+const LIMIT = { timeout: 300_000 };
 /** Short where the time limit may be what ends a case, so that the many take little; elsewhere enough for any machine that is busy. */
 const USER_TIME_MS = { short: 400, long: 10_000 };
 

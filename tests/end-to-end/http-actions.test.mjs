@@ -16,7 +16,7 @@ import { createProject, pushApp } from "./harness/project.mjs";
 import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 
 const { notes } = anyApi;
-const LIMIT = { timeout: 120_000 };
+const LIMIT = { timeout: 300_000 };
 const MIB = 1 << 20;
 
 async function start(context, { limits = "", ...options } = {}) {

@@ -14,7 +14,7 @@ import { createProject } from "./harness/project.mjs";
 import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 
 const { who } = anyApi;
-const LIMIT = { timeout: 120_000 };
+const LIMIT = { timeout: 300_000 };
 const PROVIDER_IS_DOWN = /WARN.* an auth provider's document can't be fetched/;
 
 /** Pushes the app with these providers in its auth.config: JavaScript, which may read variables. */

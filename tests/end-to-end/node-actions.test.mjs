@@ -15,7 +15,8 @@ import { createProject } from "./harness/project.mjs";
 import { startRegistry } from "./harness/registry.mjs";
 import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 240_000 };
+const LIMIT = { timeout: 300_000 };
+const WAIT_MS_MAX = 90_000;
 const { harbour, machine, notes } = anyApi;
 
 const TIDE_TABLE = {
@@ -48,9 +49,9 @@ async function failureOf(tidemark, path, args = {}) {
 }
 
 async function until(condition, what) {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + WAIT_MS_MAX;
   while (!(await condition())) {
-    assert.ok(Date.now() < deadline, `not within 30 s: ${what}`);
+    assert.ok(Date.now() < deadline, `not within ${WAIT_MS_MAX} ms: ${what}`);
     await sleep(20);
   }
 }

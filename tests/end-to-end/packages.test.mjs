@@ -10,7 +10,7 @@ import { callFunction } from "./harness/functions.mjs";
 import { pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 90_000 };
+const LIMIT = { timeout: 300_000 };
 const { ids, platform, tokens, webhooks } = anyApi;
 
 const file = { after };

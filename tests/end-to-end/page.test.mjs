@@ -13,7 +13,7 @@ import { whenOver } from "./harness/cleanup.mjs";
 import { chat, pushApp } from "./harness/project.mjs";
 import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 180_000 };
+const LIMIT = { timeout: 300_000 };
 const DESKTOP = { width: 1200, height: 760 };
 const PHONE = { width: 390, height: 780 };
 const images = new URL("../../docs/images/", import.meta.url).pathname;

@@ -16,8 +16,8 @@ import { createProject } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
 const { notes } = anyApi;
-const LIMIT = { timeout: 120_000 };
-const WAIT_MS_MAX = 30_000;
+const LIMIT = { timeout: 300_000 };
+const WAIT_MS_MAX = 90_000;
 const entry = new URL("./apps/react/page/main.jsx", import.meta.url).pathname;
 
 /** The app with a provider, the page's server, which signs tokens as that provider does, and the requests for tokens. */

@@ -9,7 +9,7 @@ import { pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
 const { calls, jobs } = anyApi;
-const LIMIT = { timeout: 240_000 };
+const LIMIT = { timeout: 600_000 };
 
 function connect(context, tidemark) {
   const client = new ConvexClient(tidemark.url);

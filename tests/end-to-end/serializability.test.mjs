@@ -9,7 +9,7 @@ import { randomFrom, runLoad } from "./harness/load.mjs";
 import { pushApp } from "./harness/project.mjs";
 import { startTidemark, temporaryFolder, tidemarkBinary } from "./harness/tidemark.mjs";
 
-const LIMIT = { timeout: 300_000 };
+const LIMIT = { timeout: 900_000 };
 const TRANSACTIONS = Number(process.env.TRANSACTIONS ?? 3_000);
 
 function chooseSeed(context) {

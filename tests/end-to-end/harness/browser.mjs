@@ -4,11 +4,13 @@ import { chromium } from "playwright-core";
 import { whenOver } from "./cleanup.mjs";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const WAIT_MS_MAX = 90_000;
 
 export async function launchBrowser(context) {
   const browser = await chromium.launch({
     executablePath: CHROMIUM,
     headless: true,
+    timeout: WAIT_MS_MAX,
     args: [
       "--no-sandbox",
       "--disable-gpu",
@@ -27,6 +29,7 @@ export async function launchBrowser(context) {
 export async function openPage(context, browser, address, options = {}) {
   const person = await browser.newContext(options);
   const page = await person.newPage();
+  page.setDefaultTimeout(WAIT_MS_MAX);
   const errors = [];
   page.on("pageerror", (error) => errors.push(`${error}`));
   whenOver(context, () => assert.deepEqual(errors, [], `errors in the page ${address}`));

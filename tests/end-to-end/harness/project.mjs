@@ -9,8 +9,8 @@ import { whenOver } from "./cleanup.mjs";
 import { writePackage } from "./registry.mjs";
 import { temporaryFolder } from "./tidemark.mjs";
 
-const COMMAND_MS_MAX = 90_000;
-const PRINT_MS_MAX = 45_000;
+const COMMAND_MS_MAX = 240_000;
+const PRINT_MS_MAX = 120_000;
 const nodeModules = new URL("../node_modules", import.meta.url).pathname;
 const apps = new URL("../apps/", import.meta.url).pathname;
 

