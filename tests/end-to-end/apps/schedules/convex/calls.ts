@@ -12,6 +12,16 @@ export const act = internalAction({
   },
 });
 
+/** Leaves the same traces; in between it waits for the answer of a server. */
+export const ask = internalAction({
+  args: { name: v.string(), url: v.string() },
+  handler: async (ctx, { name, url }) => {
+    await ctx.runMutation(internal.jobs.enter, { name: `${name} began` });
+    await fetch(url);
+    await ctx.runMutation(internal.jobs.enter, { name: `${name} ended` });
+  },
+});
+
 export const fail = internalAction({
   args: { name: v.string() },
   handler: async (_, { name }) => {
@@ -47,6 +57,11 @@ export const schedulesLate = internalAction({
 export const after = mutation({
   args: { ms: v.number(), name: v.string(), lasts: v.number() },
   handler: (ctx, { ms, name, lasts }) => ctx.scheduler.runAfter(ms, internal.calls.act, { name, ms: lasts }),
+});
+
+export const asking = mutation({
+  args: { name: v.string(), url: v.string() },
+  handler: (ctx, args) => ctx.scheduler.runAfter(0, internal.calls.ask, args),
 });
 
 export const failing = mutation({
