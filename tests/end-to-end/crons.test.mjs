@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { asAdmin, callFunction } from "./harness/functions.mjs";
 import { createProject } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
@@ -82,7 +83,10 @@ test("cron jobs run, and change with each push", LIMIT, async (context) => {
   await push();
   await until("it runs each second", async () => (await notes(tidemark, "second")) >= 4);
 
-  const shown = await jobs(tidemark);
+  const shown = await until("the one that fails has run", async () => {
+    const list = await jobs(tidemark);
+    return list.find(({ name }) => name === "fails").lastRun !== null && list;
+  });
   assert.deepEqual(
     shown.map(({ name }) => name),
     ["by an expression", "daily", "each second", "fails", "hourly", "monthly", "weekly"],
@@ -100,8 +104,9 @@ test("cron jobs run, and change with each push", LIMIT, async (context) => {
   assert.equal(await notes(tidemark, "fail"), 0, "what fails leaves nothing");
   const ofSecond = (await runs(tidemark)).filter(({ name }) => name === "each second");
   assert.ok(ofSecond.length <= 5);
-  assert.equal(ofSecond[0].status.type, "success");
-  assert.deepEqual(ofSecond[0].logLines, { logLines: ["[LOG] 'entered by' 'second'"], isTruncated: false });
+  // A busy machine may leave one out.
+  const { logLines } = ofSecond.find(({ status }) => status.type === "success");
+  assert.deepEqual(logLines, { logLines: ["[LOG] 'entered by' 'second'"], isTruncated: false });
   const beats = ofSecond.map(({ ts }) => integer(ts) / 1e6);
   assert.equal((beats[0] - beats[1]) % 1000, 0, "it keeps its beat");
 
@@ -167,8 +172,9 @@ test("of the runs that a server misses one is made up for, and each that ran has
   await until("the log says what was left out", async () => canceled(await runs(tidemark)).length > 0);
   // The log is short: this is soon enough for it to have everything that was left out.
   await until("nothing runs for a moment", async () => {
-    const [count, [job], log] = [await notes(tidemark, "beat"), await jobs(tidemark), await runs(tidemark)];
-    if ((await notes(tidemark, "beat")) !== count) {
+    const state = async () => [await notes(tidemark, "beat"), await jobs(tidemark), await runs(tidemark)];
+    const [count, [job], log] = await state();
+    if (!isDeepStrictEqual(await state(), [count, [job], log])) {
       return false;
     }
     const leftOut = canceled(log).reduce((sum, { status }) => sum + integer(status.num_canceled), 0);
@@ -181,7 +187,8 @@ test("of the runs that a server misses one is made up for, and each that ran has
 });
 
 test("cron jobs run actions, and none overlaps with itself", LIMIT, async (context) => {
-  const tidemark = await startTidemark(context);
+  // The next one may have begun when the test is over.
+  const tidemark = await startTidemark(context, { allowedInLog: [/cancelled actions that were under way/] });
   const files = {
     "convex/notes.ts": NOTES,
     "convex/calls.ts": `
