@@ -200,7 +200,7 @@ test("files of every size come back, whole and in parts", LIMIT, async (context)
 });
 
 test("what is not as it must be is refused by its code and leaves nothing", LIMIT, async (context) => {
-  const limits = "[limits.files]\nfile_bytes_max = 1000\nurl_age_ms_max = 2000\n[limits.gateway]\nupload_stall_ms_max = 500\n";
+  const limits = "[limits.files]\nfile_bytes_max = 1000\n[limits.gateway]\nupload_stall_ms_max = 3000\n";
   const { tidemark, client } = await serveApp(context, { limits });
   const url = await client.mutation(pictures.uploadUrl, {});
   const post = (address, options) => fetch(address, { method: "POST", body: "bytes", ...options });
@@ -241,8 +241,14 @@ test("what is not as it must be is refused by its code and leaves nothing", LIMI
   assert.equal((await client.query(pictures.files, {})).length, 1);
 
   assert.equal((await post(url)).status, 200, "an address can be used again");
-  await sleep(2_000);
-  assert.equal(await refusal(await post(url)), "401 StorageTokenExpired");
+});
+
+test("an address for uploads has an end", LIMIT, async (context) => {
+  const { client } = await serveApp(context, { limits: "[limits.files]\nurl_age_ms_max = 1\n" });
+  const url = await client.mutation(pictures.uploadUrl, {});
+  await sleep(1_000);
+  assert.equal(await refusal(await fetch(url, { method: "POST", body: "bytes" })), "401 StorageTokenExpired");
+  assert.deepEqual(await client.query(pictures.files, {}), []);
 });
 
 test("a page of another origin may upload and read; what a browser would run has no rights", LIMIT, async (context) => {
@@ -309,7 +315,7 @@ test("killed in the middle of uploads and deletions, no acknowledged file is los
 async function survivesKills(context, { environment: variables, remains }) {
   const seed = Number(process.env.SEED ?? Date.now() % 100_000);
   const random = randomFrom(seed);
-  const limits = "[limits.files]\ngrace_ms = 4000\nsweep_ms = 200\n[limits.gateway]\nupload_ms_max = 3000\nupload_stall_ms_max = 3000\n";
+  const limits = "[limits.files]\ngrace_ms = 8000\nsweep_ms = 200\n[limits.gateway]\nupload_ms_max = 6000\nupload_stall_ms_max = 6000\n";
   const { tidemark, environment, client } = await serveApp(context, { limits, environment: variables });
   /** What was answered, and what was asked for without an answer, by the file's id. */
   const files = new Map();
@@ -330,6 +336,10 @@ async function survivesKills(context, { environment: variables, remains }) {
             files.get(id).deleted = "yes";
           }
         } catch (error) {
+          // A busy machine may not manage an upload in the time that there is.
+          if (!killed && /RequestTimeout|UploadTooSlow/.test(error.message)) {
+            continue;
+          }
           assert.ok(killed || error instanceof TypeError, `SEED=${seed}: ${error.stack}`);
           return;
         }
