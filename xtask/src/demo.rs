@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::processes::{Processes, interrupted};
 
-const START_TIME_MAX: Duration = Duration::from_secs(30);
+const START_TIME_MAX: Duration = Duration::from_secs(120);
 const PORT: u16 = 3210;
 const SITE_PORT: u16 = 3211;
 const PAGE_PORT: u16 = 5173;
