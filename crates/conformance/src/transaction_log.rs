@@ -23,7 +23,7 @@ const BY_KEY: IndexId = IndexId([1; 16]);
 const BY_TEXT: IndexId = IndexId([2; 16]);
 const NEW_INDEX: IndexId = IndexId([3; 16]);
 /// No event of a test takes longer, unless it never comes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A table with a text in each document, and an index over it.
 pub struct Writer<'s> {

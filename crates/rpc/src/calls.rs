@@ -316,7 +316,7 @@ mod tests {
 
     const LIMITS: RpcLimits = RpcLimits { piece_bytes_max: 10, calls_bytes_max: 100, ..RpcLimits::DEFAULT };
     /// No event of a test takes longer, unless it never comes.
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(120);
 
     /// The other side of one line: what was sent, and what it answers.
     struct Peer {

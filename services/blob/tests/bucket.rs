@@ -140,7 +140,7 @@ async fn deleting_an_object_clears_away_what_a_process_has_left_of_it() {
     std::mem::forget(writer);
     assert!(bucket.contents().await.len() >= 2, "the upload, and the note of it");
     let objects = bucket.open().await;
-    for _ in 0..100 {
+    for _ in 0..3_000 {
         // A part that was under way may still arrive.
         tokio::time::sleep(Duration::from_millis(20)).await;
         objects.delete(name).await.expect("it is deleted");

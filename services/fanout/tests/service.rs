@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 const DEV: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
 const NEIGHBOUR: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(2) };
 const TABLE: IndexId = IndexId([1; 16]);
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Answers each query with the keys of the table that begin with the export's name.
 struct TableRunner {

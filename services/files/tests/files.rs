@@ -108,7 +108,7 @@ impl Harness {
 
     /// Until nothing is noted and nothing stored.
     async fn becomes_empty(&self) {
-        for _ in 0..400 {
+        for _ in 0..4_000 {
             if self.noted_objects().await == 0 && self.stored_objects() == 0 {
                 return;
             }
@@ -119,7 +119,7 @@ impl Harness {
 
     /// Until nobody knows of any object.
     async fn becomes_noted_nowhere(&self) {
-        for _ in 0..400 {
+        for _ in 0..4_000 {
             if self.noted_objects().await == 0 {
                 return;
             }
@@ -226,14 +226,14 @@ async fn what_is_refused_or_cut_off_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_file_can_be_read_on_until_it_is_swept_and_others_stay() {
-    let limits = FileLimits { grace_ms: 1_500, sweep_ms: 100, ..LIMITS };
+    let limits = FileLimits { grace_ms: 5_000, sweep_ms: 100, ..LIMITS };
     let harness = Harness::start(limits).await;
     let (kept, deleted) = (harness.store(b"kept").await, harness.store(b"deleted").await);
     let file = harness.find(&deleted).await.expect("it is there");
     harness.transactions.transact(DEPLOYMENT, &Delete(&deleted)).await.expect("it is deleted");
     assert_eq!(harness.find(&deleted).await, None);
     assert_eq!(harness.read(&file).await, b"deleted", "whoever has found it reads it to its end");
-    for _ in 0..400 {
+    for _ in 0..4_000 {
         if harness.stored_objects() == 1 && harness.noted_objects().await == 1 {
             break;
         }
@@ -262,7 +262,7 @@ async fn an_upload_that_takes_longer_than_the_grace_time_is_refused_and_leaves_n
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_killed_process_has_left_is_swept_by_the_next() {
-    let limits = FileLimits { grace_ms: 500, sweep_ms: 50, ..LIMITS };
+    let limits = FileLimits { grace_ms: 3_000, sweep_ms: 50, ..LIMITS };
     let harness = Harness::start(limits).await;
     let mut upload = harness.begin(None).await.expect("it begins");
     upload.write(Bytes::from(vec![7; 2 << 20])).await.expect("it is taken");
@@ -276,7 +276,7 @@ async fn what_a_killed_process_has_left_is_swept_by_the_next() {
     writer.write(Bytes::from_static(b"whole")).await.expect("it is taken");
     writer.finish().await.expect("it is stored");
     assert_eq!(rows[0].row.component, ComponentId::ROOT);
-    for _ in 0..400 {
+    for _ in 0..4_000 {
         if harness.objects.size(name).await == Ok(None) && harness.noted_objects().await == 0 {
             harness.stop().await;
             return;

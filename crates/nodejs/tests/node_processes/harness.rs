@@ -198,13 +198,13 @@ pub fn call(name: &str, arguments: Json) -> Call {
 }
 
 pub async fn until(is_so: impl Fn() -> bool, what: &str) {
-    for _ in 0..600 {
+    for _ in 0..2_400 {
         if is_so() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("not within 30 s: {what}");
+    panic!("not within 120 s: {what}");
 }
 
 /// Whether a process runs or sleeps, and is not only waited for.

@@ -9,7 +9,7 @@ use crate::harness::{Host, Running};
 async fn who_ends_its_process_fails_alone_and_the_next_call_has_another_one() {
     let running = Running::start(|_| {}).await;
     let neighbour = Host::answering(|_, _| async { Ok(json!(null)) });
-    let neighbour = running.run("sleep", json!({"ms": 1_500}), &neighbour);
+    let neighbour = running.run("sleep", json!({"ms": 4_500}), &neighbour);
     let crashes = async {
         for (name, arguments, how) in [
             ("exit", json!({"code": 3}), "ended itself with exit code 3"),
@@ -36,15 +36,15 @@ async fn who_ends_its_process_fails_alone_and_the_next_call_has_another_one() {
 
 #[tokio::test]
 async fn an_endless_loop_ends_by_its_time_and_its_lines_were_there_before() {
-    let running = Running::start(|limits| limits.action_ms_max = 1_500).await;
+    let running = Running::start(|limits| limits.action_ms_max = 4_500).await;
     let host = Host::quiet();
     let failure = running.run("loop", json!({}), &host).await.expect_err("it does not end");
-    assert_eq!(failure, Failure::TimedOut { limit_ms: 1_500 });
-    assert_eq!(failure.to_string(), "Function execution timed out (maximum duration: 1.5 s).");
+    assert_eq!(failure, Failure::TimedOut { limit_ms: 4_500 });
+    assert_eq!(failure.to_string(), "Function execution timed out (maximum duration: 4.5 s).");
     assert_eq!(host.texts(), ["[LOG] 'before'"]);
     let host = Host::answering(|_, _| async { Ok(json!(null)) });
     let failure = running.run("sleep", json!({"ms": 60_000}), &host).await;
-    assert_eq!(failure, Err(Failure::TimedOut { limit_ms: 1_500 }), "waiting counts as well");
+    assert_eq!(failure, Err(Failure::TimedOut { limit_ms: 4_500 }), "waiting counts as well");
     running.stop().await;
 }
 

@@ -24,7 +24,7 @@ async fn what_a_call_has_left_behind_does_not_run_until_the_next_call_and_asks_n
         assert_eq!(name, "began");
         Ok(json!(null))
     });
-    running.run("sleep", json!({"ms": 300}), &host).await.expect("a result");
+    running.run("sleep", json!({"ms": 2_000}), &host).await.expect("a result");
     let after = fs::read_to_string(&file).expect("it has run");
     assert!(after.contains("ActionEnded: `late`"), "{after}");
     running.stop().await;
@@ -63,7 +63,7 @@ async fn files_are_there_for_the_same_process_and_for_no_other_deployment() {
 #[tokio::test]
 async fn processes_that_nobody_needs_go() {
     let running = Running::start(|limits| {
-        limits.idle_ms_max = 600;
+        limits.idle_ms_max = 3_000;
         limits.watch_ms = 50;
     })
     .await;

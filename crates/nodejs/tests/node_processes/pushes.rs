@@ -46,7 +46,7 @@ async fn actions_are_found_with_their_visibility_their_validators_and_their_plac
 
 #[tokio::test]
 async fn modules_that_throw_that_hang_or_that_hold_other_functions_are_refused() {
-    let running = Running::start(|limits| limits.analysis_ms_max = 3_000).await;
+    let running = Running::start(|limits| limits.analysis_ms_max = 10_000).await;
     let refusal = async |source: &'static str| {
         running.executor.analyze(request(Some(source))).await.expect_err("it is refused")
     };
@@ -76,7 +76,7 @@ async fn modules_that_throw_that_hang_or_that_hold_other_functions_are_refused()
     assert!(matches!(refusal("process.exit(4);").await, AnalysisError::Ended(_)));
     assert_eq!(
         refusal("await new Promise(() => setTimeout(() => {}, 60_000));").await,
-        AnalysisError::TimedOut { limit_ms: 3_000 }
+        AnalysisError::TimedOut { limit_ms: 10_000 }
     );
     running.stop().await;
 }

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 /// No event of a test takes longer, unless it never comes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 pub const DEV: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
 
 pub async fn in_time<T>(future: impl Future<Output = T>) -> T {

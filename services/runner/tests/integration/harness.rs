@@ -167,7 +167,7 @@ impl Harness {
             drop((start, log, sequencer));
             service.stopped().await;
         };
-        tokio::time::timeout(Duration::from_secs(30), ended).await.expect("everything ends");
+        tokio::time::timeout(Duration::from_secs(120), ended).await.expect("everything ends");
         drop(folder);
     }
 

@@ -125,7 +125,7 @@ async fn actions_in_node_have_places_and_those_that_are_called_don_t_wait() {
     let error = harness.action_error("machine:around", json!({"depth": 3})).await;
     assert!(error.message.contains("TooManyConcurrentRequests"), "{}", error.message);
     let runner = harness.runner.clone();
-    let call = function_call(Identity::Anonymous, "machine:waits", json!({"ms": 3_000}));
+    let call = function_call(Identity::Anonymous, "machine:waits", json!({"ms": 8_000}));
     let waiting = tokio::spawn(async move { runner.action(call).await });
     while harness.value_of("messages:list", json!({})).await == json!([]) {
         tokio::time::sleep(Duration::from_millis(10)).await;

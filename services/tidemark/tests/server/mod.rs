@@ -7,7 +7,7 @@ use std::{
 };
 
 /// How long a test waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A program of its own per test, on a folder of its own.
 pub struct Server {
