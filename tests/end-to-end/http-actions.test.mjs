@@ -280,7 +280,7 @@ test("twenty megabytes go both ways by default", LIMIT, async (context) => {
 
 test("an app that is its own provider verifies tokens by its own HTTP actions, also when all places are taken", LIMIT, async (context) => {
   const environment = { TIDEMARK_EGRESS_DENY: "*" };
-  const limits = "[limits.action]\nrunning_max = 1\n";
+  const limits = "[limits.action]\nrunning_max = 1\nwait_ms_max = 60000\n";
   const { tidemark, project, site } = await start(context, { environment, limits });
   const key = await newKey("RS256");
   const { alg, ...published } = key.published;

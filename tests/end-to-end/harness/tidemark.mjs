@@ -23,7 +23,7 @@ export function tidemarkBinary() {
 /** A folder that goes with the test. `context` is a test's context, or node:test itself for a whole file. */
 export async function temporaryFolder(context) {
   const folder = await mkdtemp(join(tmpdir(), "tidemark-test-"));
-  whenOver(context, () => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
+  whenOver(context, () => rm(folder, { recursive: true, force: true, maxRetries: 20 }));
   return folder;
 }
 
