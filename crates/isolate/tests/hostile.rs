@@ -108,7 +108,7 @@ fn what_hits_a_limit_of_the_engine_first_is_an_error_or_ends() {
 #[test]
 fn endless_recursion_is_an_error_that_can_be_caught() {
     each(
-        4_000,
+        20_000,
         &["recursion", "toStringLoop", "getterLoop", "proxyChain"],
         |step| matches!(step, Step::Done(Err(error)) if error.name == "RangeError"),
     );

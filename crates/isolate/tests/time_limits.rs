@@ -95,7 +95,7 @@ fn what_the_host_computes_ends_in_time() {
         for (export, kind) in [("derive", FunctionKind::Query), ("generate", FunctionKind::Action)] {
             // Of a processor, so it does not depend on what else the machine does; the whole derivation would take a minute.
             let used = time_out(&mut slot, export, Invocation { kind, ..query_of(export, "[{}]") });
-            assert!(used < Duration::from_secs(2), "{export} held its thread for {used:?}");
+            assert!(used < Duration::from_secs(10), "{export} held its thread for {used:?}");
         }
     });
 }
