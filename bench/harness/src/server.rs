@@ -1,6 +1,7 @@
 //! Tidemark as its users run it: the binary, in a process of its own.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -144,8 +145,7 @@ impl Server {
 
     /// Its mutations so far; nothing where it tells no metrics.
     pub async fn mutations(&self) -> Result<Option<Mutations>> {
-        let Some(url) = &self.metrics_url else { return Ok(None) };
-        let text = self.client.get(url).send().await?.text().await?;
+        let Some(text) = self.metrics().await? else { return Ok(None) };
         let metric = |name: &str| -> Result<f64> {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             let value = line.with_context(|| format!("{name} is not among the metrics"))?.parse();
@@ -155,6 +155,23 @@ impl Server {
             asked_for: metric("tidemark_runner_mutations_total")?,
             runs: metric("tidemark_runner_mutation_attempts_total")?,
         }))
+    }
+
+    /// What it says that it takes, by the names of the metrics, in bytes; nothing where it tells no metrics.
+    pub async fn sizes(&self) -> Result<BTreeMap<String, f64>> {
+        let text = self.metrics().await?.unwrap_or_default();
+        let size = |line: &str| {
+            let (name, value) = line.split_once(' ')?;
+            Some((name.strip_suffix("_size_bytes")?.to_owned(), value.parse().ok()?))
+        };
+        Ok(text.lines().filter_map(size).collect())
+    }
+
+    async fn metrics(&self) -> Result<Option<String>> {
+        match &self.metrics_url {
+            Some(url) => Ok(Some(self.client.get(url).send().await?.text().await?)),
+            None => Ok(None),
+        }
     }
 
     /// Bytes of the files with its state, without the log.

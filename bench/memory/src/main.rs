@@ -2,7 +2,7 @@
 //!
 //! Several builds can be measured in one run; they take turns. Each turn is a server of its own, from its start to the
 //! end of its load. The samples are printed as they are taken, and written to a file of comma separated values and to a
-//! plot if wished.
+//! plot if wished; besides, what the server's own metrics say of its memory.
 #![allow(clippy::print_stdout, reason = "a report is what this program is for")]
 
 mod load;
@@ -10,6 +10,7 @@ mod plot;
 mod sample;
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -136,18 +137,23 @@ async fn measure(arguments: &Arguments, app: &App, binary: &Path, name: String, 
         }
     };
     let mut samples = Vec::new();
+    let mut sizes = Vec::new();
     let sampling = async {
-        for number in 0..=arguments.seconds / arguments.sample_seconds.max(1) {
-            let at = begin + seconds(number * arguments.sample_seconds.max(1));
-            tokio::time::sleep_until(at.into()).await;
+        let every = arguments.sample_seconds.max(1);
+        for at in (0..=arguments.seconds).step_by(every as usize) {
+            tokio::time::sleep_until((begin + seconds(at)).into()).await;
             let sample = Sample::take(&server, begin.elapsed())?;
             println!("{:>8.0}  {sample}", sample.at.as_secs_f64());
             samples.push(sample);
+            if at + arguments.slope_seconds >= arguments.seconds {
+                sizes.push(server.sizes().await?);
+            }
         }
         Ok(())
     };
     tokio::try_join!(deploying, sampling)?;
     let cpu = server.cpu_time()? - cpu_before;
+    print_sizes(&sizes);
     let (answered, failed) = load.stop().await?;
     tokio::time::sleep(seconds(arguments.rest_seconds)).await;
     let rested = Sample::take(&server, begin.elapsed())?;
@@ -155,6 +161,20 @@ async fn measure(arguments: &Arguments, app: &App, binary: &Path, name: String, 
     server.stop().await?;
     ensure!(answered > 0, "calls are answered");
     Ok(Turn { name, samples, rested, answered, failed, deploys, cpu })
+}
+
+/// Means of the first and of the last third: what the store gathers and flushes comes and goes within a minute.
+fn print_sizes(sizes: &[BTreeMap<String, f64>]) {
+    let third = sizes.len().div_ceil(3);
+    let Some(names) = sizes.last().filter(|names| !names.is_empty()) else { return };
+    println!("what it says that it takes, in the first and the last third of the slope's time, MB:");
+    for name in names.keys() {
+        let mean = |part: &[BTreeMap<String, f64>]| {
+            part.iter().filter_map(|sizes| sizes.get(name)).sum::<f64>() / part.len() as f64 / 1e6
+        };
+        let (first, last) = (mean(&sizes[..third]), mean(&sizes[sizes.len() - third..]));
+        println!("  {first:>8.1}  {last:>8.1}  {name}");
+    }
 }
 
 fn report(arguments: &Arguments, turn: &Turn) {

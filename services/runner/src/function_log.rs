@@ -58,6 +58,11 @@ impl FunctionLog {
         ring.newest.send_replace(cursor);
     }
 
+    /// Roughly what all of them take in memory.
+    pub fn bytes(&self) -> usize {
+        self.rings.lock().values().map(|ring| ring.kept.lock().bytes).sum()
+    }
+
     /// The entries behind `cursor`, oldest first. Waits up to `wait` for the first one, but not at cursor 0.
     pub async fn page(&self, deployment: DeploymentRef, cursor: u64, wait: Duration) -> FunctionLogPage {
         let ring = self.ring(deployment);

@@ -70,6 +70,8 @@ pub struct MetricsSnapshot {
     pub images_built: u64,
     /// Images that are in memory now, for calls to come or for those that run.
     pub images: u64,
+    /// Roughly what the newest executions take that tools can ask for.
+    pub function_log_bytes: u64,
     /// Calls that run now.
     pub running: u64,
     /// Calls that wait for a thread now.
@@ -83,6 +85,7 @@ pub(crate) struct Load {
     pub actions_running: u64,
     pub actions_bytes: u64,
     pub action_orphans: u64,
+    pub function_log_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -109,7 +112,8 @@ impl Counter {
 
 impl Metrics {
     pub(crate) fn snapshot(&self, load: Load) -> MetricsSnapshot {
-        let Load { running, waiting, actions_running, actions_bytes, action_orphans } = load;
+        let Load { running, waiting, actions_running, actions_bytes, action_orphans, function_log_bytes } =
+            load;
         MetricsSnapshot {
             queries: self.queries.get(),
             mutations: self.mutations.get(),
@@ -121,6 +125,7 @@ impl Metrics {
             actions_running,
             actions_bytes,
             action_orphans,
+            function_log_bytes,
             mutation_attempts: self.mutation_attempts.get(),
             conflicts: self.conflicts.get(),
             conflicts_given_up: self.conflicts_given_up.get(),

@@ -206,6 +206,7 @@ impl Handle {
             actions_running: self.actions.running(),
             actions_bytes: self.actions.heap_bytes(),
             action_orphans: self.actions.orphans(),
+            function_log_bytes: self.shared.function_log.bytes() as u64,
         })
     }
 

@@ -163,7 +163,8 @@ async fn start(
     options.store = limits.store;
     let log_service =
         txlog::Service::start(options, token.clone()).await.context("open the transaction log")?;
-    let log: Arc<dyn TransactionLog> = Arc::new(log_service.handle());
+    let log_handle = log_service.handle();
+    let log: Arc<dyn TransactionLog> = Arc::new(log_handle.clone());
     parts.add(token, log_service.stopped());
 
     let token = CancellationToken::new();
@@ -235,6 +236,7 @@ async fn start(
     if let Some(listener) = metrics {
         let token = CancellationToken::new();
         let dependencies = metrics::Dependencies {
+            log: log_handle,
             runner: runner_handle,
             fanout: fanout.clone(),
             scheduler,

@@ -66,6 +66,7 @@ const RUNNER: &[Instrument<runner::MetricsSnapshot>] = instruments! {
     refused: Counter "" "Calls that were refused because the queue was full.", |at| at.refused as f64;
     images_built: Counter "" "Images built of deployed code.", |at| at.images_built as f64;
     images: Gauge "" "Images of deployed code in memory.", |at| at.images as f64;
+    function_log_size: Gauge "By" "Roughly what the newest executions, which tools can ask for, take in memory.", |at| at.function_log_bytes as f64;
     running: Gauge "" "Calls that run.", |at| at.running as f64;
     waiting: Gauge "" "Calls that wait for a thread.", |at| at.waiting as f64;
 };
@@ -116,8 +117,28 @@ const FILES: &[Instrument<files::MetricsSnapshot>] = instruments! {
     sweeps_failed: Counter "" "Sweeps of such objects that came to no end.", |at| at.sweeps_failed as f64;
 };
 
+const LOG: &[Instrument<txlog::MetricsSnapshot>] = instruments! {
+    commits_undecided: Gauge "" "Commits that are validated and not yet applied.", |at| at.commits_undecided as f64;
+    commits_undecided_size: Gauge "By" "What they take in memory.", |at| at.commits_undecided_bytes as f64;
+    batches_skipped: Counter "" "Batches of commits that all replicas have passed over, since they did not follow the one before.", |at| at.batches_skipped as f64;
+    syncs: Counter "" "Times that the log was made durable, each for all that waited.", |at| at.fsyncs as f64;
+    stream_wake_ups: Counter "" "Times that subscribers to the stream of commits were woken.", |at| at.stream_wake_ups as f64;
+    stream_size: Gauge "By" "What the newest commits, for subscribers that are behind, take in memory.", |at| at.stream_bytes as f64;
+    window_size: Gauge "By" "What the newest writes, which commits are validated against, take in memory.", |at| at.window_bytes as f64;
+    entries_size: Gauge "By" "What the newest entries, for apply and replication, take in memory.", |at| at.entry_bytes as f64;
+    write_buffers_size: Gauge "By" "What is in no file of the log yet.", |at| at.log_write_buffer_bytes as f64;
+};
+
+const STORE: &[Instrument<txlog::MetricsSnapshot>] = instruments! {
+    write_buffers_size: Gauge "By" "What is in no file of the store yet, or on its way into one, in memory.", |at| at.store_write_buffer_bytes as f64;
+    block_cache_size: Gauge "By" "What blocks of files that were read take in memory.", |at| at.store_block_cache_bytes as f64;
+    unflushed_size: Gauge "By" "Changes since the store was flushed, which a restart applies again from the log.", |at| at.store_unflushed_bytes as f64;
+    files_size: Gauge "By" "What the files of the store take on the disk.", |at| at.store_file_bytes as f64;
+};
+
 /// Whose numbers are served.
 pub struct Dependencies {
+    pub log: txlog::Handle,
     pub runner: runner::Handle,
     pub fanout: fanout::Handle,
     pub scheduler: scheduler::Handle,
@@ -177,13 +198,16 @@ impl Exporter {
             .context("set up the export of metrics")?;
         let provider = SdkMeterProvider::builder().with_reader(reader).build();
         let meter = provider.meter("tidemark");
-        let Dependencies { runner, fanout, scheduler, files } = dependencies;
+        let Dependencies { log, runner, fanout, scheduler, files } = dependencies;
+        let store = log.clone();
         let node = runner.clone();
         observe(&meter, "runner", RUNNER, move || runner.metrics());
         observe(&meter, "node", NODE, move || node.node_metrics());
         observe(&meter, "fanout", FANOUT, move || fanout.metrics());
         observe(&meter, "scheduler", SCHEDULER, move || scheduler.metrics());
         observe(&meter, "files", FILES, move || files.metrics());
+        observe(&meter, "log", LOG, move || log.metrics());
+        observe(&meter, "store", STORE, move || store.metrics());
         Ok(Exporter { registry, _provider: provider })
     }
 
@@ -255,6 +279,8 @@ mod tests {
             .chain(FANOUT.iter().map(|instrument| row("fanout", instrument)))
             .chain(SCHEDULER.iter().map(|instrument| row("scheduler", instrument)))
             .chain(FILES.iter().map(|instrument| row("files", instrument)))
+            .chain(LOG.iter().map(|instrument| row("log", instrument)))
+            .chain(STORE.iter().map(|instrument| row("store", instrument)))
             .collect();
         assert_eq!(listed, served, "the table should be\n{}", served.join("\n"));
     }

@@ -29,9 +29,11 @@ use crate::{
     fatal::FatalHandler,
     group::Group,
     keys,
+    metrics::MetricsSnapshot,
     options::Deployment,
     planted,
     proposer::{GroupRaft, propose},
+    raft_log::LogGauges,
     raft_types::EntryOutcome,
     reads::{Above, RangeLimits, Reader},
     undecided::Committed,
@@ -46,7 +48,7 @@ pub struct Handle {
 struct Shared {
     groups: HashMap<GroupId, Arc<HandleGroup>>,
     deployments: Vec<Deployment>,
-    fsyncs: Arc<AtomicU64>,
+    log: LogGauges,
     token: CancellationToken,
 }
 
@@ -110,10 +112,10 @@ impl Handle {
     pub(crate) fn new(
         groups: HashMap<GroupId, Arc<HandleGroup>>,
         deployments: Vec<Deployment>,
-        fsyncs: Arc<AtomicU64>,
+        log: LogGauges,
         token: CancellationToken,
     ) -> Handle {
-        Handle { shared: Arc::new(Shared { groups, deployments, fsyncs, token }) }
+        Handle { shared: Arc::new(Shared { groups, deployments, log, token }) }
     }
 
     /// The deployments that this node serves.
@@ -148,10 +150,25 @@ impl Handle {
             store_bytes,
             horizon: group.horizon(),
             swept: group.swept(),
-            fsyncs: self.shared.fsyncs.load(Ordering::Relaxed),
+            fsyncs: self.shared.log.fsyncs(),
             stream_wake_ups: group.buffer.wake_ups(),
             entries_purged_before: of.purged_before(),
         })
+    }
+
+    /// What the node's log and store do and take.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        let log = &self.shared.log;
+        let mut sum = MetricsSnapshot {
+            fsyncs: log.fsyncs(),
+            entry_bytes: log.entry_bytes() as u64,
+            log_write_buffer_bytes: log.write_buffer_bytes(),
+            ..MetricsSnapshot::default()
+        };
+        for of in self.shared.groups.values() {
+            of.group.add_to(&mut sum);
+        }
+        sum
     }
 
     fn group(&self, group: GroupId) -> Result<&Arc<HandleGroup>> {

@@ -24,6 +24,7 @@ mod handle;
 mod incarnations;
 mod keys;
 mod limits;
+mod metrics;
 #[cfg(test)]
 mod model_tests;
 mod network;
@@ -58,5 +59,6 @@ pub use clock::Clock;
 pub use fatal::{EXIT_CODE_STORAGE_FAILED, FatalHandler};
 pub use folders::OpenError;
 pub use handle::{Handle, Measures};
+pub use metrics::MetricsSnapshot;
 pub use options::{Deployment, Options};
 pub use service::{Service, StartError};

@@ -17,7 +17,7 @@ use std::{
     ops::{Bound, RangeBounds},
     path::Path,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -32,7 +32,9 @@ use openraft::{
     storage::{IOFlushed, LogState, RaftLogStorage},
 };
 use parking_lot::Mutex;
-use rocksdb::{DB, DBRecoveryMode, Options, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{
+    DB, DBRecoveryMode, Options, ReadOptions, WriteBatch, WriteOptions, properties::CUR_SIZE_ALL_MEM_TABLES,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -152,9 +154,38 @@ impl RaftLogs {
         RaftLog { group, database: self.database.clone(), operations, state }
     }
 
+    /// What the logs of the groups that were asked for do and take.
+    pub fn gauges(&self) -> LogGauges {
+        LogGauges {
+            database: Arc::downgrade(&self.database),
+            fsyncs: self.fsyncs.clone(),
+            groups: self.groups.lock().values().cloned().collect(),
+        }
+    }
+}
+
+/// Read by whoever wants to know; it keeps nothing open.
+pub struct LogGauges {
+    database: Weak<DB>,
+    fsyncs: Arc<AtomicU64>,
+    groups: Vec<Arc<GroupState>>,
+}
+
+impl LogGauges {
     /// How often the log was made durable since it was opened.
-    pub fn fsyncs(&self) -> Arc<AtomicU64> {
-        self.fsyncs.clone()
+    pub fn fsyncs(&self) -> u64 {
+        self.fsyncs.load(Ordering::Relaxed)
+    }
+
+    /// Memory of the newest entries; bounded by `log_entry_cache_bytes_max` for each group.
+    pub fn entry_bytes(&self) -> usize {
+        self.groups.iter().map(|group| group.cache.lock().bytes).sum()
+    }
+
+    /// Memory of what is in no file of the log yet.
+    pub fn write_buffer_bytes(&self) -> u64 {
+        let bytes = |database: Arc<DB>| database.property_int_value(CUR_SIZE_ALL_MEM_TABLES).ok().flatten();
+        self.database.upgrade().and_then(bytes).unwrap_or_default()
     }
 }
 

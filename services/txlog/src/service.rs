@@ -119,7 +119,7 @@ impl Service {
         for (group, raft) in &groups {
             update_node(&options, group, raft).await;
         }
-        let handle = Handle::new(handles, options.deployments, logs.fsyncs(), token.clone());
+        let handle = Handle::new(handles, options.deployments, logs.gauges(), token.clone());
         let end = EndOfLeadership(groups.iter().map(|(group, _)| group.clone()).collect());
         Ok(Service { handle, groups, logs, store, fatal: options.fatal, tasks, large, _end: end, token })
     }

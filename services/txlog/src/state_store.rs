@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     ffi::CStr,
+    fmt,
     path::Path,
     sync::{
         Arc,
@@ -23,6 +24,7 @@ use rocksdb::{
     WriteBatch, WriteOptions,
     compaction_filter::CompactionFilter,
     compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory},
+    properties::CUR_SIZE_ALL_MEM_TABLES,
 };
 
 use crate::{
@@ -45,9 +47,9 @@ const TOMBSTONES: (usize, usize, f64) = (8_192, 4_096, 0.3);
 
 type FloorsOfGroups = Arc<RwLock<HashMap<Incarnation, Floors>>>;
 
-#[derive(Debug)]
 pub struct StateStore {
     database: DB,
+    block_cache: Cache,
     /// Applied and flushed.
     floors: FloorsOfGroups,
     /// Where no documents are.
@@ -57,6 +59,12 @@ pub struct StateStore {
     unflushed_bytes: AtomicU64,
     /// Changes since all files were compacted; see [`StateStore::compact`].
     uncompacted_bytes: AtomicU64,
+}
+
+impl fmt::Debug for StateStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("StateStore").field("database", &self.database).finish_non_exhaustive()
+    }
 }
 
 /// Less is not worth a compaction.
@@ -84,7 +92,15 @@ impl StateStore {
         let (unflushed_bytes, uncompacted_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let gaps = Gaps::new(GapLimits::of(limits));
         let flushing = Mutex::default();
-        let store = StateStore { database, floors, gaps, flushing, unflushed_bytes, uncompacted_bytes };
+        let store = StateStore {
+            database,
+            block_cache: cache,
+            floors,
+            gaps,
+            flushing,
+            unflushed_bytes,
+            uncompacted_bytes,
+        };
         let kept = store.get(Family::Applied, keys::UNCOMPACTED).ok().flatten();
         if let Some(bytes) = kept.as_deref().and_then(|kept| kept.try_into().ok()) {
             store.uncompacted_bytes.store(u64::from_be_bytes(bytes), Ordering::Relaxed);
@@ -122,6 +138,17 @@ impl StateStore {
     /// Changes to the store since it was flushed last.
     pub fn unflushed_bytes(&self) -> u64 {
         self.unflushed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Memory of blocks that were read; bounded by `block_cache_bytes_max`.
+    pub fn block_cache_bytes(&self) -> usize {
+        self.block_cache.get_usage()
+    }
+
+    /// Memory of what is in no file yet, and of what is on its way into one.
+    pub fn write_buffer_bytes(&self) -> u64 {
+        let of = |family| self.database.property_int_value_cf(self.handle(family), CUR_SIZE_ALL_MEM_TABLES);
+        FAMILIES.into_iter().filter_map(|family| of(family).ok().flatten()).sum()
     }
 
     /// Bytes of the store's files.

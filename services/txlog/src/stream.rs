@@ -192,6 +192,11 @@ impl CommitBuffer {
         self.tick.send_replace(());
     }
 
+    /// Memory of the commits that are kept for subscribers; bounded by `stream_buffer_bytes_max`.
+    pub fn bytes(&self) -> usize {
+        self.kept.read().filled.bytes
+    }
+
     /// How often subscribers were woken, since the process started.
     pub fn wake_ups(&self) -> u64 {
         self.wake_ups.load(Ordering::Relaxed)
