@@ -28,6 +28,8 @@ pub struct Intervals {
     time: Vec<Item>,
     /// A date with a time, where only a time is shown and the days differ.
     dated: Option<Vec<Item>>,
+    /// With fields of the date that are not asked for, where a time is shown and the ends differ in them.
+    extended: Vec<(Difference, Vec<Item>)>,
     fallback: &'static str,
 }
 
@@ -65,8 +67,14 @@ impl Intervals {
         date.sort_by_key(|(field, _)| "GyMEd".find(*field));
         let fallback =
             locale.get("g/dateTimeFormats/intervalFormats/intervalFormatFallback").unwrap_or("{0} – {1}");
-        let mut intervals =
-            Intervals { patterns: Vec::new(), date: None, time: Vec::new(), dated: None, fallback };
+        let mut intervals = Intervals {
+            patterns: Vec::new(),
+            date: None,
+            time: Vec::new(),
+            dated: None,
+            extended: Vec::new(),
+            fallback,
+        };
         // Fields as CLDR's keys have them.
         let normal = |fields: &[(char, usize)]| -> Vec<(char, usize)> {
             fields
@@ -109,7 +117,8 @@ impl Intervals {
             intervals.patterns = patterns_of(&key_fields, &wanted);
         }
         let shows = |letter: char| date.iter().any(|(field, _)| *field == letter);
-        if !has_time && shows('d') && !shows('E') {
+        let is_exact = || nearest(locale, &key_fields).is_some_and(|(is_exact, _)| is_exact);
+        if !has_time && shows('d') && (!shows('E') || is_exact()) {
             // Where months or years differ they are shown as well.
             let (mut key_fields, mut wanted) = (key_fields.clone(), wanted.clone());
             for letter in ['M', 'y'].into_iter().filter(|letter| !shows(*letter)) {
@@ -141,6 +150,17 @@ impl Intervals {
         if !time.is_empty() && date.is_empty() {
             intervals.dated = Some(with_hour(generator.pattern(&format!("yMd{}", skeleton(&time)))));
         } else if !time.is_empty() {
+            if !intervals.patterns.is_empty() {
+                let mut fields = text_of(&date) + &skeleton(&time);
+                for (letter, difference) in
+                    [('d', Difference::Day), ('M', Difference::Month), ('y', Difference::Year)]
+                {
+                    if !shows(letter) {
+                        fields.insert(0, letter);
+                        intervals.extended.push((difference, with_hour(generator.pattern(&fields))));
+                    }
+                }
+            }
             let glue = locale.get("g/dateTimeFormats/medium").unwrap_or("{1} {0}");
             intervals.date = Some((generator.pattern(&skeleton(&date)), glue));
             intervals.time = with_hour(generator.pattern(&skeleton(&time)));
@@ -195,7 +215,8 @@ impl Intervals {
             });
         }
         if !is_of_time {
-            return Range::Two(fallback(self.dated.as_deref().unwrap_or(pattern)));
+            let extended = self.extended.iter().find(|(of, _)| *of == difference).map(|(_, items)| &**items);
+            return Range::Two(fallback(extended.or(self.dated.as_deref()).unwrap_or(pattern)));
         }
         let time = match found {
             Some(items) => self.interval(items, start.0, end.0, write),
@@ -362,9 +383,10 @@ fn widen(item: Item, key: &[(char, usize)], wanted: &[(char, usize)], hour: char
     let (Some((_, wanted)), Some((_, key))) = (wanted, key) else { return Item::Field(field, length) };
     let shown = if is_hour(field) { hour } else { field };
     let wanted = if same == 'E' && *wanted < 4 { 1 } else { *wanted };
-    if is_exact || matches!(same, 'm' | 's') || is_hour(same) || wanted <= *key {
+    // What stands in a pattern otherwise than in its key has a reason: a month's number with a word behind it.
+    let is_as_in_key = length == *key && wanted > *key;
+    if is_exact || matches!(same, 'm' | 's') || is_hour(same) || !is_as_in_key {
         return Item::Field(shown, length);
     }
-    // Numbers become longer numbers, names longer names.
-    Item::Field(shown, if wanted <= 2 { length.max(wanted) } else { wanted })
+    Item::Field(shown, wanted)
 }
