@@ -13,6 +13,12 @@ import { startTidemark } from "./harness/tidemark.mjs";
 
 const { calls, jobs } = anyApi;
 const LIMIT = { timeout: 600_000 };
+/** Functions that the tests with kills schedule. With many, they take their time. */
+const MUTATIONS_MIN = Number(process.env.SCHEDULED_MUTATIONS ?? 1_600);
+const ACTIONS = Number(process.env.SCHEDULED_ACTIONS ?? 180);
+const LONG_LIMIT = { timeout: LIMIT.timeout + (MUTATIONS_MIN + ACTIONS) * 10 };
+/** Functions that one mutation schedules at most. */
+const PER_MUTATION = 1_000;
 
 function connect(context, tidemark) {
   const client = new ConvexClient(tidemark.url);
@@ -107,23 +113,26 @@ test("scheduled functions run, and their documents are live", LIMIT, async (cont
   ]);
 });
 
-test("each scheduled function runs exactly once over kill -9", LIMIT, async (context) => {
+test("each scheduled function runs exactly once over kill -9", LONG_LIMIT, async (context) => {
   const tidemark = await startTidemark(context);
   await pushApp(context, tidemark, "schedules");
   const http = new ConvexHttpClient(tidemark.url, { logger: false });
-  for (let round = 0; round < 4; round++) {
+  const rounds = 4;
+  const count = Math.min(PER_MUTATION, Math.ceil(MUTATIONS_MIN / rounds / 8));
+  const perRound = Math.ceil(MUTATIONS_MIN / rounds / count);
+  for (let round = 0; round < rounds; round++) {
     const acknowledged = [];
     const sending = (async () => {
       for (let number = 0; ; number++) {
         // The process may go at any moment.
         const name = `${round} ${number}`;
-        await http.mutation(jobs.batch, { name, count: 50, ms: 400 });
+        await http.mutation(jobs.batch, { name, count, ms: 400 });
         acknowledged.push(name);
       }
     })();
     // A rejected promise that nobody has looked at yet is no accident.
     sending.catch(() => {});
-    while (acknowledged.length < 8) {
+    while (acknowledged.length < perRound) {
       await Promise.race([sending, sleep(5)]);
     }
     await tidemark.kill();
@@ -135,7 +144,7 @@ test("each scheduled function runs exactly once over kill -9", LIMIT, async (con
   const client = connect(context, tidemark);
   await until(client, jobs.waiting, {}, (waiting) => waiting === null);
   const batches = await client.query(jobs.batches, {});
-  assert.ok(batches.length >= 32);
+  assert.ok(batches.length >= rounds * perRound);
   for (const { name, count } of batches) {
     const expected = Array.from({ length: count }, (_, number) => `${name} ${number}`).sort();
     const found = await until(client, jobs.names, { from: `${name} `, to: `${name}!` }, (names) => names.length >= count);
@@ -147,7 +156,7 @@ test("each scheduled function runs exactly once over kill -9", LIMIT, async (con
     page.page.forEach((kind) => kinds.set(kind, (kinds.get(kind) ?? 0) + 1));
     ({ continueCursor: cursor, isDone } = page);
   }
-  assert.deepEqual([...kinds], [["success", batches.length * 50]]);
+  assert.deepEqual([...kinds], [["success", batches.length * count]]);
 });
 
 /** The names that begin so. */
@@ -257,18 +266,23 @@ test("administrators cancel one job, those of a function, or all that wait", LIM
   assert.deepEqual(await kinds(), ["canceled", "canceled", "canceled"]);
 });
 
-test("each scheduled action runs at most once over kill -9, and says what became of it", LIMIT, async (context) => {
+test("each scheduled action runs at most once over kill -9, and says what became of it", LONG_LIMIT, async (context) => {
   const tidemark = await startTidemark(context, { allowedInLog: [/actions have failed because their process ended/] });
   await pushApp(context, tidemark, "schedules");
   const http = new ConvexHttpClient(tidemark.url, { logger: false });
   const { url, isAsked } = await startSilentServer(context);
-  for (let round = 0; round < 3; round++) {
+  const rounds = 3;
+  const count = Math.min(PER_MUTATION, Math.ceil(ACTIONS / rounds));
+  const perRound = Math.ceil(ACTIONS / rounds / count);
+  for (let round = 0; round < rounds; round++) {
     // One that is under way for sure, and many that begin, run and end.
     await http.mutation(calls.asking, { name: `${round} held`, url });
     await isAsked(round + 1);
-    await http.mutation(calls.batch, { name: `${round}`, count: 60, ms: 900, lasts: 150 });
-    const began = async () => (await entered(http, `${round} `)).filter((name) => name.endsWith("began")).length;
-    while ((await began()) < 20) {
+    for (let part = 0; part < perRound; part++) {
+      await http.mutation(calls.batch, { name: `${round} ${part}`, count, ms: 900, lasts: 150 });
+    }
+    const began = async () => (await entered(http, `${round} ${perRound - 1} `)).filter((name) => name.endsWith("began")).length;
+    while ((await began()) < count / 3) {
       await sleep(5);
     }
     await tidemark.kill();
@@ -288,18 +302,24 @@ test("each scheduled action runs at most once over kill -9, and says what became
     await sleep(100);
     last = await states();
   }
-  assert.equal(last.size, 183);
-  const names = await entered(http, "");
-  assert.equal(new Set(names).size, names.length, "none ran twice");
+  assert.equal(last.size, rounds * (perRound * count + 1));
+  const names = new Set();
+  for (let part = 0; part < rounds * perRound; part++) {
+    for (const name of await entered(http, `${Math.floor(part / perRound)} ${part % perRound} `)) {
+      assert.ok(!names.has(name), `${name} twice`);
+      names.add(name);
+    }
+  }
   const counts = { success: 0, failed: 0 };
   for (const [name, state] of last) {
     counts[state.kind]++;
     if (state.kind === "success") {
-      assert.ok(names.includes(`${name} began`) && names.includes(`${name} ended`), `${name} was acknowledged`);
+      assert.ok(names.has(`${name} began`) && names.has(`${name} ended`), `${name} was acknowledged`);
     } else {
       assert.deepEqual(state, { kind: "failed", error: "Transient error while executing action" });
     }
   }
-  assert.deepEqual([0, 1, 2].map((round) => last.get(`${round} held`).kind), ["failed", "failed", "failed"]);
-  assert.ok(counts.success >= 60, JSON.stringify(counts));
+  const held = Array.from({ length: rounds }, (_, round) => last.get(`${round} held`).kind);
+  assert.deepEqual(held, Array(rounds).fill("failed"));
+  assert.ok(counts.success >= count, JSON.stringify(counts));
 });
