@@ -22,7 +22,7 @@ use harness::Server;
 
 use crate::{
     load::Load,
-    sample::{Sample, slope_mb_per_minute},
+    sample::{Sample, slope},
 };
 
 /// Measures memory.
@@ -142,11 +142,12 @@ async fn measure(arguments: &Arguments, app: &App, binary: &Path, name: String, 
         let every = arguments.sample_seconds.max(1);
         for at in (0..=arguments.seconds).step_by(every as usize) {
             tokio::time::sleep_until((begin + seconds(at)).into()).await;
-            let sample = Sample::take(&server, begin.elapsed())?;
+            let now = server.sizes().await?;
+            let sample = Sample::take(&server, begin.elapsed(), &now)?;
             println!("{:>8.0}  {sample}", sample.at.as_secs_f64());
             samples.push(sample);
             if at + arguments.slope_seconds >= arguments.seconds {
-                sizes.push(server.sizes().await?);
+                sizes.push(now);
             }
         }
         Ok(())
@@ -156,7 +157,7 @@ async fn measure(arguments: &Arguments, app: &App, binary: &Path, name: String, 
     print_sizes(&sizes);
     let (answered, failed) = load.stop().await?;
     tokio::time::sleep(seconds(arguments.rest_seconds)).await;
-    let rested = Sample::take(&server, begin.elapsed())?;
+    let rested = Sample::take(&server, begin.elapsed(), &server.sizes().await?)?;
     println!("{:>8.0}  {rested}  after {} s of rest", rested.at.as_secs_f64(), arguments.rest_seconds);
     server.stop().await?;
     ensure!(answered > 0, "calls are answered");
@@ -184,16 +185,17 @@ fn report(arguments: &Arguments, turn: &Turn) {
 fn summary(arguments: &Arguments, turn: &Turn) -> String {
     let peak = turn.samples.iter().map(|sample| sample.resident).max().unwrap_or(0);
     let last = turn.samples.last().map_or(0, |sample| sample.resident);
-    let slope = slope_mb_per_minute(&turn.samples, Duration::from_secs(arguments.slope_seconds));
+    let time = Duration::from_secs(arguments.slope_seconds);
+    let resident = slope(&turn.samples, time, |sample| sample.resident);
+    let kept = slope(&turn.samples, time, Sample::kept);
     format!(
-        "{}: peak {:.0} MB, at the end {:.0} MB, after the rest {:.0} MB, slope of the last {} s {:+.1} MB a minute; \
-         {} calls, {} failed, {} deploys, {:.0} s of processor time",
+        "{}: peak {:.0} MB, at the end {:.0} MB, after the rest {:.0} MB, slope of the last {} s {resident} \
+         (without what is gathered {kept}); {} calls, {} failed, {} deploys, {:.0} s of processor time",
         turn.name,
         peak as f64 / 1e6,
         last as f64 / 1e6,
         turn.rested.resident as f64 / 1e6,
         arguments.slope_seconds,
-        slope,
         turn.answered,
         turn.failed,
         turn.deploys,
@@ -202,13 +204,13 @@ fn summary(arguments: &Arguments, turn: &Turn) -> String {
 }
 
 fn csv(turns: &[Turn]) -> String {
-    let mut text = String::from("turn,seconds,resident,anonymous,shared,images\n");
+    let mut text = String::from("turn,seconds,resident,anonymous,shared,images,gathered\n");
     for turn in turns {
         for sample in turn.samples.iter().chain([&turn.rested]) {
-            let Sample { at, resident, anonymous, shared, images } = sample;
+            let Sample { at, resident, anonymous, shared, images, gathered } = sample;
             writeln!(
                 text,
-                "\"{}\",{:.0},{resident},{anonymous},{shared},{images}",
+                "\"{}\",{:.0},{resident},{anonymous},{shared},{images},{gathered}",
                 turn.name,
                 at.as_secs_f64()
             )
