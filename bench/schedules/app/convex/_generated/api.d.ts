@@ -8,7 +8,6 @@
  * @module
  */
 
-import type * as documents from "../documents.js";
 import type * as jobs from "../jobs.js";
 
 import type {
@@ -18,7 +17,6 @@ import type {
 } from "convex/server";
 
 declare const fullApi: ApiFromModules<{
-  documents: typeof documents;
   jobs: typeof jobs;
 }>;
 
