@@ -46,15 +46,20 @@ lint: setup ## Checks formatting, lints and the repository's own rules.
 	@$(XTASK) check
 	@cd examples/chat && npm run --silent typecheck
 
-bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a queue, changes, live queries, actions beside Node.js, scheduled functions, files beside nginx, one row, and transfers beside PostgreSQL (postgresql-15 must be installed; without nginx, Tidemark alone).
+# Another build of `tidemark`, to be measured in turns with this one: `make bench BEFORE=../old/target/debug/tidemark`.
+ifdef BEFORE
+COMPARED := --tidemark $(BEFORE) --tidemark $(BINARIES)/tidemark
+endif
+
+bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a queue, changes, live queries, actions beside Node.js, scheduled functions, files beside nginx, one row, and transfers beside PostgreSQL (postgresql-15 must be installed; without nginx, Tidemark alone). With BEFORE=PROGRAM in turns with another build, where both can do what is measured.
 	@$(BINARIES)/start
 	@$(BINARIES)/isolates
-	@$(BINARIES)/calls
+	@$(BINARIES)/calls $(COMPARED)
 	@$(BINARIES)/churn --deletions 1000000
-	@$(BINARIES)/changes --percent-max 103
-	@$(BINARIES)/fanout-bench
+	@$(BINARIES)/changes --percent-max 103 $(COMPARED)
+	@$(BINARIES)/fanout-bench $(COMPARED)
 	@$(BINARIES)/actions
 	@$(BINARIES)/schedules
 	@$(BINARIES)/files-bench
-	@$(BINARIES)/hot-row
-	@$(BINARIES)/transfer
+	@$(BINARIES)/hot-row $(COMPARED)
+	@$(BINARIES)/transfer $(COMPARED)
