@@ -5,14 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contract::{Error, Identity};
+use contract::{Caller, Error, FunctionCall};
 use isolate::{Answer, AsyncOperation, ConsoleLine, FunctionKind, SyncHost, SyscallError, VariablesRead};
 use transaction::{Catalog, NestedLimits, NestedOutcome, Transaction};
 use value::{DocumentId, FunctionPath};
 
 use super::{snapshot::Snapshot, syscalls::answered};
 use crate::{
-    calls::{self, Ground, Host, NumberedImage, Outcome, Slots, Stop, Thrown, Tree, TreeLimits, split},
+    calls::{self, Ground, Host, NumberedImage, Outcome, Slots, Stop, Thrown, Tree, split},
     functions::{AllowedVisibility, Function},
     service::{Shared, clock_for},
 };
@@ -24,69 +24,20 @@ pub(crate) struct TransactionHost {
     pub(crate) transaction: Transaction,
     pub(crate) tree: Tree,
     pub(crate) image: NumberedImage,
-    pub(crate) identity: Identity,
-    pub(crate) request_id: String,
+    pub(super) call: Arc<FunctionCall>,
     /// The document of `_scheduled_functions` that runs.
-    pub(crate) scheduled_as: Option<DocumentId>,
-    /// The same, if it is the action that has called the function: it may be cancelled meanwhile.
-    pub(crate) parent: Option<DocumentId>,
-    /// What the transaction reads, if that can move forward.
-    snapshot: Option<Arc<Snapshot>>,
-    host_time: Duration,
-    /// How often functions have read an environment variable for the first time.
-    variables_read: usize,
-}
-
-/// What the host of a transaction begins with.
-pub(crate) struct Start {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) transaction: Transaction,
-    pub(crate) image: NumberedImage,
-    pub(crate) identity: Identity,
-    pub(crate) request_id: String,
-    /// The document of `_scheduled_functions` that runs.
-    pub(crate) scheduled_as: Option<DocumentId>,
-    /// The same, if it is the action that has called the function: it may be cancelled meanwhile.
-    pub(crate) parent: Option<DocumentId>,
+    pub(super) scheduled_as: Option<DocumentId>,
     /// What the transaction reads, if that can move forward.
     pub(super) snapshot: Option<Arc<Snapshot>>,
-    /// What the clock shows, in milliseconds since the Unix epoch.
-    pub(crate) now_ms: u64,
-    /// All randomness comes from here.
-    pub(crate) seed: [u8; 32],
+    pub(super) host_time: Duration,
+    /// How often functions have read an environment variable for the first time.
+    pub(super) variables_read: usize,
 }
 
 impl TransactionHost {
-    pub(crate) fn new(start: Start) -> TransactionHost {
-        let Start {
-            shared,
-            transaction,
-            image,
-            identity,
-            request_id,
-            scheduled_as,
-            parent,
-            snapshot,
-            now_ms,
-            seed,
-        } = start;
-        let limits =
-            TreeLimits { function: shared.options.limits.function, transaction: shared.limits.transaction };
-        let tree = Tree::new(limits, now_ms, shared.clock.clone(), seed);
-        let host_time = Duration::ZERO;
-        TransactionHost {
-            shared,
-            transaction,
-            tree,
-            image,
-            identity,
-            request_id,
-            scheduled_as,
-            parent,
-            snapshot,
-            host_time,
-            variables_read: 0,
-        }
+    /// The document of `_scheduled_functions` whose action has called the function: it may be cancelled meanwhile.
+    pub(super) fn parent(&self) -> Option<DocumentId> {
+        self.scheduled_as.filter(|_| self.call.caller == Caller::Action)
     }
 
     /// Runs the outermost function. `arguments` is convex JSON: an array with the arguments object.

@@ -14,12 +14,12 @@ use tracing::Instrument;
 use transaction::{DeploymentCatalog, Finished, Transaction};
 use value::{ComponentId, ComponentPath, DocumentId, FunctionPath, Value};
 
-use super::{
-    host::{Start, TransactionHost},
-    snapshot::Snapshot,
-};
+use super::{host::TransactionHost, snapshot::Snapshot};
 use crate::{
-    calls::{LogLines, NumberedImage, Outcome, Priority, Slots, Thrown, normalize_arguments, split},
+    calls::{
+        LogLines, NumberedImage, Outcome, Priority, Slots, Thrown, Tree, TreeLimits, normalize_arguments,
+        split,
+    },
     functions::AllowedVisibility,
     service::{Handle, Shared, contract_kind},
 };
@@ -97,19 +97,20 @@ impl Run {
         now_ms: u64,
         snapshot: Option<Arc<Snapshot>>,
     ) -> Outermost {
-        let call = &*self.call;
-        let host = TransactionHost::new(Start {
+        let call = &self.call;
+        let limits =
+            TreeLimits { function: shared.options.limits.function, transaction: shared.limits.transaction };
+        let host = TransactionHost {
             shared: Arc::clone(shared),
             transaction,
+            tree: Tree::new(limits, now_ms, shared.clock.clone(), Run::seed()),
             image,
-            identity: call.identity.clone(),
-            request_id: call.request_id.clone(),
+            call: Arc::clone(call),
             scheduled_as: self.scheduled_as,
-            parent: self.scheduled_as.filter(|_| call.caller == Caller::Action),
             snapshot,
-            now_ms,
-            seed: Run::seed(),
-        });
+            host_time: Duration::ZERO,
+            variables_read: 0,
+        };
         Outermost {
             host,
             path: self.path.clone().expect("only what has a path is run"),

@@ -35,7 +35,7 @@ struct CancelArguments {
 
 impl TransactionHost {
     pub(super) async fn schedule_operation(&mut self, name: &str, arguments: &str) -> Attempt {
-        let by = Scheduling { now_ms: self.tree.now_ms as f64, parent: self.parent };
+        let by = Scheduling { now_ms: self.tree.now_ms as f64, parent: self.parent() };
         if name == "1.0/schedule" {
             return schedule(&self.shared, &mut self.transaction, by, name, arguments).await;
         }

@@ -158,7 +158,7 @@ impl TransactionHost {
             }
             "1.0/getUserIdentity" => {
                 self.tree.observed.identity = true;
-                identity_json(&self.identity)
+                identity_json(&self.call.identity)
             }
             "1.0/getFunctionMetadata" => {
                 let name = self.tree.function().path.to_string();
@@ -182,7 +182,7 @@ impl TransactionHost {
             "1.0/getRequestMetadata" if is_mutation => Ok(serde_json::json!({
                 "ip": null,
                 "userAgent": null,
-                "requestId": self.request_id,
+                "requestId": self.call.request_id,
                 "scheduledFunctionId": self.scheduled_as.map(String::from),
                 "authToken": null,
             })
