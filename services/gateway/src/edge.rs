@@ -152,6 +152,11 @@ impl Edge {
 }
 
 impl Addressed {
+    /// Each call of a session's functions is a request of its own.
+    pub(crate) fn next_request(&self) -> Addressed {
+        Addressed { request_id: new_request_id().into(), ..self.clone() }
+    }
+
     /// What every log line about the request is marked with, whichever level is logged.
     pub(crate) fn span(&self) -> tracing::Span {
         tracing::error_span!("request", deployment = %self.deployment.reference, request_id = &*self.request_id)

@@ -1,15 +1,14 @@
 //! A session's actions, all at the same time.
 
-use contract::{ActionOutcome, Caller, FunctionCall};
+use std::sync::Arc;
+
+use contract::ActionOutcome;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use sync_protocol::ServerMessage;
 use tracing::Instrument as _;
 
-use super::session::RequestedAction;
-use crate::{
-    edge::{Addressed, SharedEdge},
-    request_id::new_request_id,
-};
+use super::{call_of, session::RequestedAction};
+use crate::edge::{Addressed, SharedEdge};
 
 /// What is under way, and its answers as they come.
 ///
@@ -37,8 +36,7 @@ impl Actions {
             under_way.push(std::future::ready(refused).boxed());
             return;
         }
-        // Each is a request of its own.
-        let addressed = Addressed { request_id: new_request_id().into(), ..self.session.clone() };
+        let addressed = self.session.next_request();
         let span = addressed.span();
         under_way.push(run(self.edge.clone(), addressed, action).instrument(span).boxed());
     }
@@ -56,26 +54,18 @@ impl Actions {
 
 async fn run(edge: SharedEdge, addressed: Addressed, action: RequestedAction) -> ServerMessage {
     let RequestedAction { request, identity } = action;
-    let Addressed { deployment, request_id } = addressed;
-    let function = FunctionCall {
-        deployment: deployment.reference,
-        component: request.component,
-        path: request.path,
-        arguments: request.arguments,
-        identity,
-        caller: Caller::SyncWorker,
-        request_id: request_id.to_string(),
-    };
-    match edge.services.runner.action(function).await {
+    let number = request.request_id;
+    let request_id = Arc::clone(&addressed.request_id);
+    match edge.services.runner.action(call_of(addressed, request, identity)).await {
         Ok(ActionOutcome { result, log_lines }) => ServerMessage::ActionResponse {
-            request_id: request.request_id,
+            request_id: number,
             result: result.map_err(|error| (error.message, error.data)),
             log_lines,
         },
         // The client does not send it again, so whatever became of it is an answer.
         Err(error) => {
             let message = format!("[Request ID: {request_id}] {}: {}", error.code, error.message);
-            failed(request.request_id, message)
+            failed(number, message)
         }
     }
 }

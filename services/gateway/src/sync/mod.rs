@@ -18,7 +18,8 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use sync_protocol::ClientVersion;
+use contract::{Caller, FunctionCall, Identity};
+use sync_protocol::{ClientVersion, FunctionRequest};
 use tracing::Instrument as _;
 
 use crate::{
@@ -79,4 +80,17 @@ fn accept(
         connection::run(edge, addressed, client, socket).instrument(span).await;
         drop((place, tracked));
     }))
+}
+
+/// The call of a function that a session asks for.
+fn call_of(addressed: Addressed, request: FunctionRequest, identity: Identity) -> FunctionCall {
+    FunctionCall {
+        deployment: addressed.deployment.reference,
+        component: request.component,
+        path: request.path,
+        arguments: request.arguments,
+        identity,
+        caller: Caller::SyncWorker,
+        request_id: addressed.request_id.to_string(),
+    }
 }

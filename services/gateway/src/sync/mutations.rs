@@ -1,17 +1,14 @@
 //! A session's mutations, one after the other.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use contract::{Caller, ErrorKind, FunctionCall, MutationCall, MutationOutcome, Timestamp};
+use contract::{ErrorKind, MutationCall, MutationOutcome, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
 
-use super::{close::Close, session::QueuedMutation};
-use crate::{
-    edge::{Addressed, Edge, SharedEdge},
-    request_id::new_request_id,
-};
+use super::{call_of, close::Close, session::QueuedMutation};
+use crate::edge::{Addressed, Edge, SharedEdge};
 
 /// How a mutation ended.
 pub(super) struct Answer {
@@ -78,8 +75,7 @@ async fn run_in_order(
     let mut newest = Timestamp::ZERO;
     while let Some(Some(mutation)) = ended.run_until_cancelled(queue.recv()).await {
         let request_id = mutation.request.request_id;
-        // Each is a request of its own.
-        let addressed = Addressed { request_id: new_request_id().into(), ..session.clone() };
+        let addressed = session.next_request();
         let span = addressed.span();
         let outcome = run(&edge, addressed, mutation, newest).instrument(span).await;
         if let Ok(MutationOutcome { timestamp: Some(timestamp), .. }) = &outcome {
@@ -101,20 +97,12 @@ async fn run(
     newest: Timestamp,
 ) -> Result<MutationOutcome, Close> {
     let QueuedMutation { request, session, identity, not_before } = mutation;
-    let Addressed { deployment, request_id } = addressed;
-    let function = FunctionCall {
-        deployment: deployment.reference,
-        component: request.component,
-        path: request.path,
-        arguments: request.arguments,
-        identity,
-        caller: Caller::SyncWorker,
-        request_id: request_id.to_string(),
-    };
+    let (deployment, request_id) = (addressed.deployment.reference, Arc::clone(&addressed.request_id));
+    let function = call_of(addressed, request, identity);
     let call = MutationCall { function, session: Some(session), not_before: not_before.max(newest) };
     let time = Duration::from_millis(edge.limits.sync.mutation_ms_max);
     let outcome = async {
-        let _place = edge.mutations.take(deployment.reference, 1).await;
+        let _place = edge.mutations.take(deployment, 1).await;
         edge.services.runner.mutation(call).await
     };
     let Ok(outcome) = tokio::time::timeout(time, outcome).await else {
