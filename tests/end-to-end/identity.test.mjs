@@ -13,7 +13,7 @@ import { CLIENT_ID, OTHER_CLIENT_ID, newKey, signToken, startProvider } from "./
 import { createProject } from "./harness/project.mjs";
 import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 
-const { who } = anyApi;
+const { asked, who } = anyApi;
 const LIMIT = { timeout: 300_000 };
 /** How long a token holds that a test sees holding and expiring. */
 const SHORT_SECONDS = 5;
@@ -25,13 +25,13 @@ async function pushWith(project, providers) {
   return project.convex("deploy", "--typecheck", "disable");
 }
 
-async function serveApp(context, providers, { limits = {}, ...options } = {}) {
+async function serveApp(context, providers, { app = "identity", limits = {}, ...options } = {}) {
   const file = join(await temporaryFolder(context), "tidemark.toml");
   const lines = Object.entries(limits).map(([name, value]) => `${name} = ${value}\n`);
   await writeFile(file, `[limits.auth]\n${lines.join("")}`);
   const environment = { TIDEMARK_CONFIG: file, ...options.environment };
   const tidemark = await startTidemark(context, { ...options, environment });
-  const project = await createProject(context, tidemark, { app: "identity" });
+  const project = await createProject(context, tidemark, { app });
   const push = await pushWith(project, providers);
   assert.equal(push.code, 0, push.output);
   return { tidemark, project };
@@ -455,4 +455,65 @@ test("pushes change the providers of the next token, and refuse what can't be on
   const gone = await ask(tidemark, token);
   assert.deepEqual([gone.status, gone.code], [401, "NoAuthProvider"]);
   assert.match(gone.message, /Configured are: custom JWT `https:\/\/three.example` for any audience/);
+});
+
+test("functions see where a request comes from and by which token; those that they call see the same", LIMIT, async (context) => {
+  const provider = await startProvider(context, await newKey("RS256", "first"));
+  const { tidemark } = await serveApp(context, oidc(provider), { app: "requests", environment: { TIDEMARK_LOG: "debug" } });
+  const urls = await (await fetch(`${tidemark.url}/api/v1/get_canonical_urls`, asAdmin(tidemark))).json();
+  const token = await provider.signIn("ann");
+  // Whoever stands before the proxy can send the first of these addresses.
+  const proxied = { "User-Agent": "asker/1", "X-Forwarded-For": "1.1.1.1, 8.8.4.4" };
+  const bearer = (token) => ({ Authorization: `Bearer ${token}` });
+  const isSeen = ([first, second, ...others], authToken, expected = {}) => {
+    assert.match(first.requestId, /^[0-9a-f]{16}$/);
+    const { requestId } = first;
+    assert.deepEqual(first, { ip: "8.8.4.4", userAgent: "asker/1", requestId, scheduledFunctionId: null, authToken, ...expected });
+    assert.deepEqual([second, ...others], [first]);
+  };
+
+  for (const [kind, path] of [["mutation", "asked:inMutation"], ["action", "asked:inAction"], ["function", "asked:inAction"]]) {
+    const ask = async (headers) => (await callFunction(tidemark, kind, path, {}, { headers })).body.value;
+    isSeen(await ask(proxied), null);
+    isSeen(await ask({ ...proxied, ...bearer(token) }), token);
+    isSeen(await ask({ ...proxied, ...asAdmin(tidemark).headers }), null);
+    isSeen(await ask({ "User-Agent": "asker/2" }), null, { ip: "127.0.0.1", userAgent: "asker/2" });
+  }
+
+  for (const base of [urls.convexSiteUrl, `${tidemark.url}/http`]) {
+    const ask = async (headers) => (await fetch(`${base}/asked`, { headers })).json();
+    isSeen(await ask(proxied), null);
+    isSeen(await ask({ ...proxied, ...bearer(token) }), token);
+    isSeen(await ask({ ...proxied, ...bearer("the app's own") }), null);
+  }
+
+  class ProxiedWebSocket extends WebSocket {
+    constructor(url) {
+      super(url, { headers: proxied });
+    }
+  }
+  const client = new ConvexClient(tidemark.url, { webSocketConstructor: ProxiedWebSocket });
+  whenOver(context, () => client.close());
+  const before = await client.mutation(asked.inMutation, {});
+  isSeen(before, null);
+  isSeen(await client.action(asked.inAction, {}), null);
+  await new Promise((done) => client.setAuth(async () => token, done));
+  const after = await client.mutation(asked.inMutation, {});
+  isSeen(after, token);
+  isSeen(await client.action(asked.inAction, {}), token);
+  assert.notEqual(before[0].requestId, after[0].requestId, "each call is a request of its own");
+
+  // What is scheduled comes from nobody, whoever has scheduled it.
+  const jobs = await client.mutation(asked.later, {});
+  let notes = [];
+  while (notes.length < jobs.length) {
+    await sleep(20);
+    notes = await client.query(asked.notes, {});
+  }
+  for (const { requestId, ...note } of notes) {
+    assert.match(requestId, /./);
+    assert.deepEqual(note, { ip: null, userAgent: null, scheduledFunctionId: note.scheduledFunctionId, authToken: null });
+  }
+  assert.deepEqual(notes.map((note) => note.scheduledFunctionId).sort(), [...jobs].sort());
+  assertNotLogged(tidemark, token);
 });

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures::Stream;
 
-use crate::{DeploymentRef, FunctionError, Identity, Result};
+use crate::{DeploymentRef, FunctionError, Identity, Requester, Result};
 
 /// A body, piece by piece. One that ends with an error was not complete.
 pub type HttpBody = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
@@ -26,6 +26,8 @@ pub struct HttpCall {
     pub body: Option<HttpBody>,
     /// In whose name it runs.
     pub identity: Identity,
+    /// Who has sent it.
+    pub requester: Requester,
     /// Shown in error messages and in the log.
     pub request_id: String,
     /// The server itself asks, because a call waits for the answer: it MUST get one also when as many actions are under way as

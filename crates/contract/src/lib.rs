@@ -21,6 +21,7 @@ mod http;
 mod identity;
 mod interval;
 mod position;
+mod requester;
 mod runner;
 mod schedules;
 mod sequencer;
@@ -46,6 +47,7 @@ pub use interval::{Interval, ReadSet};
 pub use position::{
     CommitId, DeploymentId, DeploymentRef, Epoch, GroupId, IndexId, LeaderHint, NodeId, Position, Timestamp,
 };
+pub use requester::{AuthToken, Requester};
 pub use runner::{
     ActionOutcome, Caller, ConsoleLevel, ConsoleLine, Evaluation, EvaluationRequest, ExecutionRecord,
     FunctionCall, FunctionError, FunctionKind, FunctionLogPage, ImportPhase, ModuleSource, MutationCall,

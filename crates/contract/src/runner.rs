@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{DeploymentRef, HttpAnswer, HttpCall, Identity, IdentityKind, ReadSet, Result, Timestamp};
+use crate::{
+    DeploymentRef, HttpAnswer, HttpCall, Identity, IdentityKind, ReadSet, Requester, Result, Timestamp,
+};
 
 /// Runs functions in isolates, each against one moment of the database.
 ///
@@ -84,6 +86,8 @@ pub struct FunctionCall {
     pub identity: Identity,
     /// Where the call comes from.
     pub caller: Caller,
+    /// Who has sent the request that the call is for.
+    pub requester: Requester,
     /// Shown in error messages and in the log.
     pub request_id: String,
 }

@@ -21,6 +21,7 @@ pub use client::{Answer, Bounds, Client};
 pub use error::Error;
 pub use limits::EgressLimits;
 pub use policy::{Policy, PolicyError, Rule};
+pub use private::is_private;
 pub use request::{ChunkReceiver, ChunkSender, Redirects, Request, RequestBody, Response, chunks};
 pub use reqwest::{
     Method,

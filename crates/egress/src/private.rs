@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether an address is of this machine, of a private network, or of no single server: what the registries of IANA call not
 /// globally reachable (RFC 6890), and multicast. Addresses of IPv6 that stand for one of IPv4 are judged by that.
-pub(crate) fn is_private(address: IpAddr) -> bool {
+pub fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_private_v4(address),
         IpAddr::V6(address) => match embedded(address) {

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use contract::{Caller, DeploymentRef, Error, FunctionCall, QueryCall, ReadMoment, Result, Retry, Runner};
+use contract::{
+    Caller, DeploymentRef, Error, FunctionCall, QueryCall, ReadMoment, Requester, Result, Retry, Runner,
+};
 use fair_queue::Places;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -87,6 +89,8 @@ impl Runs {
             arguments: order.call.arguments.clone(),
             identity: order.identity.clone(),
             caller: Caller::SyncWorker,
+            // Several clients can share a result, and queries can't ask.
+            requester: Requester::default(),
             request_id: request_id.to_owned(),
         };
         let call = QueryCall { function, at: ReadMoment::At(order.at), journal: order.journal.clone() };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use contract::{Identity, UserIdentity};
+use contract::{AuthToken, Identity, UserIdentity};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -22,39 +22,59 @@ enum Credentials<'h> {
     Token(&'h str),
 }
 
+/// Who sent a request, or speaks on a connection.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sender {
+    pub identity: Identity,
+    /// What has shown it, if that was a token.
+    pub token: Option<AuthToken>,
+}
+
+impl From<Identity> for Sender {
+    fn from(identity: Identity) -> Sender {
+        Sender { identity, token: None }
+    }
+}
+
+impl Sender {
+    pub(crate) fn of_user(user: UserIdentity, token: &str) -> Sender {
+        Sender { identity: Identity::User(user), token: Some(AuthToken(token.into())) }
+    }
+}
+
 /// Who sent a request.
-pub(crate) async fn identity_of(
+pub(crate) async fn sender_of(
     edge: &Edge,
     deployment: &Arc<Deployment>,
     headers: &HeaderMap,
-) -> Result<Identity, ApiError> {
+) -> Result<Sender, ApiError> {
     match credentials_of(headers, &deployment.admin_keys)? {
-        Credentials::Known(identity) => Ok(identity),
+        Credentials::Known(identity) => Ok(identity.into()),
         Credentials::Token(token) => {
             let verified = edge.tokens.verify(&edge.services, deployment, token).await;
             let verified = verified.map_err(contract::Error::from)?;
-            Ok(Identity::User(verified.identity))
+            Ok(Sender::of_user(verified.identity, token))
         }
     }
 }
 
 /// Who sent a request that an HTTP action answers. What stands in its header may be meant for the app and no token of its
 /// users, so that it is answered all the same.
-pub(crate) async fn identity_or_reason(
+pub(crate) async fn sender_or_reason(
     edge: &Edge,
     deployment: &Arc<Deployment>,
     headers: &HeaderMap,
-) -> Identity {
+) -> Sender {
     let reason = match credentials_of(headers, &deployment.admin_keys) {
-        Ok(Credentials::Known(identity)) => return identity,
+        Ok(Credentials::Known(identity)) => return identity.into(),
         Ok(Credentials::Token(token)) => match edge.tokens.verify(&edge.services, deployment, token).await {
-            Ok(verified) => return Identity::User(verified.identity),
+            Ok(verified) => return Sender::of_user(verified.identity, token),
             Err(error) => contract::Error::from(error),
         },
         Err(error) => error.into(),
     };
     let message = public_message(&reason);
-    Identity::Unverified(Box::new(contract::Error { message, ..reason }))
+    Identity::Unverified(Box::new(contract::Error { message, ..reason })).into()
 }
 
 /// By the `Authorization` header: `Convex <admin key>`, with `:<base64 of identity attributes>` behind it to act as a user,

@@ -1,6 +1,9 @@
 //! Connections that speak HTTP, by the deployment that they are used for.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use contract::DeploymentRef;
 use fair_queue::{Place, Places};
@@ -15,6 +18,7 @@ pub(crate) struct Connections {
 /// One of them. It counts for the deployment of its first request, as long as it lives.
 #[derive(Clone)]
 pub(crate) struct Connection {
+    pub(crate) peer: IpAddr,
     places: Places,
     place: Arc<OnceLock<Option<Place>>>,
 }
@@ -24,8 +28,8 @@ impl Connections {
         Connections { places }
     }
 
-    pub(crate) fn accepted(&self) -> Connection {
-        Connection { places: self.places.clone(), place: Arc::default() }
+    pub(crate) fn accepted(&self, peer: IpAddr) -> Connection {
+        Connection { peer, places: self.places.clone(), place: Arc::default() }
     }
 }
 
@@ -38,6 +42,8 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use contract::{DeploymentId, GroupId};
 
     use super::*;
@@ -47,15 +53,16 @@ mod tests {
         let [one, two] =
             [1, 2].map(|number| DeploymentRef { group: GroupId(1), deployment: DeploymentId(number) });
         let connections = Connections::new(Places::new(4, 3));
+        let accepted = || connections.accepted(Ipv4Addr::LOCALHOST.into());
         // There are shares once there are two.
-        assert!(connections.accepted().admit(two));
-        let held: Vec<Connection> = (0..3).map(|_| connections.accepted()).collect();
+        assert!(accepted().admit(two));
+        let held: Vec<Connection> = (0..3).map(|_| accepted()).collect();
         assert!(held.iter().all(|connection| connection.admit(one)));
-        let fourth = connections.accepted();
+        let fourth = accepted();
         assert!(!fourth.admit(one) && held[0].admit(one), "each counts once");
-        assert!(connections.accepted().admit(two));
+        assert!(accepted().admit(two));
         drop(held);
         assert!(!fourth.admit(one), "it was told to go");
-        assert!(connections.accepted().admit(one));
+        assert!(accepted().admit(one));
     }
 }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use contract::{Deploy, DeploymentRef, Fanout, Files, Runner, Schedules, Sequencer};
+use contract::{AuthToken, Deploy, DeploymentRef, Fanout, Files, Requester, Runner, Schedules, Sequencer};
 use fair_queue::Places;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -50,12 +50,14 @@ pub struct Services {
     pub schedules: Arc<dyn Schedules>,
 }
 
-/// Whom a request is for, and by which name the log and the answers speak of it. The router finds out before anything
+/// Whom a request is for, who has sent it, and by which name the log and the answers speak of it. The router finds out before anything
 /// else looks at a request; handlers take it as an argument.
 #[derive(Clone)]
 pub(crate) struct Addressed {
     pub deployment: Arc<Deployment>,
     pub request_id: Arc<str>,
+    /// Who has sent it, but for its token.
+    pub requester: Requester,
 }
 
 /// What a gateway is started with.
@@ -146,12 +148,17 @@ impl Edge {
     }
 
     /// Finds out whom a request is for, and names it.
-    pub(crate) fn address(&self) -> Addressed {
-        Addressed { deployment: self.deployment.clone(), request_id: new_request_id().into() }
+    pub(crate) fn address(&self, requester: Requester) -> Addressed {
+        Addressed { deployment: self.deployment.clone(), request_id: new_request_id().into(), requester }
     }
 }
 
 impl Addressed {
+    /// Who has sent the request, and its token, if one has shown that.
+    pub(crate) fn requester_with(&self, token: Option<AuthToken>) -> Requester {
+        Requester { token, ..self.requester.clone() }
+    }
+
     /// Each call of a session's functions is a request of its own.
     pub(crate) fn next_request(&self) -> Addressed {
         Addressed { request_id: new_request_id().into(), ..self.clone() }

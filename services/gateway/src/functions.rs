@@ -25,7 +25,7 @@ use sync_protocol::normalize_arguments;
 use value::{FunctionPath, JsonFormat, Value, ValueError, push_with_fractions};
 
 use crate::{
-    authentication::{self, require_admin},
+    authentication::{self, Sender, require_admin},
     bodies,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
@@ -89,7 +89,7 @@ pub(crate) async fn query_timestamp(
     Addressed { deployment, .. }: Addressed,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    authentication::identity_of(&edge, &deployment, &headers).await?;
+    authentication::sender_of(&edge, &deployment, &headers).await?;
     let position = edge.services.sequencer.latest(deployment.reference.group).await?;
     let timestamp = sync_protocol::Timestamp::new(position.published.as_nanoseconds())
         .expect("both kinds of timestamps have the same bounds");
@@ -123,7 +123,7 @@ struct Bundle<'a> {
 /// A query that is not deployed, for administrators: its code comes with the request.
 pub(crate) async fn inline_query(
     State(edge): State<SharedEdge>,
-    Addressed { deployment, request_id }: Addressed,
+    Addressed { deployment, request_id, requester }: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
@@ -152,6 +152,7 @@ pub(crate) async fn inline_query(
         arguments,
         identity,
         caller: Caller::HttpApi,
+        requester,
         request_id: request_id.to_string(),
     };
     let run = run_inline_query(&edge, function, body.bundle.source.into());
@@ -222,8 +223,7 @@ async fn read_call(
     body: &[u8],
     path: Option<String>,
 ) -> Result<Call, ApiError> {
-    let Addressed { deployment, request_id } = addressed;
-    let identity = authentication::identity_of(edge, &deployment, headers).await?;
+    let Sender { identity, token } = authentication::sender_of(edge, &addressed.deployment, headers).await?;
     let body: CallBody<'_> = serde_json::from_slice(body).map_err(|error| {
         ApiError::bad_request("InvalidJson", format!("The body is not a call of a function: {error}"))
     })?;
@@ -240,13 +240,14 @@ async fn read_call(
     let (arguments, format) = arguments_of(body.args, body.format)?;
     let timestamp = body.ts.and_then(|timestamp| contract::Timestamp::new(timestamp.as_nanoseconds()));
     let function = FunctionCall {
-        deployment: deployment.reference,
+        deployment: addressed.deployment.reference,
         component,
         path,
         arguments,
         identity,
         caller: Caller::HttpApi,
-        request_id: request_id.to_string(),
+        requester: addressed.requester_with(token),
+        request_id: addressed.request_id.to_string(),
     };
     Ok(Call { function, format, timestamp })
 }

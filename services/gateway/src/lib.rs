@@ -28,6 +28,7 @@ mod limits;
 mod logs;
 mod push;
 mod request_id;
+mod requester;
 mod router;
 mod server;
 mod site;

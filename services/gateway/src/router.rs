@@ -24,7 +24,9 @@ use crate::{
     connections::Connection,
     edge::{Edge, SharedEdge},
     error::ApiError,
-    functions, information, jobs, logs, push, site, storage, sync, variables,
+    functions, information, jobs, logs, push,
+    requester::requester_of,
+    site, storage, sync, variables,
 };
 
 static CONVEX_CLIENT: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("convex-client"));
@@ -134,9 +136,10 @@ fn without_double_slashes<B>(mut request: axum::http::Request<B>) -> axum::http:
 
 /// Everything else that looks at a request comes behind this.
 pub(crate) async fn addressed(State(edge): State<SharedEdge>, mut request: Request, next: Next) -> Response {
-    let addressed = edge.address();
-    let span = addressed.span();
     let connection = request.extensions_mut().remove::<Connection>();
+    let peer = connection.as_ref().map(|connection| connection.peer);
+    let addressed = edge.address(requester_of(peer, request.headers()));
+    let span = addressed.span();
     if !connection.is_none_or(|connection| connection.admit(addressed.deployment.reference)) {
         let error = ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,

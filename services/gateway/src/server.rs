@@ -96,8 +96,8 @@ where
             accepted = accepted => accepted,
             () = edge.shutdown.cancelled() => return,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
                 tracing::warn!("no connection can be accepted for now: {error}");
@@ -107,7 +107,7 @@ where
             }
         };
         set_up(&stream, limits);
-        let accepted = edge.connections.accepted();
+        let accepted = edge.connections.accepted(peer.ip());
         let service = MapRequestLayer::new(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(accepted.clone());
             request

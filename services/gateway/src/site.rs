@@ -125,7 +125,7 @@ async fn respond(
     path: String,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let Addressed { deployment, request_id } = addressed;
+    let deployment = &addressed.deployment;
     let (head, body) = request.into_parts();
     let has_body = match head.method {
         Method::GET | Method::HEAD | Method::OPTIONS => false,
@@ -143,6 +143,7 @@ async fn respond(
     }
     let url = url_of(&head.uri, &head.headers, &path, &deployment.site_url)
         .ok_or_else(|| ApiError::bad_request("InvalidHost", "The header Host does not name a host."))?;
+    let sender = authentication::sender_or_reason(edge, deployment, &head.headers).await;
     let call = HttpCall {
         deployment: deployment.reference,
         component: String::new(),
@@ -154,8 +155,9 @@ async fn respond(
             .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
             .collect(),
         body: has_body.then(|| pieces_of(body, stall)),
-        identity: authentication::identity_or_reason(edge, &deployment, &head.headers).await,
-        request_id: request_id.to_string(),
+        identity: sender.identity,
+        requester: addressed.requester_with(sender.token),
+        request_id: addressed.request_id.to_string(),
         is_own: false,
     };
     let answer = tokio::select! {

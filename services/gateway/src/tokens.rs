@@ -20,7 +20,7 @@ use auth::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use bytes::{Bytes, BytesMut};
-use contract::{DeploymentRef, HttpAnswer, HttpCall, Identity, Runner};
+use contract::{DeploymentRef, HttpAnswer, HttpCall, Identity, Requester, Runner};
 use egress::Bounds;
 use futures::StreamExt as _;
 use tokio::{sync::Notify, time::timeout};
@@ -234,6 +234,7 @@ async fn get_own(
         headers: vec![("accept".to_owned(), accept.as_bytes().to_vec())],
         body: None,
         identity: Identity::Anonymous,
+        requester: Requester::default(),
         request_id: new_request_id(),
         is_own: true,
     };

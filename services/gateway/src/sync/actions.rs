@@ -53,10 +53,10 @@ impl Actions {
 }
 
 async fn run(edge: SharedEdge, addressed: Addressed, action: RequestedAction) -> ServerMessage {
-    let RequestedAction { request, identity } = action;
+    let RequestedAction { request, by } = action;
     let number = request.request_id;
     let request_id = Arc::clone(&addressed.request_id);
-    match edge.services.runner.action(call_of(addressed, request, identity)).await {
+    match edge.services.runner.action(call_of(addressed, request, by)).await {
         Ok(ActionOutcome { result, log_lines }) => ServerMessage::ActionResponse {
             request_id: number,
             result: result.map_err(|error| (error.message, error.data)),

@@ -220,7 +220,7 @@ impl Connection {
             }
             Step::Verify(token) => {
                 let (edge, deployment) = (self.edge.clone(), self.addressed.deployment.clone());
-                let verified = async move { edge.tokens.verify(&edge.services, &deployment, &token).await };
+                let verified = async move { edge.tokens.verify(&edge.services, &deployment, &token.0).await };
                 connected.verifying = Some(Box::pin(verified));
                 Ok(())
             }

@@ -18,11 +18,12 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use contract::{Caller, FunctionCall, Identity};
+use contract::{Caller, FunctionCall};
 use sync_protocol::{ClientVersion, FunctionRequest};
 use tracing::Instrument as _;
 
 use crate::{
+    authentication::Sender,
     edge::{Addressed, SharedEdge},
     error::ApiError,
     router::client_version,
@@ -83,14 +84,15 @@ fn accept(
 }
 
 /// The call of a function that a session asks for.
-fn call_of(addressed: Addressed, request: FunctionRequest, identity: Identity) -> FunctionCall {
+fn call_of(addressed: Addressed, request: FunctionRequest, by: Sender) -> FunctionCall {
     FunctionCall {
         deployment: addressed.deployment.reference,
         component: request.component,
         path: request.path,
         arguments: request.arguments,
-        identity,
+        identity: by.identity,
         caller: Caller::SyncWorker,
+        requester: addressed.requester_with(by.token),
         request_id: addressed.request_id.to_string(),
     }
 }

@@ -96,9 +96,9 @@ async fn run(
     mutation: QueuedMutation,
     newest: Timestamp,
 ) -> Result<MutationOutcome, Close> {
-    let QueuedMutation { request, session, identity, not_before } = mutation;
+    let QueuedMutation { request, session, by, not_before } = mutation;
     let (deployment, request_id) = (addressed.deployment.reference, Arc::clone(&addressed.request_id));
-    let function = call_of(addressed, request, identity);
+    let function = call_of(addressed, request, by);
     let call = MutationCall { function, session: Some(session), not_before: not_before.max(newest) };
     let time = Duration::from_millis(edge.limits.sync.mutation_ms_max);
     let outcome = async {

@@ -6,7 +6,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use auth::Verified;
 use contract::{
-    Identity, QueryChange, QueryModification, SessionCommand, SessionRequest, SessionRound, Timestamp,
+    AuthToken, Identity, QueryChange, QueryModification, SessionCommand, SessionRequest, SessionRound,
+    Timestamp,
 };
 use sync_protocol::{
     Authenticate, ClientMessage, Connect, FunctionRequest, ModifyQuerySet, QuerySetModification,
@@ -14,18 +15,23 @@ use sync_protocol::{
 };
 
 use super::close::Close;
-use crate::{AdminKeys, authentication, tokens::TokenError};
+use crate::{
+    AdminKeys,
+    authentication::{self, Sender},
+    tokens::TokenError,
+};
 
 /// One connection after its `Connect`.
 pub(super) struct Session {
     admin_keys: AdminKeys,
     queries_max: usize,
     session_id: Arc<str>,
-    identity: Identity,
+    /// Who the client is.
+    client: Sender,
     /// From then on the identity does not hold: milliseconds since the Unix epoch. `None` for one without an end.
     valid_until_ms: Option<u64>,
-    /// The identity version that a token which is being verified will make.
-    verifying: Option<u32>,
+    /// A token that is being verified, and the identity version that it will make.
+    verifying: Option<(u32, AuthToken)>,
     /// As far as the client's messages went.
     query_set_version: u32,
     identity_version: u32,
@@ -46,7 +52,7 @@ pub(super) enum Step {
     Mutation(QueuedMutation),
     Action(RequestedAction),
     /// Verify the token and tell [`Session::verified`]; until then the client is not listened to.
-    Verify(String),
+    Verify(AuthToken),
     /// Send, then drop everything that arrives until the client closes.
     Refuse(ServerMessage),
     Close(Close),
@@ -58,7 +64,7 @@ pub(super) struct QueuedMutation {
     pub request: FunctionRequest,
     pub session: SessionRequest,
     /// Who the client was when it sent the message.
-    pub identity: Identity,
+    pub by: Sender,
     pub not_before: Timestamp,
 }
 
@@ -67,7 +73,7 @@ pub(super) struct QueuedMutation {
 pub(super) struct RequestedAction {
     pub request: FunctionRequest,
     /// Who the client was when it sent the message.
-    pub identity: Identity,
+    pub by: Sender,
 }
 
 impl Session {
@@ -76,7 +82,7 @@ impl Session {
             admin_keys,
             queries_max,
             session_id: connect.session_id.hyphenated().to_string().into(),
-            identity: Identity::Anonymous,
+            client: Identity::Anonymous.into(),
             valid_until_ms: None,
             verifying: None,
             query_set_version: 0,
@@ -155,7 +161,7 @@ impl Session {
         for modification in change.modifications {
             modifications.push(match modification {
                 QuerySetModification::Add { query_id, path, arguments, journal, component } => {
-                    if !component.is_empty() && !self.identity.is_admin() {
+                    if !component.is_empty() && !self.client.identity.is_admin() {
                         return Step::Close(Close::violation("only an admin key may call into a component"));
                     }
                     if !self.queries.insert(query_id) {
@@ -188,22 +194,22 @@ impl Session {
     }
 
     fn mutation(&mut self, request: FunctionRequest) -> Step {
-        if !request.component.is_empty() && !self.identity.is_admin() {
+        if !request.component.is_empty() && !self.client.identity.is_admin() {
             return Step::Close(Close::violation("only an admin key may call into a component"));
         }
         Step::Mutation(QueuedMutation {
             session: SessionRequest { session: self.session_id.to_string(), request: request.request_id },
             request,
-            identity: self.identity.clone(),
+            by: self.client.clone(),
             not_before: self.observed,
         })
     }
 
     fn action(&mut self, request: FunctionRequest) -> Step {
-        if !request.component.is_empty() && !self.identity.is_admin() {
+        if !request.component.is_empty() && !self.client.identity.is_admin() {
             return Step::Close(Close::violation("only an admin key may call into a component"));
         }
-        Step::Action(RequestedAction { request, identity: self.identity.clone() })
+        Step::Action(RequestedAction { request, by: self.client.clone() })
     }
 
     fn authenticate(&mut self, authenticate: Authenticate) -> Step {
@@ -220,14 +226,15 @@ impl Session {
             });
         };
         match authenticate.token {
-            Token::None => self.identified(next, Identity::Anonymous, None),
+            Token::None => self.identified(next, Identity::Anonymous.into(), None),
             Token::User(token) => {
-                self.verifying = Some(next);
+                let token = AuthToken(token.into());
+                self.verifying = Some((next, token.clone()));
                 Step::Verify(token)
             }
             Token::Admin { key, acting_as } => {
                 match authentication::admin(&self.admin_keys, &key, acting_as.as_deref()) {
-                    Ok(identity) => self.identified(next, identity, None),
+                    Ok(identity) => self.identified(next, identity.into(), None),
                     Err(error) => self.not_identified(error.message().to_owned()),
                 }
             }
@@ -236,10 +243,11 @@ impl Session {
 
     /// What follows from the token that was to be verified.
     pub(super) fn verified(&mut self, verified: Result<Verified, TokenError>) -> Step {
-        let next = self.verifying.take().expect("a token was to be verified");
+        let (next, token) = self.verifying.take().expect("a token was to be verified");
         let step = match verified {
             Ok(Verified { identity, valid_until_ms }) => {
-                self.identified(next, Identity::User(identity), Some(valid_until_ms))
+                let user = Sender { identity: Identity::User(identity), token: Some(token) };
+                self.identified(next, user, Some(valid_until_ms))
             }
             // Who can't be asked may know the token yet: the client comes back with it, where a refusal would make it forget
             // its user.
@@ -252,8 +260,9 @@ impl Session {
         self.stepped(step)
     }
 
-    fn identified(&mut self, version: u32, identity: Identity, valid_until_ms: Option<u64>) -> Step {
-        self.identity = identity.clone();
+    fn identified(&mut self, version: u32, client: Sender, valid_until_ms: Option<u64>) -> Step {
+        let identity = client.identity.clone();
+        self.client = client;
         self.identity_version = version;
         self.valid_until_ms = valid_until_ms;
         Step::Command(SessionCommand::SetIdentity { version, identity })
@@ -440,7 +449,7 @@ mod tests {
         let Some(Step::Mutation(first)) = message(&mut session, mutation) else { panic!() };
         assert_eq!(first.session.session, "00000000-0000-0000-0000-0000000000ab");
         assert_eq!((first.session.request, first.not_before.as_nanoseconds()), (7, 5));
-        assert_eq!(first.identity, Identity::Anonymous);
+        assert_eq!(first.by, Sender::from(Identity::Anonymous));
         session.answered(Timestamp::new(20).expect("in range"));
         session.round(round(12, 0, 0), 0).expect("follows");
         let Some(Step::Mutation(second)) = message(&mut session, mutation) else { panic!() };
@@ -580,7 +589,7 @@ mod tests {
         let mut session = session();
         let action = r#"{"type":"Action","requestId":7,"udfPath":"a:b","args":[{}]}"#;
         let Some(Step::Action(requested)) = message(&mut session, action) else { panic!("it is run") };
-        assert_eq!((requested.request.request_id, requested.identity), (7, Identity::Anonymous));
+        assert_eq!((requested.request.request_id, requested.by), (7, Identity::Anonymous.into()));
         let inner = r#"{"type":"Action","requestId":8,"udfPath":"a:b","args":[{}],"componentPath":"inner"}"#;
         closes_with(message(&mut session, inner), "ProtocolViolation: only an admin key");
     }

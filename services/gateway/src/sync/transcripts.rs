@@ -123,11 +123,11 @@ fn told(step: Step) -> String {
             mutation.session.session,
             mutation.request.path,
             mutation.request.arguments,
-            name(&mutation.identity),
+            name(&mutation.by.identity),
             mutation.not_before,
         ),
         Step::Action(action) => format!("runner: action {}\n", action.request.path),
-        Step::Verify(token) => format!("tokens: verify {token}\n"),
+        Step::Verify(token) => format!("tokens: verify {}\n", token.0),
         Step::Refuse(message) => format!("client: {}\nfrom now on nothing is heard\n", message.to_json()),
         Step::Close(close) => closed(&close),
     }

@@ -14,7 +14,7 @@ use crate::{
     calls::Thrown,
     functions::{AllowedVisibility, Function},
     service::Handle,
-    transaction::{Address, Attempt, Failure, caught, identity_json, not_yet, parse, path_at},
+    transaction::{Address, Attempt, Failure, caught, identity_json, not_yet, parse, path_at, request_json},
 };
 
 /// An action, as far as others are called in its name.
@@ -66,14 +66,7 @@ impl Calls {
                 let name = &self.handle.shared.options.deployment_name;
                 Ok(json!({"name": name, "class": "s16"}).to_string())
             }
-            "1.0/getRequestMetadata" => Ok(json!({
-                "ip": null,
-                "userAgent": null,
-                "requestId": self.call.request_id,
-                "scheduledFunctionId": self.descent.job.map(String::from),
-                "authToken": null,
-            })
-            .to_string()),
+            "1.0/getRequestMetadata" => Ok(request_json(&self.call, self.descent.job)),
             "1.0/createFunctionHandle" => self.handle_of(parse(name, arguments)?).await,
             "1.0/actions/schedule"
             | "1.0/actions/cancel_job"
@@ -106,6 +99,7 @@ impl Calls {
             arguments: format!("[{}]", args.map_or("{}", RawValue::get)).into(),
             identity: self.call.identity.clone(),
             caller: Caller::Action,
+            requester: self.call.requester.clone(),
             request_id: self.call.request_id.clone(),
         };
         let _permit = self.permits.acquire().await.expect("it is never closed");

@@ -91,7 +91,9 @@ impl Handle {
 
 /// The call of the router, and the request's body.
 fn call_of(request: HttpCall) -> (FunctionCall, Option<contract::HttpBody>) {
-    let HttpCall { deployment, component, method, url, headers, body, identity, request_id, .. } = request;
+    let HttpCall {
+        deployment, component, method, url, headers, body, identity, requester, request_id, ..
+    } = request;
     let headers: Vec<_> = headers.iter().map(|(name, value)| (name, latin1(value))).collect();
     // As http-action.js reads it.
     let arguments = json!({ "url": url, "method": method, "headers": headers, "hasBody": body.is_some() });
@@ -102,6 +104,7 @@ fn call_of(request: HttpCall) -> (FunctionCall, Option<contract::HttpBody>) {
         arguments: arguments.to_string().into(),
         identity,
         caller: Caller::HttpEndpoint,
+        requester,
         request_id,
     };
     (call, body)

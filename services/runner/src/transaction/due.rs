@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use contract::{
-    Caller, DeploymentRef, DueCall, DueOutcome, DueRunner, Error, FunctionCall, Identity, ReadAt, Result,
-    Timestamp,
+    Caller, DeploymentRef, DueCall, DueOutcome, DueRunner, Error, FunctionCall, Identity, ReadAt, Requester,
+    Result, Timestamp,
 };
 use isolate::FunctionKind;
 use tracing::Instrument;
@@ -39,6 +39,7 @@ impl DueRunner for Handle {
                 DueKind::Job => Caller::Scheduler,
                 DueKind::Cron => Caller::Cron,
             },
+            requester: Requester::default(),
             request_id,
         };
         let span = span_of(&function);

@@ -27,5 +27,5 @@ pub(crate) use mutation::kept_of_error;
 pub(crate) use run::{Fate, Run, component_at};
 pub(crate) use schedules::{Scheduling, cancel, schedule};
 pub(crate) use syscalls::{
-    Address, Attempt, Failure, answered, caught, identity_json, not_yet, parse, path_at,
+    Address, Attempt, Failure, answered, caught, identity_json, not_yet, parse, path_at, request_json,
 };

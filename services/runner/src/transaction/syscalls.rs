@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
+use contract::{FunctionCall, Requester};
 use isolate::{Answer, FunctionKind, SyscallError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use transaction::{GetRequest, NestedLimits, PageRequest, Query, QueryId};
-use value::{ComponentId, FunctionHandle, FunctionPath, Patch, Value};
+use value::{ComponentId, DocumentId, FunctionHandle, FunctionPath, Patch, Value};
 
 use super::host::TransactionHost;
 use crate::{
@@ -179,14 +180,7 @@ impl TransactionHost {
                 tracing::info!(function = %self.tree.function().path, body = arguments, "audit log");
                 Ok("null".to_owned())
             }
-            "1.0/getRequestMetadata" if is_mutation => Ok(serde_json::json!({
-                "ip": null,
-                "userAgent": null,
-                "requestId": self.call.request_id,
-                "scheduledFunctionId": self.scheduled_as.map(String::from),
-                "authToken": null,
-            })
-            .to_string()),
+            "1.0/getRequestMetadata" if is_mutation => Ok(request_json(&self.call, self.scheduled_as)),
             "1.0/insert" | "1.0/shallowMerge" | "1.0/replace" | "1.0/remove" => {
                 if !is_mutation {
                     return Err(caught("ReadOnly", "a query can't change documents; only mutations can"));
@@ -463,6 +457,19 @@ pub(crate) fn identity_json(identity: &contract::Identity) -> Attempt {
     }
     json.push('}');
     Ok(json)
+}
+
+/// The request that a call is for. `job` is the document of `_scheduled_functions` that runs.
+pub(crate) fn request_json(call: &FunctionCall, job: Option<DocumentId>) -> String {
+    let Requester { ip, user_agent, token } = &call.requester;
+    serde_json::json!({
+        "ip": ip.map(|ip| ip.to_string()),
+        "userAgent": user_agent.as_deref(),
+        "requestId": call.request_id,
+        "scheduledFunctionId": job.map(String::from),
+        "authToken": token.as_ref().map(|token| &*token.0),
+    })
+    .to_string()
 }
 
 /// The feature that a known operation belongs to, if it is one of those that are still to come.

@@ -1,10 +1,13 @@
 //! What functions can see of the world, and what their results depend on.
 
-use contract::{CommitNotice, QueryOutcome, StreamEvent, Timestamp};
+use contract::{
+    AuthToken, CommitNotice, FunctionCall, MutationCall, QueryOutcome, Requester, Runner as _, StreamEvent,
+    Timestamp,
+};
 use futures::StreamExt as _;
 use serde_json::json;
 
-use crate::harness::{DEPLOYMENT, Harness, module, parsed, user};
+use crate::harness::{DEPLOYMENT, Harness, function_call, module, parsed, user};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_state_is_left_from_one_call_to_the_next() {
@@ -63,6 +66,34 @@ async fn functions_see_what_they_are_and_use() {
     assert_eq!(seen["request"]["requestId"], "the-request");
     assert_eq!(seen["metrics"]["documentsWritten"]["used"], 1);
     assert_eq!(seen["metrics"].as_object().map(|metrics| metrics.len()), Some(11));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_see_the_request_that_they_are_called_for() {
+    let harness = Harness::start().await;
+    let requester = Requester {
+        ip: Some("2001:db8::7".parse().expect("an address")),
+        user_agent: Some("asker/1".into()),
+        token: Some(AuthToken("a.b.c".into())),
+    };
+    let seen = json!({
+        "ip": "2001:db8::7",
+        "userAgent": "asker/1",
+        "requestId": "the-request",
+        "scheduledFunctionId": null,
+        "authToken": "a.b.c",
+    });
+    let call =
+        |path| FunctionCall { requester: requester.clone(), ..function_call(user("bob"), path, json!({})) };
+    let mutation =
+        MutationCall { function: call("about:request"), session: None, not_before: Timestamp::ZERO };
+    let outcome = harness.runner.mutation(mutation).await.expect("it is answered");
+    assert_eq!(parsed(outcome.result.expect("it succeeds")), seen);
+    let outcome = harness.runner.action(call("about:requestOfAction")).await.expect("it is answered");
+    assert_eq!(parsed(outcome.result.expect("it succeeds")), json!([seen, seen]));
+    let nobody = harness.result_of("about:request", json!({})).await;
+    assert_eq!([&nobody["ip"], &nobody["userAgent"], &nobody["authToken"]], [&json!(null); 3]);
     harness.stop().await;
 }
 

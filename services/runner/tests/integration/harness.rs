@@ -12,8 +12,8 @@ use contract::{
     ActionOutcome, BlobStore, Caller, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Evaluation,
     EvaluationRequest, Files, FunctionCall, FunctionError, GroupId, Identity, ModuleSource, MutationCall,
     MutationOutcome, NodeEvaluation, NodeEvaluationRequest, NodePackages, ObjectStore, Position, QueryCall,
-    QueryOutcome, ReadAt, ReadMoment, Runner as _, Sequencer, SessionRequest, Timestamp, TransactionLog,
-    UserIdentity,
+    QueryOutcome, ReadAt, ReadMoment, Requester, Runner as _, Sequencer, SessionRequest, Timestamp,
+    TransactionLog, UserIdentity,
 };
 use isolate::Engine;
 use runner::{ActionLimits, FunctionLimits, FunctionLogLimits, Limits, Options};
@@ -402,6 +402,7 @@ pub fn function_call(identity: Identity, path: &str, arguments: Json) -> Functio
         arguments: format!("[{arguments}]").into(),
         identity,
         caller: Caller::HttpApi,
+        requester: Requester::default(),
         request_id: "the-request".to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use contract::{
     Caller, Error, FunctionError, FunctionKind, HttpAnswer, HttpBody, HttpCall, HttpResponse, Identity,
-    IdentityKind, Runner as _,
+    IdentityKind, Requester, Runner as _,
 };
 use futures::{StreamExt as _, channel::mpsc, stream};
 use serde_json::json;
@@ -36,6 +36,7 @@ fn request(method: &str, path: &str) -> HttpCall {
         ],
         body: None,
         identity: Identity::Anonymous,
+        requester: Requester::default(),
         request_id: "the-request".to_owned(),
         is_own: false,
     }

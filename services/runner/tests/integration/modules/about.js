@@ -1,4 +1,4 @@
-import { ask, askNow, mutation, query } from "./_deps/library.js";
+import { action, ask, askNow, mutation, query } from "./_deps/library.js";
 
 const atImport = { random: Math.random(), now: Date.now(), url: process.env.CONVEX_CLOUD_URL };
 let calls = 0;
@@ -24,3 +24,7 @@ export const metadata = mutation(async (ctx) => {
     metrics: await ask("1.0/getTransactionMetrics"),
   };
 });
+
+export const request = mutation((ctx) => ctx.request());
+
+export const requestOfAction = action(async (ctx) => [await ctx.request(), await ctx.runMutation("about:request")]);
