@@ -26,6 +26,8 @@ pub struct Intervals {
     /// The date's pattern and how it stands beside a time, where both are shown.
     date: Option<(Vec<Item>, &'static str)>,
     time: Vec<Item>,
+    /// Both of them, where the days differ.
+    both: Option<Vec<Item>>,
     /// A date with a time, where only a time is shown and the days differ.
     dated: Option<Vec<Item>>,
     /// With fields of the date that are not asked for, where a time is shown and the ends differ in them.
@@ -46,6 +48,16 @@ fn is_time(field: char) -> bool {
     matches!(field, 'a' | 'b' | 'B' | 'h' | 'H' | 'k' | 'K' | 'm' | 's' | 'S' | 'z' | 'O' | 'v')
 }
 
+/// Fields without what is said of their width, but for the names of months and weekdays: a number is one, and so is the name
+/// of a zone.
+fn plain(fields: &[(char, usize)]) -> Vec<(char, usize)> {
+    let length_of = |field, length| match (field, length) {
+        ('d' | 'z', _) | ('M', 1 | 2) | ('E', 1..=3) => 1,
+        (_, length) => length,
+    };
+    fields.iter().map(|(field, length)| (*field, length_of(*field, *length))).collect()
+}
+
 fn text_of(fields: &[(char, usize)]) -> String {
     fields.iter().map(|(field, length)| field.to_string().repeat(*length)).collect()
 }
@@ -54,8 +66,11 @@ impl Intervals {
     pub fn new(locale: Locale, pattern: &[Item], generator: &Generator, hour: char) -> Intervals {
         let mut date = Vec::new();
         let mut time = Vec::new();
+        // Of months and weekdays as they stand alone CLDR has no ranges.
+        let mut stands_alone = false;
         for item in pattern {
             if let Item::Field(field, length) = item {
+                stands_alone |= matches!(field, 'L' | 'c' | 'e');
                 let field = match field {
                     'L' => 'M',
                     'c' | 'e' => 'E',
@@ -71,6 +86,7 @@ impl Intervals {
             patterns: Vec::new(),
             date: None,
             time: Vec::new(),
+            both: None,
             dated: None,
             extended: Vec::new(),
             fallback,
@@ -111,14 +127,12 @@ impl Intervals {
                     })
                     .collect()
             };
-        // A month alone is named as it stands alone, of which CLDR has no ranges.
-        let is_month = !has_time && date.iter().all(|(field, _)| *field == 'M');
-        if is_possible && !is_month {
+        if is_possible && (has_time || !stands_alone) {
             intervals.patterns = patterns_of(&key_fields, &wanted);
         }
         let shows = |letter: char| date.iter().any(|(field, _)| *field == letter);
         let is_exact = || nearest(locale, &key_fields).is_some_and(|(is_exact, _)| is_exact);
-        if !has_time && shows('d') && (!shows('E') || is_exact()) {
+        if !has_time && !stands_alone && (shows('d') || shows('M')) && (!shows('E') || is_exact()) {
             // Where months or years differ they are shown as well.
             let (mut key_fields, mut wanted) = (key_fields.clone(), wanted.clone());
             for letter in ['M', 'y'].into_iter().filter(|letter| !shows(*letter)) {
@@ -148,7 +162,9 @@ impl Intervals {
             items
         };
         if !time.is_empty() && date.is_empty() {
-            intervals.dated = Some(with_hour(generator.pattern(&format!("yMd{}", skeleton(&time)))));
+            let fields = format!("yMd{}", skeleton(&time));
+            intervals.dated = Some(with_hour(generator.pattern_for_range(&fields)));
+            intervals.time = with_hour(generator.pattern_for_range(&skeleton(&time)));
         } else if !time.is_empty() {
             if !intervals.patterns.is_empty() {
                 let mut fields = text_of(&date) + &skeleton(&time);
@@ -157,13 +173,22 @@ impl Intervals {
                 {
                     if !shows(letter) {
                         fields.insert(0, letter);
-                        intervals.extended.push((difference, with_hour(generator.pattern(&fields))));
+                        let pattern = with_hour(generator.pattern_for_range(&fields));
+                        intervals.extended.push((difference, pattern));
                     }
                 }
             }
             let glue = locale.get("g/dateTimeFormats/medium").unwrap_or("{1} {0}");
-            intervals.date = Some((generator.pattern(&skeleton(&date)), glue));
-            intervals.time = with_hour(generator.pattern(&skeleton(&time)));
+            // Where CLDR has no range of the time, ICU looks for both halves by the kinds of their fields alone.
+            let fields_of = |fields: &[(char, usize)]| match intervals.patterns.is_empty() {
+                true => skeleton(&plain(fields)),
+                false => skeleton(fields),
+            };
+            let (date_fields, time_fields) = (fields_of(&date), fields_of(&time));
+            intervals.date = Some((generator.pattern_for_range(&date_fields), glue));
+            intervals.time = with_hour(generator.pattern_for_range(&time_fields));
+            let fields = text_of(&date) + &skeleton(&time);
+            intervals.both = Some(with_hour(generator.pattern_for_range(&fields)));
         }
         intervals
     }
@@ -216,12 +241,12 @@ impl Intervals {
         }
         if !is_of_time {
             let extended = self.extended.iter().find(|(of, _)| *of == difference).map(|(_, items)| &**items);
-            return Range::Two(fallback(extended.or(self.dated.as_deref()).unwrap_or(pattern)));
+            let whole = extended.or(self.dated.as_deref()).or(self.both.as_deref());
+            return Range::Two(fallback(whole.unwrap_or(pattern)));
         }
         let time = match found {
             Some(items) => self.interval(items, start.0, end.0, write),
-            None if self.date.is_some() => fallback(&self.time),
-            None => return Range::Two(fallback(pattern)),
+            None => fallback(&self.time),
         };
         let Some((date, glue)) = &self.date else { return Range::Two(time) };
         let date = write(date, start.0).with_source("shared");

@@ -106,6 +106,8 @@ fn kind_of(field: char, length: usize) -> Option<(usize, i32)> {
 pub struct Skeleton {
     fields: [Option<(char, usize)>; FIELDS],
     kinds: [i32; FIELDS],
+    /// Hours are as wide as a pattern has them, however wide they are asked for.
+    keeps_hours: bool,
 }
 
 impl Skeleton {
@@ -283,6 +285,12 @@ impl Generator {
         self.best(&wanted)
     }
 
+    /// The same for ranges, for which ICU leaves hours as wide as CLDR has them.
+    pub fn pattern_for_range(&self, skeleton: &str) -> Vec<Item> {
+        let wanted = Skeleton { keeps_hours: true, ..Skeleton::of(&parse(skeleton)) };
+        self.best(&wanted)
+    }
+
     pub fn best(&self, wanted: &Skeleton) -> Vec<Item> {
         let (known, distance, missing) = self.nearest(wanted, wanted.mask());
         if missing == 0 && distance < 0x10000 {
@@ -364,7 +372,7 @@ impl Generator {
             {
                 let wanted_length = if wanted_field == 'E' && wanted_length < 3 { 3 } else { wanted_length };
                 adjusted = wanted_length;
-                if place == MINUTE || place == SECOND {
+                if place == MINUTE || place == SECOND || (place == HOUR && wanted.keeps_hours) {
                     adjusted = *length;
                 } else if known.is_specified && !matches!(wanted_field, 'c' | 'e') {
                     let known_length = known.skeleton.fields[place].map_or(0, |(_, length)| length);
@@ -459,5 +467,13 @@ mod tests {
         ] {
             assert_eq!(pattern(locale, skeleton), expected, "{locale} {skeleton}");
         }
+    }
+
+    #[test]
+    fn a_range_has_the_hours_of_its_locale() {
+        let locale = Locale::find("de").expect("a locale");
+        let generator = Generator::new(locale, ",", false);
+        assert_eq!(text(&generator.pattern("Hmszzzz")), "H:mm:ss zzzz");
+        assert_eq!(text(&generator.pattern_for_range("Hmszzzz")), "HH:mm:ss zzzz");
     }
 }
