@@ -30,6 +30,10 @@ pub struct NumberOptions {
     digits: DigitOptions,
 }
 
+/// Up to this power of ten CLDR names compact numbers in every language, and up to the second one in some: Japanese counts on.
+const NAMED_MAGNITUDE_MAX: i64 = 14;
+const NAMED_MAGNITUDE_MAX_ANYWHERE: i64 = 19;
+
 /// What a numbering system writes in a locale.
 #[derive(Clone)]
 pub struct Symbols {
@@ -509,12 +513,20 @@ impl NumberFormat {
         format!("n/{kind}/{power}-count-")
     }
 
+    /// The magnitude that has a name: of what is larger than all names, that of the largest.
+    fn compact_magnitude(&self, magnitude: i64) -> i64 {
+        let has_name =
+            |magnitude: &i64| self.say(&format!("{}other", self.compact_key(*magnitude))).is_some();
+        let larger = (NAMED_MAGNITUDE_MAX + 1)..=magnitude.min(NAMED_MAGNITUDE_MAX_ANYWHERE);
+        larger.rev().find(has_name).unwrap_or(magnitude.min(NAMED_MAGNITUDE_MAX))
+    }
+
     /// By which power of ten a number of this magnitude is divided, and the magnitude whose pattern is used.
     fn compact_shift(&self, magnitude: i64) -> (i64, Option<i64>) {
-        let magnitude = magnitude.min(14);
         if magnitude < 3 {
             return (0, None);
         }
+        let magnitude = self.compact_magnitude(magnitude);
         match self.say(&format!("{}other", self.compact_key(magnitude))) {
             Some(pattern) if pattern != "0" => {
                 (magnitude + 1 - Pattern::parse(pattern).zeros as i64, Some(magnitude))
