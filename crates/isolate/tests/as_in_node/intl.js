@@ -26,7 +26,7 @@ const dateOptions = [
   { dayPeriod: "long", hour: numeric }, { dayPeriod: "short", hour: numeric, minute: numeric }, { timeZoneName: "short" }, { timeZoneName: "long" },
   { timeStyle: "short", hour12: true }, { timeStyle: "medium", hour12: false },
 ].map((options, index) => ({ ...options, timeZone: zones[index % zones.length] }));
-const shown = [0, -0, 1, -1, 2, 5, 0.5, -0.25, 1.005, 12.345, 999, 1000, 1234.5678, -9876.54321, 99999.5, 999999, 1234567.891, 1.5e12, 1e-7, NaN, -Infinity,
+const shown = [0, -0, 1, -1, 2, 5, 0.5, -0.25, 1.005, 12.345, 999, 1000, 1234.5678, -9876.54321, 99999.5, 999999, 1234567.891, 1.5e12, 9.9996e14, 1e16, 1e-7, NaN, -Infinity,
   12345678901234567890n];
 const currency = (code, more) => ({ style: "currency", currency: code, ...more });
 const numberOptions = [
