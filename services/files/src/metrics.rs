@@ -1,6 +1,6 @@
 //! Plain counters of what becomes of files.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use counters::Counter;
 
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
@@ -33,19 +33,6 @@ pub struct MetricsSnapshot {
     pub objects_swept: u64,
     /// Sweeps that came to no end.
     pub sweeps_failed: u64,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 impl Metrics {

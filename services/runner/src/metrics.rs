@@ -1,6 +1,6 @@
 //! Plain counters of what the runner does.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use counters::Counter;
 
 /// The counters themselves.
 #[derive(Debug, Default)]
@@ -86,28 +86,6 @@ pub(crate) struct Load {
     pub actions_bytes: u64,
     pub action_orphans: u64,
     pub function_log_bytes: u64,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn increment(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn add(&self, number: u64) {
-        self.0.fetch_add(number, Ordering::Relaxed);
-    }
-
-    pub(crate) fn decrement(&self) {
-        let before = self.0.fetch_sub(1, Ordering::Relaxed);
-        assert!(before > 0, "what is taken from a counter was counted");
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 impl Metrics {

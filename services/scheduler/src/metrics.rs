@@ -1,6 +1,6 @@
 //! Plain counters of what the scheduler does.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use counters::Counter;
 
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
@@ -28,19 +28,6 @@ pub struct MetricsSnapshot {
     pub results_removed: u64,
     /// Commit streams that were followed: more than there are deployments where one broke.
     pub streams: u64,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 impl Metrics {
