@@ -4,13 +4,12 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::Store;
-use contract::NodeId;
+use common::{HOLDER, Store};
 use cron::CronSpec;
 use serde_json::json;
 use transaction::{
-    CronChanges, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DueKind, DueRow, DueRun, Holder,
-    RunEnd, Transaction,
+    CronChanges, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DueKind, DueRow, DueRun, RunEnd,
+    Transaction,
 };
 use value::{ComponentId, Value};
 
@@ -241,18 +240,6 @@ async fn a_time_of_day_is_within_the_splay_behind_it_and_stays_there() {
     assert_eq!(log(&store).await.len(), 1, "days are left out without being counted");
 }
 
-const HOLDER: Holder = Holder { node: NodeId(1), boot: [7; 16] };
-
-/// Claims the one job that is due.
-async fn claim(store: &Store) -> DueRun {
-    let mut transaction = store.begin().await;
-    let entry = transaction.rows::<DueRow>("by_due", &[]).await.unwrap()[0].id;
-    let run = transaction.due_run(entry).await.unwrap().expect("it is there");
-    let claimed = transaction.claim_run(&run, HOLDER).await.unwrap().expect("nobody holds it");
-    store.must_commit(transaction).await;
-    claimed
-}
-
 /// The end of a claimed run, so many seconds after the start; whether it was entered.
 async fn end_claimed(store: &Store, run: &DueRun, at_s: f64) -> bool {
     let end = RunEnd {
@@ -272,7 +259,7 @@ async fn a_job_that_is_claimed_does_not_come_again_before_it_has_ended() {
     let store = Store::new();
     push(&store, &[job("slow", each_minutes(1))]).await;
     let first = queue(&store).await[0].due_ms;
-    let run = claim(&store).await;
+    let run = store.claim_first().await;
     assert!(next_runs(&store).await[0].is_running);
     let [held] = &queue(&store).await[..] else { panic!("one entry") };
     assert_eq!((held.due_ms, held.holder), (f64::INFINITY, Some(HOLDER)));
@@ -291,7 +278,7 @@ async fn a_job_that_is_claimed_does_not_come_again_before_it_has_ended() {
 async fn a_push_leaves_a_job_that_runs_to_its_end_and_changes_what_comes_then() {
     let store = Store::new();
     push(&store, &[job("slow", each_minutes(1))]).await;
-    let run = claim(&store).await;
+    let run = store.claim_first().await;
     push(&store, &[job("slow", each_minutes(10))]).await;
     let [held] = &queue(&store).await[..] else { panic!("one entry") };
     assert_eq!(held.holder, Some(HOLDER), "it still runs");
@@ -302,7 +289,7 @@ async fn a_push_leaves_a_job_that_runs_to_its_end_and_changes_what_comes_then() 
     let [next] = &queue(&store).await[..] else { panic!("one entry") };
     assert_eq!((next.due_ms, next.holder), (then, None));
 
-    let run = claim(&store).await;
+    let run = store.claim_first().await;
     push(&store, &[]).await;
     assert_eq!(queue(&store).await, []);
     assert!(!end_claimed(&store, &run, 6.0).await, "there is no such job any more");

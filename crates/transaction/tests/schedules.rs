@@ -4,8 +4,8 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Store, index_query, json, take};
-use contract::{CommitOutcome, NodeId};
+use common::{HOLDER, Store, index_query, json, take};
+use contract::CommitOutcome;
 use serde_json::json;
 use transaction::{
     Cancellation, DueRow, DueRun, Holder, JobState, Limits, NewJob, RunEnd, ScheduledJobRow, Transaction,
@@ -136,18 +136,6 @@ async fn a_job_is_cancelled_by_its_own_id_and_no_other() {
     assert!(transaction.due_run(entry.id).await.unwrap().is_none());
 }
 
-const HOLDER: Holder = Holder { node: NodeId(1), boot: [7; 16] };
-
-/// Claims what is due first.
-async fn claim(store: &Store) -> DueRun {
-    let mut transaction = store.begin().await;
-    let entry = transaction.rows::<DueRow>("by_due", &[]).await.unwrap()[0].id;
-    let run = transaction.due_run(entry).await.unwrap().expect("it is there");
-    let claimed = transaction.claim_run(&run, HOLDER).await.unwrap().expect("nobody holds it");
-    store.must_commit(transaction).await;
-    claimed
-}
-
 async fn state(store: &Store, job: DocumentId) -> JobState {
     let mut transaction = store.begin().await;
     transaction.row::<ScheduledJobRow>(job).await.unwrap().expect("it is kept").state
@@ -157,7 +145,7 @@ async fn state(store: &Store, job: DocumentId) -> JobState {
 async fn what_is_claimed_is_held_until_it_ends_and_nobody_else_begins_it() {
     let store = Store::new();
     let id = schedule(&store, "x").await;
-    let run = claim(&store).await;
+    let run = store.claim_first().await;
     assert_eq!(state(&store, id).await, JobState::InProgress);
     let mut transaction = store.begin().await;
     let held = transaction.held_runs().await.unwrap();
@@ -203,7 +191,7 @@ async fn of_two_claims_one_commits() {
 async fn what_is_cancelled_while_it_runs_stays_cancelled_and_so_does_what_it_schedules() {
     let store = Store::new();
     let id = schedule(&store, "x").await;
-    let run = claim(&store).await;
+    let run = store.claim_first().await;
     let child = |argument: &str| NewJob { parent: Some(id), ..job(argument) };
     let mut transaction = store.begin().await;
     let before = transaction.schedule(child("before")).await.unwrap();
@@ -230,7 +218,7 @@ async fn jobs_that_wait_are_listed_in_parts_and_by_their_function() {
     for argument in ["a", "b", "c", "d"] {
         ids.push(schedule(&store, argument).await);
     }
-    claim(&store).await;
+    store.claim_first().await;
     let mut transaction = store.begin().await;
     let function = "messages:send".parse().unwrap();
     let mut listed = Vec::new();

@@ -12,17 +12,21 @@ use std::sync::{
 };
 
 use contract::{
-    CommitId, CommitOutcome, DeploymentId, DeploymentRef, GroupId, Position, ReadAt, Timestamp,
+    CommitId, CommitOutcome, DeploymentId, DeploymentRef, GroupId, NodeId, Position, ReadAt, Timestamp,
     TransactionLog,
 };
 pub use memory_log::MemoryLog;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use transaction::{
-    CatalogCache, CursorKey, Document, Finished, GetRequest, Limits, Options, Query, Result, Transaction,
+    CatalogCache, CursorKey, Document, DueRow, DueRun, Finished, GetRequest, Holder, Limits, Options, Query,
+    Result, Transaction,
 };
 use value::{ComponentId, Object, Patch, Value};
 
 pub const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
+
+/// Who claims what is due.
+pub const HOLDER: Holder = Holder { node: NodeId(1), boot: [7; 16] };
 
 /// A deployment on a log.
 pub struct Store<L = MemoryLog> {
@@ -111,6 +115,16 @@ impl<L: TransactionLog> Store<L> {
         let id = CommitId(self.random_bytes());
         let commit = finished.into_commit(self.deployment, self.position().epoch, id);
         self.log.commit(commit).await.expect("the log answers")
+    }
+
+    /// Claims what is due first.
+    pub async fn claim_first(&self) -> DueRun {
+        let mut transaction = self.begin().await;
+        let entry = transaction.rows::<DueRow>("by_due", &[]).await.unwrap()[0].id;
+        let run = transaction.due_run(entry).await.unwrap().expect("it is there");
+        let claimed = transaction.claim_run(&run, HOLDER).await.unwrap().expect("nobody holds it");
+        self.must_commit(transaction).await;
+        claimed
     }
 
     pub async fn must_commit(&self, transaction: Transaction) -> Timestamp {
