@@ -1,13 +1,13 @@
 //! What the services count, served for Prometheus: `GET /metrics`, on a port of its own that nobody but operators needs to reach.
 //!
-//! Each service keeps plain numbers. The tables below give them names and are read whenever somebody asks; nothing is measured
-//! in between. `docs/reference/metrics.md` lists the same.
+//! Each service keeps plain numbers. The tables below give them names. They are read whenever somebody asks, once for each
+//! service; nothing is measured in between. `docs/reference/metrics.md` lists the same.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use axum::{Router, http::header::CONTENT_TYPE, response::IntoResponse as _, routing::get};
-use opentelemetry::metrics::{Meter, MeterProvider as _};
+use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider as _};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -157,7 +157,7 @@ impl Service {
         dependencies: Dependencies,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Service> {
-        let exporter = Arc::new(Exporter::new(dependencies)?);
+        let exporter = Arc::new(Exporter::of(dependencies)?);
         let metrics = move || {
             let text = exporter.text();
             async move { ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response() }
@@ -183,12 +183,36 @@ impl Service {
 
 struct Exporter {
     registry: Registry,
+    meter: Meter,
+    /// Read anew for each scrape; one scrape goes on at a time, so that all its numbers are of one moment.
+    services: Mutex<Vec<Box<dyn Source>>>,
     /// Holds the instruments.
     _provider: SdkMeterProvider,
 }
 
+/// What a service counts: how it is read, and what it was when the last scrape began.
+struct Numbers<S> {
+    read: Box<dyn Fn() -> S + Send + Sync>,
+    latest: Mutex<Option<S>>,
+}
+
+trait Source: Send + Sync {
+    fn refresh(&self);
+}
+
+impl<S: Send> Source for Arc<Numbers<S>> {
+    fn refresh(&self) {
+        let latest = (self.read)();
+        *lock(&self.latest) = Some(latest);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Exporter {
-    fn new(dependencies: Dependencies) -> anyhow::Result<Exporter> {
+    fn new() -> anyhow::Result<Exporter> {
         let registry = Registry::new();
         let reader = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -198,34 +222,56 @@ impl Exporter {
             .context("set up the export of metrics")?;
         let provider = SdkMeterProvider::builder().with_reader(reader).build();
         let meter = provider.meter("tidemark");
+        Ok(Exporter { registry, meter, services: Mutex::default(), _provider: provider })
+    }
+
+    fn of(dependencies: Dependencies) -> anyhow::Result<Exporter> {
+        let exporter = Exporter::new()?;
         let Dependencies { log, runner, fanout, scheduler, files } = dependencies;
-        let store = log.clone();
         let node = runner.clone();
-        observe(&meter, "runner", RUNNER, move || runner.metrics());
-        observe(&meter, "node", NODE, move || node.node_metrics());
-        observe(&meter, "fanout", FANOUT, move || fanout.metrics());
-        observe(&meter, "scheduler", SCHEDULER, move || scheduler.metrics());
-        observe(&meter, "files", FILES, move || files.metrics());
-        observe(&meter, "log", LOG, move || log.metrics());
-        observe(&meter, "store", STORE, move || store.metrics());
-        Ok(Exporter { registry, _provider: provider })
+        exporter.add(&[("runner", RUNNER)], move || runner.metrics());
+        exporter.add(&[("node", NODE)], move || node.node_metrics());
+        exporter.add(&[("fanout", FANOUT)], move || fanout.metrics());
+        exporter.add(&[("scheduler", SCHEDULER)], move || scheduler.metrics());
+        exporter.add(&[("files", FILES)], move || files.metrics());
+        exporter.add(&[("log", LOG), ("store", STORE)], move || log.metrics());
+        Ok(exporter)
+    }
+
+    /// Serves what `read` gives by the names of these tables.
+    fn add<S: Send + 'static>(
+        &self,
+        tables: &[(&str, &'static [Instrument<S>])],
+        read: impl Fn() -> S + Send + Sync + 'static,
+    ) {
+        let numbers = Arc::new(Numbers { read: Box::new(read), latest: Mutex::default() });
+        for &(service, instruments) in tables {
+            observe(&self.meter, service, instruments, &numbers);
+        }
+        lock(&self.services).push(Box::new(numbers));
     }
 
     fn text(&self) -> String {
+        let services = lock(&self.services);
+        services.iter().for_each(|service| service.refresh());
         TextEncoder::new().encode_to_string(&self.registry.gather()).expect("a string takes every text")
     }
 }
 
-fn observe<S: 'static>(
+fn observe<S: Send + 'static>(
     meter: &Meter,
     service: &str,
     instruments: &'static [Instrument<S>],
-    snapshot: impl Fn() -> S + Clone + Send + Sync + 'static,
+    numbers: &Arc<Numbers<S>>,
 ) {
     for instrument in instruments {
         let name = format!("tidemark_{service}_{}", instrument.name);
-        let snapshot = snapshot.clone();
-        let value = move || (instrument.read)(&snapshot());
+        let numbers = Arc::clone(numbers);
+        let observe = move |observer: &dyn AsyncInstrument<f64>| {
+            if let Some(latest) = &*lock(&numbers.latest) {
+                observer.observe((instrument.read)(latest), &[]);
+            }
+        };
         // The meter keeps what is built.
         match instrument.kind {
             Kind::Counter => {
@@ -233,7 +279,7 @@ fn observe<S: 'static>(
                     .f64_observable_counter(name)
                     .with_unit(instrument.unit)
                     .with_description(instrument.description)
-                    .with_callback(move |observer| observer.observe(value(), &[]))
+                    .with_callback(observe)
                     .build();
             }
             Kind::Gauge => {
@@ -241,7 +287,7 @@ fn observe<S: 'static>(
                     .f64_observable_gauge(name)
                     .with_unit(instrument.unit)
                     .with_description(instrument.description)
-                    .with_callback(move |observer| observer.observe(value(), &[]))
+                    .with_callback(observe)
                     .build();
             }
         }
@@ -250,6 +296,8 @@ fn observe<S: 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     /// A row of the reference, with the name that Prometheus sees.
@@ -268,6 +316,23 @@ mod tests {
             "| `tidemark_{service}_{}{unit}{suffix}` | {kind} | {} |",
             instrument.name, instrument.description
         )
+    }
+
+    #[test]
+    fn a_scrape_reads_a_service_once() {
+        const TABLE: &[Instrument<u64>] = instruments! {
+            this: Gauge "" "This.", |at| *at as f64;
+            that: Gauge "" "That.", |at| *at as f64;
+        };
+        let exporter = Exporter::new().expect("nothing is registered twice");
+        let reads = AtomicU64::new(0);
+        exporter.add(&[("one", TABLE), ("other", TABLE)], move || reads.fetch_add(1, Ordering::Relaxed) + 1);
+        for scrape in 1..=2 {
+            let text = exporter.text();
+            let values: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+            let suffix = format!(" {scrape}");
+            assert!(values.len() == 4 && values.iter().all(|value| value.ends_with(&suffix)), "{text}");
+        }
     }
 
     #[test]
