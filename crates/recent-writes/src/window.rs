@@ -69,6 +69,12 @@ impl<D: Copy + Eq + Hash> Window<D> {
         self.commits.back().map_or(self.floor, |commit| commit.notice.timestamp)
     }
 
+    /// The commit at this timestamp, if it is in it.
+    pub fn notice_at(&self, timestamp: Timestamp) -> Option<&Arc<CommitNotice>> {
+        let last = self.first_newer(timestamp).checked_sub(1)?;
+        Some(&self.commits[last].notice).filter(|notice| notice.timestamp == timestamp)
+    }
+
     /// Adds a commit.
     ///
     /// # Panics
@@ -358,6 +364,11 @@ mod tests {
             let kept = dropped.unwrap_or(60).max(window.floor().as_nanoseconds() as usize);
             window.drop_above(timestamp(kept as u64));
             let commits = &commits[..kept.min(commits.len())];
+            for at in 1..=61 {
+                let known = window.notice_at(timestamp(at)).map(|notice| notice.timestamp);
+                let is_known = timestamp(at) > window.floor() && at <= commits.len() as u64;
+                prop_assert_eq!(known, is_known.then_some(timestamp(at)));
+            }
             for (after, ranges) in checks {
                 let after = timestamp(after).max(window.floor());
                 let mut read_set = ReadSet::new();

@@ -6,8 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use contract::{
-    CommitId, CommitOutcome, Conflict, DeploymentId, Epoch, LeaderHint, Lookup, ReadAt, ReadSet, Timestamp,
-    TouchedKey, Write,
+    CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, Epoch, LeaderHint, Lookup, ReadAt,
+    ReadSet, Timestamp, TouchedKey, Write,
 };
 
 use crate::{
@@ -560,6 +560,11 @@ impl<W> CommitQueue<W> {
         }
     }
 
+    /// An applied commit as it is kept here, if it is.
+    pub fn remembered(&self, applied: Arc<CommitNotice>) -> Arc<CommitNotice> {
+        self.validator.remembered(applied)
+    }
+
     /// Forgets what is older than any running transaction, and more if it takes too much.
     pub fn trim(&mut self, keep_above: Timestamp, bytes_max: usize) {
         self.validator.trim(keep_above, self.published, bytes_max);
@@ -573,8 +578,6 @@ impl<W> CommitQueue<W> {
 
 #[cfg(test)]
 mod tests {
-    use contract::CommitNotice;
-
     use super::*;
     use crate::planted::{Bug, plant};
 

@@ -195,7 +195,7 @@ impl Group {
                 Applied::Commits(_, commits) => commits,
                 _ => Vec::new(),
             });
-            self.buffer.add(commits.map(|commit| (commit.deployment, commit.notice)));
+            self.buffer.add(commits.map(|commit| (commit.deployment, queue.remembered(commit.notice))));
             let age = self.limits.window_age_ms_min.saturating_mul(1_000_000);
             let keep_above = queue.head().as_nanoseconds().saturating_sub(age);
             queue.trim(Timestamp::new(keep_above).unwrap_or_default(), self.limits.window_bytes_max);

@@ -99,6 +99,15 @@ impl Validator {
         assert!(self.window.newest() <= self.head, "no write is newer than the head");
     }
 
+    /// What commits are validated against has the same commit that was applied, if this leader validated it: then that is
+    /// given, so that it is kept once.
+    pub fn remembered(&self, applied: Arc<CommitNotice>) -> Arc<CommitNotice> {
+        match self.window.notice_at(applied.timestamp) {
+            Some(known) if *known == applied => Arc::clone(known),
+            _ => applied,
+        }
+    }
+
     /// The commits above `last` died with their epoch. The head stays: their timestamps are not given again.
     pub fn drop_above(&mut self, last: Timestamp) {
         self.window.drop_above(last);
@@ -110,5 +119,38 @@ impl Validator {
     /// Forgets what no running transaction can have begun before.
     pub fn trim(&mut self, keep_above: Timestamp, published: Timestamp, bytes_max: usize) {
         self.window.trim(keep_above, published, bytes_max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEPLOYMENT: DeploymentId = DeploymentId(1);
+
+    fn timestamp(at: u64) -> Timestamp {
+        Timestamp::new(at).expect("in range")
+    }
+
+    fn notice(at: u64) -> Arc<CommitNotice> {
+        let keys = vec![TouchedKey { index: IndexId([1; 16]), key: Bytes::from_static(b"key") }];
+        Arc::new(CommitNotice { timestamp: timestamp(at), keys })
+    }
+
+    #[test]
+    fn what_was_validated_here_is_kept_once_when_it_is_applied() {
+        let mut validator = Validator::new(timestamp(5));
+        let reading = Reading { deployment: DEPLOYMENT, seen: timestamp(5), read_set: &ReadSet::new() };
+        let validated =
+            validator.validate(reading, notice(9).keys.clone(), timestamp(9)).expect("it read nothing");
+        validator.applied(DEPLOYMENT, &notice(9));
+        assert!(Arc::ptr_eq(&validator.remembered(notice(9)), &validated));
+
+        let of_another = notice(11);
+        validator.applied(DEPLOYMENT, &of_another);
+        assert!(Arc::ptr_eq(&validator.remembered(of_another.clone()), &of_another));
+        validator.trim(timestamp(11), timestamp(11), usize::MAX);
+        let forgotten = notice(9);
+        assert!(Arc::ptr_eq(&validator.remembered(forgotten.clone()), &forgotten));
     }
 }
