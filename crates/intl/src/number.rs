@@ -347,6 +347,17 @@ impl NumberFormat {
         self.chosen.data.get(key)
     }
 
+    /// Percentages, and the unit percent where it is not spelled out.
+    fn has_percent_sign(&self) -> bool {
+        match &self.style {
+            Style::Percent => true,
+            Style::Unit { unit, display } => {
+                unit == "percent" && display != "long" && self.notation != Notation::Compact
+            }
+            _ => false,
+        }
+    }
+
     fn set_pattern(&mut self) -> Result<()> {
         let system = self.symbols.data;
         let get = |key: &str| self.chosen.data.get(&format!("n/{key}"));
@@ -355,7 +366,7 @@ impl NumberFormat {
         let mut currency = None;
         let mut separators = (None, None);
         let pattern = match &self.style {
-            Style::Percent => {
+            _ if self.has_percent_sign() => {
                 get(&format!("percentFormats-numberSystem-{system}/standard")).unwrap_or("#,##0%")
             }
             Style::Currency { code, display, sign } if display != "name" => {
@@ -626,7 +637,10 @@ impl NumberFormat {
                 Token::Minus if sign == Sign::Plus => parts.push_trimmed("plusSign", self.symbols.plus),
                 Token::Minus => parts.push_trimmed("minusSign", self.symbols.minus),
                 Token::Plus => parts.push_trimmed("plusSign", self.symbols.plus),
-                Token::Percent => parts.push_trimmed("percentSign", self.symbols.percent),
+                Token::Percent => {
+                    let kind = if self.style == Style::Percent { "percentSign" } else { "unit" };
+                    parts.push_trimmed(kind, self.symbols.percent);
+                }
                 Token::Currency => parts.push("currency", self.currency.as_str()),
                 Token::Text(_) => {}
             }
@@ -659,21 +673,7 @@ impl NumberFormat {
                     }
                 })
             }
-            Style::Unit { unit, display } if unit == "percent" && display != "long" => {
-                let key = format!("n/percentFormats-numberSystem-{}/standard", self.symbols.data);
-                let affixes = Pattern::parse(self.say(&key).unwrap_or("#,##0%")).positive;
-                let text = |tokens: &[Token]| -> String {
-                    tokens
-                        .iter()
-                        .map(|token| match token {
-                            Token::Text(character) => character.to_string(),
-                            _ => self.symbols.percent.to_owned(),
-                        })
-                        .collect()
-                };
-                placed(&format!("{}{{0}}{}", text(&affixes.prefix), text(&affixes.suffix)), "unit", &number)
-            }
-            Style::Unit { unit, display } => {
+            Style::Unit { unit, display } if !self.has_percent_sign() => {
                 let of = |unit: &str| {
                     let key = format!("u/{display}/{unit}/unitPattern-count-");
                     self.say(&format!("{key}{plural}")).or_else(|| self.say(&format!("{key}other")))
@@ -718,7 +718,7 @@ impl NumberFormat {
             .say(&format!("n/miscPatterns-numberSystem-{}/range", self.symbols.data))
             .unwrap_or("{0}–{1}");
         let has_name = match &self.style {
-            Style::Unit { unit, display } => unit != "percent" || display == "long",
+            Style::Unit { .. } => !self.has_percent_sign(),
             Style::Currency { display, .. } => display == "name",
             _ => false,
         };
@@ -743,6 +743,16 @@ impl NumberFormat {
             .flat_map(|(before, after)| before.iter().chain(after))
             .map(|part| part.value.chars().count())
             .sum();
+        // The space that is put between a symbol and a digit does not count.
+        let Affixes { prefix, suffix } = &first.pattern.positive;
+        let is_put = |token: Option<&Token>, part: Option<&Part>| {
+            token == Some(&Token::Currency) && part.is_some_and(|part| part.kind == "literal")
+        };
+        let spaces = around.iter().map(|(before, after)| {
+            usize::from(is_put(prefix.last(), before.last()))
+                + usize::from(is_put(suffix.first(), after.first()))
+        });
+        let length = length - spaces.sum::<usize>();
         let is_alike =
             first.sign == last.sign && around.is_some() && around == strip(&last_text, &last.digits);
         if let (true, Some((before, after))) = (is_alike && length != 1, around) {

@@ -63,20 +63,6 @@ const KINDS: &[Kind] = &[
             others, and by these the plural form of the unit; here each digit counts",
     },
     Kind {
-        about: &["NumberFormat, format", "NumberFormat, formatToParts", "NumberFormat, formatRange"],
-        locales: "tr",
-        options: "\"unit\":\"percent\"",
-        reason: "ICU writes the unit percent, if it is not spelled out, as percentages are written, with a sign before it; here it \
-            is a unit like all others",
-    },
-    Kind {
-        about: &["NumberFormat, formatRange"],
-        locales: "ja",
-        options: "\"currency\":\"CNY\"",
-        reason: "ICU repeats a symbol of one character at both ends of a range; here the space that is put behind it makes it \
-            two, and what is longer than one stands once",
-    },
-    Kind {
         about: &["NumberFormat, formatRange"],
         locales: "ar he",
         options: "\"signDisplay\":\"exceptZero\"",
