@@ -1,70 +1,20 @@
 // The chat example's page in a real browser. UPDATE_SCREENSHOTS=1 writes docs/images.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdir } from "node:fs/promises";
-import { createServer } from "node:net";
-import { join } from "node:path";
 import { test } from "node:test";
 import { ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
 import { launchBrowser, openPage } from "./harness/browser.mjs";
-import { whenOver } from "./harness/cleanup.mjs";
+import { DESKTOP, PHONE, screenshot, serveExample } from "./harness/example.mjs";
 import { chat, pushApp } from "./harness/project.mjs";
-import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
+import { startTidemark } from "./harness/tidemark.mjs";
 
 const LIMIT = { timeout: 300_000 };
-const DESKTOP = { width: 1200, height: 760 };
-const PHONE = { width: 390, height: 780 };
-const images = new URL("../../docs/images/", import.meta.url).pathname;
-
-/** Builds the example's page for this Tidemark and serves it; returns its address. */
-async function servePage(context, tidemark) {
-  const folder = await temporaryFolder(context);
-  const vite = join(chat, "node_modules/.bin/vite");
-  const environment = { ...process.env, VITE_CONVEX_URL: tidemark.url };
-  const options = { cwd: chat, env: environment, stdio: ["ignore", "pipe", "pipe"] };
-  const build = spawn(vite, ["build", "--emptyOutDir", "--outDir", folder], options);
-  let printed = "";
-  build.stderr.on("data", (text) => (printed += text));
-  const [code] = await once(build, "close");
-  assert.equal(code, 0, `vite build failed:\n${printed}`);
-
-  const port = await freePort();
-  const preview = spawn(vite, ["preview", "--strictPort", "--host", "127.0.0.1", "--port", `${port}`, "--outDir", folder], options);
-  whenOver(context, async () => {
-    preview.kill();
-    await once(preview, "close");
-  });
-  await new Promise((resolve, reject) => {
-    preview.stdout.on("data", (text) => `${text}`.includes(`${port}`) && resolve());
-    preview.once("exit", (exit) => reject(new Error(`vite preview ended with ${exit}`)));
-  });
-  return `http://127.0.0.1:${port}/`;
-}
-
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** The page in a browser of one person, who has a name. */
 async function open(context, browser, address, name, viewport = DESKTOP) {
   const page = await openPage(context, browser, address, { viewport });
   await page.getByLabel("Your name").fill(name);
   return page;
-}
-
-async function screenshot(page, name) {
-  if (process.env.UPDATE_SCREENSHOTS === "1") {
-    await mkdir(images, { recursive: true });
-    await page.waitForTimeout(400); // until the arriving message stands still
-    await page.screenshot({ path: join(images, `${name}.png`) });
-  }
 }
 
 const messages = (page) => page.getByRole("list", { name: "Messages" });
@@ -87,7 +37,7 @@ test("what one page sends, the other shows, and both come back after a restart",
   }
 
   const browser = await launchBrowser(context);
-  const address = await servePage(context, tidemark);
+  const address = await serveExample(context, tidemark, chat);
   const ada = await open(context, browser, address, "Ada");
   const grace = await open(context, browser, address, "Grace", PHONE);
   await messages(ada).getByText("The log has both, in one order.").waitFor();
@@ -123,7 +73,7 @@ test("a long channel is read a page at a time", LIMIT, async (context) => {
     await backend.mutation(anyApi.messages.send, { channel, author: "Ada", body: `message ${number}.` });
   }
   const browser = await launchBrowser(context);
-  const page = await open(context, browser, await servePage(context, tidemark), "Grace");
+  const page = await open(context, browser, await serveExample(context, tidemark, chat), "Grace");
   await messages(page).getByText("message 70.", { exact: true }).waitFor();
   assert.equal(await messages(page).getByText(/^message \d+\.$/).count(), 30);
   for (const count of [60, 70]) {
@@ -143,7 +93,7 @@ test("a new channel opens, and a bad name is refused with the function's own sen
   const tidemark = await startTidemark(context);
   await pushApp(context, tidemark, chat);
   const browser = await launchBrowser(context);
-  const page = await open(context, browser, await servePage(context, tidemark), "Ada");
+  const page = await open(context, browser, await serveExample(context, tidemark, chat), "Ada");
   const name = page.getByLabel("New channel");
   await name.fill("Low Water");
   await name.press("Enter");

@@ -14,22 +14,23 @@ const PRINT_MS_MAX = 120_000;
 const nodeModules = new URL("../node_modules", import.meta.url).pathname;
 const apps = new URL("../apps/", import.meta.url).pathname;
 
-/** The example that the README shows. */
+/** The examples that the README shows. */
 export const chat = new URL("../../../examples/chat", import.meta.url).pathname;
+export const studio = new URL("../../../examples/studio", import.meta.url).pathname;
 
 /**
  * A project with the `convex/` folder of an app (a name in apps/, or a path), or with only the given files. `convex` is
  * the version of the library and of its command line, as package.json names it. `packages` are installed besides: by name an
- * object with their files.
+ * object with their files. `modules` are those of the app, if it brings some of its own.
  */
-export async function createProject(context, tidemark, { app, files = {}, convex = "convex", packages = {} } = {}) {
+export async function createProject(context, tidemark, { app, files = {}, convex = "convex", packages = {}, modules = nodeModules } = {}) {
   const folder = await temporaryFolder(context);
   if (app) {
     const source = app.startsWith("/") ? app : join(apps, app);
     await cp(join(source, "convex"), join(folder, "convex"), { recursive: true });
     await cp(join(source, "convex.json"), join(folder, "convex.json")).catch((error) => assert.equal(error.code, "ENOENT"));
   }
-  await linkNodeModules(folder, convex, packages);
+  await linkNodeModules(folder, modules, convex, packages);
   const { version, engines } = JSON.parse(await readFile(join(nodeModules, convex, "package.json"), "utf8"));
   const project = new Project(context, folder, tidemark, { package: convex, node: nodeFor(engines.node) });
   const versions = Object.entries(packages).map(([name, its]) => [name, JSON.parse(its["package.json"]).version]);
@@ -42,10 +43,10 @@ export async function createProject(context, tidemark, { app, files = {}, convex
   return project;
 }
 
-/** Gives the project the packages of the tests, with one of the versions of convex under its own name. */
-async function linkNodeModules(folder, convex, packages) {
+/** Gives the project the packages of the tests, or those of its app, with one of the versions of convex under its own name. */
+async function linkNodeModules(folder, modules, convex, packages) {
   if (convex === "convex" && Object.keys(packages).length === 0) {
-    return symlink(nodeModules, join(folder, "node_modules"));
+    return symlink(modules, join(folder, "node_modules"));
   }
   await mkdir(join(folder, "node_modules"));
   await symlink(join(nodeModules, "typescript"), join(folder, "node_modules", "typescript"));
