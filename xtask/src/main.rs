@@ -14,8 +14,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str =
-    "usage: xtask check | setup [demo] | demo | end-to-end [test file or option of its runner …]";
+const USAGE: &str = "usage: xtask check | setup [demo [chat | studio]] | demo [chat | studio] | \
+    end-to-end [test file or option of its runner …]";
 
 fn main() -> ExitCode {
     match run() {
@@ -34,15 +34,19 @@ fn run() -> Result<()> {
         Some("setup") => {
             let purpose = match arguments.next().as_deref() {
                 None => setup::Purpose::Everything,
-                Some("demo") => setup::Purpose::Demo,
+                Some("demo") => setup::Purpose::Demo(example(arguments.next())?),
                 Some(_) => bail!(USAGE),
             };
             setup::run(&repository_root()?, purpose)
         }
-        Some("demo") => demo::run(&repository_root()?),
+        Some("demo") => demo::run(&repository_root()?, example(arguments.next())?),
         Some("end-to-end") => end_to_end::run(&repository_root()?, arguments.collect()),
         _ => bail!(USAGE),
     }
+}
+
+fn example(name: Option<String>) -> Result<demo::Example> {
+    demo::Example::parse(name.as_deref()).context(USAGE)
 }
 
 /// The folder of the workspace. Cargo sets the variable for `cargo run`; the path is not compiled in, so that a

@@ -1,5 +1,5 @@
 //! Installs what building and testing need and this machine does not have: Debian packages, and the packages of the
-//! isolate's platform, the runner, the example and the tests from npm and PyPI, as lock files name them. Does nothing, quickly,
+//! isolate's platform, the runner, the examples and the tests from npm and PyPI, as lock files name them. Does nothing, quickly,
 //! where nothing is missing.
 
 use std::fs;
@@ -8,11 +8,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::demo::Example;
+
 /// What is set up for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Building, and the example.
-    Demo,
+    /// Building, and an example.
+    Demo(Example),
     /// The tests as well.
     Everything,
 }
@@ -43,8 +45,8 @@ enum Proof {
 const TEST_PYTHON_FOLDERS: [&str; 2] = ["tests/end-to-end/clients", "tests/end-to-end/s3"];
 
 /// Folders with a `package-lock.json`.
-const NODE_FOLDERS: [&str; 4] = ["crates/intl", "crates/isolate", "services/runner", "examples/chat"];
-const TEST_NODE_FOLDERS: [&str; 1] = ["tests/end-to-end"];
+const NODE_FOLDERS: [&str; 3] = ["crates/intl", "crates/isolate", "services/runner"];
+const TEST_NODE_FOLDERS: [&str; 3] = [Example::Chat.folder(), Example::Studio.folder(), "tests/end-to-end"];
 
 const NODE_MAJOR_MIN: u32 = 20;
 
@@ -52,7 +54,11 @@ pub fn run(root: &Path, purpose: Purpose) -> Result<()> {
     let for_tests = purpose == Purpose::Everything;
     install_debian_packages(PACKAGES.iter().chain(TEST_PACKAGES.iter().filter(|_| for_tests)))?;
     ensure_node()?;
-    for folder in NODE_FOLDERS.iter().chain(TEST_NODE_FOLDERS.iter().filter(|_| for_tests)) {
+    let needed = match purpose {
+        Purpose::Demo(example) => vec![example.folder()],
+        Purpose::Everything => TEST_NODE_FOLDERS.to_vec(),
+    };
+    for folder in NODE_FOLDERS.into_iter().chain(needed) {
         install_node_packages(&root.join(folder), folder)?;
     }
     for folder in TEST_PYTHON_FOLDERS.iter().filter(|_| for_tests) {
