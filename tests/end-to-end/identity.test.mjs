@@ -4,11 +4,12 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ConvexClient, ConvexHttpClient } from "convex/browser";
+import { ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
 import { WebSocket } from "ws";
 import { whenOver } from "./harness/cleanup.mjs";
 import { asAdmin, callFunction } from "./harness/functions.mjs";
+import { connect, follow } from "./harness/live.mjs";
 import { CLIENT_ID, OTHER_CLIENT_ID, newKey, signToken, startProvider } from "./harness/oidc.mjs";
 import { createProject } from "./harness/project.mjs";
 import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
@@ -43,35 +44,6 @@ const oidc = (provider, applicationID = CLIENT_ID) => `{ domain: ${JSON.stringif
 async function ask(tidemark, token) {
   const { status, body } = await callFunction(tidemark, "query", "who:am", {}, { headers: { Authorization: `Bearer ${token}` } });
   return status === 200 ? body.value : { status, ...body };
-}
-
-function connect(context, tidemark) {
-  const client = new ConvexClient(tidemark.url, { webSocketConstructor: WebSocket });
-  whenOver(context, () => client.close());
-  return client;
-}
-
-/** Follows `board` in a client: `until(check)` waits for a result for which `check` holds. */
-function follow(client) {
-  const results = [];
-  const waiting = new Set();
-  client.onUpdate(who.board, {}, (result) => {
-    results.push(result);
-    waiting.forEach((look) => look());
-  });
-  const until = (check) =>
-    new Promise((resolve) => {
-      const look = () => {
-        const found = results.find(check);
-        if (found !== undefined) {
-          waiting.delete(look);
-          resolve(found);
-        }
-      };
-      waiting.add(look);
-      look();
-    });
-  return { results, until };
 }
 
 /** Nothing of a token stands in the log, not even of one that was refused. */
@@ -111,7 +83,7 @@ test("who signs in at an OIDC provider is known to functions, over HTTP and live
   assert.deepEqual(provider.requests, ["/.well-known/openid-configuration", "/jwks"], "keys are fetched once");
 
   const client = connect(context, tidemark);
-  const board = follow(client);
+  const board = follow(client, who.board);
   await board.until(({ me }) => me === "nobody");
   const changes = [];
   client.setAuth(async () => token, (isAuthenticated) => changes.push(isAuthenticated));
@@ -173,7 +145,7 @@ test("a live connection goes on over a change of the provider's keys", LIMIT, as
   // The client asks for the next token ten seconds before the end of one.
   provider.seconds = 13;
   const client = connect(context, tidemark);
-  const board = follow(client);
+  const board = follow(client, who.board);
   const [headers, changes] = [[], []];
   // Nobody is signing in while the provider is away.
   let turns = Promise.resolve();
@@ -298,7 +270,7 @@ test("a client whose tokens are all refused is told so, and goes on as nobody", 
   const provider = await startProvider(context, key);
   const { tidemark } = await serveApp(context, oidc(provider));
   const client = connect(context, tidemark);
-  const board = follow(client);
+  const board = follow(client, who.board);
   const told = new Promise((resolve) => {
     const expired = () => signToken(key, { iss: provider.issuer, aud: CLIENT_ID, sub: "ann", jti: crypto.randomUUID() }, { seconds: -60 });
     client.setAuth(expired, resolve);
@@ -331,7 +303,7 @@ test("a token that expires on a live connection ends what it showed, until there
 
   // The official client gets itself the next token before it comes to that, and its user notices nothing.
   const client = connect(context, tidemark);
-  const board = follow(client);
+  const board = follow(client, who.board);
   let turn = 0;
   const changes = [];
   const fetchToken = () => signToken(key, { ...claims, turn: ++turn }, { seconds: 13 });
@@ -352,7 +324,7 @@ test("a provider that is down refuses nobody for good: 503, and clients come bac
   assert.match(answer.message, new RegExp(`${provider.issuer}/.well-known/openid-configuration could not be reached`));
 
   const client = connect(context, tidemark);
-  const board = follow(client);
+  const board = follow(client, who.board);
   const told = new Promise((resolve) => client.setAuth(async () => token, resolve));
   const { socket, send } = await openSocket(context, tidemark);
   send({ type: "Authenticate", baseVersion: 0, tokenType: "User", value: token });

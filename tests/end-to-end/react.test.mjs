@@ -1,24 +1,19 @@
 // `convex/react`, `convex/react-clerk` and `convex/nextjs` as published: hooks and providers in Chromium, and a server's functions.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:http";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConvexHttpClient } from "convex/browser";
 import { fetchMutation, fetchQuery, preloadedQueryResult, preloadQuery } from "convex/nextjs";
 import { anyApi } from "convex/server";
-import { build } from "esbuild";
-import { launchBrowser, openPage } from "./harness/browser.mjs";
-import { whenOver } from "./harness/cleanup.mjs";
+import { launchBrowser, openPage, says } from "./harness/browser.mjs";
 import { CLIENT_ID, newKey, signToken, startProvider } from "./harness/oidc.mjs";
+import { servePage } from "./harness/page.mjs";
 import { createProject } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
 const { notes } = anyApi;
 const LIMIT = { timeout: 300_000 };
-const WAIT_MS_MAX = 90_000;
-const entry = new URL("./apps/react/page/main.jsx", import.meta.url).pathname;
 
 /** The app with a provider, the page's server, which signs tokens as that provider does, and the requests for tokens. */
 async function serve(context) {
@@ -35,43 +30,17 @@ async function serve(context) {
     template === "convex"
       ? { iss: provider.issuer, aud: "convex", sub: user, azp: "http://127.0.0.1", sid: `sess_${user}`, fva: [1, -1], sts: "active", v: 2 }
       : { iss: provider.issuer, aud: CLIENT_ID, sub: user };
-  const { outputFiles } = await build({ entryPoints: [entry], bundle: true, write: false, format: "esm", jsx: "automatic", define: { "process.env.NODE_ENV": '"production"' }, absWorkingDir: new URL(".", import.meta.url).pathname });
-  const server = createServer(async (request, response) => {
-    const url = new URL(request.url, "http://page");
-    if (url.pathname === "/token") {
-      const [user, template, refresh] = ["user", "template", "refresh"].map((name) => url.searchParams.get(name));
-      asked.push({ template, refresh });
-      // Each token is another one, as a provider's are: a client that gets the same one again does not ask any more.
-      const claims = { ...claimsFor(user, template), jti: randomUUID() };
-      return response.end(await signToken(key, claims, { seconds: tokens.seconds }));
-    }
-    const isScript = url.pathname === "/main.js";
-    response.setHeader("Content-Type", isScript ? "text/javascript" : "text/html");
-    response.end(isScript ? outputFiles[0].text : '<!doctype html><link rel="icon" href="data:,"><div id="root"></div><script type="module" src="main.js"></script>');
-  });
   const tokens = { asked, seconds: 3_600 };
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  whenOver(context, () => {
-    server.closeAllConnections();
-    server.close();
+  const origin = await servePage(context, "react/page/main.jsx", (url) => {
+    if (url.pathname !== "/token") return undefined;
+    const [user, template, refresh] = ["user", "template", "refresh"].map((name) => url.searchParams.get(name));
+    asked.push({ template, refresh });
+    // Each token is another one, as a provider's are: a client that gets the same one again does not ask any more.
+    const claims = { ...claimsFor(user, template), jti: randomUUID() };
+    return signToken(key, claims, { seconds: tokens.seconds });
   });
-  const address = (name) => `http://127.0.0.1:${server.address().port}/?deployment=${encodeURIComponent(tidemark.url)}#${name}`;
+  const address = (name) => `${origin}/?deployment=${encodeURIComponent(tidemark.url)}#${name}`;
   return { tidemark, tokens, address, client: new ConvexHttpClient(tidemark.url), sign: (user) => signToken(key, claimsFor(user)) };
-}
-
-/** Waits until an element of the page says so. */
-async function says(page, name, expected) {
-  const deadline = Date.now() + WAIT_MS_MAX;
-  const fits = (text) => (expected instanceof RegExp ? expected.test(text) : text === expected);
-  for (;;) {
-    const text = await page.getByTestId(name).textContent();
-    if (fits(text)) {
-      return;
-    }
-    assert.ok(Date.now() < deadline, `${name} says ${text}, not ${expected}`);
-    await sleep(20);
-  }
 }
 
 test("usePaginatedQuery loads page after page, and shows what comes and goes meanwhile", LIMIT, async (context) => {

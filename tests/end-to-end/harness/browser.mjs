@@ -1,5 +1,6 @@
 // A real browser, which talks to nobody but the pages that a test opens.
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 import { chromium } from "playwright-core";
 import { whenOver } from "./cleanup.mjs";
 
@@ -35,4 +36,18 @@ export async function openPage(context, browser, address, options = {}) {
   whenOver(context, () => assert.deepEqual(errors, [], `errors in the page ${address}`));
   await page.goto(address);
   return page;
+}
+
+/** Waits until the element of the page with this test id says so: a text, or one that fits. */
+export async function says(page, name, expected) {
+  const deadline = Date.now() + WAIT_MS_MAX;
+  const fits = (text) => (expected instanceof RegExp ? expected.test(text) : text === expected);
+  for (;;) {
+    const text = await page.getByTestId(name).textContent();
+    if (fits(text)) {
+      return;
+    }
+    assert.ok(Date.now() < deadline, `${name} says ${text}, not ${expected}`);
+    await sleep(20);
+  }
 }

@@ -10,6 +10,7 @@ import { whenOver } from "./cleanup.mjs";
 export const CLIENT_ID = "notes";
 /** An app of somebody else, at the same provider. */
 export const OTHER_CLIENT_ID = "others";
+export const CLIENT_SECRET = "not a secret";
 const REDIRECT_URI = "http://127.0.0.1/signed-in";
 const PAGES_MAX = 20;
 
@@ -37,14 +38,62 @@ export async function signToken(key, claims, { seconds = 3_600, header = {} } = 
 }
 
 /** Starts a provider whose tokens are signed with the keys; it stops with the test. */
-export async function startProvider(context, ...keys) {
-  const provider = new OidcProvider();
+export function startProvider(context, ...keys) {
+  return startProviderFor(context, REDIRECT_URI, ...keys);
+}
+
+/** The same for apps that have people sent back to an address of their own. */
+export async function startProviderFor(context, redirectUri, ...keys) {
+  const provider = new OidcProvider(redirectUri);
   whenOver(context, () => provider.stop());
   await provider.start(...keys);
   return provider;
 }
 
+/** What a person's browser does where no script runs: it keeps cookies, goes where it is sent, and fills in forms. */
+export class Visitor {
+  #cookies = new Map();
+
+  async visit(url, form) {
+    const response = await fetch(url, {
+      method: form ? "POST" : "GET",
+      body: form && new URLSearchParams(form),
+      redirect: "manual",
+      // A server may be another one soon, at the same address.
+      headers: { Connection: "close", Cookie: [...this.#cookies].map(([name, value]) => `${name}=${value}`).join("; ") },
+    });
+    for (const cookie of response.headers.getSetCookie()) {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(cookie);
+      this.#cookies.set(name, value);
+    }
+    return response;
+  }
+
+  /** Begins at `url`, signs in as `user` where a provider asks, and returns the address that begins with `end` without visiting it. */
+  async signIn(url, user, end) {
+    let response = await this.visit(url);
+    for (let pages = 0; pages < PAGES_MAX; pages++) {
+      const location = response.headers.get("location");
+      if (location) {
+        url = new URL(location, url).href;
+        if (url.startsWith(end)) {
+          return url;
+        }
+        response = await this.visit(url);
+        continue;
+      }
+      const page = await response.text();
+      const prompt = /name="prompt" value="(\w+)"/.exec(page)?.[1];
+      assert.ok(prompt, `there is a page without a form (${response.status}): ${page}`);
+      url = new URL(/action="([^"]+)"/.exec(page)[1], url).href;
+      response = await this.visit(url, { prompt, login: user, password: "any" });
+    }
+    assert.fail(`signing in does not end: ${url}`);
+  }
+}
+
 class OidcProvider {
+  #redirectUri;
   #server = null;
   #port = 0;
   #keys = [];
@@ -52,6 +101,10 @@ class OidcProvider {
   requests = [];
   /** How long the tokens hold that it gives from now on. */
   seconds = 3_600;
+
+  constructor(redirectUri) {
+    this.#redirectUri = redirectUri;
+  }
 
   /** On the port that it had before, with these keys from now on. */
   async start(...keys) {
@@ -70,8 +123,8 @@ class OidcProvider {
       jwks: { keys: keys.map((key) => key.private) },
       clients: [CLIENT_ID, OTHER_CLIENT_ID].map((id) => ({
         client_id: id,
-        client_secret: "not a secret",
-        redirect_uris: [REDIRECT_URI],
+        client_secret: CLIENT_SECRET,
+        redirect_uris: [this.#redirectUri],
         id_token_signed_response_alg: algorithm,
       })),
       ttl: { IdToken: () => this.seconds },
@@ -101,43 +154,13 @@ class OidcProvider {
 
   /** Signs a user in with a browser's steps (pages, forms, cookies) and returns the ID token, which is for an app. */
   async signIn(user, app = CLIENT_ID) {
-    const cookies = new Map();
-    const visit = async (url, form) => {
-      const response = await fetch(url, {
-        method: form ? "POST" : "GET",
-        body: form && new URLSearchParams(form),
-        redirect: "manual",
-        // The provider may be another one soon, at the same address.
-        headers: { Connection: "close", Cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join("; ") },
-      });
-      for (const cookie of response.headers.getSetCookie()) {
-        const [, name, value] = /^([^=]+)=([^;]*)/.exec(cookie);
-        cookies.set(name, value);
-      }
-      return response;
-    };
-    const asked = { client_id: app, response_type: "code", scope: "openid profile email", redirect_uri: REDIRECT_URI };
-    let url = `${this.issuer}/auth?${new URLSearchParams(asked)}`;
-    let response = await visit(url);
-    for (let pages = 0; !url.startsWith(REDIRECT_URI); pages++) {
-      assert.ok(pages < PAGES_MAX, `signing in does not end: ${url}`);
-      const location = response.headers.get("location");
-      if (location) {
-        url = new URL(location, url).href;
-        response = url.startsWith(REDIRECT_URI) ? response : await visit(url);
-        continue;
-      }
-      const page = await response.text();
-      const prompt = /name="prompt" value="(\w+)"/.exec(page)?.[1];
-      assert.ok(prompt, `the provider shows a page without a form (${response.status}): ${page}`);
-      url = new URL(/action="([^"]+)"/.exec(page)[1], url).href;
-      response = await visit(url, { prompt, login: user, password: "any" });
-    }
+    const asked = { client_id: app, response_type: "code", scope: "openid profile email", redirect_uri: this.#redirectUri };
+    const url = await new Visitor().signIn(`${this.issuer}/auth?${new URLSearchParams(asked)}`, user, this.#redirectUri);
     const code = new URL(url).searchParams.get("code");
     const answer = await fetch(`${this.issuer}/token`, {
       method: "POST",
-      headers: { Connection: "close", Authorization: `Basic ${btoa(`${app}:not%20a%20secret`)}` },
-      body: new URLSearchParams({ grant_type: "authorization_code", code, redirect_uri: REDIRECT_URI }),
+      headers: { Connection: "close", Authorization: `Basic ${btoa(`${app}:${encodeURIComponent(CLIENT_SECRET)}`)}` },
+      body: new URLSearchParams({ grant_type: "authorization_code", code, redirect_uri: this.#redirectUri }),
     });
     const { id_token: token } = await answer.json();
     assert.ok(token, "the provider gives an ID token");
