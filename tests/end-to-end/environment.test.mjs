@@ -2,11 +2,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { ConvexClient } from "convex/browser";
 import { anyApi } from "convex/server";
-import { WebSocket } from "ws";
-import { whenOver } from "./harness/cleanup.mjs";
 import { asAdmin, callFunction, post } from "./harness/functions.mjs";
+import { connect } from "./harness/live.mjs";
 import { newKey, signToken } from "./harness/oidc.mjs";
 import { createProject } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
@@ -45,12 +43,6 @@ function follow(client, query) {
     }
   };
   return { results, until };
-}
-
-function connect(context, tidemark) {
-  const client = new ConvexClient(tidemark.url, { webSocketConstructor: WebSocket });
-  whenOver(context, () => client.close());
-  return client;
 }
 
 async function listed(tidemark) {

@@ -113,6 +113,12 @@ class Project {
     return this.#spawn(this.#cli.node, [join(nodeModules, this.#cli.package, "bin", "main.js"), ...words]);
   }
 
+  /** Starts the program of another of the tests' packages in the app's folder. */
+  async startPackage(name, ...words) {
+    const { bin } = JSON.parse(await readFile(join(nodeModules, name, "package.json"), "utf8"));
+    return this.#spawn(process.execPath, [join(nodeModules, name, typeof bin === "string" ? bin : Object.values(bin)[0]), ...words]);
+  }
+
   /** Runs the TypeScript compiler over the app's functions. */
   async typecheck() {
     const command = this.#spawn(join(nodeModules, ".bin", "tsc"), ["--noEmit", "--project", "convex"]);
