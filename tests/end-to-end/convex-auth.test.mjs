@@ -2,9 +2,7 @@
 // vouch for; through the official clients, and with its React provider in Chromium.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConvexHttpClient } from "convex/browser";
@@ -12,12 +10,11 @@ import { anyApi } from "convex/server";
 import { exportJWK, exportPKCS8, generateKeyPair } from "jose";
 import { launchBrowser, openPage, says } from "./harness/browser.mjs";
 import { whenOver } from "./harness/cleanup.mjs";
-import { asAdmin } from "./harness/functions.mjs";
 import { connect, follow } from "./harness/live.mjs";
 import { CLIENT_ID, CLIENT_SECRET, newKey, startProviderFor, Visitor } from "./harness/oidc.mjs";
 import { servePage } from "./harness/page.mjs";
 import { createProject } from "./harness/project.mjs";
-import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
+import { secretParts, siteUrlOf, startTidemark } from "./harness/tidemark.mjs";
 
 const { auth, people } = anyApi;
 const LIMIT = { timeout: 600_000 };
@@ -28,9 +25,16 @@ const REUSE_MS = 10_000;
 const PASSWORD = "correct horse battery staple";
 const WRONG_PASSWORD = "incorrect horse battery staple";
 
-/** A server with these limits beside `LIMITS`, and the app pushed to it, with these variables beside its keys. */
-async function serve(context, { limits = {}, environment = {}, variables = {} } = {}) {
-  const tidemark = await start(context, { limits, environment });
+/** Starts a server that says much, and none of these secrets. */
+async function start(context, { limits = {}, environment = {} } = {}) {
+  const tidemark = await startTidemark(context, { limits: { ...LIMITS, ...limits }, environment: { TIDEMARK_LOG: "debug", ...environment } });
+  tidemark.secrets.push(PASSWORD, WRONG_PASSWORD, CLIENT_SECRET);
+  return tidemark;
+}
+
+/** A server with the app, and with its keys and these variables. */
+async function serve(context, { variables = {}, ...options } = {}) {
+  const tidemark = await start(context, options);
   const project = await createProject(context, tidemark, { app: "convex-auth" });
   const { privateKey, publicKey } = await generateKeyPair("RS256", { extractable: true });
   const pem = (await exportPKCS8(privateKey)).trimEnd().replaceAll("\n", " ");
@@ -41,36 +45,6 @@ async function serve(context, { limits = {}, environment = {}, variables = {} } 
   }
   await project.mustRun("deploy", "--typecheck", "disable");
   return { tidemark, project };
-}
-
-/** `secrets` are what must not stand in the server's log when the test ends. */
-async function start(context, { limits = {}, environment = {} } = {}) {
-  const groups = new Set([...Object.keys(LIMITS), ...Object.keys(limits)]);
-  const tables = [...groups].map((group) => {
-    const lines = Object.entries({ ...LIMITS[group], ...limits[group] }).map(([name, value]) => `${name} = ${value}`);
-    return [`[limits.${group}]`, ...lines].join("\n");
-  });
-  const file = join(await temporaryFolder(context), "tidemark.toml");
-  await writeFile(file, `${tables.join("\n\n")}\n`);
-  const secrets = [PASSWORD, WRONG_PASSWORD, CLIENT_SECRET];
-  let tidemark;
-  whenOver(context, () => {
-    const logged = secrets.filter((secret) => tidemark?.log.includes(secret));
-    assert.deepEqual(logged, [], "secrets in the server's log");
-  });
-  tidemark = await startTidemark(context, { environment: { TIDEMARK_CONFIG: file, TIDEMARK_LOG: "debug", ...environment } });
-  tidemark.secrets = secrets;
-  return tidemark;
-}
-
-/** The parts of a token or a key that would tell it. */
-function secretParts(text) {
-  return text.split(/[.\s]/).filter((part) => part.length > 30);
-}
-
-async function siteUrlOf(tidemark) {
-  const urls = await (await fetch(`${tidemark.url}/api/v1/get_canonical_urls`, asAdmin(tidemark))).json();
-  return urls.convexSiteUrl;
 }
 
 /** A person at the app: `signIn(args)` calls what the package's clients call, and keeps the tokens that come. */

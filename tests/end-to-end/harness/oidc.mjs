@@ -54,19 +54,24 @@ export async function startProviderFor(context, redirectUri, ...keys) {
 export class Visitor {
   #cookies = new Map();
 
-  async visit(url, form) {
-    const response = await fetch(url, {
-      method: form ? "POST" : "GET",
-      body: form && new URLSearchParams(form),
-      redirect: "manual",
-      // A server may be another one soon, at the same address.
-      headers: { Connection: "close", Cookie: [...this.#cookies].map(([name, value]) => `${name}=${value}`).join("; ") },
-    });
+  /** As `fetch`, with the cookies that have come so far. */
+  async fetch(url, { headers, ...init } = {}) {
+    const cookies = [...this.#cookies].map(([name, value]) => `${name}=${value}`);
+    const sent = new Headers(headers);
+    if (cookies.length > 0) sent.set("Cookie", cookies.join("; "));
+    const response = await fetch(url, { ...init, headers: sent });
     for (const cookie of response.headers.getSetCookie()) {
       const [, name, value] = /^([^=]+)=([^;]*)/.exec(cookie);
-      this.#cookies.set(name, value);
+      value === "" ? this.#cookies.delete(name) : this.#cookies.set(name, value);
     }
     return response;
+  }
+
+  /** Opens a page, or sends a form to it. */
+  async visit(url, form) {
+    // A server may be another one soon, at the same address.
+    const headers = { Connection: "close" };
+    return this.fetch(url, { method: form ? "POST" : "GET", body: form && new URLSearchParams(form), redirect: "manual", headers });
   }
 
   /** Begins at `url`, signs in as `user` where a provider asks, and returns the address that begins with `end` without visiting it. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -29,13 +29,25 @@ export async function temporaryFolder(context) {
 
 /**
  * Starts Tidemark and waits until it serves. It is stopped when the test ends, which then fails if the log holds a
- * warning, an error or a panic that `allowedInLog` (regular expressions) doesn't name.
+ * warning, an error or a panic that `allowedInLog` (regular expressions) doesn't name. `limits` are set in its
+ * configuration, by group and name.
  */
-export async function startTidemark(context, { allowedInLog = [], environment = {} } = {}) {
-  const tidemark = new Tidemark(await temporaryFolder(context), allowedInLog);
+export async function startTidemark(context, { allowedInLog = [], environment = {}, limits } = {}) {
+  const folder = await temporaryFolder(context);
+  const tidemark = new Tidemark(folder, allowedInLog);
   whenOver(context, () => tidemark.end());
-  await tidemark.start(environment);
+  const configuration = limits ? { TIDEMARK_CONFIG: await writeLimits(join(folder, "tidemark.toml"), limits) } : {};
+  await tidemark.start({ ...configuration, ...environment });
   return tidemark;
+}
+
+async function writeLimits(file, limits) {
+  const groups = Object.entries(limits).map(([group, values]) => {
+    const lines = Object.entries(values).map(([name, value]) => `${name} = ${value}\n`);
+    return `[limits.${group}]\n${lines.join("")}`;
+  });
+  await writeFile(file, groups.join("\n"));
+  return file;
 }
 
 class Tidemark {
@@ -43,6 +55,8 @@ class Tidemark {
   #process = null;
   #closed = null;
   log = "";
+  /** Texts of which none may stand in the log when the test ends. */
+  secrets = [];
   port = 0;
   sitePort = 0;
 
@@ -117,9 +131,23 @@ class Tidemark {
     if (this.running) {
       assert.equal(await this.stop(), 0, `tidemark did not stop cleanly:\n${this.log}`);
     }
+    const logged = this.secrets.filter((secret) => this.log.includes(secret));
+    assert.deepEqual(logged, [], "secrets in Tidemark's log");
     const unexpected = alarmingLines(this.log).filter((line) => !this.#allowedInLog.some((allowed) => allowed.test(line)));
     assert.deepEqual(unexpected, [], "lines in Tidemark's log that no test expects");
   }
+}
+
+/** The parts of a token or a key that would give it away. */
+export function secretParts(text) {
+  return text.split(/[.\s]/).filter((part) => part.length > 30);
+}
+
+/** Where the app's HTTP actions are, as its functions see it. */
+export async function siteUrlOf(tidemark) {
+  const headers = { Authorization: `Convex ${tidemark.adminKey}` };
+  const response = await fetch(`${tidemark.url}/api/v1/get_canonical_urls`, { headers });
+  return (await response.json()).convexSiteUrl;
 }
 
 /** Lines of a log that mean that somebody must look. */
