@@ -16,11 +16,11 @@ export const databaseOf = (ctx: ActionCtx) =>
       supportsDates: false,
     },
     adapter: () => {
-      const find = async (model: string, where: CleanedWhere[] = [], options = {}) =>
+      const find = async (model: string, where: CleanedWhere[] = [], options = {}): Promise<any[]> =>
         await ctx.runQuery(rows.find, { model, where, ...options });
-      const change = async (model: string, where: CleanedWhere[], set: object, options = {}) =>
+      const change = async (model: string, where: CleanedWhere[], set: object, options = {}): Promise<any[]> =>
         await ctx.runMutation(rows.change, { model, where, set, ...options });
-      const remove = async (model: string, where: CleanedWhere[], options = {}) =>
+      const remove = async (model: string, where: CleanedWhere[], options = {}): Promise<any[]> =>
         await ctx.runMutation(rows.remove, { model, where, ...options });
       const one = { limit: 1 };
       return {
