@@ -51,3 +51,7 @@ export async function says(page, name, expected) {
     await sleep(20);
   }
 }
+
+export async function click(page, name) {
+  await page.getByRole("button", { name, exact: true }).click();
+}

@@ -108,6 +108,16 @@ class Tidemark {
     await this.ended();
   }
 
+  /** Holds the process still while `work` runs: its connections stay open, and nothing is answered. */
+  async whileFrozen(work) {
+    this.#process.kill("SIGSTOP");
+    try {
+      return await work();
+    } finally {
+      this.#process.kill("SIGCONT");
+    }
+  }
+
   /** Asks the process to stop and returns its exit code. */
   async stop(signal = "SIGTERM") {
     this.#process.kill(signal);

@@ -1,40 +1,78 @@
 // A page for each hook and provider of `convex/react`: which one, its address says behind `#`.
-import { useState } from "react";
+import { createContext, useCallback, useContext, useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { Authenticated, AuthLoading, ConvexProvider, ConvexProviderWithAuth, ConvexReactClient, Unauthenticated } from "convex/react";
-import { useConvexAuth, useMutation, usePaginatedQuery, useQuery } from "convex/react";
+import { useAction, useConvexAuth, useMutation, usePaginatedQuery, usePreloadedQuery, useQuery } from "convex/react";
 import { ConvexProviderWithClerk } from "convex/react-clerk";
 import { anyApi } from "convex/server";
+import { ConvexError } from "convex/values";
 
 const { notes } = anyApi;
+
+/** What stood on the page, one after the other. */
+window.shown = [];
+
+/** Text that is also kept in `shown`. */
+function Shown({ name, children }) {
+  useEffect(() => void window.shown.push(children), [children]);
+  return <p data-testid={name}>{children}</p>;
+}
 
 function Pages() {
   const { results, status, loadMore } = usePaginatedQuery(notes.pages, {}, { initialNumItems: 3 });
   return (
     <>
       <p data-testid="status">{status}</p>
-      <p data-testid="texts">{results.map(({ text }) => text).join(" ")}</p>
-      <button onClick={() => loadMore(3)}>More</button>
+      <Shown name="texts">{results.map(({ text }) => text).join(" ")}</Shown>
+      <button onClick={() => loadMore(3)} disabled={status !== "CanLoadMore"}>
+        More
+      </button>
     </>
   );
 }
 
 function Optimistic() {
-  const count = useQuery(notes.count);
+  const texts = useQuery(notes.texts);
   const [refused, setRefused] = useState("");
-  const add = useMutation(notes.addShort).withOptimisticUpdate((store) => {
-    const before = store.getQuery(notes.count, {});
-    if (before !== undefined) store.setQuery(notes.count, {}, before + 1);
+  const add = useMutation(notes.addShort).withOptimisticUpdate((store, { text }) => {
+    const before = store.getQuery(notes.texts, {});
+    if (before !== undefined) store.setQuery(notes.texts, {}, [...before, `${text}…`]);
   });
   const addText = (text) => add({ text }).catch(() => setRefused(text));
   return (
     <>
-      <p data-testid="count">{count}</p>
+      <Shown name="texts">{texts === undefined ? "loading" : texts.join(", ")}</Shown>
       <p data-testid="refused">{refused}</p>
-      <button onClick={() => addText("short")}>Short</button>
+      <button onClick={() => addText(" short ")}>Short</button>
       <button onClick={() => addText("much too long")}>Long</button>
     </>
   );
+}
+
+function Actions() {
+  const count = useQuery(notes.count);
+  const [answer, setAnswer] = useState("");
+  const addAll = useAction(notes.addAll);
+  const linger = useAction(notes.linger);
+  const tell = (called) =>
+    called.then(
+      (value) => setAnswer(JSON.stringify(value)),
+      (error) => setAnswer(error instanceof ConvexError ? `refused: ${JSON.stringify(error.data)}` : error.message),
+    );
+  return (
+    <>
+      <p data-testid="count">{count}</p>
+      <p data-testid="answer">{answer}</p>
+      <button onClick={() => tell(addAll({ texts: ["one", "two", "three"] }))}>Add</button>
+      <button onClick={() => tell(addAll({ texts: [] }))}>Add nothing</button>
+      <button onClick={() => tell(linger())}>Linger</button>
+    </>
+  );
+}
+
+function Preloaded() {
+  const count = usePreloadedQuery(window.preloaded);
+  return <Shown name="count">{`${count}`}</Shown>;
 }
 
 function Me() {
@@ -53,56 +91,73 @@ function Me() {
         <p data-testid="state">somebody</p>
       </Authenticated>
       <p data-testid="refreshing">{`${isRefreshing}`}</p>
-      <p data-testid="mine">{JSON.stringify(mine)}</p>
+      <Shown name="mine">{mine === undefined ? "loading" : JSON.stringify(mine)}</Shown>
       <button onClick={() => add({ text: "mine" })}>Add</button>
     </>
   );
 }
 
 /** Who is signed in at the page's own server, which gives tokens. */
-function useSignIn() {
-  const [user, setUser] = useState(null);
-  const tokenFor = (purpose) => fetch(`/token?${new URLSearchParams({ user, ...purpose })}`, { method: "POST" }).then((answer) => answer.text());
-  return { user, tokenFor, signIn: () => setUser("ann"), signOut: () => setUser(null) };
+const Session = createContext(null);
+
+/** A token of the user, or null if the server gives none any more. */
+async function fetchToken(of) {
+  const answer = await fetch(`/token?${new URLSearchParams(of)}`, { method: "POST" });
+  return answer.ok ? answer.text() : null;
 }
 
-function WithAuth({ client, Provider, useAuthOf }) {
-  const session = useSignIn();
-  const [useAuth] = useState(() => () => useAuthOf(current.session));
-  current.session = session;
+function WithAuth({ client, Provider, useAuth }) {
+  const [user, setUser] = useState(null);
+  const [organization, setOrganization] = useState(null);
   return (
     <>
-      <button onClick={session.signIn}>Sign in</button>
-      <button onClick={session.signOut}>Sign out</button>
-      <Provider client={client} useAuth={useAuth}>
-        <Me />
-      </Provider>
+      <button onClick={() => setUser("ann")}>Sign in as Ann</button>
+      <button onClick={() => setUser("bob")}>Sign in as Bob</button>
+      <button onClick={() => setOrganization("harbour")}>Act for the harbour</button>
+      <button onClick={() => setUser(null)}>Sign out</button>
+      <Session value={{ user, organization }}>
+        <Provider client={client} useAuth={useAuth}>
+          <Me />
+        </Provider>
+      </Session>
     </>
   );
 }
 
-const current = {};
-const plain = ({ user, tokenFor }) => {
-  const [fetchers] = useState(() => new Map());
-  if (!fetchers.has(user)) fetchers.set(user, ({ forceRefreshToken }) => tokenFor({ refresh: forceRefreshToken }));
-  return { isLoading: false, isAuthenticated: user !== null, fetchAccessToken: fetchers.get(user) };
-};
-/** As Clerk's `useAuth` answers. */
-const clerk = ({ user, tokenFor }) => ({
-  isLoaded: true,
-  isSignedIn: user !== null,
-  sessionId: user && `sess_${user}`,
-  orgId: null,
-  orgRole: null,
-  getToken: ({ template, skipCache }) => tokenFor({ template, refresh: skipCache }),
-});
+function useSession() {
+  const { user } = useContext(Session);
+  const fetchAccessToken = useCallback(({ forceRefreshToken }) => fetchToken({ user, of: "session", fresh: forceRefreshToken }), [user]);
+  return { isLoading: false, isAuthenticated: user !== null, fetchAccessToken };
+}
+
+/** Stands in for the hook of Clerk's library: the same fields, and tokens that are kept until a fresh one is asked for. */
+const kept = new Map();
+function useClerk() {
+  const { user, organization } = useContext(Session);
+  const getToken = async ({ template, skipCache }) => {
+    const of = { user, of: template ?? "clerk", ...(organization && { organization }) };
+    const key = JSON.stringify(of);
+    if (skipCache || !kept.has(key)) kept.set(key, await fetchToken({ ...of, fresh: skipCache }));
+    return kept.get(key);
+  };
+  return { isLoaded: true, isSignedIn: user !== null, sessionId: user && `sess_${user}`, orgId: organization, orgRole: null, sessionClaims: user && { sub: user }, getToken };
+}
+
+/** The same in an app for which Clerk's integration of Convex is on: tokens of the session are for Convex as they are. */
+function useClerkForConvex() {
+  const clerk = useClerk();
+  return { ...clerk, sessionClaims: clerk.sessionClaims && { ...clerk.sessionClaims, aud: "convex" } };
+}
 
 const client = new ConvexReactClient(new URLSearchParams(location.search).get("deployment"));
 const pages = {
   pages: () => <ConvexProvider client={client} children={<Pages />} />,
   optimistic: () => <ConvexProvider client={client} children={<Optimistic />} />,
-  auth: () => <WithAuth client={client} Provider={ConvexProviderWithAuth} useAuthOf={plain} />,
-  clerk: () => <WithAuth client={client} Provider={ConvexProviderWithClerk} useAuthOf={clerk} />,
+  actions: () => <ConvexProvider client={client} children={<Actions />} />,
+  preloaded: () => <ConvexProvider client={client} children={<Preloaded />} />,
+  auth: () => <WithAuth client={client} Provider={ConvexProviderWithAuth} useAuth={useSession} />,
+  clerk: () => <WithAuth client={client} Provider={ConvexProviderWithClerk} useAuth={useClerk} />,
+  "clerk-integration": () => <WithAuth client={client} Provider={ConvexProviderWithClerk} useAuth={useClerkForConvex} />,
 };
 const Page = pages[location.hash.slice(1)];
 createRoot(document.getElementById("root")).render(<Page />);
