@@ -37,6 +37,11 @@ def add(name: str):
     return {"count": shared.mutation("live:add", {"set": name})}
 
 
+@app.post("/sets/{name}/several", status_code=201)
+def add_several(name: str, times: int):
+    return shared.action("several:add", {"set": name, "times": times})
+
+
 @app.get("/sets/{name}/changes")
 async def changes(name: str):
     """Each count on a line of its own, as it changes, until whoever asked has gone."""
@@ -58,6 +63,11 @@ def me(client: Annotated[ConvexClient, Depends(client_of_user)]):
     if subject is None:
         raise HTTPException(401)
     return {"subject": subject}
+
+
+@app.post("/me/sets/{name}", status_code=201)
+def add_mine(name: str, client: Annotated[ConvexClient, Depends(client_of_user)]):
+    return {"count": client.mutation("live:add", {"set": name}), "action": client.action("several:add", {"set": name, "times": 2})}
 
 
 @app.get("/refused")

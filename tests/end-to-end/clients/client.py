@@ -33,7 +33,7 @@ class Driver:
         return {}
 
     def set_auth(self, token):
-        self.client.set_auth(token)
+        self.client.clear_auth() if token is None else self.client.set_auth(token)
         return {}
 
 
