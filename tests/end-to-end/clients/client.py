@@ -33,6 +33,7 @@ class Driver:
         return {}
 
     def set_auth(self, token):
+        # The client for HTTP would send a token that is None.
         self.client.clear_auth() if token is None else self.client.set_auth(token)
         return {}
 

@@ -69,5 +69,16 @@ export default {
         await subscription.unsubscribe();
       },
     },
+    {
+      rule: "it is run again for whoever its client becomes",
+      check: async ({ connect, server }) => {
+        const client = await connect();
+        const subscription = await client.subscribe("live:whoAmI", {});
+        assert.deepEqual(await subscription.next(), { value: null });
+        await client.setAuth(await server.ownToken());
+        await until(subscription, ({ value }) => value === "ann");
+        await subscription.unsubscribe();
+      },
+    },
   ],
 };
