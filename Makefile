@@ -71,6 +71,6 @@ bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a
 	@$(BINARIES)/fanout-bench $(COMPARED)
 	@$(BINARIES)/actions
 	@$(BINARIES)/schedules
-	@$(BINARIES)/files-bench
+	@$(BINARIES)/files-bench $(COMPARED)
 	@$(BINARIES)/hot-row $(COMPARED)
 	@$(BINARIES)/transfer $(COMPARED)

@@ -1,5 +1,5 @@
 //! How fast files are stored and read, beside nginx on the same folder's disk, one after the other in turns; and what one large file takes
-//! in memory.
+//! in memory. Several builds can be measured in one run; they take turns, too.
 //!
 //! nginx takes a file by `PUT` (`http_dav_module`) and sends it by `sendfile`. It neither syncs what it stores nor computes a digest; Tidemark
 //! does both, and commits two transactions for each file, before it answers.
@@ -9,7 +9,7 @@ mod client;
 mod nginx;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -50,9 +50,9 @@ struct Arguments {
     /// The folder with the app.
     #[arg(long, default_value = "bench/files/app")]
     app: PathBuf,
-    /// The server; by default the one built beside this program.
+    /// A server; more than one are compared. By default the one built beside this program.
     #[arg(long)]
-    tidemark: Option<PathBuf>,
+    tidemark: Vec<PathBuf>,
     /// A configuration file for it.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -65,23 +65,28 @@ struct Arguments {
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let folder = tempfile::tempdir_in(&arguments.folder)?;
-    let binary = match &arguments.tidemark {
-        Some(binary) => binary.clone(),
-        None => Server::binary()?,
-    };
-    let server =
-        Server::start_with(&binary, &folder.path().join("data"), arguments.config.as_deref()).await?;
-    server.push(&arguments.app).await?;
-    let tidemark = Tidemark { server: Arc::new(server) };
+    let mut subjects = Vec::new();
+    for (number, binary) in Server::binaries(&arguments.tidemark)?.iter().enumerate() {
+        let data = folder.path().join(format!("data-{number}"));
+        let server = Server::start_with(binary, &data, arguments.config.as_deref()).await?;
+        server.push(&arguments.app).await?;
+        subjects.push(Tidemark { name: binary.display().to_string(), server: Arc::new(server) });
+    }
     match arguments.gibibytes {
-        Some(gibibytes) => large(&tidemark, gibibytes).await,
-        None => compare(&arguments, &tidemark, folder.path()).await,
+        Some(gibibytes) => {
+            for tidemark in &subjects {
+                large(tidemark, gibibytes).await?;
+            }
+            Ok(())
+        }
+        None => compare(&arguments, &subjects, folder.path()).await,
     }
 }
 
 /// Where files are stored and read.
 #[derive(Clone)]
 struct Tidemark {
+    name: String,
     server: Arc<Server>,
 }
 
@@ -105,58 +110,49 @@ impl Tidemark {
     }
 }
 
-async fn compare(arguments: &Arguments, tidemark: &Tidemark, folder: &std::path::Path) -> Result<()> {
-    let nginx = match Nginx::start(&folder.join("nginx")).await? {
-        Some(nginx) => Some(nginx),
-        None => {
-            println!("nginx is not installed (apt-get install nginx): Tidemark alone");
-            None
-        }
-    };
-    let large = arguments.mebibytes * MIB;
-    let mut rates: Vec<(&str, [Vec<f64>; 2])> = Vec::new();
-    let mut add = |what, whose: usize, rate: f64| {
-        let at = rates.iter().position(|(known, _)| *known == what).unwrap_or_else(|| {
-            rates.push((what, [Vec::new(), Vec::new()]));
-            rates.len() - 1
-        });
-        rates[at].1[whose].push(rate);
-    };
-    for _ in 0..arguments.turns {
-        let begun = Instant::now();
-        let id = tidemark.store(large).await?;
-        add("one upload, MiB/s", 0, arguments.mebibytes as f64 / begun.elapsed().as_secs_f64());
-        let address = tidemark.address(&id).await?;
-        add("one download, MiB/s", 0, downloads(&address, large, 1).await? / MIB as f64);
-        add(
-            "many downloads, MiB/s",
-            0,
-            downloads(&address, large, arguments.connections).await? / MIB as f64,
-        );
-        tidemark.remove(&id).await?;
-        let (stored, read) = small_files_of_tidemark(arguments, tidemark).await?;
-        add("small uploads, 1/s", 0, stored);
-        add("small downloads, 1/s", 0, read);
+/// What is measured of each, in this order.
+const MEASURED: [&str; 5] = [
+    "one upload, MiB/s",
+    "one download, MiB/s",
+    "many downloads, MiB/s",
+    "small uploads, 1/s",
+    "small downloads, 1/s",
+];
 
-        let Some(nginx) = &nginx else { continue };
-        let address = nginx.address("large");
-        let begun = Instant::now();
-        upload("PUT", &address, large).await?;
-        add("one upload, MiB/s", 1, arguments.mebibytes as f64 / begun.elapsed().as_secs_f64());
-        add("one download, MiB/s", 1, downloads(&address, large, 1).await? / MIB as f64);
-        add(
-            "many downloads, MiB/s",
-            1,
-            downloads(&address, large, arguments.connections).await? / MIB as f64,
-        );
-        let (stored, read) = small_files_of_nginx(arguments, nginx).await?;
-        add("small uploads, 1/s", 1, stored);
-        add("small downloads, 1/s", 1, read);
+/// What one turn has measured.
+type Rates = [f64; MEASURED.len()];
+
+async fn compare(arguments: &Arguments, subjects: &[Tidemark], folder: &Path) -> Result<()> {
+    let nginx = Nginx::start(&folder.join("nginx")).await?;
+    if nginx.is_none() {
+        println!("nginx is not installed (apt-get install nginx): Tidemark alone");
     }
-    println!("{:<24} {:>12} {:>12}   Tidemark / nginx", "", "Tidemark", "nginx");
-    for (what, [own, peer]) in rates {
-        let (own, peer) = (Spread::of(own).median(), Spread::of(peer).median());
-        println!("{what:<24} {own:>12.0} {peer:>12.0}   {:.2}", own / peer);
+    let mut names: Vec<&str> = subjects.iter().map(|tidemark| &*tidemark.name).collect();
+    names.extend(nginx.as_ref().map(|_| "nginx"));
+    let mut turns: Vec<Vec<Rates>> = vec![Vec::new(); names.len()];
+    for _ in 0..arguments.turns {
+        for (tidemark, turns) in subjects.iter().zip(&mut turns) {
+            turns.push(turn_of_tidemark(arguments, tidemark).await?);
+        }
+        if let (Some(nginx), Some(turns)) = (&nginx, turns.get_mut(subjects.len())) {
+            turns.push(turn_of_nginx(arguments, nginx).await?);
+        }
+    }
+    for (number, name) in names.iter().enumerate() {
+        println!("[{number}] {name}");
+    }
+    let row = |cell: &dyn Fn(&Vec<Rates>) -> String| -> String { turns.iter().map(cell).collect() };
+    let last = turns.last().context("there is a server")?;
+    println!("{:<24}{}   each beside the last", "", numbers(names.len()));
+    for (what, name) in MEASURED.iter().enumerate() {
+        let rates =
+            row(&|turns| format!(" {:>10.0}", Spread::of(turns.iter().map(|turn| turn[what])).median()));
+        // Of the ratios in each turn, which leaves out turns in which the machine had other things to do.
+        let ratios = row(&|turns| {
+            let ratios = turns.iter().zip(last).map(|(turn, last)| turn[what] / last[what]);
+            format!(" {:>5.2}", Spread::of(ratios).median())
+        });
+        println!("{name:<24}{rates}  {ratios}");
     }
     if let Some(nginx) = nginx {
         nginx.stop().await?;
@@ -164,7 +160,36 @@ async fn compare(arguments: &Arguments, tidemark: &Tidemark, folder: &std::path:
     Ok(())
 }
 
-/// Bytes per second of so many downloads at once.
+fn numbers(count: usize) -> String {
+    (0..count).map(|number| format!(" {:>10}", format!("[{number}]"))).collect()
+}
+
+async fn turn_of_tidemark(arguments: &Arguments, tidemark: &Tidemark) -> Result<Rates> {
+    let large = arguments.mebibytes * MIB;
+    let begun = Instant::now();
+    let id = tidemark.store(large).await?;
+    let up = arguments.mebibytes as f64 / begun.elapsed().as_secs_f64();
+    let address = tidemark.address(&id).await?;
+    let one = downloads(&address, large, 1).await?;
+    let many = downloads(&address, large, arguments.connections).await?;
+    tidemark.remove(&id).await?;
+    let (stored, read) = small_files_of_tidemark(arguments, tidemark).await?;
+    Ok([up, one, many, stored, read])
+}
+
+async fn turn_of_nginx(arguments: &Arguments, nginx: &Nginx) -> Result<Rates> {
+    let large = arguments.mebibytes * MIB;
+    let address = nginx.address("large");
+    let begun = Instant::now();
+    upload("PUT", &address, large).await?;
+    let up = arguments.mebibytes as f64 / begun.elapsed().as_secs_f64();
+    let one = downloads(&address, large, 1).await?;
+    let many = downloads(&address, large, arguments.connections).await?;
+    let (stored, read) = small_files_of_nginx(arguments, nginx).await?;
+    Ok([up, one, many, stored, read])
+}
+
+/// MiB per second of so many downloads at once.
 async fn downloads(address: &Address, bytes: u64, connections: u64) -> Result<f64> {
     let begun = Instant::now();
     let reads = (0..connections).map(|_| {
@@ -175,7 +200,7 @@ async fn downloads(address: &Address, bytes: u64, connections: u64) -> Result<f6
         let read = read??;
         ensure!(read == bytes, "{read} of {bytes} bytes were read");
     }
-    Ok((bytes * connections) as f64 / begun.elapsed().as_secs_f64())
+    Ok((bytes * connections) as f64 / MIB as f64 / begun.elapsed().as_secs_f64())
 }
 
 /// Uploads and downloads per second.
@@ -280,6 +305,7 @@ async fn large(tidemark: &Tidemark, gibibytes: u64) -> Result<()> {
     let most_down = most.load(Ordering::Relaxed);
     watching.abort();
     let rate = |time: Duration| (bytes / MIB) as f64 / time.as_secs_f64();
+    println!("{}", tidemark.name);
     println!("resident before: {} MiB", before / MIB);
     println!("{gibibytes} GiB up:   {:>6.0} MiB/s, at most {} MiB resident", rate(stored), most_up / MIB);
     println!("{gibibytes} GiB down: {:>6.0} MiB/s, at most {} MiB resident", rate(read), most_down / MIB);
