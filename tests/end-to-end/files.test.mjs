@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFile, readdir, writeFile } from "node:fs/promises";
-import { createServer, request } from "node:http";
+import { Agent, createServer, request } from "node:http";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -65,6 +65,22 @@ async function kept(tidemark) {
 async function filesBelow(folder) {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
   return entries.filter((entry) => entry.isFile()).map((entry) => entry.name);
+}
+
+/** Watches what a Tidemark has resident; `stop` tells by how many MiB it was more than in the beginning, at most. */
+async function watchMemory(tidemark) {
+  const resident = async () => {
+    const status = await readFile(`/proc/${tidemark.processId}/status`, "utf8");
+    return Number(/VmRSS:\s+(\d+)/.exec(status)[1]) / 1024;
+  };
+  const before = await resident();
+  let most = before;
+  const watch = setInterval(async () => (most = Math.max(most, await resident().catch(() => 0))), 20).unref();
+  const stop = () => {
+    clearInterval(watch);
+    return most - before;
+  };
+  return { stop };
 }
 
 async function until(check, what) {
@@ -274,16 +290,54 @@ test("a page of another origin may upload and read; what a browser would run has
   assert.deepEqual(await served("text/plain"), ["text/plain", null, "nosniff"]);
 });
 
+test("clients that pause, give up and ask again on the same connection each get their own bytes", LIMIT, async (context) => {
+  const { tidemark, client } = await serveApp(context);
+  const seed = Number(process.env.SEED ?? Date.now() % 100_000);
+  const random = randomFrom(seed);
+  const files = [];
+  for (const size of [1_000, 65_536, 300_001, 8 * MIB]) {
+    const bytes = randomBytes(size);
+    files.push({ bytes, url: await client.query(pictures.url, { file: await mustUpload(client, bytes) }) });
+  }
+  const agent = new Agent({ keepAlive: true, maxSockets: 12 });
+  whenOver(context, () => agent.destroy());
+  const memory = await watchMemory(tidemark);
+  const counts = { answers: 0, givenUp: 0 };
+  const reader = async () => {
+    for (let number = 0; number < 20; number++) {
+      const { bytes, url } = files[random.below(files.length)];
+      const start = random.below(bytes.length);
+      const end = start + 1 + random.below(bytes.length - start);
+      const givesUpAt = random.chance(0.1) ? start + random.below(end - start) : Infinity;
+      const asking = request(url, { agent, headers: { Range: `bytes=${start}-${end - 1}` } }).end();
+      const [response] = await once(asking, "response");
+      assert.equal(response.statusCode, 206);
+      let at = start;
+      for await (const piece of response) {
+        assert.ok(piece.equals(bytes.subarray(at, at + piece.length)), `SEED=${seed}: other bytes than ${at} and the following came`);
+        at += piece.length;
+        if (at > givesUpAt) {
+          break; // which closes the connection
+        }
+        if (random.chance(0.05)) {
+          await sleep(random.below(30));
+        }
+      }
+      const isWhole = at === end;
+      assert.ok(isWhole || at > givesUpAt, `SEED=${seed}: the answer ended at ${at} and not at ${end}`);
+      counts[isWhole ? "answers" : "givenUp"]++;
+    }
+  };
+  await Promise.all(Array.from({ length: 24 }, reader));
+  assert.ok(counts.answers > 300 && counts.givenUp > 0, JSON.stringify(counts));
+  const most = memory.stop();
+  assert.ok(most < 64, `SEED=${seed}: ${most} MiB more were resident`);
+});
+
 test("a large file takes no memory of its size, in either direction", LIMIT, async (context) => {
   const { tidemark, client } = await serveApp(context);
   await mustUpload(client, randomBytes(8 * MIB));
-  const resident = async () => {
-    const status = await readFile(`/proc/${tidemark.processId}/status`, "utf8");
-    return Number(/VmRSS:\s+(\d+)/.exec(status)[1]) / 1024;
-  };
-  const before = await resident();
-  let most = before;
-  const watch = setInterval(async () => (most = Math.max(most, await resident().catch(() => 0))), 20);
+  const memory = await watchMemory(tidemark);
   const piece = randomBytes(MIB);
   const pieces = 256;
   const hash = createHash("sha256");
@@ -299,9 +353,9 @@ test("a large file takes no memory of its size, in either direction", LIMIT, asy
   for await (const bytes of (await fetch(await client.query(pictures.url, { file }))).body) {
     read.update(bytes);
   }
-  clearInterval(watch);
+  const most = memory.stop();
   assert.equal(read.digest("hex"), hash.digest("hex"));
-  assert.ok(most - before < 64, `${most - before} MiB more were resident for a file of ${pieces} MiB`);
+  assert.ok(most < 64, `${most} MiB more were resident for a file of ${pieces} MiB`);
 });
 
 test("killed in the middle of uploads and deletions, no acknowledged file is lost and nothing else is kept", LIMIT, async (context) => {

@@ -167,3 +167,25 @@ macro_rules! object_store {
         }
     };
 }
+
+/// The test of what only a store of this machine tells; `$start` is an `async fn() -> ObjectSubject`.
+#[macro_export]
+macro_rules! local_object_store {
+    ($start:expr) => {
+        $crate::tests_of! {
+            $crate::object_store, $start,
+            what_lies_in_place_is_what_is_read_even_if_it_is_deleted_meanwhile
+        }
+    };
+}
+
+/// The test of a store that is elsewhere; `$start` is an `async fn() -> ObjectSubject`.
+#[macro_export]
+macro_rules! remote_object_store {
+    ($start:expr) => {
+        $crate::tests_of! {
+            $crate::object_store, $start,
+            nothing_that_is_elsewhere_lies_in_place
+        }
+    };
+}

@@ -1,9 +1,9 @@
 //! The object store's contract.
 
-use std::ops::Range;
+use std::{ops::Range, os::unix::fs::FileExt as _};
 
 use bytes::Bytes;
-use contract::{DeploymentId, DeploymentRef, GroupId, ObjectName, ObjectStore, ObjectSummary};
+use contract::{DeploymentId, DeploymentRef, GroupId, ObjectName, ObjectPart, ObjectStore, ObjectSummary};
 use futures::{StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 
@@ -145,4 +145,37 @@ pub async fn a_reader_that_goes_away_is_missed_by_nobody(subject: ObjectSubject)
         assert_eq!(first, bytes[..first.len()]);
     }
     assert!(read(objects, name(1), 0..LARGE_BYTES as u64).await == Some(bytes));
+}
+
+pub async fn what_lies_in_place_is_what_is_read_even_if_it_is_deleted_meanwhile(subject: ObjectSubject) {
+    let objects = &*subject.objects;
+    let bytes = some_bytes(LARGE_BYTES);
+    store(objects, name(1), &bytes, 1 << 20).await;
+    let size = LARGE_BYTES as u64;
+    let in_place = async |range: Range<u64>| objects.read_in_place(name(1), range).await;
+    for range in [0..size + 1, size + 5..size + 9] {
+        assert_eq!(in_place(range).await.err().expect("it is refused").code, "RangeNotInObject");
+    }
+    let mut begun = Vec::new();
+    for range in [0..size, 5..5, 300_000..900_001, size - 1..size] {
+        begun.push((in_place(range.clone()).await.expect("it is looked for").expect("it lies here"), range));
+    }
+    objects.delete(name(1)).await.expect("it is deleted");
+    for (parts, range) in begun {
+        let mut read = Vec::new();
+        for part in parts.try_collect::<Vec<ObjectPart>>().await.expect("it is there") {
+            assert!((1..=ObjectPart::BYTES_MAX).contains(&part.size_bytes()), "{:?}", part.range);
+            let mut bytes = vec![0; part.size_bytes()];
+            part.file.read_exact_at(&mut bytes, part.range.start).expect("it can be read");
+            read.extend(bytes);
+        }
+        assert!(read == bytes[range.start as usize..range.end as usize], "{range:?}");
+    }
+    assert!(in_place(0..1).await.expect("it is looked for").is_none(), "it is deleted");
+}
+
+pub async fn nothing_that_is_elsewhere_lies_in_place(subject: ObjectSubject) {
+    let objects = &*subject.objects;
+    store(objects, name(1), &some_bytes(100), 100).await;
+    assert!(objects.read_in_place(name(1), 0..100).await.expect("it is looked for").is_none());
 }

@@ -1,6 +1,6 @@
 //! The contracts of the blob service: bytes that are named by their digest, and objects that are named by whoever makes them.
 
-use std::{ops::Range, pin::Pin};
+use std::{fs::File, ops::Range, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -49,6 +49,29 @@ pub struct ObjectSummary {
 /// The bytes of an object, or of a part of it, in pieces. It ends with an error, or after the last byte that was asked for.
 pub type ObjectBytes = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
+/// A part of an object, as bytes of a file that this process may read.
+#[derive(Clone, Debug)]
+pub struct ObjectPart {
+    /// It MUST only be read. It stays readable when the object is deleted.
+    pub file: Arc<File>,
+    /// Which of its bytes: at least one, and at most [`ObjectPart::BYTES_MAX`].
+    pub range: Range<u64>,
+}
+
+impl ObjectPart {
+    /// So few that whoever passes on one of them holds up nobody.
+    pub const BYTES_MAX: usize = 256 << 10;
+
+    /// How many bytes it has.
+    pub fn size_bytes(&self) -> usize {
+        let size_bytes = self.range.end - self.range.start;
+        usize::try_from(size_bytes).expect("a part is smaller than memory")
+    }
+}
+
+/// The parts of a range, in their order. It ends as [`ObjectBytes`] do.
+pub type ObjectParts = Pin<Box<dyn Stream<Item = Result<ObjectPart>> + Send>>;
+
 /// Objects: bytes of any number, written once from beginning to end, read in parts, and deleted. Whatever their size, what
 /// one writer or one reader holds in memory is bounded.
 ///
@@ -67,6 +90,14 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// The bytes of a range, in their order; `None` if there is no such object. The range MUST lie within the object
     /// (`RangeNotInObject`). That the bytes are those that were written is not checked: who needs to know keeps the digest.
     async fn read(&self, name: ObjectName, range: Range<u64>) -> Result<Option<ObjectBytes>>;
+
+    /// The same bytes where they lie, for a process that sends them on and has no need to have them in its own memory. `None` also
+    /// if they lie in no file that this process can open, as behind a network; [`ObjectStore::read`] has them everywhere.
+    ///
+    /// When a part comes, the system SHOULD have it in memory: who reads it then waits for no disk.
+    async fn read_in_place(&self, _name: ObjectName, _range: Range<u64>) -> Result<Option<ObjectParts>> {
+        Ok(None)
+    }
 
     /// Deletes it; when this returns, it MUST NOT come back. What is not there, is only begun, or was left behind by a process
     /// that ended while it wrote, is deleted as well.

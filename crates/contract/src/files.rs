@@ -5,7 +5,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{DeploymentRef, ObjectBytes, ObjectName, Result};
+use crate::{DeploymentRef, ObjectBytes, ObjectName, ObjectParts, Result};
 
 /// The files of applications: what `_storage` shows, and the bytes of each.
 ///
@@ -30,6 +30,11 @@ pub trait Files: Send + Sync + 'static {
 
     /// Bytes of a file, from what [`Files::find`] has found. Errors: `FileNotFound` if it was deleted meanwhile.
     async fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<ObjectBytes>;
+
+    /// The same as [`ObjectStore::read_in_place`](crate::ObjectStore::read_in_place); whoever gets `None` calls [`Files::read`].
+    async fn read_in_place(&self, _file: &StoredFile, _range: Range<u64>) -> Result<Option<ObjectParts>> {
+        Ok(None)
+    }
 }
 
 /// Who stores a file.

@@ -27,7 +27,10 @@ mod schedules;
 mod sequencer;
 mod transaction_log;
 
-pub use blob::{BlobDigest, BlobStore, ObjectBytes, ObjectName, ObjectStore, ObjectSummary, ObjectWriter};
+pub use blob::{
+    BlobDigest, BlobStore, ObjectBytes, ObjectName, ObjectPart, ObjectParts, ObjectStore, ObjectSummary,
+    ObjectWriter,
+};
 pub use deploy::{
     AuthDifference, CronDifference, DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind,
     IndexDifference, IndexEvaluation, ModuleHash, Push, PushDifference, PushedModule, SchemaDifference,

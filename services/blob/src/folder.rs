@@ -9,8 +9,8 @@
 use std::{
     collections::HashSet,
     fs::{self, File},
-    io::{self, IoSlice, Write as _},
-    os::unix::fs::FileExt as _,
+    io::{self, IoSlice, IoSliceMut, Write as _},
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -21,9 +21,17 @@ use std::{
 use bytes::Bytes;
 use contract::{BlobDigest, ObjectName, ObjectSummary};
 use parking_lot::Mutex;
+use rustix::{
+    buffer::spare_capacity,
+    fs::{CWD, Mode, OFlags, ResolveFlags, openat2},
+    io::{ReadWriteFlags, pread, preadv2, retry_on_intr},
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::{Error, names};
+
+/// Of so many bytes that lie beside each other one tells whether the system has them in memory: it reads ahead by as many or more.
+const PROBED_BYTES: usize = 64 << 10;
 
 /// Where half-written files live.
 const INCOMING: &str = "incoming";
@@ -50,7 +58,7 @@ pub struct Incoming {
 
 /// An object that can be read.
 pub struct Opened {
-    file: File,
+    pub file: Arc<File>,
     path: PathBuf,
     pub size_bytes: u64,
 }
@@ -169,7 +177,16 @@ impl Folder {
             Err(error) => return Err(file_error("open", &path)(error)),
         };
         let size_bytes = file.metadata().map_err(file_error("look at", &path))?.len();
-        Ok(Some(Opened { file, path, size_bytes }))
+        Ok(Some(Opened { file: Arc::new(file), path, size_bytes }))
+    }
+
+    /// The same without waiting. `None` if that can't be, or for any other reason: who may wait finds out.
+    pub fn open_object_at_once(&self, name: ObjectName) -> Option<Opened> {
+        let path = self.folder.join(names::of_object(name));
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = fs::File::from(openat2(CWD, &path, flags, Mode::empty(), ResolveFlags::CACHED).ok()?);
+        let size_bytes = file.metadata().ok()?.len();
+        Some(Opened { file: Arc::new(file), path, size_bytes })
     }
 
     pub fn delete(&self, name: ObjectName) -> Result<(), Error> {
@@ -217,11 +234,32 @@ impl Drop for Incoming {
 }
 
 impl Opened {
-    /// So many bytes from this one on, which must all be there.
-    pub fn read(self: &Arc<Self>, offset: u64, bytes: usize) -> Result<Bytes, Error> {
-        let mut buffer = vec![0; bytes];
-        self.file.read_exact_at(&mut buffer, offset).map_err(file_error("read", &self.path))?;
+    /// The bytes of a range, which must all be there. The thread may have to wait for them.
+    pub fn read(&self, range: &Range<u64>) -> Result<Bytes, Error> {
+        let bytes = (range.end - range.start) as usize;
+        let mut buffer = Vec::with_capacity(bytes);
+        while buffer.len() < bytes {
+            let offset = range.start + buffer.len() as u64;
+            let read = retry_on_intr(|| pread(&self.file, spare_capacity(&mut buffer), offset));
+            match read.map_err(io::Error::from) {
+                Ok(0) => return Err(file_error("read", &self.path)(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {}
+                Err(error) => return Err(file_error("read", &self.path)(error)),
+            }
+        }
+        // There may have been more room than was asked for.
+        buffer.truncate(bytes);
         Ok(buffer.into())
+    }
+
+    /// Whether the system has a range in memory, so that no thread waits for it. It is not certain: between the bytes that are asked
+    /// for some may be missing, and what is there now may be gone in a moment.
+    pub fn is_in_memory(&self, range: &Range<u64>) -> bool {
+        let mut probes = range.clone().step_by(PROBED_BYTES).chain(range.end.checked_sub(1));
+        probes.all(|offset| {
+            let mut byte = [0];
+            preadv2(&self.file, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT) == Ok(1)
+        })
     }
 }
 

@@ -4,14 +4,14 @@ use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contract::{BlobDigest, BlobStore, ObjectBytes, ObjectName, ObjectStore, ObjectWriter};
+use contract::{BlobDigest, BlobStore, ObjectBytes, ObjectName, ObjectParts, ObjectStore, ObjectWriter};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     BucketOptions, Error,
     bucket::{Bucket, BucketWriter},
     folder::Folder,
-    transfer::{FolderWriter, read_file},
+    transfer::{self, FolderWriter},
 };
 
 #[derive(Clone, Debug)]
@@ -196,15 +196,25 @@ impl ObjectStore for Handle {
         let Shared { place, work } = &*self.shared;
         Ok(match place {
             Place::Folder(folder) => {
-                let folder = folder.clone();
-                let opened = work.run(move || folder.open_object(name)).await?;
-                opened.map(|opened| read_file(opened, range, work.clone())).transpose()?
+                let opened = transfer::open(folder, name, work).await?;
+                opened.map(|opened| transfer::read(opened, range, work.clone())).transpose()?
             }
             Place::Bucket(bucket) => {
                 work.check()?;
                 bucket.read(name, range).await?
             }
         })
+    }
+
+    async fn read_in_place(
+        &self,
+        name: ObjectName,
+        range: Range<u64>,
+    ) -> contract::Result<Option<ObjectParts>> {
+        let Shared { place, work } = &*self.shared;
+        let Place::Folder(folder) = place else { return Ok(None) };
+        let opened = transfer::open(folder, name, work).await?;
+        Ok(opened.map(|opened| transfer::read_in_place(opened, range, work.clone())).transpose()?)
     }
 
     async fn delete(&self, name: ObjectName) -> contract::Result<()> {

@@ -1,12 +1,12 @@
 //! Objects on their way to and from a folder. The disk works while the network does, a piece ahead of the reader and a piece
-//! behind the writer; no thread waits for a client.
+//! behind the writer; no thread waits for a client, and what the system has in memory is read without another thread.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contract::{ObjectBytes, ObjectName, ObjectSummary, ObjectWriter};
-use futures::StreamExt as _;
+use contract::{ObjectBytes, ObjectName, ObjectPart, ObjectParts, ObjectSummary, ObjectWriter};
+use futures::{Stream, StreamExt as _};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -15,8 +15,7 @@ use crate::{
     service::Work,
 };
 
-/// What is read at once, and what is gathered before it is written.
-const READ_BYTES: usize = 256 << 10;
+/// What is gathered before it is written.
 const WRITE_BYTES: usize = 512 << 10;
 
 /// An object that is being written into a folder.
@@ -101,16 +100,65 @@ impl Drop for FolderWriter {
     }
 }
 
-/// The bytes of a range, read a piece ahead.
-pub fn read_file(opened: Opened, range: Range<u64>, work: Work) -> Result<ObjectBytes, Error> {
+/// An object of a folder, without another thread where that needs no waiting.
+pub async fn open(folder: &Arc<Folder>, name: ObjectName, work: &Work) -> Result<Option<Opened>, Error> {
+    work.check()?;
+    if let Some(opened) = folder.open_object_at_once(name) {
+        return Ok(Some(opened));
+    }
+    let folder = folder.clone();
+    work.run(move || folder.open_object(name)).await
+}
+
+/// The bytes of a range.
+pub fn read(opened: Opened, range: Range<u64>, work: Work) -> Result<ObjectBytes, Error> {
+    in_pieces(opened, range, work, |opened, piece, work| async move {
+        if opened.is_in_memory(&piece) {
+            opened.read(&piece)
+        } else {
+            work.run(move || opened.read(&piece)).await
+        }
+    })
+}
+
+/// The parts of the file that are a range.
+pub fn read_in_place(opened: Opened, range: Range<u64>, work: Work) -> Result<ObjectParts, Error> {
+    in_pieces(opened, range, work, |opened, range, work| async move {
+        let file = opened.file.clone();
+        if !opened.is_in_memory(&range) {
+            // Then the system has it.
+            let piece = range.clone();
+            work.run(move || opened.read(&piece)).await?;
+        }
+        Ok(ObjectPart { file, range })
+    })
+}
+
+type Pieces<P> = Pin<Box<dyn Stream<Item = contract::Result<P>> + Send>>;
+
+/// A range in pieces; while one is on its way, the next is read.
+fn in_pieces<P, F>(
+    opened: Opened,
+    range: Range<u64>,
+    work: Work,
+    piece: impl Fn(Arc<Opened>, Range<u64>, Work) -> F + Send + 'static,
+) -> Result<Pieces<P>, Error>
+where
+    P: Send + 'static,
+    F: Future<Output = Result<P, Error>> + Send + 'static,
+{
     if range.start > range.end || range.end > opened.size_bytes {
         return Err(Error::RangeNotInObject);
     }
     let opened = Arc::new(opened);
-    let pieces = futures::stream::iter(range.clone().step_by(READ_BYTES)).map(move |offset| {
-        let (opened, work) = (opened.clone(), work.clone());
-        let bytes = (range.end - offset).min(READ_BYTES as u64) as usize;
-        async move { work.run(move || opened.read(offset, bytes)).await }
+    let pieces = futures::stream::iter(range.clone().step_by(ObjectPart::BYTES_MAX)).map(move |offset| {
+        let end = range.end.min(offset + ObjectPart::BYTES_MAX as u64);
+        let read = piece(opened.clone(), offset..end, work.clone());
+        let work = work.clone();
+        async move {
+            work.check()?;
+            read.await
+        }
     });
     // An error is the end: what follows would be read as if nothing were missing.
     let mut failed = false;

@@ -124,6 +124,7 @@ async fn object_subject() -> ObjectSubject {
 
 mod objects {
     conformance::object_store!(super::object_subject);
+    conformance::remote_object_store!(super::object_subject);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,6 +117,7 @@ async fn object_subject() -> ObjectSubject {
 
 mod objects {
     conformance::object_store!(super::object_subject);
+    conformance::local_object_store!(super::object_subject);
 }
 
 const NAME: ObjectName = ObjectName {

@@ -1,13 +1,14 @@
 //! The service: how it starts and stops, and its contract.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use contract::{
-    DeploymentRef, Error, ErrorKind, FileName, FileUpload, NewFile, ObjectBytes, ObjectName, ObjectStore,
-    Result, StoredFile,
+    DeploymentRef, Error, ErrorKind, FileName, FileUpload, NewFile, ObjectBytes, ObjectName, ObjectPart,
+    ObjectParts, ObjectStore, Result, StoredFile,
 };
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use system_transaction::SystemTransactions;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use transaction::File;
@@ -110,24 +111,42 @@ impl contract::Files for Handle {
     }
 
     async fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<ObjectBytes> {
-        let shared = self.shared.clone();
-        let bytes = match shared.objects.read(file.object, range).await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => {
-                return Err(Error::new(ErrorKind::NotFound, "FileNotFound", "The file has been deleted."));
-            }
-            Err(error) if error.kind == ErrorKind::BadRequest => {
-                let message = format!("the object {:?} is damaged: {error}", file.object);
-                return Err(Error::internal(message));
-            }
-            Err(error) => return Err(error),
+        let read = self.shared.objects.read(file.object, range).await;
+        let Some(bytes) = read.map_err(|error| unreadable(file, error))? else {
+            return Err(Error::new(ErrorKind::NotFound, "FileNotFound", "The file has been deleted."));
         };
+        Ok(self.counted(bytes, Bytes::len))
+    }
+
+    async fn read_in_place(&self, file: &StoredFile, range: Range<u64>) -> Result<Option<ObjectParts>> {
+        let read = self.shared.objects.read_in_place(file.object, range).await;
+        let parts = read.map_err(|error| unreadable(file, error))?;
+        Ok(parts.map(|parts| self.counted(parts, ObjectPart::size_bytes)))
+    }
+}
+
+impl Handle {
+    /// Counts a read that has begun, and its bytes as they come.
+    fn counted<P: 'static>(
+        &self,
+        pieces: Pin<Box<dyn Stream<Item = Result<P>> + Send>>,
+        size_bytes: fn(&P) -> usize,
+    ) -> Pin<Box<dyn Stream<Item = Result<P>> + Send>> {
+        let shared = self.shared.clone();
         shared.metrics.reads.add(1);
-        Ok(Box::pin(bytes.inspect(move |piece| {
+        Box::pin(pieces.inspect(move |piece| {
             if let Ok(piece) = piece {
-                shared.metrics.bytes_read.add(piece.len() as u64);
+                shared.metrics.bytes_read.add(size_bytes(piece) as u64);
             }
-        })))
+        }))
+    }
+}
+
+/// That an object does not have the bytes of its file is nothing that the caller has asked for.
+fn unreadable(file: &StoredFile, error: Error) -> Error {
+    match error.kind {
+        ErrorKind::BadRequest => Error::internal(format!("the object {:?} is damaged: {error}", file.object)),
+        _ => error,
     }
 }
 

@@ -30,6 +30,7 @@ mod push;
 mod request_id;
 mod requester;
 mod router;
+mod sendfile;
 mod server;
 mod site;
 mod storage;

@@ -5,10 +5,7 @@ use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 use crate::limits::GatewayLimits;
 use axum::{http::Request, response::Response};
 use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::{rt::TokioTimer, service::TowerToHyperService};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -19,7 +16,9 @@ use tower::{Layer as _, util::MapRequestLayer};
 
 use crate::{
     edge::{Dependencies, Edge, Options, SharedEdge},
-    router, site,
+    router,
+    sendfile::{self, WaitingParts},
+    site,
 };
 
 /// The edge of the deployments that a process serves.
@@ -107,14 +106,15 @@ where
             }
         };
         set_up(&stream, limits);
-        let accepted = edge.connections.accepted(peer.ip());
+        let (accepted, waiting_parts) = (edge.connections.accepted(peer.ip()), WaitingParts::default());
+        let stream = sendfile::Connection::new(stream, waiting_parts.clone());
         let service = MapRequestLayer::new(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(accepted.clone());
+            request.extensions_mut().insert(waiting_parts.clone());
             request
         })
         .layer(service.clone());
-        let connection =
-            http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).with_upgrades();
+        let connection = http.serve_connection(stream, TowerToHyperService::new(service)).with_upgrades();
         let shutdown = edge.shutdown.clone();
         edge.tasks.spawn(async move {
             let _place = place;

@@ -6,8 +6,8 @@
 use std::{ops::Range, time::Duration};
 
 use axum::{
-    Json, Router,
-    body::Body,
+    Extension, Json, Router,
+    body::{Body, Bytes},
     extract::{Path, Request, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
@@ -23,7 +23,7 @@ use axum::{
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use contract::{DeploymentRef, FileName, NewFile, StoredFile, Uploader};
 use fair_queue::{Place, Places};
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -32,6 +32,7 @@ use crate::{
     bodies,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
+    sendfile::WaitingParts,
 };
 
 const DIGEST: HeaderName = HeaderName::from_static("digest");
@@ -42,6 +43,8 @@ const EXPOSED: HeaderValue = HeaderValue::from_static("Accept-Ranges, Content-Ra
 /// For documents that a browser would run: they show themselves, and nothing more.
 const POWERLESS: HeaderValue =
     HeaderValue::from_static("default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox");
+/// From so many bytes on the system sends them from their file; of fewer it would cost more than to read them.
+const IN_PLACE_BYTES_MIN: u64 = 64 << 10;
 /// Bytes of a refused upload that are read so that its sender sees the answer.
 const REFUSED_BYTES_MAX: usize = 16 << 20;
 
@@ -168,6 +171,7 @@ async fn download(
     State(edge): State<SharedEdge>,
     Addressed { deployment, .. }: Addressed,
     Path(uuid): Path<String>,
+    Extension(waiting_parts): Extension<WaitingParts>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -195,7 +199,7 @@ async fn download(
             let length = range.end - range.start;
             let body = match method {
                 Method::HEAD => Body::empty(),
-                _ => body_of(&edge, deployment.reference, &file, range).await?,
+                _ => body_of(&edge, deployment.reference, &file, range, waiting_parts).await?,
             };
             ([(CONTENT_LENGTH, length)], body).into_response()
         }
@@ -276,14 +280,35 @@ async fn body_of(
     deployment: DeploymentRef,
     file: &StoredFile,
     range: Range<u64>,
+    waiting_parts: WaitingParts,
 ) -> Result<Body, ApiError> {
     let place = place(edge, &edge.downloads, deployment).await?;
-    let bytes = edge.services.files.read(file, range).await?;
-    Ok(Body::from_stream(bytes.map(move |piece| {
+    let files = &edge.services.files;
+    if range.end - range.start >= IN_PLACE_BYTES_MIN
+        && let Some(parts) = files.read_in_place(file, range.clone()).await?
+    {
+        let pieces = giving_way(parts).map_ok(move |part| waiting_parts.add(part));
+        return Ok(body_with(place, pieces));
+    }
+    Ok(body_with(place, giving_way(files.read(file, range).await?)))
+}
+
+/// A client that takes all there is at once leaves time for others after each piece.
+fn giving_way<P>(pieces: impl Stream<Item = P>) -> impl Stream<Item = P> {
+    pieces.enumerate().then(async |(number, piece)| {
+        if number > 0 {
+            tokio::task::yield_now().await;
+        }
+        piece
+    })
+}
+
+fn body_with(place: Place, pieces: impl Stream<Item = contract::Result<Bytes>> + Send + 'static) -> Body {
+    Body::from_stream(pieces.map(move |piece| {
         let _place = &place;
         // The client sees that the answer breaks off.
         piece.inspect_err(|error| tracing::error!("a file can't be read to its end: {error}"))
-    })))
+    }))
 }
 
 fn etag_of(file: &StoredFile) -> String {
