@@ -49,7 +49,7 @@ pub struct Folder {
 
 /// A file that is being written. Dropped before it is kept, it is removed, for which the thread may have to wait.
 pub struct Incoming {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     digest: Sha256,
     size_bytes: u64,
@@ -113,7 +113,7 @@ impl Folder {
         let number = self.next_incoming.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.join(INCOMING).join(number.to_string());
         let file = File::create_new(&path).map_err(file_error("make", &path))?;
-        Ok(Incoming { file, path, digest: Sha256::new(), size_bytes: 0, kept: false })
+        Ok(Incoming { file: Arc::new(file), path, digest: Sha256::new(), size_bytes: 0, kept: false })
     }
 
     pub fn keep_object(&self, incoming: Incoming, name: ObjectName) -> Result<ObjectSummary, Error> {
@@ -121,6 +121,16 @@ impl Folder {
         let summary = ObjectSummary { size_bytes: incoming.size_bytes, sha256 };
         self.keep(incoming, &self.folder.join(names::of_object(name)))?;
         Ok(summary)
+    }
+
+    /// What brings to the disk what was written so far, while more is written: in the end there is less to wait for. If it fails, the
+    /// file must not be kept.
+    pub fn sync_early(
+        self: &Arc<Self>,
+        incoming: &Incoming,
+    ) -> impl FnOnce() -> Result<(), Error> + Send + use<> {
+        let (folder, file, path) = (self.clone(), incoming.file.clone(), incoming.path.clone());
+        move || folder.synced(file.sync_data().map_err(file_error("sync", &path)))
     }
 
     /// Makes what was written durable, then gives it its name, then makes that durable.

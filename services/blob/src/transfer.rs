@@ -18,6 +18,9 @@ use crate::{
 /// What is gathered before it is written.
 const WRITE_BYTES: usize = 512 << 10;
 
+/// So many bytes are brought to the disk while those after them come. Each time costs the disk's journal an entry.
+const EARLY_SYNC_BYTES: usize = 32 << 20;
+
 /// An object that is being written into a folder.
 pub struct FolderWriter {
     name: ObjectName,
@@ -27,6 +30,9 @@ pub struct FolderWriter {
     gathered: Vec<Bytes>,
     gathered_bytes: usize,
     incoming: Writing,
+    /// What was handed over since the last early sync began.
+    unsynced_bytes: usize,
+    early_sync: Option<JoinHandle<Result<(), Error>>>,
 }
 
 enum Writing {
@@ -40,7 +46,17 @@ impl FolderWriter {
     pub async fn new(name: ObjectName, folder: Arc<Folder>, work: Work) -> Result<FolderWriter, Error> {
         let begin = folder.clone();
         let incoming = Writing::Idle(Box::new(work.run(move || begin.begin()).await?));
-        Ok(FolderWriter { name, folder, work, gathered: Vec::new(), gathered_bytes: 0, incoming })
+        let (gathered, gathered_bytes, unsynced_bytes) = (Vec::new(), 0, 0);
+        Ok(FolderWriter {
+            name,
+            folder,
+            work,
+            gathered,
+            gathered_bytes,
+            incoming,
+            unsynced_bytes,
+            early_sync: None,
+        })
     }
 
     /// Waits for what is being written.
@@ -52,10 +68,25 @@ impl FolderWriter {
         }
     }
 
+    /// Waits for what is brought to the disk early.
+    async fn synced_early(&mut self) -> Result<(), Error> {
+        match self.early_sync.take() {
+            Some(sync) => sync.await.expect("a panic ends the process"),
+            None => Ok(()),
+        }
+    }
+
     async fn flush(&mut self) -> Result<(), Error> {
+        if self.early_sync.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.synced_early().await?;
+        }
         let mut incoming = self.incoming().await?;
+        if self.unsynced_bytes >= EARLY_SYNC_BYTES && self.early_sync.is_none() {
+            self.early_sync = Some(self.work.begin(self.folder.sync_early(&incoming)));
+            self.unsynced_bytes = 0;
+        }
         let pieces = std::mem::take(&mut self.gathered);
-        self.gathered_bytes = 0;
+        self.unsynced_bytes += std::mem::take(&mut self.gathered_bytes);
         self.incoming = Writing::Busy(self.work.begin(move || {
             incoming.append(&pieces)?;
             Ok(incoming)
@@ -77,6 +108,7 @@ impl ObjectWriter for FolderWriter {
     }
 
     async fn finish(mut self: Box<Self>) -> contract::Result<ObjectSummary> {
+        self.synced_early().await?;
         let mut incoming = self.incoming().await?;
         let pieces = std::mem::take(&mut self.gathered);
         let (folder, name) = (self.folder.clone(), self.name);
