@@ -1,6 +1,11 @@
 //! The contracts of the blob store and of the object store on a local disk, and what a disk can do to them.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use blob::{Handle, Options, Service};
 use bytes::Bytes;
@@ -8,10 +13,11 @@ use conformance::{BlobSubject, ObjectSubject};
 use contract::{
     BlobDigest, BlobStore, DeploymentId, DeploymentRef, GroupId, ObjectName, ObjectStore, ObjectWriter,
 };
+use futures::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-fn file_of(folder: &Path, digest: BlobDigest) -> std::path::PathBuf {
+fn file_of(folder: &Path, digest: BlobDigest) -> PathBuf {
     let name = hex::encode(digest.0);
     folder.join(&name[..2]).join(name)
 }
@@ -126,6 +132,11 @@ const NAME: ObjectName = ObjectName {
     id: [9; 16],
 };
 
+fn file_of_object(folder: &Path) -> PathBuf {
+    let name = hex::encode(NAME.id);
+    folder.join("objects/1-1/app").join(&name[..2]).join(name)
+}
+
 async fn write(objects: &Handle, bytes: &'static [u8]) -> Box<dyn ObjectWriter> {
     let mut writer = objects.create(NAME).await.expect("it begins");
     writer.write(Bytes::from_static(bytes)).await.expect("it is taken");
@@ -151,11 +162,40 @@ async fn an_object_that_was_cut_short_behind_the_stores_back_is_not_read_as_if_i
     let folder = tempfile::tempdir().expect("a folder");
     let objects = open(folder.path()).await;
     write(&objects, b"whole").await.finish().await.expect("it is stored");
-    let name = hex::encode(NAME.id);
-    let file = folder.path().join("objects/1-1/app").join(&name[..2]).join(name);
-    fs::write(file, b"who").expect("it is damaged");
+    fs::write(file_of_object(folder.path()), b"who").expect("it is damaged");
     let error = objects.read(NAME, 0..5).await.err().expect("it is refused");
     assert_eq!(error.code, "RangeNotInObject");
+    let error = objects.read_in_place(NAME, 0..5).await.err().expect("it is refused");
+    assert_eq!(error.code, "RangeNotInObject");
+}
+
+/// Where the system can do so, it gives up the memory of the file before each read; so both ways of reading wait for the disk.
+#[tokio::test]
+async fn what_the_system_has_not_in_memory_is_read_from_the_disk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = open(folder.path()).await;
+    let bytes: Vec<u8> = (0..1_000_003u32).map(|number| (number % 251) as u8).collect();
+    let size = bytes.len() as u64;
+    let mut writer = objects.create(NAME).await.expect("it begins");
+    writer.write(Bytes::from(bytes.clone())).await.expect("it is taken");
+    writer.finish().await.expect("it is stored");
+    let file = fs::File::open(file_of_object(folder.path())).expect("it is there");
+    let forget = || rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("it is advice");
+    forget();
+    let pieces = objects.read(NAME, 0..size).await.expect("it is read").expect("it is there");
+    let read: Vec<Bytes> = pieces.try_collect().await.expect("all of it is there");
+    assert!(read.concat() == bytes);
+    forget();
+    let mut parts = objects.read_in_place(NAME, 0..size).await.expect("it is read").expect("it is there");
+    let mut end = 0;
+    while let Some(part) = parts.try_next().await.expect("all of it is there") {
+        assert_eq!(part.range.start, end);
+        end = part.range.end;
+        let mut read = vec![0; part.size_bytes()];
+        part.file.read_exact_at(&mut read, part.range.start).expect("it can be read");
+        assert!(read == bytes[part.range.start as usize..end as usize]);
+    }
+    assert_eq!(end, size);
 }
 
 #[tokio::test]
