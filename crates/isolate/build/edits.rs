@@ -380,7 +380,7 @@ pub const EDITS: &[Edit] = &[
                   \x20   *pp = p;\n",
         times: 1,
     },
-    // ---- The published library's conversion of values (guest/values.h) ----
+    // ---- The published library's conversion of values (guest/values.h), and hashing (guest/hashing.h) ----
     Edit {
         file: "quickjs.c",
         find: "    /* XXX: 5 bits available */\n    uint8_t *byte_code_buf;",
@@ -404,7 +404,7 @@ pub const EDITS: &[Edit] = &[
         find: "    JSValue promise;\n    JSAsyncFunctionData *s;\n\n    s = js_mallocz(",
         replace: "    JSValue promise;\n    JSAsyncFunctionData *s;\n\n\
                   \x20   if (unlikely(JS_VALUE_GET_OBJ(func_obj)->u.func.function_bytecode->library_function)) {\n\
-                  \x20       promise = js_collect(ctx, JS_VALUE_GET_OBJ(func_obj), this_obj);\n\
+                  \x20       promise = js_call_async_library(ctx, JS_VALUE_GET_OBJ(func_obj), this_obj, argc, argv);\n\
                   \x20       if (!JS_IsUninitialized(promise))\n\
                   \x20           return promise;\n\
                   \x20   }\n\
@@ -415,7 +415,8 @@ pub const EDITS: &[Edit] = &[
         file: "quickjs.c",
         find: "static JSValue JS_CallInternal(JSContext *caller_ctx, JSValueConst func_obj,\n",
         replace: "static JSValue js_call_library(JSContext *ctx, JSObject *function, int count, JSValueConst *arguments);\n\
-                  static JSValue js_collect(JSContext *ctx, JSObject *function, JSValueConst query);\n\
+                  static JSValue js_call_async_library(JSContext *ctx, JSObject *function, \
+                  JSValueConst this_object, int count, JSValueConst *arguments);\n\
                   static JSValue JS_CallInternal(JSContext *caller_ctx, JSValueConst func_obj,\n",
         times: 1,
     },
@@ -424,6 +425,7 @@ pub const EDITS: &[Edit] = &[
 /// Appended to quickjs.c: what the edits above call.
 pub const JSON: &str = include_str!("../guest/json.h");
 pub const VALUES: &str = include_str!("../guest/values.h");
+pub const HASHING: &str = include_str!("../guest/hashing.h");
 pub const BASE64: &str = include_str!("../guest/base64.h");
 pub const TEXTS: &str = include_str!("../guest/texts.h");
 pub const STACKS: &str = include_str!("../guest/stack.h");

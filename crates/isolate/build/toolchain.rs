@@ -124,6 +124,7 @@ fn copy_edited(from: &Path, to: &Path) -> Result<(), String> {
         if name == "quickjs.c" {
             text.push_str(edits::JSON);
             text.push_str(edits::VALUES);
+            text.push_str(edits::HASHING);
             text.push_str(edits::BASE64);
             text.push_str(edits::STACKS);
             text.push_str(edits::TEXTS);

@@ -28,6 +28,8 @@ void JS_ReplaceBase64(JSContext *context);
 void JS_WatchBuiltIns(JSContext *context);
 void JS_WatchPlatform(JSContext *context, JSValueConst collect);
 JSValue JS_ConvertDocuments(JSContext *context, JSValueConst convert, JSValueConst documents);
+void JS_WatchHashing(JSContext *context, JSValueConst exports);
+JSValue JS_XorWords(JSContext *context, JSValueConst *arguments);
 void JS_RecogniseLibrary(JSContext *context);
 extern bool (*js_recognise)(const uint8_t *text, size_t length, int8_t *function);
 void JS_SettlePromise(JSContext *context, JSValueConst promise, JSValueConst value, bool is_rejected);
@@ -133,7 +135,7 @@ static JSValue js_request(JSContext *ctx, JSValueConst this_value, int count, JS
 /* What the function is whose canonical text this is; library.rs knows the number and the answer. */
 static bool recognise(const uint8_t *text, size_t length, int8_t *function) {
     int32_t answer = host_request(14, (const char *)text, length, "", 0);
-    char roles[16];
+    char roles[32];
     if (answer <= 0 || answer > (int32_t)sizeof(roles))
         return 0;
     host_take(roles);
@@ -239,6 +241,11 @@ static JSValue js_convert_documents(JSContext *ctx, JSValueConst this_value, int
     return JS_ConvertDocuments(ctx, arguments[0], arguments[1]);
 }
 
+/* xorWords(target, first, begin in it, second, begin in that, count): whether it was done */
+static JSValue js_xor_words(JSContext *ctx, JSValueConst this_value, int count, JSValueConst *arguments) {
+    return JS_XorWords(ctx, arguments);
+}
+
 static JSValue js_now(JSContext *ctx, JSValueConst this_value, int count, JSValueConst *arguments) {
     return JS_NewFloat64(ctx, host_now());
 }
@@ -320,6 +327,7 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("setContext", 1, js_set_context),
     JS_CFUNC_DEF("frames", 1, js_frames),
     JS_CFUNC_DEF("convertDocuments", 2, js_convert_documents),
+    JS_CFUNC_DEF("xorWords", 6, js_xor_words),
     JS_CFUNC_DEF("request", 3, js_request),
     JS_CFUNC_DEF("operation", 3, js_operation),
     JS_CFUNC_DEF("hasOutstanding", 0, js_has_outstanding),
@@ -559,6 +567,7 @@ int EXPORT(guest_load_platform)(char *path) {
     JSValue collect = JS_GetPropertyStr(context, exports, "collect");
     JS_WatchPlatform(context, collect);
     JS_FreeValue(context, collect);
+    JS_WatchHashing(context, exports);
     JS_FreeValue(context, exports);
     JS_SetHostPromiseRejectionTracker(runtime, on_rejection, NULL);
     return 0;

@@ -24,12 +24,27 @@ typedef enum {
     LIBRARY_COLLECT,        /* QueryImpl.collect */
     LIBRARY_ITERATE,        /* QueryImpl[Symbol.asyncIterator] */
     LIBRARY_NEXT,           /* QueryImpl.next */
-    LIBRARY_OPERATE         /* performAsyncSyscall */
+    LIBRARY_OPERATE,        /* performAsyncSyscall */
+    /* What packages that hash passwords have (hashing.h). */
+    LIBRARY_ROTATE,         /* rotl */
+    LIBRARY_SALSA,          /* XorAndSalsa */
+    LIBRARY_BLOCK_MIX,      /* BlockMix */
+    LIBRARY_SCRYPT_IN_STEPS, /* lucia's scrypt */
+    LIBRARY_SCRYPT_AT_ONCE,  /* scrypt of @noble/hashes 1, which takes an index by `%` */
+    LIBRARY_SCRYPT_AT_ONCE_MASKED, /* the same of 2, by `&` */
+    LIBRARY_SCRYPT_STEP,     /* what scryptAsync of @noble/hashes does again and again */
+    LIBRARY_SCRYPT_STEP_MASKED,
+    LIBRARY_STREAM_TO_WORD, /* _streamtoword of bcryptjs */
+    LIBRARY_ENCIPHER,       /* _encipher */
+    LIBRARY_KEY             /* _key */
 } LibraryKind;
+
+#define LIBRARY_VARIABLES_MAX 9
 
 /* What a kind of function calls, as indexes of its closure's variables; -1 where it calls no such thing. */
 typedef struct {
     int8_t kind, self, field_name, simple_object, special_number, commit_timestamp, operate, from_json;
+    int8_t variables[LIBRARY_VARIABLES_MAX]; /* for hashing: what src/library.rs names, -1 behind the last */
 } LibraryFunction;
 
 #define LIBRARY_FUNCTIONS_MAX 31 /* `library_function` has five bits. */
@@ -49,6 +64,15 @@ static const struct { uint8_t function_kind, arguments, closure_min, closure_max
     {JS_FUNC_NORMAL, 0, 0, 0, 5, 30},
     {JS_FUNC_ASYNC, 0, 0, 4, 10, 250},
     {JS_FUNC_ASYNC, 2, 1, 6, 40, 400},
+    /* For hashing. */
+    {JS_FUNC_NORMAL, 2, 0, 0, 8, 100},
+    {JS_FUNC_NORMAL, 6, 1, 1, 600, 4000},
+    {JS_FUNC_NORMAL, 5, 1, 1, 60, 400},
+    {JS_FUNC_ASYNC, 3, 4, 10, 300, 1500},
+    {JS_FUNC_NORMAL, 3, 4, 4, 150, 700},
+    {JS_FUNC_NORMAL, 0, 9, 9, 40, 200},
+    {JS_FUNC_NORMAL, 4, 1, 1, 500, 4000},
+    {JS_FUNC_NORMAL, 3, 2, 2, 100, 400},
 };
 
 static void canonical_atom(JSContext *ctx, DynBuf *text, JSAtom atom)
@@ -222,8 +246,8 @@ typedef struct {
 #define BUILT_INS_MAX 48
 static BuiltIn built_ins[BUILT_INS_MAX];
 static int built_in_count;
-/* So many of them the conversion alone relies on. */
-static int built_ins_of_conversion;
+/* So many of them the conversion alone relies on, so many the reading of documents. */
+static int built_ins_of_conversion, built_ins_of_queries;
 /* The platform's `collect`. */
 static JSValue collect_function = JS_UNDEFINED;
 
@@ -319,6 +343,7 @@ void JS_WatchPlatform(JSContext *ctx, JSValueConst collect)
     watch(ctx, ctx->class_proto[JS_CLASS_PROMISE], JS_ATOM_constructor);
     JS_FreeValue(ctx, syscalls);
     JS_FreeValue(ctx, json);
+    built_ins_of_queries = built_in_count;
 }
 
 static bool is_as_it_was(BuiltIn *built_in)
@@ -635,6 +660,9 @@ static JSValue convert_plain(JSContext *ctx, JSValueConst value, bool to_json, b
     }
 }
 
+static JSValue js_call_hashing(JSContext *ctx, JSObject *function, const LibraryFunction *f, int count, JSValueConst *arguments);
+static JSValue js_scrypt_in_steps(JSContext *ctx, JSObject *function, const LibraryFunction *f, int count, JSValueConst *arguments);
+
 /* A call of a recognised function: its result, or JS_UNINITIALIZED if its own code must run. */
 static JSValue js_call_library(JSContext *ctx, JSObject *function, int count, JSValueConst *arguments)
 {
@@ -645,6 +673,8 @@ static JSValue js_call_library(JSContext *ctx, JSObject *function, int count, JS
         if (count < 4 || JS_VALUE_GET_TAG(arguments[3]) != JS_TAG_BOOL)
             return JS_UNINITIALIZED;
         is_patch = JS_VALUE_GET_BOOL(arguments[3]);
+    } else if (f->kind >= LIBRARY_ROTATE) {
+        return js_call_hashing(ctx, function, f, count, arguments);
     } else if (f->kind != LIBRARY_FROM_JSON || count < 1) {
         return JS_UNINITIALIZED;
     }
@@ -703,13 +733,23 @@ static JSValue js_collect(JSContext *ctx, JSObject *function, JSValueConst query
     JSObject *convert;
 
     if (library_kind(function) != LIBRARY_COLLECT || JS_IsUndefined(collect_function) ||
-        !are_built_ins_as_they_were(ctx, built_in_count))
+        !are_built_ins_as_they_were(ctx, built_ins_of_queries))
         return JS_UNINITIALIZED;
     convert = library_converter(ctx, query);
     if (!convert)
         return JS_UNINITIALIZED;
     arguments[1] = JS_MKPTR(JS_TAG_OBJECT, convert);
     return JS_Call(ctx, collect_function, JS_UNDEFINED, 2, arguments);
+}
+
+/* A call of a recognised asynchronous function: its promise, or JS_UNINITIALIZED if its own code must run. */
+static JSValue js_call_async_library(JSContext *ctx, JSObject *function, JSValueConst this_object, int count, JSValueConst *arguments)
+{
+    const LibraryFunction *f = &library_functions[function->u.func.function_bytecode->library_function];
+
+    if (f->kind == LIBRARY_SCRYPT_IN_STEPS)
+        return js_scrypt_in_steps(ctx, function, f, count, arguments);
+    return js_collect(ctx, function, this_object);
 }
 
 /* Whether a value that was just parsed is what converting it would give. */

@@ -1,8 +1,9 @@
-//! Which functions of a bundle are those of the published library that the engine has a quicker way for, by what they do.
+//! Which functions of a bundle are those of published packages that the engine has a quicker way for, by what they do.
 //!
 //! The engine lets values that are plain pass the conversion natively, and reads many documents at once where all are wanted (guest/values.h). The tool that bundles an app renames every
 //! variable, so a function is recognised by its bytecode without names: the guest sends it as a text in which variables
 //! are numbers, and here its digest is looked up. Whatever has the digest of a published function does what that does.
+//! Packages that hash passwords are recognised, too (guest/hashing.h).
 //!
 //! A new engine or a new version of the library gives other digests. Then values go the library's own way, and the
 //! end-to-end test `conversion` fails. `RUST_LOG=isolate::library=trace` shows digest and text of each function that was asked about.
@@ -30,7 +31,32 @@ enum Kind {
     Next = 8,
     /// `performAsyncSyscall`
     Operate = 9,
+    /// `rotl` of lucia and @noble/hashes
+    Rotate = 10,
+    /// `XorAndSalsa` of both
+    Salsa = 11,
+    /// `BlockMix` of both
+    BlockMix = 12,
+    /// `scrypt` of lucia
+    ScryptInSteps = 13,
+    /// `scrypt` of @noble/hashes 1
+    ScryptAtOnce = 14,
+    /// `scrypt` of @noble/hashes 2
+    ScryptAtOnceMasked = 15,
+    /// The second function that `scryptAsync` of @noble/hashes 1 gives to its loop
+    ScryptStep = 16,
+    /// The same of @noble/hashes 2
+    ScryptStepMasked = 17,
+    /// `_streamtoword` of bcryptjs
+    StreamToWord = 18,
+    /// `_encipher` of bcryptjs
+    Encipher = 19,
+    /// `_key` of bcryptjs
+    Key = 20,
 }
+
+/// As many variables of a closure are named at most for hashing; `LIBRARY_VARIABLES_MAX` in guest/values.h.
+const VARIABLES_MAX: usize = 9;
 
 /// Which variable of its closure is which function, where it has such a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +69,8 @@ struct Roles {
     commit_timestamp: Option<u8>,
     operate: Option<u8>,
     from_json: Option<u8>,
+    /// What guest/hashing.h and platform/hashing.js take from the closure, in their order.
+    variables: &'static [u8],
 }
 
 impl Roles {
@@ -56,7 +84,13 @@ impl Roles {
             commit_timestamp: None,
             operate: None,
             from_json: None,
+            variables: &[],
         }
+    }
+
+    const fn hashing(kind: Kind, variables: &'static [u8]) -> Roles {
+        assert!(variables.len() <= VARIABLES_MAX);
+        Roles { variables, ..Roles::leaf(kind) }
     }
 
     /// As guest.c reads it: one character each, `0` for nothing, `1` for the variable 0.
@@ -70,6 +104,8 @@ impl Roles {
             self.operate,
             self.from_json,
         ];
+        let hashing = (0..VARIABLES_MAX).map(|number| self.variables.get(number).copied());
+        let variables = variables.into_iter().chain(hashing);
         let variables = variables.map(|variable| char::from(b'0' + variable.map_or(0, |index| index + 1)));
         std::iter::once(char::from(b'1' + self.kind as u8)).chain(variables).collect()
     }

@@ -30,6 +30,7 @@ const MODULES: &[(&str, &str)] = platform![
     "fetch",
     "form-data",
     "globals",
+    "hashing",
     "headers",
     "http-action",
     "inspect",
