@@ -21,16 +21,17 @@ export const studio = new URL("../../../examples/studio", import.meta.url).pathn
 /**
  * A project with the `convex/` folder of an app (a name in apps/, or a path), or with only the given files. `convex` is
  * the version of the library and of its command line, as package.json names it. `packages` are installed besides: by name an
- * object with their files. `modules` are those of the app, if it brings some of its own.
+ * object with their files. `modules` are those of the app, if it brings some of its own. `also` names packages of the tests
+ * that another version of the library's needs besides.
  */
-export async function createProject(context, tidemark, { app, files = {}, convex = "convex", packages = {}, modules = nodeModules } = {}) {
+export async function createProject(context, tidemark, { app, files = {}, convex = "convex", packages = {}, modules = nodeModules, also = [] } = {}) {
   const folder = await temporaryFolder(context);
   if (app) {
     const source = app.startsWith("/") ? app : join(apps, app);
     await cp(join(source, "convex"), join(folder, "convex"), { recursive: true });
     await cp(join(source, "convex.json"), join(folder, "convex.json")).catch((error) => assert.equal(error.code, "ENOENT"));
   }
-  await linkNodeModules(folder, modules, convex, packages);
+  await linkNodeModules(folder, modules, convex, packages, also);
   const { version, engines } = JSON.parse(await readFile(join(nodeModules, convex, "package.json"), "utf8"));
   const project = new Project(context, folder, tidemark, { package: convex, node: nodeFor(engines.node) });
   const versions = Object.entries(packages).map(([name, its]) => [name, JSON.parse(its["package.json"]).version]);
@@ -44,13 +45,17 @@ export async function createProject(context, tidemark, { app, files = {}, convex
 }
 
 /** Gives the project the packages of the tests, or those of its app, with one of the versions of convex under its own name. */
-async function linkNodeModules(folder, modules, convex, packages) {
+async function linkNodeModules(folder, modules, convex, packages, also) {
   if (convex === "convex" && Object.keys(packages).length === 0) {
     return symlink(modules, join(folder, "node_modules"));
   }
   await mkdir(join(folder, "node_modules"));
   await symlink(join(nodeModules, "typescript"), join(folder, "node_modules", "typescript"));
   await symlink(join(nodeModules, convex), join(folder, "node_modules", "convex"));
+  for (const name of also) {
+    await mkdir(dirname(join(folder, "node_modules", name)), { recursive: true });
+    await symlink(join(nodeModules, name), join(folder, "node_modules", name));
+  }
   for (const [name, files] of Object.entries(packages)) {
     await writePackage(join(folder, "node_modules", name), files);
   }
