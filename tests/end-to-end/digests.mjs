@@ -16,7 +16,7 @@ const SIGNS = [
   ["Rotate", (form, text) => form === "sync 2 0" && [5, 6].some((line) => text.split("\n")[line]?.endsWith(" 32"))],
   ["Salsa", (form) => form === "sync 6 1"],
   ["BlockMix", (form) => form === "sync 5 1"],
-  ["ScryptInSteps", (form, text) => form.startsWith("async 3 ") && text.includes("dkLen")],
+  ["ScryptInSteps", (form, text) => form === "async 3 3" && text.includes("dkLen")],
   ["ScryptAtOnce", (form, text) => form === "sync 3 4" && text.includes("blockSize32")],
   ["ScryptStep", (form) => form === "sync 0 9"],
   ["StreamToWord", (form, text) => form === "sync 2 0" && text.includes("offp")],

@@ -219,7 +219,7 @@ static int built_ins_of_scrypt, built_ins_of_bcrypt;
 void JS_WatchHashing(JSContext *ctx, JSValueConst exports)
 {
     static const char *const names[HASHING_PLATFORM_FUNCTIONS] = {"scryptInSteps", "scryptAtOnce", "scryptStep"};
-    JSValueConst words = ctx->class_proto[JS_CLASS_INT32_ARRAY];
+    JSObject *words = JS_VALUE_GET_OBJ(ctx->class_proto[JS_CLASS_INT32_ARRAY]);
     int i;
 
     for (i = 0; i < HASHING_PLATFORM_FUNCTIONS; i++)
@@ -232,10 +232,9 @@ void JS_WatchHashing(JSContext *ctx, JSValueConst exports)
     watch_named(ctx, ctx->global_obj, "Promise");
     watch(ctx, ctx->class_proto[JS_CLASS_PROMISE], JS_ATOM_constructor);
     built_ins_of_bcrypt = built_in_count;
-    watch(ctx, words, JS_ATOM_length);
-    watch(ctx, JS_MKPTR(JS_TAG_OBJECT, JS_VALUE_GET_OBJ(words)->shape->proto), JS_ATOM_length);
-    /* Neither prototype has a length to read. */
-    JS_FreeValue(ctx, JS_GetException(ctx));
+    /* The getter that the second has throws if it is called for a prototype. */
+    watch_made(words, JS_ATOM_length);
+    watch_made(words->shape->proto, JS_ATOM_length);
 }
 
 /* Calls the platform's function in place of a package's: with a number that says more of what it stands for, with variables of the

@@ -68,7 +68,7 @@ static const struct { uint8_t function_kind, arguments, closure_min, closure_max
     {JS_FUNC_NORMAL, 2, 0, 0, 8, 100},
     {JS_FUNC_NORMAL, 6, 1, 1, 600, 4000},
     {JS_FUNC_NORMAL, 5, 1, 1, 60, 400},
-    {JS_FUNC_ASYNC, 3, 4, 10, 300, 1500},
+    {JS_FUNC_ASYNC, 3, 3, 3, 300, 1500},
     {JS_FUNC_NORMAL, 3, 4, 4, 150, 700},
     {JS_FUNC_NORMAL, 0, 9, 9, 40, 200},
     {JS_FUNC_NORMAL, 4, 1, 1, 500, 4000},
@@ -267,15 +267,13 @@ static void *held_by(const JSShapeProperty *shape_property, const JSProperty *pr
     return JS_VALUE_GET_TAG(value) == JS_TAG_OBJECT ? JS_VALUE_GET_OBJ(value) : NULL;
 }
 
-static void watch(JSContext *ctx, JSValueConst object, JSAtom atom)
+/* Notes a property that was made already, or is none of the object's own. */
+static void watch_made(JSObject *p, JSAtom atom)
 {
-    JSObject *p = JS_VALUE_GET_OBJ(object);
     BuiltIn *built_in = &built_ins[built_in_count++];
     JSProperty *property;
     JSShapeProperty *shape_property;
 
-    /* Many are made when they are first read. */
-    JS_FreeValue(ctx, JS_GetProperty(ctx, object, atom));
     shape_property = find_own_property(&property, p, atom);
     *built_in = (BuiltIn){p, atom};
     built_in->prototype = p->shape->proto;
@@ -283,6 +281,13 @@ static void watch(JSContext *ctx, JSValueConst object, JSAtom atom)
         built_in->value = held_by(shape_property, property, &built_in->is_accessor);
         built_in->index = property - p->prop;
     }
+}
+
+static void watch(JSContext *ctx, JSValueConst object, JSAtom atom)
+{
+    /* Many are made when they are first read. */
+    JS_FreeValue(ctx, JS_GetProperty(ctx, object, atom));
+    watch_made(JS_VALUE_GET_OBJ(object), atom);
 }
 
 static void watch_named(JSContext *ctx, JSValueConst object, const char *name)
