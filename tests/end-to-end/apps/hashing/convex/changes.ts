@@ -129,7 +129,7 @@ export const turns = query({
     // What the host does takes no turns that could be counted.
     crypto.subtle.importKey = (async () => ({})) as any;
     crypto.subtle.deriveBits = async (_algorithm: any, _key: any, length: any) => new Uint8Array(length / 8).fill(7).buffer;
-    for (const act of [() => scryptOfLucia(bytes, bytes, { N, r, p }), () => scryptAsync1(bytes, bytes, { N, r, p }), () => scryptAsync2(bytes, bytes, { N, r, p, asyncTick: 0 })]) {
+    for (const act of [() => scryptOfLucia(bytes, bytes, { N, r, p }), () => scryptAsync1(bytes, bytes, { N, r, p, asyncTick: 0 }), () => scryptAsync2(bytes, bytes, { N, r, p })]) {
       let isOver = false, count = 0;
       const over = act().then(() => { isOver = true; });
       while (!isOver && count < 10_000) { await undefined; count++; }

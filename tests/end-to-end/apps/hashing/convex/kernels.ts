@@ -34,7 +34,7 @@ function listOf(draw: Draw, Right: any, length: number, buffer?: ArrayBuffer): a
     resizable.resize(4 * draw(2 * length + 1));
     return list;
   }
-  return [null, undefined, "text", {}, Object.assign(fill(draw, new Right(length)), { length: 18 })][draw(5)];
+  return [null, undefined, "text", {}, Object.defineProperty(fill(draw, new Right(length)), "length", { value: 18 })][draw(5)];
 }
 
 function indexOf(draw: Draw): any {
