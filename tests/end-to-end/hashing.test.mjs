@@ -114,6 +114,18 @@ async function usualPasswords(tidemark) {
     assert.deepEqual(verified, [true, false]);
     assert.ok(bcrypt.compareSync(password, crypted));
   }
+  // Limits hold for what is native as for all else.
+  const hostile = [
+    ["passwords:cryptOne", { which: 3, password, rounds: 24 }, /Function execution timed out/],
+    ["passwords:deriveOne", { which: "lucia", password, salt, parameters: { ...USUAL, p: 400 } }, /Function execution timed out/],
+    ["passwords:deriveOne", { which: "noble2", password, salt, parameters: { ...USUAL, p: 400 } }, /Function execution timed out/],
+    ["passwords:deriveOne", { which: "nobleAsync1", password, salt, parameters: { ...USUAL, N: 2 ** 18 } }, /memory/i],
+  ];
+  for (const [path, args, limit] of hostile) {
+    const { status, error } = await outcome(tidemark, "mutation", path, args);
+    assert.notEqual(status, 200, path);
+    assert.match(error, limit);
+  }
 }
 
 async function serve(context, convex, environment) {

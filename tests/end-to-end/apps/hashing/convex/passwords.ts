@@ -29,7 +29,9 @@ export const derive = query({
 export const deriveOne = mutation({
   args: { which: v.string(), password: v.string(), salt: v.string(), parameters: v.object(parameters) },
   handler: async (_ctx, { which, password, salt, parameters }) => {
+    const bytes = (text: string) => new TextEncoder().encode(text);
     const ways: Record<string, () => Uint8Array | Promise<Uint8Array>> = {
+      lucia: () => scryptOfLucia(bytes(password), bytes(salt), parameters),
       noble1: () => scrypt1(password, salt, parameters),
       nobleAsync1: () => scryptAsync1(password, salt, parameters),
       noble2: () => scrypt2(password, salt, parameters),
