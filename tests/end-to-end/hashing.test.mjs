@@ -114,6 +114,10 @@ async function usualPasswords(tidemark) {
     assert.deepEqual(verified, [true, false]);
     assert.ok(bcrypt.compareSync(password, crypted));
   }
+  const later = await outcome(tidemark, "action", "passwords:cryptInAction", { password, rounds: 6 });
+  assert.ok(bcrypt3.compareSync(password, later.value[0]) && later.value[1], JSON.stringify(later));
+  const refused = await outcome(tidemark, "mutation", "passwords:cryptInMutation", { password, rounds: 6 });
+  assert.match(refused.error, /NoSleepInQueriesOrMutations|setImmediate/, JSON.stringify(refused));
   // Limits hold for what is native as for all else.
   const hostile = [
     ["passwords:cryptOne", { which: 3, password, rounds: 24 }, /Function execution timed out/],

@@ -2,7 +2,7 @@
 import { scrypt as scrypt2, scryptAsync as scryptAsync2 } from "noble-hashes-2/scrypt.js";
 import bcrypt3 from "bcryptjs";
 import bcrypt2 from "bcryptjs-2";
-import { mutationGeneric as mutation, queryGeneric as query } from "convex/server";
+import { actionGeneric as action, mutationGeneric as mutation, queryGeneric as query } from "convex/server";
 import { v } from "convex/values";
 import { LegacyScrypt, Scrypt } from "lucia";
 import { scrypt as scrypt1, scryptAsync as scryptAsync1 } from "@noble/hashes/scrypt";
@@ -53,6 +53,21 @@ export const cryptOne = mutation({
     const hash = bcrypt.hashSync(password, rounds);
     return [hash, bcrypt.compareSync(password, hash), bcrypt.compareSync(password + "x", hash)];
   },
+});
+
+async function cryptLater(password: string, rounds: number) {
+  const hash = await bcrypt3.hash(password, rounds);
+  return [hash, await bcrypt3.compare(password, hash)];
+}
+
+export const cryptInAction = action({
+  args: { password: v.string(), rounds: v.number() },
+  handler: (_ctx, { password, rounds }) => cryptLater(password, rounds),
+});
+
+export const cryptInMutation = mutation({
+  args: { password: v.string(), rounds: v.number() },
+  handler: (_ctx, { password, rounds }) => cryptLater(password, rounds),
 });
 
 export const signUp = mutation({
