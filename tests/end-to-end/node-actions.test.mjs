@@ -11,6 +11,7 @@ import { anyApi } from "convex/server";
 import { ConvexError } from "convex/values";
 import { whenOver } from "./harness/cleanup.mjs";
 import { asAdmin, callFunction } from "./harness/functions.mjs";
+import { processesOf } from "./harness/processes.mjs";
 import { createProject } from "./harness/project.mjs";
 import { startRegistry } from "./harness/registry.mjs";
 import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
@@ -54,18 +55,6 @@ async function until(condition, what) {
     assert.ok(Date.now() < deadline, `not within ${WAIT_MS_MAX} ms: ${what}`);
     await sleep(20);
   }
-}
-
-/** Processes whose environment names a folder below `folder`. */
-async function processesOf(folder) {
-  const numbers = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  return numbers.filter((number) => {
-    try {
-      return readFileSync(`/proc/${number}/environ`, "utf8").includes(`TIDEMARK_NODE_PROCESS=${folder}/`);
-    } catch {
-      return false;
-    }
-  });
 }
 
 const shared = await start({ after });
@@ -210,10 +199,10 @@ test("processes end with the server, also with one that is killed, and packages 
   const homes = join(tidemark.dataFolder, "node", "homes");
   const killed = waits("before the kill");
   await hasBegun("before the kill");
-  assert.ok((await processesOf(homes)).length > 0);
+  assert.ok(processesOf(homes).length > 0);
   await tidemark.kill();
   await killed;
-  await until(async () => (await processesOf(homes)).length === 0, "the end of the processes of a killed server");
+  await until(() => processesOf(homes).length === 0, "the end of the processes of a killed server");
 
   // The code and the packages that were installed are made again.
   await rm(join(tidemark.dataFolder, "node", "packages", "installed"), { recursive: true });
@@ -226,7 +215,7 @@ test("processes end with the server, also with one that is killed, and packages 
   assert.equal(await tidemark.stop(), 0);
   const { status } = await stopped;
   assert.ok(status === undefined || status === 503, `${status}`);
-  await until(async () => (await processesOf(homes)).length === 0, "the end of the processes of a stopped server");
+  await until(() => processesOf(homes).length === 0, "the end of the processes of a stopped server");
   assert.deepEqual(await readdir(homes), [], "what actions have written is gone");
 });
 

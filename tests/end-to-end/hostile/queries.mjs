@@ -1,21 +1,7 @@
 // What functions may try. Each case is a sentence, the body of a query (or of a mutation, where it says so) that gets `ctx`, and
 // how it must end.
 
-export const TIME = /Function execution timed out/;
-export const MEMORY = /FunctionOutOfMemory/;
-export const STACK = /Maximum call stack size exceeded/;
-export const NEVER = /will never resolve/;
-/** A result or an error: what counts is that it ends, and what is left. */
-export const ENDS = /^/;
-/** Some error. */
-export const FAILS = /./;
-/** A loop that takes memory, which meets one limit or the other. */
-export const TIME_OR_MEMORY = /Function execution timed out|FunctionOutOfMemory/;
-
-/** It ends by itself and returns this. */
-export const returns = (value) => ({ value });
-
-const mutation = (body) => ({ kind: "mutation", body });
+import { ENDS, FAILS, MEMORY, NEVER, STACK, TIME, TIME_OR_MEMORY, mutation, returns } from "./endings.mjs";
 
 export const GROUPS = {
   "loops end by the time limit": [
