@@ -332,7 +332,7 @@ test("a large file takes no memory of its size, in either direction", limitFor(L
 /** Stores a file of that size and reads it again, in pieces on this side, too, while the server's memory is watched. */
 async function passesInFlatMemory(context, { tidemark, client }, mebibytes) {
   await mustUpload(client, randomBytes(8 * MIB));
-  const watched = watchMemory(tidemark);
+  const watched = watchMemory(context, tidemark);
   const piece = randomBytes(MIB);
   const sent = createHash("sha256");
   async function* body() {
@@ -348,25 +348,20 @@ async function passesInFlatMemory(context, { tidemark, client }, mebibytes) {
   for await (const bytes of (await fetch(await client.query(pictures.url, { file }))).body) {
     read.update(bytes);
   }
-  const most = watched.stop();
+  const most = watched.growth();
   context.diagnostic(`${mebibytes} MiB: ${stored.toFixed(0)} MiB more were resident until they were stored, ${most.toFixed(0)} until they were read`);
   assert.equal(read.digest("hex"), sent.digest("hex"));
   assert.ok(most < GROWTH_MEBIBYTES_MAX, `${most} MiB more were resident for a file of ${mebibytes} MiB`);
 }
 
-/** Looks at a server's resident memory until it is told to `stop`; `growth` says by how many MiB it was larger than now, at most. */
-function watchMemory(tidemark) {
+/** Looks at a server's resident memory until the test ends; `growth` says by how many MiB it was larger than now, at most. */
+function watchMemory(context, tidemark) {
   const residentMebibytes = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${tidemark.processId}/status`, "utf8"))[1]) / 1024;
   const before = residentMebibytes();
   let most = before;
   const timer = setInterval(() => (most = Math.max(most, residentMebibytes())), 20);
-  return {
-    growth: () => most - before,
-    stop() {
-      clearInterval(timer);
-      return most - before;
-    },
-  };
+  whenOver(context, () => clearInterval(timer));
+  return { growth: () => most - before };
 }
 
 test("killed in the middle of uploads and deletions, no acknowledged file is lost and nothing else is kept", LIMIT, async (context) => {
