@@ -62,7 +62,7 @@ ifdef BEFORE
 COMPARED := --tidemark $(BEFORE) --tidemark $(BINARIES)/tidemark
 endif
 
-bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a queue, changes, live queries, actions beside Node.js, scheduled functions, files beside nginx, one row, and transfers beside PostgreSQL (postgresql-15 must be installed; without nginx, Tidemark alone). With BEFORE=PROGRAM in turns with another build, where both can do what is measured.
+bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a queue, changes, live queries, actions beside Node.js, scheduled functions, functions beside hostile ones, files beside nginx, one row, and transfers beside PostgreSQL (postgresql-15 must be installed; without nginx, Tidemark alone). With BEFORE=PROGRAM in turns with another build, where both can do what is measured.
 	@$(BINARIES)/start
 	@$(BINARIES)/isolates
 	@$(BINARIES)/calls $(COMPARED)
@@ -71,6 +71,7 @@ bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a
 	@$(BINARIES)/fanout-bench $(COMPARED)
 	@$(BINARIES)/actions
 	@$(BINARIES)/schedules
+	@$(BINARIES)/neighbour
 	@$(BINARIES)/files-bench $(COMPARED)
 	@$(BINARIES)/hot-row $(COMPARED)
 	@$(BINARIES)/transfer $(COMPARED)

@@ -292,7 +292,7 @@ test("clients that pause, give up and ask again on the same connection each get 
   }
   const agent = new Agent({ keepAlive: true, maxSockets: 12 });
   whenOver(context, () => agent.destroy());
-  const memory = watchMemory(tidemark);
+  const memory = watchMemory(context, tidemark);
   const counts = { answers: 0, givenUp: 0 };
   const reader = async () => {
     for (let number = 0; number < 20; number++) {
