@@ -61,10 +61,10 @@ export async function leaves(url, ended) {
 }
 
 export async function takesNothing(url, ended) {
-  const { host, hostname, port, pathname } = new URL(url);
+  const { host, hostname, port, pathname, search } = new URL(url);
   const socket = connect(port, hostname).pause();
   socket.on("error", () => {});
-  socket.write(`POST ${pathname} HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 0\r\n\r\n`);
+  socket.write(`POST ${pathname}${search} HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 0\r\n\r\n`);
   await ended;
   socket.destroy();
 }
