@@ -8,8 +8,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { GROUPS as ACTIONS } from "./hostile/actions.mjs";
 import * as clients from "./hostile/clients.mjs";
 import { LIMITS, NEVER, WAIT } from "./hostile/endings.mjs";
-import { GROUPS as HTTP_ACTIONS } from "./hostile/http-actions.mjs";
-import { GROUPS as NODE_ACTIONS, HELPERS } from "./hostile/node-actions.mjs";
+import { HELPERS as HTTP_HELPERS, GROUPS as HTTP_ACTIONS } from "./hostile/http-actions.mjs";
+import { HELPERS as NODE_HELPERS, GROUPS as NODE_ACTIONS } from "./hostile/node-actions.mjs";
 import { startOutside } from "./hostile/outside.mjs";
 import { GROUPS as QUERIES } from "./hostile/queries.mjs";
 import { whenOver } from "./harness/cleanup.mjs";
@@ -81,6 +81,7 @@ ${functionsOf(["query", "mutation", "action"])
 const HTTP = `
 import { httpRouter } from "convex/server";
 import { httpAction } from "./_generated/server";
+${HTTP_HELPERS}
 const http = httpRouter();
 const route = (path, handle) =>
   http.route({ path, method: "POST", handler: httpAction((ctx, request) => handle(ctx, request, new URL(request.url).searchParams.get("outside"))) });
@@ -93,7 +94,7 @@ export default http;
 
 const NATIVE = `"use node";
 import { action } from "./_generated/server";
-${HELPERS}
+${NODE_HELPERS}
 export const itself = action((ctx) => ctx.runAction("native:itself", {}));
 export const hello = action(async () => "hello");
 ${functionsOf(["native"])

@@ -9,6 +9,12 @@ const cut = (error) => ({ answer: "cut", error });
 /** Its client sees what it will; in the log it has ended with this error, or with none where that fits. */
 const logged = (error) => ({ error });
 
+/** The head of their module. An answer without the library, which would refuse some. */
+export const HELPERS = `
+const answerBelow = (head) =>
+  Convex.asyncSyscall("tidemark/httpAnswer", JSON.stringify({ status: 200, headers: [], bodyBytes: null, isLast: false, ...head }));
+`;
+
 export const GROUPS = {
   "HTTP actions end by their limits": [
     ["a loop", `for (;;);`, TIME],
@@ -29,6 +35,8 @@ export const GROUPS = {
     ["an answer that switches protocols", `return new Response(null, { status: 101 });`, FAILS],
     ["an answer with a header in a header", `return new Response("", { headers: { a: "b\\r\\nc: d" } });`, FAILS],
     ["an answer that is too large", `return new Response(new Uint8Array((20 << 20) + 1));`, /HttpResponseTooLarge/],
+    ["a status that the library refuses", `await answerBelow({ status: 99 });`, /InvalidHttpResponse/],
+    ["a header that the library refuses", `await answerBelow({ headers: [["a b", "c\\r\\nd: e"]] });`, FAILS],
     ["a body that is read twice", `await request.text(); return new Response(await request.text());`, FAILS],
     ["an error of a megabyte", `throw new Error("x".repeat(1 << 20));`, /xxxx/],
     ["null thrown", `throw null;`, FAILS],
@@ -47,6 +55,7 @@ export const GROUPS = {
     ["one of another server that stops", `return fetch(outside + "/stops");`, cut(TIME)],
     ["one that stops", `return new Response(new ReadableStream({ start: (to) => to.enqueue(new Uint8Array(1)) }));`, cut(/timed out|never resolve/)],
     ["one that never begins", `return new Response(new ReadableStream());`, cut(/timed out|never resolve/)],
+    ["one that is answered twice", `await answerBelow({ bodyBytes: 1_000 }); return new Response("done");`, cut(/answered already/)],
     ["one that drips", `return new Response(new ReadableStream({ pull: (to) => new Promise((done) => setTimeout(() => done(to.enqueue(new Uint8Array(1))), 50)) }));`, cut(TIME)],
     ["one with a loop in it", `return new Response(new ReadableStream({ pull: () => { for (;;); } }));`, cut(TIME)],
     ["one that takes all memory", `const kept = []; return new Response(new ReadableStream({ pull: () => { for (;;) kept.push(new Uint8Array(65_536)); } }));`, cut(MEMORY)],
