@@ -66,7 +66,7 @@ struct Subject {
     server: Arc<Server>,
     query: Measured,
     mutation: Measured,
-    /// Hostile calls that have ended, each by its limit.
+    /// Hostile calls that have ended, each by a limit.
     ended: u64,
     _folder: tempfile::TempDir,
 }
@@ -165,7 +165,7 @@ async fn main() -> Result<()> {
     ensure!(
         unknown.is_none(),
         "{} is none of {}",
-        unknown.map_or("", |name| name),
+        unknown.map_or("", String::as_str),
         Hostile::names().join(", ")
     );
     let mut subjects = Vec::new();
@@ -195,7 +195,7 @@ async fn main() -> Result<()> {
         print(&subject.name, "mutation", &subject.mutation);
     }
     for subject in subjects {
-        println!("{}: {} hostile calls ended, each by its limit.", subject.name, subject.ended);
+        println!("{}: {} hostile calls ended, each by a limit.", subject.name, subject.ended);
         subject.stop().await?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-// Functions that go on until a limit ends them; src/hostile.rs knows by which.
+// Functions that go on until a limit ends them.
 import { mutation, query } from "./_generated/server";
 
 export const loop = query({
