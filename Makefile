@@ -71,7 +71,7 @@ bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a
 	@$(BINARIES)/fanout-bench $(COMPARED)
 	@$(BINARIES)/actions
 	@$(BINARIES)/schedules
-	@$(BINARIES)/neighbour
+	@$(BINARIES)/neighbour $(COMPARED)
 	@$(BINARIES)/files-bench $(COMPARED)
 	@$(BINARIES)/hot-row $(COMPARED)
 	@$(BINARIES)/transfer $(COMPARED)

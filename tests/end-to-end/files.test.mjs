@@ -321,7 +321,7 @@ test("clients that pause, give up and ask again on the same connection each get 
   };
   await Promise.all(Array.from({ length: 24 }, reader));
   assert.ok(counts.answers > 300 && counts.givenUp > 0, JSON.stringify(counts));
-  const most = memory.stop();
+  const most = memory.growth();
   assert.ok(most < 64, `SEED=${seed}: ${most} MiB more were resident`);
 });
 
