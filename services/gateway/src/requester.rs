@@ -1,9 +1,6 @@
 //! Who has sent a request, as functions may ask.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, header::USER_AGENT};
 use contract::Requester;

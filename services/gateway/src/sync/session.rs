@@ -488,7 +488,7 @@ mod tests {
     fn signing_in(session: &mut Session, outcome: Result<Verified, TokenError>) -> Step {
         let user = r#"{"type":"Authenticate","baseVersion":0,"tokenType":"User","value":"jwt"}"#;
         let step = message(session, user);
-        assert!(matches!(step, Some(Step::Verify(token)) if token == "jwt"));
+        assert!(matches!(step, Some(Step::Verify(token)) if &*token.0 == "jwt"));
         session.verified(outcome)
     }
 
