@@ -5,6 +5,7 @@ between they are what the client makes of them.
 """
 
 import json
+import os
 import sys
 
 from convex import ConvexClient, ConvexError, convex_to_json, json_to_convex
@@ -39,6 +40,9 @@ class Driver:
 
 
 def main():
+    # The client prints what functions log: that goes to stderr.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     driver = Driver(*sys.argv[1:])
     for line in sys.stdin:
         # The client takes no whole numbers but those that Python reads as floats.
@@ -52,7 +56,7 @@ def main():
             answer = {"error": str(error), "data": error.data if is_encoded else convex_to_json(error.data)}
         except Exception as error:  # Whatever the client raises is what its user would see.
             answer = {"error": str(error)}
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 main()

@@ -54,7 +54,7 @@ export default {
       reason: "full",
       at: { $integer: "BwAAAAAAAAA=" },
     }),
-    fails("or goes on to the client", "action", "actions:refused", { name: "never" }, /full|ConvexError/, { reason: "full", at: 7n }),
+    fails("or goes on to the client", "action", "actions:refused", { name: "never" }, /full|Convex error/, { reason: "full", at: 7n }),
     callsAs("what an action calls with other arguments than are declared fails", "mutation", "schedules:enter", { name: 1 }, /ArgumentValidationError/),
     callsAs("so does a mutation that it calls as a query", "query", "schedules:enter", { name: "never" }, /is a mutation and can't be called as a query/),
     callsAs("and what is not there", "action", "actions:notThere", {}, /Could not find function[^]*actions:notThere/),

@@ -33,6 +33,26 @@ export default {
     seenBy("a query within a query", "query", "who:amNested"),
     seenBy("each function that an action calls", "action", "who:amWithin", ["ann", "ann", "ann", "ann"]),
     {
+      rule: "a function sees from which address and by which token it is asked, and so does each that it calls",
+      check: async ({ connect, server }) => {
+        const client = await connect();
+        const asked = async (authToken) => {
+          const { requestId, userAgent, ...request } = await valueOf(client, "mutation", "who:request");
+          assert.deepEqual(request, { ip: "127.0.0.1", authToken, scheduledFunctionId: null });
+          assert.match(requestId, /^[0-9a-f]{16}$/);
+          const [own, ...called] = await valueOf(client, "action", "who:requestWithin");
+          assert.notEqual(own.requestId, requestId);
+          assert.deepEqual(own, { ...request, requestId: own.requestId, userAgent });
+          assert.deepEqual(called, [own, own, own]);
+        };
+        await asked(null);
+        const token = await server.ownToken();
+        await client.setAuth(token);
+        await isKnown(client, "ann");
+        await asked(token);
+      },
+    },
+    {
       rule: "what a user schedules runs in nobody's name",
       check: async ({ connect, server, unique }) => {
         const client = await connect();

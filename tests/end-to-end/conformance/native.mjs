@@ -47,7 +47,7 @@ export default {
         assert.equal(await enteredBy(client, name), 1);
       },
     },
-    fails("a ConvexError brings its data to the client", "action", "native:refuses", {}, /full|ConvexError/, { reason: "full", at: 7n }),
+    fails("a ConvexError brings its data to the client", "action", "native:refuses", {}, /full|Convex error/, { reason: "full", at: 7n }),
     {
       rule: "that of a mutation can be caught with its data",
       check: async ({ client, unique }) => {

@@ -11,7 +11,7 @@ const enteredBy = (client, name) => valueOf(client, "query", "actions:count", { 
 
 /** Schedules a function and waits for its end: what its document says then. */
 async function ran(client, kind, path, value, ms = 0) {
-  const id = await valueOf(client, "mutation", `schedules:by${kind}`, { path, ms, value });
+  const id = await valueOf(client, kind.toLowerCase(), `schedules:by${kind}`, { path, ms, value });
   return until(() => jobOf(client, id), isOver);
 }
 

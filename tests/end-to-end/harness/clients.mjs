@@ -70,7 +70,8 @@ class NpmWebSocket {
   }
 
   async setAuth(token) {
-    this.#client.setAuth(async () => token);
+    // A function that gives null would leave the connection signed in (docs/reference/clients.md).
+    token === null ? this.#client.client.clearAuth() : this.#client.setAuth(async () => token);
   }
 
   /** `next()` waits for the next result, `unsubscribe()` ends it. */

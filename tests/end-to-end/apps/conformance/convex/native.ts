@@ -2,6 +2,7 @@
 // What actions in Node.js do.
 import { createHash } from "node:crypto";
 import { gunzipSync, gzipSync } from "node:zlib";
+import type { RequestMetadata } from "convex/server";
 import { ConvexError, v } from "convex/values";
 import { api, internal } from "./_generated/api";
 import { action, internalAction } from "./_generated/server";
@@ -94,3 +95,5 @@ export const variables = action({
 });
 
 export const am = action({ args: {}, handler: async (ctx) => (await ctx.auth.getUserIdentity())?.subject ?? null });
+
+export const request = action({ args: {}, handler: (ctx): Promise<RequestMetadata> => ctx.meta.getRequestMetadata() });

@@ -1,4 +1,5 @@
 // Who asks.
+import type { RequestMetadata } from "convex/server";
 import { v } from "convex/values";
 import { api, internal } from "./_generated/api";
 import { action, internalMutation, mutation, query } from "./_generated/server";
@@ -25,6 +26,19 @@ export const amWithin = action({
 
 /** Who asks, as a function sees it that is called in the same transaction. */
 export const amNested = query({ args: {}, handler: async (ctx): Promise<string | null> => ctx.runQuery(api.who.am) });
+
+/** Where the request comes from, as a mutation sees it; an action; and what an action calls. */
+export const request = mutation({ args: {}, handler: (ctx): Promise<RequestMetadata> => ctx.meta.getRequestMetadata() });
+export const requestOfAction = action({ args: {}, handler: (ctx): Promise<RequestMetadata> => ctx.meta.getRequestMetadata() });
+export const requestWithin = action({
+  args: {},
+  handler: async (ctx): Promise<RequestMetadata[]> => [
+    await ctx.meta.getRequestMetadata(),
+    await ctx.runMutation(api.who.request),
+    await ctx.runAction(api.who.requestOfAction),
+    await ctx.runAction(api.native.request),
+  ],
+});
 
 export const sign = internalMutation({
   args: { name: v.string() },
