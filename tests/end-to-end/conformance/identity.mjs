@@ -40,6 +40,7 @@ export default {
           const { requestId, userAgent, ...request } = await valueOf(client, "mutation", "who:request");
           assert.deepEqual(request, { ip: "127.0.0.1", authToken, scheduledFunctionId: null });
           assert.match(requestId, /^[0-9a-f]{16}$/);
+          assert.equal(typeof userAgent, client.subscribe ? "object" : "string", `${userAgent}, though only clients over HTTP name themselves`);
           const [own, ...called] = await valueOf(client, "action", "who:requestWithin");
           assert.notEqual(own.requestId, requestId);
           assert.deepEqual(own, { ...request, requestId: own.requestId, userAgent });

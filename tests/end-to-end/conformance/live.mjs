@@ -66,6 +66,8 @@ export default {
         assert.deepEqual(await subscription.next(), { value: 0 });
         await valueOf(other, "mutation", "live:add", { set });
         await until(subscription, ({ error }) => error?.includes("more than 0"));
+        await valueOf(other, "mutation", "live:clear", { set });
+        await until(subscription, ({ value }) => value === 0);
         await subscription.unsubscribe();
       },
     },

@@ -36,6 +36,7 @@ const CLAIMS = {
   preferred_username: ["preferredUsername", "ann.ebb"],
   profile: ["profileUrl", "https://ann.example"],
   picture: ["pictureUrl", "https://ann.example/ann.png"],
+  website: ["websiteUrl", "https://ebb.example"],
   email: ["email", "ann@ebb.example"],
   email_verified: ["emailVerified", true],
   gender: ["gender", "female"],
@@ -44,6 +45,7 @@ const CLAIMS = {
   locale: ["language", "it"],
   phone_number: ["phoneNumber", "+39 06 1"],
   phone_number_verified: ["phoneNumberVerified", false],
+  updated_at: ["updatedAt", "2023-11-14T22:13:20+00:00"],
 };
 
 const request = async (server, headers) => (await fetch(`${server.site}/who`, { headers })).json();
@@ -64,7 +66,7 @@ export default {
     },
     holds(
       "the claims of OpenID Connect have the names that functions know",
-      (server) => server.ownToken(Object.fromEntries(Object.entries(CLAIMS).map(([claim, [, value]]) => [claim, value]))),
+      (server) => server.ownToken({ ...Object.fromEntries(Object.entries(CLAIMS).map(([claim, [, value]]) => [claim, value])), updated_at: 1_700_000_000 }),
       Object.fromEntries(Object.values(CLAIMS)),
     ),
     holds("of an address its text is shown", (server) => server.ownToken({ address: { formatted: "1 Quay", country: "IT" } }), { address: "1 Quay" }),

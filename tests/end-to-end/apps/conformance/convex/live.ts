@@ -16,6 +16,14 @@ export const add = mutation({
   },
 });
 
+export const clear = mutation({
+  args: { set: v.string() },
+  handler: async (ctx, { set }) => {
+    const all = await ctx.db.query("kept").withIndex("by_set_and_value", (range) => range.eq("set", set)).collect();
+    for (const { _id } of all) await ctx.db.delete(_id);
+  },
+});
+
 /** Fails as soon as there are more than a few. */
 export const few = query({
   args: { set: v.string(), most: v.number() },
