@@ -12,17 +12,20 @@ import http from "./conformance/http.mjs";
 import identity from "./conformance/identity.mjs";
 import live from "./conformance/live.mjs";
 import native from "./conformance/native.mjs";
+import queries from "./conformance/queries.mjs";
 import schedules from "./conformance/schedules.mjs";
 import { startServer } from "./conformance/server.mjs";
 import settings from "./conformance/settings.mjs";
 import tokens from "./conformance/tokens.mjs";
+import transactions from "./conformance/transactions.mjs";
+import validators from "./conformance/validators.mjs";
 import values from "./conformance/values.mjs";
 import variables from "./conformance/variables.mjs";
 import { CLIENTS } from "./harness/clients.mjs";
 
 const LIMIT = { timeout: 300_000 };
 /** Of these each client is the subject. */
-const GROUPS = [values, documents, calls, determinism, actions, native, schedules, files, settings, identity, live];
+const GROUPS = [values, validators, documents, queries, transactions, calls, determinism, actions, native, schedules, files, settings, identity, live];
 /** Of these none is. */
 const ADDRESSES = [http, addresses, variables, tokens, crons];
 

@@ -7,5 +7,8 @@ export default defineSchema({
     .index("by_name", ["name"])
     .index("by_city", ["home.city"]),
   entries: defineTable({ name: v.string() }).index("by_name", ["name"]),
+  points: defineTable({ set: v.string(), name: v.string(), at: v.optional(v.any()), size: v.optional(v.number()) })
+    .index("by_at", ["set", "at", "size"])
+    .index("by_set", ["set"]),
   friends: defineTable({ of: v.id("people"), tags: v.array(v.string()) }),
 });
