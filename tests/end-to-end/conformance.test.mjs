@@ -3,6 +3,7 @@
 import { after, describe, test } from "node:test";
 import actions from "./conformance/actions.mjs";
 import addresses from "./conformance/addresses.mjs";
+import api from "./conformance/api.mjs";
 import calls from "./conformance/calls.mjs";
 import crons from "./conformance/crons.mjs";
 import determinism from "./conformance/determinism.mjs";
@@ -27,7 +28,7 @@ const LIMIT = { timeout: 300_000 };
 /** Of these each client is the subject. */
 const GROUPS = [values, validators, documents, queries, transactions, calls, determinism, actions, native, schedules, files, settings, identity, live];
 /** Of these none is. */
-const ADDRESSES = [http, addresses, variables, tokens, crons];
+const ADDRESSES = [api, http, addresses, variables, tokens, crons];
 
 const file = { after };
 const server = await startServer(file);

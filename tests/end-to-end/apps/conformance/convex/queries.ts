@@ -176,3 +176,8 @@ export const add = mutation({
 });
 
 export const neverRun = query({ args: {}, handler: (ctx) => ctx.db.query("points") as any });
+
+export const count = query({
+  args: { set: v.string() },
+  handler: async (ctx, { set }) => (await ctx.db.query("points").withIndex("by_set", (range) => range.eq("set", set)).collect()).length,
+});

@@ -180,3 +180,12 @@ export const count = mutation({
     return point.at + 1;
   },
 });
+
+export const logs = mutation({
+  args: named,
+  handler: (_ctx, { name }) => {
+    console.log(name, { a: [1, null] });
+    console.warn(1, true);
+    console.debug(undefined, null);
+  },
+});

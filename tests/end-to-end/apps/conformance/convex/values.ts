@@ -7,6 +7,12 @@ export const echo = query({ args: any, handler: (_ctx, { value }) => value });
 
 export const echoFromMutation = mutation({ args: any, handler: (_ctx, { value }) => value });
 
+/** Values for which JSON has no form, and others. */
+export const some = query({
+  args: {},
+  handler: () => ({ number: 1.5, int64: 7n, bytes: new Uint8Array([1, 2]).buffer, nan: NaN, none: null }),
+});
+
 /** What a value is within a function. */
 export const kind = query({
   args: any,
