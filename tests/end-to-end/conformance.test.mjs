@@ -12,8 +12,10 @@ import files from "./conformance/files.mjs";
 import http from "./conformance/http.mjs";
 import identity from "./conformance/identity.mjs";
 import live from "./conformance/live.mjs";
+import modules from "./conformance/modules.mjs";
 import native from "./conformance/native.mjs";
 import queries from "./conformance/queries.mjs";
+import results from "./conformance/results.mjs";
 import schedules from "./conformance/schedules.mjs";
 import { startServer } from "./conformance/server.mjs";
 import settings from "./conformance/settings.mjs";
@@ -26,7 +28,7 @@ import { CLIENTS } from "./harness/clients.mjs";
 
 const LIMIT = { timeout: 300_000 };
 /** Of these each client is the subject. */
-const GROUPS = [values, validators, documents, queries, transactions, calls, determinism, actions, native, schedules, files, settings, identity, live];
+const GROUPS = [values, validators, documents, queries, transactions, modules, calls, results, determinism, actions, native, schedules, files, settings, identity, live];
 /** Of these none is. */
 const ADDRESSES = [api, http, addresses, variables, tokens, crons];
 

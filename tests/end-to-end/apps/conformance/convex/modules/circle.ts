@@ -1,0 +1,5 @@
+// Imports what imports it.
+import { name } from "./back";
+
+export const suffix = () => "in a circle";
+export const named = () => `${name()} ${suffix()}`;
