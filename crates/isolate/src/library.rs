@@ -168,7 +168,7 @@ const KNOWN: &[(&str, Roles)] = &[
     ("178498b8fbde44293ef3542e54d91183", Roles::hashing(Kind::BlockMix, &[0])),
     ("a7d09607dc8438b0dbe9827c4a9d402a", Roles::hashing(Kind::ScryptInSteps, &[0, 1, 2])),
     ("487f9f7e21d8d86137ec13e525bbf08f", Roles::hashing(Kind::ScryptAtOnce, &[0, 1, 2, 3])),
-    ("5bf1d4f5d2baa0aa373d64515f9e55d2", Roles::hashing(Kind::ScryptAtOnceMasked, &[0, 1, 2, 3])),
+    ("2bd140fb5c75c4f4c03429daf935e029", Roles::hashing(Kind::ScryptAtOnceMasked, &[0, 1, 2, 3])),
     ("664fa3c1deeadfc87d6bcfa930ecc081", Roles::hashing(Kind::ScryptStep, STEP)),
     ("54315873c00c3151a3c5cf6465ff9dec", Roles::hashing(Kind::ScryptStepMasked, STEP)),
     ("7d1f2ec2cfc76fbe0e816ea965c1a38a", Roles::leaf(Kind::StreamToWord)),
