@@ -13,7 +13,7 @@ export const run = query({ args: {}, handler: () => Object.keys(all) });
 
 /** What a function is, by the first line of its text (guest/values.h) and what it names. */
 const SIGNS = [
-  ["Rotate", (form, text) => form === "sync 2 0" && usesNumber(text, 32)],
+  ["Rotate", (form, text) => form === "sync 2 0" && usesNumber(text, 32, 5)],
   ["Salsa", (form) => form === "sync 6 1"],
   ["BlockMix", (form, text) => form === "sync 5 1" && usesNumber(text, 16)],
   ["ScryptInSteps", (form, text) => form === "async 3 3" && text.includes("dkLen")],
@@ -62,7 +62,7 @@ function nameOf(text) {
   return SIGNS.find(([, isIt]) => isIt(form, text))?.[0];
 }
 
-/** Whether an instruction pushes a number. */
-function usesNumber(text, number) {
-  return text.split("\n").some((line) => new RegExp(`^\\d+ ${number}$`).test(line));
+/** Whether an instruction pushes a number, from the `first` on: what rotates to the right begins with it. */
+function usesNumber(text, number, first = 0) {
+  return text.split("\n").slice(first).some((line) => new RegExp(`^\\d+ ${number}$`).test(line));
 }

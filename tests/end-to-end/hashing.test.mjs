@@ -15,7 +15,7 @@ import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 /** Both versions of esbuild that the command line tools bring along. */
 const VERSIONS = ["convex-1-28", "convex"];
 const SEED = Number(process.env.HASHING_SEED ?? Math.floor(Math.random() * 1e6));
-const CALLS = Number(process.env.HASHING_CALLS ?? 8);
+const CALLS = Number(process.env.HASHING_CALLS ?? 3);
 /** Functions that are recognised in a bundle of the app, with how many packages have one. */
 const RECOGNISED = {
   Rotate: 3, Salsa: 3, BlockMix: 3, ScryptInSteps: 1, ScryptAtOnce: 1, ScryptAtOnceMasked: 1, ScryptStep: 1, ScryptStepMasked: 1,
@@ -84,7 +84,9 @@ for (const convex of VERSIONS) {
       assert.ok(found >= count, `${found} of ${count} functions were recognised as ${name}`);
     }
     assert.deepEqual(recognised(packages), []);
-    await usualPasswords(native);
+    if (convex === VERSIONS.at(-1)) {
+      await usualPasswords(native);
+    }
   });
 }
 
