@@ -7,14 +7,14 @@ import { createAuthClient } from "better-auth/client";
 import { jwtClient } from "better-auth/client/plugins";
 import { ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
-import { asAdmin, callFunction } from "./harness/functions.mjs";
+import { asAdmin, callFunction, setVariables } from "./harness/functions.mjs";
 import { connect, follow } from "./harness/live.mjs";
 import { Visitor } from "./harness/oidc.mjs";
 import { createProject } from "./harness/project.mjs";
 import { secretParts, siteUrlOf, startTidemark } from "./harness/tidemark.mjs";
 
 const { people } = anyApi;
-const LIMIT = { timeout: 600_000 };
+const LIMIT = { timeout: 300_000 };
 const ORIGIN = "http://page.example";
 const PASSWORD = "correct horse battery staple";
 const WRONG_PASSWORD = "incorrect horse battery staple";
@@ -27,9 +27,7 @@ async function serve(context) {
   tidemark.secrets.push(PASSWORD, WRONG_PASSWORD, NEW_PASSWORD, secret);
   tidemark.siteUrl = await siteUrlOf(tidemark);
   const project = await createProject(context, tidemark, { app: "better-auth" });
-  for (const [name, value] of Object.entries({ BETTER_AUTH_SECRET: secret, SITE_URL: ORIGIN })) {
-    await project.mustRun("env", "set", "--", name, value);
-  }
+  await setVariables(tidemark, { BETTER_AUTH_SECRET: secret, SITE_URL: ORIGIN });
   await project.mustRun("deploy", "--typecheck", "disable");
   return tidemark;
 }

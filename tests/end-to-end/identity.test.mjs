@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ConvexHttpClient } from "convex/browser";
+import { ConvexClient, ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
 import { WebSocket } from "ws";
 import { whenOver } from "./harness/cleanup.mjs";
@@ -109,21 +109,27 @@ test("new keys of a provider are found by the first token that is signed with th
   assert.match(withdrawn.message, /no key with the id `first`/);
 });
 
-for (const algorithm of ["RS256", "ES256", "EdDSA"]) {
-  test(`what a provider signs by ${algorithm} holds for the app it is for, from that provider, until it ends`, LIMIT, async (context) => {
-    const [provider, stranger] = [await startProvider(context, await newKey(algorithm, "first")), await startProvider(context, await newKey(algorithm, "first"))];
-    const { tidemark } = await serveApp(context, oidc(provider));
+test("what a provider signs by RS256, ES256 or EdDSA holds for the app it is for, from that provider, until it ends", LIMIT, async (context) => {
+  const start = async (algorithm) => startProvider(context, await newKey(algorithm, "first"));
+  const providers = await Promise.all(["RS256", "ES256", "EdDSA"].map(start));
+  const stranger = await start("RS256");
+  const { tidemark } = await serveApp(context, providers.map((provider) => oidc(provider)).join());
+  const expired = new Map();
+  for (const provider of providers) {
     // With the keys fetched, so that nothing but the call takes from the token's time.
     assert.equal((await ask(tidemark, await provider.signIn("ann"))).subject, "ann");
     provider.seconds = SHORT_SECONDS;
     const token = await provider.signIn("ann");
     provider.seconds = 3_600;
     assert.equal((await ask(tidemark, token)).subject, "ann");
-    await sleep((SHORT_SECONDS + 1) * 1_000);
+    expired.set(provider, token);
+  }
+  await sleep((SHORT_SECONDS + 1) * 1_000);
+  for (const provider of providers) {
     const [header, payload, signature] = (await provider.signIn("ann")).split(".");
     const changed = Buffer.from(payload, "base64url").toString().replace('"ann"', '"bob"');
     for (const [refused, code, message] of [
-      [token, "Unauthenticated", /expired \d+ seconds? ago/],
+      [expired.get(provider), "Unauthenticated", /expired \d+ seconds? ago/],
       [await provider.signIn("ann", OTHER_CLIENT_ID), "NoAuthProvider", /for `others`/],
       [await stranger.signIn("ann"), "NoAuthProvider", new RegExp(stranger.issuer)],
       [[header, Buffer.from(changed).toString("base64url"), signature].join("."), "Unauthenticated", /signature is not right/],
@@ -134,10 +140,11 @@ for (const algorithm of ["RS256", "ES256", "EdDSA"]) {
       assert.match(answer.message, message);
       assert.match((await authenticate(context, tidemark, refused)).error, message);
     }
-    assert.deepEqual(stranger.requests.filter((path) => path.startsWith("/.well-known") || path.startsWith("/jwks")), [], "nobody is asked whom the app does not name");
-    assert.deepEqual(await signatures(tidemark), []);
-  });
-}
+  }
+  const fetched = stranger.requests.filter((path) => path.startsWith("/.well-known") || path.startsWith("/jwks"));
+  assert.deepEqual(fetched, [], "nobody is asked whom the app does not name");
+  assert.deepEqual(await signatures(tidemark), []);
+});
 
 test("a live connection goes on over a change of the provider's keys", LIMIT, async (context) => {
   const provider = await startProvider(context, await newKey("RS256", "first"));
@@ -409,10 +416,7 @@ test("pushes change the providers of the next token, and refuse what can't be on
   assert.equal((await ask(tidemark, token)).subject, "ann");
 
   for (const [providers, code, message] of [
-    ['{ domain: "https://x.example" }', "InvalidAuthConfig", /provider 1 can't be used: its `applicationID` is missing/],
     ['{ domain: "\\"https://x.example\\"", applicationID: "convex" }', "InvalidProviderDomainUrl", /begins with a quotation mark/],
-    ['{ domain: "nonsense", applicationID: "convex" }', "InvalidProviderDomainUrl", /`nonsense` is not a domain/],
-    ['{ type: "customJwt", issuer: "https://x.example", jwks: "x", algorithm: "ES256" }', "InvalidAuthConfig", /`jwks` must be an address/],
     ['{ type: "customJwt", issuer: "https://x.example", jwks: "https://x.example/keys", algorithm: "HS256" } as any', "InvalidAuthConfig", /must be RS256, ES256, EdDSA/],
     ["{ domain: process.env.AUTH_DOMAIN, applicationID: 'convex' }", "AuthConfigMissingEnvironmentVariable", /AUTH_DOMAIN/],
   ]) {

@@ -1,4 +1,5 @@
 // The HTTP function API without a client library between, to see exactly what is answered.
+import assert from "node:assert/strict";
 
 /** Calls a function and returns the HTTP status and the body. `request` replaces parts of fetch's options. */
 export async function callFunction(tidemark, kind, path, args = {}, request = {}) {
@@ -17,4 +18,11 @@ export function post(tidemark, path, body, { headers = {}, ...request } = {}) {
 
 export function asAdmin(tidemark) {
   return { headers: { Authorization: `Convex ${tidemark.adminKey}` } };
+}
+
+/** Sets environment variables of the deployment, in one step and without the command line's. */
+export async function setVariables(tidemark, variables) {
+  const changes = Object.entries(variables).map(([name, value]) => ({ name, value }));
+  const { status } = await post(tidemark, "/api/update_environment_variables", JSON.stringify({ changes }), asAdmin(tidemark));
+  assert.equal(status, 200, `${Object.keys(variables)} can't be set`);
 }
