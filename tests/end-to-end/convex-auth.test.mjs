@@ -110,6 +110,8 @@ test("who signs up with a password is known to functions, over HTTP and live, un
   assert.deepEqual(await elsewhere.http.query(people.mine), { providers: ["password"], sessions: 2, isOpen: true });
 
   await client.action(auth.signOut, {});
+  const ended = { providers: ["password"], sessions: 1, isOpen: false };
+  assert.deepEqual(await ann.http.query(people.mine), ended, "a token holds until it ends, though its session has ended");
   assert.deepEqual(await elsewhere.http.query(people.mine), { providers: ["password"], sessions: 1, isOpen: true });
   assert.deepEqual(await ann.refresh(), { tokens: null }, "no more tokens for a session that has ended");
   await elsewhere.refresh();

@@ -10,7 +10,7 @@ export function connect(context, tidemark) {
   return client;
 }
 
-/** Follows a query in a client: `results` are all that came, `until(check)` waits for one for which `check` holds. */
+/** Follows a query in a client: `results` are all that came, `until(check)` waits until `check` holds for the newest of them. */
 export function follow(client, query, args = {}) {
   const results = [];
   const waiting = new Set();
@@ -21,10 +21,10 @@ export function follow(client, query, args = {}) {
   const until = (check) =>
     new Promise((resolve) => {
       const look = () => {
-        const found = results.find(check);
-        if (found !== undefined) {
+        const newest = results.at(-1);
+        if (results.length > 0 && check(newest)) {
           waiting.delete(look);
-          resolve(found);
+          resolve(newest);
         }
       };
       waiting.add(look);

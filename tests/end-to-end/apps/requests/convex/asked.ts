@@ -1,6 +1,7 @@
 import type { RequestMetadata } from "convex/server";
 import { v } from "convex/values";
 import { internal } from "./_generated/api";
+import type { Id } from "./_generated/dataModel";
 import { action, internalAction, internalMutation, mutation, query } from "./_generated/server";
 
 /** What functions see of the request: one after the other, each called by the one before. */
@@ -39,7 +40,7 @@ export const note = internalMutation({
 export const later = mutation({
   args: {},
   returns: v.array(v.id("_scheduled_functions")),
-  handler: async (ctx) => [
+  handler: async (ctx): Promise<Id<"_scheduled_functions">[]> => [
     await ctx.scheduler.runAfter(0, internal.asked.note, {}),
     await ctx.scheduler.runAfter(0, internal.asked.throughAction, {}),
   ],
