@@ -70,8 +70,8 @@ function Actions() {
   );
 }
 
-function Preloaded() {
-  const count = usePreloadedQuery(window.preloaded);
+function Preloaded({ preloaded }) {
+  const count = usePreloadedQuery(preloaded);
   return <Shown name="count">{`${count}`}</Shown>;
 }
 
@@ -97,24 +97,30 @@ function Me() {
   );
 }
 
-/** Who is signed in at the page's own server, which gives tokens. */
+/** Who is signed in, and for which organization. */
 const Session = createContext(null);
+let signedIn = null;
 
-/** A token of the user, or null if the server gives none any more. */
+/** A token of the user, or null if they have signed out or the page's server gives none any more. */
 async function fetchToken(of) {
   const answer = await fetch(`/token?${new URLSearchParams(of)}`, { method: "POST" });
-  return answer.ok ? answer.text() : null;
+  const token = await answer.text();
+  return of.user === signedIn && token !== "" ? token : null;
 }
 
 function WithAuth({ client, Provider, useAuth }) {
   const [user, setUser] = useState(null);
   const [organization, setOrganization] = useState(null);
+  const sign = (user) => {
+    signedIn = user;
+    setUser(user);
+  };
   return (
     <>
-      <button onClick={() => setUser("ann")}>Sign in as Ann</button>
-      <button onClick={() => setUser("bob")}>Sign in as Bob</button>
+      <button onClick={() => sign("ann")}>Sign in as Ann</button>
+      <button onClick={() => sign("bob")}>Sign in as Bob</button>
       <button onClick={() => setOrganization("harbour")}>Act for the harbour</button>
-      <button onClick={() => setUser(null)}>Sign out</button>
+      <button onClick={() => sign(null)}>Sign out</button>
       <Session value={{ user, organization }}>
         <Provider client={client} useAuth={useAuth}>
           <Me />
@@ -150,14 +156,16 @@ function useClerkForConvex() {
 }
 
 const client = new ConvexReactClient(new URLSearchParams(location.search).get("deployment"));
+/** What the page's server has asked before. */
+const fetchPreloaded = async () => (await fetch("/preloaded")).json();
 const pages = {
   pages: () => <ConvexProvider client={client} children={<Pages />} />,
   optimistic: () => <ConvexProvider client={client} children={<Optimistic />} />,
   actions: () => <ConvexProvider client={client} children={<Actions />} />,
-  preloaded: () => <ConvexProvider client={client} children={<Preloaded />} />,
+  preloaded: async () => <ConvexProvider client={client} children={<Preloaded preloaded={await fetchPreloaded()} />} />,
   auth: () => <WithAuth client={client} Provider={ConvexProviderWithAuth} useAuth={useSession} />,
   clerk: () => <WithAuth client={client} Provider={ConvexProviderWithClerk} useAuth={useClerk} />,
   "clerk-integration": () => <WithAuth client={client} Provider={ConvexProviderWithClerk} useAuth={useClerkForConvex} />,
 };
-const Page = pages[location.hash.slice(1)];
-createRoot(document.getElementById("root")).render(<Page />);
+const page = await pages[location.hash.slice(1)]();
+createRoot(document.getElementById("root")).render(page);
