@@ -7,6 +7,7 @@ import { whenOver } from "./cleanup.mjs";
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const WAIT_MS_MAX = 90_000;
 
+/** `context` is a test's context, or an object with node:test's `after` for a whole file. */
 export async function launchBrowser(context) {
   const browser = await chromium.launch({
     executablePath: CHROMIUM,
@@ -29,6 +30,7 @@ export async function launchBrowser(context) {
 /** A browser of one person, with the page open; fails the test on an error in the page. */
 export async function openPage(context, browser, address, options = {}) {
   const person = await browser.newContext(options);
+  whenOver(context, () => person.close());
   const page = await person.newPage();
   page.setDefaultTimeout(WAIT_MS_MAX);
   const errors = [];
