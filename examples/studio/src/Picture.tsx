@@ -32,7 +32,14 @@ export function Picture({ picture, locale }: { picture: Shown; locale: string })
       <article className={`picture ${state}`} aria-label={title} style={{ "--color": picture.color ?? "var(--line)" } as CSSProperties}>
         <Frame picture={picture} />
         <div className="about">
-          <h2>{title}</h2>
+          <header>
+            <h2>{title}</h2>
+            <button type="button" className="quiet" aria-label="Take down" title="Take down" onClick={() => void attempt(remove({ picture: id }))}>
+              <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
+                <path d="m3 3 10 10m0-10L3 13" stroke="currentColor" strokeWidth="2" strokeLinecap="round" />
+              </svg>
+            </button>
+          </header>
           <p className="soft">
             <time dateTime={new Date(picture.added).toISOString()} lang={locale} dir="auto">
               {picture.addedWritten}
@@ -54,21 +61,16 @@ export function Picture({ picture, locale }: { picture: Shown; locale: string })
               {problem}
             </p>
           )}
-          <div className="actions">
-            {state === "ready" && (
-              <>
-                <button type="button" onClick={() => void attempt(order({ picture: id }))}>
-                  Order a print
-                </button>
-                <button type="button" className="quiet" onClick={() => void attempt(ask({ picture: id }))}>
-                  New caption
-                </button>
-              </>
-            )}
-            <button type="button" className="quiet" onClick={() => void attempt(remove({ picture: id }))}>
-              Take down
-            </button>
-          </div>
+          {state === "ready" && (
+            <div className="actions">
+              <button type="button" onClick={() => void attempt(order({ picture: id }))}>
+                Order a print
+              </button>
+              <button type="button" className="quiet" onClick={() => void attempt(ask({ picture: id }))}>
+                New caption
+              </button>
+            </div>
+          )}
         </div>
       </article>
     </li>

@@ -21,23 +21,23 @@ export const studio = new URL("../../../examples/studio", import.meta.url).pathn
 /**
  * A project with the `convex/` folder of an app (a name in apps/, or a path), or with only the given files. `convex` is
  * the version of the library and of its command line, as package.json names it. `packages` are installed besides: by name an
- * object with their files. `modules` are those of the app, if it brings some of its own. `also` names packages of the tests
- * that another version of the library's needs besides.
+ * object with their files. `also` names packages of the tests that another version of the library's needs besides. An app
+ * that is a path and `isInstalled` has packages and a package.json of its own.
  */
-export async function createProject(context, tidemark, { app, files = {}, convex = "convex", packages = {}, modules = nodeModules, also = [] } = {}) {
+export async function createProject(context, tidemark, { app, isInstalled = false, files = {}, convex = "convex", packages = {}, also = [] } = {}) {
   const folder = await temporaryFolder(context);
   if (app) {
     const source = app.startsWith("/") ? app : join(apps, app);
     await cp(join(source, "convex"), join(folder, "convex"), { recursive: true });
     await cp(join(source, "convex.json"), join(folder, "convex.json")).catch((error) => assert.equal(error.code, "ENOENT"));
   }
-  await linkNodeModules(folder, modules, convex, packages, also);
+  await linkNodeModules(folder, isInstalled ? join(app, "node_modules") : nodeModules, convex, packages, also);
   const { version, engines } = JSON.parse(await readFile(join(nodeModules, convex, "package.json"), "utf8"));
   const project = new Project(context, folder, tidemark, { package: convex, node: nodeFor(engines.node) });
   const versions = Object.entries(packages).map(([name, its]) => [name, JSON.parse(its["package.json"]).version]);
   const dependencies = { convex: version, ...Object.fromEntries(versions) };
   const manifest = { name: "app", private: true, type: "module", dependencies };
-  await project.write("package.json", JSON.stringify(manifest));
+  await project.write("package.json", isInstalled ? await readFile(join(app, "package.json"), "utf8") : JSON.stringify(manifest));
   for (const [path, text] of Object.entries(files)) {
     await project.write(path, text);
   }
