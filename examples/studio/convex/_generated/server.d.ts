@@ -30,10 +30,10 @@ import type { DataModel } from "./dataModel.js";
 type Env = {
   readonly CONVEX_CLOUD_URL: string;
   readonly CONVEX_SITE_URL: string;
-  readonly JWKS: string;
-  readonly JWT_PRIVATE_KEY: string;
   readonly STUDIO_SERVICES_URL: string;
   readonly STUDIO_WEBHOOK_SECRET: string;
+  readonly JWT_PRIVATE_KEY: string;
+  readonly JWKS: string;
 };
 
 /**
