@@ -231,6 +231,12 @@ impl Executor {
         command.envs(settings.map(|(name, value)| (format!("npm_config_{name}"), value)));
         // It would keep what it has compiled among the packages.
         command.env("NODE_COMPILE_CACHE", root.join("compile-cache"));
+        // Node.js has a list of its own of whom it trusts. Whom the server is told to trust besides, it trusts as well.
+        let mut named = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"].into_iter().filter_map(std::env::var_os);
+        if let Some(file) = named.find(|file| !file.is_empty()) {
+            let file = std::path::absolute(file).map_err(|error| io_failed(&error))?;
+            command.env("NODE_EXTRA_CA_CERTS", file);
+        }
         if let Some(registry) = &options.registry {
             command.env("npm_config_registry", registry);
         }
