@@ -43,8 +43,9 @@ export function Picture({ picture, locale }: { picture: Shown; locale: string })
           <p className="soft">
             <time dateTime={new Date(picture.added).toISOString()} lang={locale} dir="auto">
               {picture.addedWritten}
-            </time>{" "}
-            <span className="ago" lang={locale} dir="auto">
+            </time>
+            {" · "}
+            <span lang={locale} dir="auto">
               {ago}
             </span>
           </p>
