@@ -219,30 +219,6 @@ test("processes end with the server, also with one that is killed, and packages 
   assert.deepEqual(await readdir(homes), [], "what actions have written is gone");
 });
 
-test("the command line sees what is deployed, and modules that are gone are gone", LIMIT, async (context) => {
-  const { tidemark, project } = await start(context);
-  const hashes = await fetch(`${tidemark.url}/api/get_config_hashes`, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...asAdmin(tidemark).headers },
-    body: JSON.stringify({ version: "1.48.0", adminKey: tidemark.adminKey }),
-  });
-  const { moduleHashes, nodeDependencies, nodeVersion } = await hashes.json();
-  const paths = (environment) => moduleHashes.filter((module) => module.environment === environment).map(({ path }) => path);
-  assert.deepEqual([nodeDependencies, nodeVersion], [[{ name: "tide-table", version: "2.0.1" }], "22"]);
-  const node = paths("node");
-  assert.ok(node.includes("machine.js") && node.includes("harbour.js") && node.some((path) => path.startsWith("_deps/node/")), `${node}`);
-  assert.ok(paths("isolate").includes("notes.js"));
-  const spec = await project.mustRun("function-spec");
-  assert.match(spec.stdout, /machine\.js:digest/);
-
-  await project.remove("convex/harbour.ts");
-  await project.write("convex.json", "{}");
-  await project.mustRun("deploy", "--typecheck", "disable");
-  const beside = new ConvexHttpClient(tidemark.url, { logger: false });
-  await assert.rejects(beside.action(harbour.tidesOfToday, {}), /Could not find function/);
-  assert.equal((await beside.action(machine.digest, { text: "" })).length, 64);
-});
-
 // What can't be served is refused when it is pushed, and changes nothing.
 const REFUSED = {
   "a query for Node.js": {
@@ -294,6 +270,29 @@ for (const [what, { files, packages = {}, says }] of Object.entries(REFUSED)) {
     assert.equal((await http.action(machine.digest, { text: "" })).length, 64, "the app that was there serves on");
   });
 }
+
+test("the command line sees what is deployed, and modules that are gone are gone", LIMIT, async () => {
+  const { tidemark, project } = shared;
+  const hashes = await fetch(`${tidemark.url}/api/get_config_hashes`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...asAdmin(tidemark).headers },
+    body: JSON.stringify({ version: "1.48.0", adminKey: tidemark.adminKey }),
+  });
+  const { moduleHashes, nodeDependencies, nodeVersion } = await hashes.json();
+  const paths = (environment) => moduleHashes.filter((module) => module.environment === environment).map(({ path }) => path);
+  assert.deepEqual([nodeDependencies, nodeVersion], [[{ name: "tide-table", version: "2.0.1" }], "22"]);
+  const node = paths("node");
+  assert.ok(node.includes("machine.js") && node.includes("harbour.js") && node.some((path) => path.startsWith("_deps/node/")), `${node}`);
+  assert.ok(paths("isolate").includes("notes.js"));
+  const spec = await project.mustRun("function-spec");
+  assert.match(spec.stdout, /machine\.js:digest/);
+
+  await project.remove("convex/harbour.ts");
+  await project.write("convex.json", "{}");
+  await project.mustRun("deploy", "--typecheck", "disable");
+  await assert.rejects(http.action(harbour.tidesOfToday, {}), /Could not find function/);
+  assert.equal((await http.action(machine.digest, { text: "" })).length, 64);
+});
 
 test("a server without Node.js says so to whoever pushes", LIMIT, async (context) => {
   const tidemark = await startTidemark(context, { environment: { TIDEMARK_NODE: "/nowhere/node" } });
