@@ -6,7 +6,7 @@
  */
 export const LIMITS = Object.fromEntries(
   Object.entries({
-    short: { userMs: 400, actionMs: 4_000, nodeMs: 6_000 },
+    short: { userMs: 300, actionMs: 3_000, nodeMs: 5_000 },
     long: { userMs: 10_000, actionMs: 120_000, nodeMs: 120_000 },
   }).map(([name, { userMs, actionMs, nodeMs }]) => [
     name,
@@ -25,22 +25,20 @@ called_max = 3
 [limits.files]
 file_bytes_max = ${2 << 20}
 [limits.gateway]
-upload_stall_ms_max = 5000
-write_stall_ms_max = 5000
+upload_stall_ms_max = 2000
+write_stall_ms_max = 2000
 `,
   ]),
 );
 
 export const TIME = /Function execution timed out/;
 /** The time of an action in which it has computed little. */
-export const WAIT = /Function execution timed out \(maximum duration: 4 s\)/;
+export const WAIT = /Function execution timed out \(maximum duration: 3 s\)/;
 export const MEMORY = /FunctionOutOfMemory/;
 export const STACK = /Maximum call stack size exceeded/;
 export const NEVER = /will never resolve/;
 /** A result or an error: what counts is that it ends, and what is left. */
 export const ENDS = /^/;
-/** Some error. */
-export const FAILS = /./;
 /** A loop that takes memory, which meets one limit or the other. */
 export const TIME_OR_MEMORY = /Function execution timed out|FunctionOutOfMemory/;
 

@@ -61,12 +61,12 @@ function packed() {
   return zeros;
 }
 
-/** Its `url`, and how many requests are `open`. It ends with the test. */
+/** Its `url`, and `countOpen`, which says how many requests are under way. It ends with the test. */
 export async function startOutside(context) {
   const open = new Set();
   const server = createServer((request, response) => {
-    open.add(response);
-    response.on("close", () => open.delete(response));
+    open.add(request);
+    response.on("close", () => open.delete(request));
     const [, first] = request.url.split("/");
     WAYS[`/${first}`](request, response);
   });
@@ -76,5 +76,10 @@ export async function startOutside(context) {
     server.closeAllConnections();
     server.close();
   });
-  return { url: `http://127.0.0.1:${server.address().port}`, open: () => open.size };
+  const countOpen = () => {
+    // Who reads nothing more of a client does not learn that it has gone.
+    open.forEach((request) => request.resume());
+    return open.size;
+  };
+  return { url: `http://127.0.0.1:${server.address().port}`, countOpen };
 }
