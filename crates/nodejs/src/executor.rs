@@ -327,6 +327,7 @@ impl Shared {
             log_line_chars_max: limits.log_line_chars_max,
             stack_frames_max: limits.stack_frames_max,
             operations_max: limits.operations_max,
+            frame_bytes_max: limits.frame_bytes_max,
         };
         process.sender().send(&start, &[]).await;
         Ok(process)

@@ -22,6 +22,7 @@ pub(crate) enum ToNode<'a> {
         log_line_chars_max: usize,
         stack_frames_max: usize,
         operations_max: usize,
+        frame_bytes_max: usize,
     },
     Analyze {
         modules: &'a [String],

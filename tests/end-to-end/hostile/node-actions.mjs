@@ -5,7 +5,7 @@ import { ENDS, MEMORY, TIME, TIME_OR_MEMORY, returns } from "./endings.mjs";
 const BROKEN = /NodeProcessBroken/;
 const PROCESSES = /NodeProcessesLimit/;
 /** More than fits between a process and the server, or into the memory of the process. */
-const TOO_LARGE = /NodeProcessBroken: .*a frame of \d+ bytes|FunctionOutOfMemory/;
+const TOO_LARGE = /FunctionArgumentsTooLarge|could not be shown: \d+ bytes|FunctionOutOfMemory/;
 const NOT_A_VALUE = /not a supported Convex type|InvalidReturnValue/;
 
 /** The head of their module. `frame` makes what a process sends to the server, see crates/nodejs/src/frame.rs. */

@@ -2,7 +2,7 @@
 import { Session } from "node:inspector";
 import { send } from "./frames.mjs";
 import { importModule } from "./modules.mjs";
-import { describe } from "./stacks.mjs";
+import { sendThrown } from "./stacks.mjs";
 
 const kinds = [
   ["Query", "isQuery"],
@@ -19,7 +19,7 @@ export async function analyze({ modules }) {
       const namespace = await importModule(module);
       analyzed.push({ path: module, functions: functionsOf(namespace, session) });
     } catch (error) {
-      send({ type: "notAnalyzed", module, error: describe(error) });
+      sendThrown({ type: "notAnalyzed", module }, error);
       return;
     }
   }

@@ -2,7 +2,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { send } from "./frames.mjs";
 import { importModule } from "./modules.mjs";
-import { describe } from "./stacks.mjs";
+import { sendThrown } from "./stacks.mjs";
 
 const storage = new AsyncLocalStorage();
 let running = null;
@@ -43,6 +43,6 @@ export async function runCall({ call, module, name, requestId, resultBytesMax },
       send({ type: "returned", call }, result);
     }
   } catch (error) {
-    send({ type: "threw", call, error: describe(error) });
+    sendThrown({ type: "threw", call }, error);
   }
 }

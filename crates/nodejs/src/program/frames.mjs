@@ -8,9 +8,25 @@ const OUTPUT = 4;
 const PREFIX_BYTES = 8;
 const NOTHING = Buffer.alloc(0);
 
+let frameBytesMax = Infinity;
+
+export function setFrameLimit(bytesMax) {
+  frameBytesMax = bytesMax;
+}
+
+// The server would not read it. Nothing of it was sent.
+export class FrameTooLarge extends Error {
+  constructor(bytes) {
+    super(`${bytes} bytes, more than the ${frameBytesMax} that fit between a process and the server`);
+  }
+}
+
 // Returns when all is in the pipe, so that nothing is lost if the process ends, or does not come to rest, right after.
 export function send(header, body = NOTHING) {
   const json = Buffer.from(JSON.stringify(header));
+  if (json.length + body.length > frameBytesMax) {
+    throw new FrameTooLarge(json.length + body.length);
+  }
   const prefix = Buffer.alloc(PREFIX_BYTES);
   prefix.writeUInt32BE(json.length, 0);
   prefix.writeUInt32BE(body.length, 4);

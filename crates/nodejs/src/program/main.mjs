@@ -3,18 +3,19 @@ import { analyze } from "./analysis.mjs";
 import { endCall, runCall } from "./calls.mjs";
 import { installConsole } from "./console.mjs";
 import { setEnvironment } from "./environment.mjs";
-import { listen, send } from "./frames.mjs";
+import { listen, send, setFrameLimit } from "./frames.mjs";
 import { setFolder } from "./modules.mjs";
-import { describe } from "./stacks.mjs";
+import { sendThrown } from "./stacks.mjs";
 import { answered, chunkCame, installConvex, moreWanted } from "./syscalls.mjs";
 
 const handlers = {
-  start({ environment, folder, logLinesMax, logLineCharsMax, stackFramesMax, operationsMax }) {
+  start({ environment, folder, logLinesMax, logLineCharsMax, stackFramesMax, operationsMax, frameBytesMax }) {
     Error.stackTraceLimit = stackFramesMax;
     setFolder(folder);
     setEnvironment(environment);
     installConsole(logLinesMax, logLineCharsMax);
     installConvex(operationsMax);
+    setFrameLimit(frameBytesMax);
   },
   analyze,
   invoke: runCall,
@@ -31,7 +32,7 @@ const handlers = {
 // What nobody catches ends the process, as everywhere in Node.js; the call learns why.
 process.on("uncaughtException", (error) => {
   try {
-    send({ type: "uncaught", error: describe(error) });
+    sendThrown({ type: "uncaught" }, error);
   } finally {
     process.exit(1);
   }

@@ -1,5 +1,6 @@
 // Errors for the server: names, messages, and stacks in terms of the files that people wrote. Node.js follows the source maps.
 import { fileURLToPath } from "node:url";
+import { FrameTooLarge, send } from "./frames.mjs";
 import { forPeople, withoutFolder } from "./modules.mjs";
 
 const convexError = Symbol.for("ConvexError");
@@ -7,7 +8,19 @@ const FRAME = /^ {4}at (?:(.*) \()?((?:file:\/\/)?\/.*):(\d+):(\d+)\)?$/;
 // Of the library that registers functions, and of this program.
 const HIDDEN = ["node_modules/convex/", import.meta.dirname];
 
-export function describe(thrown) {
+// Tells the server what was thrown, or that it is too large to be told.
+export function sendThrown(header, thrown) {
+  try {
+    send({ ...header, error: describe(thrown) });
+  } catch (error) {
+    if (!(error instanceof FrameTooLarge)) {
+      throw error;
+    }
+    send({ ...header, error: hidden(error.message) });
+  }
+}
+
+function describe(thrown) {
   try {
     const isError = typeof thrown === "object" && thrown !== null && "message" in thrown;
     return {
@@ -17,9 +30,11 @@ export function describe(thrown) {
       data: thrown?.ConvexErrorSymbol === convexError ? String(thrown.data) : null,
     };
   } catch (error) {
-    return { name: "Error", message: `[could not be shown: ${String(error)}]`, stack: "", data: null };
+    return hidden(String(error));
   }
 }
+
+const hidden = (reason) => ({ name: "Error", message: `[could not be shown: ${reason}]`, stack: "", data: null });
 
 function framesOf(error) {
   const lines = mapText(String(error.stack ?? "")).split("\n");

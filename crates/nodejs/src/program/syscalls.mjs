@@ -1,6 +1,6 @@
 // `Convex`: what functions ask of the server, each operation in the name of the call that issued it.
 import { currentCall } from "./calls.mjs";
-import { send } from "./frames.mjs";
+import { FrameTooLarge, send } from "./frames.mjs";
 
 const CHUNK_BYTES = 256 * 1024;
 
@@ -61,8 +61,13 @@ function issue(name, jsonArguments, blob) {
   const id = ++issued;
   return new Promise((resolve, reject) => {
     const operation = { resolve, reject, chunks: [], isAnswered: false, onMore: null };
+    try {
+      send({ type: "operation", call: call.id, id, name, arguments: jsonArguments, hasBody: blob !== undefined });
+    } catch (error) {
+      reject(error instanceof FrameTooLarge ? new Error(`FunctionArgumentsTooLarge: \`${name}\` has ${error.message}.`) : error);
+      return;
+    }
     pending.set(id, operation);
-    send({ type: "operation", call: call.id, id, name, arguments: jsonArguments, hasBody: blob !== undefined });
     if (blob !== undefined) {
       sendBody(call, id, operation, blob).catch(reject);
     }
