@@ -104,6 +104,7 @@ export const GROUPS = {
     ["a query that calls itself", `return ctx.runQuery("cases:endless", {});`, /MaximumCallDepthExceeded/],
     ["an action that does not end", `return ctx.runAction("cases:loopAction", {});`, TIME],
     ["a query that does not end", `return ctx.runQuery("cases:loop", {});`, TIME],
+    ["a query whose error has a payload that is no JSON", `await ctx.runQuery("cases:throwsNoValue", {});`, /mine/],
     ["a function that is not there", `return ctx.runAction("cases:nowhere", {});`, /Could not find function/],
     ["a query as an action", `return ctx.runAction("cases:nothing", {});`, /is a query and can't be called as an action/],
     ["arguments that are too large", `return ctx.runQuery("cases:nothing", { text: "x".repeat(17 << 20) });`, /FunctionArgumentsTooLarge|FunctionOutOfMemory/],

@@ -42,6 +42,9 @@ export const ENDS = /^/;
 /** A loop that takes memory, which meets one limit or the other. */
 export const TIME_OR_MEMORY = /Function execution timed out|FunctionOutOfMemory/;
 
+/** An error as the library throws it, whose payload nobody has looked at. */
+export const throwsData = (data) => `throw Object.assign(new Error("mine"), { ConvexErrorSymbol: Symbol.for("ConvexError"), data: ${data} });`;
+
 /** It ends by itself and returns this. */
 export const returns = (value) => ({ value });
 

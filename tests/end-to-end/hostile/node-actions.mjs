@@ -1,6 +1,6 @@
 // What actions in Node.js may try: imitations with a bound, which harm no machine. Each case is a sentence, the body of an action that
 // gets `ctx`, in `outside` the address of a server that behaves badly (outside.mjs) and what HELPERS has, and how it must end.
-import { ENDS, MEMORY, TIME, TIME_OR_MEMORY, returns } from "./endings.mjs";
+import { ENDS, MEMORY, TIME, TIME_OR_MEMORY, returns, throwsData } from "./endings.mjs";
 
 const BROKEN = /NodeProcessBroken/;
 const PROCESSES = /NodeProcessesLimit/;
@@ -171,7 +171,10 @@ export const GROUPS = {
     ["an error whose stack is a number", `const error = new Error("mine"); error.stack = 7; throw error;`, /mine/],
     ["an error that is its own cause", `const error = new Error("mine"); error.cause = error; throw error;`, /mine/],
     ["an error of thirty megabytes", `throw new Error("x".repeat(30_000_000));`, TOO_LARGE],
-    ["data that is too large", `throw Object.assign(new Error("mine"), { ConvexErrorSymbol: Symbol.for("ConvexError"), data: "x".repeat(30_000_000) });`, TOO_LARGE],
+    ["a payload of thirty megabytes", throwsData('"x".repeat(30_000_000)'), TOO_LARGE],
+    ["a payload that is no JSON", throwsData('"}{"'), /mine/],
+    ["a payload that is too deep", throwsData('"[".repeat(100_000) + "]".repeat(100_000)'), /mine/],
+    ["a payload that is no JSON, of a function that is called", `await ctx.runQuery("cases:throwsNoValue", {});`, /mine/],
     ["a line of ten megabytes", `console.log("x".repeat(10_000_000)); return 1;`, returns(1)],
     ["ten thousand lines", `for (let i = 0; i < 10_000; i++) console.log("line", i); return 1;`, returns(1)],
     ["a line of ten megabytes on the output", `process.stdout.write("x".repeat(10_000_000) + "\\n"); return 1;`, returns(1)],

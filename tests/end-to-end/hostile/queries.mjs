@@ -1,7 +1,7 @@
 // What functions may try. Each case is a sentence, the body of a query (or of a mutation, where it says so) that gets `ctx`, and
 // how it must end.
 
-import { ENDS, MEMORY, NEVER, STACK, TIME, TIME_OR_MEMORY, mutation, returns } from "./endings.mjs";
+import { ENDS, MEMORY, NEVER, STACK, TIME, TIME_OR_MEMORY, mutation, returns, throwsData } from "./endings.mjs";
 
 export const GROUPS = {
   "loops end by the time limit": [
@@ -203,6 +203,11 @@ export const GROUPS = {
     ["an error whose message throws", `const error = new Error("a"); Object.defineProperty(error, "message", { get() { throw new Error("b"); } }); throw error;`, /can't be shown/],
     ["an error whose stack is a number", `const error = new Error("mine"); error.stack = 7; throw error;`, /mine/],
     ["an error of ten megabytes", `throw new Error("x".repeat(10_000_000));`, /xxxx/],
+    ["a payload that is no JSON", throwsData('"}{"'), /mine/],
+    ["a payload that is too deep", throwsData('"[".repeat(100_000) + "]".repeat(100_000)'), /mine/],
+    ["a payload with a field of a bad name", throwsData('\'{"$bad":1}\''), /mine/],
+    ["a payload of ten megabytes", throwsData('JSON.stringify("x".repeat(10_000_000))'), /mine/],
+    ["a payload that is no JSON, of a function that is called", `await ctx.runQuery("cases:throwsNoValue", {});`, /mine/],
     ["a proxy thrown", `throw new Proxy({}, { get() { throw new Error("mine"); } });`, /can't be shown/],
     ["an error that is its own cause", `const error = new Error("mine"); error.cause = error; throw error;`, /mine/],
   ],

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use contract::{Error, FunctionError};
 use isolate::{FunctionKind, JsError, KillReason, SyscallError};
 use transaction::UserError;
+use value::Value;
 
 /// A failure of a function. Its caller, if that is a function, may catch it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +101,9 @@ impl From<JsError> for Thrown {
             "" => error.name,
             message => format!("{}: {message}", error.name),
         };
-        let (title, data) = (format!("Uncaught {message}"), error.convex_error_data.map(Arc::from));
+        // Nobody but the function has seen it: it may be beyond the limits of values, or no JSON at all.
+        let data = error.convex_error_data.filter(|text| Value::from_json(text).is_ok());
+        let (title, data) = (format!("Uncaught {message}"), data.map(Arc::from));
         Thrown { title, message, stack: error.stack, data, is_for_tools: false }
     }
 }
@@ -227,6 +230,17 @@ mod tests {
     fn an_error_without_a_message_has_its_name() {
         let thrown = Thrown::from(js_error("Error", ""));
         assert_eq!(thrown.to_log_text(""), "Uncaught Error");
+    }
+
+    #[test]
+    fn a_payload_that_is_no_value_is_left_out() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        for text in ["", "}{", r#"{"$a":1}"#, deep.as_str()] {
+            let mut error = js_error("ConvexError", "no");
+            error.convex_error_data = Some(text.to_owned());
+            let thrown = Thrown::from(error);
+            assert_eq!((thrown.to_log_text("").as_str(), thrown.data), ("Uncaught ConvexError: no", None));
+        }
     }
 
     #[test]
