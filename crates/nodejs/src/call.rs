@@ -140,6 +140,12 @@ pub(crate) async fn talk(
     }
 }
 
+/// What the program makes of a line at most, which cuts it: three bytes for each of JavaScript's characters, and one for each of
+/// its parts.
+fn line_bytes_max(limits: &NodeLimits) -> usize {
+    4 * limits.log_line_chars_max + 1
+}
+
 impl Talking<'_> {
     fn take(&mut self, message: Message, limits: &NodeLimits) {
         let frame = match message {
@@ -151,8 +157,12 @@ impl Talking<'_> {
         };
         let outcome = match frame {
             (FromNode::Log { call, level, messages, is_truncated }, _) if call == self.number => {
-                self.host.log(ConsoleLine { level: level.into(), messages, is_truncated });
-                return;
+                let bytes: usize = messages.iter().map(|message| message.len() + 1).sum();
+                if bytes <= line_bytes_max(limits) {
+                    self.host.log(ConsoleLine { level: level.into(), messages, is_truncated });
+                    return;
+                }
+                Err(Failure::Broken { reason: format!("a line of {bytes} bytes") })
             }
             (FromNode::Operation { call, id, name, arguments, has_body }, _) if call == self.number => {
                 self.begin(id, name, arguments, has_body);

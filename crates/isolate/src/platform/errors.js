@@ -50,10 +50,11 @@ export function rejectionOf(text) {
 // JSON text about a thrown value. User code may have thrown anything, also what throws when it is looked at.
 export function describe(thrown) {
   return JSON.stringify({
-    name: attempt(() => nameOf(thrown), "Error"),
-    message: attempt(() => messageOf(thrown), "a value that can't be shown"),
-    stack: attempt(() => framesOf(thrown), ""),
-    code: attempt(() => (isError(thrown) && typeof thrown.code === "string" ? thrown.code : null), null),
+    // Half a character, such as one at which a text was cut, has no place in JSON.
+    name: attempt(() => nameOf(thrown).toWellFormed(), "Error"),
+    message: attempt(() => messageOf(thrown).toWellFormed(), "a value that can't be shown"),
+    stack: attempt(() => framesOf(thrown).toWellFormed(), ""),
+    code: attempt(() => (isError(thrown) && typeof thrown.code === "string" ? thrown.code.toWellFormed() : null), null),
     convex_error_data: attempt(() => convexErrorData(thrown), null),
   });
 }

@@ -23,7 +23,7 @@ export class FrameTooLarge extends Error {
 
 // Returns when all is in the pipe, so that nothing is lost if the process ends, or does not come to rest, right after.
 export function send(header, body = NOTHING) {
-  const json = Buffer.from(JSON.stringify(header));
+  const json = Buffer.from(JSON.stringify(header, wellFormed));
   if (json.length + body.length > frameBytesMax) {
     throw new FrameTooLarge(json.length + body.length);
   }
@@ -35,6 +35,9 @@ export function send(header, body = NOTHING) {
     rest = rest.subarray(writeSync(OUTPUT, rest));
   }
 }
+
+// Half a character, such as one at which a text was cut, has no place in JSON.
+const wellFormed = (_, value) => (typeof value === "string" ? value.toWellFormed() : value);
 
 export function listen(handle) {
   let parts = [];
