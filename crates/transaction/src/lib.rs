@@ -54,7 +54,7 @@ pub use files::File;
 pub use page::{Page, PageRequest, PageStatus};
 pub use query::Query;
 pub use scan::QueryId;
-pub use schedules::{Cancellation, DueRun, NewJob, PendingJobs, RunEnd, held_from};
+pub use schedules::{Cancellation, DueRun, NewJob, QueuedJobs, RunEnd, held_from};
 pub use system_tables::{
     AuthRow, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DueKind, DueRow, EnvironmentVariableRow,
     FileObjectRow, FileRow, FileState, Holder, IndexRow, JobState, ModuleEnvironment, ModuleRow, NodeConfig,

@@ -286,16 +286,17 @@ impl Transaction {
         Ok(true)
     }
 
-    /// Jobs of the running function's component that wait, in the order of their times: those among the next `rows_max` rows of the
-    /// queue. `after` is where an earlier part has ended; `function` leaves out those of others.
-    pub async fn pending_jobs(
+    /// Jobs of the running function's component that stand in the queue: those that wait, in the order of their times, and behind them
+    /// those that somebody holds; those among the next `rows_max` rows. `after` is where an earlier part has ended; `function` leaves
+    /// out those of others.
+    pub async fn queued_jobs(
         &mut self,
         after: Option<Bytes>,
         function: Option<&FunctionPath>,
         rows_max: usize,
-    ) -> Result<PendingJobs> {
+    ) -> Result<QueuedJobs> {
         let table = SystemTable::DueRuns;
-        let interval = Interval { start: after.unwrap_or_default(), end: Some(held_from()) };
+        let interval = Interval { start: after.unwrap_or_default(), end: None };
         let mut scan = Scan::new(
             table.table(),
             table.index(DUE_INDEX).id,
@@ -305,10 +306,10 @@ impl Transaction {
             rows_max,
         );
         let component = self.component();
-        let mut part = PendingJobs { jobs: Vec::new(), end: None };
+        let mut part = QueuedJobs { jobs: Vec::new(), end: None };
         for _ in 0..rows_max {
             let Some((key, document)) = scan.next(self).await? else {
-                return Ok(PendingJobs { end: None, ..part });
+                return Ok(QueuedJobs { end: None, ..part });
             };
             part.end = Some(key::successor(&key).into());
             let Stored { id, row } = stored_row::<DueRow>(&document)?;
@@ -336,9 +337,9 @@ impl Transaction {
 
 const COMPLETED_INDEX: &str = "by_completed_time";
 
-/// A part of the jobs that wait.
+/// A part of the jobs in the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PendingJobs {
+pub struct QueuedJobs {
     /// Their ids in `_scheduled_functions`.
     pub jobs: Vec<DocumentId>,
     /// Where the next part begins; `None` after the last.
