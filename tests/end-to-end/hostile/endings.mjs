@@ -18,8 +18,8 @@ time_ms_max = ${actionMs}
 called_max = 100
 [limits.node]
 action_ms_max = ${nodeMs}
-memory_bytes_max = ${192 << 20}
-rest_memory_bytes_max = ${128 << 20}
+memory_bytes_max = ${256 << 20}
+rest_memory_bytes_max = ${96 << 20}
 children_max = 8
 called_max = 3
 [limits.files]
