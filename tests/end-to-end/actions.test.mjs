@@ -1,7 +1,5 @@
 // Actions by the official clients and the command line: what they call, what they wait for, and how they end.
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { createServer } from "node:http";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConvexClient, ConvexHttpClient } from "convex/browser";
@@ -10,21 +8,15 @@ import { ConvexError } from "convex/values";
 import { whenOver } from "./harness/cleanup.mjs";
 import { asAdmin, callFunction, post } from "./harness/functions.mjs";
 import { pushApp } from "./harness/project.mjs";
+import { serve } from "./harness/serve.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
 const LIMIT = { timeout: 300_000 };
 const { notes, outside } = anyApi;
 
 /** A server of somebody else's. `paths` are handlers of requests. */
-async function startServer(context, paths) {
-  const server = createServer((request, response) => paths[request.url](request, response));
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  whenOver(context, () => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${server.address().port}`;
+function startServer(context, paths) {
+  return serve(context, (request, response) => paths[request.url](request, response));
 }
 
 async function bodyOf(request) {

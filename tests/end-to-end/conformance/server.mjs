@@ -1,11 +1,9 @@
 // What the rules are held against: Tidemark with the app, the keys that its users' tokens are signed with, and a server of somebody else's.
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { createServer } from "node:http";
-import { whenOver } from "../harness/cleanup.mjs";
 import { asAdmin, callFunction, post } from "../harness/functions.mjs";
 import { newKey, signToken } from "../harness/oidc.mjs";
 import { createProject } from "../harness/project.mjs";
+import { serve } from "../harness/serve.mjs";
 import { startTidemark } from "../harness/tidemark.mjs";
 
 export const AUDIENCE = "conformance";
@@ -92,7 +90,7 @@ const refusal = ({ status }, { code, message }) => `${status} ${code}: ${message
 
 /** Answers with what it was asked. */
 async function startOutside(context) {
-  const server = createServer(async (request, response) => {
+  return serve(context, async (request, response) => {
     if (request.url === "/never") {
       return;
     }
@@ -104,11 +102,4 @@ async function startOutside(context) {
     response.writeHead(method === "POST" ? 201 : 200, { "Content-Type": "application/json" });
     response.end(JSON.stringify({ method, url, from: headers["x-from"] ?? null, body }));
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  whenOver(context, () => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${server.address().port}`;
 }

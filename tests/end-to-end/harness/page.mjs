@@ -1,8 +1,6 @@
 // A page with React, bundled as an app's own tools would, and the server that it comes from.
-import { once } from "node:events";
-import { createServer } from "node:http";
 import { build } from "esbuild";
-import { whenOver } from "./cleanup.mjs";
+import { serve } from "./serve.mjs";
 
 const folder = new URL("..", import.meta.url).pathname;
 
@@ -20,7 +18,7 @@ export async function servePage(context, path, answer = () => undefined) {
     define: { "process.env.NODE_ENV": '"production"' },
     absWorkingDir: folder,
   });
-  const server = createServer(async (request, response) => {
+  return serve(context, async (request, response) => {
     const url = new URL(request.url, "http://page");
     const text = await answer(url);
     if (text !== undefined) {
@@ -30,11 +28,4 @@ export async function servePage(context, path, answer = () => undefined) {
     response.setHeader("Content-Type", isScript ? "text/javascript" : "text/html");
     response.end(isScript ? outputFiles[0].text : '<!doctype html><link rel="icon" href="data:,"><div id="root"></div><script type="module" src="/main.js"></script>');
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  whenOver(context, () => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${server.address().port}`;
 }
