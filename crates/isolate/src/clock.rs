@@ -417,6 +417,7 @@ mod tests {
     fn long_work_gets_a_lower_priority_and_its_thread_alone() {
         let _ticker = Ticker::start(LongWork { begins_after: 20 * MS, niceness: 3 }).expect("a thread");
         let before = niceness_of_this_thread();
+        let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let working = scope.spawn(|| {
                 for _ in 0..100 {
@@ -429,12 +430,14 @@ mod tests {
                 }
                 let after_short_work = (has_lower_priority(), niceness_of_this_thread());
                 let _work = begin_work();
-                assert!(compute_until(has_lower_priority), "its work took long");
+                let has_lower_priority = compute_until(has_lower_priority);
+                is_over.store(true, Ordering::Relaxed);
+                assert!(has_lower_priority, "its work took long");
                 (after_short_work, niceness_of_this_thread())
             });
             let resting = scope.spawn(|| {
                 drop(begin_work());
-                compute_until(|| working.is_finished());
+                compute_until(|| is_over.load(Ordering::Relaxed));
                 (has_lower_priority(), niceness_of_this_thread())
             });
             assert_eq!(resting.join().expect("no panic"), (false, before), "it has no work");
