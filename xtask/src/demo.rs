@@ -47,7 +47,7 @@ impl Example {
 }
 
 pub fn run(root: &Path, example: Example) -> Result<()> {
-    let folder = TemporaryFolder::new()?;
+    let folder = TemporaryFolder::new("demo")?;
     let result = show(root, example, &folder.path);
     if interrupted() {
         println!("\nStopped. Nothing is left behind.");
@@ -147,9 +147,9 @@ fn wait_until_served(processes: &mut Processes, port: u16, what: &str) -> Result
 }
 
 /// Where a Tidemark serves, and the key to administer it.
-struct Backend {
-    url: String,
-    admin_key: String,
+pub struct Backend {
+    pub url: String,
+    pub admin_key: String,
 }
 
 impl Backend {
@@ -161,7 +161,7 @@ impl Backend {
         convex
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub fn parse(text: &str) -> Result<Self> {
         let value = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
             line.map(|value| value.trim_matches(['"', '\'']).to_string())
@@ -230,13 +230,14 @@ fn free_port(wanted: u16) -> Result<u16> {
     Ok(listener.context("find a free port")?.local_addr()?.port())
 }
 
-struct TemporaryFolder {
-    path: PathBuf,
+/// A folder that goes with this value.
+pub struct TemporaryFolder {
+    pub path: PathBuf,
 }
 
 impl TemporaryFolder {
-    fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("tidemark-demo-{}", std::process::id()));
+    pub fn new(purpose: &str) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("tidemark-{purpose}-{}", std::process::id()));
         std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
         Ok(Self { path })
     }

@@ -8,7 +8,11 @@ use anyhow::{Context, Result, ensure};
 
 use crate::demo::tidemark_binary;
 
-const RUST_CLIENT: &str = "tests/end-to-end/clients/rust/Cargo.toml";
+/// Programs in Rust that are no members of the workspace: their folders, their names, and the variables that tell the tests.
+const PROGRAMS: [(&str, &str, &str); 2] = [
+    ("tests/end-to-end/clients/rust", "rust-client", "RUST_CLIENT"),
+    ("examples/grpc/rust", "grpc-caller", "GRPC_CALLER"),
+];
 
 /// What the test runner prints where, unless it is told otherwise: everything, and at the end what failed.
 const REPORTERS: [&str; 4] = [
@@ -21,7 +25,8 @@ const REPORTERS: [&str; 4] = [
 /// Becomes the test runner; `words` are files and options of it, which narrow the run down. Returns only if that failed.
 pub fn run(root: &Path, words: Vec<String>) -> Result<()> {
     let tidemark = tidemark_binary()?;
-    let rust_client = build_rust_client(root, &tidemark)?;
+    // In a folder beside that of `tidemark`.
+    let target = tidemark.ancestors().nth(2).context("the folder of everything built")?.join("rust-client");
     let mut node = Command::new("node");
     let (options, files): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| word.starts_with("--"));
     node.args(["--test", "--test-concurrency=1"]);
@@ -31,16 +36,17 @@ pub fn run(root: &Path, words: Vec<String>) -> Result<()> {
     node.args(options).args(files);
     node.current_dir(root.join("tests/end-to-end"));
     // CI=1 keeps the official tools from asking questions and from reporting their crashes to their makers.
-    node.env("CI", "1").env("TIDEMARK_BINARY", tidemark).env("RUST_CLIENT", rust_client);
+    node.env("CI", "1").env("TIDEMARK_BINARY", &tidemark);
+    for (folder, name, variable) in PROGRAMS {
+        node.env(variable, build(&root.join(folder), name, &target)?);
+    }
     Err(node.exec()).context("run node")
 }
 
-/// In a folder beside the one of `tidemark`: it is no member of the workspace.
-fn build_rust_client(root: &Path, tidemark: &Path) -> Result<PathBuf> {
-    let target = tidemark.ancestors().nth(2).context("the folder of everything built")?.join("rust-client");
+fn build(folder: &Path, name: &str, target: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--locked", "--manifest-path"]).arg(root.join(RUST_CLIENT));
-    cargo.arg("--target-dir").arg(&target);
-    ensure!(cargo.status().context("run cargo")?.success(), "the official Rust client can't be built");
-    Ok(target.join("debug/rust-client"))
+    cargo.args(["build", "--quiet", "--locked", "--manifest-path"]).arg(folder.join("Cargo.toml"));
+    cargo.arg("--target-dir").arg(target);
+    ensure!(cargo.status().context("run cargo")?.success(), "{name} can't be built");
+    Ok(target.join("debug").join(name))
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "it talks to the person who called it")]
 
 mod checks;
+mod cluster;
 mod demo;
 mod end_to_end;
 mod processes;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "usage: xtask check | setup [demo [chat | studio]] | demo [chat | studio] | \
-    end-to-end [test file or option of its runner …]";
+    cluster [prepare FOLDER] | end-to-end [test file or option of its runner …]";
 
 fn main() -> ExitCode {
     match run() {
@@ -40,6 +41,14 @@ fn run() -> Result<()> {
             setup::run(&repository_root()?, purpose)
         }
         Some("demo") => demo::run(&repository_root()?, example(arguments.next())?),
+        Some("cluster") => {
+            let prepared = match arguments.next().as_deref() {
+                None => None,
+                Some("prepare") => Some(PathBuf::from(arguments.next().context(USAGE)?)),
+                Some(_) => bail!(USAGE),
+            };
+            cluster::run(&repository_root()?, prepared)
+        }
         Some("end-to-end") => end_to_end::run(&repository_root()?, arguments.collect()),
         _ => bail!(USAGE),
     }

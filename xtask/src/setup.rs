@@ -42,11 +42,13 @@ enum Proof {
 }
 
 /// Folders with a `requirements.txt`; what it names is installed in their `.venv`.
-const TEST_PYTHON_FOLDERS: [&str; 2] = ["tests/end-to-end/clients", "tests/end-to-end/s3"];
+const TEST_PYTHON_FOLDERS: [&str; 3] =
+    ["examples/grpc/python", "tests/end-to-end/clients", "tests/end-to-end/s3"];
 
 /// Folders with a `package-lock.json`.
 const NODE_FOLDERS: [&str; 3] = ["crates/intl", "crates/isolate", "services/runner"];
-const TEST_NODE_FOLDERS: [&str; 3] = [Example::Chat.folder(), Example::Studio.folder(), "tests/end-to-end"];
+const TEST_NODE_FOLDERS: [&str; 4] =
+    [Example::Chat.folder(), Example::Studio.folder(), "examples/grpc/node", "tests/end-to-end"];
 
 const NODE_MAJOR_MIN: u32 = 20;
 

@@ -6,13 +6,22 @@
 //! ```
 
 pub mod blob_store;
+pub mod fanout;
+pub mod files;
 pub mod object_store;
+pub mod runner;
+pub mod schedules;
 pub mod sequencer;
 pub mod transaction_log;
 
 use std::{any::Any, pin::Pin, sync::Arc};
 
-use contract::{BlobDigest, BlobStore, DeploymentRef, ObjectStore, Sequencer, TransactionLog};
+use contract::{
+    BlobDigest, BlobStore, DeploymentRef, DueRunner, Fanout, FileName, Files, ObjectStore, Runner, Schedules,
+    Sequencer, Timestamp, TransactionLog,
+};
+
+type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A log to be tested, with one empty deployment that nobody else writes to.
 pub struct LogSubject {
@@ -42,6 +51,56 @@ pub struct ObjectSubject {
     pub objects: Arc<dyn ObjectStore>,
     /// How many things lie in it that belong to no object that is there.
     pub leftovers: Box<dyn Fn() -> Pin<Box<dyn Future<Output = usize> + Send>> + Send + Sync>,
+    /// What it stands on; dropped after it.
+    pub kept: Box<dyn Any + Send>,
+}
+
+/// A runner to be tested, whose deployment has no data and these functions: those of `messages` (`list`, `count`, `send`, `fail`,
+/// `refuse`, `act`) and of `actions` (`calls`, `throws`) of the runner's own tests, and the router of its `http`.
+pub struct RunnerSubject {
+    pub runner: Arc<dyn Runner>,
+    pub deployment: DeploymentRef,
+    /// What it stands on; dropped after it.
+    pub kept: Box<dyn Any + Send>,
+}
+
+/// Live queries to be tested, of a deployment without data. A query `m:prefix` answers the keys that begin with the prefix, with commas
+/// between, whatever its arguments are.
+pub struct FanoutSubject {
+    pub fanout: Arc<dyn Fanout>,
+    pub deployment: DeploymentRef,
+    /// Writes a key; its commit comes back.
+    pub write: Box<dyn Fn(String) -> Answer<Timestamp> + Send + Sync>,
+    /// What it stands on; dropped after it.
+    pub kept: Box<dyn Any + Send>,
+}
+
+/// The files of a deployment to be tested.
+pub struct FilesSubject {
+    pub files: Arc<dyn Files>,
+    pub deployment: DeploymentRef,
+    /// How a file's URL names it, by the id of its document.
+    pub name_of: Box<dyn Fn(String) -> Answer<Option<FileName>> + Send + Sync>,
+    /// What it stands on; dropped after it.
+    pub kept: Box<dyn Any + Send>,
+}
+
+/// A scheduler to be tested, whose deployment has no jobs.
+pub struct SchedulesSubject {
+    pub schedules: Arc<dyn Schedules>,
+    pub deployment: DeploymentRef,
+    /// Schedules a function for much later; the id of its job comes back.
+    pub schedule: Box<dyn Fn() -> Answer<String> + Send + Sync>,
+    /// What it stands on; dropped after it.
+    pub kept: Box<dyn Any + Send>,
+}
+
+/// A runner of what is due to be tested.
+pub struct DueRunnerSubject {
+    pub runner: Arc<dyn DueRunner>,
+    pub deployment: DeploymentRef,
+    /// Schedules a mutation; the id of its entry in the queue comes back.
+    pub schedule: Box<dyn Fn() -> Answer<String> + Send + Sync>,
     /// What it stands on; dropped after it.
     pub kept: Box<dyn Any + Send>,
 }
@@ -186,6 +245,86 @@ macro_rules! remote_object_store {
         $crate::tests_of! {
             $crate::object_store, $start,
             nothing_that_is_elsewhere_lies_in_place
+        }
+    };
+}
+
+/// The tests of the runner's contract; `$start` is an `async fn() -> RunnerSubject`.
+#[macro_export]
+macro_rules! runner {
+    ($start:expr) => {
+        $crate::tests_of! {
+            $crate::runner, $start,
+            a_query_reads_at_its_moment_and_tells_what_it_has_read
+            a_mutation_takes_effect_once_for_a_request_of_a_session
+            what_a_function_throws_is_an_answer_and_changes_nothing
+            a_query_that_is_not_deployed_runs_all_the_same
+            an_action_calls_functions_and_is_answered
+            a_path_tells_of_what_kind_its_function_is
+            a_request_is_answered_by_the_apps_router
+            bodies_go_both_ways_piece_by_piece
+            a_body_that_is_cut_off_is_not_complete
+            who_leaves_an_answer_is_gone_and_the_function_is_told
+            code_is_evaluated_without_being_served
+            the_function_log_has_each_execution_and_is_waited_for
+            many_calls_at_once_are_all_answered
+            a_caller_that_goes_away_holds_up_nobody
+        }
+    };
+}
+
+/// The tests of the contract of live queries; `$start` is an `async fn() -> FanoutSubject`.
+#[macro_export]
+macro_rules! fanout {
+    ($start:expr) => {
+        $crate::tests_of! {
+            $crate::fanout, $start,
+            a_round_shows_what_was_added_and_what_a_commit_has_changed
+            no_round_is_of_a_moment_before_what_the_client_has_seen
+            a_sessions_own_write_is_followed_by_a_round
+            another_identity_is_shown_by_its_version
+            a_query_that_is_added_twice_ends_the_session_and_says_why
+            a_session_ends_when_its_commands_do
+            who_takes_no_rounds_holds_up_nobody
+            many_queries_are_one_command_and_one_round
+        }
+    };
+}
+
+/// The tests of the files service's contract; `$start` is an `async fn() -> FilesSubject`.
+#[macro_export]
+macro_rules! files {
+    ($start:expr) => {
+        $crate::tests_of! {
+            $crate::files, $start,
+            a_file_is_read_as_it_was_stored
+            bytes_with_another_digest_are_no_file
+            a_token_that_is_none_is_refused_before_anything_is_sent
+            what_is_not_there_is_not_found
+            who_goes_away_in_the_middle_is_missed_by_nobody
+        }
+    };
+}
+
+/// The tests of the scheduler's contract; `$start` is an `async fn() -> SchedulesSubject`.
+#[macro_export]
+macro_rules! schedules {
+    ($start:expr) => {
+        $crate::tests_of! {
+            $crate::schedules, $start,
+            a_job_is_cancelled_once_and_stays_so
+            all_jobs_are_cancelled_or_those_of_one_function
+        }
+    };
+}
+
+/// The test of the contract of those who run what is due; `$start` is an `async fn() -> DueRunnerSubject`.
+#[macro_export]
+macro_rules! due_runner {
+    ($start:expr) => {
+        $crate::tests_of! {
+            $crate::schedules, $start,
+            an_entry_that_is_due_runs_once
         }
     };
 }

@@ -14,6 +14,8 @@ use crate::{DeploymentRef, FunctionError, Identity, Result, Timestamp};
 #[async_trait]
 pub trait Fanout: Send + Sync + 'static {
     /// Begins a session. It has no queries yet.
+    ///
+    /// One on an instance that is gone ends with an error after which it may begin anew, on any instance.
     async fn open(&self, start: SessionStart) -> Result<FanoutSession>;
 }
 

@@ -1,8 +1,11 @@
 //! What each service promises to the others.
 //!
 //! Every service is a trait of plain Rust types, whose documentation is its contract. Within one process calls are direct.
-//! Between processes they go over gRPC, through the adapters in crate `rpc`; so far the log and the sequencer have one. The
-//! suites in crate `conformance` run against any implementation, and hold both ways to the same sentences.
+//! Between processes they go over gRPC, through the adapters in crate `rpc`. The suites in crate `conformance` run against any
+//! implementation, and hold both ways to the same sentences.
+//!
+//! Between processes any call may also fail with what the transport has to say: `NodeUnreachable` had no effect; `ConnectionLost`,
+//! `CallTimedOut` and `AnswerNotUnderstood` may have had one, and say by [`Error::retry`] whether the call may be sent again.
 //!
 //! This crate knows nothing of RocksDB, Raft, JavaScript, HTTP or gRPC.
 

@@ -16,6 +16,8 @@ pub trait Schedules: Send + Sync + 'static {
     /// Cancels the jobs that wait and the actions that run ([`Schedules::cancel`]): all of them, or those of one function. How many.
     /// It takes one commit after another: after an error some are cancelled, and what is scheduled meanwhile may be. What the jobs that
     /// it ends would have scheduled is not left: a function that schedules itself again and again ends.
+    ///
+    /// Errors: `InvalidArgument` if there is no such component.
     async fn cancel_all(&self, jobs: JobsOf, function: Option<&str>) -> Result<u64>;
 }
 

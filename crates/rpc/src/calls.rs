@@ -4,8 +4,8 @@
 //! order. What has many bytes goes in pieces, so that the message limit is about pieces and not about calls; the pieces
 //! of several calls take turns.
 //!
-//! Every call ends: with its answer, by its deadline, or because the line broke. What is too large fails alone, and a
-//! caller that goes away leaves nothing behind.
+//! Every call ends: with its answer, by its deadline, or because the line broke. What is too large fails alone. A caller that goes
+//! away leaves nothing behind, and the other side, which is told, stops its work.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ use bytes::Bytes;
 use contract::{Error, Result};
 use futures::{
     Stream, StreamExt,
-    future::{BoxFuture, ready},
+    future::{AbortHandle, AbortRegistration, Abortable, BoxFuture, ready},
     stream::BoxStream,
 };
 use parking_lot::Mutex;
@@ -46,6 +46,47 @@ async fn room(rooms: &Arc<Semaphore>, bytes: usize, bytes_max: usize) -> Arc<Own
     Arc::new(rooms.clone().acquire_many_owned(units).await.expect("rooms are never closed"))
 }
 
+/// The calls that are worked on.
+#[derive(Default)]
+struct AtWork {
+    calls: Mutex<HashMap<u64, AbortHandle>>,
+}
+
+/// Work on a call, while it lasts.
+struct Work {
+    at_work: Arc<AtWork>,
+    call: u64,
+    registration: Option<AbortRegistration>,
+}
+
+impl AtWork {
+    fn begin(self: &Arc<Self>, call: u64) -> Work {
+        let (handle, registration) = AbortHandle::new_pair();
+        self.calls.lock().insert(call, handle);
+        Work { at_work: self.clone(), call, registration: Some(registration) }
+    }
+
+    fn cancel(&self, call: u64) {
+        if let Some(handle) = self.calls.lock().remove(&call) {
+            handle.abort();
+        }
+    }
+}
+
+impl Work {
+    /// `None` if the call was cancelled meanwhile.
+    async fn done<T>(mut self, work: impl Future<Output = T>) -> Option<T> {
+        let registration = self.registration.take().expect("it is done once");
+        Abortable::new(work, registration).await.ok()
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.at_work.calls.lock().remove(&self.call);
+    }
+}
+
 /// Answers the calls of a stream, many at once. `work` has until the deadline; `encode` makes an answer of its result,
 /// and of why there is none.
 pub fn serve<S, W, A, T, E>(
@@ -63,36 +104,52 @@ where
 {
     let bytes_max = limits.calls_bytes_max;
     let mut arriving = Arriving::new(&limits);
-    let (at_work, leaving) = (Arc::new(Semaphore::new(bytes_max)), Arc::new(Semaphore::new(bytes_max)));
+    let (rooms, leaving) = (Arc::new(Semaphore::new(bytes_max)), Arc::new(Semaphore::new(bytes_max)));
     let (work, encode) = (Arc::new(work), Arc::new(encode));
+    let at_work: Arc<AtWork> = Arc::default();
+    let cancels = at_work.clone();
     let answers = calls
         .filter_map(move |piece| {
-            ready(piece.and_then(|piece| arriving.add(piece).map_err(errors::to_status)).transpose())
+            let arrived = piece.and_then(|piece| {
+                if piece.cancelled {
+                    arriving.forget(piece.call);
+                    cancels.cancel(piece.call);
+                    return Ok(None);
+                }
+                arriving.add(piece).map_err(errors::to_status)
+            });
+            ready(arrived.transpose())
         })
         // Until there is room for it the stream is not read.
         .then(move |arrived| {
-            let at_work = at_work.clone();
+            let rooms = rooms.clone();
             async move {
                 let (call, content) = arrived?;
                 let bytes = content.as_ref().map_or(0, Bytes::len);
-                Ok::<_, Status>((call, content, room(&at_work, bytes, bytes_max).await))
+                Ok::<_, Status>((call, content, room(&rooms, bytes, bytes_max).await))
             }
         })
         .map(move |begun| {
             let (work, encode, leaving) = (work.clone(), encode.clone(), leaving.clone());
+            // From here on it can be cancelled, though nobody has looked at it yet.
+            let begun = begun.map(|(call, content, room)| (at_work.begin(call), call, content, room));
             async move {
-                let (call, content, at_work) = begun?;
-                let result = match content {
-                    Ok(content) => within(&limits, work(content)).await.unwrap_or_else(Err),
-                    Err(too_large) => Err(too_large.into()),
+                let (of_call, call, content, at_work) = begun?;
+                let answer = async {
+                    let result = match content {
+                        Ok(content) => within(&limits, work(content)).await.unwrap_or_else(Err),
+                        Err(too_large) => Err(too_large.into()),
+                    };
+                    drop(at_work);
+                    let content = encode(result);
+                    let leaving = room(&leaving, content.len(), bytes_max).await;
+                    Outgoing::new(call, content, vec![leaving])
                 };
-                drop(at_work);
-                let content = encode(result);
-                let leaving = room(&leaving, content.len(), bytes_max).await;
-                Ok(Outgoing::new(call, content, vec![leaving]))
+                Ok::<_, Status>(of_call.done(answer).await)
             }
         })
-        .buffer_unordered(limits.calls_in_flight_max);
+        .buffer_unordered(limits.calls_in_flight_max)
+        .filter_map(|answer| ready(answer.transpose()));
     in_turns(answers, &limits)
 }
 
@@ -180,8 +237,8 @@ impl Caller {
         for _ in 0..2 {
             let line = self.line().await.map_err(CallFailed::NotSent)?;
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(entry) = line.enter(number) else { continue };
-            // From here on the line sends all of it, though the caller may go.
+            let Some(entry) = line.enter(number, &place) else { continue };
+            // From here on the line sends all of it, or that the caller has gone.
             let outgoing = Outgoing::new(number, content, vec![place.clone(), room]);
             if line.outgoing.send(outgoing).await.is_err() {
                 return Err(CallFailed::Lost);
@@ -204,8 +261,8 @@ impl Caller {
     }
 
     async fn connect(&self) -> Result<Line> {
-        // There is a place for as many calls, so that none waits here.
-        let (outgoing, calls) = mpsc::channel(self.limits.calls_in_flight_max);
+        // There is a place for as many calls, and for that each of them is cancelled, so that none waits here.
+        let (outgoing, calls) = mpsc::channel(self.limits.calls_in_flight_max.saturating_mul(2));
         let pieces = in_turns(ReceiverStream::new(calls).map(Ok), &self.limits);
         let pieces = pieces.filter_map(|piece| ready(piece.ok())).boxed();
         let answers = (self.open)(Calls(pieces)).await.map_err(errors::from_status)?;
@@ -222,14 +279,14 @@ impl Line {
     }
 
     /// Lets a call wait for its answer, unless none comes any more.
-    fn enter(&self, number: u64) -> Option<Entry<'_>> {
+    fn enter(&self, number: u64, place: &Arc<OwnedSemaphorePermit>) -> Option<Entry<'_>> {
         let (answered, answer) = oneshot::channel();
         let mut waiting = self.waiting.lock();
         if waiting.closed {
             return None;
         }
         waiting.calls.insert(number, answered);
-        Some(Entry { waiting: &self.waiting, number, answer })
+        Some(Entry { line: self, number, answer, place: Some(place.clone()) })
     }
 }
 
@@ -261,23 +318,31 @@ async fn give_out(
     waiting.calls.clear();
 }
 
-/// A call on the list of those that wait; dropped, it is taken off.
+/// A call on the list of those that wait; dropped, it is taken off, and the other side is told if it has not answered.
 struct Entry<'l> {
-    waiting: &'l Mutex<Waiting>,
+    line: &'l Line,
     number: u64,
     answer: oneshot::Receiver<Arrived>,
+    /// Kept until the other side is told, so that no more can be on their way than there is room for.
+    place: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Entry<'_> {
     /// `None` if the line broke.
     async fn answer(mut self) -> Option<Arrived> {
-        (&mut self.answer).await.ok()
+        let answer = (&mut self.answer).await.ok();
+        self.place = None;
+        answer
     }
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        self.waiting.lock().calls.remove(&self.number);
+        self.line.waiting.lock().calls.remove(&self.number);
+        if let Some(place) = self.place.take() {
+            // A line that has closed tells the other side by that.
+            let _ = self.line.outgoing.try_send(Outgoing::cancel(self.number, vec![place]));
+        }
     }
 }
 
@@ -298,9 +363,7 @@ impl From<CallFailed> for Error {
     fn from(failed: CallFailed) -> Error {
         match failed {
             CallFailed::NotSent(error) => error,
-            CallFailed::Lost => {
-                Error::overloaded("ConnectionLost", "the connection broke before the answer came")
-            }
+            CallFailed::Lost => errors::lost(),
             CallFailed::TimedOut => errors::timed_out(),
             CallFailed::AnswerTooLarge(TooLarge { bytes_max, .. }) => {
                 errors::answer_not_understood(&format!("it has more than {bytes_max} bytes"))
@@ -382,7 +445,9 @@ mod tests {
             }
         })
         .await;
-        assert!(line.enter(1).is_none(), "nobody would ever answer it");
+        let place = Arc::new(caller.places.clone().acquire_owned().await.unwrap());
+        assert!(line.enter(1, &place).is_none(), "nobody would ever answer it");
+        drop(place);
         let call = call(&caller, 1);
         let mut peer = in_time(peers.recv()).await.unwrap();
         let number = peer.piece().await.call;
@@ -423,9 +488,9 @@ mod tests {
         assert_eq!(failed, Err(CallFailed::TimedOut));
         let line = caller.line().await.unwrap();
         assert_eq!(line.waiting.lock().calls.len(), 0);
-        // Its bytes and its place are free once it is sent: all of it, so that the other side does not wait for the rest.
+        // Its bytes and its place are free once the other side is told, which does not wait for the rest then.
         let mut peer = in_time(peers.recv()).await.unwrap();
-        while !peer.piece().await.last {}
+        while !peer.piece().await.cancelled {}
         assert_eq!(caller.leaving.available_permits(), LIMITS.calls_bytes_max);
         assert_eq!(caller.places.available_permits(), LIMITS.calls_in_flight_max);
     }
@@ -440,28 +505,82 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_goes_away_leaves_nothing_and_its_call_is_whole() {
+    async fn a_caller_that_goes_away_leaves_nothing_and_the_other_side_is_told() {
         let (caller, mut peers) = caller(LIMITS);
         let (gone, stays) = (call(&caller, 50), call(&caller, 45));
         let mut peer = in_time(peers.recv()).await.unwrap();
         let mut sent = HashMap::from([(peer.piece().await.call, 10)]);
         gone.abort();
         assert!(in_time(gone).await.unwrap_err().is_cancelled());
-        let mut ended = 0;
-        while ended < 2 {
+        let mut cancelled = None;
+        let mut is_whole = false;
+        while cancelled.is_none() || !is_whole {
             let piece = peer.piece().await;
+            assert_ne!(Some(piece.call), cancelled, "nothing of it comes behind");
+            if piece.cancelled {
+                assert!(piece.content.is_empty());
+                cancelled = Some(piece.call);
+                continue;
+            }
             *sent.entry(piece.call).or_insert(0) += piece.content.len();
-            ended += usize::from(piece.last);
+            is_whole |= piece.last && sent[&piece.call] == 45;
         }
-        let mut bytes: Vec<_> = sent.into_values().collect();
-        bytes.sort_unstable();
-        assert_eq!(bytes, [45, 50], "a part of a call could be read as another call");
+        assert!(sent.remove(&cancelled.unwrap()).is_none_or(|bytes| bytes < 50));
+        assert_eq!(sent.into_values().collect::<Vec<_>>(), [45]);
         let line = caller.line().await.unwrap();
         assert_eq!(line.waiting.lock().calls.len(), 1);
         assert_eq!(caller.places.available_permits(), LIMITS.calls_in_flight_max - 1);
         assert_eq!(caller.leaving.available_permits(), LIMITS.calls_bytes_max);
         drop(peer);
         assert_eq!(in_time(stays).await.unwrap(), Err(CallFailed::Lost));
+    }
+
+    #[tokio::test]
+    async fn work_on_a_call_that_is_cancelled_ends_and_is_not_answered() {
+        struct Ends(mpsc::UnboundedSender<()>);
+        impl Drop for Ends {
+            fn drop(&mut self) {
+                let _ = self.0.send(());
+            }
+        }
+        let (ended, mut ends) = mpsc::unbounded_channel();
+        let (begun, mut begins) = mpsc::unbounded_channel();
+        let work = move |content: Bytes| {
+            let (ends, begun) = (Ends(ended.clone()), begun.clone());
+            async move {
+                let _ends = ends;
+                begun.send(()).expect("the test waits");
+                if content[0] == 1 {
+                    std::future::pending::<()>().await;
+                }
+                Ok(content)
+            }
+        };
+        let (calls, sent) = mpsc::unbounded_channel();
+        let sent = tokio_stream::wrappers::UnboundedReceiverStream::new(sent);
+        let answers = serve(sent, LIMITS, work, |result: Result<Bytes>| result.expect("it is echoed"));
+        let mut answers = std::pin::pin!(answers);
+        let call = |call, content| Piece {
+            call,
+            content: Bytes::from_static(content),
+            last: true,
+            cancelled: false,
+        };
+        let cancel = |call| Piece { call, cancelled: true, last: true, ..Piece::default() };
+        calls.send(Ok(call(1, b"\x01"))).unwrap();
+        assert!(futures::poll!(answers.next()).is_pending());
+        in_time(begins.recv()).await.unwrap();
+        // One that is under way, one that is over or never was, and one of which only a part has come.
+        for cancelled in [cancel(1), cancel(7), Piece { last: false, ..call(3, b"half") }, cancel(3)] {
+            calls.send(Ok(cancelled)).unwrap();
+        }
+        assert!(futures::poll!(answers.next()).is_pending());
+        in_time(ends.recv()).await.unwrap();
+        calls.send(Ok(call(2, b"\x02"))).unwrap();
+        let answer = in_time(answers.next()).await.unwrap().unwrap();
+        assert_eq!((answer.call, &answer.content[..]), (2, &b"\x02"[..]));
+        drop(calls);
+        assert!(in_time(answers.next()).await.is_none());
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use crate::errors;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed(String);
 
-type Decoded<T> = Result<T, Malformed>;
+pub type Decoded<T> = Result<T, Malformed>;
 
 impl Malformed {
     pub fn new(what: impl Into<String>) -> Malformed {
@@ -42,7 +42,7 @@ pub fn decoded<M: Message + Default>(content: Bytes) -> Decoded<M> {
     M::decode(content).map_err(|error| Malformed::new(error.to_string()))
 }
 
-fn present<T>(value: Option<T>, what: &str) -> Decoded<T> {
+pub fn present<T>(value: Option<T>, what: &str) -> Decoded<T> {
     value.ok_or_else(|| Malformed::new(format!("{what} is missing")))
 }
 
@@ -50,7 +50,7 @@ pub fn timestamp(nanoseconds: u64) -> Decoded<Timestamp> {
     Timestamp::new(nanoseconds).ok_or_else(|| Malformed::new("a timestamp is out of range"))
 }
 
-fn sixteen(bytes: &[u8], what: &str) -> Decoded<[u8; 16]> {
+pub fn sixteen(bytes: &[u8], what: &str) -> Decoded<[u8; 16]> {
     bytes.try_into().map_err(|_| Malformed::new(format!("{what} does not have 16 bytes")))
 }
 
@@ -146,7 +146,7 @@ fn cut_outward(interval: &Interval, bytes_max: usize) -> Interval {
     Interval { start: cut(&interval.start), end }
 }
 
-fn read_set_to_wire(read_set: &ReadSet, limits: &RpcLimits) -> Vec<wire::IndexIntervals> {
+pub fn read_set_to_wire(read_set: &ReadSet, limits: &RpcLimits) -> Vec<wire::IndexIntervals> {
     let bytes_max = limits.interval_key_bytes_max;
     read_set
         .indexes()
@@ -160,7 +160,7 @@ fn read_set_to_wire(read_set: &ReadSet, limits: &RpcLimits) -> Vec<wire::IndexIn
         .collect()
 }
 
-fn read_set(indexes: Vec<wire::IndexIntervals>) -> Decoded<ReadSet> {
+pub fn read_set(indexes: Vec<wire::IndexIntervals>) -> Decoded<ReadSet> {
     let mut read_set = ReadSet::new();
     for index in indexes {
         let id = index_id(&index.index)?;

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use contract::{Error, ErrorKind, Retry};
+use contract::{Error, ErrorKind, Retry, code};
 use proto::common::v1 as wire;
 use tonic::{Code, Status, metadata::MetadataValue};
 
@@ -10,17 +10,27 @@ use tonic::{Code, Status, metadata::MetadataValue};
 const CODE: &str = "tidemark-code";
 const RETRY: &str = "tidemark-retry";
 
-/// The code of [`timed_out`].
-pub const CALL_TIMED_OUT: &str = "CallTimedOut";
-
 /// Nobody answered in time. Whoever makes a call that has an effect must find out whether it had it.
 pub fn timed_out() -> Error {
-    Error::overloaded(CALL_TIMED_OUT, "another node did not answer in time")
+    Error::overloaded(code::CALL_TIMED_OUT, "another node did not answer in time")
+}
+
+/// The connection broke before the answer came.
+pub fn lost() -> Error {
+    Error::overloaded(code::CONNECTION_LOST, "the connection to another node broke before its answer came")
+}
+
+/// The same for what may have had an effect, or was read in part: it must not be sent again as if it had none.
+pub fn not_again(error: Error) -> Error {
+    match [code::CALL_TIMED_OUT, code::CONNECTION_LOST].contains(&&*error.code) {
+        true => Error { retry: Retry::Never, ..error },
+        false => error,
+    }
 }
 
 /// The other side was not reached, so that the call had no effect.
 pub fn unreachable(why: &str) -> Error {
-    Error::overloaded("NodeUnreachable", format!("another node can't be reached: {why}"))
+    Error::overloaded(code::NODE_UNREACHABLE, format!("another node can't be reached: {why}"))
 }
 
 /// The other side has answered, and what it says can't be read here. The call may have had its effect.
@@ -87,6 +97,23 @@ pub fn from_status(status: Status) -> Error {
     };
     let kind = kind_of(status.code());
     Error { kind, code: code.to_owned().into(), message: status.message().to_owned(), retry }
+}
+
+/// The error of a stream that was begun and failed. What was sent on it may have had an effect, unless the other side itself says
+/// that it did not take it, or there was no connection.
+pub fn of_begun(status: Status) -> Error {
+    let is_said = status.metadata().get(CODE).is_some();
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.is::<tonic::ConnectError>() {
+            return unreachable(&status.to_string());
+        }
+        source = error.source();
+    }
+    match from_status(status) {
+        error if is_said || error.code != code::NODE_UNREACHABLE => error,
+        _ => lost(),
+    }
 }
 
 /// The error inside of an answer.

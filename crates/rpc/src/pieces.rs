@@ -24,7 +24,7 @@ pub fn pieces(call: u64, mut content: Bytes, limits: &RpcLimits) -> impl Iterato
         }
         let piece = content.split_to(content.len().min(piece_bytes_max));
         done = content.is_empty();
-        Some(Piece { call, content: piece, last: done })
+        Some(Piece { call, content: piece, last: done, cancelled: false })
     })
 }
 
@@ -32,13 +32,19 @@ pub fn pieces(call: u64, mut content: Bytes, limits: &RpcLimits) -> impl Iterato
 pub struct Outgoing {
     call: u64,
     content: Bytes,
+    cancels: bool,
     _kept: Vec<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Outgoing {
     /// `kept` is given back once all of it is sent.
     pub fn new(call: u64, content: Bytes, kept: Vec<Arc<OwnedSemaphorePermit>>) -> Outgoing {
-        Outgoing { call, content, _kept: kept }
+        Outgoing { call, content, cancels: false, _kept: kept }
+    }
+
+    /// That nobody waits for the answer any more.
+    pub fn cancel(call: u64, kept: Vec<Arc<OwnedSemaphorePermit>>) -> Outgoing {
+        Outgoing { call, content: Bytes::new(), cancels: true, _kept: kept }
     }
 }
 
@@ -52,6 +58,12 @@ where
     let mut turns: VecDeque<Outgoing> = VecDeque::new();
     stream::poll_fn(move |context| {
         let ended = match outgoing.as_mut().poll_next(context) {
+            Poll::Ready(Some(Ok(next))) if next.cancels => {
+                // What is left of the call is not sent.
+                turns.retain(|turn| turn.call != next.call);
+                turns.push_front(next);
+                false
+            }
             Poll::Ready(Some(Ok(next))) => {
                 turns.push_back(next);
                 false
@@ -67,7 +79,8 @@ where
             return if ended { Poll::Ready(None) } else { Poll::Pending };
         };
         let content = turn.content.split_to(turn.content.len().min(piece_bytes_max));
-        let piece = Piece { call: turn.call, content, last: turn.content.is_empty() };
+        let last = turn.content.is_empty();
+        let piece = Piece { call: turn.call, content, last, cancelled: turn.cancels };
         if !piece.last {
             turns.push_back(turn);
         }
@@ -124,7 +137,7 @@ impl Arriving {
     /// The call's number and what came of it, once that is known. Fails if the other side begins more calls than it may
     /// without ending one: then the stream can't go on.
     pub fn add(&mut self, piece: Piece) -> Result<Option<(u64, Arrived)>> {
-        let Piece { call, content, last } = piece;
+        let Piece { call, content, last, .. } = piece;
         let arrived = match self.calls.get_mut(&call) {
             Some(Incomplete::Refused) => {
                 if last {
@@ -161,6 +174,13 @@ impl Arriving {
         Ok(Some((call, Ok(whole.freeze()))))
     }
 
+    /// What has come of a call so far is not wanted, and no more of it comes.
+    pub fn forget(&mut self, call: u64) {
+        if let Some(Incomplete::Content(known)) = self.calls.remove(&call) {
+            self.bytes -= known.len();
+        }
+    }
+
     fn begin(&mut self, call: u64, incomplete: Incomplete) -> Result<()> {
         if self.calls.len() >= self.calls_max {
             let message = format!("more than {} incomplete calls", self.calls_max);
@@ -178,7 +198,7 @@ mod tests {
     const LIMITS: RpcLimits = RpcLimits { piece_bytes_max: 10, calls_bytes_max: 100, ..RpcLimits::DEFAULT };
 
     fn piece(call: u64, bytes: usize, last: bool) -> Piece {
-        Piece { call, content: Bytes::from(vec![7; bytes]), last }
+        Piece { call, content: Bytes::from(vec![7; bytes]), last, cancelled: false }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
     calls::{Caller, Opened, opened, serve},
     convert::{self, Malformed},
     errors,
+    version::{self, Checked},
 };
 
 /// The gRPC service of a sequencer in this process.
@@ -31,11 +32,12 @@ impl SequencerServer {
     pub fn service(
         sequencer: Arc<dyn Sequencer>,
         limits: RpcLimits,
-    ) -> sequencer_server::SequencerServer<SequencerServer> {
+    ) -> Checked<sequencer_server::SequencerServer<SequencerServer>> {
         let bytes_max = limits.message_bytes_max;
-        sequencer_server::SequencerServer::new(SequencerServer { sequencer, limits })
+        let service = sequencer_server::SequencerServer::new(SequencerServer { sequencer, limits })
             .max_decoding_message_size(bytes_max)
-            .max_encoding_message_size(bytes_max)
+            .max_encoding_message_size(bytes_max);
+        version::checked(service)
     }
 }
 
@@ -69,7 +71,7 @@ pub struct GrpcSequencer {
 
 impl GrpcSequencer {
     pub fn new(channel: Channel, limits: RpcLimits) -> GrpcSequencer {
-        let client = SequencerClient::new(channel)
+        let client = SequencerClient::new(version::line(channel))
             .max_decoding_message_size(limits.message_bytes_max)
             .max_encoding_message_size(limits.message_bytes_max);
         let open = move |calls| -> BoxFuture<'static, Opened> {

@@ -6,7 +6,7 @@ use crate::limits::RpcLimits;
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentRef, Error, ErrorKind,
+    BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentRef, Epoch, Error, ErrorKind,
     GroupId, Lookup, Position, Read, ReadAt, ReadResult, Result, StreamEvent, StreamEvents, Timestamp,
     TransactionLog,
 };
@@ -24,11 +24,13 @@ use crate::{
     convert::{self, Malformed, decoded},
     errors,
     pieces::{Arriving, TooLarge},
+    version::{self, Line},
 };
 
 /// Calls a log over a channel. Its streams and tasks end with it.
 pub struct GrpcTransactionLog {
-    client: TransactionLogClient<Channel>,
+    client: TransactionLogClient<Line>,
+    streams: TransactionLogClient<Line>,
     commits: Caller,
     reads: Caller,
     limits: RpcLimits,
@@ -43,18 +45,44 @@ impl GrpcTransactionLog {
         groups: &[GroupId],
         limits: RpcLimits,
     ) -> Result<GrpcTransactionLog> {
-        let bytes_max = limits.message_bytes_max;
-        let client = TransactionLogClient::new(channel)
-            .max_decoding_message_size(bytes_max)
-            .max_encoding_message_size(bytes_max);
-        let mut watchers = JoinSet::new();
-        let mut positions = HashMap::new();
+        let client = client_of(channel, &limits);
+        let mut followed = Vec::new();
         for group in groups {
             let known = within(&limits, watch_position(client.clone(), *group));
             let (first, updates) = known.await.and_then(|known| known)?;
+            followed.push((*group, first, Some(updates)));
+        }
+        Ok(GrpcTransactionLog::of(client.clone(), client, followed, limits))
+    }
+
+    /// A client of a node that need not be there yet: nothing is published in its groups until it is reached, and nobody is known to
+    /// lead them. `streams` is for the streams of commits, so that a subscriber that falls behind holds up no commit. Must be called on
+    /// a runtime.
+    pub fn lazy(
+        channel: Channel,
+        streams: Channel,
+        groups: &[GroupId],
+        limits: RpcLimits,
+    ) -> GrpcTransactionLog {
+        let nothing =
+            Position { epoch: Epoch::default(), ready: false, published: Timestamp::ZERO, leader: None };
+        let followed = groups.iter().map(|group| (*group, nothing.clone(), None)).collect();
+        let (client, streams) = (client_of(channel, &limits), client_of(streams, &limits));
+        GrpcTransactionLog::of(client, streams, followed, limits)
+    }
+
+    fn of(
+        client: TransactionLogClient<Line>,
+        streams: TransactionLogClient<Line>,
+        followed: Vec<(GroupId, Position, Option<PositionUpdates>)>,
+        limits: RpcLimits,
+    ) -> GrpcTransactionLog {
+        let mut watchers = JoinSet::new();
+        let mut positions = HashMap::new();
+        for (group, first, updates) in followed {
             let (sender, receiver) = watch::channel(first);
-            watchers.spawn(follow_position(client.clone(), *group, updates, sender, limits));
-            positions.insert(*group, receiver);
+            watchers.spawn(follow_position(client.clone(), group, updates, sender, limits));
+            positions.insert(group, receiver);
         }
         let (for_commits, for_reads) = (client.clone(), client.clone());
         let open_commits = move |calls| -> BoxFuture<'static, Opened> {
@@ -65,22 +93,29 @@ impl GrpcTransactionLog {
             let mut client = for_reads.clone();
             Box::pin(async move { opened(client.read(calls).await) })
         };
-        Ok(GrpcTransactionLog {
+        GrpcTransactionLog {
             client,
+            streams,
             commits: Caller::new(Box::new(open_commits), limits),
             reads: Caller::new(Box::new(open_reads), limits),
             limits,
             positions,
             _watchers: watchers,
-        })
+        }
     }
+}
+
+fn client_of(channel: Channel, limits: &RpcLimits) -> TransactionLogClient<Line> {
+    TransactionLogClient::new(version::line(channel))
+        .max_decoding_message_size(limits.message_bytes_max)
+        .max_encoding_message_size(limits.message_bytes_max)
 }
 
 type PositionUpdates = Streaming<proto::common::v1::Position>;
 
 /// The position now, and its changes.
 async fn watch_position(
-    mut client: TransactionLogClient<Channel>,
+    mut client: TransactionLogClient<Line>,
     group: GroupId,
 ) -> Result<(Position, PositionUpdates)> {
     let request = wire::WatchPositionRequest { group: group.0 };
@@ -96,9 +131,9 @@ async fn watch_position(
 
 /// Passes positions on until nobody wants them. `published` never goes back, also when another process answers.
 async fn follow_position(
-    client: TransactionLogClient<Channel>,
+    client: TransactionLogClient<Line>,
     group: GroupId,
-    mut updates: PositionUpdates,
+    mut updates: Option<PositionUpdates>,
     position: watch::Sender<Position>,
     limits: RpcLimits,
 ) {
@@ -108,31 +143,34 @@ async fn follow_position(
         });
     };
     loop {
-        let why = loop {
-            match updates.next().await {
-                Some(Ok(update)) => match convert::position(update) {
-                    Ok(update) => show(update),
-                    Err(malformed) => break malformed.answer(),
-                },
-                Some(Err(status)) => break errors::from_status(status),
-                None => break errors::unreachable("the position's stream has ended"),
-            }
-        };
-        tracing::info!(group = group.0, error = %why, "a position is not followed; it is asked for again");
-        position.send_modify(|known| known.ready = false);
-        updates = loop {
-            tokio::time::sleep(Duration::from_millis(limits.watch_retry_ms)).await;
-            if position.is_closed() {
-                return;
-            }
-            match within(&limits, watch_position(client.clone(), group)).await.and_then(|known| known) {
-                Ok((first, updates)) => {
-                    show(first);
-                    break updates;
+        if let Some(mut updates) = updates.take() {
+            let why = loop {
+                match updates.next().await {
+                    Some(Ok(update)) => match convert::position(update) {
+                        Ok(update) => show(update),
+                        Err(malformed) => break malformed.answer(),
+                    },
+                    Some(Err(status)) => break errors::from_status(status),
+                    None => break errors::unreachable("the position's stream has ended"),
                 }
-                Err(error) => tracing::debug!(group = group.0, %error, "the position is not known yet"),
+            };
+            tracing::info!(group = group.0, error = %why, "a position is not followed; it is asked for again");
+            position.send_modify(|known| known.ready = false);
+            tokio::time::sleep(Duration::from_millis(limits.watch_retry_ms)).await;
+        }
+        if position.is_closed() {
+            return;
+        }
+        match within(&limits, watch_position(client.clone(), group)).await.and_then(|known| known) {
+            Ok((first, followed)) => {
+                show(first);
+                updates = Some(followed);
             }
-        };
+            Err(error) => {
+                tracing::debug!(group = group.0, %error, "the position is not known yet");
+                tokio::time::sleep(Duration::from_millis(limits.watch_retry_ms)).await;
+            }
+        }
     }
 }
 
@@ -196,7 +234,7 @@ impl TransactionLog for GrpcTransactionLog {
             deployment: Some(convert::deployment_to_wire(deployment)),
             from: from.as_nanoseconds(),
         };
-        let pieces = self.in_time(self.client.clone().subscribe(request)).await?;
+        let pieces = self.in_time(self.streams.clone().subscribe(request)).await?;
         let subscription = Subscription { pieces, arriving: Arriving::new(&self.limits), at: from };
         Ok(Box::pin(stream::unfold(Some(subscription), |subscription| async {
             let mut subscription = subscription?;

@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use crate::limits::RpcLimits;
 use bytes::Bytes;
-use contract::{CommitOutcome, GroupId, ReadResult, Result, TransactionLog};
+use contract::{CommitOutcome, GroupId, ReadResult, Result, TransactionLog, code};
 use futures::{Stream, StreamExt, stream};
 use prost::Message;
 use proto::{
@@ -17,8 +17,9 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     calls::{serve, within},
     convert::{self, Malformed},
-    errors::{CALL_TIMED_OUT, to_status},
+    errors::to_status,
     pieces::pieces,
+    version::{self, Checked},
 };
 
 /// The gRPC service of a log in this process.
@@ -32,11 +33,12 @@ impl TransactionLogServer {
     pub fn service(
         log: Arc<dyn TransactionLog>,
         limits: RpcLimits,
-    ) -> transaction_log_server::TransactionLogServer<TransactionLogServer> {
+    ) -> Checked<transaction_log_server::TransactionLogServer<TransactionLogServer>> {
         let bytes_max = limits.message_bytes_max;
-        transaction_log_server::TransactionLogServer::new(TransactionLogServer { log, limits })
+        let service = transaction_log_server::TransactionLogServer::new(TransactionLogServer { log, limits })
             .max_decoding_message_size(bytes_max)
-            .max_encoding_message_size(bytes_max)
+            .max_encoding_message_size(bytes_max);
+        version::checked(service)
     }
 
     /// The output of a call of the log, as a unary call is answered.
@@ -59,7 +61,7 @@ async fn commit(log: Arc<dyn TransactionLog>, content: Bytes) -> Result<CommitOu
 /// As it crosses. A commit that was begun and took too long is under way.
 fn outcome(result: Result<CommitOutcome>) -> Bytes {
     let result = match result {
-        Err(error) if error.code == CALL_TIMED_OUT => Ok(CommitOutcome::Unknown),
+        Err(error) if error.code == code::CALL_TIMED_OUT => Ok(CommitOutcome::Unknown),
         result => result,
     };
     convert::outcome_to_wire(result).encode_to_vec().into()

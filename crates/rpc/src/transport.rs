@@ -15,6 +15,15 @@ pub fn endpoint(node: Uri, limits: &RpcLimits) -> Endpoint {
         .keep_alive_timeout(milliseconds(limits.keep_alive_answer_ms_max))
         // Also where it looks idle: a stream may wait for its next event.
         .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(window(limits.stream_window_bytes))
+        .initial_connection_window_size(window(limits.connection_window_bytes))
+}
+
+/// What may be under way that the other side has not read, as HTTP/2 counts it.
+fn window(bytes: usize) -> u32 {
+    const BYTES_MAX: usize = i32::MAX as usize;
+    bytes.min(BYTES_MAX) as u32
 }
 
 /// A server that lets go of what it does for clients which are gone.
@@ -23,4 +32,6 @@ pub fn server(limits: &RpcLimits) -> Server {
     Server::builder()
         .http2_keepalive_interval(Some(milliseconds(limits.keep_alive_ms)))
         .http2_keepalive_timeout(Some(milliseconds(limits.keep_alive_answer_ms_max)))
+        .initial_stream_window_size(window(limits.stream_window_bytes))
+        .initial_connection_window_size(window(limits.connection_window_bytes))
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   incoming/17                                                what is being written; what a crash leaves goes at the next start
+//!   incoming-2/17                                              the same of the second of several processes that share the folder
 //!   ab/abcd…                                                   a blob, by its digest
 //!   objects/<group>-<deployment>/<component or app>/ab/abcd…   an object, by its id
 //! ```
@@ -39,6 +40,8 @@ const INCOMING: &str = "incoming";
 /// Blobs and objects below one folder.
 pub struct Folder {
     folder: PathBuf,
+    /// Below it, of this process alone.
+    incoming: PathBuf,
     next_incoming: AtomicU64,
     /// Folders that are durable: they, and all above them, have been synced since this process made them or found them.
     durable: Mutex<HashSet<PathBuf>>,
@@ -65,8 +68,11 @@ pub struct Opened {
 
 impl Folder {
     /// Opens the folder, and makes it if it is not there.
-    pub fn open(folder: PathBuf) -> Result<Folder, Error> {
-        let incoming = folder.join(INCOMING);
+    pub fn open(folder: PathBuf, writer: Option<u64>) -> Result<Folder, Error> {
+        let incoming = match writer {
+            Some(writer) => folder.join(format!("{INCOMING}-{writer}")),
+            None => folder.join(INCOMING),
+        };
         match fs::remove_dir_all(&incoming) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(file_error("clear", &incoming)(error));
@@ -77,6 +83,7 @@ impl Folder {
         sync_folder(&folder)?;
         Ok(Folder {
             folder,
+            incoming,
             next_incoming: AtomicU64::new(0),
             durable: Mutex::default(),
             sync_failed: AtomicBool::new(false),
@@ -111,7 +118,7 @@ impl Folder {
             return Err(Error::SyncFailedBefore);
         }
         let number = self.next_incoming.fetch_add(1, Ordering::Relaxed);
-        let path = self.folder.join(INCOMING).join(number.to_string());
+        let path = self.incoming.join(number.to_string());
         let file = File::create_new(&path).map_err(file_error("make", &path))?;
         Ok(Incoming { file: Arc::new(file), path, digest: Sha256::new(), size_bytes: 0, kept: false })
     }

@@ -16,8 +16,10 @@ use crate::{
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where everything lies. It is made if it is not there; one process at a time may write in it.
+    /// Where everything lies. It is made if it is not there.
     pub folder: PathBuf,
+    /// The number of this process among those that share the folder; `None` if no other writes in it.
+    pub writer: Option<u64>,
 }
 
 /// The blobs and objects of one folder, or of one bucket.
@@ -28,7 +30,7 @@ pub struct Service {
 impl Service {
     /// Opens a folder. From `shutdown` on nothing more is stored or read.
     pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Service, Error> {
-        let opening = tokio::task::spawn_blocking(move || Folder::open(options.folder));
+        let opening = tokio::task::spawn_blocking(move || Folder::open(options.folder, options.writer));
         let folder = opening.await.expect("a panic ends the process")?;
         Ok(Service::of(Place::Folder(Arc::new(folder)), shutdown))
     }

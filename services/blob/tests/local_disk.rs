@@ -1,5 +1,8 @@
 //! The contracts of the blob store and of the object store on a local disk, and what a disk can do to them.
 
+#[path = "../../../crates/rpc/tests/support/loopback.rs"]
+mod loopback;
+
 use std::{
     fs,
     os::unix::fs::FileExt as _,
@@ -23,7 +26,7 @@ fn file_of(folder: &Path, digest: BlobDigest) -> PathBuf {
 }
 
 async fn open(folder: &Path) -> Handle {
-    let options = Options { folder: folder.to_owned() };
+    let options = Options { folder: folder.to_owned(), writer: None };
     Service::start(options, CancellationToken::new()).await.expect("it opens").handle()
 }
 
@@ -85,7 +88,7 @@ async fn a_blob_that_could_not_be_stored_is_not_promised() {
 async fn what_was_begun_before_the_end_is_done_and_nothing_is_after_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let token = CancellationToken::new();
-    let options = Options { folder: folder.path().to_owned() };
+    let options = Options { folder: folder.path().to_owned(), writer: None };
     let service = Service::start(options, token.clone()).await.expect("it opens");
     let blobs = service.handle();
     // Begun, and its caller goes away.
@@ -124,6 +127,50 @@ async fn object_subject() -> ObjectSubject {
 mod objects {
     conformance::object_store!(super::object_subject);
     conformance::local_object_store!(super::object_subject);
+}
+
+/// The same stores, from another process.
+mod over_grpc {
+    use rpc::{BlobServer, GrpcBlobs, RpcLimits};
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const LIMITS: RpcLimits = RpcLimits::DEFAULT;
+
+    async fn remote(blobs: Arc<dyn BlobStore>, objects: Arc<dyn ObjectStore>) -> (GrpcBlobs, JoinSet<()>) {
+        let mut servers = JoinSet::new();
+        let server = rpc::server(&LIMITS).add_service(BlobServer::service(blobs, objects, LIMITS));
+        let channel = loopback::channel_to(server, &LIMITS, &mut servers).await;
+        (GrpcBlobs::new(channel, LIMITS), servers)
+    }
+
+    /// For what a test does not look at.
+    async fn others() -> (Handle, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        (open(folder.path()).await, folder)
+    }
+
+    async fn blobs() -> BlobSubject {
+        let BlobSubject { blobs, damage, kept } = subject().await;
+        let (objects, folder) = others().await;
+        let (remote, servers) = remote(blobs, Arc::new(objects)).await;
+        BlobSubject { blobs: Arc::new(remote), damage, kept: Box::new((servers, folder, kept)) }
+    }
+
+    async fn objects() -> ObjectSubject {
+        let ObjectSubject { objects, leftovers, kept } = object_subject().await;
+        let (blobs, folder) = others().await;
+        let (remote, servers) = remote(Arc::new(blobs), objects).await;
+        ObjectSubject { objects: Arc::new(remote), leftovers, kept: Box::new((servers, folder, kept)) }
+    }
+
+    conformance::blob_store!(blobs);
+
+    mod objects {
+        conformance::object_store!(super::objects);
+        conformance::remote_object_store!(super::objects);
+    }
 }
 
 const NAME: ObjectName = ObjectName {
@@ -202,7 +249,7 @@ async fn what_the_system_has_not_in_memory_is_read_from_the_disk() {
 async fn after_the_end_nothing_is_written_or_read_any_more() {
     let folder = tempfile::tempdir().expect("a folder");
     let token = CancellationToken::new();
-    let options = Options { folder: folder.path().to_owned() };
+    let options = Options { folder: folder.path().to_owned(), writer: None };
     let service = Service::start(options, token.clone()).await.expect("it opens");
     let objects = service.handle();
     write(&objects, b"whole").await.finish().await.expect("it is stored");
@@ -213,4 +260,21 @@ async fn after_the_end_nothing_is_written_or_read_any_more() {
     assert_eq!(objects.read(NAME, 0..1).await.err().expect("it stops").code, "ShuttingDown");
     service.stopped().await;
     assert_eq!(files_below(&folder.path().join("incoming")), 0, "what was dropped is cleared away by then");
+}
+
+#[tokio::test]
+async fn processes_that_share_a_folder_leave_each_others_work_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let started = async |writer| {
+        let options = Options { folder: folder.path().to_owned(), writer: Some(writer) };
+        Service::start(options, CancellationToken::new()).await.expect("it opens").handle()
+    };
+    let first = started(1).await;
+    let mut half = first.create(NAME).await.expect("it begins");
+    half.write(Bytes::from_static(b"one")).await.expect("it is written");
+    let second = started(2).await;
+    let digest = second.put(Bytes::from_static(b"two")).await.expect("it is stored");
+    half.finish().await.expect("what had begun goes on");
+    assert_eq!(second.size(NAME).await, Ok(Some(3)));
+    assert_eq!(first.get(digest).await, Ok(Some(Bytes::from_static(b"two"))));
 }

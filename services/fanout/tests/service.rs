@@ -1,6 +1,8 @@
 //! The whole service over a real transaction log. Functions do not matter here, so queries are run by a runner without
 //! JavaScript, which reads the same log at the same moments.
 
+#[path = "../../../crates/rpc/tests/support/loopback.rs"]
+mod loopback;
 mod queries;
 
 use std::{
@@ -483,4 +485,53 @@ async fn shutting_down_ends_every_session() {
     assert!(client.round().await.is_none());
     assert!(running.try_open().await.is_err());
     running.stop().await;
+}
+
+/// The contract's suite against the service in this process, and against the same service over gRPC on loopback.
+mod conformance_suite {
+    use conformance::FanoutSubject;
+    use rpc::{FanoutServer, GrpcFanout, RpcLimits};
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const LIMITS: RpcLimits = RpcLimits::DEFAULT;
+
+    fn subject(fanout: Arc<dyn Fanout>, running: Running, servers: JoinSet<()>) -> FanoutSubject {
+        let running = Arc::new(running);
+        let writing = running.clone();
+        let write = Box::new(move |key: String| {
+            let running = writing.clone();
+            Box::pin(async move { running.write(&key).await }) as _
+        });
+        let tokens = [&running.fanout_token, &running.log_token];
+        let ends = tokens.map(|token| token.clone().drop_guard());
+        FanoutSubject { fanout, deployment: DEV, write, kept: Box::new((servers, ends, running)) }
+    }
+
+    mod direct {
+        use super::*;
+
+        async fn fanout() -> FanoutSubject {
+            let running = Running::start().await;
+            subject(Arc::new(running.fanout.clone()), running, JoinSet::new())
+        }
+
+        conformance::fanout!(fanout);
+    }
+
+    mod over_grpc {
+        use super::*;
+
+        async fn fanout() -> FanoutSubject {
+            let running = Running::start().await;
+            let mut servers = JoinSet::new();
+            let service = FanoutServer::service(Arc::new(running.fanout.clone()), LIMITS);
+            let server = rpc::server(&LIMITS).add_service(service);
+            let channel = loopback::channel_to(server, &LIMITS, &mut servers).await;
+            subject(Arc::new(GrpcFanout::new(channel, LIMITS)), running, servers)
+        }
+
+        conformance::fanout!(fanout);
+    }
 }

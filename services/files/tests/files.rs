@@ -1,5 +1,8 @@
 //! The files of a deployment on a real log and a real folder.
 
+#[path = "../../../crates/rpc/tests/support/loopback.rs"]
+mod loopback;
+
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -43,7 +46,7 @@ impl Harness {
             Arc::new(sequencer::Service::start(dependencies, CancellationToken::new()).handle());
         let limits_of_transactions = transaction::Limits::DEFAULT;
         let transactions = SystemTransactions::new(log, sequencer, 1 << 20, &[7; 32], limits_of_transactions);
-        let options = blob::Options { folder: folder.path().join("blobs") };
+        let options = blob::Options { folder: folder.path().join("blobs"), writer: None };
         let blobs = blob::Service::start(options, CancellationToken::new()).await.expect("the blobs open");
         let objects: Arc<dyn ObjectStore> = Arc::new(blobs.handle());
         let options = files::Options { limits, swept: vec![DEPLOYMENT] };
@@ -316,4 +319,56 @@ async fn a_function_stores_files_of_its_component() {
     assert_eq!(error.kind, ErrorKind::Internal);
     drop(transaction);
     harness.stop().await;
+}
+
+/// The contract's suite against the service in this process, and against the same service over gRPC on loopback.
+mod conformance_suite {
+    use conformance::FilesSubject;
+    use contract::Files;
+    use rpc::{FilesServer, GrpcFiles, RpcLimits};
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const LIMITS_OF_CALLS: RpcLimits = RpcLimits::DEFAULT;
+
+    fn subject(files: Arc<dyn Files>, harness: Harness, servers: JoinSet<()>) -> FilesSubject {
+        let transactions = harness.transactions.clone();
+        let name_of = Box::new(move |id: String| {
+            let transactions = transactions.clone();
+            Box::pin(async move {
+                let mut transaction = transactions.snapshot(DEPLOYMENT).await.expect("a snapshot");
+                let file = transaction.file(&id).await.expect("it is looked for")?;
+                Some(FileName { deployment: DEPLOYMENT, component: String::new(), uuid: file.uuid })
+            }) as _
+        });
+        let ends = harness.shutdown.clone().drop_guard();
+        FilesSubject { files, deployment: DEPLOYMENT, name_of, kept: Box::new((servers, ends, harness)) }
+    }
+
+    mod direct {
+        use super::*;
+
+        async fn files() -> FilesSubject {
+            let harness = Harness::start(LIMITS).await;
+            subject(Arc::new(harness.files.clone()), harness, JoinSet::new())
+        }
+
+        conformance::files!(files);
+    }
+
+    mod over_grpc {
+        use super::*;
+
+        async fn files() -> FilesSubject {
+            let harness = Harness::start(LIMITS).await;
+            let mut servers = JoinSet::new();
+            let service = FilesServer::service(Arc::new(harness.files.clone()), LIMITS_OF_CALLS);
+            let server = rpc::server(&LIMITS_OF_CALLS).add_service(service);
+            let channel = loopback::channel_to(server, &LIMITS_OF_CALLS, &mut servers).await;
+            subject(Arc::new(GrpcFiles::new(channel, LIMITS_OF_CALLS)), harness, servers)
+        }
+
+        conformance::files!(files);
+    }
 }

@@ -48,12 +48,21 @@ pub(crate) async fn sender_of(
     deployment: &Arc<Deployment>,
     headers: &HeaderMap,
 ) -> Result<Sender, ApiError> {
+    sender_until(edge, deployment, headers).await.map(|(sender, _)| sender)
+}
+
+/// Who sent a request, and until when that holds: milliseconds since the Unix epoch, `None` without an end.
+pub(crate) async fn sender_until(
+    edge: &Edge,
+    deployment: &Arc<Deployment>,
+    headers: &HeaderMap,
+) -> Result<(Sender, Option<u64>), ApiError> {
     match credentials_of(headers, &deployment.admin_keys)? {
-        Credentials::Known(identity) => Ok(identity.into()),
+        Credentials::Known(identity) => Ok((identity.into(), None)),
         Credentials::Token(token) => {
             let verified = edge.tokens.verify(&edge.services, deployment, token).await;
             let verified = verified.map_err(contract::Error::from)?;
-            Ok(Sender::of_user(verified.identity, token))
+            Ok((Sender::of_user(verified.identity, token), Some(verified.valid_until_ms)))
         }
     }
 }

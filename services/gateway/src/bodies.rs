@@ -19,6 +19,9 @@ use http_body_util::LengthLimitError;
 /// Places for bytes count in these.
 const ROOM_UNIT_BYTES: usize = 1 << 10;
 
+/// What is handed over to a connection at once of an answer that holds room: the rest is ours until the client has taken it.
+pub(crate) const PIECE_BYTES: usize = 64 << 10;
+
 /// Memory that bodies share, those of one deployment a share of it. Small ones take none, so that slow large ones hold up
 /// none that are small: there are at most as many as there are connections.
 pub(crate) struct Room {
@@ -38,6 +41,14 @@ impl Room {
         }
         // What is larger than a whole share takes all of it.
         bytes.div_ceil(ROOM_UNIT_BYTES).min(self.units.share())
+    }
+
+    /// Waits for room for so many bytes; `None` for few, which need none.
+    pub(crate) async fn take(&self, deployment: DeploymentRef, bytes: usize) -> Option<Place> {
+        match self.units_of(bytes) {
+            0 => None,
+            units => Some(self.units.take(deployment, units).await),
+        }
     }
 }
 
@@ -73,7 +84,11 @@ impl Budget {
     }
 
     /// The whole body, and the room that it takes.
-    async fn read(&self, deployment: DeploymentRef, body: Body) -> Result<(Bytes, Held), ApiError> {
+    pub(crate) async fn read(
+        &self,
+        deployment: DeploymentRef,
+        body: Body,
+    ) -> Result<(Bytes, Held), ApiError> {
         let is_too_large = body.size_hint().lower() > self.bytes_max as u64;
         let mut frames = body.into_data_stream();
         let mut reading = Reading { budget: self, deployment, held: Held::default(), waits_for_room: false };
@@ -103,7 +118,7 @@ impl Budget {
 
 /// What a body holds on to until its request is answered.
 #[derive(Default)]
-struct Held {
+pub(crate) struct Held {
     /// For what has arrived, unless that is little.
     room: Option<Place>,
     /// It is the one that needs no room any more.
@@ -163,16 +178,14 @@ impl Reading<'_> {
 /// An answer in room that it keeps until the client has taken it; waits for that room first.
 pub(crate) async fn deliver(room: &Room, deployment: DeploymentRef, body: impl Into<Bytes>) -> Response {
     let body = body.into();
-    match room.units_of(body.len()) {
-        0 => body.into_response(),
-        units => in_pieces(body, room.units.take(deployment, units).await),
+    match room.take(deployment, body.len()).await {
+        None => body.into_response(),
+        Some(held) => in_pieces(body, held),
     }
 }
 
 /// An answer that holds on to something until the client has taken all of it, or is gone.
 pub(crate) fn in_pieces(body: Bytes, held: Place) -> Response {
-    /// What is handed over at once: the rest is ours until the client has taken it.
-    const PIECE_BYTES: usize = 64 << 10;
     let length = body.len();
     let pieces = futures::stream::unfold((body, held), |(mut rest, held)| async {
         if rest.is_empty() {

@@ -81,6 +81,10 @@ pub(crate) struct Edge {
     pub calls: Places,
     /// Mutations of sessions.
     pub mutations: Places,
+    /// Calls over gRPC that wait for their answers.
+    pub grpc_calls: Places,
+    /// Live queries over gRPC.
+    pub subscriptions: Places,
     /// For the bodies of such calls.
     pub call_bodies: Arc<Budget>,
     /// For their answers, until the clients have taken them.
@@ -124,6 +128,8 @@ impl Edge {
             sessions: Sessions::default(),
             calls: shared(gateway.requests_in_flight_max),
             mutations: shared(limits.sync.mutations_in_flight_max),
+            grpc_calls: shared(limits.grpc.calls_in_flight_max),
+            subscriptions: shared(limits.grpc.subscriptions_max),
             call_bodies: Arc::new(Budget::new(
                 room(gateway.bodies_bytes_max),
                 gateway.api_body_bytes_max,

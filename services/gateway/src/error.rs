@@ -57,6 +57,11 @@ impl ApiError {
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
+
+    /// The code and the message.
+    pub(crate) fn into_parts(self) -> (Cow<'static, str>, String) {
+        (self.code, self.message)
+    }
 }
 
 /// A service's error on its way out. Defects are logged here, once, and the caller learns no more than that.

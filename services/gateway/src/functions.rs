@@ -16,9 +16,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use contract::{
-    Caller, DeploymentRef, ErrorKind, FunctionCall, FunctionError, FunctionKind, MutationCall, QueryCall,
-    ReadMoment,
+    ActionOutcome, Caller, DeploymentRef, ErrorKind, FunctionCall, FunctionError, FunctionKind, Identity,
+    MutationCall, QueryCall, ReadMoment,
 };
+use fair_queue::Place;
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use sync_protocol::normalize_arguments;
@@ -231,12 +232,7 @@ async fn read_call(
         ApiError::bad_request("MissingPath", "The field \"path\" is missing: the function's name.")
     })?;
     let component = body.component_path.unwrap_or_default();
-    if !component.is_empty() && !identity.is_admin() {
-        return Err(ApiError::forbidden(
-            "ComponentNeedsAdmin",
-            "Only an admin key may call into a component.",
-        ));
-    }
+    check_component(&component, &identity)?;
     let (arguments, format) = arguments_of(body.args, body.format)?;
     let timestamp = body.ts.and_then(|timestamp| contract::Timestamp::new(timestamp.as_nanoseconds()));
     let function = FunctionCall {
@@ -250,6 +246,14 @@ async fn read_call(
         request_id: addressed.request_id.to_string(),
     };
     Ok(Call { function, format, timestamp })
+}
+
+/// Components are for administrators.
+pub(crate) fn check_component(component: &str, identity: &Identity) -> Result<(), ApiError> {
+    if component.is_empty() || identity.is_admin() {
+        return Ok(());
+    }
+    Err(ApiError::forbidden("ComponentNeedsAdmin", "Only an admin key may call into a component."))
 }
 
 /// A call's arguments as functions take them, and the format in which they and the result are sent.
@@ -288,16 +292,25 @@ async fn answered(
     format: JsonFormat,
     work: impl Future<Output = Result<Outcome, ApiError>>,
 ) -> Result<Response, ApiError> {
+    let _place = place_for(edge, deployment, 1).await?;
+    let outcome = work.await?;
+    delivered(edge, deployment, format, outcome).await
+}
+
+/// Places for so many calls of queries and mutations, whichever way they have come.
+pub(crate) async fn place_for(
+    edge: &Edge,
+    deployment: DeploymentRef,
+    calls: usize,
+) -> Result<Place, ApiError> {
     let wait = Duration::from_millis(edge.limits.slot_wait_ms_max);
-    let Ok(_place) = tokio::time::timeout(wait, edge.calls.take(deployment, 1)).await else {
-        return Err(ApiError::new(
+    tokio::time::timeout(wait, edge.calls.take(deployment, calls)).await.map_err(|_| {
+        ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,
             "TooManyConcurrentRequests",
             "Too many functions are being called at once. Try again later.",
-        ));
-    };
-    let outcome = work.await?;
-    delivered(edge, deployment, format, outcome).await
+        )
+    })
 }
 
 async fn delivered(
@@ -320,16 +333,22 @@ async fn answer_action(
     format: JsonFormat,
 ) -> Result<Response, ApiError> {
     let deployment = function.deployment;
-    let outcome = tokio::select! {
-        outcome = edge.services.runner.action(function) => outcome?,
-        () = edge.shutdown.cancelled() => return Err(ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "ShuttingDown",
-            "The server is shutting down, and does not wait for the action. What it does until it ends stays.",
-        )),
-    };
+    let outcome = run_action(edge, function).await?;
     let outcome = Outcome { result: outcome.result, log_lines: outcome.log_lines };
     delivered(edge, deployment, format, outcome).await
+}
+
+/// An action's outcome, unless the server shuts down before.
+pub(crate) async fn run_action(edge: &Edge, function: FunctionCall) -> contract::Result<ActionOutcome> {
+    tokio::select! {
+        outcome = edge.services.runner.action(function) => outcome,
+        () = edge.shutdown.cancelled() => {
+            let message =
+                "The server is shutting down, and does not wait for the action. What it does until it ends stays.";
+            let error = contract::Error::overloaded("ShuttingDown", message);
+            Err(contract::Error { retry: contract::Retry::Never, ..error })
+        }
+    }
 }
 
 async fn answer_any_kind(

@@ -1,6 +1,7 @@
 //! The edge: what clients, the command line tool and browsers talk to.
 //!
 //! * the HTTP function API (`/api/query`, `/api/mutation`, …), for one call at a time;
+//! * the gRPC API for app servers, on a port of its own, which has live queries, too;
 //! * the WebSocket sync protocol (`/api/{version}/sync`), for live queries and exactly-once mutations;
 //! * files, which clients upload to addresses that functions give them, and read by others;
 //! * the deploy API, by which the command line tool pushes code, and the log stream that it prints;
@@ -22,6 +23,7 @@ mod connections;
 mod edge;
 mod error;
 mod functions;
+mod grpc;
 mod information;
 mod jobs;
 mod limits;
@@ -38,7 +40,7 @@ mod sync;
 mod tokens;
 mod variables;
 
-pub use crate::limits::{GatewayLimits, Limits, SyncLimits};
+pub use crate::limits::{GatewayLimits, GrpcLimits, Limits, SyncLimits};
 pub use admin_key::AdminKeys;
 pub use edge::{Dependencies, Deployment, Options, Services};
 pub use server::{Listeners, Service};

@@ -7,6 +7,7 @@ use limits::{KIB, MIB, group};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub gateway: GatewayLimits,
+    pub grpc: GrpcLimits,
     pub sync: SyncLimits,
     pub auth: AuthLimits,
     /// How long a call waits for its turn, as the runner has it.
@@ -23,7 +24,7 @@ group! {
     gateway:
     /// The HTTP edge.
     pub struct GatewayLimits {
-        /// Body of a call of a function (413): the largest arguments and their envelope.
+        /// Body of a call of a function, over HTTP (413) or gRPC (`RequestTooLarge`): the largest arguments and their envelope.
         api_body_bytes_max: usize = 16 * MIB + 2_000,
         /// Bodies of calls of functions that are in memory at once, and one more; others wait (503 `TooManyRequestBytes`).
         bodies_bytes_max: usize = 512 * MIB,
@@ -70,6 +71,8 @@ group! {
         head_bytes_max: usize = 64 * KIB,
         /// Time for them to arrive, and the pause since the last request of the connection, which is then closed.
         head_ms_max: u64 = 60_000,
+        /// Time for the handshake of a connection by TLS.
+        handshake_ms_max: u64 = 10_000,
         /// A connection whose client takes nothing of what is sent to it for so long is ended.
         write_stall_ms_max: u64 = 60_000,
         /// Pause after the system had no more files or memory for a connection.
@@ -94,6 +97,32 @@ impl GatewayLimits {
     /// How much of something one deployment may have.
     pub const fn share_of(&self, whole: usize) -> usize {
         fair_queue::share_of(whole, self.deployment_share_percent)
+    }
+}
+
+group! {
+    grpc:
+    /// The public gRPC API. Messages are held to `gateway.api_body_bytes_max` and what follows it there.
+    pub struct GrpcLimits {
+        /// Calls of one connection that are under way, subscriptions included; a client opens another connection for more, or
+        /// waits.
+        streams_per_connection_max: usize = 1_000,
+        /// Calls that wait for their answers (`TooManyConcurrentRequests`). Unlike over HTTP one connection brings many.
+        calls_in_flight_max: usize = 20_000,
+        /// Subscriptions (`TooManySubscriptions`).
+        subscriptions_max: usize = 10_000,
+        /// Calls that ask for the server's health or its description, and streams of both (`TooManyConcurrentRequests`).
+        probes_in_flight_max: usize = 1_000,
+        /// Queries of one batch (`BatchTooLarge`). Each takes a place among the calls of functions.
+        batch_queries_max: usize = 100,
+        /// Bytes of what a batch has given in all (`BatchTooLarge`).
+        batch_bytes_max: usize = 64 * MIB,
+        /// A subscription that shows nothing new for so long says that it is alive.
+        heartbeat_ms: u64 = 15_000,
+        /// Pings over HTTP/2.
+        ping_interval_ms: u64 = 20_000,
+        /// A client that does not answer a ping for so long is gone.
+        ping_answer_ms_max: u64 = 20_000,
     }
 }
 

@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 use crate::{
     bodies,
     connections::Connection,
-    edge::{Edge, SharedEdge},
+    edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
     functions, information, jobs, logs, push,
     requester::requester_of,
@@ -136,20 +136,29 @@ fn without_double_slashes<B>(mut request: axum::http::Request<B>) -> axum::http:
 
 /// Everything else that looks at a request comes behind this.
 pub(crate) async fn addressed(State(edge): State<SharedEdge>, mut request: Request, next: Next) -> Response {
-    let connection = request.extensions_mut().remove::<Connection>();
-    let peer = connection.as_ref().map(|connection| connection.peer);
-    let addressed = edge.address(requester_of(peer, request.headers()));
+    let (addressed, admitted) = address(&edge, &mut request);
     let span = addressed.span();
-    if !connection.is_none_or(|connection| connection.admit(addressed.deployment.reference)) {
-        let error = ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "TooManyConnections",
-            "This deployment has as many connections as it may have. Try again later.",
-        );
+    if let Err(error) = admitted {
         return ([(CONNECTION, "close")], error).into_response();
     }
     request.extensions_mut().insert(addressed);
     next.run(request).instrument(span).await
+}
+
+/// Whom a request is for and who has sent it, over HTTP or gRPC, and whether its connection may be used for that.
+pub(crate) fn address(edge: &Edge, request: &mut Request) -> (Addressed, Result<(), ApiError>) {
+    let connection = request.extensions_mut().remove::<Connection>();
+    let peer = connection.as_ref().map(|connection| connection.peer);
+    let addressed = edge.address(requester_of(peer, request.headers()));
+    let is_admitted = connection.is_none_or(|connection| connection.admit(addressed.deployment.reference));
+    let too_many = || {
+        ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "TooManyConnections",
+            "This deployment has as many connections as it may have. Try again later.",
+        )
+    };
+    (addressed, is_admitted.then_some(()).ok_or_else(too_many))
 }
 
 async fn within_time(
@@ -158,13 +167,12 @@ async fn within_time(
     next: Next,
 ) -> Result<Response, ApiError> {
     let time = Duration::from_millis(edge.limits.gateway.request_ms_max);
-    tokio::time::timeout(time, next.run(request)).await.map_err(|_| {
-        ApiError::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "RequestTimeout",
-            "The request took longer than a request may.",
-        )
-    })
+    tokio::time::timeout(time, next.run(request)).await.map_err(|_| took_too_long())
+}
+
+pub(crate) fn took_too_long() -> ApiError {
+    let message = "The request took longer than a request may.";
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message)
 }
 
 /// The header is optional, but what is there must be readable.

@@ -4,19 +4,29 @@ use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use crate::limits::GatewayLimits;
 use axum::{http::Request, response::Response};
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{rt::TokioTimer, service::TowerToHyperService};
+use hyper::{
+    body::Incoming,
+    rt::{Read, Write},
+    server::conn::http1,
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use mtls::{EdgeProtocol, EdgeTls};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinHandle,
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, util::MapRequestLayer};
 
 use crate::{
+    connections,
     edge::{Dependencies, Edge, Options, SharedEdge},
-    router,
+    grpc, router,
     sendfile::{self, WaitingParts},
     site,
 };
@@ -32,10 +42,14 @@ pub struct Listeners {
     pub api: TcpListener,
     /// For HTTP actions.
     pub site: TcpListener,
+    /// For gRPC; `None`: it is not served.
+    pub grpc: Option<TcpListener>,
+    /// `None`: all are served in plain text.
+    pub tls: Option<EdgeTls>,
 }
 
 impl Service {
-    /// Serves on the current runtime until `shutdown`. Then it closes the sessions (code 1001) and lets open requests end.
+    /// Serves on the current runtime until `shutdown`. Then it closes the sessions (code 1013) and lets open requests end.
     pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
         let Dependencies { services, http, listeners } = dependencies;
         let edge = Arc::new(Edge::new(options, services, http, shutdown));
@@ -55,10 +69,28 @@ async fn serve(edge: SharedEdge, listeners: Listeners) {
     let by_host = edge.clone();
     let lead = move |request: Request<Incoming>| router::lead(&by_host, request);
     let api_service = MapRequestLayer::new(lead).layer(router::router(edge.clone()));
-    let api = accept(&edge, listeners.api, api_service);
-    let site = accept(&edge, listeners.site, site::router(edge.clone()));
+    let Listeners { api, site, grpc, tls } = listeners;
+    let acceptor = |protocol| tls.as_ref().map(|tls| tls.acceptor(protocol));
+    let api = accept(&edge, api, |stream, accepted| {
+        let tls = acceptor(EdgeProtocol::Http1);
+        serve_http(edge.clone(), stream, tls, accepted, api_service.clone())
+    });
+    let site_service = site::router(edge.clone());
+    let site = accept(&edge, site, |stream, accepted| {
+        let tls = acceptor(EdgeProtocol::Http1);
+        serve_http(edge.clone(), stream, tls, accepted, site_service.clone())
+    });
+    let grpc = async {
+        let Some(listener) = grpc else { return };
+        let router = grpc::router(edge.clone()).await;
+        accept(&edge, listener, |stream, accepted| {
+            let tls = acceptor(EdgeProtocol::Grpc);
+            serve_grpc(edge.clone(), stream, tls, accepted, router.clone())
+        })
+        .await
+    };
     let serving = async {
-        tokio::join!(api, site);
+        tokio::join!(api, site, grpc);
         edge.tasks.close();
         edge.tasks.wait().await;
     };
@@ -75,16 +107,14 @@ async fn serve(edge: SharedEdge, listeners: Listeners) {
 }
 
 /// Accepts connections until shutdown; each is served by a task of its own.
-async fn accept<S>(edge: &SharedEdge, listener: TcpListener, service: S)
-where
-    S: tower::Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+async fn accept<F>(
+    edge: &SharedEdge,
+    listener: TcpListener,
+    serve: impl Fn(TcpStream, connections::Connection) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
 {
     let limits = &edge.limits.gateway;
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits.head_ms_max))
-        .max_buf_size(limits.head_bytes_max);
     let places = Arc::new(Semaphore::new(limits.connections_max));
     loop {
         let accepted = async {
@@ -106,29 +136,99 @@ where
             }
         };
         set_up(&stream, limits);
-        let (accepted, waiting_parts) = (edge.connections.accepted(peer.ip()), WaitingParts::default());
-        let stream = sendfile::Connection::new(stream, waiting_parts.clone());
-        let service = MapRequestLayer::new(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(accepted.clone());
-            request.extensions_mut().insert(waiting_parts.clone());
-            request
-        })
-        .layer(service.clone());
-        let connection = http.serve_connection(stream, TowerToHyperService::new(service)).with_upgrades();
-        let shutdown = edge.shutdown.clone();
+        let connection = serve(stream, edge.connections.accepted(peer.ip()));
         edge.tasks.spawn(async move {
             let _place = place;
-            let mut connection = pin!(connection);
-            // How a connection ends is its client's affair.
-            let _ = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = shutdown.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
+            connection.await;
         });
     }
+}
+
+/// Serves one connection that speaks HTTP/1.1, until it ends or the server does.
+async fn serve_http<S>(
+    edge: SharedEdge,
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    accepted: connections::Connection,
+    service: S,
+) where
+    S: tower::Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    match tls {
+        None => {
+            let waiting_parts = WaitingParts::default();
+            let stream = sendfile::Connection::new(stream, waiting_parts.clone());
+            speak_http(edge, stream, Some(waiting_parts), accepted, service).await;
+        }
+        Some(tls) => {
+            if let Some(stream) = shake_hands(&edge, stream, tls).await {
+                speak_http(edge, TokioIo::new(stream), None, accepted, service).await;
+            }
+        }
+    }
+}
+
+/// Parts of files wait at a connection only where it sends them in place.
+async fn speak_http<I, S>(
+    edge: SharedEdge,
+    stream: I,
+    waiting_parts: Option<WaitingParts>,
+    accepted: connections::Connection,
+    service: S,
+) where
+    I: Read + Write + Send + Unpin + 'static,
+    S: tower::Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let limits = &edge.limits.gateway;
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits.head_ms_max))
+        .max_buf_size(limits.head_bytes_max);
+    let service = MapRequestLayer::new(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(accepted.clone());
+        if let Some(waiting_parts) = &waiting_parts {
+            request.extensions_mut().insert(waiting_parts.clone());
+        }
+        request
+    })
+    .layer(service);
+    let connection = http.serve_connection(stream, TowerToHyperService::new(service)).with_upgrades();
+    let mut connection = pin!(connection);
+    // How a connection ends is its client's affair.
+    let _ = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = edge.shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+}
+
+/// Serves one connection that speaks gRPC, until it ends or the server does.
+async fn serve_grpc(
+    edge: SharedEdge,
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    accepted: connections::Connection,
+    router: axum::Router,
+) {
+    match tls {
+        None => grpc::serve(edge, TokioIo::new(stream), accepted, router).await,
+        Some(tls) => {
+            if let Some(stream) = shake_hands(&edge, stream, tls).await {
+                grpc::serve(edge, TokioIo::new(stream), accepted, router).await;
+            }
+        }
+    }
+}
+
+/// `None` if the client did not come to an agreement in time: one that knows no TLS, or not the certificate, sees why.
+async fn shake_hands(edge: &Edge, stream: TcpStream, tls: TlsAcceptor) -> Option<TlsStream<TcpStream>> {
+    let handshake_max = Duration::from_millis(edge.limits.gateway.handshake_ms_max);
+    let handshake = tokio::time::timeout(handshake_max, tls.accept(stream));
+    edge.shutdown.run_until_cancelled(handshake).await?.ok()?.ok()
 }
 
 /// Whether the client went away before it was accepted.

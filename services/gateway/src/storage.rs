@@ -171,7 +171,7 @@ async fn download(
     State(edge): State<SharedEdge>,
     Addressed { deployment, .. }: Addressed,
     Path(uuid): Path<String>,
-    Extension(waiting_parts): Extension<WaitingParts>,
+    waiting_parts: Option<Extension<WaitingParts>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -280,11 +280,12 @@ async fn body_of(
     deployment: DeploymentRef,
     file: &StoredFile,
     range: Range<u64>,
-    waiting_parts: WaitingParts,
+    waiting_parts: Option<Extension<WaitingParts>>,
 ) -> Result<Body, ApiError> {
     let place = place(edge, &edge.downloads, deployment).await?;
     let files = &edge.services.files;
     if range.end - range.start >= IN_PLACE_BYTES_MIN
+        && let Some(Extension(waiting_parts)) = waiting_parts
         && let Some(parts) = files.read_in_place(file, range.clone()).await?
     {
         let pieces = giving_way(parts).map_ok(move |part| waiting_parts.add(part));

@@ -14,16 +14,18 @@ use contract::{
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{
-    AdminKeys, Dependencies, Deployment, GatewayLimits, Limits, Listeners, Options, Service, Services,
-    SyncLimits,
+    AdminKeys, Dependencies, Deployment, GatewayLimits, GrpcLimits, Limits, Listeners, Options, Service,
+    Services, SyncLimits,
 };
 use parking_lot::Mutex;
+use proto::deployment::v1::{QueryRequest, deployment_client::DeploymentClient};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
 const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(3), deployment: DeploymentId(7) };
 
@@ -217,9 +219,11 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
         files: broken.clone(),
         schedules: broken.clone(),
     };
-    let [api, site] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0"));
+    let [api, site, grpc] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
     let (api, site) = (api.await.expect("a port"), site.await.expect("a port"));
+    let grpc = grpc.await.expect("a port");
     let address = api.local_addr().expect("an address");
+    let grpc_address = grpc.local_addr().expect("an address");
     let options = Options {
         deployment: Deployment {
             reference: DEPLOYMENT,
@@ -230,6 +234,7 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
         },
         limits: Limits {
             gateway: GatewayLimits::DEFAULT,
+            grpc: GrpcLimits::DEFAULT,
             sync: SyncLimits::DEFAULT,
             auth: AuthLimits::DEFAULT,
             slot_wait_ms_max: 10_000,
@@ -240,8 +245,18 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
     };
     let shutdown = CancellationToken::new();
     let http = egress::Client::new(Default::default(), Default::default());
-    let dependencies = Dependencies { services, http, listeners: Listeners { api, site } };
+    let listeners = Listeners { api, site, grpc: Some(grpc), tls: None };
+    let dependencies = Dependencies { services, http, listeners };
     let gateway = Service::start(options, dependencies, shutdown.clone());
+
+    let assert_logged = || {
+        let request_id = broken.request_ids.lock().pop().expect("it was called");
+        let lines = log.take_lines();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for part in ["it is broken", "deployment=3/7", &format!("request_id=\"{request_id}\"")] {
+            assert!(lines[0].contains(part), "{part} is not in: {}", lines[0]);
+        }
+    };
 
     // A call over HTTP.
     let body = r#"{"path":"a:b","args":{}}"#;
@@ -254,12 +269,17 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await.expect("it is answered");
     assert!(answer.starts_with("HTTP/1.1 500 ") && !answer.contains("broken"), "{answer}");
-    let request_id = broken.request_ids.lock().pop().expect("it was called");
-    let lines = log.take_lines();
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    for part in ["it is broken", "deployment=3/7", &format!("request_id=\"{request_id}\"")] {
-        assert!(lines[0].contains(part), "{part} is not in: {}", lines[0]);
-    }
+    assert_logged();
+
+    // A call over gRPC.
+    let mut client =
+        DeploymentClient::connect(format!("http://{grpc_address}")).await.expect("it is accepted");
+    let call = proto::deployment::v1::FunctionCall { path: "a:b".to_owned(), ..Default::default() };
+    let status = client.query(QueryRequest { call: Some(call), at_timestamp: None }).await;
+    let status = status.expect_err("nothing works");
+    assert_eq!(status.code(), Code::Internal);
+    assert!(!status.message().contains("broken"), "{status}");
+    assert_logged();
 
     // A mutation of a session, which is a request of its own.
     let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/api/1.48.0/sync"))
@@ -278,14 +298,9 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
         }
     };
     assert!(matches!(&closed, Message::Close(Some(frame)) if u16::from(frame.code) == 1011), "{closed:?}");
-    let request_id = broken.request_ids.lock().pop().expect("it was called");
-    let lines = log.take_lines();
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    for part in ["it is broken", "deployment=3/7", &format!("request_id=\"{request_id}\"")] {
-        assert!(lines[0].contains(part), "{part} is not in: {}", lines[0]);
-    }
+    assert_logged();
 
-    drop(socket);
+    drop((socket, client));
     shutdown.cancel();
     gateway.stopped().await;
 }

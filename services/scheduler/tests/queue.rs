@@ -1,5 +1,8 @@
 //! The scheduler on a real log, with a clock that the test holds and a runner that fails as it is told.
 
+#[path = "../../../crates/rpc/tests/support/loopback.rs"]
+mod loopback;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -581,4 +584,58 @@ async fn jobs_that_wait_are_cancelled_one_by_one_or_together() {
     until_ran(&harness, &["small"]).await;
     drop(schedules);
     harness.stop(scheduler).await;
+}
+
+/// The contract's suite against the scheduler in this process, and against the same one over gRPC on loopback.
+mod conformance_suite {
+    use conformance::SchedulesSubject;
+    use contract::Schedules;
+    use rpc::{GrpcSchedules, RpcLimits, SchedulesServer};
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const LIMITS: RpcLimits = RpcLimits::DEFAULT;
+
+    async fn subject(over_grpc: bool) -> SchedulesSubject {
+        let harness = Arc::new(Harness::start().await);
+        let (service, token) = harness.scheduler(|_| ());
+        let mut servers = JoinSet::new();
+        let mut schedules: Arc<dyn Schedules> = Arc::new(service.handle());
+        if over_grpc {
+            let server = rpc::server(&LIMITS).add_service(SchedulesServer::service(schedules, LIMITS));
+            let channel = loopback::channel_to(server, &LIMITS, &mut servers).await;
+            schedules = Arc::new(GrpcSchedules::new(channel, LIMITS));
+        }
+        let scheduling = harness.clone();
+        let schedule = Box::new(move || {
+            let harness = scheduling.clone();
+            Box::pin(
+                async move { String::from(harness.schedule_one("much later", START_MS + 1_000_000.0).await) },
+            ) as _
+        });
+        let ends = [token, harness.shutdown.clone()].map(CancellationToken::drop_guard);
+        let kept = Box::new((servers, ends, service, harness));
+        SchedulesSubject { schedules, deployment: DEPLOYMENT, schedule, kept }
+    }
+
+    mod direct {
+        use super::*;
+
+        async fn schedules() -> SchedulesSubject {
+            subject(false).await
+        }
+
+        conformance::schedules!(schedules);
+    }
+
+    mod over_grpc {
+        use super::*;
+
+        async fn schedules() -> SchedulesSubject {
+            subject(true).await
+        }
+
+        conformance::schedules!(schedules);
+    }
 }

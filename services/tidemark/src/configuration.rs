@@ -1,13 +1,18 @@
 //! What the program is told: flags over `TIDEMARK_*` variables over a file over defaults.
 
+mod cluster;
+
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
 };
 
+use mtls::{EdgeFiles, Role, Roles};
 use serde::Deserialize;
 
-use crate::{limits::Limits, refusal::Refusal};
+use crate::{limits::Limits, operator::ClusterArguments, refusal::Refusal};
+pub use cluster::{Cluster, NodeNumber, Peer, ServeArguments, host_and_port};
+use cluster::{FileCluster, FileServe, FileTls};
 
 /// A Convex-compatible backend: TypeScript queries and mutations over a document database, live in every client.
 #[derive(Debug, clap::Parser)]
@@ -21,6 +26,10 @@ pub struct Arguments {
 pub enum Command {
     /// Run everything in one process, for developing an app on this machine.
     Dev(DevArguments),
+    /// Run one node of a cluster, or some of its services.
+    Serve(Box<ServeArguments>),
+    /// Ask how a cluster does, and change who is in it.
+    Cluster(ClusterArguments),
 }
 
 #[derive(Debug, Default, clap::Args)]
@@ -37,6 +46,9 @@ pub struct DevArguments {
     /// The port of HTTP actions; 0 picks a free one [default: 3211].
     #[arg(long, env = "TIDEMARK_SITE_PORT", value_name = "PORT")]
     pub site_port: Option<u16>,
+    /// The port of the gRPC API, for app servers; 0 picks a free one [default: none is opened].
+    #[arg(long, env = "TIDEMARK_GRPC_PORT", value_name = "PORT")]
+    pub grpc_port: Option<u16>,
     /// The port of /metrics, for Prometheus; 0 picks a free one [default: none is opened].
     #[arg(long, env = "TIDEMARK_METRICS_PORT", value_name = "PORT")]
     pub metrics_port: Option<u16>,
@@ -76,6 +88,12 @@ pub struct DevArguments {
     /// The registry of the packages that Node.js actions import [default: npm's own].
     #[arg(long, env = "TIDEMARK_NODE_REGISTRY", value_name = "URL")]
     pub node_registry: Option<String>,
+    /// The certificate that clients see, in PEM; with it all is served by TLS [default: none].
+    #[arg(long, env = "TIDEMARK_EDGE_TLS_CERTIFICATE", value_name = "FILE")]
+    pub edge_tls_certificate: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, env = "TIDEMARK_EDGE_TLS_KEY", value_name = "FILE")]
+    pub edge_tls_key: Option<PathBuf>,
     /// A TOML file with settings and limits.
     #[arg(long, env = "TIDEMARK_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -89,6 +107,7 @@ struct File {
     host: Option<IpAddr>,
     port: Option<u16>,
     site_port: Option<u16>,
+    grpc_port: Option<u16>,
     metrics_port: Option<u16>,
     cloud_url: Option<String>,
     site_url: Option<String>,
@@ -96,8 +115,14 @@ struct File {
     redact_logs_to_client: Option<bool>,
     native_values: Option<bool>,
     egress: FileEgress,
+    edge_tls: FileEdgeTls,
     node: FileNode,
     limits: Limits,
+    // For `serve` alone.
+    roles: Option<Vec<String>>,
+    internal_port: Option<u16>,
+    cluster: FileCluster,
+    tls: FileTls,
 }
 
 /// The table `[node]`.
@@ -110,6 +135,19 @@ struct FileNode {
     registry: Option<String>,
     npm_settings: Option<PathBuf>,
     install_scripts: Option<bool>,
+    // For `serve` alone.
+    id: Option<u64>,
+    id_from_hostname: Option<bool>,
+    zone: Option<String>,
+    address: Option<String>,
+}
+
+/// The table `[edge_tls]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct FileEdgeTls {
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
 }
 
 /// The table `[egress]`.
@@ -128,6 +166,8 @@ pub struct Configuration {
     pub host: IpAddr,
     pub port: u16,
     pub site_port: u16,
+    /// `None`: gRPC is not served.
+    pub grpc_port: Option<u16>,
     /// `None`: metrics are not served.
     pub metrics_port: Option<u16>,
     /// `None`: made of the address that is listened on.
@@ -139,6 +179,10 @@ pub struct Configuration {
     pub native_values: bool,
     pub egress: egress::Policy,
     pub node: nodejs::Options,
+    /// `None`: clients are served in plain text.
+    pub edge_tls: Option<EdgeFiles>,
+    /// `None`: this is `dev`, a cluster of its own.
+    pub cluster: Option<Cluster>,
     pub limits: Limits,
 }
 
@@ -147,17 +191,95 @@ const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PORT: u16 = 3210;
 const SITE_PORT: u16 = 3211;
 
-/// Reads the file, if one is named, and puts the settings together. (Variables have become arguments already.)
+/// Of `tidemark dev`: reads the file, if one is named, and puts the settings together. (Variables have become arguments
+/// already.)
 pub fn load(arguments: DevArguments) -> Result<Configuration, Refusal> {
-    let file = match &arguments.config {
+    let mut file = read(&arguments)?;
+    if take_serve(&mut file) != FileServe::default() {
+        return Err(Refusal::Configuration(
+            "roles, internal_port, [cluster], [tls] and what [node] says of the node are for `tidemark serve`".into(),
+        ));
+    }
+    combine(arguments, file)
+}
+
+/// The same of `tidemark serve`.
+pub fn load_serve(mut arguments: ServeArguments) -> Result<Configuration, Refusal> {
+    let mut common = std::mem::take(&mut arguments.common);
+    let mut file = read(&common)?;
+    let cluster = cluster::combine(arguments, take_serve(&mut file))?;
+    common.metrics_port = common.metrics_port.or(file.metrics_port).or(Some(cluster::METRICS_PORT));
+    common.grpc_port = common.grpc_port.or(file.grpc_port).or(Some(cluster::GRPC_PORT));
+    let configuration = combine(common, file)?;
+    if let Some(sentence) = configuration.limits.broken_relation_between_processes() {
+        return Err(Refusal::Configuration(sentence.to_owned()));
+    }
+    if !cluster.peers.is_empty() && cluster.secret_file.is_none() {
+        let sentence = "cluster.secret_file is missing: what one node signs, the others must verify";
+        return Err(Refusal::Configuration(sentence.into()));
+    }
+    if !cluster.peers.is_empty() && configuration.blobs_url.is_none() {
+        let sentence = "blobs_url is missing: the nodes of a cluster share files and code";
+        return Err(Refusal::Configuration(sentence.into()));
+    }
+    let sees_addresses = cluster.roles.has(Role::Runner) && !cluster.roles.has(Role::Gateway);
+    if sees_addresses && (configuration.cloud_url.is_none() || configuration.site_url.is_none()) {
+        let sentence =
+            "cloud_url and site_url are missing: functions see them, and this process has no gateway";
+        return Err(Refusal::Configuration(sentence.into()));
+    }
+    if cluster.peers.is_empty() && cluster.roles != Roles::ALL {
+        let sentence = "cluster.peers is missing: others do what this process does not";
+        return Err(Refusal::Configuration(sentence.into()));
+    }
+    let ports = configuration.ports().into_iter().chain([("internal_port", Some(cluster.internal_port))]);
+    refuse_same(&ports.collect::<Vec<_>>())?;
+    Ok(Configuration { cluster: Some(cluster), ..configuration })
+}
+
+/// What an operator needs to know of a configuration.
+pub struct Asked {
+    pub cluster: Cluster,
+    pub limits: Limits,
+}
+
+/// Of the file, which may be that of a node or say only where the nodes are and how they are called.
+pub fn load_for_operator(config: Option<PathBuf>) -> Result<Asked, Refusal> {
+    let mut file = read(&DevArguments { config, ..DevArguments::default() })?;
+    let limits = &file.limits;
+    if let Some(sentence) = limits.broken_relation().or(limits.broken_relation_between_processes()) {
+        return Err(Refusal::Configuration(sentence.to_owned()));
+    }
+    let cluster = cluster::combine(ServeArguments::default(), take_serve(&mut file))?;
+    Ok(Asked { cluster, limits: file.limits })
+}
+
+fn read(arguments: &DevArguments) -> Result<File, Refusal> {
+    match &arguments.config {
         Some(path) => {
             let unusable = |reason: String| Refusal::Configuration(format!("{}: {reason}", path.display()));
             let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-            toml::from_str(&text).map_err(|error| unusable(error.to_string()))?
+            toml::from_str(&text).map_err(|error| unusable(error.to_string()))
         }
-        None => File::default(),
+        None => Ok(File::default()),
+    }
+}
+
+/// Moves out of the file what is for `serve` alone.
+fn take_serve(file: &mut File) -> FileServe {
+    let node = cluster::FileNode {
+        id: file.node.id.take(),
+        id_from_hostname: file.node.id_from_hostname.take(),
+        zone: file.node.zone.take(),
+        address: file.node.address.take(),
     };
-    combine(arguments, file)
+    FileServe {
+        roles: file.roles.take(),
+        internal_port: file.internal_port.take(),
+        node,
+        cluster: std::mem::take(&mut file.cluster),
+        tls: std::mem::take(&mut file.tls),
+    }
 }
 
 fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal> {
@@ -166,15 +288,8 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
     }
     let port = arguments.port.or(file.port).unwrap_or(PORT);
     let site_port = arguments.site_port.or(file.site_port).unwrap_or(SITE_PORT);
+    let grpc_port = arguments.grpc_port.or(file.grpc_port);
     let metrics_port = arguments.metrics_port.or(file.metrics_port);
-    let ports = [("port", Some(port)), ("site_port", Some(site_port)), ("metrics_port", metrics_port)];
-    for (index, (name, number)) in ports.iter().enumerate() {
-        let same =
-            ports[..index].iter().find(|(_, other)| number.is_some_and(|it| it != 0) && other == number);
-        if let (Some((other, _)), Some(number)) = (same, number) {
-            return Err(Refusal::Configuration(format!("{other} and {name} are both {number}")));
-        }
-    }
     let data_folder = arguments.data_dir.or(file.data_dir).unwrap_or_else(|| DATA_FOLDER.into());
     let default = nodejs::Options::new(data_folder.join("node"));
     let node = nodejs::Options {
@@ -187,11 +302,21 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
         limits: file.limits.node,
         folder: default.folder,
     };
-    Ok(Configuration {
+    let certificate = arguments.edge_tls_certificate.or(file.edge_tls.certificate);
+    let edge_tls = match (certificate, arguments.edge_tls_key.or(file.edge_tls.key)) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(EdgeFiles { certificate, key }),
+        _ => {
+            let sentence = "[edge_tls] must have both certificate and key, or none";
+            return Err(Refusal::Configuration(sentence.to_owned()));
+        }
+    };
+    let configuration = Configuration {
         data_folder,
         host: arguments.host.or(file.host).unwrap_or(HOST),
         port,
         site_port,
+        grpc_port,
         metrics_port,
         cloud_url: url("cloud_url", arguments.cloud_url.or(file.cloud_url))?,
         site_url: url("site_url", arguments.site_url.or(file.site_url))?,
@@ -207,8 +332,35 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
             deny_private: arguments.egress_deny_private.or(file.egress.deny_private).unwrap_or(false),
         },
         node,
+        edge_tls,
+        cluster: None,
         limits: file.limits,
-    })
+    };
+    refuse_same(&configuration.ports())?;
+    Ok(configuration)
+}
+
+impl Configuration {
+    /// The ports by their settings.
+    fn ports(&self) -> [(&'static str, Option<u16>); 4] {
+        [
+            ("port", Some(self.port)),
+            ("site_port", Some(self.site_port)),
+            ("grpc_port", self.grpc_port),
+            ("metrics_port", self.metrics_port),
+        ]
+    }
+}
+
+fn refuse_same(ports: &[(&str, Option<u16>)]) -> Result<(), Refusal> {
+    for (index, (name, number)) in ports.iter().enumerate() {
+        let same =
+            ports[..index].iter().find(|(_, other)| number.is_some_and(|it| it != 0) && other == number);
+        if let (Some((other, _)), Some(number)) = (same, number) {
+            return Err(Refusal::Configuration(format!("{other} and {name} are both {number}")));
+        }
+    }
+    Ok(())
 }
 
 /// Without the slash at its end: clients append paths.
@@ -254,7 +406,10 @@ mod tests {
         assert!(error.to_string().contains("`https://x` names no hosts"), "{error}");
         let words = ["tidemark", "dev", "--egress-allow", "*.x.example,192.0.2.1", "--egress-deny-private"];
         let Command::Dev(arguments) =
-            clap::Parser::try_parse_from(words).map(|it: Arguments| it.command).expect("valid");
+            clap::Parser::try_parse_from(words).map(|it: Arguments| it.command).expect("valid")
+        else {
+            panic!("another command");
+        };
         assert_eq!(arguments.egress_allow, Some(rules(&["*.x.example", "192.0.2.1"])));
         assert_eq!(arguments.egress_deny_private, Some(true));
     }
@@ -265,7 +420,10 @@ mod tests {
         assert_eq!((node.programs, node.folder), (vec!["node".into()], ".tidemark/node".into()));
         let words = ["tidemark", "dev", "--node", "/opt/node22/bin/node,node24"];
         let Command::Dev(arguments) =
-            clap::Parser::try_parse_from(words).map(|it: Arguments| it.command).expect("valid");
+            clap::Parser::try_parse_from(words).map(|it: Arguments| it.command).expect("valid")
+        else {
+            panic!("another command");
+        };
         let file = file(
             "[node]\nprograms = []\nregistry = \"http://127.0.0.1:4873/\"\ninstall_scripts = true\n[limits.node]\nprocesses_max = 3\n",
         );
@@ -302,10 +460,56 @@ mod tests {
             |text: &str| combine(DevArguments::default(), file(text)).expect_err("refused").to_string();
         assert!(refused("port = 5\nsite_port = 5").contains("port and site_port are both 5"));
         assert!(refused("metrics_port = 3211").contains("site_port and metrics_port are both 3211"));
+        assert!(refused("grpc_port = 3210").contains("port and grpc_port are both 3210"));
         assert!(refused("[limits.sync]\nheartbeat_ms = 40000").contains("sync.heartbeat_ms"));
         assert!(refused("cloud_url = \"example.com\"").contains("cloud_url"));
         let unknown = toml::from_str::<File>("prot = 5").expect_err("misspelt").to_string();
         assert!(unknown.contains("prot"), "{unknown}");
+    }
+
+    #[test]
+    fn what_is_of_a_cluster_is_for_serve_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tidemark.toml");
+        let loaded = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            let common = DevArguments { config: Some(path.clone()), ..DevArguments::default() };
+            let serve = ServeArguments {
+                common: DevArguments { config: Some(path.clone()), ..DevArguments::default() },
+                ..ServeArguments::default()
+            };
+            (load(common), load_serve(serve))
+        };
+        for text in [
+            "[cluster]\nvoters = 1",
+            "[node]\nid = 1",
+            "roles = [\"all\"]",
+            "internal_port = 1",
+            "[tls]\nca = \"ca\"\ncertificate = \"c\"\nkey = \"k\"",
+        ] {
+            let (dev, serve) = loaded(text);
+            assert!(dev.expect_err("refused").to_string().contains("`tidemark serve`"), "{text}");
+            assert!(serve.expect(text).cluster.is_some());
+        }
+        for missing in ["secret_file = \"s\"", "voters = 1"] {
+            let (_, serve) = loaded(&format!("[cluster]\npeers = [\"dns:a:1\"]\n{missing}"));
+            assert!(serve.expect_err("refused").to_string().contains(" is missing: "));
+        }
+        let (dev, serve) = loaded("port = 1\nmetrics_port = 9\ngrpc_port = 8\n[node]\nprograms = []");
+        let (dev, serve) = (dev.expect("valid"), serve.expect("valid"));
+        assert_eq!((dev.metrics_port, serve.metrics_port), (Some(9), Some(9)));
+        assert_eq!(Configuration { cluster: None, ..serve }, dev);
+        let (dev, serve) = loaded("");
+        assert_eq!(
+            (dev.expect("valid").metrics_port, serve.expect("valid").metrics_port),
+            (None, Some(3214))
+        );
+        let (_, serve) = loaded("internal_port = 3211");
+        assert!(
+            serve.expect_err("refused").to_string().contains("site_port and internal_port are both 3211")
+        );
+        let (dev, _) = loaded("[edge_tls]\nkey = \"k\"");
+        assert!(dev.expect_err("refused").to_string().contains("[edge_tls]"));
     }
 
     #[test]

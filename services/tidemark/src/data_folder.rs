@@ -3,7 +3,9 @@
 //! ```text
 //!   lock      locked by the process that uses the folder; holds its process id
 //!   format    the version of this layout; another one is refused by name
-//!   secret    32 random bytes in hexadecimal; keys for different purposes are derived from it
+//!   secret    32 random bytes in hexadecimal; keys for different purposes are derived from it, unless the nodes of a cluster
+//!             share another one
+//!   number    the number of the node in its cluster, where it has one
 //!   log/ state/ blobs/
 //!   node/     what Node.js actions run from; can be made again
 //!   env       only while it serves: the two variables that the command line tool takes
@@ -16,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use contract::NodeId;
 use hkdf::Hkdf;
 use rustix::fs::{FlockOperation, flock};
 use sha2::Sha256;
@@ -64,6 +67,43 @@ impl DataFolder {
         &self.path
     }
 
+    /// From here on keys are derived from the secret that the nodes of a cluster share, 32 bytes or their hexadecimal digits.
+    pub fn share_secret(&mut self, file: &Path) -> Result<(), Refusal> {
+        let unusable = |reason: String| Refusal::UnusableSecret { file: file.to_owned(), reason };
+        let bytes = fs::read(file).map_err(|error| unusable(error.to_string()))?;
+        let digits = std::str::from_utf8(&bytes)
+            .ok()
+            .and_then(|text| hex::decode(text.trim()).ok())
+            .filter(|bytes| bytes.len() == 32);
+        let secret = <[u8; 32]>::try_from(digits.unwrap_or(bytes));
+        self.secret = secret.map_err(|_| unusable("it does not hold 32 bytes".to_owned()))?;
+        Ok(())
+    }
+
+    /// The number of this node: the one that is given, which the folder keeps from then on, or the one that it keeps.
+    pub fn node_number(&self, given: Option<NodeId>) -> Result<NodeId, Refusal> {
+        let path = self.path.join("number");
+        let failed = |reason: String| Refusal::UnusableFolder { folder: self.path.clone(), reason };
+        let kept = match fs::read_to_string(&path) {
+            Ok(text) => {
+                let number = text.trim().parse().ok().filter(|number| *number > 0).map(NodeId);
+                Some(number.ok_or_else(|| failed("the file number holds no number of a node".to_owned()))?)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        match (given, kept) {
+            (Some(given), Some(kept)) if given != kept => Err(Refusal::OtherNode { given, kept }),
+            (None, None) => Err(Refusal::NoNodeNumber),
+            (_, Some(kept)) => Ok(kept),
+            (Some(given), None) => {
+                let text = format!("{given}\n");
+                write_whole(&path, text.as_bytes()).map_err(|error| failed(error.to_string()))?;
+                Ok(given)
+            }
+        }
+    }
+
     pub fn secret(&self) -> &[u8; 32] {
         &self.secret
     }
@@ -78,9 +118,18 @@ impl DataFolder {
     }
 
     /// Says how to reach the deployment, for tools that wait until it serves.
-    pub fn publish_env(&self, url: &str, admin_key: &str, metrics_url: Option<&str>) -> io::Result<()> {
+    pub fn publish_env(
+        &self,
+        url: &str,
+        admin_key: &str,
+        grpc_url: Option<&str>,
+        metrics_url: Option<&str>,
+    ) -> io::Result<()> {
         let mut text =
             format!("CONVEX_SELF_HOSTED_URL='{url}'\nCONVEX_SELF_HOSTED_ADMIN_KEY='{admin_key}'\n");
+        if let Some(url) = grpc_url {
+            text += &format!("TIDEMARK_GRPC_URL='{url}'\n");
+        }
         if let Some(url) = metrics_url {
             text += &format!("TIDEMARK_METRICS_URL='{url}'\n");
         }
@@ -211,10 +260,46 @@ mod tests {
     }
 
     #[test]
+    fn a_node_keeps_its_number() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = DataFolder::open(folder.path()).expect("opens");
+        assert!(matches!(data.node_number(None), Err(Refusal::NoNodeNumber)));
+        assert_eq!(data.node_number(Some(NodeId(7))).expect("given"), NodeId(7));
+        for given in [None, Some(NodeId(7))] {
+            assert_eq!(data.node_number(given).expect("kept"), NodeId(7));
+        }
+        let refused = data.node_number(Some(NodeId(8))).expect_err("another").to_string();
+        assert!(refused.starts_with("NodeNumberDiffers: "), "{refused}");
+        fs::write(folder.path().join("number"), "x").expect("writes");
+        assert!(data.node_number(None).expect_err("damaged").to_string().contains("number"));
+    }
+
+    #[test]
+    fn nodes_share_a_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("shared");
+        let mut data = DataFolder::open(&folder.path().join("data")).expect("opens");
+        let own = data.derive_key("a");
+        let mut keys = Vec::new();
+        for content in [vec![7; 32], format!("{}\n", "07".repeat(32)).into_bytes()] {
+            fs::write(&file, content).expect("writes");
+            data.share_secret(&file).expect("32 bytes");
+            keys.push(data.derive_key("a"));
+        }
+        assert_eq!(keys[0], keys[1]);
+        assert_ne!(keys[0], own);
+        for content in [vec![], vec![7; 31], b"0707".to_vec()] {
+            fs::write(&file, content).expect("writes");
+            let refused = data.share_secret(&file).expect_err("not 32 bytes").to_string();
+            assert!(refused.starts_with("SecretUnusable: "), "{refused}");
+        }
+    }
+
+    #[test]
     fn the_env_file_is_private_and_goes_at_the_next_start() {
         let folder = tempfile::tempdir().expect("a folder");
         let data = DataFolder::open(folder.path()).expect("opens");
-        data.publish_env("http://127.0.0.1:3210", "dev|01", None).expect("writes");
+        data.publish_env("http://127.0.0.1:3210", "dev|01", None, None).expect("writes");
         let path = folder.path().join("env");
         assert_eq!(mode(&path), 0o600);
         assert_eq!(

@@ -1,60 +1,111 @@
-//! Every service in one process.
+//! The services of one process: all of them for `tidemark dev`, and those of its node for `tidemark serve`.
 //!
 //! They are started in the order in which they need each other (blobs, log, sequencer, files, runner, fan-out, scheduler, deploy, gateway) and
-//! stopped in reverse, each with a token of its own, so that nobody is left calling somebody who has gone.
+//! stopped in reverse, each with a token of its own, so that nobody is left calling somebody who has gone. What other nodes call stops just before the
+//! log, once it has handed over its lead.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
 use contract::{
-    BlobStore, DeploymentId, DeploymentRef, DueRunner, Files, GroupId, ObjectStore, Runner, Schedules,
-    Sequencer, TransactionLog,
+    BlobStore, Deploy, DeploymentId, DeploymentRef, DueRunner, Fanout, Files, GroupId, ObjectStore, Runner,
+    Schedules, TransactionLog,
 };
 use gateway::{AdminKeys, Listeners};
+use mtls::{AllowRoles, EdgeTls, Role, Roles};
+use proto::admin::v1::admin_server::AdminServer;
+use rpc::{
+    BlobServer, DeployServer, DueRunnerServer, FanoutServer, FilesServer, RunnerServer, SchedulesServer,
+    SequencerServer, TransactionLogServer,
+};
 use system_transaction::SystemTransactions;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::service::{Routes, interceptor::InterceptedService};
 
 use crate::{
+    admin::Admin,
     configuration::Configuration,
     data_folder::DataFolder,
-    metrics, ports,
+    metrics,
+    node::{Calls, Node},
+    parts::Parts,
+    ports,
     process::StopSignals,
+    refusal::Refusal,
+    replicas::KEEPS_LOG,
     screen::{self, Served},
+    stores,
 };
 
 const DEPLOYMENT_NAME: &str = "dev";
 /// Group 0 is left to the directory of deployments.
 const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
+/// Who reads the log, and commits. A gateway has others do that.
+const READS_LOG: Roles =
+    Roles::of(&[Role::Txlog, Role::Runner, Role::Fanout, Role::Scheduler, Role::Deploy, Role::Blob]);
+const USES_BLOBS: Roles = Roles::of(&[Role::Runner, Role::Deploy, Role::Blob]);
+const USES_FILES: Roles = Roles::of(&[Role::Gateway, Role::Runner]);
+const CALLS_FUNCTIONS: Roles = Roles::of(&[Role::Gateway, Role::Fanout, Role::Deploy]);
+const GATEWAY: Roles = Roles::of(&[Role::Gateway]);
+/// Who may ask how the cluster does.
+const ASKS: Roles = Roles::ALL.with(Roles::of(&[Role::Operator]));
 
 /// Serves until a signal, then stops in order.
-pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
+pub async fn run(mut configuration: Configuration) -> anyhow::Result<()> {
     let mut signals = StopSignals::new().context("listen for signals")?;
-    let folder = DataFolder::open(&configuration.data_folder)?;
-    let api = ports::listen(SocketAddr::new(configuration.host, configuration.port), "--port").await?;
-    let site =
-        ports::listen(SocketAddr::new(configuration.host, configuration.site_port), "--site-port").await?;
-    let metrics = match configuration.metrics_port {
-        Some(port) => Some(ports::listen(SocketAddr::new(configuration.host, port), "--metrics-port").await?),
+    let mut folder = DataFolder::open(&configuration.data_folder)?;
+    let limits = configuration.limits;
+    let node = match configuration.cluster.take() {
+        Some(cluster) => {
+            let calls = Calls::new(&cluster, limits.rpc, limits.tls)?;
+            Some(Node::prepare(cluster, configuration.host, &mut folder, calls).await?)
+        }
         None => None,
     };
+    let tls = match &configuration.edge_tls {
+        Some(files) => Some(EdgeTls::load(files, &limits.tls).map_err(Refusal::Tls)?),
+        None => None,
+    };
+    let roles = node.as_ref().map_or(Roles::ALL, |node| node.cluster.roles);
+    let if_asked = async |port: Option<u16>, flag| match port {
+        Some(port) => ports::listen(SocketAddr::new(configuration.host, port), flag).await.map(Some),
+        None => Ok(None),
+    };
+    let listeners = match roles.has(Role::Gateway) {
+        true => {
+            let api = SocketAddr::new(configuration.host, configuration.port);
+            let site = SocketAddr::new(configuration.host, configuration.site_port);
+            let (api, site) =
+                (ports::listen(api, "--port").await?, ports::listen(site, "--site-port").await?);
+            let grpc = if_asked(configuration.grpc_port, "--grpc-port").await?;
+            Some(Listeners { api, site, grpc, tls })
+        }
+        false => None,
+    };
+    let metrics = if_asked(configuration.metrics_port, "--metrics-port").await?;
     let metrics_url = match &metrics {
-        Some(listener) => Some(format!("{}/metrics", local_url(listener)?)),
+        Some(listener) => Some(format!("{}/metrics", local_url("http", listener)?)),
         None => None,
     };
-    let cloud_url = match &configuration.cloud_url {
-        Some(url) => url.clone(),
-        None => local_url(&api)?,
+    let scheme =
+        if listeners.as_ref().is_some_and(|listeners| listeners.tls.is_some()) { "https" } else { "http" };
+    let grpc_url = listeners.as_ref().and_then(|listeners| listeners.grpc.as_ref());
+    let grpc_url = grpc_url.map(|listener| local_url(scheme, listener)).transpose()?;
+    let url_of = |configured: &Option<String>, listener: fn(&Listeners) -> &TcpListener| match (
+        configured, &listeners,
+    ) {
+        (Some(url), _) => Ok(url.clone()),
+        (None, Some(listeners)) => local_url(scheme, listener(listeners)),
+        // No function runs here that would see it.
+        (None, None) => Ok(String::new()),
     };
-    let site_url = match &configuration.site_url {
-        Some(url) => url.clone(),
-        None => local_url(&site)?,
-    };
+    let cloud_url = url_of(&configuration.cloud_url, |listeners| &listeners.api)?;
+    let site_url = url_of(&configuration.site_url, |listeners| &listeners.site)?;
     let deployment = gateway::Deployment {
         reference: DEPLOYMENT,
         name: DEPLOYMENT_NAME.to_owned(),
@@ -64,19 +115,29 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     };
     let admin_key = deployment.admin_keys.key();
     let (url, site_url) = (deployment.cloud_url.clone(), deployment.site_url.clone());
-    let parts = start(&configuration, &folder, deployment, Listeners { api, site }, metrics).await?;
+    let starting = start(&configuration, &folder, node, deployment, listeners, metrics);
+    let parts = tokio::select! {
+        parts = starting => parts?,
+        // While a node waits for the others nothing is served that would have to end in order.
+        () = signals.next() => return Ok(()),
+    };
 
     // The sockets are open and everything behind them runs: from here on whoever calls is answered.
-    folder
-        .publish_env(&url, &admin_key, metrics_url.as_deref())
-        .context("write the file env into the data folder")?;
-    screen::print_served(&Served {
-        url: &url,
-        site_url: &site_url,
-        admin_key: &admin_key,
-        metrics_url: metrics_url.as_deref(),
-        data_folder: folder.path(),
-    });
+    if roles.has(Role::Gateway) {
+        folder
+            .publish_env(&url, &admin_key, grpc_url.as_deref(), metrics_url.as_deref())
+            .context("write the file env into the data folder")?;
+        screen::print_served(&Served {
+            url: &url,
+            site_url: &site_url,
+            admin_key: &admin_key,
+            grpc_url: grpc_url.as_deref(),
+            metrics_url: metrics_url.as_deref(),
+            data_folder: folder.path(),
+        });
+    } else {
+        screen::print(&format!("\n  Tidemark runs here as {roles}. Ctrl-C stops it.\n"));
+    }
 
     signals.next().await;
     folder.withdraw_env();
@@ -94,170 +155,249 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
 }
 
 /// Clients are on this machine, also where every address is listened on.
-fn local_url(listener: &TcpListener) -> anyhow::Result<String> {
+fn local_url(scheme: &str, listener: &TcpListener) -> anyhow::Result<String> {
     let address = listener.local_addr().context("read the address listened on")?;
     let host = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
         other => other,
     };
-    Ok(format!("http://{}", SocketAddr::new(host, address.port())))
+    Ok(format!("{scheme}://{}", SocketAddr::new(host, address.port())))
 }
 
-/// What has been started, in that order.
-#[derive(Default)]
-struct Parts(Vec<Part>);
-
-/// A service that runs.
-struct Part {
-    token: CancellationToken,
-    /// Done when the service has ended, which it does once the token is cancelled.
-    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-impl Parts {
-    fn add(&mut self, token: CancellationToken, stopped: impl Future<Output = ()> + Send + 'static) {
-        self.0.push(Part { token, stopped: Box::pin(stopped) });
-    }
-
-    /// Stops one after the other, the last one first.
-    async fn stop(self) {
-        for part in self.0.into_iter().rev() {
-            part.token.cancel();
-            part.stopped.await;
-        }
-    }
-}
-
-/// Starts every service.
+/// Starts the services of this process. Returns once all of them take calls.
 async fn start(
     configuration: &Configuration,
     folder: &DataFolder,
+    node: Option<Node>,
     deployment: gateway::Deployment,
-    listeners: Listeners,
+    listeners: Option<Listeners>,
     metrics: Option<TcpListener>,
 ) -> anyhow::Result<Parts> {
     let limits = configuration.limits;
+    let roles = node.as_ref().map_or(Roles::ALL, |node| node.cluster.roles);
     let mut parts = Parts::default();
-    let token = CancellationToken::new();
-    let blob_service = match &configuration.blobs_url {
-        Some(url) => {
-            let settings = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
-            let options = blob::BucketOptions { url: url.clone(), settings };
-            blob::Service::start_in_bucket(options, token.clone())
-                .await
-                .context("reach the bucket of blobs")?
-        }
-        None => {
-            let options = blob::Options { folder: folder.path().join("blobs") };
-            blob::Service::start(options, token.clone()).await.context("open the blobs")?
-        }
+    let mut routes = Routes::builder();
+    let others = match &node {
+        Some(node) if roles != Roles::ALL => Some(node.others(&mut parts)),
+        _ => None,
     };
-    let blobs: Arc<dyn BlobStore> = Arc::new(blob_service.handle());
-    let objects: Arc<dyn ObjectStore> = Arc::new(blob_service.handle());
-    parts.add(token, blob_service.stopped());
+    let elsewhere = || others.as_ref().expect("a process without some role is a node among others");
 
-    let token = CancellationToken::new();
-    let mut options = txlog::Options::embedded(folder.path());
-    options.limits = limits.log;
-    options.store = limits.store;
-    let log_service =
-        txlog::Service::start(options, token.clone()).await.context("open the transaction log")?;
-    let log_handle = log_service.handle();
-    let log: Arc<dyn TransactionLog> = Arc::new(log_handle.clone());
-    parts.add(token, log_service.stopped());
-
-    let token = CancellationToken::new();
-    let dependencies = sequencer::Dependencies { log: log.clone() };
-    let sequencer_service = sequencer::Service::start(dependencies, token.clone());
-    let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer_service.handle());
-    parts.add(token, sequencer_service.stopped());
-
-    let transactions = SystemTransactions::new(
-        log.clone(),
-        sequencer.clone(),
-        limits.function.catalogs_bytes_max,
-        &folder.derive_key("tidemark cursors and journals v1"),
-        limits.of_transactions(),
-    );
-
+    let bottom = parts.below();
+    let own_log = match roles.has(Role::Txlog) {
+        true => Some(stores::start_own_log(folder, node.as_ref(), &limits).await?),
+        false => None,
+    };
+    let log_handle = own_log.as_ref().map(|own| own.service.handle());
+    let mut above_log = Parts::default();
+    let log = match (&node, &own_log) {
+        (None, Some(own)) => Some(stores::own_log(&mut above_log, own)),
+        (Some(node), own) if roles.meets(READS_LOG) => {
+            Some(stores::routed_log(&mut above_log, own.as_ref(), node, others.as_ref(), &limits)?)
+        }
+        _ => None,
+    };
+    if let Some(own) = own_log {
+        let of_others: Arc<dyn TransactionLog> = Arc::new(own.service.handle());
+        routes
+            .add_service(InterceptedService::new(own.service.raft_service(), AllowRoles::of(KEEPS_LOG)))
+            .add_service(InterceptedService::new(
+                TransactionLogServer::service(of_others, limits.rpc),
+                AllowRoles::of(READS_LOG),
+            ));
+        parts.add(own.token, own.service.stopped());
+    }
+    parts.append(above_log);
+    let sequencer = match &log {
+        Some(log) => log.sequencer.clone(),
+        None => elsewhere().sequencer(),
+    };
+    if roles.has(Role::Txlog) {
+        let service = SequencerServer::service(sequencer.clone(), limits.rpc);
+        routes.add_service(InterceptedService::new(service, AllowRoles::of(Roles::ALL)));
+    }
+    let transactions = log.as_ref().map(|log| {
+        SystemTransactions::new(
+            log.log.clone(),
+            log.sequencer.clone(),
+            limits.function.catalogs_bytes_max,
+            &folder.derive_key("tidemark cursors and journals v1"),
+            limits.of_transactions(),
+        )
+    });
+    let transactions = || transactions.clone().expect("who needs transactions reads the log");
     let http = egress::Client::new(configuration.egress.clone(), limits.egress);
 
-    let token = CancellationToken::new();
-    let options = files::Options { limits: limits.files, swept: vec![deployment.reference] };
-    let dependencies = files::Dependencies { transactions: transactions.clone(), objects };
-    let files_service = files::Service::start(options, dependencies, token.clone());
-    let files_handle = files_service.handle();
-    let files: Arc<dyn Files> = Arc::new(files_handle.clone());
-    parts.add(token, files_service.stopped());
-
-    let token = CancellationToken::new();
-    let mut options =
-        runner::Options::new(limits.of_runner(), deployment.cloud_url.clone(), deployment.site_url.clone());
-    options.deployment_name = deployment.name.clone();
-    options.swept = vec![deployment.reference];
-    options.redact_errors = configuration.redact_logs_to_client;
-    options.native_values = configuration.native_values;
-    options.nodejs =
-        Some(nodejs::Options { folder: folder.path().join("node"), ..configuration.node.clone() });
-    let clock = runner::Clock::new(SystemTime::now);
-    let dependencies = runner::Dependencies {
-        transactions: transactions.clone(),
-        blobs: blobs.clone(),
-        files: files.clone(),
-        http: http.clone(),
-        clock,
-    };
-    let runner_service =
-        runner::Service::start(options, dependencies, token.clone()).context("start the runner")?;
-    let runner_handle = runner_service.handle();
-    let runner: Arc<dyn Runner> = Arc::new(runner_handle.clone());
-    let due_runner: Arc<dyn DueRunner> = Arc::new(runner_handle.clone());
-    parts.add(token, runner_service.stopped());
-
-    let token = CancellationToken::new();
-    let observed_time_max = Duration::from_millis(limits.function.observed_time_cache_ms_max);
-    let options = fanout::Options::new(limits.fanout, observed_time_max);
-    let dependencies = fanout::Dependencies { runner: runner.clone(), log };
-    let fanout_service = fanout::Service::start(options, dependencies, token.clone());
-    let fanout = fanout_service.handle();
-    parts.add(token, fanout_service.stopped());
-
-    let token = CancellationToken::new();
-    let options = scheduler::Options { limits: limits.schedule, deployments: vec![deployment.reference] };
-    let clock = Arc::new(scheduler::WallClock::new(SystemTime::now));
-    let dependencies =
-        scheduler::Dependencies { runner: due_runner, transactions: transactions.clone(), clock };
-    let scheduler_service = scheduler::Service::start(options, dependencies, token.clone());
-    let scheduler = scheduler_service.handle();
-    let schedules: Arc<dyn Schedules> = Arc::new(scheduler.clone());
-    parts.add(token, scheduler_service.stopped());
-
-    if let Some(listener) = metrics {
+    let blobs: Arc<dyn BlobStore>;
+    let files: Arc<dyn Files>;
+    let mut files_handle = None;
+    if roles.has(Role::Blob) {
         let token = CancellationToken::new();
-        let dependencies = metrics::Dependencies {
-            log: log_handle,
-            runner: runner_handle,
-            fanout: fanout.clone(),
-            scheduler,
-            files: files_handle,
+        let service = stores::start_blobs(configuration, folder, node.as_ref(), token.clone()).await?;
+        let objects: Arc<dyn ObjectStore> = Arc::new(service.handle());
+        blobs = Arc::new(service.handle());
+        parts.add(token, service.stopped());
+
+        let token = CancellationToken::new();
+        let options = files::Options { limits: limits.files, swept: vec![deployment.reference] };
+        let dependencies = files::Dependencies { transactions: transactions(), objects: objects.clone() };
+        let service = files::Service::start(options, dependencies, token.clone());
+        files = Arc::new(service.handle());
+        files_handle = Some(service.handle());
+        parts.add(token, service.stopped());
+        routes
+            .add_service(InterceptedService::new(
+                BlobServer::service(blobs.clone(), objects, limits.rpc),
+                AllowRoles::of(USES_BLOBS),
+            ))
+            .add_service(InterceptedService::new(
+                FilesServer::service(files.clone(), limits.rpc),
+                AllowRoles::of(USES_FILES),
+            ));
+    } else {
+        blobs = elsewhere().blobs();
+        files = elsewhere().files();
+    }
+
+    let runner: Arc<dyn Runner>;
+    let due_runner: Arc<dyn DueRunner>;
+    let mut runner_handle = None;
+    if roles.has(Role::Runner) {
+        let token = CancellationToken::new();
+        let (cloud_url, site_url) = (deployment.cloud_url.clone(), deployment.site_url.clone());
+        let mut options = runner::Options::new(limits.of_runner(), cloud_url, site_url);
+        options.deployment_name = deployment.name.clone();
+        options.swept = vec![deployment.reference];
+        options.redact_errors = configuration.redact_logs_to_client;
+        options.native_values = configuration.native_values;
+        options.nodejs =
+            Some(nodejs::Options { folder: folder.path().join("node"), ..configuration.node.clone() });
+        if let Some(node) = &node {
+            options.node = node.id;
+        }
+        let dependencies = runner::Dependencies {
+            transactions: transactions(),
+            blobs: blobs.clone(),
+            files: files.clone(),
+            http: http.clone(),
+            clock: runner::Clock::new(SystemTime::now),
         };
+        let service =
+            runner::Service::start(options, dependencies, token.clone()).context("start the runner")?;
+        runner = Arc::new(service.handle());
+        due_runner = Arc::new(service.handle());
+        runner_handle = Some(service.handle());
+        parts.add(token, service.stopped());
+        routes
+            .add_service(InterceptedService::new(
+                RunnerServer::service(runner.clone(), limits.rpc),
+                AllowRoles::of(CALLS_FUNCTIONS),
+            ))
+            .add_service(InterceptedService::new(
+                DueRunnerServer::service(due_runner.clone(), limits.rpc),
+                AllowRoles::of(Roles::of(&[Role::Scheduler])),
+            ));
+    } else {
+        runner = elsewhere().runner();
+        due_runner = elsewhere().due_runner();
+    }
+
+    let fanout: Arc<dyn Fanout>;
+    let mut fanout_handle = None;
+    if roles.has(Role::Fanout) {
+        let token = CancellationToken::new();
+        let observed_time_max = Duration::from_millis(limits.function.observed_time_cache_ms_max);
+        let options = fanout::Options::new(limits.fanout, observed_time_max);
+        let log = log.as_ref().expect("a fan-out reads the log").log.clone();
+        let dependencies = fanout::Dependencies { runner: runner.clone(), log };
+        let service = fanout::Service::start(options, dependencies, token.clone());
+        fanout = Arc::new(service.handle());
+        fanout_handle = Some(service.handle());
+        parts.add(token, service.stopped());
+        let service = FanoutServer::service(fanout.clone(), limits.rpc);
+        routes.add_service(InterceptedService::new(service, AllowRoles::of(GATEWAY)));
+    } else {
+        fanout = elsewhere().fanout();
+    }
+
+    let schedules: Arc<dyn Schedules>;
+    let mut scheduler_handle = None;
+    if roles.has(Role::Scheduler) {
+        let token = CancellationToken::new();
+        let options = scheduler::Options { limits: limits.schedule, deployments: vec![deployment.reference] };
+        let clock = Arc::new(scheduler::WallClock::new(SystemTime::now));
+        let dependencies =
+            scheduler::Dependencies { runner: due_runner, transactions: transactions(), clock };
+        let service = scheduler::Service::start(options, dependencies, token.clone());
+        schedules = Arc::new(service.handle());
+        scheduler_handle = Some(service.handle());
+        parts.add(token, service.stopped());
+        let service = SchedulesServer::service(schedules.clone(), limits.rpc);
+        routes.add_service(InterceptedService::new(service, AllowRoles::of(GATEWAY)));
+    } else {
+        schedules = elsewhere().schedules();
+    }
+
+    if let (Some(listener), Some(log), Some(runner), Some(fanout), Some(scheduler), Some(files)) =
+        (metrics, log_handle.clone(), runner_handle, fanout_handle, scheduler_handle, files_handle)
+    {
+        let token = CancellationToken::new();
+        let dependencies = metrics::Dependencies { log, runner, fanout, scheduler, files };
         let service = metrics::Service::start(listener, dependencies, token.clone())?;
         parts.add(token, service.stopped());
     }
 
-    let token = CancellationToken::new();
-    let options = deploy::Options { limits: limits.of_deploy() };
-    let dependencies = deploy::Dependencies { transactions, runner: runner.clone(), blobs };
-    let deploy_service = deploy::Service::start(options, dependencies, token.clone());
-    let deploy = Arc::new(deploy_service.handle());
-    parts.add(token, deploy_service.stopped());
+    let deploy: Arc<dyn Deploy>;
+    if roles.has(Role::Deploy) {
+        let token = CancellationToken::new();
+        let options = deploy::Options { limits: limits.of_deploy() };
+        let dependencies =
+            deploy::Dependencies { transactions: transactions(), runner: runner.clone(), blobs };
+        let service = deploy::Service::start(options, dependencies, token.clone());
+        deploy = Arc::new(service.handle());
+        parts.add(token, service.stopped());
+        let service = DeployServer::service(deploy.clone(), limits.rpc);
+        routes.add_service(InterceptedService::new(service, AllowRoles::of(GATEWAY)));
+    } else {
+        deploy = elsewhere().deploy();
+    }
 
-    let token = CancellationToken::new();
-    let options = gateway::Options { deployment, limits: limits.of_gateway() };
-    let services =
-        gateway::Services { runner, fanout: Arc::new(fanout), sequencer, deploy, files, schedules };
-    let dependencies = gateway::Dependencies { services, http, listeners };
-    parts.add(token.clone(), gateway::Service::start(options, dependencies, token).stopped());
+    if let Some(node) = node {
+        let admin = Admin {
+            cluster: node.cluster.name.clone(),
+            node: node.id,
+            log: log_handle.clone(),
+            deployments: vec![(deployment.name.clone(), deployment.reference)],
+            roles,
+            address: node.address.clone(),
+            zone: node.cluster.zone.clone(),
+            credentials: node.calls.credentials(),
+        };
+        routes.add_service(InterceptedService::new(AdminServer::new(admin), AllowRoles::of(ASKS)));
+        // A leader that stops hands over by what others call, so that goes last.
+        parts.spawn_at(bottom, |token| node.serve(routes.routes(), token));
+        tracing::info!("waiting until somebody leads the cluster");
+        if let Some(log) = &log_handle {
+            log.ready().await;
+        }
+        for group in log.iter().flat_map(|log| &log.groups) {
+            let position = log.as_ref().map(|log| log.log.position(*group)).transpose()?;
+            if let Some(mut position) = position {
+                let _ = position.wait_for(|position| position.ready).await;
+            }
+        }
+    }
+
+    if let Some(listeners) = listeners {
+        if let Some(tls) = listeners.tls.clone() {
+            parts.spawn(|token| async move { tls.follow(&limits.tls, token).await });
+        }
+        let token = CancellationToken::new();
+        let options = gateway::Options { deployment, limits: limits.of_gateway() };
+        let services = gateway::Services { runner, fanout, sequencer, deploy, files, schedules };
+        let dependencies = gateway::Dependencies { services, http, listeners };
+        parts.add(token.clone(), gateway::Service::start(options, dependencies, token).stopped());
+    }
     Ok(parts)
 }

@@ -8,8 +8,10 @@ use deploy::PushLimits;
 use egress::EgressLimits;
 use fanout::FanoutLimits;
 use files::FileLimits;
-use gateway::{GatewayLimits, SyncLimits};
+use gateway::{GatewayLimits, GrpcLimits, SyncLimits};
 use limits::KIB;
+use log_router::RouterLimits;
+use mtls::TlsLimits;
 use nodejs::NodeLimits;
 use rpc::RpcLimits;
 use runner::{ActionLimits, FunctionLimits};
@@ -44,9 +46,12 @@ pub struct Limits {
     pub log: LogLimits,
     pub store: StoreLimits,
     pub rpc: RpcLimits,
+    pub router: RouterLimits,
+    pub tls: TlsLimits,
     pub fanout: FanoutLimits,
     pub sync: SyncLimits,
     pub gateway: GatewayLimits,
+    pub grpc: GrpcLimits,
     pub push: PushLimits,
     pub auth: AuthLimits,
     pub egress: EgressLimits,
@@ -67,9 +72,12 @@ impl Limits {
         log: LogLimits::DEFAULT,
         store: StoreLimits::DEFAULT,
         rpc: RpcLimits::DEFAULT,
+        router: RouterLimits::DEFAULT,
+        tls: TlsLimits::DEFAULT,
         fanout: FanoutLimits::DEFAULT,
         sync: SyncLimits::DEFAULT,
         gateway: GatewayLimits::DEFAULT,
+        grpc: GrpcLimits::DEFAULT,
         push: PushLimits::DEFAULT,
         auth: AuthLimits::DEFAULT,
         egress: EgressLimits::DEFAULT,
@@ -111,6 +119,7 @@ impl Limits {
     pub const fn of_gateway(&self) -> gateway::Limits {
         gateway::Limits {
             gateway: self.gateway,
+            grpc: self.grpc,
             sync: self.sync,
             auth: self.auth,
             slot_wait_ms_max: self.function.slot_wait_ms_max,
@@ -133,9 +142,12 @@ impl Limits {
             log.no_limit(),
             self.store.no_limit(),
             self.rpc.no_limit(),
+            self.router.no_limit(),
+            self.tls.no_limit(),
             self.fanout.no_limit(),
             self.sync.no_limit(),
             self.gateway.no_limit(),
+            self.grpc.no_limit(),
             self.push.no_limit(),
             self.auth.no_limit(),
             self.egress.no_limit(),
@@ -205,6 +217,12 @@ impl Limits {
             "store.heartbeat_ms, store.election_ms_min and store.election_ms_max must grow in this order"
         );
         require!(
+            self.store.raft_append_bytes_max.saturating_add(log.single_entry_bytes_max.saturating_mul(2))
+                < self.store.raft_message_bytes_max
+                && self.store.snapshot_piece_bytes_max < self.store.raft_message_bytes_max,
+            "store.raft_message_bytes_max must hold store.raft_append_bytes_max and twice log.single_entry_bytes_max, and store.snapshot_piece_bytes_max"
+        );
+        require!(
             log.stream_heartbeat_ms < self.fanout.stream_silence_ms_max,
             "fanout.stream_silence_ms_max must be longer than log.stream_heartbeat_ms"
         );
@@ -242,19 +260,6 @@ impl Limits {
         require!(
             log.batches_in_flight_max.saturating_mul(log.batch_bytes_max) <= log.stream_buffer_bytes_max,
             "log.stream_buffer_bytes_max must hold log.batches_in_flight_max of log.batch_bytes_max"
-        );
-        require!(
-            log.read_page_bytes_max < self.rpc.message_bytes_max
-                && self.rpc.piece_bytes_max.saturating_mul(2) <= self.rpc.message_bytes_max,
-            "rpc.message_bytes_max must be above log.read_page_bytes_max and twice rpc.piece_bytes_max"
-        );
-        require!(
-            transaction.written_bytes_max < self.rpc.calls_bytes_max,
-            "rpc.calls_bytes_max must hold the largest transaction"
-        );
-        require!(
-            log.read_wait_ms_max < self.rpc.call_ms_max && self.rpc.call_ms_max < log.commit_record_age_ms,
-            "rpc.call_ms_max must be longer than log.read_wait_ms_max, and shorter than log.commit_record_age_ms"
         );
         require!(
             self.retry.not_ready_backoff_ms_min <= self.retry.not_ready_backoff_ms_max,
@@ -328,6 +333,14 @@ impl Limits {
             self.function.arguments_bytes_max <= self.sync.message_bytes_max
                 && self.function.arguments_bytes_max <= self.gateway.api_body_bytes_max,
             "the largest arguments must fit into a message and into a request"
+        );
+        require!(
+            self.grpc.batch_queries_max <= self.gateway.share_of(self.gateway.requests_in_flight_max),
+            "grpc.batch_queries_max must be at most gateway.deployment_share_percent of gateway.requests_in_flight_max: each query takes a place"
+        );
+        require!(
+            self.function.result_bytes_max <= self.grpc.batch_bytes_max,
+            "grpc.batch_bytes_max must hold one result of function.result_bytes_max"
         );
         require!(
             self.gateway.api_body_bytes_max <= self.gateway.share_of(self.gateway.bodies_bytes_max),
@@ -407,9 +420,68 @@ impl Limits {
         );
         None
     }
+
+    /// The same of limits that count only where there are several processes.
+    pub const fn broken_relation_between_processes(&self) -> Option<&'static str> {
+        let (transaction, log) = (&self.transaction, &self.log);
+        require!(
+            log.read_page_bytes_max < self.rpc.message_bytes_max
+                && self.rpc.piece_bytes_max.saturating_mul(2) <= self.rpc.message_bytes_max,
+            "rpc.message_bytes_max must be above log.read_page_bytes_max and twice rpc.piece_bytes_max"
+        );
+        require!(
+            transaction.written_bytes_max < self.rpc.calls_bytes_max,
+            "rpc.calls_bytes_max must hold the largest transaction"
+        );
+        require!(
+            log.read_wait_ms_max < self.rpc.call_ms_max && self.rpc.call_ms_max < log.commit_record_age_ms,
+            "rpc.call_ms_max must be longer than log.read_wait_ms_max, and shorter than log.commit_record_age_ms"
+        );
+        require!(
+            self.tls.connection_grace_ms_max < self.tls.connection_age_ms_max,
+            "tls.connection_age_ms_max must be longer than tls.connection_grace_ms_max"
+        );
+        require!(
+            self.function.slot_wait_ms_max
+                + self.function.user_time_ms_max
+                + self.function.system_time_ms_max
+                + self.retry.conflict_retry_ms_max
+                + self.retry.lookup_ms_max
+                < self.rpc.function_call_ms_max,
+            "rpc.function_call_ms_max must be longer than a call waits for an isolate, runs, is run again and is looked up"
+        );
+        require!(
+            self.action.time_ms_max + self.action.wait_ms_max < self.rpc.long_call_ms_max,
+            "rpc.long_call_ms_max must be longer than action.time_ms_max and action.wait_ms_max"
+        );
+        require!(
+            self.gateway.log_entries_bytes_max < self.rpc.long_calls_bytes_max,
+            "rpc.long_calls_bytes_max must hold gateway.log_entries_bytes_max"
+        );
+        require!(
+            self.gateway.request_ms_max < self.rpc.push_ms_max
+                && self.gateway.push_decompressed_bytes_max < self.rpc.pushes_bytes_max,
+            "rpc.push_ms_max must be longer than gateway.request_ms_max, and rpc.pushes_bytes_max hold gateway.push_decompressed_bytes_max: a push is one request"
+        );
+        require!(
+            self.store.election_ms_max < self.router.leader_wait_ms_max,
+            "router.leader_wait_ms_max must be longer than an election: store.election_ms_max"
+        );
+        require!(
+            log.stream_heartbeat_ms < self.router.stream_silence_ms_max
+                && self.router.stream_silence_ms_max < self.fanout.stream_silence_ms_max,
+            "router.stream_silence_ms_max must be longer than log.stream_heartbeat_ms, and shorter than fanout.stream_silence_ms_max: a stream goes on elsewhere before its sessions stand still"
+        );
+        require!(
+            self.router.rest_ms_min <= self.router.rest_ms_max,
+            "router.rest_ms_min must be at most router.rest_ms_max"
+        );
+        None
+    }
 }
 
 const _: () = assert!(Limits::DEFAULT.broken_relation().is_none());
+const _: () = assert!(Limits::DEFAULT.broken_relation_between_processes().is_none());
 
 #[cfg(test)]
 mod tests {
@@ -447,5 +519,14 @@ mod tests {
         let mut limits = Limits::DEFAULT;
         limits.value.document_bytes_max = limits.transaction.written_bytes_max + 1;
         assert!(limits.broken_relation().is_some_and(|sentence| sentence.contains("document_bytes_max")));
+    }
+
+    #[test]
+    fn limits_between_processes_count_only_there() {
+        let mut limits = Limits::DEFAULT;
+        limits.function.user_time_ms_max = limits.rpc.function_call_ms_max;
+        assert_eq!(limits.broken_relation(), None);
+        let sentence = limits.broken_relation_between_processes().expect("it is refused");
+        assert!(sentence.contains("rpc.function_call_ms_max"), "{sentence}");
     }
 }

@@ -8,20 +8,29 @@
 //! Exit codes: 0 after a graceful stop, 2 where something that was asked for can't be had (a folder or a port in use, a
 //! configuration that can't be read), 70 where the storage failed, 134 (SIGABRT) for a defect, 1 for everything else.
 
+mod admin;
 mod configuration;
 mod data_folder;
 mod embedded;
 mod limits;
 mod metrics;
+mod node;
+mod operator;
+mod others;
+mod parts;
+mod pools;
 mod ports;
 mod process;
 mod refusal;
+mod replicas;
 mod screen;
+mod stores;
+mod table;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use configuration::{Arguments, Command};
+use configuration::{Arguments, Command, Configuration};
 use refusal::Refusal;
 
 /// Of the store's C++ as well, so that both share what is free.
@@ -33,21 +42,25 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[unsafe(export_name = "malloc_conf")]
 static ALLOCATOR_OPTIONS: &[u8; 60] = b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0\0";
 
+/// How long what other nodes still ask for may take to end when everything has stopped.
+const RUNTIME_STOP_MAX: Duration = Duration::from_millis(500);
+
 const EXIT_FAILURE: u8 = 1;
 const EXIT_REFUSED: u8 = 2;
 
 fn main() -> ExitCode {
-    let Arguments { command: Command::Dev(arguments) } = Arguments::parse();
+    let Arguments { command } = Arguments::parse();
     process::end_on_panic();
     let run = || -> anyhow::Result<()> {
         process::set_up_log()?;
-        let configuration = configuration::load(arguments)?;
-        process::raise_open_files_limit(configuration.limits.gateway.open_files_min);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let result = runtime.block_on(embedded::run(configuration));
-        // Threads that still block (a second Ctrl-C does not come this far) hold nobody up.
-        runtime.shutdown_background();
-        result
+        match command {
+            Command::Dev(arguments) => serve(configuration::load(arguments)?),
+            Command::Serve(arguments) => serve(configuration::load_serve(*arguments)?),
+            Command::Cluster(arguments) => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(operator::run(arguments))
+            }
+        }
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,4 +70,16 @@ fn main() -> ExitCode {
             ExitCode::from(if refused { EXIT_REFUSED } else { EXIT_FAILURE })
         }
     }
+}
+
+/// Serves until it is told to stop.
+fn serve(configuration: Configuration) -> anyhow::Result<()> {
+    process::raise_open_files_limit(configuration.limits.gateway.open_files_min);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // What other nodes still ask for must let go of the store before the process ends, and the store's own threads with it.
+    let patience = configuration.cluster.as_ref().map_or(Duration::ZERO, |_| RUNTIME_STOP_MAX);
+    let result = runtime.block_on(embedded::run(configuration));
+    // Threads that still block (a second Ctrl-C does not come this far) hold nobody up.
+    runtime.shutdown_timeout(patience);
+    result
 }

@@ -30,7 +30,7 @@ pub fn set_up_log() -> Result<(), Refusal> {
     Ok(())
 }
 
-const SERVICES: &str = "warn,tidemark=info,gateway=info,deploy=info,runner=info,fanout=info,scheduler=info,txlog=info,nodejs=info";
+const SERVICES: &str = "warn,tidemark=info,gateway=info,deploy=info,runner=info,fanout=info,scheduler=info,txlog=info,nodejs=info,mtls=info";
 
 /// openraft warns of what is ordinary whenever a leader is elected: of it only errors are logged, unless `chosen` names it.
 fn filter(chosen: &str) -> Result<EnvFilter, Refusal> {

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use contract::NodeId;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     #[error("the folder {} is in use by another Tidemark{}; stop it or choose another folder with --data-dir", folder.display(), holder(.process))]
@@ -14,6 +16,18 @@ pub enum Refusal {
     UnusableAddress { address: SocketAddr, reason: String },
     #[error("the configuration can't be used: {0}")]
     Configuration(String),
+    #[error("SecretUnusable: the cluster's secret can't be read from {}: {reason}", file.display())]
+    UnusableSecret { file: PathBuf, reason: String },
+    #[error(
+        "NodeNumberMissing: this node has no number yet: give it one by node.id or node.id_from_hostname"
+    )]
+    NoNodeNumber,
+    #[error("NodeNumberDiffers: the data folder is of node {kept}, and this is to be node {given}")]
+    OtherNode { given: NodeId, kept: NodeId },
+    #[error("NodeNumberMissing: the name of this host, {0:?}, does not end with a number")]
+    NoOrdinal(String),
+    #[error(transparent)]
+    Tls(#[from] mtls::Error),
 }
 
 fn holder(process: &Option<String>) -> String {

@@ -9,6 +9,8 @@ pub struct Served<'a> {
     pub url: &'a str,
     pub site_url: &'a str,
     pub admin_key: &'a str,
+    /// `None`: gRPC is not served.
+    pub grpc_url: Option<&'a str>,
     /// `None`: metrics are not served.
     pub metrics_url: Option<&'a str>,
     pub data_folder: &'a Path,
@@ -16,9 +18,10 @@ pub struct Served<'a> {
 
 /// One screen, once everything serves. Nobody may be reading, which is fine.
 pub fn print_served(served: &Served<'_>) {
-    let Served { url, site_url, admin_key, metrics_url, data_folder } = served;
+    let Served { url, site_url, admin_key, grpc_url, metrics_url, data_folder } = served;
     let folder = data_folder.display();
     let version = env!("CARGO_PKG_VERSION");
+    let grpc = grpc_url.map_or(String::new(), |url| format!("    gRPC         {url}\n"));
     let metrics = metrics_url.map_or(String::new(), |url| format!("    Metrics      {url}\n"));
     let text = format!(
         "
@@ -26,7 +29,7 @@ pub fn print_served(served: &Served<'_>) {
 
     API          {url}
     Site         {site_url}
-    Admin key    {admin_key}
+{grpc}    Admin key    {admin_key}
 {metrics}    Data         {folder}
 
   To use it with your app, put these two lines into its .env.local, then run `npx convex dev`:
@@ -49,7 +52,7 @@ pub fn print_error(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-fn print(text: &str) {
+pub fn print(text: &str) {
     let mut output = io::stdout().lock();
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }

@@ -323,7 +323,7 @@ async fn large_transitions_come_in_chunks_to_clients_that_know_them() {
 }
 
 #[tokio::test]
-async fn stopping_closes_sessions_as_going_away() {
+async fn stopping_closes_sessions_to_come_again_later() {
     let mut server = Server::start("");
     let mut client = server.connect().await;
     client.send(modify(0, vec![])).await;
@@ -331,7 +331,7 @@ async fn stopping_closes_sessions_as_going_away() {
     let stopped = Command::new("kill").arg(server.process.id().to_string()).status().expect("runs");
     assert!(stopped.success());
     let close = client.closed().await;
-    assert_eq!((u16::from(close.code), close.reason.as_str()), (1001, "ServerShuttingDown"));
+    assert_eq!((u16::from(close.code), close.reason.as_str()), (1013, "ServerShuttingDown"));
     drop(client);
     let ended = server.process.wait().expect("is a child");
     assert_eq!(ended.code(), Some(0));

@@ -30,11 +30,12 @@ export async function temporaryFolder(context) {
 /**
  * Starts Tidemark and waits until it serves. It is stopped when the test ends, which then fails if the log holds a
  * warning, an error or a panic that `allowedInLog` (regular expressions) doesn't name. `limits` are set in its
- * configuration, by group and name.
+ * configuration, by group and name. With `grpc` it has a port for gRPC, too, and one for metrics.
  */
-export async function startTidemark(context, { allowedInLog = [], environment = {}, limits } = {}) {
+export async function startTidemark(context, { allowedInLog = [], environment = {}, limits, grpc = false } = {}) {
   const folder = await temporaryFolder(context);
   const tidemark = new Tidemark(folder, allowedInLog);
+  if (grpc) tidemark.grpcPort = 0;
   whenOver(context, () => tidemark.end());
   const configuration = limits ? { TIDEMARK_CONFIG: await writeLimits(join(folder, "tidemark.toml"), limits) } : {};
   await tidemark.start({ ...configuration, ...environment });
@@ -50,7 +51,7 @@ async function writeLimits(file, limits) {
   return file;
 }
 
-class Tidemark {
+export class Tidemark {
   #allowedInLog;
   #process = null;
   #closed = null;
@@ -59,9 +60,13 @@ class Tidemark {
   secrets = [];
   port = 0;
   sitePort = 0;
+  /** Where gRPC is served, if it is. */
+  grpcPort = null;
 
-  constructor(folder, allowedInLog) {
+  /** `config` is the configuration of a node of a cluster, without which it is one that stands alone. */
+  constructor(folder, allowedInLog, config = null) {
     this.dataFolder = join(folder, "data");
+    this.config = config;
     this.#allowedInLog = allowedInLog;
   }
 
@@ -73,9 +78,10 @@ class Tidemark {
   async start(environment = {}) {
     const envFile = join(this.dataFolder, "env");
     const leftover = await modificationTime(envFile);
+    const more = this.grpcPort === null ? [] : ["--grpc-port", `${this.grpcPort}`, "--metrics-port", "0"];
     const child = spawn(
       tidemarkBinary(),
-      ["dev", "--data-dir", this.dataFolder, "--port", `${this.port}`, "--site-port", `${this.sitePort}`],
+      [...this.#words(), ...more],
       { env: { TIDEMARK_NODE: NODE, ...process.env, ...environment }, stdio: ["ignore", "pipe", "pipe"] },
     );
     this.#process = child;
@@ -100,6 +106,18 @@ class Tidemark {
     this.url = variables.CONVEX_SELF_HOSTED_URL;
     this.adminKey = variables.CONVEX_SELF_HOSTED_ADMIN_KEY;
     this.port = Number(new URL(this.url).port);
+    if (this.grpcPort !== null) {
+      this.grpcUrl = variables.TIDEMARK_GRPC_URL;
+      this.grpcPort = Number(new URL(this.grpcUrl).port);
+      this.metricsUrl = variables.TIDEMARK_METRICS_URL;
+    }
+  }
+
+  #words() {
+    if (this.config) {
+      return ["serve", "--config", this.config];
+    }
+    return ["dev", "--data-dir", this.dataFolder, "--port", `${this.port}`, "--site-port", `${this.sitePort}`];
   }
 
   /** Kills the process as a power switch would, without a chance to tidy up. */

@@ -87,8 +87,8 @@ const MEANINGS: &[(&str, Meaning)] = &[
     (
         "the libraries they stand on",
         Meaning {
-            // Not axum: the program serves what the services count.
-            named: &["openraft", "rocksdb", "wasmtime", "hyper", "tonic", "sync-protocol"],
+            // Not axum and tonic: the program serves what the services count, and what other nodes call.
+            named: &["openraft", "rocksdb", "wasmtime", "hyper", "sync-protocol"],
             names: &["CatalogCache", "CursorKey"],
             ..NOTHING
         },

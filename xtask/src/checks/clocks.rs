@@ -26,6 +26,7 @@ const SOURCES: [&str; 13] = [
 /// How often a file may do so, and for what.
 const ALLOWED: &[(&str, usize, &str)] = &[
     ("crates/isolate/src/clock.rs", 3, "how long a guest has run"),
+    ("crates/log-router/src/group.rs", 1, "until when a replica that has failed is left alone"),
     (
         "crates/system-transaction/src/lib.rs",
         3,
@@ -56,8 +57,10 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/scheduler/src/deployment.rs", 1, "request ids"),
     ("services/tidemark/src/embedded.rs", 2, "the clock that functions see, and that of schedules"),
     ("services/tidemark/src/data_folder.rs", 1, "the secret of a data folder"),
+    ("services/tidemark/src/pools.rs", 1, "which of several processes is called"),
     ("services/txlog/src/clock.rs", 2, "the one clock of the log"),
     ("services/txlog/src/folders.rs", 1, "the identity of a disk's data"),
+    ("services/txlog/src/members.rs", 1, "how long ago other replicas were heard of"),
     ("services/txlog/src/upkeep.rs", 5, "when a flush or an idle commit is due"),
 ];
 

@@ -15,7 +15,7 @@ pub(super) struct Close {
 impl Close {
     /// The server stops; the client finds another one, or this one again.
     pub(super) fn shutting_down() -> Close {
-        Close { code: close_code::AWAY, reason: "ServerShuttingDown".to_owned() }
+        Close { code: close_code::AGAIN, reason: "ServerShuttingDown".to_owned() }
     }
 
     /// A newer connection has the same session id, so this one is dead at its other end.

@@ -324,9 +324,7 @@ impl Threads {
     pub(crate) fn stop(&self) {
         self.shared.close();
         let Some(attendant) = self.attendant.lock().take() else { return };
-        let ended = attendant
-            .join()
-            .and_then(|threads| threads.into_iter().map(JoinHandle::join).collect::<Result<(), _>>());
+        let ended = attendant.join().and_then(|threads| threads.into_iter().try_for_each(JoinHandle::join));
         if let Err(panic) = ended {
             std::panic::resume_unwind(panic);
         }
@@ -533,10 +531,11 @@ impl Shared {
                 let spawned = MutexGuard::unlocked(&mut queue, || spawn(number));
                 match spawned {
                     Ok(thread) => {
-                        let finished = threads.extract_if(.., |thread| thread.is_finished());
-                        if let Err(panic) = finished.map(JoinHandle::join).collect::<Result<(), _>>() {
+                        let mut finished = threads.extract_if(.., |thread| thread.is_finished());
+                        if let Err(panic) = finished.try_for_each(JoinHandle::join) {
                             std::panic::resume_unwind(panic);
                         }
+                        drop(finished);
                         threads.push(thread);
                     }
                     Err(error) => {

@@ -21,7 +21,7 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use system_transaction::SystemTransactions;
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use transaction::{
     CatalogCache, CursorKey, EnvironmentVariableRow, ModuleEnvironment, ModuleRow, NodeConfig, Transaction,
     UdfConfigRow,
@@ -99,7 +99,7 @@ impl Harness {
         let dependencies = sequencer::Dependencies { log: Arc::clone(&log) };
         let sequencer = sequencer::Service::start(dependencies, CancellationToken::new());
         let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer.handle());
-        let options_of_blobs = blob::Options { folder: folder.path().join("blobs") };
+        let options_of_blobs = blob::Options { folder: folder.path().join("blobs"), writer: None };
         let blobs = blob::Service::start(options_of_blobs, CancellationToken::new()).await;
         let blobs = blobs.expect("the blob store opens").handle();
         let objects: Arc<dyn ObjectStore> = Arc::new(blobs.clone());
@@ -156,6 +156,11 @@ impl Harness {
     pub fn another_runner(&self) -> (runner::Service, CancellationToken) {
         let token = self.shutdown.child_token();
         (start_runner(&self.start, token.clone()), token)
+    }
+
+    /// Ends everything when it is dropped.
+    pub fn ends(&self) -> DropGuard {
+        self.shutdown.clone().drop_guard()
     }
 
     /// Ends everything in order, which must not hang.

@@ -2,6 +2,7 @@
 
 mod actions;
 mod concurrency;
+mod conformance;
 mod environment;
 mod errors;
 mod evaluation;
@@ -11,6 +12,8 @@ mod functions;
 mod harness;
 mod hostile;
 mod http_actions;
+#[path = "../../../../crates/rpc/tests/support/loopback.rs"]
+mod loopback;
 mod nested;
 mod node;
 mod schedules;

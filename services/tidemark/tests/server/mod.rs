@@ -47,7 +47,8 @@ impl Server {
             let line = env.lines().find_map(|line| line.strip_prefix(name)).expect("is in the file env");
             line.trim_start_matches('=').trim_matches('\'').to_owned()
         };
-        server.address = value("CONVEX_SELF_HOSTED_URL").replace("http://", "");
+        let url = value("CONVEX_SELF_HOSTED_URL");
+        server.address = url.split_once("://").expect("has a scheme").1.to_owned();
         server.admin_key = value("CONVEX_SELF_HOSTED_ADMIN_KEY");
         server
     }

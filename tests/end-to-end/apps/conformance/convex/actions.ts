@@ -105,6 +105,9 @@ export const callsAs = action({
   },
 });
 
+/** Longer than a test. */
+export const waits = action({ args: {}, handler: () => new Promise<null>((resolve) => setTimeout(() => resolve(null), 300_000)) });
+
 export const never = action({ args: {}, handler: () => new Promise<null>(() => {}) });
 
 export const unhandled = action({

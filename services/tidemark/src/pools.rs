@@ -1,0 +1,158 @@
+//! Which processes there are in the cluster and what each does, found out by asking the peers again and again.
+//!
+//! A process that does not do everything itself calls others by their role: each connection goes to one of those that do what is wanted,
+//! in the same zone if there is one. When it breaks, or is old, another may be chosen.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use contract::NodeId;
+use futures::future::join_all;
+use mtls::{Expected, Role, Roles};
+use parking_lot::RwLock;
+use proto::admin::v1::{StatusReply, StatusRequest, admin_client::AdminClient};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, transport::Channel};
+
+use crate::{
+    configuration::{Peer, host_and_port},
+    node::{self, Calls},
+};
+
+/// How often the peers are asked.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long one may take to answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Whoever is a process of the cluster.
+const ANYBODY: Expected = Expected { roles: Roles::ALL, node: None };
+
+/// The processes that answered when they were last asked. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Pools {
+    processes: Arc<RwLock<Vec<Process>>>,
+}
+
+/// A process of the cluster.
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub node: NodeId,
+    pub roles: Roles,
+    pub host: String,
+    pub port: u16,
+    pub zone: String,
+    /// What it said.
+    pub status: StatusReply,
+}
+
+impl Process {
+    /// `None` if it says what no process would.
+    fn of(status: StatusReply) -> Option<Process> {
+        let (host, port) = host_and_port("address", &status.address).ok()?;
+        let roles = Roles::parse(status.roles.split('+')).ok()?;
+        Some(Process { node: NodeId(status.node), roles, host, port, zone: status.zone.clone(), status })
+    }
+}
+
+impl Pools {
+    /// Asks the peers again and again, until the token.
+    pub async fn follow(self, peers: Vec<Peer>, calls: Calls, shutdown: CancellationToken) {
+        let following = async {
+            let mut clients: HashMap<String, AdminClient<Channel>> = HashMap::new();
+            loop {
+                let addresses = node::addresses(&peers).await;
+                clients.retain(|address, _| addresses.contains(address));
+                for address in addresses {
+                    if !clients.contains_key(&address)
+                        && let Ok(channel) = calls.channel(&address, ANYBODY)
+                    {
+                        clients.insert(address, AdminClient::new(channel));
+                    }
+                }
+                let answers = clients.values().map(|client| {
+                    let mut client = client.clone();
+                    let mut request = Request::new(StatusRequest {});
+                    request.set_timeout(ANSWER_TIME_MAX);
+                    async move { client.status(request).await.ok().map(|reply| reply.into_inner()) }
+                });
+                let answers = join_all(answers).await;
+                let mut processes: Vec<Process> =
+                    answers.into_iter().flatten().filter_map(Process::of).collect();
+                processes.sort_by_key(|process| process.node);
+                processes.dedup_by_key(|process| process.node);
+                *self.processes.write() = processes;
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        shutdown.run_until_cancelled(following).await;
+    }
+
+    /// Those with a role.
+    pub fn with_role(&self, role: Role) -> Vec<Process> {
+        self.processes.read().iter().filter(|process| process.roles.has(role)).cloned().collect()
+    }
+
+    /// One of those with a role, in the zone if there is one. Each call may choose another.
+    fn choose(&self, role: Role, zone: &str) -> Option<(String, u16)> {
+        let all = self.with_role(role);
+        let near: Vec<&Process> = all.iter().filter(|process| process.zone == zone).collect();
+        let choice = if near.is_empty() { all.iter().collect() } else { near };
+        let process = choice.get(RandomState::new().hash_one(0) as usize % choice.len().max(1))?;
+        Some((process.host.clone(), process.port))
+    }
+
+    /// A channel to one of those with a role.
+    pub fn channel(&self, role: Role, zone: String, calls: &Calls) -> Channel {
+        let endpoint = rpc::endpoint(NOWHERE.parse().expect("it is a URI"), &calls.rpc);
+        let expected = Expected { roles: Roles::of(&[role]), node: None };
+        let pools = self.clone();
+        mtls::connect_to(endpoint, expected, &calls.security, move || pools.choose(role, &zone))
+    }
+}
+
+/// What requests are addressed to; where they go is decided for each connection.
+const NOWHERE: &str = "http://cluster.invalid";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(node: u64, roles: &str, zone: &str) -> Process {
+        let status = StatusReply {
+            node,
+            roles: roles.into(),
+            zone: zone.into(),
+            address: format!("host{node}:3213"),
+            ..StatusReply::default()
+        };
+        Process::of(status).expect("a process")
+    }
+
+    #[test]
+    fn one_in_the_same_zone_is_chosen_and_another_where_there_is_none() {
+        let pools = Pools::default();
+        assert_eq!(pools.choose(Role::Runner, "a"), None);
+        *pools.processes.write() =
+            vec![process(1, "all", "a"), process(2, "gateway", "b"), process(3, "runner+fanout", "b")];
+        for _ in 0..20 {
+            assert_eq!(pools.choose(Role::Runner, "b"), Some(("host3".into(), 3213)));
+            assert_eq!(pools.choose(Role::Txlog, "b"), Some(("host1".into(), 3213)));
+        }
+        let chosen: std::collections::HashSet<_> =
+            (0..100).map(|_| pools.choose(Role::Runner, "c")).collect();
+        assert_eq!(chosen.len(), 2, "each in its turn");
+    }
+
+    #[test]
+    fn what_is_no_process_is_passed_over() {
+        for (roles, address) in [("al", "host:1"), ("all", "host"), ("all", "ho st:1"), ("", "host:1")] {
+            let status =
+                StatusReply { roles: roles.into(), address: address.into(), ..StatusReply::default() };
+            assert!(Process::of(status).is_none(), "{roles} {address}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+// Three zones as three processes: the official tools and clients against any of them, and one that is killed.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { startApart } from "./harness/apart.mjs";
+import { startCluster } from "./harness/cluster.mjs";
+import { callFunction } from "./harness/functions.mjs";
+import { connect, follow } from "./harness/live.mjs";
+import { pushApp } from "./harness/project.mjs";
+
+const WRITE_MS_MAX = 60_000;
+const SEEN_MS_MAX = 30_000;
+/** What the nodes that are left say of the one that is gone. */
+const OF_A_LOST_NODE = [/unreachable|not reached|can't be reached|connection|transport|leader|elect|heartbeat/i];
+
+/** Appends until it is acknowledged. What was in doubt may be there twice, as this client tells no two requests apart. */
+async function append(cluster, text) {
+  const deadline = Date.now() + WRITE_MS_MAX;
+  for (let attempt = 0; ; attempt++) {
+    const running = cluster.running;
+    const node = running[attempt % running.length];
+    const answer = await callFunction(node, "mutation", "journal:append", { text }).catch((error) => ({ error }));
+    if (answer.body?.status === "success") {
+      return;
+    }
+    assert.ok(Date.now() < deadline, `nothing is acknowledged any more: ${JSON.stringify(answer.body)} ${answer.error ?? ""}`);
+    await sleep(50);
+  }
+}
+
+async function list(node) {
+  const { status, body } = await callFunction(node, "query", "journal:list");
+  assert.equal(status, 200, JSON.stringify(body));
+  return body.value;
+}
+
+async function inTime(promise, what) {
+  const late = sleep(SEEN_MS_MAX, null, { ref: false }).then(() => assert.fail(`not within ${SEEN_MS_MAX} ms: ${what}`));
+  return Promise.race([promise, late]);
+}
+
+test("a cluster of three serves an app at every node", { timeout: 300_000 }, async (context) => {
+  const cluster = await startCluster(context);
+  const [first, second, third] = cluster.nodes;
+  assert.deepEqual([second.adminKey, third.adminKey], [first.adminKey, first.adminKey], "one key opens all");
+  await pushApp(context, first, "journal");
+
+  const seen = follow(connect(context, third), "journal:list");
+  await inTime(seen.until(() => true), "the first result");
+  await append({ running: [second] }, "from the second");
+  await inTime(seen.until((result) => result.includes("from the second")), "a write at another node");
+  for (const node of cluster.nodes) {
+    assert.deepEqual(await list(node), ["from the second"], "what was acknowledged is read everywhere at once");
+  }
+
+  const status = await cluster.ask("status");
+  const members = status.groups[0].members;
+  assert.deepEqual(members.map(({ node }) => node).sort(), [1, 2, 3]);
+  assert.ok(members.every(({ voter }) => voter));
+  assert.deepEqual(new Set(members.map(({ zone }) => zone)), new Set(cluster.nodes.map(({ zone }) => zone)));
+});
+
+test("the leader is killed, and nothing that was acknowledged is lost", { timeout: 600_000 }, async (context) => {
+  const cluster = await startCluster(context, { allowedInLog: OF_A_LOST_NODE });
+  await pushApp(context, cluster.nodes[0], "journal");
+  const leader = await cluster.leader();
+  const other = cluster.nodes.find((node) => node !== leader);
+  const seen = follow(connect(context, other), "journal:list");
+  await inTime(seen.until(() => true), "the first result");
+
+  const acknowledged = [];
+  let isOver = false;
+  const writing = (async () => {
+    for (let number = 1; !isOver; number++) {
+      await append(cluster, `entry ${number}`);
+      acknowledged.push(`entry ${number}`);
+    }
+  })();
+  await inTime(seen.until((result) => result.includes("entry 20")), "writes before");
+  const before = acknowledged.length;
+  const killedAt = Date.now();
+  await leader.kill();
+  while (acknowledged.length < before + 20) {
+    assert.ok(Date.now() < killedAt + WRITE_MS_MAX, "writes do not go on");
+    await sleep(10);
+  }
+  context.diagnostic(`20 writes after the leader was killed: ${Date.now() - killedAt} ms`);
+  const next = await cluster.leader();
+  assert.notEqual(next.node, leader.node);
+  isOver = true;
+  await writing;
+
+  const last = acknowledged.at(-1);
+  const newest = await inTime(seen.until((result) => result.includes(last)), "the subscription goes on");
+  for (const text of acknowledged) {
+    assert.ok(newest.includes(text), `${text} was acknowledged and is lost`);
+  }
+  // Whoever was there before stays in its order, and no view went back.
+  seen.results.reduce((earlier, later) => {
+    assert.deepEqual(later.slice(0, earlier.length), earlier, "a view went back");
+    return later;
+  });
+
+  // It comes back with what it has missed.
+  await leader.start();
+  await append({ running: [leader] }, "from the one that was gone");
+  for (const node of cluster.nodes) {
+    assert.equal((await list(node)).at(-1), "from the one that was gone");
+  }
+});
+
+test("a gateway without anything of its own serves what the others do", { timeout: 300_000 }, async (context) => {
+  const cluster = await startCluster(context);
+  const gateway = await cluster.startGateway();
+  await pushApp(context, gateway, "journal");
+  const seen = follow(connect(context, gateway), "journal:list");
+  await inTime(seen.until(() => true), "the first result");
+  await append({ running: [gateway] }, "by the gateway");
+  await append(cluster, "by a node");
+  await inTime(seen.until((result) => result.length === 2), "both writes");
+  assert.deepEqual(await list(gateway), ["by the gateway", "by a node"]);
+});
+
+test("every service is apart from the others", { timeout: 300_000 }, async (context) => {
+  const gateway = await startApart(context, [["txlog"], ["txlog"], ["txlog"], ["runner"], ["fanout"], ["scheduler", "deploy"], ["blob"], ["gateway"]]);
+  await pushApp(context, gateway, "journal");
+  const seen = follow(connect(context, gateway), "journal:list");
+  await inTime(seen.until(() => true), "the first result");
+  const texts = ["one", "two", "three"];
+  for (const text of texts) {
+    await append({ running: [gateway] }, text);
+  }
+  await inTime(seen.until((result) => result.length === texts.length), "all writes");
+  assert.deepEqual(await list(gateway), texts);
+});
+
+test("a node that is stopped in order hands over, and its clients go elsewhere", { timeout: 300_000 }, async (context) => {
+  const cluster = await startCluster(context, { allowedInLog: OF_A_LOST_NODE });
+  await pushApp(context, cluster.nodes[0], "journal");
+  const leader = await cluster.leader();
+  await append(cluster, "before");
+  assert.equal(await leader.stop(), 0, leader.log);
+  const next = await cluster.leader();
+  assert.notEqual(next.node, leader.node);
+  await append(cluster, "after");
+  assert.deepEqual((await list(next)).filter((text, index, all) => all.indexOf(text) === index), ["before", "after"]);
+});

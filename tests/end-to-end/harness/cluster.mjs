@@ -1,0 +1,69 @@
+// Three zones as processes on this machine, for the length of a test.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { whenOver } from "./cleanup.mjs";
+import { Tidemark, temporaryFolder, tidemarkBinary } from "./tidemark.mjs";
+
+const run = promisify(execFile);
+const LEADER_MS_MAX = 60_000;
+const POLL_MS = 100;
+
+// At its end all nodes stop one after the other, and the last but one may find nobody who would lead.
+const OF_THE_END = /the lead was not handed over/;
+
+/** Starts the cluster that `make cluster` starts, and waits until every node serves. They are stopped when the test ends, as one alone is. */
+export async function startCluster(context, { allowedInLog = [] } = {}) {
+  const folder = await temporaryFolder(context);
+  const xtask = join(dirname(tidemarkBinary()), "xtask");
+  const manifest = new URL("../../../xtask", import.meta.url).pathname;
+  await run(xtask, ["cluster", "prepare", folder], { env: { ...process.env, CARGO_MANIFEST_DIR: manifest } });
+  const { nodes, gateway } = JSON.parse(await readFile(join(folder, "cluster.json"), "utf8"));
+  const started = nodes.map(({ node, zone, config, internal }) =>
+    Object.assign(new Tidemark(dirname(config), [...allowedInLog, OF_THE_END], config), { node, zone, internal }),
+  );
+  started.forEach((tidemark) => whenOver(context, () => tidemark.end()));
+  await Promise.all(started.map((tidemark) => tidemark.start()));
+  return new Cluster(started, async () => {
+    const tidemark = new Tidemark(dirname(gateway.config), allowedInLog, gateway.config);
+    whenOver(context, () => tidemark.end());
+    await tidemark.start();
+    return tidemark;
+  });
+}
+
+class Cluster {
+  /** `startGateway` starts a process that is a gateway and nothing else: all that it serves others do. */
+  constructor(nodes, startGateway) {
+    this.nodes = nodes;
+    this.startGateway = startGateway;
+  }
+
+  get running() {
+    return this.nodes.filter((node) => node.running);
+  }
+
+  /** What `tidemark cluster` prints as JSON, asked of a node that runs. */
+  async ask(...words) {
+    const { stdout } = await run(tidemarkBinary(), ["cluster", ...words, "--json", "--config", this.running[0].config]);
+    return JSON.parse(stdout);
+  }
+
+  /** The node that leads the group of the deployment, once one that runs does. */
+  async leader() {
+    const deadline = Date.now() + LEADER_MS_MAX;
+    for (;;) {
+      const status = await this.ask("status").catch((error) => ({ error }));
+      const group = status.groups?.find((group) => status.deployments.some((deployment) => deployment.group === group.group));
+      const leader = this.running.find((node) => node.node === group?.leader);
+      if (leader) {
+        return leader;
+      }
+      assert.ok(Date.now() < deadline, `nobody leads after ${LEADER_MS_MAX} ms: ${JSON.stringify(status)} ${status.error ?? ""}`);
+      await sleep(POLL_MS);
+    }
+  }
+}
