@@ -688,8 +688,8 @@ mod tests {
         drop(answers);
         assert!(is_gone(&gone).await);
         let (input, _) = requests(0);
-        let mut answers = line.stream_append(input, option()).await.expect("it is opened");
-        let quiet = tokio::time::timeout(Duration::from_millis(600), answers.next()).await;
+        let quiet = async { line.stream_append(input, option()).await.expect("it is opened").next().await };
+        let quiet = tokio::time::timeout(Duration::from_millis(600), quiet).await;
         assert!(quiet.is_err(), "nothing is unanswered");
     }
 

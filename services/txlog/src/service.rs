@@ -172,7 +172,10 @@ impl Service {
         for (group, raft) in alone {
             let mut position = group.position();
             let ready = tokio::time::timeout(wait, position.wait_for(|position| position.ready)).await;
-            if !matches!(ready, Ok(Ok(_))) {
+            // What it gives keeps the position from changing.
+            let is_ready = matches!(ready, Ok(Ok(_)));
+            drop(ready);
+            if !is_ready {
                 service.token.cancel();
                 let reason = format!("it did not lead within {wait:?}");
                 return Err(StartError::Raft { group: group.id.0, reason });
