@@ -5,6 +5,7 @@
 
 use auth::AuthLimits;
 use deploy::PushLimits;
+use directory::DirectoryLimits;
 use egress::EgressLimits;
 use fanout::FanoutLimits;
 use files::FileLimits;
@@ -59,6 +60,7 @@ pub struct Limits {
     pub cron: CronLimits,
     pub files: FileLimits,
     pub node: NodeLimits,
+    pub directory: DirectoryLimits,
 }
 
 impl Limits {
@@ -85,6 +87,7 @@ impl Limits {
         cron: CronLimits::DEFAULT,
         files: FileLimits::DEFAULT,
         node: NodeLimits::DEFAULT,
+        directory: DirectoryLimits::DEFAULT,
     };
 
     /// What transactions are held to, wherever they run.
@@ -155,6 +158,7 @@ impl Limits {
             self.cron.no_limit(),
             self.files.no_limit(),
             self.node.no_limit(),
+            self.directory.no_limit(),
         ];
         let mut group = 0;
         while group < no_limits.len() {
@@ -393,6 +397,11 @@ impl Limits {
         require!(
             self.files.swept_max <= transaction.system_written_documents_max,
             "files.swept_max must be at most transaction.system_written_documents_max"
+        );
+        require!(
+            self.directory.removed_documents_max <= transaction.system_written_documents_max
+                && self.directory.removed_documents_max <= transaction.written_documents_max,
+            "a transaction must be able to delete directory.removed_documents_max"
         );
         require!(
             self.files.content_type_bytes_max < self.gateway.head_bytes_max,

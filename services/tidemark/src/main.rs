@@ -1,9 +1,11 @@
 //! The `tidemark` program.
 //!
-//! `tidemark dev` runs every service in one process on an embedded store. [`embedded`] constructs the services and takes
+//! `tidemark dev` runs every service in one process on an embedded store, `tidemark serve` those of a node. [`embedded`] constructs the services and takes
 //! them down in reverse; nothing else but tests starts one. Around it: [`configuration`] (flags, environment, file,
 //! defaults), [`data_folder`] (one process at a time, secret, format), [`ports`], [`process`] (signals, panics, limits of
 //! the system), [`metrics`] (what operators scrape) and [`screen`] (what is told to the person who started it).
+//!
+//! `tidemark deployment …` asks a server that runs: [`deployment`].
 //!
 //! Exit codes: 0 after a graceful stop, 2 where something that was asked for can't be had (a folder or a port in use, a
 //! configuration that can't be read), 70 where the storage failed, 134 (SIGABRT) for a defect, 1 for everything else.
@@ -11,6 +13,7 @@
 mod admin;
 mod configuration;
 mod data_folder;
+mod deployment;
 mod embedded;
 mod limits;
 mod metrics;
@@ -54,12 +57,13 @@ fn main() -> ExitCode {
     let run = || -> anyhow::Result<()> {
         process::set_up_log()?;
         match command {
-            Command::Dev(arguments) => serve(configuration::load(arguments)?),
+            Command::Dev(arguments) => serve(configuration::load(*arguments)?),
             Command::Serve(arguments) => serve(configuration::load_serve(*arguments)?),
             Command::Cluster(arguments) => {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(operator::run(arguments))
             }
+            Command::Deployment(arguments) => deployment::run(arguments),
         }
     };
     match run() {
