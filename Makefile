@@ -72,6 +72,6 @@ bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a
 	@$(BINARIES)/actions
 	@$(BINARIES)/schedules
 	@$(BINARIES)/neighbour $(COMPARED)
-	@$(BINARIES)/files-bench
+	@$(BINARIES)/files-bench $(COMPARED)
 	@$(BINARIES)/hot-row $(COMPARED)
 	@$(BINARIES)/transfer $(COMPARED)

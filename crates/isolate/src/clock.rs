@@ -8,16 +8,12 @@
 //! takes it out of its place, under the lock; whatever the ticker has done to its memory by then is undone after that,
 //! when the ticker can no longer see the memory. So after a stay its memory can run, and
 //! nobody is left who could change that.
-//!
-//! The ticker also lowers the priority of a thread whose work has taken long, so that those who compute for seconds take
-//! the processor from short calls only where nobody else wants it. Raising it again would need a right that a server does
-//! not have, so who gives work to such a thread puts another one in its place ([`has_lower_priority`]).
 
 use std::cell::Cell;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,7 +22,7 @@ use parking_lot::Mutex;
 use crate::memory::Reservation;
 
 /// How often the ticker looks at what runs, and so how late a guest may be stopped.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(10);
 
 /// A stay that took less than this is charged what the wall's clock says.
 ///
@@ -43,25 +39,9 @@ thread_local! {
 
 /// A thread as the ticker sees it.
 struct Thread {
-    /// By which the system knows it; valid while the thread lives.
-    id: libc::pid_t,
     /// Of its processor time; valid while the thread lives.
     clock: libc::clockid_t,
     stay: Mutex<Option<Stay>>,
-    /// The processor time, in nanoseconds, at which its work began; [`AT_REST`] while it has none.
-    work_began_ns: AtomicU64,
-    has_lower_priority: AtomicBool,
-}
-
-const AT_REST: u64 = u64::MAX;
-
-/// What becomes of threads whose work takes long.
-#[derive(Clone, Copy, Debug)]
-pub struct LongWork {
-    /// The processor time from which on work is long.
-    pub begins_after: Duration,
-    /// By how much the thread's niceness is raised then.
-    pub niceness: u8,
 }
 
 /// A guest's run, from entering it to leaving it.
@@ -115,25 +95,16 @@ impl ThisThread<Real> {
         // SAFETY: the call fills the number that it is given.
         let status = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) };
         assert_eq!(status, 0, "Linux has a clock for each thread");
-        // SAFETY: the call reads a number of this thread.
-        let id = unsafe { libc::gettid() };
-        let this = ThisThread::new(id, clock, Real(clock));
+        let this = ThisThread::new(clock, Real(clock));
         THREADS.lock().push(Arc::clone(&this.shared));
         this
     }
 }
 
 impl<C: Clocks> ThisThread<C> {
-    fn new(id: libc::pid_t, clock: libc::clockid_t, clocks: C) -> ThisThread<C> {
+    fn new(clock: libc::clockid_t, clocks: C) -> ThisThread<C> {
         let seen = Cell::new(Start { wall: clocks.wall(), thread: clocks.processor() });
-        let shared = Thread {
-            id,
-            clock,
-            stay: Mutex::new(None),
-            work_began_ns: AtomicU64::new(AT_REST),
-            has_lower_priority: AtomicBool::new(false),
-        };
-        ThisThread { shared: Arc::new(shared), clocks, seen }
+        ThisThread { shared: Arc::new(Thread { clock, stay: Mutex::new(None) }), clocks, seen }
     }
 
     /// Reads the processor time.
@@ -234,32 +205,6 @@ impl Drop for Entry {
     }
 }
 
-/// Notes that this thread begins with a piece of work: the run of guests, and what the host does for them. It ends when the
-/// returned value is dropped.
-pub fn begin_work() -> Work {
-    THIS_THREAD.with(|thread| {
-        let began = thread.start(thread.clocks.wall()).thread;
-        thread.shared.work_began_ns.store(began.as_nanos() as u64, Ordering::Relaxed);
-    });
-    Work { _thread_bound: PhantomData }
-}
-
-/// A piece of work on this thread.
-pub struct Work {
-    _thread_bound: PhantomData<*mut ()>,
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        THIS_THREAD.with(|thread| thread.shared.work_began_ns.store(AT_REST, Ordering::Relaxed));
-    }
-}
-
-/// Whether this thread was given a lower priority, which it keeps, because a piece of work took long.
-pub fn has_lower_priority() -> bool {
-    THIS_THREAD.with(|thread| thread.shared.has_lower_priority.load(Ordering::Relaxed))
-}
-
 /// Whether the guest that runs on this thread is over its time. For what the host computes on a guest's behalf: no poll
 /// ends that.
 pub fn is_over() -> bool {
@@ -267,28 +212,6 @@ pub fn is_over() -> bool {
 }
 
 impl Thread {
-    /// Lowers the thread's priority if its work takes long. The thread must live.
-    fn lower_priority_of_long_work(&self, long: LongWork) {
-        let began = self.work_began_ns.load(Ordering::Relaxed);
-        if began == AT_REST || self.has_lower_priority.load(Ordering::Relaxed) {
-            return;
-        }
-        if processor_time(self.clock).saturating_sub(Duration::from_nanos(began)) < long.begins_after {
-            return;
-        }
-        // Noted also where it fails: then it would fail again with the next tick.
-        self.has_lower_priority.store(true, Ordering::Relaxed);
-        // SAFETY: the calls change nothing but the scheduling of the thread, which lives.
-        let status = unsafe {
-            let niceness = libc::getpriority(libc::PRIO_PROCESS, self.id as libc::id_t);
-            libc::setpriority(libc::PRIO_PROCESS, self.id as libc::id_t, niceness + i32::from(long.niceness))
-        };
-        if status != 0 {
-            let error = io::Error::last_os_error();
-            tracing::warn!(%error, "the thread of a long function keeps its priority");
-        }
-    }
-
     /// Stops what runs on the thread if it is over its time.
     fn check(&self) {
         let mut place = self.stay.lock();
@@ -324,17 +247,13 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    pub fn start(long: LongWork) -> io::Result<Ticker> {
+    pub fn start() -> io::Result<Ticker> {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("isolate-ticker".into()).spawn(move || {
             while !seen.load(Ordering::Relaxed) {
                 std::thread::park_timeout(TICK);
-                // A thread leaves this list before it ends, so all of them live.
-                for thread in THREADS.lock().iter() {
-                    thread.check();
-                    thread.lower_priority_of_long_work(long);
-                }
+                THREADS.lock().iter().for_each(|thread| thread.check());
             }
         })?;
         Ok(Ticker { stop, thread: Some(thread) })
@@ -381,7 +300,7 @@ mod tests {
         let clocks =
             Virtual { wall: Cell::new(Instant::now()), processor: Cell::new(7 * MS), readings: Cell::new(0) };
         // Nobody but the test sees this thread: its number is never asked for.
-        (ThisThread::new(0, 0, clocks), Arc::new(Reservation::new().expect("an address range")))
+        (ThisThread::new(0, clocks), Arc::new(Reservation::new().expect("an address range")))
     }
 
     impl ThisThread<Virtual> {
@@ -394,58 +313,6 @@ mod tests {
         fn waits(&self, time: Duration) {
             self.clocks.wall.set(self.clocks.wall.get() + time);
         }
-    }
-
-    fn niceness_of_this_thread() -> i32 {
-        // SAFETY: the call reads a number of this thread.
-        unsafe { libc::getpriority(libc::PRIO_PROCESS, libc::gettid() as libc::id_t) }
-    }
-
-    /// Does something until it is so or the thread has computed for ten seconds.
-    fn compute_until(is_so: impl Fn() -> bool) -> bool {
-        let clock = THIS_THREAD.with(|thread| thread.shared.clock);
-        let end = processor_time(clock) + Duration::from_secs(10);
-        while processor_time(clock) < end {
-            if is_so() {
-                return true;
-            }
-        }
-        is_so()
-    }
-
-    #[test]
-    fn long_work_gets_a_lower_priority_and_its_thread_alone() {
-        let _ticker = Ticker::start(LongWork { begins_after: 20 * MS, niceness: 3 }).expect("a thread");
-        let before = niceness_of_this_thread();
-        let is_over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let working = scope.spawn(|| {
-                for _ in 0..100 {
-                    // All together they are long, and none is.
-                    let _work = begin_work();
-                    let began = processor_time(THIS_THREAD.with(|thread| thread.shared.clock));
-                    compute_until(|| {
-                        processor_time(THIS_THREAD.with(|thread| thread.shared.clock)) - began > MS
-                    });
-                }
-                let after_short_work = (has_lower_priority(), niceness_of_this_thread());
-                let _work = begin_work();
-                let has_lower_priority = compute_until(has_lower_priority);
-                is_over.store(true, Ordering::Relaxed);
-                assert!(has_lower_priority, "its work took long");
-                (after_short_work, niceness_of_this_thread())
-            });
-            let resting = scope.spawn(|| {
-                drop(begin_work());
-                compute_until(|| is_over.load(Ordering::Relaxed));
-                (has_lower_priority(), niceness_of_this_thread())
-            });
-            assert_eq!(resting.join().expect("no panic"), (false, before), "it has no work");
-            let (after_short_work, after_long_work) = working.join().expect("no panic");
-            assert_eq!(after_short_work, (false, before));
-            assert!(after_long_work > before, "{after_long_work} after {before}");
-        });
-        assert_eq!(niceness_of_this_thread(), before);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use wasmtime::{InstancePre, Linker, Module};
 
 use crate::bytecode::BytecodeCache;
-use crate::clock::{LongWork, Ticker};
+use crate::clock::Ticker;
 use crate::configuration::{NATIVE_STACK_BYTES_MAX, configuration};
 use crate::error::{EngineError, ImportError};
 use crate::guest::Guest;
@@ -25,7 +25,7 @@ const ENGINE_DATA: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/engine-data
 /// The stack of a thread for guests: what the guest may use, and what the host needs below it.
 const THREAD_STACK_BYTES: usize = NATIVE_STACK_BYTES_MAX + (4 << 20);
 
-/// What compiling and analysing modules may use, and which work is long.
+/// What compiling and analysing modules may use.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineLimits {
     /// Processor time for compiling some 2 MiB of modules, or one larger module, in milliseconds.
@@ -36,11 +36,6 @@ pub struct EngineLimits {
     pub bytecode_bytes_max: usize,
     /// Processor time for one look at what the modules of an image export, in milliseconds.
     pub analysis_time_ms_max: u64,
-    /// Processor time, in milliseconds, after which a piece of [`work`](crate::begin_work) lowers the priority of its
-    /// thread.
-    pub long_work_ms: u64,
-    /// By how much the thread's niceness is raised then.
-    pub long_work_niceness: u8,
 }
 
 impl EngineLimits {
@@ -51,8 +46,6 @@ impl EngineLimits {
         compile_memory_bytes_max: 1_536 << 20,
         bytecode_bytes_max: 64 << 20,
         analysis_time_ms_max: 4_000,
-        long_work_ms: 10,
-        long_work_niceness: 10,
     };
 }
 
@@ -98,7 +91,7 @@ impl Engine {
         Engine::with_limits(EngineLimits::DEFAULT)
     }
 
-    /// As [`Engine::new`], with other limits than the default ones.
+    /// As [`Engine::new`], with other limits than the default ones for compiling and analysing.
     pub fn with_limits(limits: EngineLimits) -> Result<Engine, EngineError> {
         let load = |error: wasmtime::Error| EngineError::Load(format!("{error:#}"));
         let mut configuration = configuration();
@@ -108,11 +101,7 @@ impl Engine {
         let mut linker = Linker::new(&wasmtime);
         link(&mut linker).map_err(load)?;
         let instance_template = linker.instantiate_pre(&module).map_err(load)?;
-        let long = LongWork {
-            begins_after: Duration::from_millis(limits.long_work_ms),
-            niceness: limits.long_work_niceness,
-        };
-        let ticker = Ticker::start(long)
+        let ticker = Ticker::start()
             .map_err(|source| EngineError::System { action: "starting the isolates' clock", source })?;
         let shared = Shared {
             wasmtime,

@@ -68,7 +68,6 @@ pub use call::{
     Answer, AsyncOperation, CallLimits, ConsoleLevel, ConsoleLine, FunctionKind, Invocation, KillReason,
     Observations, OperationId, Reply, Step, SyncHost, SyscallError,
 };
-pub use clock::{Work, begin_work, has_lower_priority};
 pub use engine::{Engine, EngineLimits, thread_builder};
 pub use error::{EngineError, ImportError, JsError};
 pub use image::Image;

@@ -60,11 +60,6 @@ group! {
         short_calls_max: usize = 0,
         /// A call that has run for so long leaves its place among the short ones to another.
         short_call_ms_max: u64 = 5,
-        /// A call that has computed for so long goes on with a lower priority, so that it takes the processor from short ones only
-        /// where they do not want it.
-        long_call_ms: u64 = EngineLimits::DEFAULT.long_work_ms,
-        /// By how much the niceness of its thread is raised then, up to 19. With 10 it gets a tenth of what a short call gets beside it.
-        long_call_niceness: u8 = EngineLimits::DEFAULT.long_work_niceness,
         /// How long a mutation waits for its turns at keys that many want, counted from its beginning, before it goes on
         /// without; 0: there are no turns.
         turn_wait_ms_max: u64 = 1_000,
@@ -138,8 +133,6 @@ group! {
         call_depth_max: usize = 16,
         /// Files whose bytes pass between actions and the store at the same time; further ones wait. Each takes some 1 MiB.
         files_in_flight_max: usize = 64,
-        /// How long a server that stops lets actions go on before it cancels them.
-        stop_wait_ms_max: u64 = 1_000,
         /// How often it is looked for actions that were due and that nobody runs, besides at the start.
         orphan_sweep_ms: u64 = 60_000,
     }
@@ -171,8 +164,6 @@ impl FunctionLimits {
             compile_memory_bytes_max: self.compile_memory_bytes_max as u64,
             bytecode_bytes_max: self.bytecode_bytes_max,
             analysis_time_ms_max: self.analysis_time_ms_max,
-            long_work_ms: self.long_call_ms,
-            long_work_niceness: self.long_call_niceness,
         }
     }
 }

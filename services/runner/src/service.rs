@@ -64,8 +64,6 @@ pub struct Handle {
     /// Calls under way; between runs they are in their callers' tasks, actions in tasks of their own.
     pub(crate) calls: TaskTracker,
     pub(crate) shutdown: CancellationToken,
-    /// Ends the actions that are still under way some time later.
-    pub(crate) ending: CancellationToken,
 }
 
 /// What every call looks at, on whichever thread it runs.
@@ -154,10 +152,10 @@ impl Service {
             options,
         };
         let actions = Arc::new(Actions::new(shared.options.limits.action));
-        let (calls, ending) = (TaskTracker::new(), CancellationToken::new());
-        let node = Arc::new(Node::new(shared.options.nodejs.clone(), ending.clone()));
+        let node = Arc::new(Node::new(shared.options.nodejs.clone(), shutdown.clone()));
         let (shared, threads) = (Arc::new(shared), Arc::new(threads));
-        let handle = Handle { shared, threads, actions, files, http, node, calls, shutdown, ending };
+        let handle =
+            Handle { shared, threads, actions, files, http, node, calls: TaskTracker::new(), shutdown };
         let sweeps = TaskTracker::new();
         for deployment in handle.shared.options.swept.clone() {
             let (records, orphans) = (handle.clone(), handle.clone());
@@ -180,17 +178,13 @@ impl Service {
         self.handle.clone()
     }
 
-    /// Waits for the end that cancelling the token brings about: what has begun goes on for a while; then queries and mutations
-    /// that have a thread run to their end, calls that wait for one are refused, and actions are cancelled.
+    /// Waits for the end that cancelling the token brings about: queries and mutations that have a thread run to their end,
+    /// calls that wait for one are refused, and actions are cancelled.
     pub async fn stopped(self) {
-        let Handle { threads, actions, node, calls, shutdown, ending, .. } = self.handle;
+        let Handle { threads, actions, node, calls, shutdown, .. } = self.handle;
         shutdown.cancelled().await;
-        calls.close();
-        let wait = Duration::from_millis(actions.limits.stop_wait_ms_max);
-        // Most actions that are under way now have answered already, and only come to their end.
-        let _ = tokio::time::timeout(wait, calls.wait()).await;
-        ending.cancel();
         tokio::task::spawn_blocking(move || threads.stop()).await.expect("a panic ends the process");
+        calls.close();
         calls.wait().await;
         node.stopped().await;
         let cancelled = actions.cancelled();

@@ -205,6 +205,12 @@ impl Limits {
             "store.heartbeat_ms, store.election_ms_min and store.election_ms_max must grow in this order"
         );
         require!(
+            self.store.raft_append_bytes_max.saturating_add(log.single_entry_bytes_max.saturating_mul(2))
+                < self.store.raft_message_bytes_max
+                && self.store.snapshot_piece_bytes_max < self.store.raft_message_bytes_max,
+            "store.raft_message_bytes_max must hold store.raft_append_bytes_max and twice log.single_entry_bytes_max, and store.snapshot_piece_bytes_max"
+        );
+        require!(
             log.stream_heartbeat_ms < self.fanout.stream_silence_ms_max,
             "fanout.stream_silence_ms_max must be longer than log.stream_heartbeat_ms"
         );

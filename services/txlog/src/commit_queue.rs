@@ -30,6 +30,8 @@ pub struct CommitQueue<W> {
     told: Epoch,
     /// Who leads, as far as it is known here.
     leader: Option<Arc<LeaderHint>>,
+    /// To whom the lead is being handed over: no commit is taken any more.
+    handed_to: Option<Arc<LeaderHint>>,
     /// The epoch began by a reset of which no batch has told the followers yet.
     reset_untold: bool,
     /// The term whose blank entry was applied last: everything older is decided here.
@@ -119,6 +121,7 @@ impl<W> CommitQueue<W> {
             told: epoch,
             standing: Standing::Follows,
             leader: None,
+            handed_to: None,
             reset_untold: false,
             decided_term: 0,
             validator: Validator::new(last),
@@ -143,6 +146,11 @@ impl<W> CommitQueue<W> {
 
     pub fn is_ready(&self) -> bool {
         self.standing == Standing::Ready
+    }
+
+    /// Takes no further commits, and says who will, until leadership ends; with `None` it takes them again.
+    pub fn hand_over(&mut self, to: Option<Arc<LeaderHint>>) {
+        self.handed_to = to.filter(|_| self.standing != Standing::Follows);
     }
 
     pub fn published(&self) -> Timestamp {
@@ -240,6 +248,9 @@ impl<W> CommitQueue<W> {
     }
 
     fn admit(&self, request: &Request) -> Result<(), CommitOutcome> {
+        if let Some(to) = &self.handed_to {
+            return Err(CommitOutcome::NotLeader(Some(to.clone())));
+        }
         if !self.is_ready() || request.epoch != self.epoch {
             return Err(CommitOutcome::NotLeader(self.leader()));
         }
@@ -429,6 +440,7 @@ impl<W> CommitQueue<W> {
     pub fn follow(&mut self, term: u64, leader: Option<Arc<LeaderHint>>) -> Vec<Answer<W>> {
         let led = self.standing != Standing::Follows;
         self.standing = Standing::Follows;
+        self.handed_to = None;
         self.reset_untold = false;
         if term > self.epoch.term {
             self.epoch = Epoch { term, reset: 0 };
@@ -546,6 +558,21 @@ impl<W> CommitQueue<W> {
             .filter_map(|timestamp| Some((*timestamp, self.undecided.drop_one(*timestamp)?)))
             .collect();
         self.answer_dropped(dropped, |_| CommitOutcome::NotCommitted)
+    }
+
+    /// The store has other data, up to `last`, whose last batch was of epoch `told`; the term of its last entry is `decided`.
+    /// Of what is older nobody can tell here what was written.
+    pub fn replaced(&mut self, last: Timestamp, told: Epoch, decided: u64) -> Vec<Answer<W>> {
+        let answers = self.follow(self.epoch.term, self.leader.clone());
+        self.validator.replaced(last);
+        self.batcher.applied(last);
+        self.undecided.trim(last);
+        self.retention.replaced(last);
+        self.published = self.published.max(last);
+        self.decided_term = self.decided_term.max(decided);
+        self.learn(told);
+        self.assert_holds();
+        answers
     }
 
     /// What became of a commit; `recorded` is the store's record of it.

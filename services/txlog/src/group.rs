@@ -33,7 +33,8 @@ pub type Waiter = oneshot::Sender<CommitOutcome>;
 /// What apply, the proposer and the readers of a group share.
 pub struct Group {
     pub id: GroupId,
-    pub incarnation: Incarnation,
+    /// Which data are the group's: [`Incarnation`].
+    incarnation: AtomicU32,
     pub deployments: HashSet<DeploymentId>,
     pub limits: LogLimits,
     pub clock: Clock,
@@ -54,6 +55,12 @@ pub struct Group {
     flushed: Mutex<(Option<AppliedState>, bool)>,
     /// Deletions below it are swept.
     swept: AtomicU64,
+    /// No sweep goes on while the data are replaced.
+    sweeping: Mutex<()>,
+    /// Snapshots that are on their way from here.
+    snapshots_sent: AtomicU32,
+    /// How far this node's clock is ahead of those of most replicas, in nanoseconds; 0 where that does not matter.
+    clock_ahead: AtomicU64,
     /// Parts of large commits that were given up, each with its term, and are still in the store.
     given_up: Mutex<Vec<(u64, u64)>>,
     /// Batches that every replica has passed over, since the process started.
@@ -84,7 +91,7 @@ impl Group {
         let position = position_of(&queue);
         Group {
             id,
-            incarnation,
+            incarnation: AtomicU32::new(incarnation.0),
             deployments: deployments.into_iter().collect(),
             limits,
             clock,
@@ -101,9 +108,45 @@ impl Group {
             // All that was there when the store was opened is flushed.
             flushed: Mutex::new((state.last.map(|_| state.clone()), false)),
             swept: AtomicU64::new(0),
+            sweeping: Mutex::default(),
+            snapshots_sent: AtomicU32::new(0),
+            clock_ahead: AtomicU64::new(0),
             given_up: Mutex::default(),
             batches_skipped: AtomicU64::new(0),
         }
+    }
+
+    /// While it lives, the log is kept: it is needed behind the state that is sent.
+    pub fn sends_snapshot(self: &Arc<Self>) -> SendsSnapshot {
+        self.snapshots_sent.fetch_add(1, Ordering::AcqRel);
+        SendsSnapshot(self.clone())
+    }
+
+    /// Whether a snapshot is on its way from here.
+    pub fn is_sending(&self) -> bool {
+        self.snapshots_sent.load(Ordering::Acquire) > 0
+    }
+
+    /// What the clock says, for commits.
+    pub fn now(&self) -> Timestamp {
+        let ahead = self.clock_ahead.load(Ordering::Relaxed);
+        Timestamp::new(self.clock.now().as_nanoseconds().saturating_sub(ahead)).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Holds the clock back by so many nanoseconds from now on; by how many it was before.
+    pub fn hold_clock_back(&self, ahead: u64) -> u64 {
+        self.clock_ahead.swap(ahead, Ordering::Relaxed)
+    }
+
+    /// By how many nanoseconds the clock is held back.
+    pub fn clock_held_back(&self) -> u64 {
+        self.clock_ahead.load(Ordering::Relaxed)
+    }
+
+    /// Where the group's data lie now. Whoever has read there asks again afterwards: had they been replaced meanwhile, rows
+    /// could have been missing.
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation(self.incarnation.load(Ordering::Acquire))
     }
 
     pub fn published(&self) -> Timestamp {
@@ -205,6 +248,33 @@ impl Group {
         self.work.notify_one();
     }
 
+    /// The group has other data from now on, in which `state` was applied, and which are flushed. What was there before can
+    /// be deleted afterwards.
+    pub fn replaced(&self, incarnation: Incarnation, state: &AppliedState) {
+        let _no_sweep = self.sweeping.lock();
+        {
+            let mut before = self.applied.lock();
+            assert!(before.last < state.last, "{:?} was applied before {:?}", before.last, state.last);
+            assert!(before.last_timestamp <= state.last_timestamp, "what is published stays so");
+            *before = state.clone();
+        }
+        *self.flushed.lock() = (Some(state.clone()), true);
+        self.horizon.fetch_max(state.horizon.as_nanoseconds(), Ordering::AcqRel);
+        self.records_floor.fetch_max(state.records_floor.as_nanoseconds(), Ordering::AcqRel);
+        self.write_version.store(state.write_version.number(), Ordering::Release);
+        self.swept.store(0, Ordering::Release);
+        // Before anybody hears of a moment that only the new data have.
+        self.incarnation.store(incarnation.0, Ordering::Release);
+        self.decide(|queue| {
+            let term = state.last.map_or(0, |last| last.term);
+            let answers = queue.replaced(state.last_timestamp, state.epoch, term);
+            self.published.store(queue.published().as_nanoseconds(), Ordering::Release);
+            self.buffer.replaced(queue.published());
+            answers
+        });
+        self.work.notify_one();
+    }
+
     /// Batches that every replica has passed over, since the process started.
     pub fn batches_skipped(&self) -> u64 {
         self.batches_skipped.load(Ordering::Relaxed)
@@ -223,8 +293,9 @@ impl Group {
 
     /// Parts of large commits that are in the store.
     pub fn parts_staged(&self) -> Result<usize, ApplyError> {
-        let begin = keys::stage_term(self.incarnation, 0);
-        let end = keys::behind(&keys::stage_term(self.incarnation, u64::MAX));
+        let incarnation = self.incarnation();
+        let begin = keys::stage_term(incarnation, 0);
+        let end = keys::behind(&keys::stage_term(incarnation, u64::MAX));
         let mut parts = 0;
         self.store.scan(Family::Stages, &begin, end.as_deref(), &mut |_, _| {
             parts += 1;
@@ -246,10 +317,11 @@ impl Group {
 
     /// Removes what was deleted below the horizon, up to `keys_max` keys; whether there may be more.
     pub fn sweep(&self, keys_max: usize) -> Result<bool, ApplyError> {
+        let _not_replaced = self.sweeping.lock();
         let horizon = self.horizon();
         let Some(from) = self.swept().next().filter(|from| *from <= horizon) else { return Ok(false) };
         let mut changes = self.store.changes();
-        let swept = sweep(&*self.store, &mut changes, self.incarnation, (from, horizon), keys_max)?;
+        let swept = sweep(&*self.store, &mut changes, self.incarnation(), (from, horizon), keys_max)?;
         if swept.keys > 0 {
             self.store.write(changes)?;
         }
@@ -269,6 +341,15 @@ impl Group {
             *shown = position;
             changed
         });
+    }
+}
+
+/// See [`Group::sends_snapshot`].
+pub struct SendsSnapshot(Arc<Group>);
+
+impl Drop for SendsSnapshot {
+    fn drop(&mut self) {
+        self.0.snapshots_sent.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch,
-    Error, ErrorKind, GroupId, LeaderHint, Lookup, Position, Read, ReadAt, ReadResult, ReadSet, Result,
-    Retry, StreamEvents, Timestamp, TransactionLog, code,
+    Error, ErrorKind, GroupId, LeaderHint, Lookup, NodeId, Position, Read, ReadAt, ReadResult, ReadSet,
+    Result, Retry, StreamEvents, Timestamp, TransactionLog, code,
 };
 use openraft::{async_runtime::WatchReceiver, raft::ReadPolicy};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -29,7 +29,10 @@ use crate::{
     fatal::FatalHandler,
     group::Group,
     keys,
+    limits::StoreLimits,
+    members::GroupStatus,
     metrics::MetricsSnapshot,
+    network::Peers,
     options::Deployment,
     planted,
     proposer::{GroupRaft, propose},
@@ -85,8 +88,13 @@ pub struct Measures {
 
 /// A group, and what its callers share beyond it.
 pub struct HandleGroup {
-    group: Arc<Group>,
-    raft: GroupRaft,
+    pub(crate) group: Arc<Group>,
+    pub(crate) raft: GroupRaft,
+    pub(crate) node: NodeId,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) limits: StoreLimits,
+    /// One change of who belongs to the group, or leads it, after the other.
+    pub(crate) changing: tokio::sync::Mutex<()>,
     /// Numbers the large commits of this process; with the term no two are the same.
     stages: AtomicU64,
     /// Bytes that may be staged at once.
@@ -101,11 +109,26 @@ const STAGE_UNIT_BYTES: usize = 1 << 10;
 
 impl HandleGroup {
     /// Whoever makes it waits for the tasks of `large`.
-    pub fn new(group: Arc<Group>, raft: GroupRaft, large: TaskTracker, fatal: FatalHandler) -> HandleGroup {
-        let room = group.limits.staged_bytes_max / STAGE_UNIT_BYTES;
-        let stage_room = Arc::new(Semaphore::new(room));
-        HandleGroup { group, raft, stages: AtomicU64::new(0), stage_room, large, fatal }
+    pub fn new(
+        (group, raft): (Arc<Group>, GroupRaft),
+        (node, peers): (NodeId, Arc<Peers>),
+        limits: StoreLimits,
+        large: TaskTracker,
+        fatal: FatalHandler,
+    ) -> HandleGroup {
+        let stage_room = Arc::new(Semaphore::new(stage_units(&group)));
+        let (stages, changing) = (AtomicU64::new(0), tokio::sync::Mutex::default());
+        HandleGroup { group, raft, node, peers, limits, changing, stages, stage_room, large, fatal }
     }
+
+    /// Whether large commits are under way.
+    pub(crate) fn stages_parts(&self) -> bool {
+        self.stage_room.available_permits() < stage_units(&self.group)
+    }
+}
+
+fn stage_units(group: &Group) -> usize {
+    group.limits.staged_bytes_max / STAGE_UNIT_BYTES
 }
 
 impl Handle {
@@ -171,6 +194,54 @@ impl Handle {
         sum
     }
 
+    /// The groups that this node has replicas of.
+    pub fn groups(&self) -> Vec<GroupId> {
+        let mut groups: Vec<GroupId> = self.shared.groups.keys().copied().collect();
+        groups.sort_unstable();
+        groups
+    }
+
+    /// How a group stands, as this node sees it.
+    pub fn status(&self, group: GroupId) -> Result<GroupStatus> {
+        Ok(self.group(group)?.status())
+    }
+
+    /// Adds a node to a group, by its leader: as a learner, then, once it has caught up, as a voter, in the same step instead of
+    /// another one if that is said. `address` is `host:port`; `zone` may be empty. What was begun goes on if it is asked for
+    /// again.
+    pub async fn add_node(
+        &self,
+        group: GroupId,
+        node: NodeId,
+        place: (&str, &str),
+        instead_of: Option<NodeId>,
+    ) -> Result<()> {
+        self.group(group)?.add_node(node, place, instead_of).await
+    }
+
+    /// Removes a node from a group, by its leader; if it is the leader itself, it hands over and answers `NotLeader`. The node
+    /// does not learn of it and is to be stopped; its id is never to be used again.
+    pub async fn remove_node(&self, group: GroupId, node: NodeId) -> Result<()> {
+        self.group(group)?.remove_node(node).await
+    }
+
+    /// Has the leader hand over to a voter, or to the one that has most of the log. Who leads then.
+    pub async fn transfer_leader(&self, group: GroupId, to: Option<NodeId>) -> Result<NodeId> {
+        self.group(group)?.transfer_leader(to).await
+    }
+
+    /// Whether this node has everything of a group that was published anywhere when it was asked, as a quorum confirms.
+    pub async fn is_current(&self, group: GroupId) -> Result<bool> {
+        Ok(self.group(group)?.is_current().await)
+    }
+
+    /// Waits until every group knows a leader and has come to where that one was.
+    pub async fn ready(&self) {
+        for group in self.shared.groups.values() {
+            group.ready().await;
+        }
+    }
+
     fn group(&self, group: GroupId) -> Result<&Arc<HandleGroup>> {
         self.shared.groups.get(&group).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "GroupNotFound", format!("group {} is not on this node", group.0))
@@ -218,7 +289,7 @@ impl HandleGroup {
 
     /// The store's record of a commit.
     fn recorded(&self, deployment: DeploymentId, id: CommitId) -> Result<Option<Committed>> {
-        let key = keys::record(self.group.incarnation, deployment, id);
+        let key = keys::record(self.group.incarnation(), deployment, id);
         let value = self.group.store.get(Family::Records, &key).map_err(|error| self.store_failed(error))?;
         let Some(value) = value else { return Ok(None) };
         let committed = keys::decode_record(&value).map_err(|error| self.store_failed(error.into()))?;
@@ -297,7 +368,7 @@ impl HandleGroup {
             let (waiter, outcome) = oneshot::channel();
             let (received, published) = {
                 let mut queue = self.group.queue.write();
-                let received = queue.receive(&mut request, checked, waiter, self.group.clock.now());
+                let received = queue.receive(&mut request, checked, waiter, self.group.now());
                 (received, queue.published())
             };
             match received {
@@ -425,7 +496,8 @@ impl HandleGroup {
             Some(epoch) => self.above(deployment, at.timestamp, epoch, reads)?,
         };
         self.in_retention(at.timestamp)?;
-        let reader = Reader::new(&*self.group.store, self.group.incarnation, deployment, at.timestamp);
+        let incarnation = self.group.incarnation();
+        let reader = Reader::new(&*self.group.store, incarnation, deployment, at.timestamp);
         let limits = RangeLimits {
             rows_max: self.group.limits.read_page_documents_max,
             bytes_max: self.group.limits.read_page_bytes_max,
@@ -437,6 +509,10 @@ impl HandleGroup {
             .collect();
         // Compaction goes by the horizon: if it has not passed by now, nothing was missing.
         self.in_retention(at.timestamp)?;
+        if self.group.incarnation() != incarnation {
+            // Rows may have gone while they were read.
+            return Err(Error::overloaded("NotYet", "this replica's data have just been replaced"));
+        }
         results
     }
 
@@ -466,7 +542,7 @@ impl HandleGroup {
         Ok(self.group.position().borrow().clone())
     }
 
-    fn not_leader(&self) -> Error {
+    pub(crate) fn not_leader(&self) -> Error {
         not_leader(self.group.position().borrow().leader.as_deref())
     }
 
@@ -480,7 +556,7 @@ impl HandleGroup {
                 return Err(Error::bad_request("InvalidIndexField", error.to_string()));
             }
         }
-        let place = (self.group.incarnation, step.deployment.deployment, step.primary);
+        let place = (self.group.incarnation(), step.deployment.deployment, step.primary);
         let keys_max = self.group.limits.backfill_keys_max;
         let to = backfill::end_of_step(&*self.group.store, place, step.from.as_deref(), keys_max)
             .map_err(|error| self.store_failed(error))?;

@@ -50,7 +50,7 @@ pub fn delete_unassigned(store: &impl Store, changes: &mut impl Changes) -> Resu
     let mut from = 1;
     for next in assigned.into_iter().chain([last(store)?.saturating_add(1)]) {
         if from < next {
-            delete(changes, Incarnation(from), Incarnation(next));
+            delete_range(changes, Incarnation(from), Incarnation(next));
             deleted += next - from;
         }
         from = next.saturating_add(1);
@@ -58,8 +58,13 @@ pub fn delete_unassigned(store: &impl Store, changes: &mut impl Changes) -> Resu
     Ok(deleted)
 }
 
+/// Deletes all rows of an incarnation.
+pub fn delete(changes: &mut impl Changes, incarnation: Incarnation) {
+    delete_range(changes, incarnation, Incarnation(incarnation.0.saturating_add(1)));
+}
+
 /// Deletes all rows of the incarnations from `from` on and before `to`.
-fn delete(changes: &mut impl Changes, from: Incarnation, to: Incarnation) {
+fn delete_range(changes: &mut impl Changes, from: Incarnation, to: Incarnation) {
     for family in FAMILIES {
         changes.delete_range(family, &from.0.to_be_bytes(), &to.0.to_be_bytes());
     }

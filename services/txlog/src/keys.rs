@@ -140,6 +140,11 @@ pub fn incarnation(stored: &[u8]) -> Option<Incarnation> {
     stored.first_chunk::<4>().map(|bytes| Incarnation(u32::from_be_bytes(*bytes)))
 }
 
+/// A stored key behind its incarnation.
+pub fn without_incarnation(stored: &[u8]) -> Result<&[u8], StoredError> {
+    stored.get(4..).ok_or(StoredError::Damaged("a key has no incarnation"))
+}
+
 /// What a key is at a timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored<'a> {

@@ -6,24 +6,29 @@
 //! A commit passes through small state machines that know nothing of clocks, disks or networks: `commit_queue` composes
 //! `validator` and `window` (may it be?), `batcher` (which entry does it go into?), `undecided` and `overlay` (who waits,
 //! who reads it before it is published?); `apply` and `backfill` say what an entry does to the store. Around them
-//! `proposer`, `state_machine`, `raft_log` and `state_store` do what touches Raft and the disk.
+//! `proposer`, `state_machine`, `raft_log` and `state_store` do what touches Raft and the disk, `network` and `raft_server`
+//! what goes between the replicas of a group.
 //!
 //! This crate knows nothing of tables, schemas or functions, and of documents only what an index key takes.
 
 mod apply;
 mod backfill;
 mod batcher;
+mod channels;
 mod clock;
 mod commit_queue;
 mod entry;
 mod fatal;
 mod folders;
+mod formation;
 mod gaps;
 mod group;
 mod handle;
 mod incarnations;
 mod keys;
+mod level;
 mod limits;
+mod members;
 mod metrics;
 #[cfg(test)]
 mod model_tests;
@@ -34,12 +39,15 @@ mod planted;
 mod proposer;
 mod raft_codec;
 mod raft_log;
+mod raft_messages;
+mod raft_server;
 #[cfg(test)]
 mod raft_storage_tests;
 mod raft_types;
 mod reads;
 mod retention;
 mod service;
+mod snapshot;
 mod state_machine;
 mod state_store;
 #[cfg(test)]
@@ -55,10 +63,14 @@ mod walk;
 mod write_ahead;
 
 pub use crate::limits::{LogLimits, StoreLimits};
+pub use channels::{Channels, Purpose};
 pub use clock::Clock;
 pub use fatal::{EXIT_CODE_STORAGE_FAILED, FatalHandler};
 pub use folders::OpenError;
+pub use formation::Beginning;
 pub use handle::{Handle, Measures};
+pub use members::{GroupStatus, ReplicaStatus};
 pub use metrics::MetricsSnapshot;
 pub use options::{Deployment, Options};
+pub use raft_server::RaftService;
 pub use service::{Service, StartError};

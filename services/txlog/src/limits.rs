@@ -27,6 +27,11 @@ group! {
         clock_jump_ms_max: u64 = 3_600_000,
         /// How long a wall clock that has jumped further must say so until it is followed all the same.
         clock_jump_trusted_ms: u64 = 600_000,
+        /// How far a replica's wall clock may be ahead of the median of its group's; one that is further ahead is held back, so
+        /// that no leader takes the group's time with it.
+        clock_ahead_ms_max: u64 = 500,
+        /// How often the clocks are held against each other.
+        clock_look_ms: u64 = 5_000,
         /// One entry that stages a piece of a large transaction.
         staged_entry_bytes_max: usize = 256 * KIB,
         /// Writes of a transaction that still go into one entry; larger transactions are staged.
@@ -128,6 +133,24 @@ group! {
         raft_messages_queued_max: u64 = 1_024,
         /// Entries that one message of Raft brings to a replica.
         raft_entries_sent_max: u64 = 1_024,
+        /// Bytes of the entries that one message of Raft brings to a replica, one entry excepted.
+        raft_append_bytes_max: usize = MIB,
+        /// One message of Raft: more than its entries, and more than any one of them.
+        raft_message_bytes_max: usize = 16 * MIB,
+        /// How long another replica may leave a message of Raft unanswered until the connection is given up.
+        raft_answer_ms_max: u64 = 2_000,
+        /// How large the log of a group may grow because a replica is behind: one that is further behind gets the whole state
+        /// instead.
+        log_bytes_kept_max: usize = 1_024 * MIB,
+        /// The same because of a replica that is there and catches up, as one does that was just sent the state: without the log
+        /// since then it would need the state again.
+        log_bytes_catching_up_max: usize = 16_384 * MIB,
+        /// One file of a group's state that is sent to another replica.
+        snapshot_file_bytes_max: usize = 64 * MIB,
+        /// Such a file goes in pieces of this size, one row excepted.
+        snapshot_piece_bytes_max: usize = 256 * KIB,
+        /// How long the other replica may need for one piece, and to put the state in the place of its own.
+        snapshot_answer_ms_max: u64 = 60_000,
         /// How often a leader tells its followers that it is there.
         heartbeat_ms: u64 = 250,
         /// After so long without a leader, at the earliest, a follower wants to lead.
@@ -136,5 +159,10 @@ group! {
         election_ms_max: u64 = 2_000,
         /// How long a group with one voter may take until it takes commits; then the start fails.
         ready_ms_max: u64 = 60_000,
+        /// How often a node looks for the others with which it begins a group.
+        begin_look_ms: u64 = 200,
+        /// How long a leader that stops, or is asked to, tries to hand over its lead: to end what is under way, then to see
+        /// another one lead.
+        hand_over_ms_max: u64 = 5_000,
     }
 }

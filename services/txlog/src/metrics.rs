@@ -12,6 +12,8 @@ pub struct MetricsSnapshot {
     pub commits_undecided_bytes: u64,
     /// Batches that all replicas have passed over, since they did not follow the one before.
     pub batches_skipped: u64,
+    /// By how many nanoseconds this node's clock is held back, since it is ahead of the others': the most of all groups.
+    pub clock_held_back_ns: u64,
     /// How often the log was made durable.
     pub fsyncs: u64,
     /// How often subscribers to the stream of commits were woken.
@@ -44,6 +46,7 @@ impl Group {
             sum.window_bytes += queue.window_bytes() as u64;
         }
         sum.batches_skipped += self.batches_skipped();
+        sum.clock_held_back_ns = sum.clock_held_back_ns.max(self.clock_held_back());
         sum.stream_wake_ups += self.buffer.wake_ups();
         sum.stream_bytes += self.buffer.bytes() as u64;
         sum.store_write_buffer_bytes = self.store.write_buffer_bytes();

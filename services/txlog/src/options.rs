@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::limits::{LogLimits, StoreLimits};
 use contract::{DeploymentId, DeploymentRef, GroupId, NodeId};
 
-use crate::{clock::Clock, fatal::FatalHandler};
+use crate::{channels::Channels, clock::Clock, fatal::FatalHandler, formation::Beginning};
 
 /// The configuration of a node's transaction log.
 #[derive(Clone, Debug)]
@@ -19,6 +19,12 @@ pub struct Options {
     pub address: String,
     /// The availability zone in which this node stands; empty if it is not known.
     pub zone: String,
+    /// The cluster's name: what comes from another one is refused.
+    pub cluster: String,
+    /// How groups begin that are new on this node.
+    pub beginning: Beginning,
+    /// How other nodes are reached.
+    pub channels: Channels,
     /// What there is, until a directory of its own keeps it.
     pub deployments: Vec<Deployment>,
     pub limits: LogLimits,
@@ -44,6 +50,9 @@ impl Options {
             node: NodeId(1),
             address: "localhost".into(),
             zone: "local".into(),
+            cluster: "local".into(),
+            beginning: Beginning::Alone,
+            channels: Channels::none(),
             deployments: vec![Deployment { name: "dev".into(), at }],
             limits: LogLimits::DEFAULT,
             store: StoreLimits::DEFAULT,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::{LeaderHint, NodeId};
+use contract::NodeId;
 use futures::{StreamExt, stream::FuturesOrdered};
 use openraft::{
     Raft, ServerState, async_runtime::WatchReceiver, errors::ClientWriteError, impls::ProgressResponder,
@@ -14,7 +14,8 @@ use crate::{
     batcher::{BatchNumber, ProposalError},
     entry::LogEntry,
     group::Group,
-    raft_types::{EntryBytes, EntryOutcome, RaftTypes, StoredMembership},
+    members::hint,
+    raft_types::{EntryBytes, EntryOutcome, RaftTypes},
     state_machine::StateMachine,
 };
 
@@ -86,7 +87,11 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
             let metrics = metrics.borrow_watched();
             term = metrics.vote.leader_id.term;
             let leads = metrics.state == ServerState::Leader && metrics.vote.committed;
-            (leads, metrics.current_leader.map(|leader| hint(leader, &metrics.membership_config)))
+            let leader = metrics.current_leader.map(|leader| {
+                let place = metrics.membership_config.membership().get_node(&leader).cloned();
+                hint(NodeId(leader), &place.unwrap_or_default())
+            });
+            (leads, leader)
         };
         group.decide(|queue| if leads { queue.elected(term, leader) } else { queue.follow(term, leader) });
         group.work.notify_one();
@@ -96,13 +101,6 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
         }
     }
     group.decide(|queue| queue.follow(term, None));
-}
-
-/// Where a member of the group is.
-fn hint(leader: u64, membership: &StoredMembership) -> Arc<LeaderHint> {
-    let node = membership.membership().get_node(&leader).cloned().unwrap_or_default();
-    let zone = (!node.zone.is_empty()).then_some(node.zone);
-    Arc::new(LeaderHint { node: NodeId(leader), address: node.address, zone })
 }
 
 #[cfg(test)]

@@ -8,22 +8,29 @@ use proto::txlog::v1 as wire;
 
 use crate::{
     entry::{EntryError, damaged, decode_versioned, encode_versioned},
-    raft_types::{LogId, Membership, Node, StoredMembership, Vote, log_id},
+    raft_types::{DiskId, LogId, Membership, Node, StoredMembership, Vote, log_id},
 };
 
 const VERSION: u8 = 1;
 
 pub fn encode_vote(vote: &Vote) -> Bytes {
-    let (term, voted_for) = (vote.leader_id.term, vote.leader_id.voted_for);
-    encode_versioned(VERSION, &wire::Vote { term, voted_for, committed: vote.committed })
+    encode_versioned(VERSION, &vote_to_wire(vote))
 }
 
 pub fn decode_vote(bytes: Bytes) -> Result<Vote, EntryError> {
-    let vote: wire::Vote = decode_versioned(VERSION, bytes)?;
-    Ok(match vote.committed {
+    Ok(vote_from_wire(decode_versioned(VERSION, bytes)?))
+}
+
+pub fn vote_to_wire(vote: &Vote) -> wire::Vote {
+    let (term, voted_for) = (vote.leader_id.term, vote.leader_id.voted_for);
+    wire::Vote { term, voted_for, committed: vote.committed }
+}
+
+pub fn vote_from_wire(vote: wire::Vote) -> Vote {
+    match vote.committed {
         true => Vote::new_committed(vote.term, vote.voted_for),
         false => Vote::new(vote.term, vote.voted_for),
-    })
+    }
 }
 
 pub fn encode_log_id(id: &LogId) -> Bytes {
@@ -31,8 +38,7 @@ pub fn encode_log_id(id: &LogId) -> Bytes {
 }
 
 pub fn decode_log_id(bytes: Bytes) -> Result<LogId, EntryError> {
-    let id: wire::LogId = decode_versioned(VERSION, bytes)?;
-    Ok(log_id(id.term, id.index))
+    Ok(log_id_from_wire(decode_versioned(VERSION, bytes)?))
 }
 
 pub fn encode_membership(membership: &Membership) -> Bytes {
@@ -51,12 +57,16 @@ pub fn encode_stored_membership(stored: &StoredMembership) -> Bytes {
 
 pub fn decode_stored_membership(bytes: Bytes) -> Result<StoredMembership, EntryError> {
     let stored: wire::StoredMembership = decode_versioned(VERSION, bytes)?;
-    let id = stored.log_id.map(|id| log_id(id.term, id.index));
+    let id = stored.log_id.map(log_id_from_wire);
     Ok(StoredMembership::new(id, membership_from_wire(stored.membership.unwrap_or_default())?))
 }
 
-fn log_id_to_wire(id: &LogId) -> wire::LogId {
+pub fn log_id_to_wire(id: &LogId) -> wire::LogId {
     wire::LogId { term: id.leader_id.term, index: id.index }
+}
+
+pub fn log_id_from_wire(id: wire::LogId) -> LogId {
+    log_id(id.term, id.index)
 }
 
 fn membership_to_wire(membership: &Membership) -> wire::Membership {
@@ -68,7 +78,12 @@ fn membership_to_wire(membership: &Membership) -> wire::Membership {
             .collect(),
         nodes: membership
             .nodes()
-            .map(|(id, node)| wire::Node { id: *id, address: node.address.clone(), zone: node.zone.clone() })
+            .map(|(id, node)| wire::Node {
+                id: *id,
+                address: node.address.clone(),
+                zone: node.zone.clone(),
+                disk: disk_to_wire(node.disk),
+            })
             .collect(),
     }
 }
@@ -79,9 +94,26 @@ fn membership_from_wire(message: wire::Membership) -> Result<Membership, EntryEr
     let nodes: BTreeMap<u64, Node> = message
         .nodes
         .into_iter()
-        .map(|node| (node.id, Node { address: node.address, zone: node.zone }))
-        .collect();
+        .map(|node| {
+            let disk = disk_from_wire(&node.disk)?;
+            Ok((node.id, Node { address: node.address, zone: node.zone, disk }))
+        })
+        .collect::<Result<_, EntryError>>()?;
     Membership::new(voters, nodes).map_err(damaged)
+}
+
+/// Nothing where it is not known.
+pub fn disk_to_wire(disk: Option<DiskId>) -> Bytes {
+    disk.map_or_else(Bytes::new, |disk| Bytes::copy_from_slice(&disk.0))
+}
+
+pub fn disk_from_wire(disk: &[u8]) -> Result<Option<DiskId>, EntryError> {
+    match disk {
+        [] => Ok(None),
+        _ => {
+            disk.try_into().map(|disk| Some(DiskId(disk))).map_err(|_| damaged("a disk's name has 16 bytes"))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +123,12 @@ mod tests {
     use super::*;
 
     fn membership() -> impl Strategy<Value = Membership> {
-        let node = ("[a-z0-9.:]{0,12}", "[a-z0-9-]{0,8}").prop_map(|(address, zone)| Node { address, zone });
+        let disk = prop::option::of(any::<[u8; 16]>().prop_map(DiskId));
+        let node = ("[a-z0-9.:]{0,12}", "[a-z0-9-]{0,8}", disk).prop_map(|(address, zone, disk)| Node {
+            address,
+            zone,
+            disk,
+        });
         let nodes = prop::collection::btree_map(0u64..9, node, 1..6);
         nodes.prop_flat_map(|nodes| {
             let ids: Vec<u64> = nodes.keys().copied().collect();

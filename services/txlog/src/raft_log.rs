@@ -6,6 +6,7 @@
 //! ```text
 //! group u32 | 'e' | index u64   an entry
 //! group u32 | 'm' | 'v'|'c'|'p' the vote, the committed and the purged log id
+//! group u32 | 'm' | 'r'         up to where the state has been replaced by another replica's, or is about to be
 //! ```
 //!
 //! An entry's value is a version byte, its kind, its term, a checksum over all of these and the payload, the payload.
@@ -33,9 +34,10 @@ use openraft::{
 };
 use parking_lot::Mutex;
 use rocksdb::{
-    DB, DBRecoveryMode, Options, ReadOptions, WriteBatch, WriteOptions, properties::CUR_SIZE_ALL_MEM_TABLES,
+    DB, DBRecoveryMode, Options, Range, ReadOptions, WriteBatch, WriteOptions,
+    properties::CUR_SIZE_ALL_MEM_TABLES,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     entry::EntryError,
@@ -59,6 +61,7 @@ pub struct RaftLogs {
     fsyncs: Arc<AtomicU64>,
     /// Of each group.
     entry_cache_bytes_max: usize,
+    append_bytes_max: usize,
     groups: Mutex<HashMap<GroupId, Arc<GroupState>>>,
 }
 
@@ -69,10 +72,14 @@ pub struct RaftLog {
     database: Arc<DB>,
     operations: mpsc::WeakSender<Operation>,
     state: Arc<GroupState>,
+    /// Entries that are read for another replica at once.
+    append_bytes_max: usize,
 }
 
 struct GroupState {
     cache: Mutex<EntryCache>,
+    /// For the one who waits until entries are written.
+    written: Notify,
     /// The state is flushed up to before this index: only that may be purged.
     flushed_before: AtomicU64,
 }
@@ -143,6 +150,7 @@ impl RaftLogs {
             writer,
             fsyncs,
             entry_cache_bytes_max: limits.log_entry_cache_bytes_max,
+            append_bytes_max: limits.raft_append_bytes_max,
             groups: Mutex::default(),
         })
     }
@@ -151,7 +159,8 @@ impl RaftLogs {
         let new = || Arc::new(GroupState::new(self.entry_cache_bytes_max));
         let state = self.groups.lock().entry(group).or_insert_with(new).clone();
         let operations = self.operations.as_ref().expect("it is taken by drop only").downgrade();
-        RaftLog { group, database: self.database.clone(), operations, state }
+        let (database, append_bytes_max) = (self.database.clone(), self.append_bytes_max);
+        RaftLog { group, database, operations, state, append_bytes_max }
     }
 
     /// What the logs of the groups that were asked for do and take.
@@ -248,6 +257,7 @@ impl Written {
         match self {
             Written::Entries { state, last, flushed } => {
                 state.cache.lock().written_up_to(last);
+                state.written.notify_one();
                 flushed.io_completed(Ok(()));
             }
             Written::Other(done) => {
@@ -291,7 +301,7 @@ fn add_to(batch: &mut WriteBatch, lazy: &mut Lazy, operation: Operation) -> Opti
 impl GroupState {
     fn new(cache_bytes_max: usize) -> GroupState {
         let cache = EntryCache { entries: BTreeMap::new(), bytes: 0, bytes_max: cache_bytes_max, written: 0 };
-        GroupState { cache: Mutex::new(cache), flushed_before: AtomicU64::new(0) }
+        GroupState { cache: Mutex::new(cache), written: Notify::new(), flushed_before: AtomicU64::new(0) }
     }
 }
 
@@ -357,6 +367,7 @@ fn meta_key(group: GroupId, what: u8) -> Vec<u8> {
 const VOTE: u8 = b'v';
 const COMMITTED: u8 = b'c';
 const PURGED: u8 = b'p';
+const REPLACED: u8 = b'r';
 
 const BLANK: u8 = 0;
 const NORMAL: u8 = 1;
@@ -453,6 +464,41 @@ impl RaftLog {
         }
     }
 
+    /// Waits until an entry is on the disk. A quorum may have it before this node does; but a state that holds what its own log
+    /// does not would look, after a crash, as if the log had been put back from a copy.
+    pub async fn written(&self, index: u64) {
+        loop {
+            let is_written = {
+                let cache = self.state.cache.lock();
+                // What the cache has left behind is written.
+                index <= cache.written || !cache.entries.contains_key(&index)
+            };
+            if is_written {
+                return;
+            }
+            self.state.written.notified().await;
+        }
+    }
+
+    /// About how many bytes the entries take on the disk; without the newest, of which there is a bounded number.
+    pub fn file_bytes(&self) -> u64 {
+        let (begin, end) = (entry_key(self.group, 0), entry_key_end(self.group));
+        self.database.get_approximate_sizes(&[Range::new(&begin, &end)]).into_iter().sum()
+    }
+
+    /// The state is about to be replaced by one that has come to `last`: it may be found ahead of the log.
+    pub async fn state_replaced(&self, last: LogId) -> io::Result<()> {
+        let (done, written) = oneshot::channel();
+        let key = meta_key(self.group, REPLACED);
+        let put = Operation::Put { key, value: raft_codec::encode_log_id(&last).into(), done };
+        self.sent(put, written).await
+    }
+
+    /// What was told by [`RaftLog::state_replaced`] last.
+    pub fn replaced_up_to(&self) -> io::Result<Option<LogId>> {
+        self.meta(REPLACED, raft_codec::decode_log_id)
+    }
+
     /// How far the log reaches: the last entry that was purged, and the last one that is there.
     pub fn reach(&self) -> io::Result<(Option<LogId>, Option<LogId>)> {
         let purged = self.meta(PURGED, raft_codec::decode_log_id)?;
@@ -475,7 +521,8 @@ impl RaftLog {
         done.await.map_err(|_| io::Error::other("the log's writer has ended"))
     }
 
-    fn stored_entries(&self, from: u64, end: Option<u64>) -> io::Result<Vec<Entry>> {
+    /// Up to so many bytes, but one entry at least.
+    fn stored_entries(&self, from: u64, end: Option<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let mut options = ReadOptions::default();
         let upper = match end {
             Some(end) => entry_key(self.group, end),
@@ -485,7 +532,11 @@ impl RaftLog {
         let mut iterator = self.database.raw_iterator_opt(options);
         iterator.seek(entry_key(self.group, from));
         let mut entries = Vec::new();
-        while let Some((key, value)) = iterator.item() {
+        let mut bytes = 0usize;
+        while let Some((key, value)) = iterator.item()
+            && (entries.is_empty() || bytes.saturating_add(value.len()) <= bytes_max)
+        {
+            bytes += value.len();
             entries.push(decode_entry(entry_index(key)?, value)?);
             iterator.next();
         }
@@ -551,11 +602,39 @@ impl RaftLogReader<RaftTypes> for RaftLog {
             return Ok(cached);
         }
         // What the cache has left behind is written.
-        let mut entries = self.stored_entries(from, first_cached.or(end))?;
+        let mut entries = self.stored_entries(from, first_cached.or(end), usize::MAX)?;
         entries.extend(cached);
         let hole = entries.windows(2).find(|pair| pair[0].index() + 1 != pair[1].index());
         match hole {
             Some(pair) => Err(damaged(&format!("{} is followed by {}", pair[0].log_id, pair[1].log_id))),
+            None => Ok(entries),
+        }
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        if end <= start {
+            return Ok(Vec::new());
+        }
+        let first_cached = {
+            let cache = self.state.cache.lock();
+            let mut bytes = 0usize;
+            let mut taken = Vec::new();
+            for (_, (entry, _)) in cache.entries.range(start..end) {
+                bytes = bytes.saturating_add(entry_bytes(entry));
+                if !taken.is_empty() && bytes > self.append_bytes_max {
+                    break;
+                }
+                taken.push(entry.clone());
+            }
+            match taken.first().map(|entry| entry.index()) {
+                Some(first) if first == start => return Ok(taken),
+                first => first,
+            }
+        };
+        let entries = self.stored_entries(start, first_cached.or(Some(end)), self.append_bytes_max)?;
+        let mut expected = start..;
+        match entries.iter().find(|entry| expected.next() != Some(entry.index())) {
+            Some(entry) => Err(damaged(&format!("{} does not follow the entry before", entry.log_id))),
             None => Ok(entries),
         }
     }

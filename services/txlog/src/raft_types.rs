@@ -29,11 +29,23 @@ pub struct Node {
     pub address: String,
     /// Its availability zone; empty if it is not known.
     pub zone: String,
+    /// Where its log lies. A node that has lost its disk could vote twice: it is not the one that the membership names.
+    pub disk: Option<DiskId>,
 }
 
 impl fmt::Display for Node {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} in zone {:?}", self.address, self.zone)
+    }
+}
+
+/// Names the folders of one node, from their first start on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DiskId(pub [u8; 16]);
+
+impl fmt::Debug for DiskId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "disk {:032x}", u128::from_be_bytes(self.0))
     }
 }
 

@@ -32,6 +32,11 @@ impl Retention {
         }
     }
 
+    /// Nothing is known of what came before this commit.
+    pub fn replaced(&mut self, last: Timestamp) {
+        *self = Retention { age_ns: self.age_ns, samples: VecDeque::from([last]) };
+    }
+
     /// Nothing came after this commit, so far.
     pub fn settled(&mut self, last: Timestamp) {
         if self.samples.back().is_none_or(|newest| *newest < last) {

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, collections::HashMap, sync::Arc, time::Duration};
 
-use contract::{DeploymentId, GroupId};
-use futures::future::BoxFuture;
-use openraft::{ChangeMembers, Config, Raft, SnapshotPolicy, async_runtime::WatchReceiver, raft::ReadPolicy};
+use contract::{DeploymentId, GroupId, NodeId};
+use futures::future::{BoxFuture, join_all};
+use openraft::{Config, Raft, SnapshotPolicy, async_runtime::WatchReceiver};
+use proto::txlog::v1::raft_server::RaftServer;
 use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -12,15 +13,19 @@ use crate::{
     apply::{AppliedState, Applier, ApplyError, Writable},
     fatal::FatalHandler,
     folders::{self, OpenError},
+    formation::{self, Beginning},
     group::Group,
     handle::{Handle, HandleGroup},
     incarnations,
     keys::Incarnation,
-    network::NoPeers,
+    level::level_in_time,
+    members::{is_current, keep_in_order},
+    network::{Network, Peers},
     options::Options,
     proposer::{GroupRaft, follow_leadership, propose_batches},
     raft_log::{RaftLog, RaftLogs},
-    raft_types::Node,
+    raft_server::RaftService,
+    raft_types::{DiskId, Node},
     state_machine::StateMachine,
     state_store::StateStore,
     upkeep::{flush_in_time, sweep_in_time},
@@ -44,15 +49,24 @@ pub enum StartError {
 pub struct Service {
     handle: Handle,
     groups: Vec<(Arc<Group>, GroupRaft)>,
+    handles: Vec<Arc<HandleGroup>>,
+    raft_service: RaftService,
+    message_bytes_max: usize,
+    answer_ms_max: u64,
     logs: RaftLogs,
     store: Arc<StateStore>,
     fatal: FatalHandler,
     tasks: JoinSet<()>,
-    /// Large commits under way.
-    large: TaskTracker,
+    /// Large commits under way, and snapshots that come in.
+    under_way: TaskTracker,
     /// Goes after the tasks, when nobody is left who would answer.
     _end: EndOfLeadership,
+    /// Says that it is to stop.
     token: CancellationToken,
+    /// Ends the tasks.
+    ended: CancellationToken,
+    /// Ends what other nodes want.
+    closed: CancellationToken,
 }
 
 /// When it is dropped, its groups take no more commits, and whoever waits is answered.
@@ -67,13 +81,15 @@ impl Drop for EndOfLeadership {
 }
 
 impl Service {
-    /// Opens the folder, replays what the store had not flushed, and returns once every group takes commits. It ends with
-    /// the token; then [`Service::stopped`] closes everything.
+    /// Opens the folder, replays what the store had not flushed, and returns once every group takes commits of which this
+    /// node is the only voter. The others need other nodes, and those need [`Service::raft_service`]; for them there is
+    /// [`Handle::ready`]. It ends with the token; then [`Service::stopped`] closes everything.
     pub async fn start(options: Options, token: CancellationToken) -> Result<Service, StartError> {
         if cfg!(validation_off) {
             tracing::error!("this build validates no commit: it is for recording histories with anomalies");
         }
-        folders::open(&options.folder, options.node.0)?;
+        let disk = DiskId(folders::open(&options.folder, options.node.0)?.cluster);
+        let place = Node { address: options.address.clone(), zone: options.zone.clone(), disk: Some(disk) };
         let logs = RaftLogs::open(&options.folder.join("log"), &options.store, options.fatal.clone())?;
         let store = StateStore::open(&options.folder.join("state"), &options.store)?;
         let store = Arc::new(store);
@@ -82,50 +98,98 @@ impl Service {
         for deployment in &options.deployments {
             deployments.entry(deployment.at.group).or_default().push(deployment.at.deployment);
         }
+        let (ended, closed) = (CancellationToken::new(), CancellationToken::new());
         let mut tasks = JoinSet::new();
-        let large = TaskTracker::new();
-        let mut groups = Vec::new();
+        let under_way = TaskTracker::new();
+        let (mut groups, mut alone) = (Vec::new(), Vec::new());
         let mut handles = HashMap::new();
+        let node = options.node;
+        let peers = Peers::new(options.cluster.clone(), node, options.channels.clone(), &options.store);
+        let peers = Arc::new(peers);
+        let raft_service =
+            RaftService::new(options.cluster.clone(), node, place.clone(), under_way.clone(), closed.clone());
         for (id, deployments) in deployments {
-            let (group, raft) = start_group(&options, id, deployments, &logs, &store).await?;
-            let following = follow_leadership(group.clone(), raft.clone(), token.clone());
-            tasks.spawn(as_long_as_raft(following, id, options.fatal.clone(), token.clone()));
-            let proposing = propose_batches(group.clone(), raft.clone(), token.clone());
-            tasks.spawn(as_long_as_raft(proposing, id, options.fatal.clone(), token.clone()));
-            tasks.spawn(sweep_in_time(group.clone(), raft.clone(), options.clone(), token.clone()));
+            let (group, raft) = start_group(&options, id, deployments, &logs, &store, &peers).await?;
+            match begin(&options, (id, &place), &raft, &peers, &ended).await? {
+                Begun::Alone => alone.push((group.clone(), raft.clone())),
+                Begun::WithOthers => {}
+                Begun::By(beginning) => drop(tasks.spawn(beginning)),
+            }
+            raft_service.add(group.clone(), raft.clone());
+            let following = follow_leadership(group.clone(), raft.clone(), ended.clone());
+            tasks.spawn(as_long_as_raft(following, id, options.fatal.clone(), ended.clone()));
+            let proposing = propose_batches(group.clone(), raft.clone(), ended.clone());
+            tasks.spawn(as_long_as_raft(proposing, id, options.fatal.clone(), ended.clone()));
+            let place = place.clone();
+            tasks.spawn(sweep_in_time(
+                (group.clone(), raft.clone(), peers.clone()),
+                place,
+                options.clone(),
+                ended.clone(),
+            ));
             tasks.spawn(group.buffer.clone().tick_in_time(
                 Duration::from_millis(options.limits.stream_quiet_ms),
                 Duration::from_millis(options.limits.stream_heartbeat_ms),
-                led_by_quorum(raft.clone()),
-                token.clone(),
+                led_by_quorum(group.clone(), raft.clone(), peers.clone(), node),
+                ended.clone(),
             ));
-            let handle = HandleGroup::new(group.clone(), raft.clone(), large.clone(), options.fatal.clone());
+            let handle = HandleGroup::new(
+                (group.clone(), raft.clone()),
+                (node, peers.clone()),
+                options.store,
+                under_way.clone(),
+                options.fatal.clone(),
+            );
             handles.insert(id, Arc::new(handle));
             groups.push((group, raft));
         }
         let flushed: Vec<_> =
             groups.iter().map(|(group, raft)| (group.clone(), raft.clone(), logs.group(group.id))).collect();
-        tasks.spawn(flush_in_time(flushed, store.clone(), options.clone(), token.clone()));
+        tasks.spawn(flush_in_time(flushed, store.clone(), options.clone(), ended.clone()));
+        let look = Duration::from_millis(options.limits.clock_look_ms);
+        tasks.spawn(level_in_time(groups.clone(), peers.clone(), node, look, ended.clone()));
+        let handles_of_groups = handles.values().cloned().collect();
+        let handle = Handle::new(handles, options.deployments, logs.gauges(), token.clone());
+        let end = EndOfLeadership(groups.iter().map(|(group, _)| group.clone()).collect());
+        let service = Service {
+            handle,
+            groups,
+            handles: handles_of_groups,
+            raft_service,
+            message_bytes_max: options.store.raft_message_bytes_max,
+            answer_ms_max: options.store.raft_answer_ms_max,
+            logs,
+            store,
+            fatal: options.fatal,
+            tasks,
+            under_way,
+            _end: end,
+            token,
+            ended,
+            closed,
+        };
         let wait = Duration::from_millis(options.store.ready_ms_max);
-        for (group, _) in &groups {
+        for (group, raft) in alone {
             let mut position = group.position();
             let ready = tokio::time::timeout(wait, position.wait_for(|position| position.ready)).await;
             if !matches!(ready, Ok(Ok(_))) {
-                token.cancel();
+                service.token.cancel();
                 let reason = format!("it did not lead within {wait:?}");
                 return Err(StartError::Raft { group: group.id.0, reason });
             }
+            keep_in_order(&group, &raft, node, &place).await;
         }
-        for (group, raft) in &groups {
-            update_node(&options, group, raft).await;
-        }
-        let handle = Handle::new(handles, options.deployments, logs.gauges(), token.clone());
-        let end = EndOfLeadership(groups.iter().map(|(group, _)| group.clone()).collect());
-        Ok(Service { handle, groups, logs, store, fatal: options.fatal, tasks, large, _end: end, token })
+        Ok(service)
     }
 
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// What other nodes call, for the server of the internal services. It must be served until [`Service::stopped`] has
+    /// returned: a leader hands over its lead before it goes.
+    pub fn raft_service(&self) -> RaftServer<RaftService> {
+        self.raft_service.service(self.message_bytes_max)
     }
 
     /// The Raft of the first group.
@@ -134,35 +198,48 @@ impl Service {
         self.groups[0].1.clone()
     }
 
-    /// Waits for the token, then answers who still waits, flushes the store and closes the files.
+    /// Waits for the token, then hands over what it leads, answers who still waits, flushes the store and closes the files.
     pub async fn stopped(mut self) {
         self.token.cancelled().await;
+        join_all(self.handles.iter().map(|group| group.leave())).await;
+        self.ended.cancel();
         while self.tasks.join_next().await.is_some() {}
-        self.large.close();
-        self.large.wait().await;
+        self.closed.cancel();
+        self.raft_service.ended(Duration::from_millis(self.answer_ms_max)).await;
         for (group, raft) in self.groups {
             if let Err(error) = raft.shutdown().await {
                 tracing::error!(group = group.id.0, %error, "raft did not end in order");
             }
         }
+        // Without Raft whatever else is under way ends as well.
+        self.under_way.close();
+        self.under_way.wait().await;
         let store = self.store.clone();
         let flushed = tokio::task::spawn_blocking(move || store.flush(&[])).await;
         if let Ok(Err(error)) = flushed {
             self.fatal.end(&format!("the state can't be flushed: {error}"));
         }
-        drop(self.handle);
+        drop((self.handle, self.handles));
         let logs = self.logs;
         let _ = tokio::task::spawn_blocking(move || drop(logs)).await;
     }
 }
 
-/// Finds out whether this replica leads and a quorum says so: then all that was published anywhere is published here.
-/// (A follower can't know it yet; it would have to ask its leader.)
-fn led_by_quorum(raft: GroupRaft) -> impl Fn() -> BoxFuture<'static, bool> {
+/// Finds out whether all that was published anywhere is published here.
+fn led_by_quorum(
+    group: Arc<Group>,
+    raft: GroupRaft,
+    peers: Arc<Peers>,
+    node: NodeId,
+) -> impl Fn() -> BoxFuture<'static, bool> {
     move || {
-        let raft = raft.clone();
-        Box::pin(async move { raft.ensure_linearizable(ReadPolicy::ReadIndex).await.is_ok() })
+        let (group, raft, peers) = (group.clone(), raft.clone(), peers.clone());
+        Box::pin(async move { is_current(&group, &raft, &peers, node).await })
     }
+}
+
+fn is_only_voter(raft: &GroupRaft, node: NodeId) -> bool {
+    raft.server_metrics().borrow_watched().membership_config.voter_ids().eq([node.0])
 }
 
 /// A task that ends with the token. If it ends before, Raft has ended by itself, as after an error of its storage: nothing
@@ -185,6 +262,7 @@ async fn start_group(
     deployments: Vec<DeploymentId>,
     logs: &RaftLogs,
     store: &Arc<StateStore>,
+    peers: &Arc<Peers>,
 ) -> Result<(Arc<Group>, GroupRaft), StartError> {
     let failed = |reason: String| StartError::Raft { group: id.0, reason };
     let unreadable = |error: ApplyError| StartError::State { group: id.0, reason: error.to_string() };
@@ -212,20 +290,60 @@ async fn start_group(
         options.fatal.clone(),
     );
     let config = raft_config(options, id).map_err(&failed)?;
-    let raft = Raft::new(options.node.0, Arc::new(config), NoPeers, log, state_machine)
+    let network = Network::new(peers.clone(), group.clone());
+    let raft = Raft::new(options.node.0, Arc::new(config), network, log, state_machine)
         .await
         .map_err(|error| failed(error.to_string()))?;
-    if raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
-        let voters: Vec<u64> = raft.server_metrics().borrow_watched().membership_config.voter_ids().collect();
-        if voters == [options.node.0] {
-            // Nobody else could have been elected: there is nothing to wait for.
-            raft.trigger().elect(false).await.map_err(|error| failed(error.to_string()))?;
-        }
-    } else {
-        let members = BTreeMap::from([(options.node.0, node_of(options))]);
-        raft.initialize(members).await.map_err(|error| failed(error.to_string()))?;
-    }
     Ok((group, raft))
+}
+
+/// How a group is on this node at its start.
+enum Begun {
+    /// This node is its only voter.
+    Alone,
+    /// Others have begun it, will begin it, or will add this node.
+    WithOthers,
+    /// By this task, which looks for the others.
+    By(BoxFuture<'static, ()>),
+}
+
+/// Begins a group that is new here.
+async fn begin(
+    options: &Options,
+    (group, place): (GroupId, &Node),
+    raft: &GroupRaft,
+    peers: &Arc<Peers>,
+    ended: &CancellationToken,
+) -> Result<Begun, StartError> {
+    let failed = |error: String| StartError::Raft { group: group.0, reason: error };
+    let node = options.node;
+    if raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
+        if !is_only_voter(raft, node) {
+            return Ok(Begun::WithOthers);
+        }
+        // Nobody else could have been elected: there is nothing to wait for.
+        raft.trigger().elect(false).await.map_err(|error| failed(error.to_string()))?;
+        return Ok(Begun::Alone);
+    }
+    match &options.beginning {
+        Beginning::Together { voters, peers: addresses } if *voters > 1 => {
+            let beginning = formation::begin(
+                raft.clone(),
+                peers.clone(),
+                (group, place.clone()),
+                (*voters, addresses.clone()),
+                Duration::from_millis(options.store.begin_look_ms),
+                ended.clone(),
+            );
+            Ok(if node == formation::FIRST { Begun::By(Box::pin(beginning)) } else { Begun::WithOthers })
+        }
+        Beginning::Together { .. } if node != formation::FIRST => Ok(Begun::WithOthers),
+        Beginning::Together { .. } | Beginning::Alone => {
+            let members = BTreeMap::from([(node.0, place.clone())]);
+            raft.initialize(members).await.map_err(|error| failed(error.to_string()))?;
+            Ok(Begun::Alone)
+        }
+    }
 }
 
 /// Deletes what the replacement of a group's data has left if it was interrupted.
@@ -258,36 +376,18 @@ fn check_reach(group: GroupId, log: &RaftLog, state: &AppliedState) -> Result<()
     let failed = |error: std::io::Error| StartError::Raft { group: group.0, reason: error.to_string() };
     let (purged, last) = log.reach().map_err(failed)?;
     let applied = state.last.map(|last| last.index);
+    let replaced = log.replaced_up_to().map_err(failed)?.map(|id| id.index);
     let reason = match (purged.map(|id| id.index), last.map(|id| id.index)) {
         (Some(purged), _) if applied < Some(purged) => {
             format!("the state has come to entry {applied:?} and the log begins behind {purged}")
         }
-        (_, last) if applied > last => {
+        // Another replica's state may have been installed; then the log is about to follow.
+        (_, last) if applied > last && applied != replaced => {
             format!("the state has come to entry {applied:?} and the log ends with {last:?}")
         }
         _ => return Ok(()),
     };
     Err(StartError::Differ { group: group.0, reason })
-}
-
-fn node_of(options: &Options) -> Node {
-    Node { address: options.address.clone(), zone: options.zone.clone() }
-}
-
-/// Puts this node's place into the membership if it has changed. Where there are others they must agree, so it is only
-/// tried.
-async fn update_node(options: &Options, group: &Group, raft: &GroupRaft) {
-    let (id, node) = (options.node.0, node_of(options));
-    let known = {
-        let metrics = raft.server_metrics();
-        metrics.borrow_watched().membership_config.membership().get_node(&id).cloned()
-    };
-    if known.as_ref() != Some(&node) {
-        let nodes = ChangeMembers::SetNodes(BTreeMap::from([(id, node)]));
-        if let Err(error) = raft.change_membership(nodes, true).await {
-            tracing::warn!(group = group.id.0, %error, "this node's new address is not in the membership");
-        }
-    }
 }
 
 fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
@@ -300,7 +400,8 @@ fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
         max_payload_entries: limits.raft_entries_sent_max,
         // The state is flushed by its bytes and age, not by the number of entries.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: limits.log_entries_kept,
+        // The log is purged by what other replicas have: see `upkeep`.
+        max_in_snapshot_log_to_keep: u64::MAX,
         enable_pre_vote: Some(true),
         // A restarted leader has lost what it had not flushed: it must be elected and apply its log first.
         enable_leader_restore: Some(false),
@@ -403,7 +504,7 @@ mod tests {
 
         fn documents(&self) -> usize {
             let group = &self.service.groups[0].0;
-            let reader = Reader::new(&*group.store, group.incarnation, DeploymentId(1), group.published());
+            let reader = Reader::new(&*group.store, group.incarnation(), DeploymentId(1), group.published());
             let limits = RangeLimits { rows_max: 100, bytes_max: 1 << 20 };
             let index = IndexId([1; 16]);
             let all = reader.range(index, &Interval::all(), Order::Ascending, limits, BTreeMap::new());

@@ -14,9 +14,10 @@ use crate::{
     entry::LogEntry,
     fatal::FatalHandler,
     group::Group,
-    raft_codec,
+    incarnations, raft_codec,
     raft_log::RaftLog,
     raft_types::{EntryBytes, EntryOutcome, LogId, RaftTypes, StoredMembership, log_id},
+    snapshot::{Received, SnapshotData},
     state_store::Floors,
 };
 
@@ -28,10 +29,6 @@ pub struct StateMachine {
     apply_bytes_max: usize,
     fatal: FatalHandler,
 }
-
-/// What Raft calls a snapshot: the state is flushed up to here. The data stays where it is.
-#[derive(Clone, Debug)]
-pub struct FlushedState(AppliedState);
 
 impl StateMachine {
     /// `applier` stands where the store does; all of that is flushed.
@@ -60,6 +57,7 @@ impl StateMachine {
             entries.try_next().await.map_err(|error| ApplyError::Log(error.to_string()))?
         {
             self.log.assert_appended(&entry);
+            self.log.written(entry.log_id.index).await;
             let id = EntryId { term: entry.log_id.leader_id.term, index: entry.log_id.index };
             let payload = match entry.payload {
                 EntryPayload::Blank => Payload::Blank,
@@ -82,6 +80,46 @@ impl StateMachine {
             responder.send(outcome);
         }
         Ok(())
+    }
+
+    /// Takes over where another state has come to, not its data.
+    fn install_position(&mut self, state: AppliedState) -> Result<(), ApplyError> {
+        if state.last_timestamp > self.applier.state().last_timestamp {
+            return Err(ApplyError::Log(
+                "a state that holds commits can't be installed without its data".into(),
+            ));
+        }
+        self.applier = Applier::new(self.group.incarnation(), state.clone());
+        let mut changes = self.group.store.changes();
+        self.applier.save(&mut changes);
+        self.group.store.write(changes)?;
+        self.group.set_flushed(state);
+        Ok(())
+    }
+
+    /// Puts another replica's state in the place of this one's. After a crash there is the one or the other.
+    async fn install(&mut self, received: Received) -> Result<(), ApplyError> {
+        let Some(last) = log_id_of(received.state()) else {
+            return Err(ApplyError::Log("a state without a place was received".into()));
+        };
+        self.log.state_replaced(last).await.map_err(|error| ApplyError::Log(error.to_string()))?;
+        let (incarnation, state) = received.take();
+        let before = self.group.incarnation();
+        let applier = Applier::new(incarnation, state.clone());
+        let store = self.group.store.clone();
+        let id = self.group.id;
+        let floors = Floors { horizon: state.horizon, records: state.records_floor };
+        let mut changes = store.changes();
+        incarnations::assign(&mut changes, id, incarnation);
+        applier.save(&mut changes);
+        store.write(changes)?;
+        blocking(move || store.flush(&[(incarnation, floors)])).await?;
+        self.applier = applier;
+        self.log.state_flushed(last.index);
+        self.group.replaced(incarnation, &state);
+        tracing::info!(group = id.0, %last, "the state of another replica was installed");
+        let store = self.group.store.clone();
+        blocking(move || store.delete_incarnation(before)).await
     }
 
     /// A failing store or an entry that can't be applied ends the process: this replica would go its own way.
@@ -113,16 +151,19 @@ fn membership_of(state: &AppliedState) -> Result<StoredMembership, io::Error> {
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-fn snapshot_of(state: AppliedState) -> Result<SnapshotOf<RaftTypes, FlushedState>, io::Error> {
-    let meta = SnapshotMetaOf::<RaftTypes> {
-        last_log_id: log_id_of(&state),
-        last_membership: membership_of(&state)?,
-    };
-    Ok(SnapshotOf::<RaftTypes, FlushedState> { meta, snapshot: FlushedState(state) })
+/// What Raft is told of a state.
+pub fn meta_of(state: &AppliedState) -> Result<SnapshotMetaOf<RaftTypes>, io::Error> {
+    let (last_log_id, last_membership) = (log_id_of(state), membership_of(state)?);
+    Ok(SnapshotMetaOf::<RaftTypes> { last_log_id, last_membership })
+}
+
+fn snapshot_of(state: AppliedState) -> Result<SnapshotOf<RaftTypes, SnapshotData>, io::Error> {
+    let meta = meta_of(&state)?;
+    Ok(SnapshotOf::<RaftTypes, SnapshotData> { meta, snapshot: SnapshotData::Here(state) })
 }
 
 impl RaftStateMachine<RaftTypes> for StateMachine {
-    type SnapshotData = FlushedState;
+    type SnapshotData = SnapshotData;
     type SnapshotBuilder = Flush;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
@@ -144,27 +185,18 @@ impl RaftStateMachine<RaftTypes> for StateMachine {
     async fn install_snapshot(
         &mut self,
         _meta: &SnapshotMetaOf<RaftTypes>,
-        snapshot: FlushedState,
+        snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
-        let FlushedState(state) = snapshot;
-        if state.last_timestamp > self.applier.state().last_timestamp {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "this version has no replicas: a snapshot that holds commits can't be installed",
-            ));
-        }
-        self.applier = Applier::new(self.group.incarnation, state.clone());
-        let mut changes = self.group.store.changes();
-        self.applier.save(&mut changes);
-        let written = self.group.store.write(changes);
-        self.or_end(written)?;
-        self.group.set_flushed(state);
-        Ok(())
+        let installed = match snapshot {
+            SnapshotData::Here(state) => self.install_position(state),
+            SnapshotData::Received(received) => self.install(received).await,
+        };
+        self.or_end(installed)
     }
 
     async fn get_current_snapshot(
         &mut self,
-    ) -> Result<Option<SnapshotOf<RaftTypes, FlushedState>>, io::Error> {
+    ) -> Result<Option<SnapshotOf<RaftTypes, SnapshotData>>, io::Error> {
         self.group.flushed().map(snapshot_of).transpose()
     }
 }
@@ -177,9 +209,9 @@ pub struct Flush {
 }
 
 impl RaftSnapshotBuilder<RaftTypes> for Flush {
-    type SnapshotData = FlushedState;
+    type SnapshotData = SnapshotData;
 
-    async fn build_snapshot(&mut self) -> Result<SnapshotOf<RaftTypes, FlushedState>, io::Error> {
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<RaftTypes, SnapshotData>, io::Error> {
         // Mostly the node's store has just been flushed, for all its groups at once, and this was triggered then.
         if let Some(flushed) = self.group.take_flushed() {
             return snapshot_of(flushed);
@@ -202,12 +234,10 @@ pub async fn flush(groups: &[(Arc<Group>, RaftLog)], fatal: &FatalHandler) -> Re
         .zip(&states)
         .map(|((group, _), state)| {
             let floors = Floors { horizon: state.horizon, records: state.records_floor };
-            (group.incarnation, floors)
+            (group.incarnation(), floors)
         })
         .collect();
-    let flushed = tokio::task::spawn_blocking(move || store.flush(&floors)).await;
-    let flushed = flushed.unwrap_or_else(|error| Err(ApplyError::Store(error.to_string())));
-    if let Err(error) = flushed {
+    if let Err(error) = blocking(move || store.flush(&floors)).await {
         fatal.end(&format!("the state can't be flushed: {error}"));
         return Err(io::Error::other(error.to_string()));
     }
@@ -218,4 +248,11 @@ pub async fn flush(groups: &[(Arc<Group>, RaftLog)], fatal: &FatalHandler) -> Re
         group.set_flushed(state);
     }
     Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApplyError> + Send + 'static,
+) -> Result<T, ApplyError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(ApplyError::Store(error.to_string())))
 }

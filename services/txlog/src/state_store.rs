@@ -6,8 +6,8 @@
 use std::{
     collections::HashMap,
     ffi::CStr,
-    fmt,
-    path::Path,
+    fmt, fs, io,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,17 +20,18 @@ use contract::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions,
-    CompactionDecision, DB, DBRawIterator, FlushOptions, LiveFile, Options, ReadOptions, SliceTransform,
-    WriteBatch, WriteOptions,
+    CompactionDecision, DB, DBRawIterator, FlushOptions, IngestExternalFileOptions, LiveFile, Options,
+    ReadOptions, SliceTransform, WriteBatch, WriteOptions,
     compaction_filter::CompactionFilter,
     compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory},
     properties::CUR_SIZE_ALL_MEM_TABLES,
 };
 
 use crate::{
-    apply::{ApplyError, Changes, Family, Store, Visit, Writable},
+    apply::{AppliedState, ApplyError, Changes, Family, Store, Visit, Writable},
     folders::{self, OpenError},
     gaps::{GapLimits, Gaps, KeyList},
+    incarnations,
     keys::{self, Incarnation},
     walk::{Bounds, Cursor, Walk},
 };
@@ -54,7 +55,10 @@ pub struct StateStore {
     floors: FloorsOfGroups,
     /// Where no documents are.
     gaps: Gaps,
+    limits: StoreLimits,
     flushing: Mutex<()>,
+    /// Incarnations are given one after the other.
+    giving: Mutex<()>,
     /// Changes since the last flush.
     unflushed_bytes: AtomicU64,
     /// Changes since all files were compacted; see [`StateStore::compact`].
@@ -75,6 +79,13 @@ const COMPACTED_BYTES: u64 = 256 << 20;
 impl StateStore {
     pub fn open(path: &Path, limits: &StoreLimits) -> Result<StateStore, OpenError> {
         folders::prepare(path, folders::STATE_FORMAT)?;
+        // What has not come in whole.
+        match fs::remove_dir_all(path.join(INCOMING)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(OpenError::Folder { path: path.join(INCOMING), source });
+            }
+            _ => {}
+        }
         let floors = FloorsOfGroups::default();
         let mut database_options = Options::default();
         database_options.create_if_missing(true);
@@ -91,13 +102,14 @@ impl StateStore {
             .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
         let (unflushed_bytes, uncompacted_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let gaps = Gaps::new(GapLimits::of(limits));
-        let flushing = Mutex::default();
         let store = StateStore {
             database,
             block_cache: cache,
             floors,
             gaps,
-            flushing,
+            limits: *limits,
+            flushing: Mutex::default(),
+            giving: Mutex::default(),
             unflushed_bytes,
             uncompacted_bytes,
         };
@@ -133,6 +145,80 @@ impl StateStore {
             known.records = known.records.max(floors.records);
         }
         Ok(())
+    }
+
+    /// Gives a number that no data has had, for data that come in as files. It is never given again, also after a crash.
+    pub fn give_incarnation(&self) -> Result<Incarnation, ApplyError> {
+        let _one_at_a_time = self.giving.lock();
+        let mut changes = self.changes();
+        let incarnation = incarnations::give(self, &mut changes)?;
+        self.write(changes)?;
+        self.flush(&[])?;
+        Ok(incarnation)
+    }
+
+    /// Deletes what an incarnation has. Nobody reads it any more.
+    pub fn delete_incarnation(&self, incarnation: Incarnation) -> Result<(), ApplyError> {
+        let mut changes = self.changes();
+        incarnations::delete(&mut changes, incarnation);
+        self.write(changes)?;
+        self.floors.write().remove(&incarnation);
+        Ok(())
+    }
+
+    /// Shows what an incarnation has at this moment: how far it has come, and its rows by the families of a snapshot. They
+    /// stay as they are however long it takes to read them.
+    pub fn at_one_moment<T>(
+        &self,
+        incarnation: Incarnation,
+        read: impl FnOnce(AppliedState, Vec<DBRawIterator<'_>>) -> Result<T, ApplyError>,
+    ) -> Result<T, ApplyError> {
+        let snapshot;
+        let rows;
+        let state;
+        {
+            // Compaction drops what is below the floors, whoever has a snapshot; it does not touch the files that an iterator
+            // has. So the floors stay until all iterators are there.
+            let _floors_stay = self.flushing.lock();
+            snapshot = self.database.snapshot();
+            let prefix = incarnation.0.to_be_bytes();
+            let rows_of = |family| {
+                let mut options = ReadOptions::default();
+                options.set_total_order_seek(true);
+                options.fill_cache(false);
+                options.set_iterate_lower_bound(prefix);
+                if let Some(end) = keys::behind(&prefix) {
+                    options.set_iterate_upper_bound(end);
+                }
+                snapshot.raw_iterator_cf_opt(self.handle(family), options)
+            };
+            rows = snapshot_families().map(rows_of).collect();
+            let applied = snapshot.get_pinned_cf(self.handle(Family::Applied), keys::applied(incarnation));
+            state = match applied.map_err(store_error)? {
+                Some(value) => AppliedState::decode(Bytes::copy_from_slice(&value))?,
+                None => return Err(ApplyError::Store("nothing was applied there".into())),
+            };
+        }
+        read(state, rows)
+    }
+
+    /// Where files for [`StateStore::ingest`] are written.
+    pub fn incoming(&self) -> PathBuf {
+        self.database.path().join(INCOMING)
+    }
+
+    /// How the files of a family are written.
+    pub fn family_options(&self, family: Family) -> Options {
+        family_options(family, &self.block_cache, &self.limits, &self.floors)
+    }
+
+    /// Takes a file in whose keys nobody has written before. The file goes; what it had is there for good.
+    pub fn ingest(&self, family: Family, file: &Path) -> Result<(), ApplyError> {
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        self.database
+            .ingest_external_file_cf_opts(self.handle(family), &options, vec![file])
+            .map_err(store_error)
     }
 
     /// Changes to the store since it was flushed last.
@@ -212,6 +298,13 @@ impl StateStore {
     fn handle(&self, family: Family) -> &rocksdb::ColumnFamily {
         self.database.cf_handle(name(family)).expect("every family is opened with the store")
     }
+}
+
+/// The folder of files that come in.
+const INCOMING: &str = "incoming";
+
+fn snapshot_families() -> impl Iterator<Item = Family> {
+    crate::snapshot::FAMILIES.into_iter().map(|(family, _)| family)
 }
 
 const FAMILIES: [Family; 5] =

@@ -222,6 +222,21 @@ impl CommitBuffer {
         });
     }
 
+    /// The group has other data, up to `published`. Nobody can be told what came before.
+    pub fn replaced(&self, published: Timestamp) {
+        {
+            let mut kept = self.kept.write();
+            *kept = Kept {
+                deployments: HashMap::new(),
+                by_part: BTreeSet::new(),
+                filled: Filled::default(),
+                floor: published,
+                published: kept.published.max(published),
+            };
+        }
+        self.tick();
+    }
+
     fn after(&self, deployment: DeploymentId, from: Timestamp) -> Found {
         let kept = self.kept.read();
         let of_deployment = kept.deployments.get(&deployment);

@@ -116,6 +116,12 @@ impl Validator {
         }
     }
 
+    /// The store has other data, up to `last`: what was written before is not known any more.
+    pub fn replaced(&mut self, last: Timestamp) {
+        self.window = Window::new(last);
+        self.head = self.head.max(last);
+    }
+
     /// Forgets what no running transaction can have begun before.
     pub fn trim(&mut self, keep_above: Timestamp, published: Timestamp, bytes_max: usize) {
         self.window.trim(keep_above, published, bytes_max);

@@ -1,4 +1,7 @@
-//! The contract's suites against the log in this process, and against the same log over gRPC on loopback.
+//! The contract's suites against the log in this process, against the same log over gRPC on loopback, and against the leader
+//! of three.
+
+mod support;
 
 use std::sync::Arc;
 
@@ -157,4 +160,17 @@ mod over_grpc {
     conformance::transaction_log!(log);
     conformance::remote_transaction_log!(log);
     conformance::sequencer!(sequencer);
+}
+
+mod leader_of_three {
+    use super::*;
+
+    async fn log() -> LogSubject {
+        let cluster = support::Cluster::start(3).await;
+        let leader = cluster.leader().await;
+        LogSubject { log: Arc::new(cluster.log(leader)), deployment: DEV, kept: Box::new(cluster) }
+    }
+
+    conformance::transaction_log!(log);
+    conformance::leaders_transaction_log!(log);
 }

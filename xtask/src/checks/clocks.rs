@@ -58,6 +58,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/tidemark/src/data_folder.rs", 1, "the secret of a data folder"),
     ("services/txlog/src/clock.rs", 2, "the one clock of the log"),
     ("services/txlog/src/folders.rs", 1, "the identity of a disk's data"),
+    ("services/txlog/src/members.rs", 1, "how long ago other replicas were heard of"),
     ("services/txlog/src/upkeep.rs", 5, "when a flush or an idle commit is due"),
 ];
 

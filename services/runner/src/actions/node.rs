@@ -71,7 +71,7 @@ impl Handle {
         });
         let outcome = tokio::select! {
             biased;
-            () = self.ending.cancelled() => Err(self.cancelled_by_shutdown()),
+            () = self.shutdown.cancelled() => Err(self.cancelled_by_shutdown()),
             () = host.stopped.cancelled() => Err(host.stop.lock().take().expect("it was put there before")),
             ended = self.call_node(&action, &host) => match ended {
                 Ok(Ok(text)) => Ok(Ok(text)),

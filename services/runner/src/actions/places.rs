@@ -16,7 +16,7 @@ use crate::{calls::Stop, limits::ActionLimits};
 
 /// The places of all actions of the process.
 pub(crate) struct Actions {
-    pub(crate) limits: ActionLimits,
+    pub(super) limits: ActionLimits,
     outermost: Places,
     /// Of those that other actions have called. They never wait: who would make room for them waits for them.
     called: Places,

@@ -298,7 +298,7 @@ impl Handle {
             let answers = tokio::select! {
                 answers = operations.next() => answers,
                 () = &mut time_is_up => Err(Stop::TookTooLong { limit_ms: time_ms_max }),
-                () = self.ending.cancelled() => Err(self.cancelled_by_shutdown()),
+                () = self.shutdown.cancelled() => Err(self.cancelled_by_shutdown()),
             };
             let answers = match answers {
                 Ok(answers) => answers,

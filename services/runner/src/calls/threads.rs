@@ -7,9 +7,6 @@
 //! that has run for some milliseconds does not count any more, and another thread joins in: a few functions that compute for
 //! seconds leave threads to the others, and the operating system shares the cores out.
 //!
-//! A call that has computed for longer still has its thread's priority lowered, by the engine's ticker. It is not to be raised
-//! again, so that thread ends with the call, and a new one takes its place.
-//!
 //! The thread that became idle last is taken first, because its slots are warm.
 //!
 //! Deployments take turns in the queue, one alone can't occupy all threads, and when the queue is full it is the newest
@@ -31,7 +28,7 @@ use std::{
 use crate::limits::FunctionLimits;
 use contract::{DeploymentRef, Error, ErrorKind};
 use fair_queue::FairQueue;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::Slots;
@@ -101,24 +98,15 @@ impl From<&FunctionLimits> for ThreadLimits {
 pub(crate) struct Threads {
     shared: Arc<Shared>,
     limits: ThreadLimits,
-    /// Begins calls in the place of long ones, and threads in the place of those that ended. It has the process's own
-    /// priority, which new threads take over. Its result are the threads.
-    attendant: Mutex<Option<JoinHandle<Vec<JoinHandle<()>>>>>,
+    handles: Mutex<Vec<JoinHandle<()>>>,
 }
-
-/// Begins the thread of a number.
-type Spawn = Box<dyn Fn(usize) -> std::io::Result<JoinHandle<()>> + Send>;
-
-/// How long the attendant waits before it tries again to begin a thread.
-const SPAWN_AGAIN: Duration = Duration::from_secs(1);
 
 struct Shared {
     admission: Admission,
     threads_share: usize,
     parked_max: usize,
     queue: Mutex<Queue>,
-    /// Told when calls wait although threads are idle, unless that is known, when a thread has ended, and when the queue is
-    /// closed.
+    /// Told when calls wait although threads are idle, unless that is known, and when the queue is closed.
     held_back: Condvar,
 }
 
@@ -133,8 +121,6 @@ struct Queue {
     idle: Vec<Mailbox>,
     /// The running calls, by their thread.
     running: BTreeMap<usize, Running>,
-    /// Threads that have ended and that others are to take the place of.
-    ended: Vec<usize>,
     /// Nobody looks from time to time whether more may begin.
     is_unwatched: bool,
     closed: bool,
@@ -241,30 +227,23 @@ impl Threads {
             queue: Mutex::default(),
             held_back: Condvar::new(),
         });
-        let spawn: Spawn = {
-            let shared = Arc::clone(&shared);
-            Box::new(move |number| {
-                let place = ThreadPlace { shared: Arc::clone(&shared), thread: number };
-                let (shared, slots) = (Arc::clone(&shared), slots.clone());
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-                isolate::thread_builder(format!("isolate-{number}")).spawn(move || {
-                    run_thread(number, &shared, &runtime, slots().on(place), limits.slots_idle_max)
-                })
-            })
-        };
-        let threads = (0..limits.threads).map(&spawn).collect::<std::io::Result<Vec<_>>>();
-        let attending = Arc::clone(&shared);
-        let attendant = threads.and_then(|threads| {
-            let attend = move || attending.attend(threads, &spawn);
-            std::thread::Builder::new().name("isolate-admission".into()).spawn(attend)
-        });
-        match attendant {
-            Ok(attendant) => Ok(Threads { shared, limits, attendant: Mutex::new(Some(attendant)) }),
-            Err(error) => {
-                shared.close();
-                Err(error)
-            }
+        let mut handles = Vec::with_capacity(limits.threads + 1);
+        let admitting = Arc::clone(&shared);
+        handles.push(
+            std::thread::Builder::new()
+                .name("isolate-admission".into())
+                .spawn(move || admitting.admit_beside_long_calls())?,
+        );
+        for number in 0..limits.threads {
+            let (shared, slots) = (Arc::clone(&shared), slots.clone());
+            let place = ThreadPlace { shared: Arc::clone(&shared), thread: number };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+            let thread = isolate::thread_builder(format!("isolate-{number}")).spawn(move || {
+                run_thread(number, &shared, &runtime, slots().on(place), limits.slots_idle_max)
+            })?;
+            handles.push(thread);
         }
+        Ok(Threads { shared, limits, handles: Mutex::new(handles) })
     }
 
     /// Runs `work` on a thread. Fails without having run it if all threads stay busy (`TooManyConcurrentRequests`), if
@@ -323,12 +302,10 @@ impl Threads {
     /// Refuses new calls, ends the threads after the calls that they run, and waits for them. Blocks.
     pub(crate) fn stop(&self) {
         self.shared.close();
-        let Some(attendant) = self.attendant.lock().take() else { return };
-        let ended = attendant
-            .join()
-            .and_then(|threads| threads.into_iter().map(JoinHandle::join).collect::<Result<(), _>>());
-        if let Err(panic) = ended {
-            std::panic::resume_unwind(panic);
+        for handle in self.handles.lock().drain(..) {
+            if let Err(panic) = handle.join() {
+                std::panic::resume_unwind(panic);
+            }
         }
     }
 }
@@ -524,29 +501,11 @@ impl Shared {
         }
     }
 
-    /// While calls wait and threads are idle: begins calls in the place of those that turn out to be long. Puts others in the
-    /// place of threads that end. Returns the threads when the queue is closed.
-    fn attend(&self, mut threads: Vec<JoinHandle<()>>, spawn: &Spawn) -> Vec<JoinHandle<()>> {
+    /// While calls wait and threads are idle: begins calls in the place of those that turn out to be long. Returns when
+    /// the queue is closed.
+    fn admit_beside_long_calls(&self) {
         let mut queue = self.queue.lock();
         while !queue.closed {
-            if let Some(number) = queue.ended.pop() {
-                let spawned = MutexGuard::unlocked(&mut queue, || spawn(number));
-                match spawned {
-                    Ok(thread) => {
-                        let finished = threads.extract_if(.., |thread| thread.is_finished());
-                        if let Err(panic) = finished.map(JoinHandle::join).collect::<Result<(), _>>() {
-                            std::panic::resume_unwind(panic);
-                        }
-                        threads.push(thread);
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "a thread for functions can't be started");
-                        queue.ended.push(number);
-                        self.held_back.wait_for(&mut queue, SPAWN_AGAIN);
-                    }
-                }
-                continue;
-            }
             queue.begin_on_idle(self.admission, self.threads_share);
             if queue.waiting() > 0 && !queue.idle.is_empty() {
                 self.held_back.wait_for(&mut queue, self.admission.short_call_max);
@@ -556,15 +515,6 @@ impl Shared {
                 queue.is_unwatched = false;
             }
         }
-        threads
-    }
-
-    /// Notes that a thread ends after its call, and that another one is to take its place.
-    fn replace(&self, thread: usize) {
-        let mut queue = self.queue.lock();
-        queue.running.remove(&thread);
-        queue.ended.push(thread);
-        self.held_back.notify_one();
     }
 
     fn close(&self) {
@@ -627,13 +577,7 @@ fn run_thread(
             },
         };
         let Message::Run(job) = message else { return };
-        let work = isolate::begin_work();
         runtime.block_on((job.work)(&mut slots));
-        drop(work);
-        if isolate::has_lower_priority() {
-            shared.replace(thread);
-            return;
-        }
     }
 }
 
@@ -939,9 +883,7 @@ mod tests {
         };
         let (sender, letters) = mpsc::sync_channel(1);
         std::thread::scope(|scope| {
-            let spawn: Spawn = Box::new(|_| unreachable!("no thread ends"));
-            let attending = &shared;
-            scope.spawn(move || attending.attend(Vec::new(), &spawn));
+            scope.spawn(|| shared.admit_beside_long_calls());
             while !shared.queue.lock().is_unwatched {
                 std::thread::yield_now();
             }
@@ -1008,26 +950,6 @@ mod tests {
         assert_eq!(threads.load().1, 1, "the deployment has its share");
         drop(releases);
         more.await.expect("no panic").expect("it ran");
-        threads.stop();
-    }
-
-    #[tokio::test]
-    async fn another_thread_takes_the_place_of_one_whose_call_was_long() {
-        // Its ticker lowers priorities.
-        let _engine = isolate::Engine::new().expect("the engine");
-        let threads = start(1, 10, PATIENCE);
-        let compute = async |_: &mut Slots| {
-            let end = Instant::now() + Duration::from_secs(60);
-            while !isolate::has_lower_priority() && Instant::now() < end {
-                std::hint::spin_loop();
-            }
-            isolate::has_lower_priority()
-        };
-        for _ in 0..3 {
-            assert_eq!(threads.run(DEPLOYMENT, Priority::First, compute).await, Ok(true));
-            let is_lower = async |_: &mut Slots| isolate::has_lower_priority();
-            assert_eq!(threads.run(DEPLOYMENT, Priority::First, is_lower).await, Ok(false));
-        }
         threads.stop();
     }
 
