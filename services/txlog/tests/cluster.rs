@@ -106,6 +106,8 @@ async fn three_nodes_begin_a_cluster_once_and_all_have_what_is_committed() {
     let position = follower.position(DEV.group).unwrap().borrow().clone();
     assert!(!position.ready);
     assert_eq!(position.leader.unwrap().address, cluster.address(leader));
+    // It holds the node's store.
+    drop(follower);
     cluster.stop_all().await;
     // Every one of them again: the same cluster.
     for node in [2, 1, 3] {
