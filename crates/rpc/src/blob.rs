@@ -1,13 +1,13 @@
 //! The blob service over gRPC: a server over any store of blobs and of objects, and a client which is both.
 
-use std::{ops::Range, pin::Pin, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    BlobDigest, BlobStore, Error, ObjectBytes, ObjectName, ObjectStore, ObjectSummary, ObjectWriter, Result,
+    BlobDigest, BlobStore, ObjectBytes, ObjectName, ObjectStore, ObjectSummary, ObjectWriter, Result,
 };
-use futures::{Stream, StreamExt as _, future::BoxFuture};
+use futures::{StreamExt as _, future::BoxFuture};
 use prost::Message;
 use proto::{
     blob::v1::{self as wire, blob_client::BlobClient, blob_reply::Reply, blob_request::Call, blob_server},
@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
 use crate::{
     callers,
-    calls::{Caller, Opened, opened, serve, within},
+    calls::{Answers, Caller, Opened, opened, serve, within},
     convert::{Malformed, decoded, present},
     errors,
     limits::RpcLimits,
@@ -101,8 +101,6 @@ async fn read(objects: Arc<dyn ObjectStore>, head: Bytes) -> Result<Content> {
     Ok(Content { head: answer.encode_to_vec().into(), body })
 }
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl blob_server::Blob for BlobServer {
     type CallStream = Answers<Piece>;
@@ -168,30 +166,26 @@ impl GrpcBlobs {
     }
 }
 
-fn another() -> Error {
-    errors::answer_not_understood("it is one to another call")
-}
-
 #[async_trait]
 impl BlobStore for GrpcBlobs {
     async fn put(&self, bytes: Bytes) -> Result<BlobDigest> {
         match self.ask(Call::Put(bytes)).await? {
             Reply::Put(named) => digest(&named).map_err(Malformed::answer),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
     async fn get(&self, digest: BlobDigest) -> Result<Option<Bytes>> {
         match self.ask(Call::Get(Bytes::copy_from_slice(&digest.0))).await? {
             Reply::Get(reply) => Ok(reply.blob),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
     async fn has(&self, digest: BlobDigest) -> Result<bool> {
         match self.ask(Call::Has(Bytes::copy_from_slice(&digest.0))).await? {
             Reply::Has(has) => Ok(has),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 }
@@ -208,7 +202,7 @@ impl ObjectStore for GrpcBlobs {
     async fn size(&self, name: ObjectName) -> Result<Option<u64>> {
         match self.ask(Call::Size(callers::object_name_to_wire(name))).await? {
             Reply::Size(reply) => Ok(reply.size_bytes),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -227,7 +221,7 @@ impl ObjectStore for GrpcBlobs {
     async fn delete(&self, name: ObjectName) -> Result<()> {
         match self.ask(Call::Delete(callers::object_name_to_wire(name))).await? {
             Reply::Delete(_) => Ok(()),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 }

@@ -40,6 +40,9 @@ use crate::{
     pieces::{Arrived, Arriving, Outgoing, TooLarge, in_turns},
 };
 
+/// What a server sends on a stream: pieces of answers, where nothing else is said.
+pub type Answers<T = Piece> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
 /// Waits until so many bytes fit beside what else has room of `rooms`, which has `bytes_max` in all.
 async fn room(rooms: &Arc<Semaphore>, bytes: usize, bytes_max: usize) -> Arc<OwnedSemaphorePermit> {
     let units = u32::try_from(bytes.min(bytes_max)).unwrap_or(u32::MAX);

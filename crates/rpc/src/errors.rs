@@ -39,6 +39,11 @@ pub fn answer_not_understood(why: &str) -> Error {
     Error::new(ErrorKind::Internal, "AnswerNotUnderstood", message)
 }
 
+/// The other side has answered, and it is no answer to what was asked.
+pub fn of_another_call() -> Error {
+    answer_not_understood("it is one to another call")
+}
+
 /// The one table of kinds and gRPC statuses; it can be read both ways.
 const STATUSES: [(ErrorKind, Code); 9] = [
     (ErrorKind::BadRequest, Code::InvalidArgument),

@@ -1,11 +1,11 @@
 //! The files of applications over gRPC: a server over any [`Files`], and a client which is one.
 
-use std::{ops::Range, pin::Pin, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{FileName, FileUpload, Files, NewFile, ObjectBytes, Result, StoredFile, Uploader};
-use futures::{Stream, StreamExt as _, future::BoxFuture};
+use futures::{StreamExt as _, future::BoxFuture};
 use prost::Message;
 use proto::{
     common::v1::{Nothing, Piece, Transfer},
@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
 use crate::{
     callers,
-    calls::{Caller, Opened, opened, serve, within},
+    calls::{Answers, Caller, Opened, opened, serve, within},
     convert::{self, Decoded, Malformed, decoded, present},
     errors,
     limits::RpcLimits,
@@ -115,8 +115,6 @@ async fn read(files: Arc<dyn Files>, head: Bytes) -> Result<Content> {
     let body = files.read(&file, request.start..request.end).await?;
     Ok(Content { head: Bytes::new(), body: Some(body) })
 }
-
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl files_server::Files for FilesServer {

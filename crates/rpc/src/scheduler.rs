@@ -1,12 +1,12 @@
 //! The scheduler over gRPC, and what it asks of function runners: servers over any [`Schedules`] and any [`DueRunner`], and clients
 //! which are one.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contract::{DueCall, DueOutcome, DueRunner, Error, JobsOf, Result, Schedules};
-use futures::{Stream, future::BoxFuture};
+use contract::{DueCall, DueOutcome, DueRunner, JobsOf, Result, Schedules};
+use futures::future::BoxFuture;
 use prost::Message;
 use proto::{
     common::v1::{Nothing, Piece},
@@ -18,14 +18,12 @@ use proto::{
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
 use crate::{
-    calls::{Caller, Opened, opened, serve},
+    calls::{Answers, Caller, Opened, opened, serve},
     convert::{self, Decoded, Malformed, decoded, present},
     errors,
     limits::RpcLimits,
     version::{self, Checked},
 };
-
-type Answers = Pin<Box<dyn Stream<Item = Result<Piece, Status>> + Send>>;
 
 /// The gRPC service of a scheduler in this process.
 pub struct SchedulesServer {
@@ -115,16 +113,12 @@ impl GrpcSchedules {
     }
 }
 
-fn another() -> Error {
-    errors::answer_not_understood("it is one to another call")
-}
-
 #[async_trait]
 impl Schedules for GrpcSchedules {
     async fn cancel(&self, jobs: JobsOf, id: &str) -> Result<()> {
         match self.ask(jobs, Call::Cancel(id.to_owned())).await? {
             schedules_reply::Reply::Cancelled(_) => Ok(()),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -132,7 +126,7 @@ impl Schedules for GrpcSchedules {
         let call = Call::CancelAll(wire::CancelAll { function: function.map(str::to_owned) });
         match self.ask(jobs, call).await? {
             schedules_reply::Reply::AllCancelled(count) => Ok(count),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 }

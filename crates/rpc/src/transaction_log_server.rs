@@ -1,11 +1,11 @@
 //! Serves any [`TransactionLog`] over gRPC.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use crate::limits::RpcLimits;
 use bytes::Bytes;
 use contract::{CommitOutcome, GroupId, ReadResult, Result, TransactionLog, code};
-use futures::{Stream, StreamExt, stream};
+use futures::{StreamExt, stream};
 use prost::Message;
 use proto::{
     common::v1::{Piece, Position as WirePosition},
@@ -15,7 +15,7 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    calls::{serve, within},
+    calls::{Answers, serve, within},
     convert::{self, Malformed},
     errors::to_status,
     pieces::pieces,
@@ -50,8 +50,6 @@ impl TransactionLogServer {
 fn refused(malformed: Malformed) -> Status {
     to_status(malformed.request())
 }
-
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 async fn commit(log: Arc<dyn TransactionLog>, content: Bytes) -> Result<CommitOutcome> {
     let commit = convert::decoded(content).and_then(convert::commit).map_err(Malformed::request)?;

@@ -2,15 +2,15 @@
 
 mod convert;
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    Deploy, DeployedCode, DeploymentRef, Error, FinishPush, Push, PushDifference, Result, SchemaDifference,
+    Deploy, DeployedCode, DeploymentRef, FinishPush, Push, PushDifference, Result, SchemaDifference,
     SchemaEvaluation, SchemaId, SchemaProgress, StartedPush, VariableChange,
 };
-use futures::{Stream, future::BoxFuture};
+use futures::future::BoxFuture;
 use prost::Message;
 use proto::{
     common::v1::{Nothing, Piece},
@@ -21,7 +21,7 @@ use proto::{
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
 use crate::{
-    calls::{Caller, Calls, Opened, opened, serve},
+    calls::{Answers, Caller, Calls, Opened, opened, serve},
     convert::{Malformed, decoded, deployment, deployment_to_wire, present},
     errors,
     limits::RpcLimits,
@@ -98,8 +98,6 @@ async fn answer(deploy: Arc<dyn Deploy>, content: Bytes, limits: RpcLimits) -> R
     })
 }
 
-type Answers = Pin<Box<dyn Stream<Item = Result<Piece, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl deploy_server::Deploy for DeployServer {
     type CallStream = Answers;
@@ -151,30 +149,26 @@ async fn ask(caller: &Caller, of: DeploymentRef, call: Call) -> Result<Reply> {
     }
 }
 
-fn another() -> Error {
-    errors::answer_not_understood("it is one to another call")
-}
-
 #[async_trait]
 impl Deploy for GrpcDeploy {
     async fn deployed_code(&self, deployment: DeploymentRef) -> Result<DeployedCode> {
         match ask(&self.pushes, deployment, Call::DeployedCode(Nothing {})).await? {
             Reply::DeployedCode(code) => Ok(convert::deployed_code(code)),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
     async fn auth_providers(&self, deployment: DeploymentRef) -> Result<Arc<str>> {
         match ask(&self.calls, deployment, Call::AuthProviders(Nothing {})).await? {
             Reply::AuthProviders(providers) => Ok(providers.into()),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
     async fn environment_variables(&self, deployment: DeploymentRef) -> Result<BTreeMap<String, String>> {
         match ask(&self.calls, deployment, Call::EnvironmentVariables(Nothing {})).await? {
             Reply::EnvironmentVariables(reply) => Ok(reply.variables),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -188,7 +182,7 @@ impl Deploy for GrpcDeploy {
         // What is deployed is evaluated anew.
         match ask(&self.pushes, deployment, call).await.map_err(errors::not_again)? {
             Reply::EnvironmentVariablesUpdated(_) => Ok(()),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -197,7 +191,7 @@ impl Deploy for GrpcDeploy {
             Reply::PushEvaluated(difference) => {
                 convert::schema_difference(difference).map_err(Malformed::answer)
             }
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -206,14 +200,14 @@ impl Deploy for GrpcDeploy {
             Reply::SchemaEvaluated(evaluation) => {
                 convert::schema_evaluation(evaluation).map_err(Malformed::answer)
             }
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
     async fn start_push(&self, deployment: DeploymentRef, push: Push) -> Result<StartedPush> {
         match ask(&self.pushes, deployment, Call::StartPush(convert::push_to_wire(push))).await? {
             Reply::PushStarted(started) => convert::started_push(started).map_err(Malformed::answer),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -228,7 +222,7 @@ impl Deploy for GrpcDeploy {
             Call::WaitForSchema(wire::WaitForSchema { schema: schema.map(|schema| schema.0), wait_ms });
         match ask(&self.pushes, deployment, call).await? {
             Reply::SchemaProgress(progress) => convert::schema_progress(progress).map_err(Malformed::answer),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -238,7 +232,7 @@ impl Deploy for GrpcDeploy {
             Reply::PushFinished(difference) => {
                 convert::push_difference(difference).map_err(Malformed::answer)
             }
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 }

@@ -2,16 +2,16 @@
 
 pub mod convert;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    ActionOutcome, DeploymentRef, Error, Evaluation, EvaluationRequest, FunctionCall, FunctionKind,
-    FunctionLogPage, HttpAnswer, HttpCall, MutationCall, MutationOutcome, NodeEvaluation,
-    NodeEvaluationRequest, QueryCall, QueryOutcome, Result, Runner,
+    ActionOutcome, DeploymentRef, Evaluation, EvaluationRequest, FunctionCall, FunctionKind, FunctionLogPage,
+    HttpAnswer, HttpCall, MutationCall, MutationOutcome, NodeEvaluation, NodeEvaluationRequest, QueryCall,
+    QueryOutcome, Result, Runner,
 };
-use futures::{Stream, future::BoxFuture};
+use futures::future::BoxFuture;
 use prost::Message;
 use proto::{
     common::v1::{Piece, Transfer},
@@ -22,7 +22,7 @@ use proto::{
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
 use crate::{
-    calls::{Caller, Calls, Opened, opened, serve, within},
+    calls::{Answers, Caller, Calls, Opened, opened, serve, within},
     convert::{Malformed, decoded, present},
     errors,
     limits::RpcLimits,
@@ -108,8 +108,6 @@ async fn http_action(runner: Arc<dyn Runner>, head: Bytes, body: Body) -> Result
     let (head, body) = convert::http_answer_to_wire(runner.http_action(call).await?);
     Ok(Content { head: head.encode_to_vec().into(), body })
 }
-
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl runner_server::Runner for RunnerServer {
@@ -198,16 +196,12 @@ async fn ask(caller: &Caller, call: Call) -> Result<Reply> {
     }
 }
 
-fn another() -> Error {
-    errors::answer_not_understood("it is one to another call")
-}
-
 #[async_trait]
 impl Runner for GrpcRunner {
     async fn query(&self, call: QueryCall) -> Result<QueryOutcome> {
         match ask(&self.calls, Call::Query(convert::query_to_wire(call))).await? {
             Reply::Query(outcome) => convert::query_outcome(outcome).map_err(Malformed::answer),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -216,7 +210,7 @@ impl Runner for GrpcRunner {
         let call = Call::InlineQuery(wire::InlineQuery { query, source: source.to_string() });
         match ask(&self.calls, call).await? {
             Reply::Query(outcome) => convert::query_outcome(outcome).map_err(Malformed::answer),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -225,7 +219,7 @@ impl Runner for GrpcRunner {
         let reply = ask(&self.calls, Call::Mutation(convert::mutation_to_wire(call))).await;
         match reply.map_err(|error| if takes_effect_once { error } else { errors::not_again(error) })? {
             Reply::Mutation(outcome) => convert::mutation_outcome(outcome).map_err(Malformed::answer),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -233,7 +227,7 @@ impl Runner for GrpcRunner {
         let reply = ask(&self.long_calls, Call::Action(convert::function_to_wire(call))).await;
         match reply.map_err(errors::not_again)? {
             Reply::Action(outcome) => convert::action_outcome(outcome).map_err(Malformed::answer),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -252,7 +246,7 @@ impl Runner for GrpcRunner {
     async fn kind(&self, call: &FunctionCall) -> Result<Option<FunctionKind>> {
         match ask(&self.calls, Call::Kind(convert::function_to_wire(call.clone()))).await? {
             Reply::Kind(reply) => reply.kind.map(convert::kind).transpose().map_err(Malformed::answer),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -260,7 +254,7 @@ impl Runner for GrpcRunner {
         let call = Call::Evaluate(convert::evaluation_request_to_wire(request));
         match ask(&self.evaluations, call).await? {
             Reply::Evaluation(evaluation) => convert::evaluation(evaluation).map_err(Malformed::answer),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -268,7 +262,7 @@ impl Runner for GrpcRunner {
         let call = Call::EvaluateNode(convert::node_evaluation_request_to_wire(request));
         match ask(&self.evaluations, call).await? {
             Reply::NodeEvaluation(evaluation) => Ok(convert::node_evaluation(evaluation)),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 
@@ -283,7 +277,7 @@ impl Runner for GrpcRunner {
         let call = Call::FunctionLog(wire::FunctionLogRequest { deployment, cursor, wait_ms });
         match ask(&self.long_calls, call).await? {
             Reply::FunctionLog(page) => convert::function_log(page).map_err(Malformed::answer),
-            _ => Err(another()),
+            _ => Err(errors::of_another_call()),
         }
     }
 }
