@@ -276,8 +276,6 @@ impl Thread {
         if processor_time(self.clock).saturating_sub(Duration::from_nanos(began)) < long.begins_after {
             return;
         }
-        // Noted also where it fails: then it would fail again with the next tick.
-        self.has_lower_priority.store(true, Ordering::Relaxed);
         // SAFETY: the calls change nothing but the scheduling of the thread, which lives.
         let status = unsafe {
             let niceness = libc::getpriority(libc::PRIO_PROCESS, self.id as libc::id_t);
@@ -287,6 +285,8 @@ impl Thread {
             let error = io::Error::last_os_error();
             tracing::warn!(%error, "the thread of a long function keeps its priority");
         }
+        // Noted once it is so, and also where it failed: then it would fail again with the next tick.
+        self.has_lower_priority.store(true, Ordering::Relaxed);
     }
 
     /// Stops what runs on the thread if it is over its time.

@@ -223,6 +223,10 @@ impl Limits {
             "store.raft_message_bytes_max must hold store.raft_append_bytes_max and twice log.single_entry_bytes_max, and store.snapshot_piece_bytes_max"
         );
         require!(
+            self.function.long_call_niceness <= 19,
+            "function.long_call_niceness must be at most 19: the system knows no more"
+        );
+        require!(
             log.stream_heartbeat_ms < self.fanout.stream_silence_ms_max,
             "fanout.stream_silence_ms_max must be longer than log.stream_heartbeat_ms"
         );
@@ -522,9 +526,16 @@ mod tests {
     }
 
     #[test]
+    fn a_niceness_that_no_thread_can_have_is_refused() {
+        let limits: Limits = toml::from_str("[function]\nlong_call_niceness = 20\n").expect("it can be read");
+        let sentence = limits.broken_relation().expect("it is refused");
+        assert!(sentence.contains("function.long_call_niceness"), "{sentence}");
+    }
+
+    #[test]
     fn limits_between_processes_count_only_there() {
         let mut limits = Limits::DEFAULT;
-        limits.function.user_time_ms_max = limits.rpc.function_call_ms_max;
+        limits.rpc.function_call_ms_max = limits.function.user_time_ms_max;
         assert_eq!(limits.broken_relation(), None);
         let sentence = limits.broken_relation_between_processes().expect("it is refused");
         assert!(sentence.contains("rpc.function_call_ms_max"), "{sentence}");

@@ -58,6 +58,15 @@ impl Process {
     }
 }
 
+/// Each process once, however many addresses lead to it. Those of one pool may have one number, as they have one certificate.
+fn distinct(answers: impl Iterator<Item = StatusReply>) -> Vec<Process> {
+    let mut processes: Vec<Process> = answers.filter_map(Process::of).collect();
+    processes
+        .sort_by(|one, other| (one.node, &one.host, one.port).cmp(&(other.node, &other.host, other.port)));
+    processes.dedup_by(|one, other| (&one.host, one.port) == (&other.host, other.port));
+    processes
+}
+
 impl Pools {
     /// Asks the peers again and again, until the token.
     pub async fn follow(self, peers: Vec<Peer>, calls: Calls, shutdown: CancellationToken) {
@@ -80,11 +89,7 @@ impl Pools {
                     async move { client.status(request).await.ok().map(|reply| reply.into_inner()) }
                 });
                 let answers = join_all(answers).await;
-                let mut processes: Vec<Process> =
-                    answers.into_iter().flatten().filter_map(Process::of).collect();
-                processes.sort_by_key(|process| process.node);
-                processes.dedup_by_key(|process| process.node);
-                *self.processes.write() = processes;
+                *self.processes.write() = distinct(answers.into_iter().flatten());
                 tokio::time::sleep(LOOK).await;
             }
         };
@@ -145,6 +150,24 @@ mod tests {
         let chosen: std::collections::HashSet<_> =
             (0..100).map(|_| pools.choose(Role::Runner, "c")).collect();
         assert_eq!(chosen.len(), 2, "each in its turn");
+    }
+
+    #[test]
+    fn the_processes_of_a_pool_share_a_number_and_each_counts_once() {
+        let status = |node, address: &str| StatusReply {
+            node,
+            roles: "runner".into(),
+            address: address.into(),
+            ..StatusReply::default()
+        };
+        let answers = [
+            status(1001, "two:3213"),
+            status(1, "node:3213"),
+            status(1001, "one:3213"),
+            status(1001, "two:3213"),
+        ];
+        let hosts: Vec<_> = distinct(answers.into_iter()).into_iter().map(|process| process.host).collect();
+        assert_eq!(hosts, ["node", "one", "two"]);
     }
 
     #[test]

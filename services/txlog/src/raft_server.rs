@@ -282,6 +282,7 @@ impl raft_server::Raft for RaftService {
         &self,
         request: Request<wire::IntroduceRequest>,
     ) -> Result<Response<wire::IntroduceReply>, Status> {
+        let _call = self.0.calls.token();
         let message = request.into_inner();
         let served = self.served(message.route.as_ref())?;
         let Shared { node, place, .. } = &*self.0;
@@ -301,6 +302,7 @@ impl raft_server::Raft for RaftService {
         &self,
         request: Request<wire::ConfirmRequest>,
     ) -> Result<Response<wire::ConfirmReply>, Status> {
+        let _call = self.0.calls.token();
         let message = request.into_inner();
         let served = self.served(message.route.as_ref())?;
         served.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(ended)?;

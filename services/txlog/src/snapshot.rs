@@ -190,7 +190,9 @@ mod tests {
         let (sender, queue) = mpsc::channel(pieces.len().max(1));
         pieces.iter().for_each(|piece| sender.try_send(piece.clone()).unwrap());
         drop(sender);
-        receiving::write(store, AppliedState::default(), queue)
+        // It waits as only a thread may that runs no tasks.
+        let write = || receiving::write(store, AppliedState::default(), queue);
+        std::thread::scope(|scope| scope.spawn(write).join()).expect("no panic")
     }
 
     fn assert_nothing_left(store: &StateStore) {

@@ -25,10 +25,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Server, Uri};
-use txlog::{Beginning, Channels, FatalHandler, GroupStatus, Handle, Options, Service};
+use txlog::{Beginning, Channels, FatalHandler, GroupStatus, Handle, Options, Service, StartError};
 
 pub const DEV: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
 pub const BY_ID: IndexId = IndexId([1; 16]);
@@ -213,7 +214,14 @@ impl Cluster {
         });
         (self.change)(&mut options);
         let token = CancellationToken::new();
-        let service = Service::start(options, token.clone()).await.expect("the service starts");
+        let begun = Instant::now();
+        let service = loop {
+            match Service::start(options.clone(), token.clone()).await {
+                // A task of the Raft library may hold the store of the node before a moment longer than its service.
+                Err(StartError::Open(_)) if begun.elapsed() < WAIT => sleep(Duration::from_millis(10)).await,
+                started => break started.expect("the service starts"),
+            }
+        };
         let listener = TcpListener::bind(&self.addresses[&node]).await.expect("its address is free");
         let connections = futures::stream::unfold(listener, |listener| async {
             Some((listener.accept().await.map(|(connection, _)| connection), listener))
