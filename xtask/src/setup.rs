@@ -29,8 +29,13 @@ const PACKAGES: [(&str, &str, Proof); 5] = [
     ("libclang-rt-19-dev-wasm32", "links the JavaScript engine", Proof::Package),
     ("libclang-19-dev", "reads RocksDB's headers", Proof::Package),
 ];
-const TEST_PACKAGES: [(&str, &str, Proof); 2] = [
+const TEST_PACKAGES: [(&str, &str, Proof); 3] = [
     ("chromium", "shows the chat page to the tests", Proof::Program("chromium")),
+    (
+        "prometheus",
+        "checks metrics, alarms and dashboards in the tests, by its promtool",
+        Proof::Program("promtool"),
+    ),
     (
         "python3-venv",
         "runs the official Python client and a server that speaks S3 in the tests",

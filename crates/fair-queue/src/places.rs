@@ -97,6 +97,12 @@ impl Places {
         self.shared.state.lock().free
     }
 
+    /// How many places are held, and how many there are.
+    pub fn load(&self) -> (usize, usize) {
+        let places = self.shared.places;
+        (places - self.free(), places)
+    }
+
     /// How many wait.
     pub fn waiting(&self) -> usize {
         let state = self.shared.state.lock();

@@ -170,6 +170,15 @@ impl Executor {
         }
     }
 
+    /// How much of its limits is used.
+    pub fn limits_used(&self) -> [limits::Use; 2] {
+        let places = |limit, places: &Places| {
+            let (used, max) = places.load();
+            limits::Use::of(limit, used, max)
+        };
+        [places("node.processes_max", &self.shared.outermost), places("node.called_max", &self.shared.called)]
+    }
+
     /// Runs an action to its end, at most once. It ends if this future is dropped. An error after it has begun
     /// (`ActionCancelled`) leaves open what it has done.
     pub async fn run(&self, call: &Call, host: Arc<dyn ActionHost>) -> Result<Outcome, Error> {

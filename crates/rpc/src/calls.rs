@@ -9,6 +9,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -34,10 +35,12 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
+use tracing::Instrument as _;
 
 use crate::{
     errors,
     pieces::{Arrived, Arriving, Outgoing, TooLarge, in_turns},
+    traces,
 };
 
 /// What a server sends on a stream: pieces of answers, where nothing else is said.
@@ -113,13 +116,15 @@ where
     let cancels = at_work.clone();
     let answers = calls
         .filter_map(move |piece| {
-            let arrived = piece.and_then(|piece| {
+            let arrived = piece.and_then(|mut piece| {
                 if piece.cancelled {
                     arriving.forget(piece.call);
                     cancels.cancel(piece.call);
                     return Ok(None);
                 }
-                arriving.add(piece).map_err(errors::to_status)
+                let traceparent = mem::take(&mut piece.traceparent);
+                let arrived = arriving.add(piece).map_err(errors::to_status)?;
+                Ok(arrived.map(|(call, content)| (call, content, traceparent)))
             });
             ready(arrived.transpose())
         })
@@ -127,20 +132,25 @@ where
         .then(move |arrived| {
             let rooms = rooms.clone();
             async move {
-                let (call, content) = arrived?;
+                let (call, content, traceparent) = arrived?;
                 let bytes = content.as_ref().map_or(0, Bytes::len);
-                Ok::<_, Status>((call, content, room(&rooms, bytes, bytes_max).await))
+                Ok::<_, Status>((call, content, traceparent, room(&rooms, bytes, bytes_max).await))
             }
         })
         .map(move |begun| {
             let (work, encode, leaving) = (work.clone(), encode.clone(), leaving.clone());
             // From here on it can be cancelled, though nobody has looked at it yet.
-            let begun = begun.map(|(call, content, room)| (at_work.begin(call), call, content, room));
+            let begun = begun.map(|(call, content, traceparent, room)| {
+                (at_work.begin(call), call, content, traceparent, room)
+            });
             async move {
-                let (of_call, call, content, at_work) = begun?;
+                let (of_call, call, content, traceparent, at_work) = begun?;
                 let answer = async {
                     let result = match content {
-                        Ok(content) => within(&limits, work(content)).await.unwrap_or_else(Err),
+                        Ok(content) => {
+                            let span = traces::span(telemetry::from_traceparent(&traceparent));
+                            within(&limits, work(content).instrument(span)).await.unwrap_or_else(Err)
+                        }
                         Err(too_large) => Err(too_large.into()),
                     };
                     drop(at_work);
@@ -243,6 +253,7 @@ impl Caller {
             let Some(entry) = line.enter(number, &place) else { continue };
             // From here on the line sends all of it, or that the caller has gone.
             let outgoing = Outgoing::new(number, content, vec![place.clone(), room]);
+            let outgoing = outgoing.traced(telemetry::traceparent());
             if line.outgoing.send(outgoing).await.is_err() {
                 return Err(CallFailed::Lost);
             }
@@ -567,7 +578,7 @@ mod tests {
             call,
             content: Bytes::from_static(content),
             last: true,
-            cancelled: false,
+            ..Piece::default()
         };
         let cancel = |call| Piece { call, cancelled: true, last: true, ..Piece::default() };
         calls.send(Ok(call(1, b"\x01"))).unwrap();

@@ -125,6 +125,17 @@ impl Handle {
     pub fn metrics(&self) -> MetricsSnapshot {
         self.shared.metrics.snapshot()
     }
+
+    /// How much of its limits is used.
+    pub fn limits_used(&self) -> [limits::Use; 3] {
+        let Shared { session_places, run_places, memory, .. } = &*self.shared;
+        let places = |limit, (used, max)| limits::Use::of(limit, used, max);
+        [
+            places("fanout.sessions_max", session_places.load()),
+            places("fanout.runs_in_flight_max", run_places.load()),
+            places("fanout.result_bytes_max", memory.load_bytes()),
+        ]
+    }
 }
 
 #[async_trait]

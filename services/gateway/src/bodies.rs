@@ -35,6 +35,12 @@ impl Room {
         Room { units: Places::new(units, share_of(units, share_percent)), small_bytes_max }
     }
 
+    /// Bytes that are taken, and that there are.
+    pub(crate) fn load_bytes(&self) -> (usize, usize) {
+        let (taken, units) = self.units.load();
+        (taken * ROOM_UNIT_BYTES, units * ROOM_UNIT_BYTES)
+    }
+
     fn units_of(&self, bytes: usize) -> usize {
         if bytes <= self.small_bytes_max {
             return 0;
@@ -81,6 +87,10 @@ pub(crate) async fn read_whole(
 impl Budget {
     pub(crate) fn new(room: Room, bytes_max: usize, time: Duration) -> Budget {
         Budget { room, without_room: Places::new(1, 1), bytes_max, time }
+    }
+
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
     }
 
     /// The whole body, and the room that it takes.

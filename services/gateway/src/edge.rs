@@ -2,7 +2,10 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, request::Parts},
+};
 use contract::{AuthToken, Deploy, DeploymentRef, Fanout, Files, Requester, Runner, Schedules, Sequencer};
 use fair_queue::Places;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -11,6 +14,7 @@ use crate::{
     AdminKeys, Limits,
     bodies::{Budget, Room},
     connections::Connections,
+    metrics::Metrics,
     request_id::new_request_id,
     server::Listeners,
     site,
@@ -95,6 +99,7 @@ pub(crate) struct Edge {
     pub connections: Connections,
     /// Open sockets.
     pub sockets: Places,
+    pub metrics: Arc<Metrics>,
     /// Bodies of `/echo`, which can be large.
     pub echoes: Places,
     /// Files on their way in.
@@ -143,6 +148,7 @@ impl Edge {
             )),
             connections: Connections::new(shared(gateway.connections_max)),
             sockets: shared(limits.sync.connections_max),
+            metrics: Arc::new(Metrics::new()),
             echoes: shared(gateway.echoes_in_flight_max),
             uploads: shared(gateway.uploads_in_flight_max),
             downloads: shared(gateway.downloads_in_flight_max),
@@ -151,6 +157,32 @@ impl Edge {
             services,
             limits,
         }
+    }
+
+    /// How much of its limits is used.
+    pub(crate) fn limits_used(&self) -> Vec<limits::Use> {
+        let places = |limit, places: &Places| {
+            let (used, max) = places.load();
+            limits::Use::of(limit, used, max)
+        };
+        let room = |limit, room: &Room| {
+            let (used, max) = room.load_bytes();
+            limits::Use::of(limit, used, max)
+        };
+        vec![
+            places("gateway.connections_max", self.connections.places()),
+            places("gateway.requests_in_flight_max", &self.calls),
+            places("gateway.uploads_in_flight_max", &self.uploads),
+            places("gateway.downloads_in_flight_max", &self.downloads),
+            places("gateway.echoes_in_flight_max", &self.echoes),
+            room("gateway.bodies_bytes_max", self.call_bodies.room()),
+            room("gateway.answers_bytes_max", &self.answers),
+            room("gateway.push_bodies_bytes_max", self.push_bodies.room()),
+            places("grpc.calls_in_flight_max", &self.grpc_calls),
+            places("grpc.subscriptions_max", &self.subscriptions),
+            places("sync.connections_max", &self.sockets),
+            places("sync.mutations_in_flight_max", &self.mutations),
+        ]
     }
 
     /// Finds out whom a request is for, and names it.
@@ -170,8 +202,23 @@ impl Addressed {
         Addressed { request_id: new_request_id().into(), ..self.clone() }
     }
 
-    /// What every log line about the request is marked with, whichever level is logged.
-    pub(crate) fn span(&self) -> tracing::Span {
+    /// What every log line about the request is marked with, whichever level is logged. Where the request is traced, its trace
+    /// begins here, or goes on if `headers` say so.
+    pub(crate) fn span(&self, headers: Option<&HeaderMap>) -> tracing::Span {
+        let Some(traced) = telemetry::sample(headers) else { return self.log_span() };
+        let span = tracing::error_span!(
+            target: telemetry::TARGET,
+            "request",
+            otel.kind = "server",
+            deployment = %self.deployment.reference,
+            request_id = &*self.request_id,
+        );
+        traced.begin(&span);
+        span
+    }
+
+    /// The same for what is no request, and is never traced: a session is open for hours.
+    pub(crate) fn log_span(&self) -> tracing::Span {
         tracing::error_span!("request", deployment = %self.deployment.reference, request_id = &*self.request_id)
     }
 }

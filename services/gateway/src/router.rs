@@ -4,7 +4,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header::CONNECTION},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -24,7 +24,9 @@ use crate::{
     connections::Connection,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
-    functions, information, jobs, logs, push,
+    functions, information, jobs, logs,
+    metrics::Api,
+    push,
     requester::requester_of,
     site, storage, sync, variables,
 };
@@ -80,7 +82,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .merge(storage::routes().method_not_allowed_fallback(wrong_method))
         .layer(middleware::from_fn(known_client))
         .layer(middleware::map_response(described))
-        .layer(middleware::from_fn_with_state(edge.clone(), addressed))
+        .layer(middleware::from_fn_with_state((edge.clone(), None::<Api>), addressed))
         .layer(cors())
         .with_state(edge.clone())
         // What an app answers is its own: nothing is added.
@@ -134,15 +136,25 @@ fn without_double_slashes<B>(mut request: axum::http::Request<B>) -> axum::http:
     request
 }
 
-/// Everything else that looks at a request comes behind this.
-pub(crate) async fn addressed(State(edge): State<SharedEdge>, mut request: Request, next: Next) -> Response {
+/// Everything else that looks at a request comes behind this. What is asked for is told by the route unless it is given.
+pub(crate) async fn addressed(
+    State((edge, api)): State<(SharedEdge, Option<Api>)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let counted = edge.metrics.begin(api.unwrap_or_else(|| Api::of(route)));
     let (addressed, admitted) = address(&edge, &mut request);
-    let span = addressed.span();
+    let span = addressed.span(Some(request.headers()));
     if let Err(error) = admitted {
-        return ([(CONNECTION, "close")], error).into_response();
+        let response = ([(CONNECTION, "close")], error).into_response();
+        counted.answered(&response);
+        return response;
     }
     request.extensions_mut().insert(addressed);
-    next.run(request).instrument(span).await
+    let response = next.run(request).instrument(span).await;
+    counted.answered(&response);
+    response
 }
 
 /// Whom a request is for and who has sent it, over HTTP or gRPC, and whether its connection may be used for that.

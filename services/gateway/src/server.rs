@@ -26,7 +26,9 @@ use tower::{Layer as _, util::MapRequestLayer};
 use crate::{
     connections,
     edge::{Dependencies, Edge, Options, SharedEdge},
-    grpc, router,
+    grpc,
+    metrics::MetricsSnapshot,
+    router,
     sendfile::{self, WaitingParts},
     site,
 };
@@ -34,6 +36,25 @@ use crate::{
 /// The edge of the deployments that a process serves.
 pub struct Service {
     serving: JoinHandle<()>,
+    handle: Handle,
+}
+
+/// What others in the process may ask of a gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle(SharedEdge);
+
+impl Handle {
+    /// The counters by now.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        let (sockets, _) = self.0.sockets.load();
+        let (connections, _) = self.0.connections.places().load();
+        self.0.metrics.snapshot(sockets, connections)
+    }
+
+    /// How much of its limits is used.
+    pub fn limits_used(&self) -> Vec<limits::Use> {
+        self.0.limits_used()
+    }
 }
 
 /// Where a gateway listens.
@@ -53,7 +74,12 @@ impl Service {
     pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
         let Dependencies { services, http, listeners } = dependencies;
         let edge = Arc::new(Edge::new(options, services, http, shutdown));
-        Service { serving: tokio::spawn(serve(edge, listeners)) }
+        Service { handle: Handle(edge.clone()), serving: tokio::spawn(serve(edge, listeners)) }
+    }
+
+    /// The way to the service.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Waits for the end that cancelling the token brings about: until nothing that was started runs any more, or for the

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::{Body, HttpBody as _},
     extract::{Request, State},
     http::{
@@ -32,6 +32,7 @@ use crate::{
     authentication, bodies,
     edge::{Addressed, Deployment, Edge, SharedEdge},
     error::ApiError,
+    metrics::{Api, OfTheApp},
     router::addressed,
 };
 
@@ -59,7 +60,7 @@ const REFUSED_BYTES_MAX: usize = 16 << 20;
 pub(crate) fn router(edge: SharedEdge) -> Router {
     Router::new()
         .fallback(answer)
-        .layer(middleware::from_fn_with_state(edge.clone(), addressed))
+        .layer(middleware::from_fn_with_state((edge.clone(), Some(Api::HttpAction)), addressed))
         .with_state(edge)
 }
 
@@ -69,7 +70,7 @@ pub(crate) fn routes_of_api(edge: SharedEdge) -> Router {
         .route("/http", any(answer_below_prefix))
         .route("/http/", any(answer_below_prefix))
         .route("/http/{*path}", any(answer_below_prefix))
-        .layer(middleware::from_fn_with_state(edge.clone(), addressed))
+        .layer(middleware::from_fn_with_state((edge.clone(), Some(Api::HttpAction)), addressed))
         .with_state(edge)
 }
 
@@ -245,6 +246,7 @@ fn passed_on(response: HttpResponse, method: &Method, shutdown: CancellationToke
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
+    response.extensions_mut().insert(OfTheApp::Answer);
     response
 }
 
@@ -282,7 +284,7 @@ fn failed(error: &FunctionError) -> Response {
     if let Some(data) = error.data.as_deref().and_then(|data| serde_json::from_str(data).ok()) {
         body.insert("data".to_owned(), data);
     }
-    (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response()
+    (StatusCode::INTERNAL_SERVER_ERROR, Extension(OfTheApp::Failure), Json(body)).into_response()
 }
 
 fn no_router() -> Response {

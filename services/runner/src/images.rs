@@ -117,6 +117,11 @@ impl Images {
         }
     }
 
+    /// What the images take that are kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.kept.lock().bytes
+    }
+
     /// The image of a catalog's code. `None` if there is no code. `version` is that of the whole deployment's catalog.
     pub(crate) async fn of_catalog(
         &self,

@@ -72,6 +72,11 @@ impl Node {
         self.executor.get().map(Executor::metrics).unwrap_or_default()
     }
 
+    /// How much of its limits is used; nothing before there was something to run.
+    pub(crate) fn limits_used(&self) -> Vec<limits::Use> {
+        self.executor.get().map(|executor| executor.limits_used().to_vec()).unwrap_or_default()
+    }
+
     /// Waits for the end that cancelling the token brings about.
     pub(crate) async fn stopped(&self) {
         if let Some(executor) = self.executor.get() {

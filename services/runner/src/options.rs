@@ -23,6 +23,8 @@ pub struct Options {
     pub redact_errors: bool,
     /// Let values that are plain pass the published library's conversion natively. Its results are the same.
     pub native_values: bool,
+    /// Let other servers that actions ask see the trace that a request belongs to.
+    pub trace_fetches: bool,
     /// With what actions run that are for Node.js; `None` refuses them.
     pub nodejs: Option<nodejs::Options>,
 }
@@ -39,6 +41,7 @@ impl Options {
             swept: Vec::new(),
             redact_errors: false,
             native_values: true,
+            trace_fetches: false,
             nodejs: None,
         }
     }

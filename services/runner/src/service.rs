@@ -207,6 +207,8 @@ impl Handle {
     pub fn metrics(&self) -> MetricsSnapshot {
         let (running, waiting) = self.threads.load();
         self.shared.metrics.snapshot(Load {
+            waits: self.threads.waits(),
+            images_bytes: self.shared.images.bytes(),
             running,
             waiting,
             actions_running: self.actions.running(),
@@ -214,6 +216,23 @@ impl Handle {
             action_orphans: self.actions.orphans(),
             function_log_bytes: self.shared.function_log.bytes() as u64,
         })
+    }
+
+    /// How much of its limits is used.
+    pub fn limits_used(&self) -> Vec<limits::Use> {
+        let function = &self.shared.options.limits.function;
+        let (_, waiting) = self.threads.load();
+        let mut used = vec![
+            limits::Use::of("function.slot_queue_max", waiting as usize, function.slot_queue_max),
+            limits::Use::of_cache(
+                "function.images_bytes_max",
+                self.shared.images.bytes() as usize,
+                function.images_bytes_max,
+            ),
+        ];
+        used.extend(self.actions.limits_used());
+        used.extend(self.node.limits_used());
+        used
     }
 
     /// To be held for as long as a call takes.

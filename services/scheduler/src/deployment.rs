@@ -211,8 +211,10 @@ impl Deployment {
                 continue;
             };
             if due_ms > self.shared.clock.now_ms() {
+                self.shared.metrics.waits_since(self.deployment, None);
                 return Some(due_ms);
             }
+            self.shared.metrics.waits_since(self.deployment, Some(due_ms));
             if self.wish.is_some() {
                 return None;
             }
@@ -224,6 +226,7 @@ impl Deployment {
                 }
             }
         }
+        self.shared.metrics.waits_since(self.deployment, None);
         None
     }
 
@@ -232,6 +235,11 @@ impl Deployment {
         let end = key::encode(&[Some(&Value::Float64(self.shared.clock.now_ms().next_up()))]);
         let Some(key) = self.window.begin_before(&end) else { return };
         let (Some(entry), Some(heard)) = (EntryKey::read(&key), self.heard) else { return };
+        let delay_ms = (self.shared.clock.now_ms() - entry.due_ms).max(0.0);
+        self.shared
+            .metrics
+            .delays
+            .record(Duration::try_from_secs_f64(delay_ms / 1e3).unwrap_or(Duration::MAX));
         let call = DueCall {
             deployment: self.deployment,
             entry: entry.id.into(),

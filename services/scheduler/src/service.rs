@@ -49,7 +49,13 @@ pub struct Handle(pub(crate) Arc<Shared>);
 impl Handle {
     /// The counters by now.
     pub fn metrics(&self) -> MetricsSnapshot {
-        self.0.metrics.snapshot()
+        self.0.metrics.snapshot(self.0.clock.now_ms())
+    }
+
+    /// How much of its limits is used.
+    pub fn limits_used(&self) -> [limits::Use; 1] {
+        let (used, max) = self.0.places.load();
+        [limits::Use::of("schedule.runs_max", used, max)]
     }
 }
 

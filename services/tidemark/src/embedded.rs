@@ -31,7 +31,9 @@ use crate::{
     admin::Admin,
     configuration::Configuration,
     data_folder::DataFolder,
-    metrics,
+    health::Health,
+    metrics::{Expiry, Machine, Metrics},
+    monitoring::{self, Monitored},
     node::{Calls, Node},
     parts::Parts,
     ports,
@@ -54,6 +56,25 @@ const CALLS_FUNCTIONS: Roles = Roles::of(&[Role::Gateway, Role::Fanout, Role::De
 const GATEWAY: Roles = Roles::of(&[Role::Gateway]);
 /// Who may ask how the cluster does.
 const ASKS: Roles = Roles::ALL.with(Roles::of(&[Role::Operator]));
+
+/// The services that take requests for a role, as `/readyz` names them.
+fn services_of(roles: Roles) -> Vec<&'static str> {
+    const SERVICES: [(Role, &[&str]); 7] = [
+        (Role::Txlog, &["txlog", "sequencer"]),
+        (Role::Blob, &["blob", "files"]),
+        (Role::Runner, &["runner"]),
+        (Role::Fanout, &["fanout"]),
+        (Role::Scheduler, &["scheduler"]),
+        (Role::Deploy, &["deploy"]),
+        (Role::Gateway, &["gateway"]),
+    ];
+    SERVICES
+        .iter()
+        .filter(|(role, _)| roles.has(*role))
+        .flat_map(|(_, services)| *services)
+        .copied()
+        .collect()
+}
 
 /// Serves until a signal, then stops in order.
 pub async fn run(mut configuration: Configuration) -> anyhow::Result<()> {
@@ -172,11 +193,25 @@ async fn start(
     node: Option<Node>,
     deployment: gateway::Deployment,
     listeners: Option<Listeners>,
-    metrics: Option<TcpListener>,
+    monitoring_port: Option<TcpListener>,
 ) -> anyhow::Result<Parts> {
     let limits = configuration.limits;
     let roles = node.as_ref().map_or(Roles::ALL, |node| node.cluster.roles);
     let mut parts = Parts::default();
+    let health = Health::new(&services_of(roles), limits.health);
+    let metrics = Metrics::default();
+    let machine = Machine {
+        data_folder: folder.path().to_owned(),
+        certificates: certificates(listeners.as_ref(), node.as_ref()),
+        started: SystemTime::now(),
+    };
+    metrics.process(machine, health.clone());
+    if let Some(listener) = monitoring_port {
+        let token = CancellationToken::new();
+        let monitored = Monitored { metrics: metrics.clone(), health: health.clone() };
+        let service = monitoring::Service::start(listener, monitored, token.clone())?;
+        parts.add(token, service.stopped());
+    }
     let mut routes = Routes::builder();
     let others = match &node {
         Some(node) if roles != Roles::ALL => Some(node.others(&mut parts)),
@@ -206,6 +241,13 @@ async fn start(
                 TransactionLogServer::service(of_others, limits.rpc),
                 AllowRoles::of(READS_LOG),
             ));
+        let handle = own.service.handle();
+        metrics.log(handle.clone());
+        let without_leader = handle.clone();
+        health.check("txlog", move || without_leader.without_leader().first().map(no_leader));
+        health.watch("log: a write has been on its way to the disk", move || handle.stalled());
+        health.started("txlog", own.token.clone());
+        health.started("sequencer", own.token.clone());
         parts.add(own.token, own.service.stopped());
     }
     parts.append(above_log);
@@ -231,12 +273,13 @@ async fn start(
 
     let blobs: Arc<dyn BlobStore>;
     let files: Arc<dyn Files>;
-    let mut files_handle = None;
     if roles.has(Role::Blob) {
         let token = CancellationToken::new();
         let service = stores::start_blobs(configuration, folder, node.as_ref(), token.clone()).await?;
         let objects: Arc<dyn ObjectStore> = Arc::new(service.handle());
         blobs = Arc::new(service.handle());
+        metrics.blob(service.handle());
+        health.started("blob", token.clone());
         parts.add(token, service.stopped());
 
         let token = CancellationToken::new();
@@ -244,7 +287,8 @@ async fn start(
         let dependencies = files::Dependencies { transactions: transactions(), objects: objects.clone() };
         let service = files::Service::start(options, dependencies, token.clone());
         files = Arc::new(service.handle());
-        files_handle = Some(service.handle());
+        metrics.files(service.handle());
+        health.started("files", token.clone());
         parts.add(token, service.stopped());
         routes
             .add_service(InterceptedService::new(
@@ -262,7 +306,6 @@ async fn start(
 
     let runner: Arc<dyn Runner>;
     let due_runner: Arc<dyn DueRunner>;
-    let mut runner_handle = None;
     if roles.has(Role::Runner) {
         let token = CancellationToken::new();
         let (cloud_url, site_url) = (deployment.cloud_url.clone(), deployment.site_url.clone());
@@ -271,6 +314,7 @@ async fn start(
         options.swept = vec![deployment.reference];
         options.redact_errors = configuration.redact_logs_to_client;
         options.native_values = configuration.native_values;
+        options.trace_fetches = configuration.trace_fetches;
         options.nodejs =
             Some(nodejs::Options { folder: folder.path().join("node"), ..configuration.node.clone() });
         if let Some(node) = &node {
@@ -287,7 +331,8 @@ async fn start(
             runner::Service::start(options, dependencies, token.clone()).context("start the runner")?;
         runner = Arc::new(service.handle());
         due_runner = Arc::new(service.handle());
-        runner_handle = Some(service.handle());
+        metrics.runner(service.handle());
+        health.started("runner", token.clone());
         parts.add(token, service.stopped());
         routes
             .add_service(InterceptedService::new(
@@ -304,7 +349,6 @@ async fn start(
     }
 
     let fanout: Arc<dyn Fanout>;
-    let mut fanout_handle = None;
     if roles.has(Role::Fanout) {
         let token = CancellationToken::new();
         let observed_time_max = Duration::from_millis(limits.function.observed_time_cache_ms_max);
@@ -313,7 +357,8 @@ async fn start(
         let dependencies = fanout::Dependencies { runner: runner.clone(), log };
         let service = fanout::Service::start(options, dependencies, token.clone());
         fanout = Arc::new(service.handle());
-        fanout_handle = Some(service.handle());
+        metrics.fanout(service.handle());
+        health.started("fanout", token.clone());
         parts.add(token, service.stopped());
         let service = FanoutServer::service(fanout.clone(), limits.rpc);
         routes.add_service(InterceptedService::new(service, AllowRoles::of(GATEWAY)));
@@ -322,7 +367,6 @@ async fn start(
     }
 
     let schedules: Arc<dyn Schedules>;
-    let mut scheduler_handle = None;
     if roles.has(Role::Scheduler) {
         let token = CancellationToken::new();
         let options = scheduler::Options { limits: limits.schedule, deployments: vec![deployment.reference] };
@@ -331,21 +375,13 @@ async fn start(
             scheduler::Dependencies { runner: due_runner, transactions: transactions(), clock };
         let service = scheduler::Service::start(options, dependencies, token.clone());
         schedules = Arc::new(service.handle());
-        scheduler_handle = Some(service.handle());
+        metrics.scheduler(service.handle());
+        health.started("scheduler", token.clone());
         parts.add(token, service.stopped());
         let service = SchedulesServer::service(schedules.clone(), limits.rpc);
         routes.add_service(InterceptedService::new(service, AllowRoles::of(GATEWAY)));
     } else {
         schedules = elsewhere().schedules();
-    }
-
-    if let (Some(listener), Some(log), Some(runner), Some(fanout), Some(scheduler), Some(files)) =
-        (metrics, log_handle.clone(), runner_handle, fanout_handle, scheduler_handle, files_handle)
-    {
-        let token = CancellationToken::new();
-        let dependencies = metrics::Dependencies { log, runner, fanout, scheduler, files };
-        let service = metrics::Service::start(listener, dependencies, token.clone())?;
-        parts.add(token, service.stopped());
     }
 
     let deploy: Arc<dyn Deploy>;
@@ -356,6 +392,8 @@ async fn start(
             deploy::Dependencies { transactions: transactions(), runner: runner.clone(), blobs };
         let service = deploy::Service::start(options, dependencies, token.clone());
         deploy = Arc::new(service.handle());
+        metrics.deploy(service.handle());
+        health.started("deploy", token.clone());
         parts.add(token, service.stopped());
         let service = DeployServer::service(deploy.clone(), limits.rpc);
         routes.add_service(InterceptedService::new(service, AllowRoles::of(GATEWAY)));
@@ -397,7 +435,23 @@ async fn start(
         let options = gateway::Options { deployment, limits: limits.of_gateway() };
         let services = gateway::Services { runner, fanout, sequencer, deploy, files, schedules };
         let dependencies = gateway::Dependencies { services, http, listeners };
-        parts.add(token.clone(), gateway::Service::start(options, dependencies, token).stopped());
+        let service = gateway::Service::start(options, dependencies, token.clone());
+        metrics.gateway(service.handle());
+        health.started("gateway", token.clone());
+        parts.add(token, service.stopped());
     }
     Ok(parts)
+}
+
+fn no_leader(group: &GroupId) -> String {
+    format!("group {} has no leader that is known here", group.0)
+}
+
+/// The certificates that this process shows: to clients, and to other nodes.
+fn certificates(listeners: Option<&Listeners>, node: Option<&Node>) -> Vec<(&'static str, Expiry)> {
+    let edge = listeners.and_then(|listeners| listeners.tls.clone());
+    let edge = edge.map(|tls| ("edge", Box::new(move || tls.expires_at()) as Expiry));
+    let internal = node.and_then(|node| node.calls.credentials());
+    let internal = internal.map(|own| ("internal", Box::new(move || own.expires_at()) as Expiry));
+    edge.into_iter().chain(internal).collect()
 }

@@ -19,6 +19,7 @@ use crate::{
     batcher::BatchLimits,
     clock::Clock,
     commit_queue::{Answer, CommitQueue, CommitQueueOptions},
+    counts::Counts,
     entry::EntryVersion,
     keys::{self, Incarnation},
     planted,
@@ -43,6 +44,7 @@ pub struct Group {
     pub buffer: Arc<CommitBuffer>,
     /// There may be a batch to propose.
     pub work: Notify,
+    pub counts: Counts,
     position: watch::Sender<Position>,
     published: AtomicU64,
     horizon: AtomicU64,
@@ -99,6 +101,7 @@ impl Group {
             queue: RwLock::new(queue),
             buffer: Arc::new(CommitBuffer::new(last, &limits)),
             work: Notify::new(),
+            counts: Counts::new(),
             position: watch::Sender::new(position),
             published: AtomicU64::new(last.as_nanoseconds()),
             horizon: AtomicU64::new(state.horizon.as_nanoseconds()),

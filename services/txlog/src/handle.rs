@@ -16,9 +16,11 @@ use contract::{
     Error, ErrorKind, GroupId, LeaderHint, Lookup, NodeId, Position, Read, ReadAt, ReadResult, ReadSet,
     Result, Retry, StreamEvents, Timestamp, TransactionLog, code,
 };
+use counters::Stopwatch;
 use openraft::{async_runtime::WatchReceiver, raft::ReadPolicy};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
 
 use crate::{
     apply::{ApplyError, Family, Store},
@@ -31,7 +33,7 @@ use crate::{
     keys,
     limits::StoreLimits,
     members::GroupStatus,
-    metrics::MetricsSnapshot,
+    metrics::{MetricsSnapshot, RaftSnapshot},
     network::Peers,
     options::Deployment,
     planted,
@@ -183,7 +185,7 @@ impl Handle {
     pub fn metrics(&self) -> MetricsSnapshot {
         let log = &self.shared.log;
         let mut sum = MetricsSnapshot {
-            fsyncs: log.fsyncs(),
+            syncs: log.syncs(),
             entry_bytes: log.entry_bytes() as u64,
             log_write_buffer_bytes: log.write_buffer_bytes(),
             ..MetricsSnapshot::default()
@@ -194,11 +196,52 @@ impl Handle {
         sum
     }
 
+    /// The Raft of each group, by their numbers.
+    pub fn raft_metrics(&self) -> Vec<RaftSnapshot> {
+        let groups = self.shared.groups.values();
+        let mut all: Vec<_> = groups.map(|of| RaftSnapshot::of(of)).collect();
+        all.sort_unstable_by_key(|raft| raft.group);
+        all
+    }
+
+    /// Which groups take no requests here now, since nobody is known to lead them.
+    pub fn without_leader(&self) -> Vec<GroupId> {
+        let is_without = |of: &&Arc<HandleGroup>| {
+            let position = of.group.position();
+            let position = position.borrow();
+            !position.ready && position.leader.is_none()
+        };
+        let mut groups: Vec<_> =
+            self.shared.groups.values().filter(is_without).map(|of| of.group.id).collect();
+        groups.sort_unstable();
+        groups
+    }
+
     /// The groups that this node has replicas of.
     pub fn groups(&self) -> Vec<GroupId> {
         let mut groups: Vec<GroupId> = self.shared.groups.keys().copied().collect();
         groups.sort_unstable();
         groups
+    }
+
+    /// For how long a write of the log has been on its way to the disk, if one is.
+    pub fn stalled(&self) -> Duration {
+        self.shared.log.stalled()
+    }
+
+    /// How much of its limits is used: of those of a group, in the group where most is.
+    pub fn limits_used(&self) -> Vec<limits::Use> {
+        let mut used: Vec<limits::Use> = Vec::new();
+        for of in self.shared.groups.values() {
+            for (at, of_group) in of.limits_used().into_iter().enumerate() {
+                match used.get_mut(at) {
+                    Some(most) if most.used >= of_group.used => {}
+                    Some(most) => *most = of_group,
+                    None => used.push(of_group),
+                }
+            }
+        }
+        used
     }
 
     /// How a group stands, as this node sees it.
@@ -283,6 +326,49 @@ impl HandleGroup {
         Error::internal(error.to_string())
     }
 
+    fn limits_used(&self) -> [limits::Use; 5] {
+        let limits = &self.group.limits;
+        let (undecided, window_bytes) = {
+            let queue = self.group.queue.read();
+            (queue.undecided(), queue.window_bytes())
+        };
+        let staged_bytes_max = limits.staged_bytes_max / STAGE_UNIT_BYTES * STAGE_UNIT_BYTES;
+        let staged_bytes = staged_bytes_max - self.stage_room.available_permits() * STAGE_UNIT_BYTES;
+        [
+            limits::Use::of("log.commits_queued_max", undecided.commits, limits.commits_queued_max),
+            limits::Use::of("log.commits_queued_bytes_max", undecided.bytes, limits.commits_queued_bytes_max),
+            limits::Use::of("log.staged_bytes_max", staged_bytes, staged_bytes_max),
+            limits::Use::of_cache("log.window_bytes_max", window_bytes, limits.window_bytes_max),
+            limits::Use::of_cache(
+                "log.stream_buffer_bytes_max",
+                self.group.buffer.bytes(),
+                limits.stream_buffer_bytes_max,
+            ),
+        ]
+    }
+
+    /// Commits, counts what becomes of it, and traces it if its caller is traced.
+    async fn counted(
+        self: &Arc<Self>,
+        commit: Commit,
+        validated: &mut (dyn FnMut() + Send),
+    ) -> Result<CommitOutcome> {
+        let stopwatch = Stopwatch::start();
+        let span = match telemetry::is_traced() {
+            true => tracing::debug_span!("commit", deployment = %commit.deployment),
+            false => tracing::Span::none(),
+        };
+        let result = self.commit(commit, validated).instrument(span.clone()).await;
+        self.group.counts.answered(&result, stopwatch.took());
+        if let Ok(CommitOutcome::Committed { timestamp }) = &result
+            && !span.is_none()
+            && let Some((began, took)) = self.group.counts.sync_of(*timestamp)
+        {
+            span.in_scope(|| telemetry::record("sync", began, took));
+        }
+        result
+    }
+
     fn purged_before(&self) -> u64 {
         self.raft.metrics().borrow_watched().purged.map_or(0, |purged| purged.index + 1)
     }
@@ -354,6 +440,7 @@ impl HandleGroup {
         mut request: Request,
         validated: &mut (dyn FnMut() + Send),
     ) -> Result<CommitOutcome> {
+        let stopwatch = Stopwatch::start();
         loop {
             let no_record_at = self.group.published();
             if let Some(committed) = self.recorded(request.deployment, request.id)? {
@@ -369,11 +456,19 @@ impl HandleGroup {
             let (received, published) = {
                 let mut queue = self.group.queue.write();
                 let received = queue.receive(&mut request, checked, waiter, self.group.now());
+                if matches!(received, Received::OnItsWay) {
+                    self.group.counts.waits();
+                }
                 (received, queue.published())
             };
             match received {
                 Received::OnItsWay => {
                     validated();
+                    let took = stopwatch.took();
+                    self.group.counts.validate.record(took);
+                    if let Some(began) = telemetry::began(took) {
+                        telemetry::record("validate", began, took);
+                    }
                     self.group.work.notify_one();
                     // Without an answer the service has ended, and the commit may have got through.
                     return Ok(outcome.await.unwrap_or(CommitOutcome::Unknown));
@@ -587,7 +682,7 @@ impl TransactionLog for Handle {
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
         let group = self.of(commit.deployment)?.clone();
-        group.commit(commit, &mut || ()).await
+        group.counted(commit, &mut || ()).await
     }
 
     async fn commit_and_tell(
@@ -602,7 +697,7 @@ impl TransactionLog for Handle {
             }
         };
         let outcome = match self.of(commit.deployment) {
-            Ok(group) => group.clone().commit(commit, &mut tell_once).await,
+            Ok(group) => group.clone().counted(commit, &mut tell_once).await,
             Err(error) => Err(error),
         };
         tell_once();

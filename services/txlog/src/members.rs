@@ -68,12 +68,16 @@ const DRAIN_LOOK: Duration = Duration::from_millis(2);
 pub type Metrics = RaftMetrics<RaftTypes>;
 
 impl HandleGroup {
-    fn metrics(&self) -> Metrics {
+    /// Cloned: a reference that is held would hold up Raft.
+    pub(crate) fn metrics(&self) -> Metrics {
         self.raft.metrics().borrow_watched().clone()
     }
 
     pub fn status(&self) -> GroupStatus {
-        let metrics = self.metrics();
+        self.status_by(&self.metrics())
+    }
+
+    pub(crate) fn status_by(&self, metrics: &Metrics) -> GroupStatus {
         let position = self.group.position().borrow().clone();
         let membership = metrics.membership_config.membership();
         let voters: BTreeSet<u64> = membership.voter_ids().collect();
@@ -82,8 +86,8 @@ impl HandleGroup {
             address: node.address.clone(),
             zone: node.zone.clone(),
             voter: voters.contains(id),
-            entries_behind: self.entries_behind(&metrics, *id),
-            silent_ms: silence(&metrics, *id).map(|silent| silent.as_millis() as u64),
+            entries_behind: self.entries_behind(metrics, *id),
+            silent_ms: silence(metrics, *id).map(|silent| silent.as_millis() as u64),
         };
         GroupStatus {
             group: self.group.id,
@@ -93,7 +97,7 @@ impl HandleGroup {
             ready: position.ready,
             published: position.published,
             last_index: metrics.last_log_index.unwrap_or(0),
-            applied_index: metrics.last_applied.map_or(0, |applied| applied.index),
+            applied_index: metrics.last_applied.as_ref().map_or(0, |applied| applied.index),
             changing: membership.get_joint_config().len() > 1,
             replicas: membership.nodes().map(replica).collect(),
         }

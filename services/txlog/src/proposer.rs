@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use contract::NodeId;
+use counters::Stopwatch;
 use futures::{StreamExt, stream::FuturesOrdered};
 use openraft::{
     Raft, ServerState, async_runtime::WatchReceiver, errors::ClientWriteError, impls::ProgressResponder,
@@ -53,10 +54,21 @@ pub async fn propose_batches(group: Arc<Group>, raft: GroupRaft, token: Cancella
     let mut on_their_way = FuturesOrdered::new();
     loop {
         loop {
-            let closed = group.queue.write().close_batch();
+            let closed = {
+                let mut queue = group.queue.write();
+                let closed = queue.close_batch();
+                if closed.is_some() {
+                    group.counts.closed();
+                }
+                closed
+            };
             let Some((number, batch)) = closed else { break };
+            let stopwatch = Stopwatch::start();
             match propose(&group, &raft, batch.epoch.term, LogEntry::Batch(batch)).await {
-                Ok(done) => on_their_way.push_back(async move { (number, done.await) }),
+                Ok(done) => on_their_way.push_back(async move {
+                    let result = done.await;
+                    (number, result, stopwatch.took())
+                }),
                 // Raft has ended; whoever waits is told when leadership ends with it.
                 Err(_) => return,
             }
@@ -64,7 +76,10 @@ pub async fn propose_batches(group: Arc<Group>, raft: GroupRaft, token: Cancella
         tokio::select! {
             () = token.cancelled() => return,
             () = group.work.notified() => {}
-            Some((number, result)) = on_their_way.next() => decided(&group, number, result),
+            Some((number, result, took)) = on_their_way.next() => {
+                group.counts.replicate.record(took);
+                decided(&group, number, result);
+            }
         }
     }
 }
@@ -82,10 +97,15 @@ fn decided(group: &Group, number: BatchNumber, result: Result<EntryOutcome, Prop
 pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: CancellationToken) {
     let mut metrics = raft.server_metrics();
     let mut term;
+    let mut last_leader = None;
     loop {
         let (leads, leader) = {
             let metrics = metrics.borrow_watched();
             term = metrics.vote.leader_id.term;
+            if metrics.current_leader.is_some() && metrics.current_leader != last_leader {
+                last_leader = metrics.current_leader;
+                group.counts.leader_changes.increment();
+            }
             let leads = metrics.state == ServerState::Leader && metrics.vote.committed;
             let leader = metrics.current_leader.map(|leader| {
                 let place = metrics.membership_config.membership().get_node(&leader).cloned();
@@ -94,6 +114,9 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
             (leads, leader)
         };
         group.decide(|queue| if leads { queue.elected(term, leader) } else { queue.follow(term, leader) });
+        if !leads {
+            group.counts.given_up();
+        }
         group.work.notify_one();
         tokio::select! {
             () = token.cancelled() => break,

@@ -12,7 +12,7 @@
 //! An entry's value is a version byte, its kind, its term, a checksum over all of these and the payload, the payload.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt::Debug,
     io,
     ops::{Bound, RangeBounds},
@@ -22,11 +22,13 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use crate::limits::StoreLimits;
 use bytes::Bytes;
 use contract::GroupId;
+use counters::{Histogram, HistogramSnapshot, Stopwatch};
 use openraft::{
     EntryPayload, OptionalSend, RaftLogReader,
     entry::RaftEntry,
@@ -40,6 +42,7 @@ use rocksdb::{
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
+    counts::SyncTime,
     entry::EntryError,
     fatal::FatalHandler,
     folders::{self, OpenError},
@@ -58,7 +61,7 @@ pub struct RaftLogs {
     /// The only lasting sender: the writer ends when it is gone.
     operations: Option<mpsc::Sender<Operation>>,
     writer: Option<JoinHandle<()>>,
-    fsyncs: Arc<AtomicU64>,
+    syncs: Arc<Syncs>,
     /// Of each group.
     entry_cache_bytes_max: usize,
     append_bytes_max: usize,
@@ -82,7 +85,12 @@ struct GroupState {
     written: Notify,
     /// The state is flushed up to before this index: only that may be purged.
     flushed_before: AtomicU64,
+    /// Up to which entry the log was made durable, the last times; for traces only.
+    syncs: Mutex<VecDeque<(u64, SyncTime)>>,
 }
+
+/// Of [`GroupState::syncs`].
+const SYNCS_KEPT_MAX: usize = 256;
 
 /// The newest entries, readable as soon as they are appended.
 struct EntryCache {
@@ -137,8 +145,8 @@ impl RaftLogs {
             .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
         let database = Arc::new(database);
         let (operations, queue) = mpsc::channel(limits.log_writes_queued_max);
-        let fsyncs = Arc::new(AtomicU64::new(0));
-        let writer = Writer { database: database.clone(), queue, fatal, fsyncs: fsyncs.clone() };
+        let syncs = Arc::new(Syncs::new());
+        let writer = Writer { database: database.clone(), queue, fatal, syncs: syncs.clone() };
         let writer = std::thread::Builder::new()
             .name("raft-log-writer".into())
             .spawn(move || writer.run())
@@ -148,7 +156,7 @@ impl RaftLogs {
             database,
             operations,
             writer,
-            fsyncs,
+            syncs,
             entry_cache_bytes_max: limits.log_entry_cache_bytes_max,
             append_bytes_max: limits.raft_append_bytes_max,
             groups: Mutex::default(),
@@ -167,7 +175,7 @@ impl RaftLogs {
     pub fn gauges(&self) -> LogGauges {
         LogGauges {
             database: Arc::downgrade(&self.database),
-            fsyncs: self.fsyncs.clone(),
+            syncs: self.syncs.clone(),
             groups: self.groups.lock().values().cloned().collect(),
         }
     }
@@ -176,14 +184,24 @@ impl RaftLogs {
 /// Read by whoever wants to know; it keeps nothing open.
 pub struct LogGauges {
     database: Weak<DB>,
-    fsyncs: Arc<AtomicU64>,
+    syncs: Arc<Syncs>,
     groups: Vec<Arc<GroupState>>,
 }
 
 impl LogGauges {
     /// How often the log was made durable since it was opened.
     pub fn fsyncs(&self) -> u64 {
-        self.fsyncs.load(Ordering::Relaxed)
+        self.syncs.durations.snapshot().count()
+    }
+
+    /// How long it took, each time.
+    pub fn syncs(&self) -> HistogramSnapshot {
+        self.syncs.durations.snapshot()
+    }
+
+    /// For how long a write has been on its way to the disk, if one is.
+    pub fn stalled(&self) -> Duration {
+        self.syncs.under_way()
     }
 
     /// Memory of the newest entries; bounded by `log_entry_cache_bytes_max` for each group.
@@ -212,7 +230,43 @@ struct Writer {
     database: Arc<DB>,
     queue: mpsc::Receiver<Operation>,
     fatal: FatalHandler,
-    fsyncs: Arc<AtomicU64>,
+    syncs: Arc<Syncs>,
+}
+
+/// The times at which the log was made durable.
+struct Syncs {
+    durations: Histogram,
+    started: Stopwatch,
+    /// Since when one is under way, in milliseconds after `started`, and one more; 0 if none is.
+    since_ms: AtomicU64,
+}
+
+impl Syncs {
+    fn new() -> Syncs {
+        Syncs { durations: Histogram::default(), started: Stopwatch::start(), since_ms: AtomicU64::new(0) }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.took().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    fn under_way(&self) -> Duration {
+        match self.since_ms.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since_ms => Duration::from_millis(self.now_ms().saturating_sub(since_ms)),
+        }
+    }
+
+    /// Times what makes the log durable.
+    fn time<T>(&self, write: impl FnOnce() -> T) -> (T, Duration) {
+        self.since_ms.store(self.now_ms(), Ordering::Relaxed);
+        let stopwatch = Stopwatch::start();
+        let written = write();
+        let took = stopwatch.took();
+        self.since_ms.store(0, Ordering::Relaxed);
+        self.durations.record(took);
+        (written, took)
+    }
 }
 
 impl Writer {
@@ -234,14 +288,15 @@ impl Writer {
             std::mem::take(&mut lazy).into_iter().for_each(|(key, value)| batch.put(key, value));
             let mut options = WriteOptions::default();
             options.set_sync(true);
-            if let Err(error) = self.database.write_opt(batch, &options) {
+            let (written, took) = self.syncs.time(|| self.database.write_opt(batch, &options));
+            if let Err(error) = written {
                 self.fatal.end(&format!("the log can't be written: {error}"));
                 // Nobody is answered: what is on the disk is not known.
                 std::mem::forget(answers);
                 return;
             }
-            self.fsyncs.fetch_add(1, Ordering::Relaxed);
-            answers.into_iter().for_each(Written::tell);
+            let sync = telemetry::began(took).map(|began| (began, took));
+            answers.into_iter().for_each(|written| written.tell(sync));
         }
     }
 }
@@ -253,9 +308,13 @@ enum Written {
 }
 
 impl Written {
-    fn tell(self) {
+    /// `sync` is when it became so, where that is of use.
+    fn tell(self, sync: Option<SyncTime>) {
         match self {
             Written::Entries { state, last, flushed } => {
+                if let Some(sync) = sync {
+                    state.synced(last, sync);
+                }
                 state.cache.lock().written_up_to(last);
                 state.written.notify_one();
                 flushed.io_completed(Ok(()));
@@ -301,7 +360,20 @@ fn add_to(batch: &mut WriteBatch, lazy: &mut Lazy, operation: Operation) -> Opti
 impl GroupState {
     fn new(cache_bytes_max: usize) -> GroupState {
         let cache = EntryCache { entries: BTreeMap::new(), bytes: 0, bytes_max: cache_bytes_max, written: 0 };
-        GroupState { cache: Mutex::new(cache), written: Notify::new(), flushed_before: AtomicU64::new(0) }
+        GroupState {
+            cache: Mutex::new(cache),
+            written: Notify::new(),
+            flushed_before: AtomicU64::new(0),
+            syncs: Mutex::default(),
+        }
+    }
+
+    fn synced(&self, last: u64, sync: SyncTime) {
+        let mut syncs = self.syncs.lock();
+        syncs.push_back((last, sync));
+        if syncs.len() > SYNCS_KEPT_MAX {
+            syncs.pop_front();
+        }
     }
 }
 
@@ -443,6 +515,13 @@ fn damaged(what: &str) -> io::Error {
 }
 
 impl RaftLog {
+    /// When the entry was made durable here, if that is still known.
+    pub fn sync_of(&self, index: u64) -> Option<SyncTime> {
+        let syncs = self.state.syncs.lock();
+        let durable = syncs.iter().rev().take_while(|(last, _)| *last >= index);
+        durable.last().map(|(_, sync)| *sync)
+    }
+
     /// The state up to `index` is flushed.
     pub fn state_flushed(&self, index: u64) {
         self.state.flushed_before.fetch_max(index + 1, Ordering::AcqRel);

@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc};
 
+use counters::Stopwatch;
 use futures::{Stream, TryStreamExt};
 use openraft::{
     EntryPayload, OptionalSend,
@@ -61,7 +62,13 @@ impl StateMachine {
             let id = EntryId { term: entry.log_id.leader_id.term, index: entry.log_id.index };
             let payload = match entry.payload {
                 EntryPayload::Blank => Payload::Blank,
-                EntryPayload::Normal(EntryBytes(bytes)) => Payload::Entry(LogEntry::decode(bytes)?),
+                EntryPayload::Normal(EntryBytes(bytes)) => {
+                    let entry = LogEntry::decode(bytes)?;
+                    if telemetry::is_on() {
+                        note_sync(&group, &self.log, id.index, &entry);
+                    }
+                    Payload::Entry(entry)
+                }
                 EntryPayload::Membership(membership) => {
                     let stored = StoredMembership::new(Some(entry.log_id), membership);
                     Payload::Membership(raft_codec::encode_stored_membership(&stored))
@@ -131,6 +138,16 @@ impl StateMachine {
     }
 }
 
+/// Notes when a batch was made durable here, for the commits of it that are traced.
+fn note_sync(group: &Group, log: &RaftLog, index: u64, entry: &LogEntry) {
+    if let LogEntry::Batch(batch) = entry
+        && let Some(last) = batch.commits.last()
+        && let Some(sync) = log.sync_of(index)
+    {
+        group.counts.synced(last.timestamp, sync);
+    }
+}
+
 fn outcome_of(applied: &Applied) -> EntryOutcome {
     match applied {
         Applied::Skipped(..) => EntryOutcome::Skipped,
@@ -174,7 +191,9 @@ impl RaftStateMachine<RaftTypes> for StateMachine {
     where
         S: Stream<Item = Result<EntryResponder<RaftTypes>, io::Error>> + Unpin + OptionalSend,
     {
+        let stopwatch = Stopwatch::start();
         let result = self.apply_all(entries).await;
+        self.group.counts.apply.record(stopwatch.took());
         self.or_end(result)
     }
 

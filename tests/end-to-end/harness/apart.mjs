@@ -13,8 +13,11 @@ import { alarmingLines, parseEnvironment, temporaryFolder, tidemarkBinary } from
 const START_MS_MAX = 120_000;
 const STOP_MS_MAX = 60_000;
 
-/** Starts a process for each of `roles`, of which the last has the gateway, and waits until that one serves. Returns where. */
-export async function startApart(context, roles) {
+/**
+ * Starts a process for each of `roles`, of which the last has the gateway, and waits until that one serves. Returns where, and where each
+ * process is asked by operators. `settings` stand at the end of each configuration.
+ */
+export async function startApart(context, roles, { settings = "" } = {}) {
   const folder = await temporaryFolder(context);
   const secret = join(folder, "secret");
   await writeFile(secret, randomBytes(32), { mode: 0o600 });
@@ -35,6 +38,7 @@ export async function startApart(context, roles) {
       `cloud_url = "http://127.0.0.1:${api}"\nsite_url = "http://127.0.0.1:${site}"`,
       `[node]\nid = ${index + 1}\nzone = "zone-${index % 3}"`,
       `[cluster]\npeers = ${JSON.stringify(peers)}\nsecret_file = ${JSON.stringify(secret)}`,
+      settings,
     ];
     const config = join(own, "tidemark.toml");
     await writeFile(config, `${lines.join("\n")}\n`);
@@ -46,7 +50,8 @@ export async function startApart(context, roles) {
     const text = await readFile(env, "utf8").catch(() => null);
     if (text) {
       const variables = parseEnvironment(text);
-      return { url: variables.CONVEX_SELF_HOSTED_URL, adminKey: variables.CONVEX_SELF_HOSTED_ADMIN_KEY };
+      const monitoring = roles.map((_, index) => `http://127.0.0.1:${ports[5 * index + 4]}`);
+      return { url: variables.CONVEX_SELF_HOSTED_URL, adminKey: variables.CONVEX_SELF_HOSTED_ADMIN_KEY, monitoring };
     }
     assert.ok(Date.now() < deadline, `the gateway does not serve after ${START_MS_MAX} ms`);
     await sleep(50);

@@ -25,6 +25,7 @@ const SOURCES: [&str; 13] = [
 
 /// How often a file may do so, and for what.
 const ALLOWED: &[(&str, usize, &str)] = &[
+    ("crates/counters/src/histogram.rs", 2, "how long something took, for those who watch"),
     ("crates/isolate/src/clock.rs", 3, "how long a guest has run"),
     ("crates/log-router/src/group.rs", 1, "until when a replica that has failed is left alone"),
     (
@@ -33,6 +34,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         "commit ids; what a transaction of the system's own begins with",
     ),
     ("crates/result-cache/src/interval_index.rs", 1, "the shape of a tree, which nobody outside may choose"),
+    ("crates/telemetry/src/state.rs", 1, "when a span began"),
     ("crates/transaction/src/commits.rs", 7, "how long a lost outcome has been looked for"),
     ("services/deploy/src/finish.rs", 1, "ids of indexes"),
     ("services/deploy/src/start.rs", 1, "ids of indexes"),
@@ -55,7 +57,12 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/runner/src/transaction/run.rs", 4, "seeds of runs; how long one took"),
     ("services/runner/src/turns.rs", 1, "how long calls wait for turns and hold them"),
     ("services/scheduler/src/deployment.rs", 1, "request ids"),
-    ("services/tidemark/src/embedded.rs", 2, "the clock that functions see, and that of schedules"),
+    (
+        "services/tidemark/src/embedded.rs",
+        3,
+        "the clock that functions see, and that of schedules; when the process began",
+    ),
+    ("services/tidemark/src/metrics/machine.rs", 1, "what the machine's clock shows, for those who watch"),
     ("services/tidemark/src/data_folder.rs", 1, "the secret of a data folder"),
     ("services/tidemark/src/pools.rs", 1, "which of several processes is called"),
     ("services/txlog/src/clock.rs", 2, "the one clock of the log"),

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
+    metrics::Api,
     request_id::new_request_id,
     router,
 };
@@ -38,12 +39,16 @@ pub(super) struct Long {
 /// A call of the public service.
 pub(super) async fn call(State(edge): State<SharedEdge>, mut request: Request, next: Next) -> Response {
     let (addressed, admitted) = router::address(&edge, &mut request);
-    let (span, request_id) = (addressed.span(), addressed.request_id.clone());
+    let (span, request_id) = (addressed.span(Some(request.headers())), addressed.request_id.clone());
+    let counted = edge.metrics.begin(Api::Grpc);
     let answer = async {
         admitted?;
         answer(&edge, addressed, request, next).await
     };
-    answer.instrument(span).await.unwrap_or_else(|failure| failure.into_status(&request_id).into_http())
+    let answer = answer.instrument(span).await;
+    let answer = answer.unwrap_or_else(|failure| failure.into_status(&request_id).into_http());
+    counted.answered_over_grpc(&answer);
+    answer
 }
 
 async fn answer(edge: &Edge, addressed: Addressed, request: Request, next: Next) -> Result<Response> {

@@ -46,6 +46,20 @@ impl Actions {
         }
     }
 
+    /// How much of their limits is used.
+    pub(crate) fn limits_used(&self) -> [limits::Use; 4] {
+        let places = |limit, places: &Places| {
+            let (used, max) = places.load();
+            limits::Use::of(limit, used, max)
+        };
+        [
+            places("action.running_max", &self.outermost),
+            places("action.called_max", &self.called),
+            places("action.files_in_flight_max", &self.files),
+            limits::Use::of("action.heap_bytes_max", self.heap_bytes() as usize, self.limits.heap_bytes_max),
+        ]
+    }
+
     /// Waits for a place.
     pub(super) async fn admit(&self, deployment: DeploymentRef) -> Result<Place> {
         let wait = Duration::from_millis(self.limits.wait_ms_max);

@@ -30,6 +30,7 @@ use std::{
 
 use crate::limits::FunctionLimits;
 use contract::{DeploymentRef, Error, ErrorKind};
+use counters::{Histogram, HistogramSnapshot, Stopwatch};
 use fair_queue::FairQueue;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
@@ -104,6 +105,7 @@ pub(crate) struct Threads {
     /// Begins calls in the place of long ones, and threads in the place of those that ended. It has the process's own
     /// priority, which new threads take over. Its result are the threads.
     attendant: Mutex<Option<JoinHandle<Vec<JoinHandle<()>>>>>,
+    waits: Arc<Histogram>,
 }
 
 /// Begins the thread of a number.
@@ -259,7 +261,10 @@ impl Threads {
             std::thread::Builder::new().name("isolate-admission".into()).spawn(attend)
         });
         match attendant {
-            Ok(attendant) => Ok(Threads { shared, limits, attendant: Mutex::new(Some(attendant)) }),
+            Ok(attendant) => {
+                let attendant = Mutex::new(Some(attendant));
+                Ok(Threads { shared, limits, attendant, waits: Arc::default() })
+            }
             Err(error) => {
                 shared.close();
                 Err(error)
@@ -279,6 +284,11 @@ impl Threads {
         T: Send + 'static,
         F: AsyncFnOnce(&mut Slots) -> T + Send + 'static,
     {
+        let (waits, stopwatch) = (Arc::clone(&self.waits), Stopwatch::start());
+        let work = async move |slots: &mut Slots| {
+            waits.record(stopwatch.took());
+            work(slots).await
+        };
         let (job, mut receiver) = Job::new(deployment, work);
         let claim = Arc::clone(&job.claim);
         let _withdraw = WithdrawOnDrop(Arc::clone(&claim));
@@ -312,6 +322,11 @@ impl Threads {
         let _withdraw = WithdrawOnDrop(Arc::clone(&job.claim));
         self.shared.submit_step(job)?;
         receiver.await.map_err(|_| shutting_down())
+    }
+
+    /// How long calls have waited for a thread, those that found one free included.
+    pub(crate) fn waits(&self) -> HistogramSnapshot {
+        self.waits.snapshot()
     }
 
     /// How many calls run, and how many wait.

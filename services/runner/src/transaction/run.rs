@@ -300,9 +300,10 @@ impl Handle {
             Ok(Ok(text)) => Ok(Arc::from(text)),
             Ok(Err(thrown)) => Err(thrown),
             Err(stop) => {
-                let thrown = stop.into_answer()?;
-                shared.metrics.kills.increment();
-                Err(thrown)
+                if let Some(kill) = stop.kill() {
+                    shared.metrics.count_kill(kill);
+                }
+                Err(stop.into_answer()?)
             }
         };
         let TransactionHost { transaction, tree, .. } = host;
@@ -370,6 +371,7 @@ impl Handle {
         if run.path.as_ref().is_some_and(|path| path.module.is_system()) {
             return;
         }
+        self.shared.metrics.record_run(contract_kind(run.kind), ended.duration);
         let entry = ExecutionRecord {
             kind: contract_kind(run.kind),
             identifier: fate.http_route.unwrap_or_else(|| run.identifier.clone()),
