@@ -121,6 +121,43 @@ test("a gateway without anything of its own serves what the others do", { timeou
   assert.deepEqual(await list(gateway), ["by the gateway", "by a node"]);
 });
 
+test("a deployment that is created at one node is served at all, and at none when it is deleted", { timeout: 300_000 }, async (context) => {
+  const cluster = await startCluster(context);
+  const gateway = await cluster.startGateway();
+  const nodes = [...cluster.nodes, gateway];
+  const adminKey = /Admin key +(\S+)/.exec(await cluster.operate("create", "shop"))?.[1];
+  const places = nodes.map(({ url }) => ({ url: `${url}/d/shop`, adminKey }));
+  const untilAllAnswer = (wanted) =>
+    inTime(
+      Promise.all(
+        places.map(async ({ url }) => {
+          while ((await fetch(`${url}/instance_name`)).status !== wanted) {
+            await sleep(50);
+          }
+        }),
+      ),
+      `${wanted} everywhere`,
+    );
+  await untilAllAnswer(200);
+  await pushApp(context, places[1], "journal");
+  for (const [number, place] of places.entries()) {
+    await append({ running: [place] }, `${number}`);
+  }
+  for (const place of places) {
+    assert.deepEqual(await list(place), places.map((_, number) => `${number}`));
+  }
+  for (const node of nodes) {
+    const { body } = await callFunction(node, "query", "journal:list");
+    assert.equal(body.status, "error", "the default deployment has nothing of it");
+  }
+  assert.match(await cluster.operate("list"), /\bshop +prod\b/);
+  const { deployments } = await cluster.ask("status");
+  assert.deepEqual(deployments.map(({ name }) => name).sort(), ["dev", "shop"]);
+
+  await cluster.operate("delete", "shop");
+  await untilAllAnswer(404);
+});
+
 test("every service is apart from the others", { timeout: 300_000 }, async (context) => {
   const gateway = await startApart(context, [["txlog"], ["txlog"], ["txlog"], ["runner"], ["fanout"], ["scheduler", "deploy"], ["blob"], ["gateway"]]);
   await pushApp(context, gateway, "journal");

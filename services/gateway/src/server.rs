@@ -4,6 +4,7 @@ use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use crate::limits::GatewayLimits;
 use axum::{http::Request, response::Response};
+use contract::Door;
 use hyper::{
     body::Incoming,
     rt::{Read, Write},
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, util::MapRequestLayer};
 
 use crate::{
-    connections,
+    addressing, connections,
     edge::{Dependencies, Edge, Options, SharedEdge},
     grpc,
     metrics::MetricsSnapshot,
@@ -92,16 +93,18 @@ impl Service {
 }
 
 async fn serve(edge: SharedEdge, listeners: Listeners) {
-    let by_host = edge.clone();
-    let lead = move |request: Request<Incoming>| router::lead(&by_host, request);
+    let leading = edge.clone();
+    let lead = move |request: Request<Incoming>| addressing::lead(&leading, Door::Api, request);
     let api_service = MapRequestLayer::new(lead).layer(router::router(edge.clone()));
+    let leading = edge.clone();
+    let lead = move |request: Request<Incoming>| addressing::lead(&leading, Door::Site, request);
+    let site_service = MapRequestLayer::new(lead).layer(site::router(edge.clone()));
     let Listeners { api, site, grpc, tls } = listeners;
     let acceptor = |protocol| tls.as_ref().map(|tls| tls.acceptor(protocol));
     let api = accept(&edge, api, |stream, accepted| {
         let tls = acceptor(EdgeProtocol::Http1);
         serve_http(edge.clone(), stream, tls, accepted, api_service.clone())
     });
-    let site_service = site::router(edge.clone());
     let site = accept(&edge, site, |stream, accepted| {
         let tls = acceptor(EdgeProtocol::Http1);
         serve_http(edge.clone(), stream, tls, accepted, site_service.clone())
@@ -115,6 +118,10 @@ async fn serve(edge: SharedEdge, listeners: Listeners) {
         })
         .await
     };
+    let following = edge.clone();
+    edge.tasks.spawn(async move {
+        following.served.follow(|deployment| following.tokens.forget(deployment)).await;
+    });
     let serving = async {
         tokio::join!(api, site, grpc);
         edge.tasks.close();

@@ -1,6 +1,9 @@
 //! How the runner is set up.
 
-use contract::{DeploymentRef, NodeId};
+use std::sync::Arc;
+
+use contract::{Deployment, Deployments, NodeId};
+use tokio::sync::watch;
 
 use crate::Limits;
 
@@ -10,15 +13,12 @@ pub struct Options {
     pub limits: Limits,
     /// On which node it runs; the only runner there. What one before it has claimed is its to clear up.
     pub node: NodeId,
-    /// What functions see as `process.env.CONVEX_CLOUD_URL`.
-    pub cloud_url: String,
-    /// What functions see as `process.env.CONVEX_SITE_URL`.
-    pub site_url: String,
-    /// What `getDeploymentMetadata` shows.
-    pub deployment_name: String,
-    /// The deployments whose old records of session requests this runner removes from time to time. Several processes may
-    /// do so for one deployment; once is enough.
-    pub swept: Vec<DeploymentRef>,
+    /// The deployments whose functions it runs: what these see of their name and addresses. Calls of others are refused
+    /// (`DeploymentNotFound`).
+    pub deployments: watch::Receiver<Arc<Deployments>>,
+    /// Those whose old records of session requests this runner removes from time to time. Several processes may do so for one
+    /// deployment; once is enough.
+    pub swept: watch::Receiver<Arc<Deployments>>,
     /// Tell clients of errors only their request id; the log has the rest.
     pub redact_errors: bool,
     /// Let values that are plain pass the published library's conversion natively. Its results are the same.
@@ -30,15 +30,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// For the given addresses.
-    pub fn new(limits: Limits, cloud_url: String, site_url: String) -> Options {
+    /// For the given deployments; none of them is swept.
+    pub fn new(limits: Limits, deployments: watch::Receiver<Arc<Deployments>>) -> Options {
         Options {
             limits,
             node: NodeId(1),
-            cloud_url,
-            site_url,
-            deployment_name: "dev".to_owned(),
-            swept: Vec::new(),
+            deployments,
+            swept: Deployment::fixed([]),
             redact_errors: false,
             native_values: true,
             trace_fetches: false,

@@ -7,11 +7,13 @@ use std::{
     path::PathBuf,
 };
 
+use directory::UrlPatterns;
 use mtls::{EdgeFiles, Role, Roles};
 use serde::Deserialize;
 
 use crate::{
-    limits::Limits, node::host_name, operator::ClusterArguments, refusal::Refusal, traces::TraceOptions,
+    deployment::DeploymentArguments, limits::Limits, node::host_name, operator::ClusterArguments,
+    refusal::Refusal, traces::TraceOptions,
 };
 pub use cluster::{Cluster, NodeNumber, Peer, ServeArguments, host_and_port};
 use cluster::{FileCluster, FileServe, FileTls};
@@ -27,11 +29,13 @@ pub struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Run everything in one process, for developing an app on this machine.
-    Dev(DevArguments),
+    Dev(Box<DevArguments>),
     /// Run one node of a cluster, or some of its services.
     Serve(Box<ServeArguments>),
     /// Ask how a cluster does, and change who is in it.
     Cluster(ClusterArguments),
+    /// Create, list and delete deployments, and their keys.
+    Deployment(DeploymentArguments),
 }
 
 #[derive(Debug, Default, clap::Args)]
@@ -60,6 +64,13 @@ pub struct DevArguments {
     /// The address by which clients reach HTTP actions, where it is not the one listened on.
     #[arg(long, env = "TIDEMARK_SITE_URL", value_name = "URL")]
     pub site_url: Option<String>,
+    /// The addresses of further deployments, with {name} where the name goes: in the host name, or at the end behind /d/
+    /// [default: the address of the API and /d/{name}].
+    #[arg(long, env = "TIDEMARK_DEPLOYMENT_URL", value_name = "PATTERN")]
+    pub deployment_url: Option<String>,
+    /// The same for their HTTP actions [default: the address of HTTP actions and /d/{name}].
+    #[arg(long, env = "TIDEMARK_DEPLOYMENT_SITE_URL", value_name = "PATTERN")]
+    pub deployment_site_url: Option<String>,
     /// A bucket of an S3-compatible store for files and code, in place of the data folder: `s3://bucket/prefix`. Credentials,
     /// region and endpoint are read from the `AWS_…` variables.
     #[arg(long, env = "TIDEMARK_BLOBS_URL", value_name = "URL")]
@@ -119,6 +130,8 @@ struct File {
     metrics_port: Option<u16>,
     cloud_url: Option<String>,
     site_url: Option<String>,
+    deployment_url: Option<String>,
+    deployment_site_url: Option<String>,
     blobs_url: Option<String>,
     redact_logs_to_client: Option<bool>,
     native_values: Option<bool>,
@@ -191,6 +204,9 @@ pub struct Configuration {
     /// `None`: made of the address that is listened on.
     pub cloud_url: Option<String>,
     pub site_url: Option<String>,
+    /// Patterns; `None`: made of the addresses of the API and of HTTP actions.
+    pub deployment_url: Option<String>,
+    pub deployment_site_url: Option<String>,
     /// `None`: files and code are kept in the data folder.
     pub blobs_url: Option<String>,
     pub redact_logs_to_client: bool,
@@ -354,6 +370,11 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
         metrics_port,
         cloud_url: url("cloud_url", arguments.cloud_url.or(file.cloud_url))?,
         site_url: url("site_url", arguments.site_url.or(file.site_url))?,
+        deployment_url: pattern("deployment_url", arguments.deployment_url.or(file.deployment_url))?,
+        deployment_site_url: pattern(
+            "deployment_site_url",
+            arguments.deployment_site_url.or(file.deployment_site_url),
+        )?,
         blobs_url: arguments.blobs_url.or(file.blobs_url),
         redact_logs_to_client: arguments
             .redact_logs_to_client
@@ -383,6 +404,15 @@ impl Configuration {
             ("grpc_port", self.grpc_port),
             ("metrics_port", self.metrics_port),
         ]
+    }
+
+    /// The addresses of deployments that have none of their own, where those of the default one are these.
+    pub fn deployment_urls(&self, cloud_url: &str, site_url: &str) -> UrlPatterns {
+        let below = UrlPatterns::below(cloud_url, site_url);
+        UrlPatterns {
+            cloud: self.deployment_url.clone().unwrap_or(below.cloud),
+            site: self.deployment_site_url.clone().unwrap_or(below.site),
+        }
     }
 }
 
@@ -415,6 +445,18 @@ fn telemetry_options(
     Ok(Some(TraceOptions { endpoint, sample_ratio, attributes, limits: limits.telemetry }))
 }
 
+/// A pattern of URLs, one for each deployment.
+fn pattern(name: &str, pattern: Option<String>) -> Result<Option<String>, Refusal> {
+    let pattern = url(name, pattern)?;
+    if let Some(pattern) = &pattern {
+        let both = UrlPatterns { cloud: pattern.clone(), site: pattern.clone() };
+        if let Some(problem) = both.problem() {
+            return Err(Refusal::Configuration(format!("{name}: {problem}")));
+        }
+    }
+    Ok(pattern)
+}
+
 /// Without the slash at its end: clients append paths.
 fn url(name: &str, url: Option<String>) -> Result<Option<String>, Refusal> {
     let Some(url) = url else { return Ok(None) };
@@ -434,6 +476,13 @@ mod tests {
 
     fn file(text: &str) -> File {
         toml::from_str(text).expect("valid")
+    }
+
+    fn dev(words: &[&str]) -> DevArguments {
+        match <Arguments as clap::Parser>::try_parse_from(words).expect("valid").command {
+            Command::Dev(arguments) => *arguments,
+            _ => panic!("the words are those of dev"),
+        }
     }
 
     #[test]
@@ -457,11 +506,7 @@ mod tests {
         let error = toml::from_str::<File>("[egress]\nallow = [\"https://x\"]\n").expect_err("no rule");
         assert!(error.to_string().contains("`https://x` names no hosts"), "{error}");
         let words = ["tidemark", "dev", "--egress-allow", "*.x.example,192.0.2.1", "--egress-deny-private"];
-        let Command::Dev(arguments) =
-            clap::Parser::try_parse_from(words).map(|it: Arguments| it.command).expect("valid")
-        else {
-            panic!("another command");
-        };
+        let arguments = dev(words.as_slice());
         assert_eq!(arguments.egress_allow, Some(rules(&["*.x.example", "192.0.2.1"])));
         assert_eq!(arguments.egress_deny_private, Some(true));
     }
@@ -471,11 +516,7 @@ mod tests {
         let node = combine(DevArguments::default(), File::default()).expect("valid").node;
         assert_eq!((node.programs, node.folder), (vec!["node".into()], ".tidemark/node".into()));
         let words = ["tidemark", "dev", "--node", "/opt/node22/bin/node,node24"];
-        let Command::Dev(arguments) =
-            clap::Parser::try_parse_from(words).map(|it: Arguments| it.command).expect("valid")
-        else {
-            panic!("another command");
-        };
+        let arguments = dev(words.as_slice());
         let file = file(
             "[node]\nprograms = []\nregistry = \"http://127.0.0.1:4873/\"\ninstall_scripts = true\n[limits.node]\nprocesses_max = 3\n",
         );
@@ -532,6 +573,7 @@ mod tests {
         assert!(refused("[telemetry]\nsample_ratio = nan").contains("telemetry.sample_ratio"));
         let encrypted = "[telemetry]\notlp_endpoint = \"https://example.com\"";
         assert!(refused(encrypted).contains("telemetry.otlp_endpoint must begin with http://"));
+        assert!(refused("deployment_url = \"https://example.com\"").contains("deployment_url"));
         let unknown = toml::from_str::<File>("prot = 5").expect_err("misspelt").to_string();
         assert!(unknown.contains("prot"), "{unknown}");
     }

@@ -5,6 +5,7 @@
 
 use auth::AuthLimits;
 use deploy::PushLimits;
+use directory::DirectoryLimits;
 use egress::EgressLimits;
 use fanout::FanoutLimits;
 use files::FileLimits;
@@ -87,6 +88,7 @@ pub struct Limits {
     pub node: NodeLimits,
     pub health: HealthLimits,
     pub telemetry: TelemetryLimits,
+    pub directory: DirectoryLimits,
 }
 
 impl Limits {
@@ -115,6 +117,7 @@ impl Limits {
         node: NodeLimits::DEFAULT,
         health: HealthLimits::DEFAULT,
         telemetry: TelemetryLimits::DEFAULT,
+        directory: DirectoryLimits::DEFAULT,
     };
 
     /// What transactions are held to, wherever they run.
@@ -187,6 +190,7 @@ impl Limits {
             self.node.no_limit(),
             self.health.no_limit(),
             self.telemetry.no_limit(),
+            self.directory.no_limit(),
         ];
         let mut group = 0;
         while group < no_limits.len() {
@@ -429,6 +433,11 @@ impl Limits {
         require!(
             self.files.swept_max <= transaction.system_written_documents_max,
             "files.swept_max must be at most transaction.system_written_documents_max"
+        );
+        require!(
+            self.directory.removed_documents_max <= transaction.system_written_documents_max
+                && self.directory.removed_documents_max <= transaction.written_documents_max,
+            "a transaction must be able to delete directory.removed_documents_max"
         );
         require!(
             self.files.content_type_bytes_max < self.gateway.head_bytes_max,

@@ -1,10 +1,12 @@
 //! The `tidemark` program.
 //!
-//! `tidemark dev` runs every service in one process on an embedded store. [`embedded`] constructs the services and takes
+//! `tidemark dev` runs every service in one process on an embedded store, `tidemark serve` those of a node. [`embedded`] constructs the services and takes
 //! them down in reverse; nothing else but tests starts one. Around it: [`configuration`] (flags, environment, file,
 //! defaults), [`data_folder`] (one process at a time, secret, format), [`ports`], [`process`] (signals, panics, limits of
 //! the system), [`monitoring`] (what operators ask: [`metrics`] and [`health`]) and [`screen`] (what is told to the person who
 //! started it). [`traces`] says where spans are sent.
+//!
+//! `tidemark deployment …` asks a server that runs: [`deployment`].
 //!
 //! Exit codes: 0 after a graceful stop, 2 where something that was asked for can't be had (a folder or a port in use, a
 //! configuration that can't be read), 70 where the storage failed, 134 (SIGABRT) for a defect, 1 for everything else.
@@ -12,6 +14,7 @@
 mod admin;
 mod configuration;
 mod data_folder;
+mod deployment;
 mod embedded;
 mod health;
 mod limits;
@@ -57,13 +60,14 @@ fn main() -> ExitCode {
     process::end_on_panic();
     let run = || -> anyhow::Result<()> {
         match command {
-            Command::Dev(arguments) => serve(configuration::load(arguments)?),
+            Command::Dev(arguments) => serve(configuration::load(*arguments)?),
             Command::Serve(arguments) => serve(configuration::load_serve(*arguments)?),
             Command::Cluster(arguments) => {
                 process::set_up_log(None)?;
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(operator::run(arguments))
             }
+            Command::Deployment(arguments) => deployment::run(arguments),
         }
     };
     match run() {

@@ -36,7 +36,8 @@ pub struct Group {
     pub id: GroupId,
     /// Which data are the group's: [`Incarnation`].
     incarnation: AtomicU32,
-    pub deployments: HashSet<DeploymentId>,
+    /// Those whose data it holds: of others nothing is read and nothing committed.
+    pub deployments: watch::Sender<HashSet<DeploymentId>>,
     pub limits: LogLimits,
     pub clock: Clock,
     pub store: Arc<StateStore>,
@@ -94,7 +95,7 @@ impl Group {
         Group {
             id,
             incarnation: AtomicU32::new(incarnation.0),
-            deployments: deployments.into_iter().collect(),
+            deployments: watch::Sender::new(deployments.into_iter().collect()),
             limits,
             clock,
             store,

@@ -1,7 +1,7 @@
 //! The transaction log as others see it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -157,6 +157,18 @@ impl Handle {
             .map(|deployment| deployment.at)
     }
 
+    /// From now on these deployments are there and no others, those of the options aside. Those of groups that are not on this
+    /// node are left out.
+    pub fn serve(&self, deployments: impl IntoIterator<Item = DeploymentRef>) {
+        let mut by_group: HashMap<GroupId, HashSet<DeploymentId>> = HashMap::new();
+        for at in self.shared.deployments.iter().map(|deployment| deployment.at).chain(deployments) {
+            by_group.entry(at.group).or_default().insert(at.deployment);
+        }
+        for (id, of) in &self.shared.groups {
+            of.group.deployments.send_replace(by_group.remove(id).unwrap_or_default());
+        }
+    }
+
     /// How near each of the group's limits is.
     pub fn measures(&self, group: GroupId) -> Result<Measures> {
         let of = self.group(group)?;
@@ -293,11 +305,25 @@ impl Handle {
 
     fn of(&self, at: DeploymentRef) -> Result<&Arc<HandleGroup>> {
         let group = self.group(at.group)?;
-        if !group.group.deployments.contains(&at.deployment) {
+        if !group.group.deployments.borrow().contains(&at.deployment) {
             let message = format!("deployment {} is not in group {}", at.deployment.0, at.group.0);
-            return Err(Error::new(ErrorKind::NotFound, "DeploymentNotFound", message));
+            return Err(Error::new(ErrorKind::NotFound, code::DEPLOYMENT_NOT_FOUND, message));
         }
         Ok(group)
+    }
+
+    /// The same. A deployment that is not known here is waited for, since another node, which asks for it, may have heard
+    /// first that it was created.
+    async fn awaited(&self, at: DeploymentRef) -> Result<&Arc<HandleGroup>> {
+        if let Ok(group) = self.of(at) {
+            return Ok(group);
+        }
+        let group = &self.group(at.group)?.group;
+        let mut deployments = group.deployments.subscribe();
+        let wait = Duration::from_millis(group.limits.read_wait_ms_max);
+        let heard = deployments.wait_for(|deployments| deployments.contains(&at.deployment));
+        let _ = tokio::time::timeout(wait, heard).await;
+        self.of(at)
     }
 }
 
@@ -408,7 +434,7 @@ impl HandleGroup {
             (queue.undecided(), queue.undecided_of(commit.deployment.deployment))
         };
         // Who is alone in its group may have all of it.
-        let shares = self.group.deployments.len() > 1;
+        let shares = self.group.deployments.borrow().len() > 1;
         if limits.is_full(all) || (shares && limits.is_share_full(own)) {
             return Err(Error::overloaded("CommitterFullError", "too many commits wait for the log"));
         }
@@ -681,7 +707,7 @@ impl TransactionLog for Handle {
     }
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
-        let group = self.of(commit.deployment)?.clone();
+        let group = self.awaited(commit.deployment).await?.clone();
         group.counted(commit, &mut || ()).await
     }
 
@@ -696,7 +722,7 @@ impl TransactionLog for Handle {
                 validated();
             }
         };
-        let outcome = match self.of(commit.deployment) {
+        let outcome = match self.awaited(commit.deployment).await {
             Ok(group) => group.clone().counted(commit, &mut tell_once).await,
             Err(error) => Err(error),
         };
@@ -713,11 +739,11 @@ impl TransactionLog for Handle {
     }
 
     async fn lookup(&self, at: DeploymentRef, id: CommitId) -> Result<Lookup> {
-        self.of(at)?.lookup(at.deployment, id).await
+        self.awaited(at).await?.lookup(at.deployment, id).await
     }
 
     async fn read(&self, deployment: DeploymentRef, at: ReadAt, reads: &[Read]) -> Result<Vec<ReadResult>> {
-        self.of(deployment)?.read(deployment.deployment, at, reads).await
+        self.awaited(deployment).await?.read(deployment.deployment, at, reads).await
     }
 
     async fn confirm_leadership(&self, group: GroupId) -> Result<Position> {
@@ -725,13 +751,13 @@ impl TransactionLog for Handle {
     }
 
     async fn subscribe(&self, deployment: DeploymentRef, from: Timestamp) -> Result<StreamEvents> {
-        let group = &self.of(deployment)?.group;
+        let group = &self.awaited(deployment).await?.group;
         let token = self.shared.token.clone();
         Ok(group.buffer.subscribe(deployment.deployment, from, group.position(), token))
     }
 
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
-        self.of(step.deployment)?.backfill(step).await
+        self.awaited(step.deployment).await?.backfill(step).await
     }
 }
 
@@ -788,6 +814,27 @@ mod tests {
             service.stopped().await;
             outcome
         })
+    }
+
+    #[tokio::test]
+    async fn a_call_waits_for_a_deployment_of_which_another_node_has_heard_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut options = Options::embedded(folder.path());
+        options.limits.read_wait_ms_max = 1_000;
+        let token = CancellationToken::new();
+        let service = Service::start(options, token.clone()).await.expect("it starts");
+        let log = service.handle();
+        let new = DeploymentRef { group: GroupId(1), deployment: DeploymentId(2) };
+        let mut asked = Box::pin(log.lookup(new, CommitId([1; 16])));
+        assert!(futures::poll!(&mut asked).is_pending());
+        log.serve([new]);
+        asked.await.expect("it is there now");
+        log.serve([]);
+        let error = log.lookup(new, CommitId([1; 16])).await.expect_err("it is there no more");
+        assert_eq!(error.code, code::DEPLOYMENT_NOT_FOUND);
+        drop(log);
+        token.cancel();
+        service.stopped().await;
     }
 
     #[test]

@@ -46,7 +46,8 @@ group! {
         commit_record_age_ms: u64 = 600_000,
         /// How far behind the newest commit a read may be: a paused client continues, a push compares.
         retention_ms_min: u64 = 300_000,
-        /// How long a replica waits for a timestamp that it has not applied yet, before it answers `NotYet`.
+        /// How long a replica waits for a timestamp that it has not applied yet, before it answers `NotYet`; and for a deployment
+        /// of which it has not heard yet, before it answers `DeploymentNotFound`.
         read_wait_ms_max: u64 = 2_000,
         /// Documents in one answer to a range read.
         read_page_documents_max: usize = 1_024,

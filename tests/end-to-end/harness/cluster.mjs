@@ -52,6 +52,15 @@ class Cluster {
     return JSON.parse(stdout);
   }
 
+  /** What `tidemark deployment` prints, beside a node that runs. */
+  async operate(...words) {
+    const [{ config, dataFolder }] = this.running;
+    const secret = join(dirname(dirname(config)), "secret");
+    const server = ["--data-dir", dataFolder, "--cluster-secret-file", secret];
+    const { stdout } = await run(tidemarkBinary(), ["deployment", ...server, ...words]);
+    return stdout;
+  }
+
   /** The node that leads the group of the deployment, once one that runs does. */
   async leader() {
     const deadline = Date.now() + LEADER_MS_MAX;

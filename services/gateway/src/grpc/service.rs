@@ -167,8 +167,9 @@ impl Service {
         let from = called.message.from_timestamp.map(timestamp).transpose()?.unwrap_or_default();
         let function = called.function(called.message.call.as_ref())?;
         let Called { addressed, valid_until_ms, message, .. } = called;
+        let (edge, gone) = (&self.edge, addressed.deployment.gone.clone());
         let subscription =
-            Subscription::open(&self.edge, function, from, message.journal, valid_until_ms).await?;
+            Subscription::open(edge, gone, function, from, message.journal, valid_until_ms).await?;
         let request_id = addressed.request_id;
         let responses = subscription.into_responses();
         let responses = responses.map(move |response| response.map_err(|it| it.into_status(&request_id)));

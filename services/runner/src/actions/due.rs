@@ -110,26 +110,23 @@ impl Handle {
         }
     }
 
-    /// Enters that actions have failed which nobody runs any more, until the runner stops.
+    /// Enters that actions have failed which nobody runs any more, without end.
     pub(crate) async fn end_orphans(&self, deployment: DeploymentRef) {
         let pause = Duration::from_millis(self.actions.limits.orphan_sweep_ms);
-        let sweeps = async {
-            loop {
-                let wait = match self.sweep_orphans(deployment).await {
-                    Ok(0) => pause,
-                    Ok(actions) => {
-                        tracing::warn!(%deployment, actions, "actions have failed because their process ended");
-                        pause
-                    }
-                    Err(error) => {
-                        tracing::debug!(%deployment, %error, "actions that nobody runs are looked for later");
-                        LOOK_AGAIN.min(pause)
-                    }
-                };
-                tokio::time::sleep(wait).await;
-            }
-        };
-        self.shutdown.run_until_cancelled(sweeps).await;
+        loop {
+            let wait = match self.sweep_orphans(deployment).await {
+                Ok(0) => pause,
+                Ok(actions) => {
+                    tracing::warn!(%deployment, actions, "actions have failed because their process ended");
+                    pause
+                }
+                Err(error) => {
+                    tracing::debug!(%deployment, %error, "actions that nobody runs are looked for later");
+                    LOOK_AGAIN.min(pause)
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
     }
 
     /// How many there were.

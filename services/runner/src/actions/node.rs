@@ -103,7 +103,7 @@ impl Handle {
             .environment_variables()
             .map(|variable| (variable.row.name.clone(), variable.row.value.clone()))
             .collect();
-        environment.extend(self.shared.platform.clone());
+        environment.extend(self.shared.deployment(call.deployment)?.platform_variables());
         let modules = host
             .modules
             .iter()

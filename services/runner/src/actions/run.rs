@@ -205,7 +205,8 @@ impl Handle {
             return Ok(Ok(Prepared { function, component, image: None, tables }));
         }
         let (place, version) = ((call.deployment, component), transaction.deployment_catalog().version());
-        match shared.images.of_catalog(place, version, &tables, &shared.platform).await? {
+        let deployment = shared.deployment(call.deployment)?;
+        match shared.images.of_catalog(place, version, &tables, &deployment).await? {
             Some(Ok(image)) => Ok(Ok(Prepared { function, component, image: Some(image), tables })),
             Some(Err(error)) => Ok(Err(Thrown::new(format!("The deployed code can't be loaded: {error}")))),
             None => Ok(Err(Thrown::no_function(run.identifier()))),

@@ -240,7 +240,9 @@ impl Handle {
         }
         let result = match Value::from_json(&normalize_arguments(&call.arguments)) {
             Ok(arguments) => {
-                system::call(&call.path, &arguments, &mut transaction, &self.shared.system).await
+                let variables = self.shared.deployment(call.deployment)?.platform_variables();
+                let environment = system::Environment { variables };
+                system::call(&call.path, &arguments, &mut transaction, &environment).await
             }
             Err(error) => Err(error.into()),
         };
@@ -263,7 +265,8 @@ impl Handle {
         let (shared, call) = (&self.shared, &*run.call);
         let (component, catalog) = (transaction.component(), Arc::clone(transaction.catalog()));
         let (place, version) = ((call.deployment, component), transaction.deployment_catalog().version());
-        let image = match shared.images.of_catalog(place, version, &catalog, &shared.platform).await? {
+        let deployment = shared.deployment(call.deployment)?;
+        let image = match shared.images.of_catalog(place, version, &catalog, &deployment).await? {
             Some(Ok(image)) => image,
             Some(Err(error)) => {
                 // Whatever changes may mend it.

@@ -9,11 +9,11 @@ use std::{
 
 use bytes::Bytes;
 use contract::{
-    ActionOutcome, BlobStore, Caller, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Evaluation,
-    EvaluationRequest, Files, FunctionCall, FunctionError, GroupId, Identity, ModuleSource, MutationCall,
-    MutationOutcome, NodeEvaluation, NodeEvaluationRequest, NodePackages, ObjectStore, Position, QueryCall,
-    QueryOutcome, ReadAt, ReadMoment, Requester, Runner as _, Sequencer, SessionRequest, Timestamp,
-    TransactionLog, UserIdentity,
+    ActionOutcome, BlobStore, Caller, CommitId, CommitOutcome, Deployment, DeploymentId, DeploymentRef,
+    Evaluation, EvaluationRequest, Files, FunctionCall, FunctionError, GroupId, Identity, ModuleSource,
+    MutationCall, MutationOutcome, NodeEvaluation, NodeEvaluationRequest, NodePackages, ObjectStore,
+    Position, QueryCall, QueryOutcome, ReadAt, ReadMoment, Requester, Runner as _, Sequencer, SessionRequest,
+    Timestamp, TransactionLog, UserIdentity,
 };
 use isolate::Engine;
 use runner::{ActionLimits, FunctionLimits, FunctionLogLimits, Limits, Options};
@@ -115,14 +115,19 @@ impl Harness {
         let cursor_key = transactions.cursor_key.clone();
         let clock = runner::Clock::new(SystemTime::now);
         let http = egress::Client::new(egress::Policy::default(), egress::EgressLimits::DEFAULT);
-        let of_files = files::Options { limits: files::FileLimits::DEFAULT, swept: Vec::new() };
+        let of_files = files::Options { limits: files::FileLimits::DEFAULT, swept: Deployment::fixed([]) };
         let dependencies = files::Dependencies { transactions: transactions.clone(), objects };
         let files_service = files::Service::start(of_files, dependencies, shutdown.child_token());
         let files: Arc<dyn Files> = Arc::new(files_service.handle());
         let dependencies =
             runner::Dependencies { transactions, blobs: Arc::clone(&blobs), files, http, clock };
-        let mut options =
-            Options::new(LIMITS, "http://127.0.0.1:3210".to_owned(), "http://127.0.0.1:3211".to_owned());
+        let deployment = Deployment {
+            reference: DEPLOYMENT,
+            name: "dev".to_owned(),
+            cloud_url: "http://127.0.0.1:3210".to_owned(),
+            site_url: "http://127.0.0.1:3211".to_owned(),
+        };
+        let mut options = Options::new(LIMITS, Deployment::fixed([deployment]));
         change(&mut options);
         let start = (options, dependencies);
         let runner_service = start_runner(&start, shutdown.child_token());

@@ -361,7 +361,7 @@ async fn what_a_job_that_is_not_cancelled_schedules_will_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_action_whose_process_ended_has_failed_and_never_runs_again() {
-    let harness = Harness::with(|options| options.swept = vec![DEPLOYMENT]).await;
+    let harness = Harness::with(|options| options.swept = options.deployments.clone()).await;
     let id = begin_action(&harness, "schedules:actSlowly", json!({"until": "go on"})).await;
     until_there_is(&harness, "it runs").await;
     // To the log there is no difference between a process that has died and one that says nothing.
@@ -385,7 +385,7 @@ async fn an_action_whose_process_ended_has_failed_and_never_runs_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_this_process_holds_and_does_not_run_has_failed_and_what_it_runs_has_not() {
     let harness = Harness::with(|options| {
-        options.swept = vec![DEPLOYMENT];
+        options.swept = options.deployments.clone();
         options.limits.action.orphan_sweep_ms = 10;
     })
     .await;

@@ -137,7 +137,7 @@ async fn records_that_are_too_old_are_removed() {
     let harness = Harness::empty(|options| {
         options.limits.transaction.retry.session_record_age_ms = 60_000;
         options.limits.transaction.retry.session_record_sweep_ms = 10;
-        options.swept = vec![DEPLOYMENT];
+        options.swept = options.deployments.clone();
     })
     .await;
     // More than are removed at once. What a new deployment's first transaction makes is as old as its clock: from 1970.
