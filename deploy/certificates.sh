@@ -33,6 +33,10 @@ new_key() {
 }
 
 [ -e cluster-secret ] || { head -c 32 /dev/urandom >cluster-secret.fresh && mv cluster-secret.fresh cluster-secret; }
+if [ -e ca.crt ] && ! [ -e ca.key ]; then
+    echo "certificates: there is ca.crt without ca.key: bring the key of this authority, or remove ca.crt to begin with another one" >&2
+    exit 2
+fi
 [ -e ca.key ] || new_key ca.key
 if ! [ -e ca.crt ]; then
     openssl req -x509 -new -key ca.key -subj "/CN=Tidemark cluster $cluster" -days 3650 -out ca.crt.fresh \
