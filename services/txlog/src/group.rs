@@ -23,7 +23,7 @@ use crate::{
     entry::EntryVersion,
     keys::{self, Incarnation},
     planted,
-    state_store::StateStore,
+    state_store::NodeStore,
     stream::CommitBuffer,
     sweep::sweep,
 };
@@ -40,7 +40,7 @@ pub struct Group {
     pub deployments: watch::Sender<HashSet<DeploymentId>>,
     pub limits: LogLimits,
     pub clock: Clock,
-    pub store: Arc<StateStore>,
+    pub store: Arc<NodeStore>,
     pub queue: RwLock<CommitQueue<Waiter>>,
     pub buffer: Arc<CommitBuffer>,
     /// There may be a batch to propose.
@@ -77,7 +77,7 @@ impl Group {
         deployments: impl IntoIterator<Item = DeploymentId>,
         limits: LogLimits,
         clock: Clock,
-        store: Arc<StateStore>,
+        store: Arc<NodeStore>,
         state: &AppliedState,
     ) -> Group {
         let last = state.last_timestamp;
@@ -423,7 +423,7 @@ mod tests {
 
     fn elections_and_apply_race(bug: Option<Bug>) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(StateStore::open(folder.path(), &StoreLimits::DEFAULT).unwrap());
+        let store = Arc::new(NodeStore::open(folder.path(), &StoreLimits::DEFAULT).unwrap());
         let state = AppliedState::default();
         let deployments = [DeploymentId(1)];
         let (id, incarnation) = (GroupId(1), Incarnation(1));

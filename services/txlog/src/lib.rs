@@ -29,6 +29,7 @@ mod incarnations;
 mod keys;
 mod level;
 mod limits;
+mod log_disk;
 mod members;
 mod metrics;
 #[cfg(test)]
@@ -47,7 +48,10 @@ mod raft_storage_tests;
 mod raft_types;
 mod reads;
 mod retention;
+mod runtime;
 mod service;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod state_machine;
 mod state_store;
