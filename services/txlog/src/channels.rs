@@ -56,12 +56,7 @@ impl Channels {
         })
     }
 
-    pub(crate) fn connect(
-        &self,
-        node: Option<NodeId>,
-        address: &str,
-        purpose: Purpose,
-    ) -> io::Result<Wire> {
+    pub(crate) fn connect(&self, node: Option<NodeId>, address: &str, purpose: Purpose) -> io::Result<Wire> {
         (self.0)(node, address, purpose)
     }
 }

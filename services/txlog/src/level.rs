@@ -9,9 +9,7 @@ use contract::NodeId;
 use openraft::async_runtime::WatchReceiver;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    clock::Clock, group::Group, network::Peers, proposer::GroupRaft, raft_types::Node, runtime,
-};
+use crate::{clock::Clock, group::Group, network::Peers, proposer::GroupRaft, raft_types::Node, runtime};
 
 /// Looks every `look`, until the token is cancelled.
 pub async fn level_in_time(

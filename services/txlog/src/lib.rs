@@ -11,6 +11,7 @@
 //!
 //! This crate knows nothing of tables, schemas or functions, and of documents only what an index key takes.
 
+mod ages;
 mod apply;
 mod backfill;
 mod batcher;
@@ -47,7 +48,6 @@ mod raft_server;
 mod raft_storage_tests;
 mod raft_types;
 mod reads;
-mod retention;
 mod runtime;
 mod service;
 #[cfg(test)]

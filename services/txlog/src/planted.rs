@@ -71,6 +71,8 @@ pub(crate) enum Bug {
     AnsweredBeforePublished,
     /// An entry is applied before this node's own log has it on the disk.
     ApplyPassesLog,
+    /// How old a commit is goes by its timestamp, which follows a wall clock.
+    AgesFollowTimestamps,
 }
 
 #[cfg(not(test))]

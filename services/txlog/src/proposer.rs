@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     batcher::{BatchNumber, ProposalError},
+    clock::passed,
     entry::LogEntry,
     group::Group,
     members::hint,
@@ -56,7 +57,7 @@ pub async fn propose_batches(group: Arc<Group>, raft: GroupRaft, token: Cancella
         loop {
             let closed = {
                 let mut queue = group.queue.write();
-                let closed = queue.close_batch();
+                let closed = queue.close_batch(passed());
                 if closed.is_some() {
                     group.counts.closed();
                 }

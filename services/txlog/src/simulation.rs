@@ -130,6 +130,7 @@ found! {
     a_record_that_forgets_which_run_it_was_is_found: RecordForgetsRun,
     a_batch_of_unknown_fate_that_counts_as_refused_is_found: UnknownIsRefused,
     a_purge_that_passes_what_is_flushed_is_found: PurgePassesFlushed,
+    ages_that_follow_timestamps_are_found: AgesFollowTimestamps,
     a_membership_that_is_forgotten_is_found: MembershipIsForgotten,
     a_snapshot_that_lacks_records_is_found: SnapshotLacksRecords,
     an_installed_state_that_is_not_flushed_is_found: InstallIsNotFlushed,

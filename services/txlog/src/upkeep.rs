@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     apply::ApplyError,
+    clock::passed,
     entry::{EntryVersion, LogEntry},
     fatal::FatalHandler,
     group::Group,
@@ -146,18 +147,13 @@ pub async fn sweep_in_time(
 ) {
     let look = Duration::from_millis(options.store.sweep_look_ms);
     let keys_max = options.store.sweep_keys_max;
-    let mut idle = (group.published(), Instant::now());
     loop {
         tokio::select! {
             biased;
             () = token.cancelled() => return,
             () = runtime::sleep(look) => {}
         }
-        if group.published() != idle.0 {
-            idle = (group.published(), Instant::now());
-        }
-        let idle_for = idle.1.elapsed();
-        if group.queue.write().idle(idle_for, group.horizon(), group.records_floor()) {
+        if group.queue.write().idle(passed(), group.horizon(), group.records_floor()) {
             group.work.notify_one();
         }
         let by_log = async {
@@ -169,6 +165,7 @@ pub async fn sweep_in_time(
         };
         // Without the other replicas it would not end.
         tokio::select! {
+            biased;
             () = token.cancelled() => return,
             () = by_log => {}
         }

@@ -52,16 +52,19 @@ pub enum Fate {
 pub struct Runs {
     attempts: Attempts,
     began: Duration,
+    /// The run under way was said not to have committed, and that it never will.
+    pub never: bool,
 }
 
 impl Runs {
     pub fn new() -> Runs {
-        Runs { attempts: Attempts::new(LIMITS), began: runtime::time() }
+        Runs { attempts: Attempts::new(LIMITS), began: runtime::time(), never: false }
     }
 
     /// Begins another one; its number.
     pub fn begin(&mut self) -> u32 {
         self.attempts.begin();
+        self.never = false;
         self.attempts.number()
     }
 
@@ -75,11 +78,7 @@ impl Caller {
         Caller { network, leader: None }
     }
 
-    pub async fn call<T, F>(
-        &self,
-        node: u64,
-        work: impl Fn(Server) -> F + Send + Sync + 'static,
-    ) -> Option<T>
+    pub async fn call<T, F>(&self, node: u64, work: impl Fn(Server) -> F + Send + Sync + 'static) -> Option<T>
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
@@ -132,7 +131,10 @@ impl Caller {
     /// What is published at the leader, and every commit that was acknowledged before this was called is in it.
     pub async fn confirmed(&mut self) -> Option<(u64, Position)> {
         let node = self.target().await;
-        match self.call(node, |server: Server| async move { server.handle.confirm_leadership(GROUP).await }).await {
+        match self
+            .call(node, |server: Server| async move { server.handle.confirm_leadership(GROUP).await })
+            .await
+        {
             Some(Ok(position)) => Some((node, position)),
             _ => {
                 self.leader = None;
@@ -216,6 +218,8 @@ impl Caller {
                 if let CommitOutcome::NotLeader(leader) = &outcome {
                     self.learn(leader.as_deref());
                 }
+                // Of another message with the same commit it says nothing.
+                runs.never = outcome == CommitOutcome::NotCommitted && !runs.attempts.is_unknown();
                 Some(runs.attempts.committed(outcome, elapsed))
             }
             Some(Err(error))
@@ -235,9 +239,8 @@ impl Caller {
     async fn look_up(&mut self, commit: &Commit) -> Option<Lookup> {
         let (at, id) = (commit.deployment, commit.id);
         let target = self.target().await;
-        let lookup = self
-            .call(target, move |server: Server| async move { server.handle.lookup(at, id).await })
-            .await;
+        let lookup =
+            self.call(target, move |server: Server| async move { server.handle.lookup(at, id).await }).await;
         match &lookup {
             Some(Ok(Lookup::NotLeader(leader))) => self.learn(leader.as_deref()),
             Some(Ok(_)) => {}

@@ -36,9 +36,7 @@ use crate::{
     raft_log::RaftLogs,
     raft_server::RaftService,
     raft_types::{DiskId, Node},
-    service::{
-        Begun, StartError, as_long_as_raft, begin, delete_unassigned, led_by_quorum, start_group,
-    },
+    service::{Begun, StartError, as_long_as_raft, begin, delete_unassigned, led_by_quorum, start_group},
     upkeep::{flush_in_time, sweep_in_time},
 };
 
@@ -83,13 +81,8 @@ impl Cluster {
     /// A machine with an empty disk.
     pub fn add(self: &Arc<Self>, id: u64) {
         let disk_id = DiskId(runtime::random(|random| random.random()));
-        let machine = Machine {
-            disk: Disk::new(),
-            disk_id,
-            clock_ns: Arc::default(),
-            process: None,
-            retired: false,
-        };
+        let machine =
+            Machine { disk: Disk::new(), disk_id, clock_ns: Arc::default(), process: None, retired: false };
         assert!(self.nodes.lock().insert(id, machine).is_none(), "an id is used once");
         self.start(id);
     }
@@ -167,8 +160,8 @@ impl Cluster {
 
     /// What a process does from its start on: as [`crate::Service::start`].
     async fn live(self: Arc<Self>, id: u64, process: Owner) {
-        let (disk, disk_id, clock_ns) = self
-            .with(id, |machine| (machine.disk.clone(), machine.disk_id, machine.clock_ns.clone()));
+        let (disk, disk_id, clock_ns) =
+            self.with(id, |machine| (machine.disk.clone(), machine.disk_id, machine.clock_ns.clone()));
         let fatal = FatalHandler::new(move |reason| {
             runtime::note(format_args!("node {id} ends: {reason}"));
             runtime::end()
@@ -192,20 +185,11 @@ impl Cluster {
         delete_unassigned(&store).unwrap_or_else(|error| started(error));
         let deployments: Vec<DeploymentId> =
             options.deployments.iter().map(|deployment| deployment.at.deployment).collect();
-        let peers = Arc::new(Peers::new(
-            options.cluster.clone(),
-            node,
-            options.channels.clone(),
-            &options.store,
-        ));
+        let peers =
+            Arc::new(Peers::new(options.cluster.clone(), node, options.channels.clone(), &options.store));
         let (under_way, token) = (TaskTracker::new(), CancellationToken::new());
-        let service = RaftService::new(
-            options.cluster.clone(),
-            node,
-            place.clone(),
-            under_way.clone(),
-            token.clone(),
-        );
+        let service =
+            RaftService::new(options.cluster.clone(), node, place.clone(), under_way.clone(), token.clone());
         let (group, raft) = start_group(&options, GROUP, deployments, &logs, &store, &peers)
             .await
             .unwrap_or_else(|error| started(error));
@@ -233,13 +217,8 @@ impl Cluster {
         let look = Duration::from_millis(options.limits.clock_look_ms);
         let leveled = vec![(group.clone(), raft.clone())];
         runtime::spawn(level_in_time(leveled, peers.clone(), node, look, token.clone()));
-        let of_handle = HandleGroup::new(
-            (group.clone(), raft.clone()),
-            (node, peers),
-            options.store,
-            under_way,
-            fatal,
-        );
+        let of_handle =
+            HandleGroup::new((group.clone(), raft.clone()), (node, peers), options.store, under_way, fatal);
         let groups = HashMap::from([(GROUP, Arc::new(of_handle))]);
         let handle = Handle::new(groups, options.deployments, logs.gauges(), token);
         let service = service.service(options.store.raft_message_bytes_max);
@@ -284,10 +263,8 @@ pub fn zone_of(id: u64) -> String {
 pub fn options(founders: u64) -> Options {
     let mut options = Options::embedded("/nowhere");
     options.cluster = "simulation".into();
-    options.beginning = Beginning::Together {
-        voters: founders,
-        peers: (1..=founders).map(address_of).collect(),
-    };
+    options.beginning =
+        Beginning::Together { voters: founders, peers: (1..=founders).map(address_of).collect() };
     options.deployments = [("documents", DOCUMENTS), ("lists", LISTS)]
         .map(|(name, at)| Deployment { name: name.into(), at })
         .into();
@@ -300,6 +277,8 @@ pub fn options(founders: u64) -> Options {
     limits.retention_ms_min = 600;
     limits.window_age_ms_min = 400;
     limits.window_bytes_max = 20_000;
+    // Longer than anybody looks for a commit: nearly all that goes wrong does so within the first half of it.
+    limits.commit_record_age_ms = 12_000;
     limits.read_wait_ms_max = 200;
     limits.stream_heartbeat_ms = 150;
     limits.stream_quiet_ms = 20;

@@ -172,7 +172,8 @@ impl Client {
                     self.past.attempts.lock()[number].never = true;
                     run_again_at = Some(at);
                 }
-                Fate::LostLeader | Fate::Refused => {}
+                Fate::LostLeader => self.past.attempts.lock()[number].never = runs.never,
+                Fate::Refused => {}
             }
         }
     }

@@ -197,13 +197,7 @@ impl Client {
         let mut rest = Interval::all();
         let mut lists = BTreeMap::new();
         loop {
-            let read = Read::Range {
-                index,
-                interval: rest.clone(),
-                order,
-                rows_max: 4,
-                bytes_max: 1_000,
-            };
+            let read = Read::Range { index, interval: rest.clone(), order, rows_max: 4, bytes_max: 1_000 };
             let results = self.caller.read(node, LISTS, at, vec![read]).await?;
             let Some(ReadResult::Range { rows, more }) = results.into_iter().next() else {
                 panic!("a range is answered with a range")

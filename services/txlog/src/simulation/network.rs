@@ -155,4 +155,3 @@ impl Network {
         runtime::timeout(within, calling).await.ok().flatten()
     }
 }
-

@@ -511,9 +511,7 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            JoinHandle::Simulation(result) => {
-                Pin::new(result).poll(context).map_err(|_| JoinError::Killed)
-            }
+            JoinHandle::Simulation(result) => Pin::new(result).poll(context).map_err(|_| JoinError::Killed),
             JoinHandle::Tokio(handle) => Pin::new(handle).poll(context).map_err(JoinError::Tokio),
         }
     }

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use contract::{CommitId, DeploymentId, DeploymentRef, IndexId, Interval, Order, Read, ReadResult, Timestamp};
+use contract::{
+    CommitId, DeploymentId, DeploymentRef, IndexId, Interval, Order, Read, ReadResult, Timestamp,
+};
 use openraft::async_runtime::WatchReceiver;
 use rand::RngExt;
 
@@ -201,10 +203,7 @@ fn all_rows(server: &Server) -> Result<BTreeMap<IndexId, Vec<ReadResult>>, Strin
 }
 
 /// What is there in the end is what the history made.
-fn judge_documents(
-    rows: &BTreeMap<IndexId, Vec<ReadResult>>,
-    documents: &Documents,
-) -> Result<(), String> {
+fn judge_documents(rows: &BTreeMap<IndexId, Vec<ReadResult>>, documents: &Documents) -> Result<(), String> {
     for index in [BY_ID, BY_NAME] {
         let read = Read::Range {
             index,

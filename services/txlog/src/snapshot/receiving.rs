@@ -11,13 +11,13 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
-#[cfg(test)]
-use crate::{runtime, simulation::disk::SstFileWriter};
 use crate::{
     apply::{AppliedState, ApplyError, Family},
     keys::Incarnation,
     state_store::NodeStore,
 };
+#[cfg(test)]
+use crate::{runtime, simulation::disk::SstFileWriter};
 
 use super::{FAMILIES, PIECES_QUEUED, Received, discard};
 
