@@ -393,7 +393,7 @@ impl<W> CommitQueue<W> {
 
     /// The moment that was the newest one so long ago, or one before it; the first of all if that is not known. Not for a
     /// longer time than the longest of the options.
-    pub fn newest(&self, ago: Duration, passed: Duration) -> Timestamp {
+    pub fn newest_then(&self, ago: Duration, passed: Duration) -> Timestamp {
         self.ages.newest(ago, passed).unwrap_or_default()
     }
 
@@ -767,7 +767,7 @@ mod tests {
         queue.publish(&[Applied::TermBegan(2)], SECOND * 200);
         let (horizon, records_floor) = floors(&mut queue, timestamp(7), SECOND * 200);
         assert_eq!((horizon, records_floor), (timestamp(140), timestamp(81)));
-        assert_eq!(queue.newest(SECOND, SECOND * 200), timestamp(199));
+        assert_eq!(queue.newest_then(SECOND, SECOND * 200), timestamp(199));
     }
 
     #[test]

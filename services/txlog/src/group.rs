@@ -247,7 +247,7 @@ impl Group {
             });
             self.buffer.add(commits.map(|commit| (commit.deployment, queue.remembered(commit.notice))));
             let age = Duration::from_millis(self.limits.window_age_ms_min);
-            queue.trim(queue.newest(age, passed), self.limits.window_bytes_max);
+            queue.trim(queue.newest_then(age, passed), self.limits.window_bytes_max);
             answers
         });
         // Room for another batch, or a term to lead.
