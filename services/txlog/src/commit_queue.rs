@@ -394,7 +394,7 @@ impl<W> CommitQueue<W> {
     /// The moment that was the newest one so long ago, or one before it; the first of all if that is not known. Not for a
     /// longer time than the longest of the options.
     pub fn newest_then(&self, ago: Duration, passed: Duration) -> Timestamp {
-        self.ages.newest(ago, passed).unwrap_or_default()
+        self.ages.newest(ago, Ages::at(self.head(), passed)).unwrap_or_default()
     }
 
     /// While nothing is published, an empty batch moves `horizon` and `records_floor`, which stand where they were applied, if
