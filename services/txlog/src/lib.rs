@@ -11,6 +11,7 @@
 //!
 //! This crate knows nothing of tables, schemas or functions, and of documents only what an index key takes.
 
+mod ages;
 mod apply;
 mod backfill;
 mod batcher;
@@ -29,6 +30,7 @@ mod incarnations;
 mod keys;
 mod level;
 mod limits;
+mod log_disk;
 mod members;
 mod metrics;
 #[cfg(test)]
@@ -46,8 +48,10 @@ mod raft_server;
 mod raft_storage_tests;
 mod raft_types;
 mod reads;
-mod retention;
+mod runtime;
 mod service;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod state_machine;
 mod state_store;

@@ -22,6 +22,7 @@ use crate::{
     limits::StoreLimits,
     proposer::GroupRaft,
     raft_types::{Node, RaftTypes, StoredMembership},
+    runtime,
 };
 
 /// A group, as one of its replicas sees it.
@@ -266,7 +267,7 @@ impl HandleGroup {
                 metrics.changed().await.ok()?;
             }
         };
-        match tokio::time::timeout(limit, handed_over).await {
+        match runtime::timeout(limit, handed_over).await {
             Ok(Some(leader)) => Ok(leader),
             _ => {
                 let message = format!("node {to} has not taken the lead within {limit:?}");
@@ -286,7 +287,7 @@ impl HandleGroup {
     /// Waits until no commit is under way.
     async fn drained(&self) {
         while self.group.queue.read().undecided().commits > 0 || self.stages_parts() {
-            tokio::time::sleep(DRAIN_LOOK).await;
+            runtime::sleep(DRAIN_LOOK).await;
         }
     }
 
@@ -308,7 +309,7 @@ impl HandleGroup {
             if self.is_current().await {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(self.limits.begin_look_ms)).await;
+            runtime::sleep(Duration::from_millis(self.limits.begin_look_ms)).await;
         }
     }
 
@@ -348,7 +349,7 @@ pub async fn is_current(
     let Ok(published) = peers.confirm(group.id, leader, &place).await else { return false };
     let wait = Duration::from_millis(group.limits.read_wait_ms_max);
     let reached = position.wait_for(|position| position.published >= published);
-    matches!(tokio::time::timeout(wait, reached).await, Ok(Ok(_)))
+    matches!(runtime::timeout(wait, reached).await, Ok(Ok(_)))
 }
 
 /// Whether a leader has heard of another replica within the time in which it would be missed.
@@ -358,7 +359,8 @@ pub fn is_heard_of(metrics: &Metrics, node: u64, limits: &StoreLimits) -> bool {
 }
 
 fn silence(metrics: &Metrics, node: u64) -> Option<Duration> {
-    Some(metrics.heartbeat.as_ref()?.get(&node)?.as_ref()?.elapsed())
+    let heard = metrics.heartbeat.as_ref()?.get(&node)?.as_ref()?;
+    Some(Instant::elapsed(&**heard))
 }
 
 /// Where a member of a group is.

@@ -13,9 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     batcher::{BatchNumber, ProposalError},
+    clock::passed,
     entry::LogEntry,
     group::Group,
     members::hint,
+    planted,
     raft_types::{EntryBytes, EntryOutcome, RaftTypes},
     state_machine::StateMachine,
 };
@@ -30,13 +32,12 @@ pub async fn propose(
     entry: LogEntry,
 ) -> Result<impl Future<Output = Result<EntryOutcome, ProposalError>> + Send + 'static, ProposalError> {
     let (responder, done) = ProgressResponder::<RaftTypes, ClientWriteResult<RaftTypes>>::complete_only();
-    raft.write(EntryBytes(entry.encode(group.write_version())))
-        .with_leader(
-            openraft::impls::leader_id_std::LeaderId::<u64, u64> { term, voted_for: 0 }.to_committed(),
-        )
-        .responder(responder)
-        .await
-        .map_err(|_| ProposalError::Refused)?;
+    let mut write = raft.write(EntryBytes(entry.encode(group.write_version()))).responder(responder);
+    if !planted::is(planted::Bug::FenceIsOpen) {
+        let leader = openraft::impls::leader_id_std::LeaderId::<u64, u64> { term, voted_for: 0 };
+        write = write.with_leader(leader.to_committed());
+    }
+    write.await.map_err(|_| ProposalError::Refused)?;
     Ok(async move { done.await.map_or(Err(ProposalError::Unknown), outcome_of) })
 }
 
@@ -56,7 +57,7 @@ pub async fn propose_batches(group: Arc<Group>, raft: GroupRaft, token: Cancella
         loop {
             let closed = {
                 let mut queue = group.queue.write();
-                let closed = queue.close_batch();
+                let closed = queue.close_batch(passed());
                 if closed.is_some() {
                     group.counts.closed();
                 }
@@ -74,12 +75,13 @@ pub async fn propose_batches(group: Arc<Group>, raft: GroupRaft, token: Cancella
             }
         }
         tokio::select! {
+            biased;
             () = token.cancelled() => return,
-            () = group.work.notified() => {}
             Some((number, result, took)) = on_their_way.next() => {
                 group.counts.replicate.record(took);
                 decided(&group, number, result);
             }
+            () = group.work.notified() => {}
         }
     }
 }
@@ -119,6 +121,7 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
         }
         group.work.notify_one();
         tokio::select! {
+            biased;
             () = token.cancelled() => break,
             changed = metrics.changed() => if changed.is_err() { break },
         }

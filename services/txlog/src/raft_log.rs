@@ -15,7 +15,7 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt::Debug,
     io,
-    ops::{Bound, RangeBounds},
+    ops::{Bound, ControlFlow, RangeBounds},
     path::Path,
     sync::{
         Arc, Weak,
@@ -35,18 +35,18 @@ use openraft::{
     storage::{IOFlushed, LogState, RaftLogStorage},
 };
 use parking_lot::Mutex;
-use rocksdb::{
-    DB, DBRecoveryMode, Options, Range, ReadOptions, WriteBatch, WriteOptions,
-    properties::CUR_SIZE_ALL_MEM_TABLES,
-};
+use rocksdb::{DB, DBRecoveryMode, Options};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+#[cfg(test)]
+use crate::simulation::disk::SimulatedLog;
 use crate::{
     counts::SyncTime,
     entry::EntryError,
     fatal::FatalHandler,
     folders::{self, OpenError},
-    raft_codec,
+    log_disk::{self, LogChange, LogDisk},
+    planted, raft_codec,
     raft_types::{Entry, EntryBytes, LogId, RaftTypes, Vote, log_id},
     write_ahead,
 };
@@ -57,7 +57,7 @@ const VALUE_VERSION: u8 = 1;
 /// The log store of a node. Dropping it waits until everything queued is written and the writer has ended; what is
 /// sent to a [`RaftLog`] afterwards fails.
 pub struct RaftLogs {
-    database: Arc<DB>,
+    disk: Arc<dyn LogDisk>,
     /// The only lasting sender: the writer ends when it is gone.
     operations: Option<mpsc::Sender<Operation>>,
     writer: Option<JoinHandle<()>>,
@@ -72,7 +72,7 @@ pub struct RaftLogs {
 #[derive(Clone)]
 pub struct RaftLog {
     group: GroupId,
-    database: Arc<DB>,
+    disk: Arc<dyn LogDisk>,
     operations: mpsc::WeakSender<Operation>,
     state: Arc<GroupState>,
     /// Entries that are read for another replica at once.
@@ -146,6 +146,7 @@ impl RaftLogs {
         let database = Arc::new(database);
         let (operations, queue) = mpsc::channel(limits.log_writes_queued_max);
         let syncs = Arc::new(Syncs::new());
+        let queue = Queue { operations: queue, lazy: Lazy::new() };
         let writer = Writer { database: database.clone(), queue, fatal, syncs: syncs.clone() };
         let writer = std::thread::Builder::new()
             .name("raft-log-writer".into())
@@ -153,7 +154,7 @@ impl RaftLogs {
             .map_err(|source| OpenError::Folder { path: path.to_owned(), source })?;
         let (operations, writer) = (Some(operations), Some(writer));
         Ok(RaftLogs {
-            database,
+            disk: database,
             operations,
             writer,
             syncs,
@@ -163,18 +164,46 @@ impl RaftLogs {
         })
     }
 
+    /// On a disk in a test's hand, which a task writes to instead of a thread.
+    #[cfg(test)]
+    pub fn simulated(disk: Arc<SimulatedLog>, limits: &StoreLimits, fatal: FatalHandler) -> RaftLogs {
+        let (operations, queue) = mpsc::channel(limits.log_writes_queued_max);
+        let mut queue = Queue { operations: queue, lazy: Lazy::new() };
+        let to = disk.clone();
+        crate::runtime::spawn(async move {
+            while let Some(first) = queue.operations.recv().await {
+                let Some(Gathered { changes, answers }) = queue.gather(first) else { continue };
+                if let Err(error) = to.write(changes).await {
+                    fatal.end(&format!("the log can't be written: {error}"));
+                    std::mem::forget(answers);
+                    return;
+                }
+                answers.into_iter().for_each(|written| written.tell(None));
+            }
+        });
+        RaftLogs {
+            disk,
+            operations: Some(operations),
+            writer: None,
+            syncs: Arc::new(Syncs::new()),
+            entry_cache_bytes_max: limits.log_entry_cache_bytes_max,
+            append_bytes_max: limits.raft_append_bytes_max,
+            groups: Mutex::default(),
+        }
+    }
+
     pub fn group(&self, group: GroupId) -> RaftLog {
         let new = || Arc::new(GroupState::new(self.entry_cache_bytes_max));
         let state = self.groups.lock().entry(group).or_insert_with(new).clone();
         let operations = self.operations.as_ref().expect("it is taken by drop only").downgrade();
-        let (database, append_bytes_max) = (self.database.clone(), self.append_bytes_max);
-        RaftLog { group, database, operations, state, append_bytes_max }
+        let (disk, append_bytes_max) = (self.disk.clone(), self.append_bytes_max);
+        RaftLog { group, disk, operations, state, append_bytes_max }
     }
 
     /// What the logs of the groups that were asked for do and take.
     pub fn gauges(&self) -> LogGauges {
         LogGauges {
-            database: Arc::downgrade(&self.database),
+            disk: Arc::downgrade(&self.disk),
             syncs: self.syncs.clone(),
             groups: self.groups.lock().values().cloned().collect(),
         }
@@ -183,7 +212,7 @@ impl RaftLogs {
 
 /// Read by whoever wants to know; it keeps nothing open.
 pub struct LogGauges {
-    database: Weak<DB>,
+    disk: Weak<dyn LogDisk>,
     syncs: Arc<Syncs>,
     groups: Vec<Arc<GroupState>>,
 }
@@ -211,8 +240,7 @@ impl LogGauges {
 
     /// Memory of what is in no file of the log yet.
     pub fn write_buffer_bytes(&self) -> u64 {
-        let bytes = |database: Arc<DB>| database.property_int_value(CUR_SIZE_ALL_MEM_TABLES).ok().flatten();
-        self.database.upgrade().and_then(bytes).unwrap_or_default()
+        self.disk.upgrade().map_or(0, |disk| disk.memory_bytes())
     }
 }
 
@@ -226,9 +254,44 @@ impl Drop for RaftLogs {
     }
 }
 
+/// What waits to be written.
+struct Queue {
+    operations: mpsc::Receiver<Operation>,
+    /// What need not be durable goes with what must be: so no batch is written before the one before is durable, and a
+    /// crash tears at most one.
+    lazy: Lazy,
+}
+
+/// Changes that are written at once, and who hears of it.
+struct Gathered {
+    changes: Vec<LogChange>,
+    answers: Vec<Written>,
+}
+
+impl Queue {
+    /// Takes all that is queued. Nothing if nobody waits for any of it.
+    fn gather(&mut self, first: Operation) -> Option<Gathered> {
+        let mut gathered = Gathered { changes: Vec::new(), answers: Vec::new() };
+        let mut next = Some(first);
+        while let Some(operation) = next {
+            gathered.answers.extend(add_to(&mut gathered.changes, &mut self.lazy, operation));
+            next = self.operations.try_recv().ok();
+        }
+        if gathered.answers.is_empty() {
+            return None;
+        }
+        if planted::is(planted::Bug::LogTellsBeforeItIsDurable) {
+            gathered.answers.drain(..).for_each(|written| written.tell(None));
+        }
+        let lazy = std::mem::take(&mut self.lazy);
+        gathered.changes.extend(lazy.into_iter().map(|(key, value)| LogChange::Put(key, value)));
+        Some(gathered)
+    }
+}
+
 struct Writer {
     database: Arc<DB>,
-    queue: mpsc::Receiver<Operation>,
+    queue: Queue,
     fatal: FatalHandler,
     syncs: Arc<Syncs>,
 }
@@ -271,24 +334,9 @@ impl Syncs {
 
 impl Writer {
     fn run(mut self) {
-        // What need not be durable goes with what must be: so no batch is written before the one before is durable, and a
-        // crash tears at most one.
-        let mut lazy = Lazy::new();
-        while let Some(first) = self.queue.blocking_recv() {
-            let mut batch = WriteBatch::default();
-            let mut answers = Vec::new();
-            let mut next = Some(first);
-            while let Some(operation) = next {
-                answers.extend(add_to(&mut batch, &mut lazy, operation));
-                next = self.queue.try_recv().ok();
-            }
-            if answers.is_empty() {
-                continue;
-            }
-            std::mem::take(&mut lazy).into_iter().for_each(|(key, value)| batch.put(key, value));
-            let mut options = WriteOptions::default();
-            options.set_sync(true);
-            let (written, took) = self.syncs.time(|| self.database.write_opt(batch, &options));
+        while let Some(first) = self.queue.operations.blocking_recv() {
+            let Some(Gathered { changes, answers }) = self.queue.gather(first) else { continue };
+            let (written, took) = self.syncs.time(|| log_disk::write(&self.database, changes));
             if let Err(error) = written {
                 self.fatal.end(&format!("the log can't be written: {error}"));
                 // Nobody is answered: what is on the disk is not known.
@@ -330,17 +378,16 @@ impl Written {
 /// What is written with the next batch.
 type Lazy = BTreeMap<Vec<u8>, Vec<u8>>;
 
-fn add_to(batch: &mut WriteBatch, lazy: &mut Lazy, operation: Operation) -> Option<Written> {
+fn add_to(changes: &mut Vec<LogChange>, lazy: &mut Lazy, operation: Operation) -> Option<Written> {
     match operation {
         Operation::Append { group, entries, state, flushed } => {
             let last = entries.last().map_or(0, |(index, _)| *index);
-            for (index, value) in entries {
-                batch.put(entry_key(group, index), value);
-            }
+            let put = |(index, value)| LogChange::Put(entry_key(group, index), value);
+            changes.extend(entries.into_iter().map(put));
             Some(Written::Entries { state, last, flushed })
         }
         Operation::Put { key, value, done } => {
-            batch.put(key, value);
+            changes.push(LogChange::Put(key, value));
             Some(Written::Other(done))
         }
         Operation::PutLazily { key, value } => {
@@ -348,10 +395,8 @@ fn add_to(batch: &mut WriteBatch, lazy: &mut Lazy, operation: Operation) -> Opti
             None
         }
         Operation::DeleteRange { from, to, put, done } => {
-            batch.delete_range(from, to);
-            if let Some((key, value)) = put {
-                batch.put(key, value);
-            }
+            changes.push(LogChange::DeleteRange(from, to));
+            changes.extend(put.map(|(key, value)| LogChange::Put(key, value)));
             Some(Written::Other(done))
         }
     }
@@ -528,7 +573,7 @@ impl RaftLog {
     }
 
     fn meta<T>(&self, what: u8, decode: impl Fn(Bytes) -> Result<T, EntryError>) -> io::Result<Option<T>> {
-        let value = self.database.get(meta_key(self.group, what)).map_err(io::Error::other)?;
+        let value = self.disk.get(&meta_key(self.group, what))?;
         value.map(|value| decode(value.into())).transpose().map_err(unreadable)
     }
 
@@ -562,7 +607,7 @@ impl RaftLog {
     /// About how many bytes the entries take on the disk; without the newest, of which there is a bounded number.
     pub fn file_bytes(&self) -> u64 {
         let (begin, end) = (entry_key(self.group, 0), entry_key_end(self.group));
-        self.database.get_approximate_sizes(&[Range::new(&begin, &end)]).into_iter().sum()
+        self.disk.file_bytes(&begin, &end)
     }
 
     /// The state is about to be replaced by one that has come to `last`: it may be found ahead of the log.
@@ -602,39 +647,26 @@ impl RaftLog {
 
     /// Up to so many bytes, but one entry at least.
     fn stored_entries(&self, from: u64, end: Option<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let mut options = ReadOptions::default();
         let upper = match end {
             Some(end) => entry_key(self.group, end),
             None => entry_key_end(self.group),
         };
-        options.set_iterate_upper_bound(upper);
-        let mut iterator = self.database.raw_iterator_opt(options);
-        iterator.seek(entry_key(self.group, from));
         let mut entries = Vec::new();
         let mut bytes = 0usize;
-        while let Some((key, value)) = iterator.item()
-            && (entries.is_empty() || bytes.saturating_add(value.len()) <= bytes_max)
-        {
+        self.disk.scan(&entry_key(self.group, from), &upper, &mut |key, value| {
+            if !entries.is_empty() && bytes.saturating_add(value.len()) > bytes_max {
+                return Ok(ControlFlow::Break(()));
+            }
             bytes += value.len();
             entries.push(decode_entry(entry_index(key)?, value)?);
-            iterator.next();
-        }
-        iterator.status().map_err(io::Error::other)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(entries)
     }
 
     fn last_stored(&self) -> io::Result<Option<LogId>> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(entry_key(self.group, 0));
-        options.set_iterate_upper_bound(entry_key_end(self.group));
-        let mut iterator = self.database.raw_iterator_opt(options);
-        iterator.seek_to_last();
-        let last = match iterator.item() {
-            Some((key, value)) => Some(decode_entry(entry_index(key)?, value)?.log_id),
-            None => None,
-        };
-        iterator.status().map_err(io::Error::other)?;
-        Ok(last)
+        let last = self.disk.last(&entry_key(self.group, 0), &entry_key_end(self.group))?;
+        last.map(|(key, value)| Ok(decode_entry(entry_index(&key)?, &value)?.log_id)).transpose()
     }
 }
 

@@ -15,9 +15,10 @@ use crate::{
     entry::LogEntry,
     fatal::FatalHandler,
     group::Group,
-    incarnations, raft_codec,
+    incarnations, planted, raft_codec,
     raft_log::RaftLog,
     raft_types::{EntryBytes, EntryOutcome, LogId, RaftTypes, StoredMembership, log_id},
+    runtime,
     snapshot::{Received, SnapshotData},
     state_store::Floors,
 };
@@ -58,7 +59,9 @@ impl StateMachine {
             entries.try_next().await.map_err(|error| ApplyError::Log(error.to_string()))?
         {
             self.log.assert_appended(&entry);
-            self.log.written(entry.log_id.index).await;
+            if !planted::is(planted::Bug::ApplyPassesLog) {
+                self.log.written(entry.log_id.index).await;
+            }
             let id = EntryId { term: entry.log_id.leader_id.term, index: entry.log_id.index };
             let payload = match entry.payload {
                 EntryPayload::Blank => Payload::Blank,
@@ -120,7 +123,9 @@ impl StateMachine {
         incarnations::assign(&mut changes, id, incarnation);
         applier.save(&mut changes);
         store.write(changes)?;
-        blocking(move || store.flush(&[(incarnation, floors)])).await?;
+        if !planted::is(planted::Bug::InstallIsNotFlushed) {
+            blocking(move || store.flush(&[(incarnation, floors)])).await?;
+        }
         self.applier = applier;
         self.log.state_flushed(last.index);
         self.group.replaced(incarnation, &state);
@@ -231,6 +236,11 @@ impl RaftSnapshotBuilder<RaftTypes> for Flush {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<RaftTypes, SnapshotData>, io::Error> {
+        if planted::is(planted::Bug::PurgePassesFlushed) {
+            let applied = self.group.applied();
+            self.log.state_flushed(applied.last.unwrap_or_default().index);
+            return snapshot_of(applied);
+        }
         // Mostly the node's store has just been flushed, for all its groups at once, and this was triggered then.
         if let Some(flushed) = self.group.take_flushed() {
             return snapshot_of(flushed);
@@ -272,6 +282,6 @@ pub async fn flush(groups: &[(Arc<Group>, RaftLog)], fatal: &FatalHandler) -> Re
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApplyError> + Send + 'static,
 ) -> Result<T, ApplyError> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = runtime::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(ApplyError::Store(error.to_string())))
 }
