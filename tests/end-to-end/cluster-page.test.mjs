@@ -111,7 +111,9 @@ function watchMessages() {
     if (now.length === before.length && now.every((text, index) => text === before[index])) {
       return;
     }
-    if (!before.every((text, index) => text === now[index])) {
+    // One that began earlier may come later, before others; but what was there stays, in its order.
+    const places = before.map((text) => now.indexOf(text));
+    if (places.some((place, index) => place <= (places[index - 1] ?? -1))) {
       watched.faults.push(`after ${JSON.stringify(before.slice(-12))} came ${JSON.stringify(now.slice(-12))}`);
     }
     const last = {};
