@@ -18,7 +18,7 @@ import { startServices } from "./harness/studio.mjs";
 const LIMIT = { timeout: 900_000 };
 const ELECTION_MS_MAX = 2_000;
 /**
- * What a viewer may have to wait at most: until the lost leader's lease is over (`raft.election_ms_max`), then two elections (the first may
+ * What a viewer may have to wait at most: until the lost leader's lease is over (`store.election_ms_max`), then two elections (the first may
  * find nobody), and the pauses of the official client before its first and its second attempt to connect again, 1.5 and 3 s at most.
  */
 const GAP_MS_MAX = 3 * ELECTION_MS_MAX + 1_500 + 3_000;
