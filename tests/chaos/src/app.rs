@@ -23,7 +23,8 @@ pub async fn push(options: &Options, world: &World, folder: &Path) -> Result<()>
         }
     }
     symlink(&modules, project.join("node_modules"))?;
-    let manifest = json!({ "name": "chaos", "private": true, "type": "module", "dependencies": { "convex": "*" } });
+    let manifest =
+        json!({ "name": "chaos", "private": true, "type": "module", "dependencies": { "convex": "*" } });
     fs::write(project.join("package.json"), manifest.to_string())?;
     let place = *world.places().first().context("there is a node")?;
     let mut command = tokio::process::Command::new("node");
@@ -33,8 +34,9 @@ pub async fn push(options: &Options, world: &World, folder: &Path) -> Result<()>
     command.env("CONVEX_SELF_HOSTED_URL", place.api());
     command.env("CONVEX_SELF_HOSTED_ADMIN_KEY", world.admin_key.get().context("nodes serve")?);
     command.stdin(Stdio::null()).kill_on_drop(true);
-    let output =
-        tokio::time::timeout(PUSH_TIME_MAX, command.output()).await.context("the push has not ended in time")??;
+    let output = tokio::time::timeout(PUSH_TIME_MAX, command.output())
+        .await
+        .context("the push has not ended in time")??;
     ensure!(
         output.status.success(),
         "the push failed:\n{}{}",

@@ -10,7 +10,8 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(1);
 pub const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Codes by which a server says that a call had no effect.
-const WITHOUT_EFFECT: [&str; 3] = ["NotLeader", "OptimisticConcurrencyControlFailure", "TooManyConcurrentRequests"];
+const WITHOUT_EFFECT: [&str; 3] =
+    ["NotLeader", "OptimisticConcurrencyControlFailure", "TooManyConcurrentRequests"];
 
 #[derive(Debug)]
 pub enum Answer {

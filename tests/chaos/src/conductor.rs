@@ -56,7 +56,8 @@ struct Told {
 
 pub async fn run(options: &Options, world: &Arc<World>, cluster: &mut Cluster) -> Result<Summary> {
     let mut random = world.random("faults", 0);
-    let mut kinds: Vec<Kind> = if options.faults.is_empty() { Kind::value_variants().to_vec() } else { options.faults.clone() };
+    let mut kinds: Vec<Kind> =
+        if options.faults.is_empty() { Kind::value_variants().to_vec() } else { options.faults.clone() };
     kinds.retain(|kind| *kind != Kind::Older || options.older.is_some());
     let mut alone = kinds.clone();
     alone.shuffle(&mut random);
@@ -133,7 +134,11 @@ pub async fn run(options: &Options, world: &Arc<World>, cluster: &mut Cluster) -
         world.findings.checked(Promise::Resumed, 1);
         if resumed > RESUME_TIME_MAX {
             let kinds: Vec<String> = begun.iter().map(|kind| kind.name()).collect();
-            fail(world, Promise::Resumed, format!("after {} the first commit came after {resumed:.2?}", kinds.join(", ")));
+            fail(
+                world,
+                Promise::Resumed,
+                format!("after {} the first commit came after {resumed:.2?}", kinds.join(", ")),
+            );
         }
         summary.resumed.push(resumed);
         summary.longest_gap = summary.longest_gap.max(gap);
@@ -177,7 +182,7 @@ async fn wait_for_commit(world: &World, from: u64) -> Result<Duration> {
     loop {
         let first = {
             let beats = world.beats.lock().expect("nobody panics with it");
-            beats.iter().rev().take_while(|beat| beat.end >= from).map(|beat| beat.end).last()
+            beats.iter().rev().copied().take_while(|end| *end >= from).last()
         };
         if let Some(first) = first {
             return Ok(Duration::from_micros(first - from));
@@ -195,7 +200,7 @@ fn longest_gap(world: &World, from: u64, to: u64) -> Duration {
     let beats = world.beats.lock().expect("nobody panics with it");
     let mut last = from;
     let mut longest = 0;
-    for end in beats.iter().map(|beat| beat.end).filter(|end| (from..=to).contains(end)) {
+    for end in beats.iter().copied().filter(|end| (from..=to).contains(end)) {
         longest = longest.max(end.saturating_sub(last));
         last = end;
     }
@@ -214,7 +219,9 @@ impl Summary {
         resumed.sort();
         if let (Some(last), Some(median)) = (resumed.last(), resumed.get(resumed.len() / 2)) {
             println!("\nLongest time between two commits: {:.2?}", self.longest_gap);
-            println!("First commit after healing: median {median:.2?}, longest {last:.2?} (at most {RESUME_TIME_MAX:?})");
+            println!(
+                "First commit after healing: median {median:.2?}, longest {last:.2?} (at most {RESUME_TIME_MAX:?})"
+            );
         }
     }
 }

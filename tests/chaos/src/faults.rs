@@ -97,11 +97,19 @@ impl Active {
 
 enum Undo {
     /// `rules` cut the old one off.
-    Replace { gone: u64, next: u64, is_done: bool, rules: Vec<Rule> },
+    Replace {
+        gone: u64,
+        next: u64,
+        is_done: bool,
+        rules: Vec<Rule>,
+    },
     Restart(Vec<u64>),
     Continue(u64),
     Rules(Vec<Rule>),
-    Flapping { over: Arc<AtomicBool>, task: JoinHandle<Result<()>> },
+    Flapping {
+        over: Arc<AtomicBool>,
+        task: JoinHandle<Result<()>>,
+    },
     SlowLinks(Vec<Rule>, Vec<SlowLink>),
     Clock(u64),
     FailSync(u64),
@@ -170,7 +178,11 @@ impl Round<'_> {
     async fn begin_other(&mut self, kind: Kind) -> Result<Option<Active>> {
         match kind {
             Kind::PauseLeader | Kind::PauseFollower => {
-                let taken = if kind == Kind::PauseLeader { self.take_leader() } else { self.take_some(Some(self.leader)) };
+                let taken = if kind == Kind::PauseLeader {
+                    self.take_leader()
+                } else {
+                    self.take_some(Some(self.leader))
+                };
                 let Some(node) = taken else { return Ok(None) };
                 self.cluster.signal(node, libc::SIGSTOP)?;
                 Ok(Some(Active { what: format!("node {node} stands still"), undo: Undo::Continue(node) }))
@@ -205,7 +217,8 @@ impl Round<'_> {
                 let count = self.random.random_range(1..=3);
                 let slots: Vec<usize> = self.cluster.nodes.iter().map(|node| node.slot).take(count).collect();
                 let rules = slots.iter().map(|slot| network::lose(*slot, share)).collect();
-                self.rules(format!("{:.0} % of what comes in is lost at {count} nodes", share * 100.0), rules).await
+                self.rules(format!("{:.0} % of what comes in is lost at {count} nodes", share * 100.0), rules)
+                    .await
             }
             Kind::Delay => self.delay().await.map(Some),
             Kind::Clock => {
@@ -213,7 +226,10 @@ impl Round<'_> {
                 let size: f64 = 10_f64.powf(self.random.random_range(-1.0..1.3));
                 let seconds = if self.random.random_bool(0.5) { size } else { -size };
                 self.cluster.set_clock(node, (seconds * 1e9) as i64)?;
-                Ok(Some(Active { what: format!("the clock of node {node} steps by {seconds:.2} s"), undo: Undo::Clock(node) }))
+                Ok(Some(Active {
+                    what: format!("the clock of node {node} steps by {seconds:.2} s"),
+                    undo: Undo::Clock(node),
+                }))
             }
             Kind::FailSync => {
                 let Some(node) = self.take_some(None) else { return Ok(None) };
@@ -222,8 +238,11 @@ impl Round<'_> {
             }
             Kind::DiskFull => {
                 let free = self.free();
-                let in_zone = |number: &&u64| self.cluster.slot(**number).is_ok_and(|slot| zone_of(slot) == ZONES[2]);
-                let Some(node) = free.iter().find(in_zone).and_then(|node| self.take(*node)) else { return Ok(None) };
+                let in_zone =
+                    |number: &&u64| self.cluster.slot(**number).is_ok_and(|slot| zone_of(slot) == ZONES[2]);
+                let Some(node) = free.iter().find(in_zone).and_then(|node| self.take(*node)) else {
+                    return Ok(None);
+                };
                 fill(self.cluster.ballast()).await?;
                 Ok(Some(Active { what: format!("the disk of node {node} is full"), undo: Undo::DiskFull }))
             }
@@ -251,7 +270,10 @@ impl Round<'_> {
                 self.cluster.stop(node).await?;
                 self.cluster.start_as(node, older)?;
                 self.cluster.wait_until_up(node).await?;
-                Ok(Some(Active { what: format!("node {node} runs the other version"), undo: Undo::Older(node) }))
+                Ok(Some(Active {
+                    what: format!("node {node} runs the other version"),
+                    undo: Undo::Older(node),
+                }))
             }
             Kind::KillLeader | Kind::KillFollower | Kind::KillMajority | Kind::KillAll => Ok(None),
         }
@@ -273,8 +295,10 @@ impl Round<'_> {
 
     async fn one_way(&mut self) -> Result<Option<Active>> {
         let leader = self.cluster.slot(self.leader)?;
-        let others: Vec<u64> = self.cluster.numbers().into_iter().filter(|number| *number != self.leader).collect();
-        let slots: Vec<usize> = others.iter().map(|number| self.cluster.slot(*number)).collect::<Result<_>>()?;
+        let others: Vec<u64> =
+            self.cluster.numbers().into_iter().filter(|number| *number != self.leader).collect();
+        let slots: Vec<usize> =
+            others.iter().map(|number| self.cluster.slot(*number)).collect::<Result<_>>()?;
         let (what, rules) = match self.random.random_range(0..3) {
             0 => {
                 let rules = slots.iter().flat_map(|slot| network::cut(leader, *slot)).collect();
@@ -286,7 +310,8 @@ impl Round<'_> {
             }
             _ => {
                 let position = self.random.random_range(0..slots.len());
-                let what = format!("node {} does not hear node {}, the leader", others[position], self.leader);
+                let what =
+                    format!("node {} does not hear node {}, the leader", others[position], self.leader);
                 (what, network::cut(leader, slots[position]).to_vec())
             }
         };
@@ -312,7 +337,10 @@ impl Round<'_> {
             }
             Ok(())
         });
-        Ok(Active { what: format!("node {node} is cut off and back again and again"), undo: Undo::Flapping { over, task } })
+        Ok(Active {
+            what: format!("node {node} is cut off and back again and again"),
+            undo: Undo::Flapping { over, task },
+        })
     }
 
     async fn delay(&mut self) -> Result<Active> {
@@ -358,7 +386,8 @@ impl Round<'_> {
         let at = format!("{}:{INTERNAL_PORT}", address_of(slot));
         let (gone_text, next_text) = (gone.to_string(), next.to_string());
         let add = ["add-node", &next_text, "--at", &at, "--zone", zone_of(slot), "--instead-of", &gone_text];
-        let others: Vec<u64> = self.cluster.numbers().into_iter().filter(|it| ![gone, next].contains(it)).collect();
+        let others: Vec<u64> =
+            self.cluster.numbers().into_iter().filter(|it| ![gone, next].contains(it)).collect();
         for words in [&add[..], &["remove-node", &gone_text]] {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
             for attempt in 1.. {
@@ -383,7 +412,9 @@ impl Round<'_> {
                 delete(&rules).await?;
                 sleep(if rules.is_empty() { Duration::ZERO } else { COMES_BACK }).await;
                 if !is_done {
-                    self.change_members(gone, next, CHANGE_ATTEMPTS_MAX).await.context("no fault goes on, and still")?;
+                    self.change_members(gone, next, CHANGE_ATTEMPTS_MAX)
+                        .await
+                        .context("no fault goes on, and still")?;
                 }
                 self.cluster.forget(gone)?;
             }
@@ -471,7 +502,8 @@ async fn delete(rules: &[Rule]) -> Result<()> {
 async fn fill(ballast: PathBuf) -> Result<()> {
     let filling = move || {
         let file = File::create(&ballast)?;
-        let path = CString::new(ballast.parent().context("it is in a folder")?.as_os_str().as_encoded_bytes())?;
+        let path =
+            CString::new(ballast.parent().context("it is in a folder")?.as_os_str().as_encoded_bytes())?;
         // SAFETY: the structure is plain numbers, and the path lives as long as the call.
         let free = unsafe {
             let mut numbers: libc::statvfs = std::mem::zeroed();

@@ -17,7 +17,8 @@ pub mod deployment {
 }
 
 use deployment::{
-    FunctionCall, FunctionResult, Object, Value, deployment_client::DeploymentClient, function_result, value::Kind,
+    FunctionCall, FunctionResult, Object, Value, deployment_client::DeploymentClient, function_result,
+    value::Kind,
 };
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(1);
@@ -95,10 +96,12 @@ fn value(json: Json) -> Value {
         Json::Bool(boolean) => Kind::BooleanValue(boolean),
         Json::Number(number) => Kind::Float64Value(number.as_f64().expect("a number")),
         Json::String(text) => Kind::StringValue(text),
-        Json::Array(values) => Kind::ArrayValue(deployment::Array { values: values.into_iter().map(value).collect() }),
-        Json::Object(fields) => {
-            Kind::ObjectValue(Object { fields: fields.into_iter().map(|(name, json)| (name, value(json))).collect() })
+        Json::Array(values) => {
+            Kind::ArrayValue(deployment::Array { values: values.into_iter().map(value).collect() })
         }
+        Json::Object(fields) => Kind::ObjectValue(Object {
+            fields: fields.into_iter().map(|(name, json)| (name, value(json))).collect(),
+        }),
     };
     Value { kind: Some(kind) }
 }
@@ -111,7 +114,11 @@ fn json_of(value: Value) -> Result<Json> {
         Kind::StringValue(text) => json!(text),
         Kind::ArrayValue(array) => Json::Array(array.values.into_iter().map(json_of).collect::<Result<_>>()?),
         Kind::ObjectValue(object) => Json::Object(
-            object.fields.into_iter().map(|(name, value)| Ok((name, json_of(value)?))).collect::<Result<_>>()?,
+            object
+                .fields
+                .into_iter()
+                .map(|(name, value)| Ok((name, json_of(value)?)))
+                .collect::<Result<_>>()?,
         ),
         other => bail!("a value that the app has none of: {other:?}"),
     })

@@ -80,7 +80,9 @@ fn by_checker(world: &World, promise: Promise, transactions: &[Transaction]) {
     match checker::judge(transactions) {
         Ok(summary) => {
             let checker::Summary { committed, failed, unknown, dependencies } = summary;
-            let text = format!("{committed} committed, {failed} failed, {unknown} unknown, {dependencies} dependencies");
+            let text = format!(
+                "{committed} committed, {failed} failed, {unknown} unknown, {dependencies} dependencies"
+            );
             world.findings.detail(promise, text);
         }
         Err(violation) => fail(world, promise, violation.to_string()),
@@ -108,7 +110,8 @@ fn by_adya(world: &World, promise: Promise, ops: Vec<Op>, workload: Workload) {
     for (index, (_, is_end, process)) in events.iter().enumerate() {
         let op = &ops[*process];
         let is_answered = *is_end && op.kind == "ok";
-        let values: Vec<Json> = op.values.iter().map(|value| if is_answered { value.clone() } else { asked(value) }).collect();
+        let values: Vec<Json> =
+            op.values.iter().map(|value| if is_answered { value.clone() } else { asked(value) }).collect();
         let kind = if *is_end { op.kind } else { "invoke" };
         text += &json!({ "index": index, "type": kind, "process": process, "value": values }).to_string();
         text.push('\n');
@@ -121,7 +124,11 @@ fn by_adya(world: &World, promise: Promise, ops: Vec<Op>, workload: Workload) {
     let report = adya::check(&history, workload, &options);
     if report.valid != Valid::True {
         let first = report.anomalies.values().flatten().next().map(|anomaly| anomaly.explanation.clone());
-        fail(world, promise, format!("{:?}: {:?}: {}", report.valid, report.anomaly_types, first.unwrap_or_default()));
+        fail(
+            world,
+            promise,
+            format!("{:?}: {:?}: {}", report.valid, report.anomaly_types, first.unwrap_or_default()),
+        );
     }
 }
 
@@ -150,7 +157,8 @@ fn judge_registers(world: &World) {
             if it.end.is_some() {
                 let Some(values) = registers.list(access.key, access.read.as_deref()) else {
                     if unanswered == 0 {
-                        let text = format!("{} read {:?} of {}, which nobody wrote", it.id, access.read, access.key);
+                        let text =
+                            format!("{} read {:?} of {}, which nobody wrote", it.id, access.read, access.key);
                         fail(world, Promise::RegistersSerializable, text);
                     }
                     continue;
@@ -166,7 +174,11 @@ fn judge_registers(world: &World) {
         by_checker(world, Promise::RegistersSerializable, &as_lists);
     } else {
         // What they wrote can't be told from what nobody wrote.
-        fail(world, Promise::RegistersSerializable, format!("{unanswered} writes have no answer, so it can't be judged"));
+        fail(
+            world,
+            Promise::RegistersSerializable,
+            format!("{unanswered} writes have no answer, so it can't be judged"),
+        );
     }
     let ops = transactions.iter().map(|it| {
         let values = it.accesses.iter().flat_map(|access| {
@@ -228,11 +240,19 @@ async fn judge_counters(world: &World) {
         };
         world.findings.checked(Promise::NothingLost, told);
         if count < told {
-            fail(world, Promise::NothingLost, format!("{owner} was told {told} times that it counted, and {count} are there"));
+            fail(
+                world,
+                Promise::NothingLost,
+                format!("{owner} was told {told} times that it counted, and {count} are there"),
+            );
         }
         // The official client's are all answered, each once.
         if owner.starts_with("viewer") && count != told {
-            fail(world, Promise::ExactlyOnce, format!("{owner} was answered {told} times, and counted {count} times"));
+            fail(
+                world,
+                Promise::ExactlyOnce,
+                format!("{owner} was answered {told} times, and counted {count} times"),
+            );
         }
     }
 }
@@ -301,12 +321,20 @@ async fn judge_jobs(world: &World) -> Result<()> {
         world.findings.checked(Promise::JobsOnce, 2);
         if mutations != 1 {
             let state = states.get(text(plan, "mutation"));
-            fail(world, Promise::JobsOnce, format!("the mutation of {name} ran {mutations} times, its job says {state:?}"));
+            fail(
+                world,
+                Promise::JobsOnce,
+                format!("the mutation of {name} ran {mutations} times, its job says {state:?}"),
+            );
         }
         let state = states.get(text(plan, "action")).copied().unwrap_or("nothing");
         actions_lost += u64::from(actions == 0);
         if actions > 1 || (actions == 0 && state == "success") {
-            fail(world, Promise::JobsOnce, format!("the action of {name} ran {actions} times, its job says {state}"));
+            fail(
+                world,
+                Promise::JobsOnce,
+                format!("the action of {name} ran {actions} times, its job says {state}"),
+            );
         }
     }
     for (name, kind) in ran.keys() {
@@ -366,7 +394,13 @@ async fn compare_replicas(world: &World) -> Result<()> {
 }
 
 /// All documents of a table, at a moment or now.
-async fn table(world: &World, http: &Http, place: Place, name: &str, moment: Option<&Json>) -> Result<Vec<Json>> {
+async fn table(
+    world: &World,
+    http: &Http,
+    place: Place,
+    name: &str,
+    moment: Option<&Json>,
+) -> Result<Vec<Json>> {
     let path = if name.starts_with('_') { "state:systemPage" } else { "state:page" };
     let mut cursor = Json::Null;
     let mut all = Vec::new();
@@ -394,7 +428,11 @@ async fn table(world: &World, http: &Http, place: Place, name: &str, moment: Opt
         let page = match last.context("it is asked at least once")? {
             Ok(page) => page,
             Err(answer) => {
-                fail(world, Promise::ReplicasEqual, format!("{name} can't be read at node {}: {answer:?}", place.node));
+                fail(
+                    world,
+                    Promise::ReplicasEqual,
+                    format!("{name} can't be read at node {}: {answer:?}", place.node),
+                );
                 return Ok(all);
             }
         };

@@ -21,7 +21,6 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -69,7 +68,9 @@ fn main() -> ExitCode {
     let options = Options::parse();
     // Before there is any other thread: a namespace is a thread's.
     if let Err(error) = network::enter() {
-        eprintln!("chaos: it needs root, network namespaces and iptables, which are not to be had here: {error:#}");
+        eprintln!(
+            "chaos: it needs root, network namespaces and iptables, which are not to be had here: {error:#}"
+        );
         return ExitCode::from(IMPOSSIBLE);
     }
     let seed = options.seed.unwrap_or_else(rand::random::<u64>);
@@ -142,6 +143,5 @@ async fn run(options: &Options, world: &Arc<World>, folder: &Path) -> Result<End
     judge::read_logs(world, &cluster)?;
     summary.print(world);
     let held = world.findings.print();
-    tokio::time::sleep(Duration::from_millis(10)).await;
     Ok(if held { Ending::AllHeld } else { Ending::Broken })
 }

@@ -4,7 +4,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     net::Ipv4Addr,
-    os::unix::{fs::OpenOptionsExt as _, fs::PermissionsExt as _, process::CommandExt as _, process::ExitStatusExt as _},
+    os::unix::{
+        fs::OpenOptionsExt as _, fs::PermissionsExt as _, process::CommandExt as _,
+        process::ExitStatusExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
@@ -14,7 +17,8 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use rand::{RngExt as _, rngs::StdRng};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -94,7 +98,9 @@ impl Status {
     /// What of it keeps it from being settled: all have heard of a leader, and none is far behind.
     pub fn unsettled(&self) -> Option<String> {
         for group in &self.groups {
-            let Some(leader) = group.leader else { return Some(format!("group {} has no leader", group.group)) };
+            let Some(leader) = group.leader else {
+                return Some(format!("group {} has no leader", group.group));
+            };
             for member in group.members.iter().filter(|member| member.node != leader) {
                 let behind = member.entries_behind.unwrap_or(u64::MAX);
                 let silent_ms = member.silent_ms.unwrap_or(u64::MAX);
@@ -121,14 +127,25 @@ impl Cluster {
         let mut secret = [0; 32];
         rand::fill(&mut secret[..]);
         private(&folder.join("secret"), &secret)?;
-        network::mount_disk(&folder.join("disk"), &folder.join(ZONES[2]), DISK_BYTES).context("make the last zone's disk")?;
+        network::mount_disk(&folder.join("disk"), &folder.join(ZONES[2]), DISK_BYTES)
+            .context("make the last zone's disk")?;
         let faults = options.root.join("tests/end-to-end/faults/fail-sync.c");
         let clock = options.root.join("tests/chaos/preload/clock.c");
         let mut libraries = Vec::new();
         for source in [faults, clock] {
-            let library = folder.join(source.file_stem().context("a source has a name")?).with_extension("so");
-            let output = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).output()?;
-            ensure!(output.status.success(), "cc {}: {}", source.display(), String::from_utf8_lossy(&output.stderr));
+            let library =
+                folder.join(source.file_stem().context("a source has a name")?).with_extension("so");
+            let output = Command::new("cc")
+                .args(["-shared", "-fPIC", "-O1", "-o"])
+                .arg(&library)
+                .arg(&source)
+                .output()?;
+            ensure!(
+                output.status.success(),
+                "cc {}: {}",
+                source.display(),
+                String::from_utf8_lossy(&output.stderr)
+            );
             libraries.push(library.display().to_string());
         }
         let mut cluster = Cluster {
@@ -170,7 +187,12 @@ impl Cluster {
             format!("[node]\nid = {number}\nzone = {}\n", json!(zone_of(slot))),
             format!("[cluster]\nname = {}\npeers = {}", json!(NAME), json!(self.peers())),
             format!("secret_file = {}\n", shared("secret")),
-            format!("[tls]\nca = {}\ncertificate = {}\nkey = {}\n", shared("ca.pem"), at("certificate.pem"), at("key.pem")),
+            format!(
+                "[tls]\nca = {}\ncertificate = {}\nkey = {}\n",
+                shared("ca.pem"),
+                at("certificate.pem"),
+                at("key.pem")
+            ),
         ];
         fs::write(folder.join("tidemark.toml"), text.join("\n"))?;
         Ok(number)
@@ -179,11 +201,12 @@ impl Cluster {
     /// The first three are known before there are others.
     fn peers(&self) -> Vec<String> {
         let first = (0..ZONES.len()).map(address_of);
-        let known: Vec<Ipv4Addr> = if self.nodes.len() <= ZONES.len() && self.last_number <= ZONES.len() as u64 {
-            first.collect()
-        } else {
-            self.nodes.iter().map(|node| address_of(node.slot)).collect()
-        };
+        let known: Vec<Ipv4Addr> =
+            if self.nodes.len() <= ZONES.len() && self.last_number <= ZONES.len() as u64 {
+                first.collect()
+            } else {
+                self.nodes.iter().map(|node| address_of(node.slot)).collect()
+            };
         known.iter().map(|address| format!("{address}:{INTERNAL_PORT}")).collect()
     }
 
@@ -194,11 +217,17 @@ impl Cluster {
     }
 
     pub fn node(&self, number: u64) -> Result<&Node> {
-        self.nodes.iter().find(|node| node.number == number).with_context(|| format!("there is no node {number}"))
+        self.nodes
+            .iter()
+            .find(|node| node.number == number)
+            .with_context(|| format!("there is no node {number}"))
     }
 
     pub fn node_mut(&mut self, number: u64) -> Result<&mut Node> {
-        self.nodes.iter_mut().find(|node| node.number == number).with_context(|| format!("there is no node {number}"))
+        self.nodes
+            .iter_mut()
+            .find(|node| node.number == number)
+            .with_context(|| format!("there is no node {number}"))
     }
 
     pub fn numbers(&self) -> Vec<u64> {
@@ -217,7 +246,10 @@ impl Cluster {
         for number in self.numbers() {
             let env_file = self.node(number)?.data.join("env");
             while !env_file.exists() {
-                ensure!(Instant::now() < deadline, "node {number} does not serve after {START_TIME_MAX:?}; see its log");
+                ensure!(
+                    Instant::now() < deadline,
+                    "node {number} does not serve after {START_TIME_MAX:?}; see its log"
+                );
                 if let Some(status) = self.node_mut(number)?.ended()? {
                     bail!("node {number} has ended at its start: {status}; see its log");
                 }
@@ -272,7 +304,11 @@ impl Cluster {
                 return Ok(());
             }
             if let Some(status) = self.node_mut(number)?.ended()? {
-                fail(&self.world, Promise::Processes, format!("node {number} has ended at its start: {}", told(status)));
+                fail(
+                    &self.world,
+                    Promise::Processes,
+                    format!("node {number} has ended at its start: {}", told(status)),
+                );
                 sleep(Duration::from_secs(1)).await;
                 self.start(number)?;
             }
@@ -282,7 +318,8 @@ impl Cluster {
     }
 
     pub fn signal(&self, number: u64, signal: i32) -> Result<()> {
-        let child = self.node(number)?.child.as_ref().with_context(|| format!("node {number} does not run"))?;
+        let child =
+            self.node(number)?.child.as_ref().with_context(|| format!("node {number} does not run"))?;
         // SAFETY: a call without pointers; the process has not been waited for, so the number is still its own.
         unsafe { libc::kill(child.id() as i32, signal) };
         Ok(())
@@ -308,12 +345,20 @@ impl Cluster {
         loop {
             if let Some(status) = self.node_mut(number)?.ended()? {
                 if !status.success() {
-                    fail(&self.world, Promise::Processes, format!("node {number} stopped with {}", told(status)));
+                    fail(
+                        &self.world,
+                        Promise::Processes,
+                        format!("node {number} stopped with {}", told(status)),
+                    );
                 }
                 return Ok(());
             }
             if Instant::now() > deadline {
-                fail(&self.world, Promise::Processes, format!("node {number} does not stop in {STOP_TIME_MAX:?}"));
+                fail(
+                    &self.world,
+                    Promise::Processes,
+                    format!("node {number} does not stop in {STOP_TIME_MAX:?}"),
+                );
                 return self.kill(number);
             }
             sleep(LOOK).await;
@@ -336,7 +381,11 @@ impl Cluster {
             if node.child.is_some()
                 && let Some(status) = node.ended()?
             {
-                fail(&self.world, Promise::Processes, format!("node {number} has ended by itself: {}", told(status)));
+                fail(
+                    &self.world,
+                    Promise::Processes,
+                    format!("node {number} has ended by itself: {}", told(status)),
+                );
                 self.start(number)?;
                 self.wait_until_up(number).await?;
             }
@@ -414,6 +463,17 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            if let Some(child) = &mut node.child {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
 impl Node {
     pub fn armed(&self) -> PathBuf {
         self.folder.join("armed")
@@ -478,8 +538,11 @@ impl Authority {
     /// A process's certificate and key.
     fn sign(&self, roles: &str, node: u64) -> Result<(String, String)> {
         let mut parameters = CertificateParams::default();
-        parameters.subject_alt_names.push(SanType::URI(format!("tidemark://{NAME}/{roles}/{node}").try_into()?));
-        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        parameters
+            .subject_alt_names
+            .push(SanType::URI(format!("tidemark://{NAME}/{roles}/{node}").try_into()?));
+        parameters.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         set_validity(&mut parameters);
         let key = KeyPair::generate()?;
         Ok((parameters.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))

@@ -55,7 +55,12 @@ pub struct SlowLink {
 impl SlowLink {
     /// What comes to a port at the other's alias goes on to the other, in the name of the first, each piece late by `delay` and up to as
     /// much again.
-    pub async fn open(own_alias: Ipv4Addr, other_alias: Ipv4Addr, other: Ipv4Addr, delay: Duration) -> Result<SlowLink> {
+    pub async fn open(
+        own_alias: Ipv4Addr,
+        other_alias: Ipv4Addr,
+        other: Ipv4Addr,
+        delay: Duration,
+    ) -> Result<SlowLink> {
         let listener = TcpListener::bind((other_alias, 0)).await.context("listen for a slow link")?;
         let port = listener.local_addr()?.port();
         let mut tasks = JoinSet::new();

@@ -38,14 +38,6 @@ impl Place {
     pub fn grpc(&self) -> String {
         format!("http://{}:{GRPC_PORT}", self.address)
     }
-
-}
-
-/// An acknowledged commit of a prober: when it was sent and answered, in microseconds of the run.
-#[derive(Debug, Clone, Copy)]
-pub struct Beat {
-    pub start: u64,
-    pub end: u64,
 }
 
 pub struct World {
@@ -61,7 +53,8 @@ pub struct World {
     ids: AtomicU64,
     pub lists: Sink<checker::Transaction>,
     pub registers: Sink<crate::load::registers::Transaction>,
-    pub beats: Mutex<Vec<Beat>>,
+    /// When commits of probers were acknowledged, in microseconds of the run.
+    pub beats: Mutex<Vec<u64>>,
     /// Names of plans that were acknowledged.
     pub plans: Mutex<Vec<String>>,
     /// Names and seeds of files that were acknowledged.
@@ -76,7 +69,9 @@ impl World {
         Ok(World {
             seed,
             began: Instant::now(),
-            notes: Mutex::new(File::create(folder.join("run.log")).context("create a file in the run's folder")?),
+            notes: Mutex::new(
+                File::create(folder.join("run.log")).context("create a file in the run's folder")?,
+            ),
             places: RwLock::default(),
             admin_key: OnceLock::new(),
             relay: OnceLock::new(),

@@ -49,17 +49,27 @@ async fn count(world: Arc<World>, mut client: ConvexClient, owner: &str) {
         world.did_operation();
         world.findings.checked(Promise::ExactlyOnce, 1);
         if told != last + 1 {
-            fail(&world, Promise::ExactlyOnce, format!("{owner} had counted {last} times, and the next is {told}"));
+            fail(
+                &world,
+                Promise::ExactlyOnce,
+                format!("{owner} had counted {last} times, and the next is {told}"),
+            );
         }
         last = told;
         match timeout(OFFICIAL_TIME_MAX, client.query("counters:counted", args)).await {
             Ok(Ok(FunctionResult::Value(Value::Float64(seen)))) => {
                 world.findings.checked(Promise::OwnWrites, 1);
                 if (seen as u64) < told {
-                    fail(&world, Promise::OwnWrites, format!("{owner} was told {told}, and then sees {seen}"));
+                    fail(
+                        &world,
+                        Promise::OwnWrites,
+                        format!("{owner} was told {told}, and then sees {seen}"),
+                    );
                 }
             }
-            other => fail(&world, Promise::Answered, format!("{owner} has no answer to its query: {other:?}")),
+            other => {
+                fail(&world, Promise::Answered, format!("{owner} has no answer to its query: {other:?}"))
+            }
         }
         sleep(Duration::from_millis(random.random_range(0..PAUSE_MS_MAX))).await;
     }
@@ -77,7 +87,9 @@ async fn watch(world: &World, client: &mut ConvexClient, owner: &str) {
     ] {
         match client.subscribe(path, arguments(args)).await {
             Ok(subscription) => subscriptions.push(subscription),
-            Err(error) => return fail(world, Promise::Answered, format!("{owner} can't subscribe: {error:#}")),
+            Err(error) => {
+                return fail(world, Promise::Answered, format!("{owner} can't subscribe: {error:#}"));
+            }
         }
     }
     let mut seen = [0.0; 3];

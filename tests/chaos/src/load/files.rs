@@ -34,7 +34,9 @@ pub async fn keep(world: Arc<World>) {
         let name = format!("file {number}");
         let places = [(); 3].map(|()| world.some_place(&mut random));
         let kept = async {
-            let Answer::Value(url) = http.mutation(places[0], "files:uploadUrl", json!({})).await else { return false };
+            let Answer::Value(url) = http.mutation(places[0], "files:uploadUrl", json!({})).await else {
+                return false;
+            };
             let url = at(places[1], url.as_str().unwrap_or_default());
             let Ok((200, stored)) = http.upload(&url, content(seed)).await else { return false };
             let args = json!({ "name": name, "file": stored["storageId"] });

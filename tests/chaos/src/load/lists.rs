@@ -110,7 +110,10 @@ fn observed(steps: &[Step], answer: &Json) -> Vec<Operation> {
             let key = list["key"].as_f64().unwrap_or(-1.0) as u64;
             let values = list["values"].as_array().into_iter().flatten();
             // Two documents of one key are a fault; one list made of both shows it to the checker.
-            lists.entry(key).or_default().extend(values.map(|value| value.as_str().unwrap_or_default().to_owned()));
+            lists
+                .entry(key)
+                .or_default()
+                .extend(values.map(|value| value.as_str().unwrap_or_default().to_owned()));
         }
         let read = |key: u64| Operation::Read { key, values: lists.get(&key).cloned().unwrap_or_default() };
         match step {
@@ -207,7 +210,10 @@ pub async fn call_by_official_client(world: Arc<World>, number: u64) {
             }
             Err(_) => {
                 transaction.note(&world, start, Outcome::Unknown, None);
-                let text = format!("the official client has no answer to {} in {OFFICIAL_TIME_MAX:?}", transaction.id);
+                let text = format!(
+                    "the official client has no answer to {} in {OFFICIAL_TIME_MAX:?}",
+                    transaction.id
+                );
                 fail(&world, Promise::Answered, text);
                 client = connect(&world).await;
             }
@@ -248,7 +254,9 @@ pub async fn read_all(world: &World) {
         let args = json!({ "steps": transaction.steps() });
         match clients::ask_any(world, &http, "lists:observe", args).await {
             Ok(value) => transaction.note(world, start, Outcome::Committed, Some(&value)),
-            Err(error) => fail(world, Promise::NothingLost, format!("the lists from {from} can't be read: {error}")),
+            Err(error) => {
+                fail(world, Promise::NothingLost, format!("the lists from {from} can't be read: {error}"))
+            }
         }
     }
 }

@@ -59,8 +59,15 @@ struct Caller {
 pub async fn call(world: Arc<World>, number: u64) {
     let random = world.random("registers", number);
     let session = Uuid::new_v4();
-    let mut caller =
-        Caller { world, number, random, connections: Connections::default(), session, requests: 0, newest: 0 };
+    let mut caller = Caller {
+        world,
+        number,
+        random,
+        connections: Connections::default(),
+        session,
+        requests: 0,
+        newest: 0,
+    };
     while !caller.world.is_over() {
         match caller.random.random_range(0..10) {
             0..6 => caller.write().await,
@@ -97,7 +104,8 @@ impl Caller {
         self.requests += 1;
         let key = IdempotencyKey { session_id: self.session.to_string(), request_id };
         let args = json!({ "keys": keys, "written": written });
-        let request = MutationRequest { call: grpc::call("registers:write", args), idempotency_key: Some(key) };
+        let request =
+            MutationRequest { call: grpc::call("registers:write", args), idempotency_key: Some(key) };
         let start = self.world.micros();
         let answer = self.send(&request).await;
         let end = answer.as_ref().map(|_| self.world.micros());
@@ -116,7 +124,10 @@ impl Caller {
         {
             self.world.findings.checked(Promise::ExactlyOnce, 1);
             if again != (moment, value.clone()) {
-                let text = format!("{}/{request_id} was answered by {moment} {value}, and then by {again:?}", self.session);
+                let text = format!(
+                    "{}/{request_id} was answered by {moment} {value}, and then by {again:?}",
+                    self.session
+                );
                 fail(&self.world, Promise::ExactlyOnce, text);
             }
         }
@@ -160,7 +171,8 @@ impl Caller {
     async fn read(&mut self) {
         let id = self.world.next_id();
         let keys = self.keys(id);
-        let request = QueryRequest { call: grpc::call("registers:read", json!({ "keys": keys })), at_timestamp: None };
+        let request =
+            QueryRequest { call: grpc::call("registers:read", json!({ "keys": keys })), at_timestamp: None };
         let place = self.world.some_place(&mut self.random);
         let start = self.world.micros();
         let mut client = self.connections.client(place);
@@ -169,8 +181,10 @@ impl Caller {
         let answer = answer.into_inner();
         let (moment, Ok(Ok(reads))) = (answer.timestamp, grpc::returned(answer.result)) else { return };
         let end = Some(self.world.micros());
-        let access = |(position, key): (usize, &u64)| {
-            Access { key: *key, read: reads[position].as_str().map(str::to_owned), written: None }
+        let access = |(position, key): (usize, &u64)| Access {
+            key: *key,
+            read: reads[position].as_str().map(str::to_owned),
+            written: None,
         };
         let accesses = keys.iter().enumerate().map(access).collect();
         self.world.registers.add(Transaction { id, start, end, accesses });
@@ -194,7 +208,10 @@ impl Caller {
         if let [Ok(Ok(left)), Ok(Ok(right))] = &values[..] {
             self.world.findings.checked(Promise::OneMoment, 1);
             if left != right {
-                let text = format!("a batch at {} shows {left} and {right} at node {}", answer.timestamp, place.node);
+                let text = format!(
+                    "a batch at {} shows {left} and {right} at node {}",
+                    answer.timestamp, place.node
+                );
                 fail(&self.world, Promise::OneMoment, text);
             }
         }
@@ -220,8 +237,10 @@ pub async fn read_all(world: &World) {
         let (id, start) = (world.next_id(), world.micros());
         match clients::ask_any(world, &http, "registers:read", json!({ "keys": keys })).await {
             Ok(reads) => {
-                let access = |(position, key): (usize, &u64)| {
-                    Access { key: *key, read: reads[position].as_str().map(str::to_owned), written: None }
+                let access = |(position, key): (usize, &u64)| Access {
+                    key: *key,
+                    read: reads[position].as_str().map(str::to_owned),
+                    written: None,
                 };
                 let accesses = keys.iter().enumerate().map(access).collect();
                 world.registers.add(Transaction { id, start, end: Some(world.micros()), accesses });

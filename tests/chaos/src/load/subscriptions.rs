@@ -41,7 +41,8 @@ pub async fn follow(world: Arc<World>, number: u64) {
                 let Ok(Ok(Some(response))) = timeout(SILENCE_MAX, stream.message()).await else { break };
                 world.findings.checked(Promise::Monotone, 1);
                 if response.timestamp < newest {
-                    let text = format!("subscriber {number} had seen {newest}, and is shown {}", response.timestamp);
+                    let text =
+                        format!("subscriber {number} had seen {newest}, and is shown {}", response.timestamp);
                     fail(&world, Promise::Monotone, text);
                 }
                 newest = newest.max(response.timestamp);
@@ -50,7 +51,8 @@ pub async fn follow(world: Arc<World>, number: u64) {
                 let version = value.as_f64().unwrap_or_default();
                 let earlier = seen.range(..=response.timestamp).next_back();
                 if earlier.is_some_and(|(_, earlier)| *earlier > version) {
-                    let text = format!("subscriber {number} was shown {earlier:?}, and then {version} of {newest}");
+                    let text =
+                        format!("subscriber {number} was shown {earlier:?}, and then {version} of {newest}");
                     fail(&world, Promise::Monotone, text);
                 }
                 seen.insert(response.timestamp, version);
