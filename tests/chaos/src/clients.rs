@@ -32,6 +32,7 @@ impl Http {
     /// `idle_max`: how many connections to each node are kept for the next call.
     pub fn new(idle_max: usize, call_time_max: Duration) -> Http {
         let client = reqwest::Client::builder()
+            .no_proxy()
             .connect_timeout(CONNECT_TIME_MAX.min(call_time_max))
             .timeout(call_time_max)
             .pool_max_idle_per_host(idle_max)

@@ -286,11 +286,8 @@ impl Round<'_> {
         Ok(Some(Active { what, undo: Undo::Rules(rules) }))
     }
 
-    /// Both ways, from all other places where a node is or comes to be.
     fn cut_off(&self, node: u64) -> Result<Vec<Rule>> {
-        let own = self.cluster.slot(node)?;
-        let others = (0..network::SLOTS).filter(|slot| *slot != own);
-        Ok(others.flat_map(|other| [network::cut(own, other), network::cut(other, own)].concat()).collect())
+        Ok(network::cut_off(self.cluster.slot(node)?).to_vec())
     }
 
     async fn one_way(&mut self) -> Result<Option<Active>> {

@@ -230,7 +230,7 @@ impl Registers {
 async fn judge_counters(world: &World) {
     let http = Http::new(1, CALL_TIME_MAX);
     let counted = world.counted.lock().expect("nobody panics with it").clone();
-    for (owner, told) in counted {
+    for (owner, told, untold) in counted {
         let count = match ask_any(world, &http, "counters:counted", json!({ "owner": owner })).await {
             Ok(count) => count.as_f64().unwrap_or(-1.0) as u64,
             Err(error) => {
@@ -247,7 +247,7 @@ async fn judge_counters(world: &World) {
             );
         }
         // The official client's are all answered, each once.
-        if owner.starts_with("viewer") && count != told {
+        if owner.starts_with("viewer") && !(told..=told + untold).contains(&count) {
             fail(
                 world,
                 Promise::ExactlyOnce,

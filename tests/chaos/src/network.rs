@@ -138,6 +138,20 @@ pub fn cut(from: usize, to: usize) -> [Rule; 2] {
     })
 }
 
+/// Nothing goes between the place and any other place.
+pub fn cut_off(slot: usize) -> [Rule; 2] {
+    let others = (0..SLOTS).filter(|other| *other != slot);
+    let addresses: Vec<String> =
+        others.flat_map(|other| [address_of(other).to_string(), alias_of(other).to_string()]).collect();
+    let addresses = addresses.join(",");
+    [("OUTPUT", "-d"), ("INPUT", "-s")].map(|(chain, end)| Rule {
+        slot,
+        table: "filter",
+        chain,
+        words: format!("{end} {addresses} -j DROP"),
+    })
+}
+
 /// Nothing goes between the place and clients.
 pub fn cut_from_clients(slot: usize) -> [Rule; 2] {
     [("OUTPUT", "-d"), ("INPUT", "-s")].map(|(chain, end)| Rule {

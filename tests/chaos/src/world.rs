@@ -59,8 +59,8 @@ pub struct World {
     pub plans: Mutex<Vec<String>>,
     /// Names and seeds of files that were acknowledged.
     pub files: Mutex<Vec<(String, u64)>>,
-    /// Per owner, how often it was told that it counted.
-    pub counted: Mutex<Vec<(String, u64)>>,
+    /// Per owner, to what it was told that it had counted, and how often it was told nothing since.
+    pub counted: Mutex<Vec<(String, u64, u64)>>,
     pub operations: AtomicU64,
 }
 

@@ -29,5 +29,5 @@ pub async fn beat(world: Arc<World>, number: u64) {
         world.did_operation();
         sleep(PAUSE).await;
     }
-    world.counted.lock().expect("nobody panics with it").push((owner, acknowledged));
+    world.counted.lock().expect("nobody panics with it").push((owner, acknowledged, 0));
 }
