@@ -31,6 +31,7 @@ use crate::{
 /// How a program ends whose disk has failed.
 const DISK_FAILED: i32 = 70;
 const END_TIME_MAX: Duration = Duration::from_secs(10);
+const NOTICE_TIME_MAX: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(20);
 const CHANGE_TIME_MAX: Duration = Duration::from_secs(60);
 const CHANGE_ATTEMPTS_MAX: u32 = 5;
@@ -113,7 +114,7 @@ enum Undo {
     SlowLinks(Vec<Rule>, Vec<SlowLink>),
     Clock(u64),
     FailSync(u64),
-    DiskFull,
+    DiskFull(u64),
     Older(u64),
 }
 
@@ -236,16 +237,7 @@ impl Round<'_> {
                 File::create(self.cluster.node(node)?.armed())?;
                 Ok(Some(Active { what: format!("a sync of node {node} fails"), undo: Undo::FailSync(node) }))
             }
-            Kind::DiskFull => {
-                let free = self.free();
-                let in_zone =
-                    |number: &&u64| self.cluster.slot(**number).is_ok_and(|slot| zone_of(slot) == ZONES[2]);
-                let Some(node) = free.iter().find(in_zone).and_then(|node| self.take(*node)) else {
-                    return Ok(None);
-                };
-                fill(self.cluster.ballast()).await?;
-                Ok(Some(Active { what: format!("the disk of node {node} is full"), undo: Undo::DiskFull }))
-            }
+            Kind::DiskFull => self.fill_disk().await,
             Kind::Replace => {
                 let Some(gone) = self.take_some(None) else { return Ok(None) };
                 self.cluster.kill(gone)?;
@@ -361,6 +353,27 @@ impl Round<'_> {
         Ok(Active { what, undo: Undo::SlowLinks(rules, links) })
     }
 
+    /// Waits until the node has noticed: what it has reserved on the disk lasts for a while.
+    async fn fill_disk(&mut self) -> Result<Option<Active>> {
+        let free = self.free();
+        let in_zone = |number: &&u64| self.cluster.slot(**number).is_ok_and(|slot| zone_of(slot) == ZONES[2]);
+        let Some(node) = free.iter().find(in_zone).copied() else { return Ok(None) };
+        self.busy.insert(node);
+        fill(self.cluster.ballast()).await?;
+        let deadline = tokio::time::Instant::now() + NOTICE_TIME_MAX;
+        let mut noticed = "and it has not noticed";
+        while tokio::time::Instant::now() < deadline {
+            if let Some(status) = self.cluster.node_mut(node)?.ended()? {
+                self.expect_disk_failed(node, status);
+                noticed = "and it has ended";
+                break;
+            }
+            sleep(LOOK).await;
+        }
+        let what = format!("the disk of node {node} is full, {noticed}");
+        Ok(Some(Active { what, undo: Undo::DiskFull(node) }))
+    }
+
     /// Starts a new node, and tries to put it in the place of one that is dead or cut off.
     async fn begin_replacing(&mut self, gone: u64, rules: Vec<Rule>, why: &str) -> Result<Active> {
         let next = self.cluster.start_spare(gone).await?;
@@ -435,12 +448,12 @@ impl Round<'_> {
             }
             Undo::Clock(node) => self.cluster.set_clock(node, 0)?,
             Undo::FailSync(node) => self.end_failed_sync(node).await?,
-            Undo::DiskFull => {
+            Undo::DiskFull(node) => {
                 fs::remove_file(self.cluster.ballast())?;
-                let in_zone = self.cluster.nodes.iter().find(|node| zone_of(node.slot) == ZONES[2]);
-                let node = in_zone.context("there is a node in each zone")?.number;
                 if let Some(status) = self.cluster.node_mut(node)?.ended()? {
                     self.expect_disk_failed(node, status);
+                }
+                if !self.cluster.node(node)?.runs() {
                     self.cluster.start(node)?;
                     self.cluster.wait_until_up(node).await?;
                 }

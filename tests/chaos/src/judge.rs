@@ -23,8 +23,10 @@ use crate::{
 const POLL: Duration = Duration::from_millis(500);
 const JOBS_TIME_MAX: Duration = Duration::from_secs(120);
 const PAGE: u64 = 200;
+/// So much of an anomaly's explanation is shown; the history has the rest.
+const EXPLANATION_MAX: usize = 600;
 const ADYA_TIME_MAX: Duration = Duration::from_secs(60);
-const TABLES: [&str; 7] = ["lists", "registers", "twins", "counters", "plans", "runs", "kept"];
+const TABLES: [&str; 8] = ["lists", "registers", "twins", "counters", "answers", "plans", "runs", "kept"];
 const SYSTEM_TABLES: [&str; 2] = ["_scheduled_functions", "_storage"];
 
 /// Waits until all have caught up.
@@ -123,7 +125,12 @@ fn by_adya(world: &World, promise: Promise, ops: Vec<Op>, workload: Workload) {
     let options = Opts { timeout: ADYA_TIME_MAX, wfr_keys: true, ..Opts::default() };
     let report = adya::check(&history, workload, &options);
     if report.valid != Valid::True {
-        let first = report.anomalies.values().flatten().next().map(|anomaly| anomaly.explanation.clone());
+        let first = report
+            .anomalies
+            .values()
+            .flatten()
+            .next()
+            .map(|anomaly| anomaly.explanation.chars().take(EXPLANATION_MAX).collect::<String>());
         fail(
             world,
             promise,

@@ -1,22 +1,24 @@
 // What clients count, and two documents that always change together.
 import { v } from "convex/values";
 import { type MutationCtx, type QueryCtx, mutation, query } from "./_generated/server";
+import { once } from "./once";
 
 const SIDES = ["left", "right"];
 
 /** Answers how often this owner has counted, this time included. */
 export const count = mutation({
-  args: { owner: v.string() },
+  args: { owner: v.string(), name: v.optional(v.string()) },
   returns: v.number(),
-  handler: async (ctx, { owner }) => {
-    const counter = await find(ctx, owner);
-    if (counter === null) {
-      await ctx.db.insert("counters", { owner, count: 1 });
-      return 1;
-    }
-    await ctx.db.patch(counter._id, { count: counter.count + 1 });
-    return counter.count + 1;
-  },
+  handler: (ctx, { owner, name }) =>
+    once(ctx, name, async () => {
+      const counter = await find(ctx, owner);
+      if (counter === null) {
+        await ctx.db.insert("counters", { owner, count: 1 });
+        return 1;
+      }
+      await ctx.db.patch(counter._id, { count: counter.count + 1 });
+      return counter.count + 1;
+    }),
 });
 
 export const counted = query({

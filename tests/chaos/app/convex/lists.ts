@@ -1,6 +1,7 @@
 // Lists that transactions read and append to. A value is appended once in a run, so that a list tells who wrote it, and in which order.
 import { v } from "convex/values";
 import { type MutationCtx, type QueryCtx, mutation, query } from "./_generated/server";
+import { once } from "./once";
 
 const step = v.union(
   v.object({ kind: v.literal("read"), key: v.number() }),
@@ -13,21 +14,22 @@ type Found = typeof found.type;
 
 /** Runs the steps as one transaction, and answers which lists each of them saw: an append, its list as it was before. */
 export const transact = mutation({
-  args: { steps: v.array(step), fail: v.boolean() },
+  args: { steps: v.array(step), fail: v.boolean(), name: v.optional(v.string()) },
   returns: v.array(found),
-  handler: async (ctx, { steps, fail }) => {
-    const answers: Found[] = [];
-    for (const one of steps) {
-      answers.push(await look(ctx, one));
-      if (one.kind === "append") {
-        await append(ctx, one.key, one.value);
+  handler: (ctx, { steps, fail, name }) =>
+    once(ctx, name, async () => {
+      const answers: Found[] = [];
+      for (const one of steps) {
+        answers.push(await look(ctx, one));
+        if (one.kind === "append") {
+          await append(ctx, one.key, one.value);
+        }
       }
-    }
-    if (fail) {
-      throw new Error("asked to fail");
-    }
-    return answers;
-  },
+      if (fail) {
+        throw new Error("asked to fail");
+      }
+      return answers;
+    }),
 });
 
 export const observe = query({

@@ -8,6 +8,8 @@ export default defineSchema({
   twins: defineTable({ side: v.string(), version: v.number() }).index("by_side", ["side"]),
   /** How often each owner has counted. */
   counters: defineTable({ owner: v.string(), count: v.number() }).index("by_owner", ["owner"]),
+  /** What a mutation answered that may come again as if it were another one. */
+  answers: defineTable({ once: v.string(), answer: v.any() }).index("by_once", ["once"]),
   plans: defineTable({ name: v.string(), mutation: v.id("_scheduled_functions"), action: v.id("_scheduled_functions") }),
   runs: defineTable({ name: v.string(), kind: v.string() }),
   kept: defineTable({ name: v.string(), file: v.id("_storage") }).index("by_name", ["name"]),

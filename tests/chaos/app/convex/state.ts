@@ -8,6 +8,7 @@ const table = v.union(
   v.literal("registers"),
   v.literal("twins"),
   v.literal("counters"),
+  v.literal("answers"),
   v.literal("plans"),
   v.literal("runs"),
   v.literal("kept"),

@@ -200,7 +200,9 @@ pub async fn call_by_official_client(world: Arc<World>, number: u64) {
         if !transaction.is_mutation() {
             continue;
         }
-        let args = json!({ "steps": transaction.steps(), "fail": transaction.fail });
+        // It comes again as that of another session if its connection is lost, so the app has to know it.
+        let name = format!("transaction {}", transaction.id);
+        let args = json!({ "steps": transaction.steps(), "fail": transaction.fail, "name": name });
         let by = format!("official client {number}");
         let start = world.micros();
         match timeout(OFFICIAL_TIME_MAX, client.mutation("lists:transact", arguments(args))).await {
