@@ -29,8 +29,10 @@ const PACKAGES: [(&str, &str, Proof); 5] = [
     ("libclang-rt-19-dev-wasm32", "links the JavaScript engine", Proof::Package),
     ("libclang-19-dev", "reads RocksDB's headers", Proof::Package),
 ];
-const TEST_PACKAGES: [(&str, &str, Proof); 3] = [
+const TEST_PACKAGES: [(&str, &str, Proof); 5] = [
     ("chromium", "shows the chat page to the tests", Proof::Program("chromium")),
+    ("iproute2", "gives each node of a cluster under faults a network of its own", Proof::Program("ip")),
+    ("iptables", "cuts such nodes off", Proof::Program("iptables")),
     (
         "prometheus",
         "checks metrics, alarms and dashboards in the tests, by its promtool",
