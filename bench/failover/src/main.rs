@@ -155,12 +155,7 @@ async fn main() -> Result<()> {
     cluster.end().await
 }
 
-async fn round(
-    cluster: &mut Cluster,
-    callers: &Callers,
-    event: Event,
-    random: &mut StdRng,
-) -> Result<Round> {
+async fn round(cluster: &mut Cluster, callers: &Callers, event: Event, random: &mut StdRng) -> Result<Round> {
     callers.set_deadline(event.deadline());
     cluster.settled().await?;
     // Somewhere between two signs of life.
@@ -191,7 +186,8 @@ async fn round(
         tokio::time::sleep(LOOK).await;
         let seen = callers.seen();
         // The first commits of a new leader, and time for whatever else may come.
-        if seen.last().is_some_and(|last| last > another_leads) && begun.elapsed() > another_leads + AFTERWARDS
+        if seen.last().is_some_and(|last| last > another_leads)
+            && begun.elapsed() > another_leads + AFTERWARDS
         {
             break seen;
         }

@@ -49,7 +49,8 @@ impl Cluster {
         .await?;
         let listed: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("cluster.json"))?)?;
         let place = |node: &Value| {
-            let text = |name: &str| node[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
+            let text =
+                |name: &str| node[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
             let number = node["node"].as_u64().context("no number")?;
             let (config, data, internal) = (text("config")?.into(), text("data")?.into(), text("internal")?);
             Ok::<_, anyhow::Error>(Place { number, config, data, internal })

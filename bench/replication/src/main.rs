@@ -93,8 +93,16 @@ async fn main() -> Result<()> {
         None => None,
     };
     let mut all = vec![
-        ("Tidemark, three replicas, raw commits".to_owned(), Target::RawCommits(RawLog::connect(&cluster, leader).await?), Behind::Cluster),
-        ("Tidemark, three replicas, mutations".to_owned(), Target::Mutations(cluster.node(leader)?.address), Behind::Cluster),
+        (
+            "Tidemark, three replicas, raw commits".to_owned(),
+            Target::RawCommits(RawLog::connect(&cluster, leader).await?),
+            Behind::Cluster,
+        ),
+        (
+            "Tidemark, three replicas, mutations".to_owned(),
+            Target::Mutations(cluster.node(leader)?.address),
+            Behind::Cluster,
+        ),
         ("Tidemark, alone, mutations".to_owned(), Target::Mutations(alone.address), Behind::Alone),
     ];
     match &etcd {
@@ -106,7 +114,13 @@ async fn main() -> Result<()> {
     }
     let mut all: Vec<Measured> = all
         .into_iter()
-        .map(|(name, target, behind)| Measured { name, target, behind, reports: Vec::new(), cpu_us: Vec::new() })
+        .map(|(name, target, behind)| Measured {
+            name,
+            target,
+            behind,
+            reports: Vec::new(),
+            cpu_us: Vec::new(),
+        })
         .collect();
     for _ in 0..arguments.rounds.max(1) {
         for measured in &mut all {
@@ -141,7 +155,8 @@ async fn main() -> Result<()> {
             println!("    first failure: {failure}");
         }
     }
-    if let Some((etcd, others)) = all.split_last().filter(|(last, _)| matches!(last.target, Target::Puts(_))) {
+    if let Some((etcd, others)) = all.split_last().filter(|(last, _)| matches!(last.target, Target::Puts(_)))
+    {
         for other in others {
             let ratio = ratio(&other.reports, &etcd.reports);
             println!("{} : {} = {ratio:.2}", other.name, etcd.name);
@@ -164,7 +179,9 @@ impl Target {
                 let address = *address;
                 let run = Callers { address, callers, warm_up: WARM_UP, duration, seed: 0 };
                 let text = "x".repeat(VALUE_BYTES);
-                let body = Bytes::from(format!(r#"{{"path":"writes:add","format":"json","args":{{"text":"{text}"}}}}"#));
+                let body = Bytes::from(format!(
+                    r#"{{"path":"writes:add","format":"json","args":{{"text":"{text}"}}}}"#
+                ));
                 let make = move |_: &mut _| {
                     Request::post("/api/mutation")
                         .header("host", address.to_string())

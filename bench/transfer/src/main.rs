@@ -19,7 +19,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use harness::{
-    Answer, Callers, Draw, Report, Server, Spread, Uniform, Zipf, peers::NodePeer,
+    Answer, Callers, Draw, Report, Server, Spread, Uniform, Zipf,
+    peers::NodePeer,
     processes::{load, own_cpu_time},
     ratio,
 };
@@ -209,7 +210,9 @@ async fn main() -> Result<()> {
                 let taken = || {
                     let (called, followers) = match (tidemark, &peers) {
                         (Some(tidemark), _) => tidemark.cpu_times()?,
-                        (None, Some((database, node))) => (database.cpu_time()? + node.cpu_time()?, Duration::ZERO),
+                        (None, Some((database, node))) => {
+                            (database.cpu_time()? + node.cpu_time()?, Duration::ZERO)
+                        }
                         (None, None) => (Duration::ZERO, Duration::ZERO),
                     };
                     Ok::<_, anyhow::Error>(Taken { called, followers, callers: own_cpu_time()? })

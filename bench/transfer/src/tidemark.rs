@@ -84,7 +84,8 @@ impl Tidemark {
         let mut sum = 0;
         for from in (0..accounts).step_by(5_000) {
             let to = (from + 5_000).min(accounts);
-            let part = self.server()?.call("query", "accounts:total", json!({"from": from, "to": to})).await?;
+            let part =
+                self.server()?.call("query", "accounts:total", json!({"from": from, "to": to})).await?;
             let part = part.as_f64().context("a sum is a number")?;
             ensure!(part.fract() == 0.0, "a sum is whole");
             sum += part as u64;
