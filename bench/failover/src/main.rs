@@ -99,8 +99,8 @@ struct Round {
     gap: Duration,
     /// The same before anything happened.
     quiet: Duration,
-    /// From the event until another replica leads, as it says itself.
-    another_leads: Duration,
+    /// From the event until another replica leads, as it says itself, where it does.
+    another_leads: Option<Duration>,
     failures: Vec<String>,
 }
 
@@ -142,7 +142,7 @@ async fn main() -> Result<()> {
                     number + 1,
                     round.gap.as_millis(),
                     round.quiet.as_millis(),
-                    round.another_leads.as_millis(),
+                    round.another_leads.unwrap_or_default().as_millis(),
                     round.failures.len()
                 );
             }
@@ -164,7 +164,7 @@ async fn round(cluster: &mut Cluster, callers: &Callers, event: Event, random: &
     let group = Cluster::group_in(&cluster.ask(&["status"]).await?).context("no deployment")?;
     callers.forget();
     tokio::time::sleep(QUIET).await;
-    let quiet = callers.seen().longest_gap(Duration::ZERO);
+    let quiet = callers.seen().longest_gap();
     callers.forget();
     let begun = Instant::now();
     let another_leads = match event {
@@ -182,37 +182,42 @@ async fn round(cluster: &mut Cluster, callers: &Callers, event: Event, random: &
             try_join!(told, another_leads(cluster, leader, group, begun))?.1
         }
     };
-    let seen = loop {
+    let gap = loop {
         tokio::time::sleep(LOOK).await;
+        let now = begun.elapsed();
         let seen = callers.seen();
-        // The first commits of a new leader, and time for whatever else may come.
-        if seen.last().is_some_and(|last| last > another_leads)
-            && begun.elapsed() > another_leads + AFTERWARDS
-        {
-            break seen;
+        let since_last = now.saturating_sub(seen.last().unwrap_or_default());
+        ensure!(since_last < TIME_MAX, "nothing is acknowledged any more: {:?}", seen.failures().last());
+        let gap = seen.longest_gap();
+        // They have gone on, and not stopped once more since.
+        if since_last < AFTERWARDS / 4 && now > gap.end + AFTERWARDS && now > AFTERWARDS {
+            break gap;
         }
-        ensure!(begun.elapsed() < TIME_MAX, "nothing is acknowledged any more: {:?}", seen.failures().last());
     };
+    let failures = callers.seen().failures().to_vec();
     if event != Event::ToldToHandOver {
         cluster.start_again(leader).await?;
     }
-    Ok(Round {
-        gap: seen.longest_gap(Duration::ZERO),
-        quiet,
-        another_leads,
-        failures: seen.failures().to_vec(),
-    })
+    Ok(Round { gap: gap.length, quiet: quiet.length, another_leads, failures })
 }
 
-/// How long it takes from `begun` until one that runs says that it leads.
-async fn another_leads(cluster: &Cluster, before: usize, group: u64, begun: Instant) -> Result<Duration> {
-    let series = format!("tidemark_raft_leads{{group=\"{group}\"}}");
+/// How long it takes from `begun` until one that runs says that it leads; nothing where they don't tell.
+async fn another_leads(
+    cluster: &Cluster,
+    before: usize,
+    group: u64,
+    begun: Instant,
+) -> Result<Option<Duration>> {
+    let series = &*format!("tidemark_raft_leads{{group=\"{group}\"}}");
     loop {
         let others = (0..cluster.size()).filter(|at| *at != before).map(|at| cluster.node(at));
-        let asked = others.map(|node| async { node?.metric(&series).await });
+        let asked = others.map(|node| async move { node?.metric(series).await });
         let answers = join_all(asked).await;
         if answers.iter().flatten().any(|leads| *leads == Some(1.0)) {
-            return Ok(begun.elapsed());
+            return Ok(Some(begun.elapsed()));
+        }
+        if answers.iter().all(|leads| matches!(leads, Ok(None))) {
+            return Ok(None);
         }
         ensure!(begun.elapsed() < TIME_MAX, "nobody leads: {answers:?}");
         tokio::time::sleep(LOOK).await;
@@ -227,7 +232,7 @@ fn report(event: Event, rounds: &[Round]) {
         Spread::of(rounds.iter().map(|round| which(round).as_secs_f64() * 1e3))
     };
     let (gap, quiet) = (milliseconds(|round| round.gap), milliseconds(|round| round.quiet));
-    let leads = milliseconds(|round| round.another_leads);
+    let leads = milliseconds(|round| round.another_leads.unwrap_or_default());
     println!(
         "{}, {} times (load {})\n    p50 {:.0} ms   max {:.0} ms   least {:.0} ms   another leads after {leads} ms   \
          in a quiet second {quiet} ms",
@@ -246,15 +251,19 @@ fn report(event: Event, rounds: &[Round]) {
     }
 }
 
+/// A time without an acknowledgement.
+#[derive(Clone, Copy, Default)]
+struct Gap {
+    length: Duration,
+    end: Duration,
+}
+
 impl Seen {
-    /// The longest time without an acknowledgement, from `from` on until the last one.
-    fn longest_gap(&self, from: Duration) -> Duration {
-        let mut before = from;
-        let mut longest = Duration::ZERO;
-        for at in self.acknowledged().iter().filter(|at| **at >= from) {
-            longest = longest.max(at.saturating_sub(before));
-            before = *at;
-        }
-        longest
+    /// The longest one, until the last acknowledgement.
+    fn longest_gap(&self) -> Gap {
+        let starts = [Duration::ZERO].into_iter().chain(self.acknowledged().iter().copied());
+        let gaps =
+            starts.zip(self.acknowledged()).map(|(start, end)| Gap { length: *end - start, end: *end });
+        gaps.max_by_key(|gap| gap.length).unwrap_or_default()
     }
 }

@@ -164,7 +164,7 @@ impl Client {
 
     async fn call<Q, A>(&mut self, method: &'static str, request: Q) -> Result<A>
     where
-        Q: prost::Message + Clone + 'static,
+        Q: prost::Message + 'static,
         A: prost::Message + Default + 'static,
     {
         let mut grpc = Grpc::new(self.0.clone());

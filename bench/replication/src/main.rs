@@ -182,7 +182,7 @@ impl Target {
                 let body = Bytes::from(format!(
                     r#"{{"path":"writes:add","format":"json","args":{{"text":"{text}"}}}}"#
                 ));
-                let make = move |_: &mut _| {
+                let make = move |_: &mut rand::rngs::StdRng| {
                     Request::post("/api/mutation")
                         .header("host", address.to_string())
                         .header("content-type", "application/json")
