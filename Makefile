@@ -81,7 +81,7 @@ ifdef BEFORE
 COMPARED := --tidemark $(BEFORE) --tidemark $(BINARIES)/tidemark
 endif
 
-bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a queue, changes, live queries, actions beside Node.js, scheduled functions, functions beside hostile ones, files beside nginx, one row, and transfers beside PostgreSQL (postgresql-15 must be installed; without nginx, Tidemark alone). With BEFORE=PROGRAM in turns with another build, where both can do what is measured.
+bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a queue, changes, live queries, actions beside Node.js, scheduled functions, functions beside hostile ones, files beside nginx, one row, transfers beside PostgreSQL, and three replicas beside one and beside etcd (postgresql-15 must be installed; without nginx and etcd, Tidemark alone). With BEFORE=PROGRAM in turns with another build, where both can do what is measured.
 	@$(BINARIES)/start
 	@$(BINARIES)/isolates
 	@$(BINARIES)/calls $(COMPARED)
@@ -94,3 +94,5 @@ bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a
 	@$(BINARIES)/files-bench
 	@$(BINARIES)/hot-row $(COMPARED)
 	@$(BINARIES)/transfer $(COMPARED)
+	@$(BINARIES)/transfer --cluster --without-peers
+	@$(BINARIES)/replication
