@@ -30,6 +30,7 @@ use futures::{
 use parking_lot::Mutex;
 use proto::common::v1::Piece;
 use tokio::{
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinSet,
 };
@@ -203,6 +204,9 @@ pub struct Caller {
     /// For the bytes of calls that are not sent yet.
     leaving: Arc<Semaphore>,
     line: tokio::sync::Mutex<Option<Arc<Line>>>,
+    /// Where answers are given out. Not on the runtime of the call that opens a line: that may be a thread which stops to run its
+    /// tasks as soon as the call is over.
+    runtime: Handle,
 }
 
 /// An open pair of streams; it ends when it is dropped.
@@ -222,6 +226,7 @@ struct Waiting {
 }
 
 impl Caller {
+    /// Must be called in the runtime that answers are to be given out on.
     pub fn new(open: Open, limits: RpcLimits) -> Caller {
         Caller {
             open,
@@ -230,6 +235,7 @@ impl Caller {
             places: Arc::new(Semaphore::new(limits.calls_in_flight_max)),
             leaving: Arc::new(Semaphore::new(limits.calls_bytes_max)),
             line: tokio::sync::Mutex::new(None),
+            runtime: Handle::current(),
         }
     }
 
@@ -282,7 +288,8 @@ impl Caller {
         let answers = (self.open)(Calls(pieces)).await.map_err(errors::from_status)?;
         let waiting = Arc::default();
         let mut reader = JoinSet::new();
-        reader.spawn(give_out(answers, Arriving::new(&self.limits), Arc::clone(&waiting)));
+        let giving_out = give_out(answers, Arriving::new(&self.limits), Arc::clone(&waiting));
+        reader.spawn_on(giving_out, &self.runtime);
         Ok(Line { outgoing, waiting, _reader: reader })
     }
 }
@@ -464,6 +471,23 @@ mod tests {
         drop(place);
         let call = call(&caller, 1);
         let mut peer = in_time(peers.recv()).await.unwrap();
+        let number = peer.piece().await.call;
+        peer.answer(number, 5);
+        assert_eq!(in_time(call).await.unwrap().unwrap().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_line_answers_whoever_calls_also_when_the_thread_that_opened_it_runs_no_tasks() {
+        let (caller, mut peers) = caller(LIMITS);
+        let opening = caller.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(opening.line()).unwrap();
+            runtime
+        });
+        let _at_rest = thread.join().expect("no panic");
+        let mut peer = in_time(peers.recv()).await.unwrap();
+        let call = call(&caller, 1);
         let number = peer.piece().await.call;
         peer.answer(number, 5);
         assert_eq!(in_time(call).await.unwrap().unwrap().len(), 5);

@@ -183,7 +183,7 @@ impl GrpcRunner {
             calls: Caller::new(Box::new(open_calls), limits.of_functions()),
             long_calls: Caller::new(Box::new(open_long_calls), limits.of_long_calls()),
             evaluations: Caller::new(Box::new(open_evaluations), limits.of_pushes()),
-            pumps: Pumps::default(),
+            pumps: Pumps::new(),
             limits,
         }
     }
