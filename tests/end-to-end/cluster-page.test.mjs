@@ -16,12 +16,13 @@ import { startMirror } from "./harness/registry.mjs";
 import { startServices } from "./harness/studio.mjs";
 
 const LIMIT = { timeout: 900_000 };
-const ELECTION_MS_MAX = 2_000;
+const ELECTION_MS_MAX = 500;
 /**
  * What a viewer may have to wait at most: until the lost leader's lease is over (`store.election_ms_max`), then two elections (the first may
- * find nobody), and the pauses of the official client before its first and its second attempt to connect again, 1.5 and 3 s at most.
+ * find nobody), and the pauses of the official client before its first and its second attempt to connect again, 1.5 and 3 s at most. Three nodes and
+ * two pages share the machine: the last is for that.
  */
-const GAP_MS_MAX = 3 * ELECTION_MS_MAX + 1_500 + 3_000;
+const GAP_MS_MAX = 3 * ELECTION_MS_MAX + 1_500 + 3_000 + 4_000;
 /** Only what hangs takes so long. */
 const WAIT_MS_MAX = 60_000;
 /** Each writer sends a message so often, and a new caption is asked for so often: short beside the gaps that are measured. */

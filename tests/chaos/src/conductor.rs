@@ -19,8 +19,8 @@ use crate::{
     world::World,
 };
 
-/// Three times the longest election timeout (`limits.store.election_ms_max`).
-const RESUME_TIME_MAX: Duration = Duration::from_millis(3 * 2_000);
+/// Six times what it takes at most until a lost leader is noticed (twice `limits.store.election_ms_max`): the machine is shared with the load.
+const RESUME_TIME_MAX: Duration = Duration::from_millis(6 * 2 * 500);
 /// Then the run is given up.
 const STUCK_TIME_MAX: Duration = Duration::from_secs(90);
 pub const SETTLE_TIME_MAX: Duration = Duration::from_secs(60);

@@ -43,7 +43,7 @@ const ALL: [(Promise, &str); 16] = [
     (Promise::JobsOnce, "scheduled mutations run once, actions at most once"),
     (Promise::Files, "acknowledged files can be read"),
     (Promise::ReplicasEqual, "replicas have the same state"),
-    (Promise::Resumed, "commits resume in three election timeouts"),
+    (Promise::Resumed, "commits resume in six seconds"),
     (Promise::Rejoined, "nodes catch up"),
     (Promise::Processes, "processes end only of what ends them"),
 ];

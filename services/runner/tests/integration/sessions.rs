@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use transaction::SessionRequestRow;
 
-use crate::harness::{DEPLOYMENT, Harness, function_call, modules, parsed};
+use crate::harness::{Harness, function_call, modules, parsed};
 
 fn request(number: u32) -> Option<SessionRequest> {
     Some(SessionRequest { session: "0b9ab4d5-9f5c-4f2a-8f3c-0d1f6c9d2f00".to_owned(), request: number })
