@@ -178,7 +178,8 @@ async fn round(cluster: &mut Cluster, callers: &Callers, event: Event, random: &
         }
         Event::ToldToHandOver => {
             let of_group = group.to_string();
-            let told = cluster.ask(&["transfer-leader", "--group", &of_group]);
+            let words = ["transfer-leader", "--group", &of_group];
+            let told = cluster.ask(&words);
             try_join!(told, another_leads(cluster, leader, group, begun))?.1
         }
     };

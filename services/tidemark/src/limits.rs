@@ -513,8 +513,9 @@ impl Limits {
             "rpc.push_ms_max must be longer than gateway.request_ms_max, and rpc.pushes_bytes_max hold gateway.push_decompressed_bytes_max: a push is one request"
         );
         require!(
-            self.store.election_ms_max < self.router.leader_wait_ms_max,
-            "router.leader_wait_ms_max must be longer than an election: store.election_ms_max"
+            2 * self.store.election_ms_max < self.router.leader_wait_ms_max
+                && log.read_wait_ms_max < self.router.leader_wait_ms_max,
+            "router.leader_wait_ms_max must be longer than an election, twice store.election_ms_max, and than log.read_wait_ms_max"
         );
         require!(
             log.stream_heartbeat_ms < self.router.stream_silence_ms_max
@@ -626,6 +627,8 @@ mod tests {
         "fanout.recent_commit_bytes_max",
         "fanout.unlistened_bytes_max",
         "fanout.events_taken_max",
+        "directory.",
+        "function.long_call_niceness",
         "files.file_bytes_max",
         "files.content_type_bytes_max",
         "files.swept_max",
@@ -709,6 +712,7 @@ mod tests {
             CronLimits::NAMES,
             FileLimits::NAMES,
             NodeLimits::NAMES,
+            DirectoryLimits::NAMES,
             HealthLimits::NAMES,
             TelemetryLimits::NAMES,
         ]
