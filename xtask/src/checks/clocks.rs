@@ -60,8 +60,8 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/scheduler/src/deployment.rs", 1, "request ids"),
     (
         "services/tidemark/src/embedded.rs",
-        3,
-        "the clock that functions see, and those of schedules and of the directory",
+        4,
+        "the clock that functions see, and those of schedules and of the directory; when the process began",
     ),
     ("services/tidemark/src/metrics/machine.rs", 1, "what the machine's clock shows, for those who watch"),
     ("services/tidemark/src/data_folder.rs", 1, "the secret of a data folder"),
@@ -72,7 +72,6 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         "the clocks of the log: the time of day, and the time that has passed",
     ),
     ("services/txlog/src/folders.rs", 1, "the identity of a disk's data"),
-    ("services/txlog/src/members.rs", 1, "how long ago other replicas were heard of"),
     ("services/txlog/src/upkeep.rs", 2, "when a flush is due"),
 ];
 
