@@ -485,12 +485,13 @@ mod tests {
             runtime.block_on(opening.line()).unwrap();
             runtime
         });
-        let _at_rest = thread.join().expect("no panic");
+        let at_rest = thread.join().expect("no panic");
         let mut peer = in_time(peers.recv()).await.unwrap();
         let call = call(&caller, 1);
         let number = peer.piece().await.call;
         peer.answer(number, 5);
         assert_eq!(in_time(call).await.unwrap().unwrap().len(), 5);
+        at_rest.shutdown_background();
     }
 
     #[tokio::test]

@@ -518,6 +518,10 @@ impl Limits {
             "router.leader_wait_ms_max must be longer than an election, twice store.election_ms_max, and than log.read_wait_ms_max"
         );
         require!(
+            log.read_wait_ms_max <= self.router.stream_silence_ms_max,
+            "router.stream_silence_ms_max must not be shorter than log.read_wait_ms_max"
+        );
+        require!(
             log.stream_heartbeat_ms < self.router.stream_silence_ms_max
                 && self.router.stream_silence_ms_max < self.fanout.stream_silence_ms_max,
             "router.stream_silence_ms_max must be longer than log.stream_heartbeat_ms, and shorter than fanout.stream_silence_ms_max: a stream goes on elsewhere before its sessions stand still"

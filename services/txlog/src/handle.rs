@@ -321,7 +321,8 @@ impl Handle {
         }
         let group = &self.group(at.group)?.group;
         let mut deployments = group.deployments.subscribe();
-        let wait = Duration::from_millis(group.limits.read_wait_ms_max);
+        // Half of it: whoever asks from elsewhere waits as long, and is to hear the answer.
+        let wait = Duration::from_millis(group.limits.read_wait_ms_max / 2);
         let heard = deployments.wait_for(|deployments| deployments.contains(&at.deployment));
         let _ = runtime::timeout(wait, heard).await;
         self.of(at)
