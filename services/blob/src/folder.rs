@@ -346,9 +346,11 @@ fn modified(path: &Path) -> Result<SystemTime, Error> {
 
 /// What lies in a folder; nothing if another process has removed it meanwhile.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    match fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect()) {
+    let listed = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>());
+    match listed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        entries => entries.map_err(file_error("list", folder)),
+        listed => listed.map_err(file_error("list", folder)),
     }
 }
 
