@@ -463,7 +463,8 @@ impl Catalog {
             | SystemTable::FileObjects
             | SystemTable::Directory
             | SystemTable::Deployments
-            | SystemTable::DeployKeys => {}
+            | SystemTable::DeployKeys
+            | SystemTable::ClaimLeases => {}
         }
         Ok(())
     }

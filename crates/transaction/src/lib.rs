@@ -30,6 +30,7 @@ mod error;
 mod expression;
 mod fact;
 mod files;
+mod leases;
 mod limits;
 mod page;
 mod pending;
@@ -60,7 +61,7 @@ pub use schedules::{Cancellation, DueRun, NewJob, QueuedJobs, RunEnd, held_from}
 pub use system_tables::{
     AuthRow, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DeployKeyRow, DeployKeyScope,
     DeploymentRow, DeploymentState, DirectoryRow, DueKind, DueRow, EnvironmentVariableRow, FileObjectRow,
-    FileRow, FileState, Holder, IndexRow, JobState, ModuleEnvironment, ModuleRow, NodeConfig,
+    FileRow, FileState, Holder, IndexRow, JobState, LeaseRow, ModuleEnvironment, ModuleRow, NodeConfig,
     ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
     SystemTable, TableRow, UdfConfigRow,
 };

@@ -20,8 +20,8 @@ use crate::{
 pub struct Options {
     /// Where everything lies. It is made if it is not there.
     pub folder: PathBuf,
-    /// The number of this process among those that share the folder; `None` if no other writes in it.
-    pub writer: Option<u64>,
+    /// Whether other processes write in it at the same time.
+    pub is_shared: bool,
 }
 
 /// The blobs and objects of one folder, or of one bucket.
@@ -32,7 +32,7 @@ pub struct Service {
 impl Service {
     /// Opens a folder. From `shutdown` on nothing more is stored or read.
     pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Service, Error> {
-        let opening = tokio::task::spawn_blocking(move || Folder::open(options.folder, options.writer));
+        let opening = tokio::task::spawn_blocking(move || Folder::open(options.folder, options.is_shared));
         let folder = opening.await.expect("a panic ends the process")?;
         Ok(Service::of(Place::Folder(Arc::new(folder)), shutdown))
     }

@@ -66,7 +66,7 @@ impl Ground {
             Arc::new(sequencer::Service::start(dependencies, CancellationToken::new()).handle());
         let transactions =
             SystemTransactions::new(handle, sequencer, 1 << 20, &[7; 32], transaction::Limits::DEFAULT);
-        let options = blob::Options { folder: folder.path().join("blobs"), writer: None };
+        let options = blob::Options { folder: folder.path().join("blobs"), is_shared: false };
         let blobs = blob::Service::start(options, CancellationToken::new()).await.expect("the blobs open");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later");
         let now_ms = Arc::new(AtomicU64::new(now.as_millis() as u64));

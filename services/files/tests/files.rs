@@ -52,7 +52,7 @@ impl Harness {
             Arc::new(sequencer::Service::start(dependencies, CancellationToken::new()).handle());
         let limits_of_transactions = transaction::Limits::DEFAULT;
         let transactions = SystemTransactions::new(log, sequencer, 1 << 20, &[7; 32], limits_of_transactions);
-        let options = blob::Options { folder: folder.path().join("blobs"), writer: None };
+        let options = blob::Options { folder: folder.path().join("blobs"), is_shared: false };
         let blobs = blob::Service::start(options, CancellationToken::new()).await.expect("the blobs open");
         let objects: Arc<dyn ObjectStore> = Arc::new(blobs.handle());
         let options = files::Options { limits, swept: Deployment::fixed([known(DEPLOYMENT)]) };

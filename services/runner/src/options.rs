@@ -11,8 +11,11 @@ use crate::Limits;
 #[derive(Clone, Debug)]
 pub struct Options {
     pub limits: Limits,
-    /// On which node it runs; the only runner there. What one before it has claimed is its to clear up.
+    /// Under which number it runs.
     pub node: NodeId,
+    /// Whether no other process has this number as long as this one lives. Then what others have claimed under it has failed at
+    /// once; else when their leases have run out, as that of any others.
+    pub has_number_alone: bool,
     /// The deployments whose functions it runs: what these see of their name and addresses. Calls of others are refused
     /// (`DeploymentNotFound`).
     pub deployments: watch::Receiver<Arc<Deployments>>,
@@ -35,6 +38,7 @@ impl Options {
         Options {
             limits,
             node: NodeId(1),
+            has_number_alone: true,
             deployments,
             swept: Deployment::fixed([]),
             redact_errors: false,

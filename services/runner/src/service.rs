@@ -172,6 +172,11 @@ impl Service {
                 }
             }
         }));
+        let renewing = handle.clone();
+        sweeps.spawn(async move {
+            // Actions may go on for a while after the shutdown has begun.
+            renewing.ending.run_until_cancelled(renewing.renew_leases()).await;
+        });
         if handle.node.has_been_used() {
             let node = Arc::clone(&handle.node);
             handle.calls.spawn(async move {

@@ -352,6 +352,8 @@ async fn start(
             Some(nodejs::Options { folder: folder.path().join("node"), ..configuration.node.clone() });
         if let Some(node) = &node {
             options.node = node.id;
+            // Of the processes of a pool all have the same number. That of a log's replica goes with its folder, which one process has.
+            options.has_number_alone = own_node.is_some();
         }
         let dependencies = runner::Dependencies {
             transactions: transactions.clone(),

@@ -504,6 +504,10 @@ impl Limits {
             "rpc.long_call_ms_max must be longer than action.time_ms_max and action.wait_ms_max"
         );
         require!(
+            self.action.claim_renewal_ms.saturating_mul(3) <= self.action.claim_lease_ms,
+            "action.claim_lease_ms must be at least three times action.claim_renewal_ms: a process that misses a renewal is still there"
+        );
+        require!(
             self.gateway.log_entries_bytes_max < self.rpc.long_calls_bytes_max,
             "rpc.long_calls_bytes_max must hold gateway.log_entries_bytes_max"
         );

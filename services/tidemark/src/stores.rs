@@ -113,7 +113,7 @@ pub async fn start_blobs(
 ) -> anyhow::Result<blob::Service> {
     let options = match &configuration.blobs_url {
         Some(url) => match url.strip_prefix("file://") {
-            Some(path) => blob::Options { folder: path.into(), writer: node.map(|node| node.id.0) },
+            Some(path) => blob::Options { folder: path.into(), is_shared: node.is_some() },
             None => {
                 let settings = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
                 let options = blob::BucketOptions { url: url.clone(), settings };
@@ -121,7 +121,7 @@ pub async fn start_blobs(
                 return opened.context("reach the bucket of blobs");
             }
         },
-        None => blob::Options { folder: folder.path().join("blobs"), writer: None },
+        None => blob::Options { folder: folder.path().join("blobs"), is_shared: false },
     };
     blob::Service::start(options, token).await.context("open the blobs")
 }

@@ -19,7 +19,7 @@ pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};
 pub use directory_rows::{DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow};
 pub use rows::{
     AuthRow, DueKind, DueRow, EnvironmentVariableRow, FileObjectRow, FileRow, FileState, Holder, IndexRow,
-    JobState, ModuleEnvironment, ModuleRow, NodeConfig, ScheduledJobRow, SchemaFailure, SchemaRow,
+    JobState, LeaseRow, ModuleEnvironment, ModuleRow, NodeConfig, ScheduledJobRow, SchemaFailure, SchemaRow,
     SchemaState, SessionRequestRow, Stored, SystemRow, TableRow, UdfConfigRow,
 };
 
@@ -68,6 +68,9 @@ pub enum SystemTable {
     Deployments = 71,
     /// Keys that somebody has made ([`DeployKeyRow`]).
     DeployKeys = 72,
+    /// That processes are there which have claimed something of [`SystemTable::DueRuns`] ([`LeaseRow`]); the internal id of a row is
+    /// the boot of its process.
+    ClaimLeases = 73,
 }
 
 /// The index of [`SystemTable::DueRuns`] by the time.
@@ -86,7 +89,7 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
 
 impl SystemTable {
     /// All of them.
-    pub const ALL: [SystemTable; 19] = [
+    pub const ALL: [SystemTable; 20] = [
         SystemTable::Tables,
         SystemTable::Indexes,
         SystemTable::Metadata,
@@ -106,6 +109,7 @@ impl SystemTable {
         SystemTable::Directory,
         SystemTable::Deployments,
         SystemTable::DeployKeys,
+        SystemTable::ClaimLeases,
     ];
 
     /// Begins with an underscore, as no table of the application does.
@@ -130,6 +134,7 @@ impl SystemTable {
             SystemTable::Directory => "_directory",
             SystemTable::Deployments => "_deployments",
             SystemTable::DeployKeys => "_deploy_keys",
+            SystemTable::ClaimLeases => "_claim_leases",
         }
     }
 
@@ -175,7 +180,8 @@ impl SystemTable {
             | SystemTable::Auth
             | SystemTable::FileStorage
             | SystemTable::CronNextRun
-            | SystemTable::Directory => &[],
+            | SystemTable::Directory
+            | SystemTable::ClaimLeases => &[],
         }
     }
 
@@ -281,7 +287,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 19 + 19 + 19 + 20);
+        assert_eq!(ids.len(), 20 + 20 + 20 + 20);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use system_transaction::SystemTransactions;
 use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use transaction::{
     CatalogCache, CursorKey, EnvironmentVariableRow, ModuleEnvironment, ModuleRow, NodeConfig, Transaction,
@@ -99,7 +100,7 @@ impl Harness {
         let dependencies = sequencer::Dependencies { log: Arc::clone(&log) };
         let sequencer = sequencer::Service::start(dependencies, CancellationToken::new());
         let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer.handle());
-        let options_of_blobs = blob::Options { folder: folder.path().join("blobs"), writer: None };
+        let options_of_blobs = blob::Options { folder: folder.path().join("blobs"), is_shared: false };
         let blobs = blob::Service::start(options_of_blobs, CancellationToken::new()).await;
         let blobs = blobs.expect("the blob store opens").handle();
         let objects: Arc<dyn ObjectStore> = Arc::new(blobs.clone());
@@ -161,6 +162,29 @@ impl Harness {
     pub fn another_runner(&self) -> (runner::Service, CancellationToken) {
         let token = self.shutdown.child_token();
         (start_runner(&self.start, token.clone()), token)
+    }
+
+    /// Another runner on the same log with other options.
+    pub fn another_runner_with(
+        &self,
+        change: impl FnOnce(&mut Options),
+    ) -> (runner::Service, CancellationToken) {
+        let (mut options, dependencies) = self.start.clone();
+        change(&mut options);
+        let token = self.shutdown.child_token();
+        (start_runner(&(options, dependencies), token.clone()), token)
+    }
+
+    /// Another runner on the same log that has its own runtime. When that is shut down, all that the runner does stops where it
+    /// is, as when a process is killed.
+    pub fn mortal_runner(&self) -> (runner::Handle, Runtime) {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let handle = {
+            let _entered = runtime.enter();
+            start_runner(&self.start, CancellationToken::new()).handle()
+        };
+        (handle, runtime)
     }
 
     /// Ends everything when it is dropped.
