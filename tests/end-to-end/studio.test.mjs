@@ -3,48 +3,21 @@
 // writes docs/images.
 import assert from "node:assert/strict";
 import { AsyncResource } from "node:async_hooks";
-import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
-import { once } from "node:events";
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { launchBrowser, openPage } from "./harness/browser.mjs";
-import { whenOver } from "./harness/cleanup.mjs";
-import { DESKTOP, freePort, PHONE, screenshot, serveExample } from "./harness/example.mjs";
+import { DESKTOP, PHONE, screenshot, serveExample } from "./harness/example.mjs";
 import { seaView } from "./harness/paint.mjs";
 import { createProject, studio } from "./harness/project.mjs";
 import { startMirror } from "./harness/registry.mjs";
-import { parseEnvironment, startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
+import { startServices } from "./harness/studio.mjs";
+import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 
 const LIMIT = { timeout: 300_000 };
 const EMAIL = "ada@example.com";
 const PASSWORD = "high water at six";
-
-/** The program that the app calls and that calls it, with the keys of both sides. */
-async function startServices(context) {
-  const folder = await temporaryFolder(context);
-  const file = join(folder, "studio.env");
-  const url = `http://127.0.0.1:${await freePort()}`;
-  const keys = spawn(process.execPath, ["keys.mjs", file, url], { cwd: studio, stdio: "inherit" });
-  assert.deepEqual(await once(keys, "exit"), [0, null]);
-  const variables = parseEnvironment(await readFile(file, "utf8"));
-  const words = [`--env-file=${file}`, "services.mjs", new URL(url).port];
-  const child = spawn(process.execPath, words, { cwd: studio, stdio: ["ignore", "pipe", "inherit"] });
-  const services = { url, file, secret: variables.STUDIO_WEBHOOK_SECRET, output: "" };
-  whenOver(context, async () => {
-    child.kill();
-    await once(child, "close");
-  });
-  await new Promise((resolve, reject) => {
-    child.stdout.setEncoding("utf8").on("data", (text) => {
-      services.output += text;
-      resolve();
-    });
-    child.once("exit", (code) => reject(new Error(`services.mjs ended with ${code}`)));
-  });
-  return services;
-}
 
 async function start(context) {
   const registry = await startMirror(context, studio, "sharp");

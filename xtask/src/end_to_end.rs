@@ -9,9 +9,10 @@ use anyhow::{Context, Result, ensure};
 use crate::demo::tidemark_binary;
 
 /// Programs in Rust that are no members of the workspace: their folders, their names, and the variables that tell the tests.
-const PROGRAMS: [(&str, &str, &str); 2] = [
+const PROGRAMS: [(&str, &str, &str); 3] = [
     ("tests/end-to-end/clients/rust", "rust-client", "RUST_CLIENT"),
     ("examples/grpc/rust", "grpc-caller", "GRPC_CALLER"),
+    ("tests/chaos", "chaos", "CHAOS"),
 ];
 
 /// What the test runner prints where, unless it is told otherwise: everything, and at the end what failed.

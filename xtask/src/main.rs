@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "it talks to the person who called it")]
 
+mod chart;
 mod checks;
 mod cluster;
 mod demo;
@@ -15,8 +16,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "usage: xtask check | setup [demo [chat | studio]] | demo [chat | studio] | \
-    cluster [prepare FOLDER] | end-to-end [test file or option of its runner …]";
+const USAGE: &str = "usage: xtask check | setup [demo [chat | studio] | cluster-tools] | demo [chat | studio] | \
+    cluster [prepare FOLDER] | end-to-end [test file or option of its runner …] | chart [option of its runner …] | \
+    cluster-tools [option of its runner …]";
 
 fn main() -> ExitCode {
     match run() {
@@ -36,6 +38,7 @@ fn run() -> Result<()> {
             let purpose = match arguments.next().as_deref() {
                 None => setup::Purpose::Everything,
                 Some("demo") => setup::Purpose::Demo(example(arguments.next())?),
+                Some("cluster-tools") => setup::Purpose::ClusterTools,
                 Some(_) => bail!(USAGE),
             };
             setup::run(&repository_root()?, purpose)
@@ -50,6 +53,10 @@ fn run() -> Result<()> {
             cluster::run(&repository_root()?, prepared)
         }
         Some("end-to-end") => end_to_end::run(&repository_root()?, arguments.collect()),
+        Some("chart") => chart::run(&repository_root()?, chart::Tests::Chart, arguments.collect()),
+        Some("cluster-tools") => {
+            chart::run(&repository_root()?, chart::Tests::ClusterTools, arguments.collect())
+        }
         _ => bail!(USAGE),
     }
 }

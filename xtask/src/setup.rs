@@ -17,6 +17,8 @@ pub enum Purpose {
     Demo(Example),
     /// The tests as well.
     Everything,
+    /// What `make cluster-tools` needs beyond everything: programs that build images and run containers.
+    ClusterTools,
 }
 
 /// Debian's packages, what each is for, and a file or program that shows it is there however it was installed.
@@ -27,13 +29,32 @@ const PACKAGES: [(&str, &str, Proof); 5] = [
     ("libclang-rt-19-dev-wasm32", "links the JavaScript engine", Proof::Package),
     ("libclang-19-dev", "reads RocksDB's headers", Proof::Package),
 ];
-const TEST_PACKAGES: [(&str, &str, Proof); 2] = [
+const TEST_PACKAGES: [(&str, &str, Proof); 5] = [
     ("chromium", "shows the chat page to the tests", Proof::Program("chromium")),
+    ("iproute2", "gives each node of a cluster under faults a network of its own", Proof::Program("ip")),
+    ("iptables", "cuts such nodes off", Proof::Program("iptables")),
+    (
+        "prometheus",
+        "checks metrics, alarms and dashboards in the tests, by its promtool",
+        Proof::Program("promtool"),
+    ),
     (
         "python3-venv",
         "runs the official Python client and a server that speaks S3 in the tests",
         Proof::Program("python3"),
     ),
+];
+/// podman 4.3 and runc run containers where there is neither systemd nor another cgroup than the first version's.
+const CONTAINER_PACKAGES: [(&str, &str, Proof); 9] = [
+    ("buildah", "builds the image", Proof::Program("buildah")),
+    ("podman", "runs containers and pods", Proof::Program("podman")),
+    ("runc", "runs containers for podman", Proof::Program("runc")),
+    ("catatonit", "holds a pod's containers together", Proof::Package),
+    ("containernetworking-plugins", "connects containers", Proof::Package),
+    ("golang-github-containernetworking-plugin-dnsname", "gives containers names", Proof::Package),
+    ("dnsmasq-base", "resolves these names", Proof::Package),
+    ("iptables", "connects containers", Proof::Package),
+    ("mmdebstrap", "makes the image that ours stands on", Proof::Program("mmdebstrap")),
 ];
 
 enum Proof {
@@ -42,8 +63,8 @@ enum Proof {
 }
 
 /// Folders with a `requirements.txt`; what it names is installed in their `.venv`.
-const TEST_PYTHON_FOLDERS: [&str; 3] =
-    ["examples/grpc/python", "tests/end-to-end/clients", "tests/end-to-end/s3"];
+const TEST_PYTHON_FOLDERS: [&str; 4] =
+    ["examples/grpc/python", "tests/end-to-end/clients", "tests/end-to-end/s3", "tests/helm"];
 
 /// Folders with a `package-lock.json`.
 const NODE_FOLDERS: [&str; 3] = ["crates/intl", "crates/isolate", "services/runner"];
@@ -53,13 +74,13 @@ const TEST_NODE_FOLDERS: [&str; 4] =
 const NODE_MAJOR_MIN: u32 = 20;
 
 pub fn run(root: &Path, purpose: Purpose) -> Result<()> {
-    let for_tests = purpose == Purpose::Everything;
+    let (for_tests, needed) = match purpose {
+        Purpose::Demo(example) => (false, vec![example.folder()]),
+        Purpose::Everything => (true, TEST_NODE_FOLDERS.to_vec()),
+        Purpose::ClusterTools => return install_debian_packages(CONTAINER_PACKAGES.iter()),
+    };
     install_debian_packages(PACKAGES.iter().chain(TEST_PACKAGES.iter().filter(|_| for_tests)))?;
     ensure_node()?;
-    let needed = match purpose {
-        Purpose::Demo(example) => vec![example.folder()],
-        Purpose::Everything => TEST_NODE_FOLDERS.to_vec(),
-    };
     for folder in NODE_FOLDERS.into_iter().chain(needed) {
         install_node_packages(&root.join(folder), folder)?;
     }

@@ -2,6 +2,7 @@
 //! report of them.
 
 mod callers;
+mod cluster;
 mod draw;
 pub mod peers;
 pub mod processes;
@@ -9,6 +10,7 @@ mod report;
 mod server;
 
 pub use callers::{Answer, Callers, run};
+pub use cluster::Cluster;
 pub use draw::{Draw, Uniform, Zipf};
 pub use report::{Report, Spread, ratio};
 pub use server::{Memory, Mutations, Server};

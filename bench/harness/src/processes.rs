@@ -37,6 +37,19 @@ pub fn load() -> String {
 /// In which Linux tells processor times to programs.
 const MILLISECONDS_PER_TICK: u64 = 10;
 
+/// Processor time that this program itself has taken so far, in the kernel too, and none of what it has started.
+pub fn own_cpu_time() -> Result<Duration> {
+    let ticks: u64 = times(&std::fs::read_to_string("/proc/self/stat")?)[10..12].iter().sum();
+    Ok(Duration::from_millis(ticks * MILLISECONDS_PER_TICK))
+}
+
+/// What stands in `stat` behind the name, which may hold anything: state, parent, and from the 11th on the four times, those of
+/// children that have ended last. What is no number counts as 0.
+fn times(stat: &str) -> Vec<u64> {
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(1);
+    fields.map(|field| field.parse().unwrap_or(0)).collect()
+}
+
 /// Processor time that a process and its children have taken so far, in the kernel too.
 pub fn cpu_time(id: u32) -> Result<Duration> {
     let mut ticks = 0;
@@ -47,11 +60,7 @@ pub fn cpu_time(id: u32) -> Result<Duration> {
         };
         // It may have ended since.
         let Ok(stat) = std::fs::read_to_string(path.join("stat")) else { continue };
-        // Behind the name, which may hold anything: state, parent, and from the 12th on the four times, those of children
-        // that have ended last.
-        let fields: Vec<u64> = (stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(1))
-            .map(|field| field.parse().unwrap_or(0))
-            .collect();
+        let fields = times(&stat);
         match fields[..] {
             [_, ..] if number == id => ticks += fields[10..14].iter().sum::<u64>(),
             [parent, ..] if parent == u64::from(id) => ticks += fields[10] + fields[11],

@@ -78,28 +78,46 @@ impl Server {
 
     /// The same with a configuration file.
     pub async fn start_with(binary: &Path, data: &Path, config: Option<&Path>) -> Result<Server> {
+        let mut command = Command::new(binary);
+        command
+            .args(["dev", "--port", "0", "--site-port", "0", "--data-dir"])
+            .arg(data)
+            .args(config.map(|config| [Path::new("--config"), config]).into_iter().flatten())
+            .env("TIDEMARK_METRICS_PORT", "0");
+        Server::of(command, data).await
+    }
+
+    /// Starts a node of a cluster, whose configuration names `data`, and waits until it serves. What it logs is added to `log`.
+    pub(crate) async fn start_node(
+        binary: &Path,
+        data: &Path,
+        config: &Path,
+        log: std::fs::File,
+    ) -> Result<Server> {
+        let mut command = Command::new(binary);
+        command.args(["serve", "--config"]).arg(config).stderr(log);
+        Server::of(command, data).await
+    }
+
+    async fn of(mut command: Command, data: &Path) -> Result<Server> {
         let environment = data.join("env");
         // It is there once the server serves, and only then; one that was killed leaves it behind.
         if environment.exists() {
             std::fs::remove_file(&environment)?;
         }
         let started = Instant::now();
-        let mut process = Command::new(binary)
-            .args(["dev", "--port", "0", "--site-port", "0", "--data-dir"])
-            .arg(data)
-            .args(config.map(|config| [Path::new("--config"), config]).into_iter().flatten())
-            .env("TIDEMARK_METRICS_PORT", "0")
+        let mut process = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("start {}", binary.display()))?;
+            .with_context(|| format!("start {command:?}"))?;
         while !environment.exists() {
             if let Some(status) = process.try_wait()? {
-                bail!("{} ended: {status}", binary.display());
+                bail!("{command:?} ended: {status}");
             }
             if started.elapsed() > START_TIME_MAX {
-                bail!("{} did not begin to serve within {START_TIME_MAX:?}", binary.display());
+                bail!("{command:?} did not begin to serve within {START_TIME_MAX:?}");
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -155,6 +173,13 @@ impl Server {
             asked_for: metric("tidemark_runner_mutations_total")?,
             runs: metric("tidemark_runner_mutation_attempts_total")?,
         }))
+    }
+
+    /// The value of a series of its metrics, by its name with its labels; nothing if it has none of that name.
+    pub async fn metric(&self, series: &str) -> Result<Option<f64>> {
+        let text = self.metrics().await?.unwrap_or_default();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map(|value| value.parse().with_context(|| format!("{series} is a number"))).transpose()
     }
 
     /// What it says that it takes, by the names of the metrics, in bytes; nothing where it tells no metrics.

@@ -832,7 +832,8 @@ pub async fn deployments_and_groups_that_are_not_there_are_refused(subject: LogS
             subject.log.lookup(deployment, CommitId([1; 16])).await.err(),
         ];
         for error in refused {
-            assert_eq!(error.expect("it is refused").kind, ErrorKind::NotFound);
+            let error = error.expect("it is refused");
+            assert_eq!(error.kind, ErrorKind::NotFound, "{error:?}");
         }
     }
     assert!(subject.log.position(GroupId(4_000_000)).is_err());

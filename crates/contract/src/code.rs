@@ -6,6 +6,8 @@
 pub const CALL_TIMED_OUT: &str = "CallTimedOut";
 /// The connection to another node broke before the answer came. The call may have had its effect.
 pub const CONNECTION_LOST: &str = "ConnectionLost";
+/// What is asked for is no deployment, is being deleted, or is not on this node.
+pub const DEPLOYMENT_NOT_FOUND: &str = "DeploymentNotFound";
 /// A read at the newest state of an epoch that is over. The transaction runs again at the new leader's position.
 pub const EPOCH_ENDED: &str = "EpochEnded";
 /// A group that is not known where it was asked for.

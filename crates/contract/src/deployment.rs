@@ -1,8 +1,10 @@
 //! A deployment as it is known outside.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::DeploymentRef;
+use tokio::sync::watch;
+
+use crate::{DeploymentRef, Deployments, DirectoryEntry};
 
 /// The environment variable that holds [`Deployment::cloud_url`].
 pub const CLOUD_URL_VARIABLE: &str = "CONVEX_CLOUD_URL";
@@ -29,5 +31,13 @@ impl Deployment {
             (CLOUD_URL_VARIABLE.to_owned(), self.cloud_url.clone()),
             (SITE_URL_VARIABLE.to_owned(), self.site_url.clone()),
         ])
+    }
+
+    /// A directory that has these deployments and never any other, for those that have no directory: the first is what a
+    /// request is for that names none.
+    pub fn fixed(deployments: impl IntoIterator<Item = Deployment>) -> watch::Receiver<Arc<Deployments>> {
+        let entries: Vec<_> = deployments.into_iter().map(DirectoryEntry::of).map(Arc::new).collect();
+        let default = entries.first().map(|entry| entry.deployment.name.clone()).unwrap_or_default();
+        watch::Sender::new(Arc::new(Deployments::new(&default, entries, Vec::new()))).subscribe()
     }
 }

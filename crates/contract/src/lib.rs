@@ -15,6 +15,7 @@ mod blob;
 pub mod code;
 mod deploy;
 mod deployment;
+mod directory;
 pub mod document;
 mod due_runner;
 mod error;
@@ -41,6 +42,10 @@ pub use deploy::{
     VariableChange,
 };
 pub use deployment::{CLOUD_URL_VARIABLE, Deployment, SITE_URL_VARIABLE};
+pub use directory::{
+    AdminKey, DIRECTORY, DeploymentKind, Deployments, Directory, DirectoryEntry, Door, KeyEntry, KeyOwner,
+    NewDeployment, NewKey, Share, deployment_not_found,
+};
 pub use due_runner::{DueCall, DueOutcome, DueRunner};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use fanout::{

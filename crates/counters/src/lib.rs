@@ -1,6 +1,14 @@
 //! Numbers that services count, for whoever exports them.
 
+mod histogram;
+mod named;
+mod operations;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use histogram::{BOUNDS_US, Histogram, HistogramSnapshot, Stopwatch};
+pub use named::{Named, OTHER};
+pub use operations::{Operations, OperationsSnapshot};
 
 /// A number that any thread may count on. It begins at 0.
 #[derive(Debug, Default)]

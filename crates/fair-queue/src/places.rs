@@ -6,7 +6,7 @@ use contract::DeploymentRef;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::FairQueue;
+use crate::{FairQueue, Shares};
 
 /// So many places: of runs, of connections, of kibibytes. Cheap to clone.
 ///
@@ -24,6 +24,7 @@ pub struct Places {
 struct Shared {
     places: usize,
     share: usize,
+    shares: Shares,
     state: Mutex<State>,
 }
 
@@ -76,15 +77,24 @@ impl Places {
     ///
     /// If there are no places, or no share of them.
     pub fn new(places: usize, share: usize) -> Places {
+        Places::shared(places, share, Shares::default())
+    }
+
+    /// As [`Places::new`], but for those of whom `shares` says something else.
+    ///
+    /// # Panics
+    ///
+    /// If there are no places, or no share of them.
+    pub fn shared(places: usize, share: usize, shares: Shares) -> Places {
         assert!(0 < share && share <= places, "a share is a part of the places, and not nothing");
         let state = State {
             free: places,
             held: HashMap::new(),
-            waiting: FairQueue::default(),
+            waiting: FairQueue::new(shares.clone()),
             gone: 0,
             met: Met::Nobody,
         };
-        Places { shared: Arc::new(Shared { places, share, state: Mutex::new(state) }) }
+        Places { shared: Arc::new(Shared { places, share, shares, state: Mutex::new(state) }) }
     }
 
     /// The most that one of several deployments can hold.
@@ -97,6 +107,12 @@ impl Places {
         self.shared.state.lock().free
     }
 
+    /// How many places are held, and how many there are.
+    pub fn load(&self) -> (usize, usize) {
+        let places = self.shared.places;
+        (places - self.free(), places)
+    }
+
     /// How many wait.
     pub fn waiting(&self) -> usize {
         let state = self.shared.state.lock();
@@ -107,7 +123,7 @@ impl Places {
     pub fn try_take(&self, deployment: DeploymentRef, count: usize) -> Option<Place> {
         let mut state = self.shared.state.lock();
         state.meet(deployment);
-        if count > state.free || state.held_by(deployment) + count > self.shared.most_of_one(&state) {
+        if count > state.free || state.held_by(deployment) + count > self.shared.most_of(&state, deployment) {
             return None;
         }
         state.give(deployment, count);
@@ -165,23 +181,27 @@ impl State {
 }
 
 impl Shared {
-    fn most_of_one(&self, state: &State) -> usize {
-        match state.met {
+    fn most_of(&self, state: &State, deployment: DeploymentRef) -> usize {
+        let usual = match state.met {
             Met::Nobody | Met::One(_) => self.places,
             Met::Several => self.share,
-        }
+        };
+        self.shares.most_of(deployment, self.places).unwrap_or(usual)
     }
 
     /// Serves those whose turn it is, as far as that goes.
     fn serve(&self, state: &mut State) {
-        let most = self.most_of_one(state);
         loop {
             let count_of = |deployment| match state.waiting.oldest_of(deployment) {
-                Some(waiter) if !waiter.served.is_closed() => waiter.count.min(most),
+                Some(waiter) if !waiter.served.is_closed() => {
+                    waiter.count.min(self.most_of(state, deployment))
+                }
                 // Nobody is there to be given anything.
                 _ => 0,
             };
-            let within_share = |deployment| state.held_by(deployment) + count_of(deployment) <= most;
+            let within_share = |deployment| {
+                state.held_by(deployment) + count_of(deployment) <= self.most_of(state, deployment)
+            };
             let Some(turn) = state.waiting.deployments().find(|deployment| within_share(*deployment)) else {
                 break;
             };
@@ -255,8 +275,9 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use contract::{DeploymentId, GroupId};
+    use contract::{Deployment, DeploymentId, Deployments, DirectoryEntry, GroupId, Share};
     use futures::{FutureExt as _, future::BoxFuture};
+    use tokio::sync::watch;
 
     use super::*;
 
@@ -311,6 +332,28 @@ mod tests {
         assert_eq!((places.free(), places.waiting()), (4, 0));
         // More than there ever will be is as much as there can be.
         assert_eq!(taken(&places, A, 9).count(), 3);
+    }
+
+    #[test]
+    fn who_has_a_share_of_its_own_never_holds_more_and_may_hold_more_than_others() {
+        let entries = [(A, 25), (B, 100)].map(|(reference, percent)| {
+            let name = format!("d{}", reference.deployment.0);
+            let known = Deployment { reference, name, cloud_url: String::new(), site_url: String::new() };
+            let share = Share { weight: 1, percent_max: Some(percent) };
+            Arc::new(DirectoryEntry { share, ..DirectoryEntry::of(known) })
+        });
+        let deployments = Arc::new(Deployments::new("d1", entries, Vec::new()));
+        let (_directory, deployments) = watch::channel(deployments);
+        let places = Places::shared(4, 3, Shares::of(deployments));
+        let held = taken(&places, A, 4);
+        assert_eq!(held.count(), 1, "also while it is alone");
+        assert!(places.try_take(A, 1).is_none());
+        let mut more = wish(&places, A, 1);
+        let neighbour = taken(&places, B, 3);
+        drop(held);
+        let again = (&mut more).now_or_never().expect("it has room within its share");
+        drop((again, neighbour));
+        assert_eq!(taken(&places, B, 4).count(), 4);
     }
 
     #[test]

@@ -4,21 +4,30 @@ use std::collections::{HashMap, VecDeque};
 
 use contract::DeploymentRef;
 
+use crate::Shares;
+
 /// What waits: first come, first served within a deployment, and the deployments one after another.
 pub struct FairQueue<T> {
     waiting: HashMap<DeploymentRef, VecDeque<T>>,
-    /// The deployments with something that waits, each once; the first one is served next.
-    turns: VecDeque<DeploymentRef>,
+    /// The deployments with something that waits, each once, and how often it is still served in this turn; the first one is
+    /// served next.
+    turns: VecDeque<(DeploymentRef, u32)>,
     len: usize,
+    shares: Shares,
 }
 
 impl<T> Default for FairQueue<T> {
     fn default() -> FairQueue<T> {
-        FairQueue { waiting: HashMap::new(), turns: VecDeque::new(), len: 0 }
+        FairQueue::new(Shares::default())
     }
 }
 
 impl<T> FairQueue<T> {
+    /// In which a deployment is served as often in a turn as its share says.
+    pub fn new(shares: Shares) -> FairQueue<T> {
+        FairQueue { waiting: HashMap::new(), turns: VecDeque::new(), len: 0, shares }
+    }
+
     /// How many items wait, of all deployments.
     pub fn len(&self) -> usize {
         self.len
@@ -35,7 +44,7 @@ impl<T> FairQueue<T> {
 
     /// The deployments with something that waits, in the order of their turns.
     pub fn deployments(&self) -> impl Iterator<Item = DeploymentRef> {
-        self.turns.iter().copied()
+        self.turns.iter().map(|(deployment, _)| *deployment)
     }
 
     /// What a deployment has waited with the longest.
@@ -47,7 +56,7 @@ impl<T> FairQueue<T> {
     pub fn push(&mut self, deployment: DeploymentRef, item: T) {
         let own = self.waiting.entry(deployment).or_default();
         if own.is_empty() {
-            self.turns.push_back(deployment);
+            self.turns.push_back((deployment, self.shares.weight(deployment)));
         }
         own.push_back(item);
         self.len += 1;
@@ -56,14 +65,18 @@ impl<T> FairQueue<T> {
 
     /// The oldest of the deployment whose turn it is, among those that `may` be served.
     pub fn pop(&mut self, may: impl Fn(DeploymentRef) -> bool) -> Option<(DeploymentRef, T)> {
-        let turn = self.turns.iter().position(|deployment| may(*deployment))?;
-        let deployment = self.turns.remove(turn)?;
+        let turn = self.turns.iter().position(|(deployment, _)| may(*deployment))?;
+        let (deployment, left) = self.turns[turn];
         let own = self.waiting.get_mut(&deployment)?;
         let item = own.pop_front()?;
         if own.is_empty() {
             self.waiting.remove(&deployment);
+            self.turns.remove(turn);
+        } else if left > 1 {
+            self.turns[turn].1 = left - 1;
         } else {
-            self.turns.push_back(deployment);
+            self.turns.remove(turn);
+            self.turns.push_back((deployment, self.shares.weight(deployment)));
         }
         self.len -= 1;
         self.check();
@@ -76,7 +89,7 @@ impl<T> FairQueue<T> {
         let item = own.pop_back()?;
         if own.is_empty() {
             self.waiting.remove(&deployment);
-            self.turns.retain(|turn| *turn != deployment);
+            self.turns.retain(|(turn, _)| *turn != deployment);
         }
         self.len -= 1;
         self.check();
@@ -87,14 +100,14 @@ impl<T> FairQueue<T> {
     pub fn retain(&mut self, keep: impl Fn(&T) -> bool) {
         self.waiting.values_mut().for_each(|own| own.retain(&keep));
         self.waiting.retain(|_, own| !own.is_empty());
-        self.turns.retain(|deployment| self.waiting.contains_key(deployment));
+        self.turns.retain(|(deployment, _)| self.waiting.contains_key(deployment));
         self.len = self.waiting.values().map(VecDeque::len).sum();
         self.check();
     }
 
     /// Drops everything.
     pub fn clear(&mut self) {
-        *self = FairQueue::default();
+        *self = FairQueue::new(self.shares.clone());
     }
 
     fn check(&self) {
@@ -105,7 +118,10 @@ impl<T> FairQueue<T> {
 
 #[cfg(test)]
 mod tests {
-    use contract::{DeploymentId, GroupId};
+    use std::sync::Arc;
+
+    use contract::{Deployment, DeploymentId, Deployments, DirectoryEntry, GroupId, Share};
+    use tokio::sync::watch;
 
     use super::*;
 
@@ -140,6 +156,33 @@ mod tests {
         assert_eq!(drained(&mut queue, |of| of != deployment(1)), ["x", "y"]);
         queue.push(deployment(2), "z");
         assert_eq!(drained(&mut queue, |_| true), ["a", "z"]);
+    }
+
+    #[test]
+    fn one_with_a_larger_share_is_served_more_often_in_turn() {
+        let entries = [(1, 1), (2, 3)].map(|(number, weight)| {
+            let (reference, name) = (deployment(number), format!("d{number}"));
+            let known = Deployment { reference, name, cloud_url: String::new(), site_url: String::new() };
+            Arc::new(DirectoryEntry {
+                share: Share { weight, percent_max: None },
+                ..DirectoryEntry::of(known)
+            })
+        });
+        let (directory, deployments) = watch::channel(Arc::new(Deployments::new("d1", entries, Vec::new())));
+        let mut queue = FairQueue::new(Shares::of(deployments));
+        for item in ["a", "b", "c"] {
+            queue.push(deployment(1), item);
+        }
+        for item in ["p", "q", "r", "s", "t"] {
+            queue.push(deployment(2), item);
+        }
+        assert_eq!(drained(&mut queue, |_| true), ["a", "p", "q", "r", "b", "s", "t", "c"]);
+        // Who is not known is served like all others, and what the directory says last counts.
+        directory.send_replace(Arc::default());
+        for (number, item) in [(2, "x"), (1, "a"), (2, "y")] {
+            queue.push(deployment(number), item);
+        }
+        assert_eq!(drained(&mut queue, |_| true), ["x", "a", "y"]);
     }
 
     #[test]

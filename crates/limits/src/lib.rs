@@ -19,6 +19,40 @@ pub const MIB: usize = 1 << 20;
 /// No limit is larger, whatever it counts: so many bytes, or milliseconds, are as good as without limit.
 pub const ANY_MAX: u64 = 1 << 40;
 
+/// How much of a limit is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// The group and the name: `gateway.connections_max`.
+    pub limit: &'static str,
+    /// What the limit counts, now.
+    pub used: u64,
+    /// What it allows.
+    pub max: u64,
+    /// What happens at its end.
+    pub end: End,
+}
+
+/// What happens when all of a limit is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Somebody waits, or is refused.
+    Refuses,
+    /// Something goes that can be had again: it is a cache, and often full.
+    Forgets,
+}
+
+impl Use {
+    /// Of a limit that counts things or bytes.
+    pub const fn of(limit: &'static str, used: usize, max: usize) -> Use {
+        Use { limit, used: used as u64, max: max as u64, end: End::Refuses }
+    }
+
+    /// Of a cache.
+    pub const fn of_cache(limit: &'static str, used: usize, max: usize) -> Use {
+        Use { end: End::Forgets, ..Use::of(limit, used, max) }
+    }
+}
+
 /// Declares a group of limits: a struct, its `DEFAULT`, and what the configuration needs of it. Each field stands with its
 /// documentation and its default.
 #[macro_export]
@@ -36,6 +70,9 @@ macro_rules! group {
         impl $name {
             /// The limits unless the configuration says otherwise.
             pub const DEFAULT: Self = Self { $($field: $default,)* };
+
+            /// What they are called: the group and the name.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($group.$field),)*];
 
             /// A sentence on the first limit that can't be one: 0 where that is not the default, which would be a queue
             /// without places or a pause without end, or a number so large that it bounds nothing.

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use txlog::{Options, Service};
 
 const DEV: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
-const LIMITS: RouterLimits = RouterLimits { leader_wait_ms_max: 300, ..RouterLimits::DEFAULT };
+/// Longer than a log waits for a deployment that it does not know.
+const LIMITS: RouterLimits = RouterLimits { leader_wait_ms_max: 3_000, ..RouterLimits::DEFAULT };
 
 /// What a log in a test stands on, in the order in which it goes.
 struct Kept {

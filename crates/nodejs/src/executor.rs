@@ -12,7 +12,7 @@ use std::{
 };
 
 use contract::{DeploymentRef, Error, ErrorKind, ModuleSource, Retry};
-use fair_queue::{Place, Places, share_of};
+use fair_queue::{Place, Places, Shares, share_of};
 use tokio::{net::unix::pipe, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -88,9 +88,13 @@ pub(crate) struct Purpose {
 }
 
 impl Executor {
-    /// Starts an executor, which ends when `shutdown` is cancelled. Fails if its folder can't be used. Without a Node.js that it
+    /// Starts an executor, which ends when `shutdown` is cancelled. Of its places each deployment has what `shares` say. Fails if its folder can't be used. Without a Node.js that it
     /// can use it starts, and refuses what needs one (`NodeNotFound`).
-    pub async fn start(options: Options, shutdown: CancellationToken) -> io::Result<Executor> {
+    pub async fn start(
+        options: Options,
+        shares: Shares,
+        shutdown: CancellationToken,
+    ) -> io::Result<Executor> {
         let limits = options.limits;
         let folder = std::path::absolute(&options.folder)?;
         let options = Options { folder: folder.clone(), ..options };
@@ -107,7 +111,8 @@ impl Executor {
         })
         .await
         .expect("a panic ends the process")?;
-        let places = |count| Places::new(count, share_of(count, limits.deployment_percent));
+        let places =
+            |count| Places::shared(count, share_of(count, limits.deployment_percent), shares.clone());
         let programs = program::find(&options).await;
         let shared = Arc::new(Shared {
             programs,
@@ -168,6 +173,15 @@ impl Executor {
             processes: self.shared.processes.count(),
             sleeping: self.shared.pool.count(),
         }
+    }
+
+    /// How much of its limits is used.
+    pub fn limits_used(&self) -> [limits::Use; 2] {
+        let places = |limit, places: &Places| {
+            let (used, max) = places.load();
+            limits::Use::of(limit, used, max)
+        };
+        [places("node.processes_max", &self.shared.outermost), places("node.called_max", &self.shared.called)]
     }
 
     /// Runs an action to its end, at most once. It ends if this future is dropped. An error after it has begun

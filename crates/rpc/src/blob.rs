@@ -152,7 +152,7 @@ impl GrpcBlobs {
             Box::pin(async move { opened(client.call(calls).await) })
         };
         let calls = Caller::new(Box::new(open), limits.of_pushes());
-        GrpcBlobs { client, calls, pumps: Pumps::default(), limits }
+        GrpcBlobs { client, calls, pumps: Pumps::new(), limits }
     }
 
     async fn ask(&self, call: Call) -> Result<Reply> {

@@ -9,6 +9,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -29,15 +30,18 @@ use futures::{
 use parking_lot::Mutex;
 use proto::common::v1::Piece;
 use tokio::{
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinSet,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
+use tracing::Instrument as _;
 
 use crate::{
     errors,
     pieces::{Arrived, Arriving, Outgoing, TooLarge, in_turns},
+    traces,
 };
 
 /// What a server sends on a stream: pieces of answers, where nothing else is said.
@@ -113,13 +117,15 @@ where
     let cancels = at_work.clone();
     let answers = calls
         .filter_map(move |piece| {
-            let arrived = piece.and_then(|piece| {
+            let arrived = piece.and_then(|mut piece| {
                 if piece.cancelled {
                     arriving.forget(piece.call);
                     cancels.cancel(piece.call);
                     return Ok(None);
                 }
-                arriving.add(piece).map_err(errors::to_status)
+                let traceparent = mem::take(&mut piece.traceparent);
+                let arrived = arriving.add(piece).map_err(errors::to_status)?;
+                Ok(arrived.map(|(call, content)| (call, content, traceparent)))
             });
             ready(arrived.transpose())
         })
@@ -127,20 +133,25 @@ where
         .then(move |arrived| {
             let rooms = rooms.clone();
             async move {
-                let (call, content) = arrived?;
+                let (call, content, traceparent) = arrived?;
                 let bytes = content.as_ref().map_or(0, Bytes::len);
-                Ok::<_, Status>((call, content, room(&rooms, bytes, bytes_max).await))
+                Ok::<_, Status>((call, content, traceparent, room(&rooms, bytes, bytes_max).await))
             }
         })
         .map(move |begun| {
             let (work, encode, leaving) = (work.clone(), encode.clone(), leaving.clone());
             // From here on it can be cancelled, though nobody has looked at it yet.
-            let begun = begun.map(|(call, content, room)| (at_work.begin(call), call, content, room));
+            let begun = begun.map(|(call, content, traceparent, room)| {
+                (at_work.begin(call), call, content, traceparent, room)
+            });
             async move {
-                let (of_call, call, content, at_work) = begun?;
+                let (of_call, call, content, traceparent, at_work) = begun?;
                 let answer = async {
                     let result = match content {
-                        Ok(content) => within(&limits, work(content)).await.unwrap_or_else(Err),
+                        Ok(content) => {
+                            let span = traces::span(telemetry::from_traceparent(&traceparent));
+                            within(&limits, work(content).instrument(span)).await.unwrap_or_else(Err)
+                        }
                         Err(too_large) => Err(too_large.into()),
                     };
                     drop(at_work);
@@ -193,6 +204,9 @@ pub struct Caller {
     /// For the bytes of calls that are not sent yet.
     leaving: Arc<Semaphore>,
     line: tokio::sync::Mutex<Option<Arc<Line>>>,
+    /// Where answers are given out. Not on the runtime of the call that opens a line: that may be a thread which stops to run its
+    /// tasks as soon as the call is over.
+    runtime: Handle,
 }
 
 /// An open pair of streams; it ends when it is dropped.
@@ -212,6 +226,7 @@ struct Waiting {
 }
 
 impl Caller {
+    /// Must be called in the runtime that answers are to be given out on.
     pub fn new(open: Open, limits: RpcLimits) -> Caller {
         Caller {
             open,
@@ -220,6 +235,7 @@ impl Caller {
             places: Arc::new(Semaphore::new(limits.calls_in_flight_max)),
             leaving: Arc::new(Semaphore::new(limits.calls_bytes_max)),
             line: tokio::sync::Mutex::new(None),
+            runtime: Handle::current(),
         }
     }
 
@@ -243,6 +259,7 @@ impl Caller {
             let Some(entry) = line.enter(number, &place) else { continue };
             // From here on the line sends all of it, or that the caller has gone.
             let outgoing = Outgoing::new(number, content, vec![place.clone(), room]);
+            let outgoing = outgoing.traced(telemetry::traceparent());
             if line.outgoing.send(outgoing).await.is_err() {
                 return Err(CallFailed::Lost);
             }
@@ -271,7 +288,8 @@ impl Caller {
         let answers = (self.open)(Calls(pieces)).await.map_err(errors::from_status)?;
         let waiting = Arc::default();
         let mut reader = JoinSet::new();
-        reader.spawn(give_out(answers, Arriving::new(&self.limits), Arc::clone(&waiting)));
+        let giving_out = give_out(answers, Arriving::new(&self.limits), Arc::clone(&waiting));
+        reader.spawn_on(giving_out, &self.runtime);
         Ok(Line { outgoing, waiting, _reader: reader })
     }
 }
@@ -459,6 +477,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_line_answers_whoever_calls_also_when_the_thread_that_opened_it_runs_no_tasks() {
+        let (caller, mut peers) = caller(LIMITS);
+        let opening = caller.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(opening.line()).unwrap();
+            runtime
+        });
+        let at_rest = thread.join().expect("no panic");
+        let mut peer = in_time(peers.recv()).await.unwrap();
+        let call = call(&caller, 1);
+        let number = peer.piece().await.call;
+        peer.answer(number, 5);
+        assert_eq!(in_time(call).await.unwrap().unwrap().len(), 5);
+        at_rest.shutdown_background();
+    }
+
+    #[tokio::test]
     async fn a_line_that_always_closes_is_not_opened_for_ever() {
         let open =
             |_| -> BoxFuture<'static, Opened> { Box::pin(async { Ok(futures::stream::empty().boxed()) }) };
@@ -567,7 +603,7 @@ mod tests {
             call,
             content: Bytes::from_static(content),
             last: true,
-            cancelled: false,
+            ..Piece::default()
         };
         let cancel = |call| Piece { call, cancelled: true, last: true, ..Piece::default() };
         calls.send(Ok(call(1, b"\x01"))).unwrap();

@@ -194,7 +194,7 @@ impl GrpcFanout {
         let client = FanoutClient::new(version::line(channel))
             .max_decoding_message_size(limits.message_bytes_max)
             .max_encoding_message_size(limits.message_bytes_max);
-        GrpcFanout { client, pumps: Pumps::default(), limits }
+        GrpcFanout { client, pumps: Pumps::new(), limits }
     }
 }
 

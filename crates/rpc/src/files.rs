@@ -169,7 +169,7 @@ impl GrpcFiles {
             let mut client = for_finds.clone();
             Box::pin(async move { opened(client.find(calls).await) })
         };
-        GrpcFiles { client, finds: Caller::new(Box::new(open), limits), pumps: Pumps::default(), limits }
+        GrpcFiles { client, finds: Caller::new(Box::new(open), limits), pumps: Pumps::new(), limits }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The contracts between processes: for each trait a gRPC server over any implementation, and a client which is one.
 //!
 //! Calls that come often share streams: see [`calls`]. What has a body of any length goes part by part: see [`transfer`]. Errors
-//! cross by one table: see [`errors`]. Both sides say which versions they speak: see [`version`].
+//! cross by one table: see [`errors`]. Both sides say which versions they speak: see [`version`]. What is traced goes on with its trace: see
+//! [`traces`].
 
 mod blob;
 mod callers;
@@ -16,6 +17,7 @@ mod pieces;
 mod runner;
 mod scheduler;
 mod sequencer;
+mod traces;
 mod transaction_log_client;
 mod transaction_log_server;
 mod transfer;

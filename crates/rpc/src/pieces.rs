@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    mem,
     sync::Arc,
     task::Poll,
 };
@@ -24,7 +25,7 @@ pub fn pieces(call: u64, mut content: Bytes, limits: &RpcLimits) -> impl Iterato
         }
         let piece = content.split_to(content.len().min(piece_bytes_max));
         done = content.is_empty();
-        Some(Piece { call, content: piece, last: done, cancelled: false })
+        Some(Piece { call, content: piece, last: done, ..Piece::default() })
     })
 }
 
@@ -33,18 +34,24 @@ pub struct Outgoing {
     call: u64,
     content: Bytes,
     cancels: bool,
+    traceparent: String,
     _kept: Vec<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Outgoing {
     /// `kept` is given back once all of it is sent.
     pub fn new(call: u64, content: Bytes, kept: Vec<Arc<OwnedSemaphorePermit>>) -> Outgoing {
-        Outgoing { call, content, cancels: false, _kept: kept }
+        Outgoing { call, content, cancels: false, traceparent: String::new(), _kept: kept }
+    }
+
+    /// As a part of that trace, if there is one.
+    pub fn traced(self, traceparent: Option<String>) -> Outgoing {
+        Outgoing { traceparent: traceparent.unwrap_or_default(), ..self }
     }
 
     /// That nobody waits for the answer any more.
     pub fn cancel(call: u64, kept: Vec<Arc<OwnedSemaphorePermit>>) -> Outgoing {
-        Outgoing { call, content: Bytes::new(), cancels: true, _kept: kept }
+        Outgoing { cancels: true, ..Outgoing::new(call, Bytes::new(), kept) }
     }
 }
 
@@ -80,7 +87,8 @@ where
         };
         let content = turn.content.split_to(turn.content.len().min(piece_bytes_max));
         let last = turn.content.is_empty();
-        let piece = Piece { call: turn.call, content, last, cancelled: turn.cancels };
+        let traceparent = if last { mem::take(&mut turn.traceparent) } else { String::new() };
+        let piece = Piece { call: turn.call, content, last, cancelled: turn.cancels, traceparent };
         if !piece.last {
             turns.push_back(turn);
         }
@@ -198,7 +206,7 @@ mod tests {
     const LIMITS: RpcLimits = RpcLimits { piece_bytes_max: 10, calls_bytes_max: 100, ..RpcLimits::DEFAULT };
 
     fn piece(call: u64, bytes: usize, last: bool) -> Piece {
-        Piece { call, content: Bytes::from(vec![7; bytes]), last, cancelled: false }
+        Piece { call, content: Bytes::from(vec![7; bytes]), last, ..Piece::default() }
     }
 
     #[test]
@@ -246,6 +254,15 @@ mod tests {
         assert_eq!(arriving.add(piece(4, 5, true)), Ok(Some((4, Ok(vec![7; 5].into())))));
         assert!(arriving.add(piece(2, 0, true)).unwrap().is_some());
         assert_eq!(arriving.add(piece(5, 0, false)), Ok(None), "one has ended");
+    }
+
+    #[tokio::test]
+    async fn the_trace_of_a_call_comes_with_its_last_piece() {
+        let call = Outgoing::new(1, Bytes::from(vec![7; 25]), Vec::new()).traced(Some("trace".to_owned()));
+        let sent: Vec<_> = in_turns(stream::iter([Ok(call)]), &LIMITS).collect().await;
+        let sent = sent.into_iter().map(|piece| piece.unwrap());
+        let sent: Vec<_> = sent.map(|piece| (piece.last, piece.traceparent)).collect();
+        assert_eq!(sent, [(false, String::new()), (false, String::new()), (true, "trace".to_owned())]);
     }
 
     #[tokio::test]

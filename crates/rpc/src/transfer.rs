@@ -24,6 +24,7 @@ use futures::{
 use parking_lot::Mutex;
 use proto::common::v1::{Nothing, Transfer, transfer::Kind};
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
@@ -78,12 +79,18 @@ impl<T: Send + 'static> Sent<T> {
 }
 
 /// The tasks behind a client's streams. They end with it.
-#[derive(Default)]
 pub struct Pumps {
     tasks: Mutex<JoinSet<()>>,
+    /// Not that of whoever opens a stream: it may be a thread that stops to run its tasks while the stream goes on.
+    runtime: Handle,
 }
 
 impl Pumps {
+    /// Must be called in the runtime that the tasks are to run on.
+    pub fn new() -> Pumps {
+        Pumps { tasks: Mutex::default(), runtime: Handle::current() }
+    }
+
     pub fn spawn(&self, pump: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock();
         while let Some(ended) = tasks.try_join_next() {
@@ -93,7 +100,7 @@ impl Pumps {
                 std::panic::resume_unwind(error.into_panic());
             }
         }
-        tasks.spawn(pump);
+        tasks.spawn_on(pump, &self.runtime);
     }
 }
 

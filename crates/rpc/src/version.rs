@@ -8,7 +8,7 @@ use tonic::{
     Request, Status, metadata::MetadataValue, service::interceptor::InterceptedService, transport::Channel,
 };
 
-use crate::errors;
+use crate::{errors, traces};
 
 /// Metadata of every call: `1-1`, the oldest and the newest version.
 const HEADER: &str = "tidemark-versions";
@@ -17,7 +17,8 @@ const OWN: Versions = Versions { oldest: 1, newest: 1 };
 
 type Hook = fn(Request<()>) -> Result<Request<()>, Status>;
 
-/// A channel whose calls say which versions this side speaks.
+/// A channel whose calls say which versions this side speaks, and which trace they belong to. (What a stream of many calls says of that
+/// is no matter: each of them says it.)
 pub type Line = InterceptedService<Channel, Hook>;
 
 /// A service that refuses calls of versions which it does not speak.
@@ -56,6 +57,7 @@ impl Versions {
 fn say(mut request: Request<()>) -> Result<Request<()>, Status> {
     let own = MetadataValue::try_from(OWN.text()).expect("digits are ASCII");
     request.metadata_mut().insert(HEADER, own);
+    traces::inject(&mut request);
     Ok(request)
 }
 

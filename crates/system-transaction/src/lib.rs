@@ -67,6 +67,11 @@ impl SystemTransactions {
         self.begin(deployment, ReadAt::published(position.published)).await
     }
 
+    /// The same of a moment that this process has published, whether or not the group can be asked for a newer one.
+    pub async fn snapshot_at(&self, deployment: DeploymentRef, at: ReadAt) -> contract::Result<Transaction> {
+        self.begin(deployment, at).await
+    }
+
     /// Runs `work` in a transaction until it commits; returns what it returned then.
     pub async fn transact<W: Work>(&self, deployment: DeploymentRef, work: &W) -> Result<W::Output> {
         // One for all attempts, so that two of them can't both take effect.

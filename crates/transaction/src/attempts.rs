@@ -25,7 +25,7 @@ use contract::{CommitOutcome, Conflict, Epoch, Lookup, Timestamp};
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub enum Next {
     /// The last attempt committed: its outcome is the answer.
     Answer(Timestamp),
     /// An attempt before the last one committed: the request has had its effect, and the last outcome is not its answer.
@@ -37,7 +37,10 @@ pub(crate) enum Next {
     /// Send the same commit, epoch included, once more.
     SendAgain,
     /// Pause, then ask a ready leader what became of the commit.
-    LookUp { after: Duration },
+    LookUp {
+        /// How long to pause.
+        after: Duration,
+    },
     /// Tell the caller that others were always faster.
     GiveUpOnConflicts(Conflict),
     /// Tell the caller that nobody knows whether it committed.
@@ -46,7 +49,7 @@ pub(crate) enum Next {
 
 /// The attempts at one change.
 #[derive(Debug)]
-pub(crate) struct Attempts {
+pub struct Attempts {
     limits: RetryLimits,
     /// How many were begun, the running one included.
     count: u32,
@@ -58,6 +61,7 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
+    /// None so far.
     pub fn new(limits: RetryLimits) -> Attempts {
         Attempts {
             limits,

@@ -358,6 +358,11 @@ impl Catalog {
             .filter(|table| table.state == TableState::Active)
     }
 
+    /// The application's tables in whatever state, in no order.
+    pub(crate) fn all_tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.by_tablet.values()
+    }
+
     /// The smallest number that no table occupies.
     pub(crate) fn free_table_number(&self) -> Option<TableNumber> {
         let mut free = TableNumber::FIRST_USER.get();
@@ -455,7 +460,11 @@ impl Catalog {
             | SystemTable::CronJobLogs
             | SystemTable::CronNextRun
             | SystemTable::FileStorage
-            | SystemTable::FileObjects => {}
+            | SystemTable::FileObjects
+            | SystemTable::Directory
+            | SystemTable::Deployments
+            | SystemTable::DeployKeys
+            | SystemTable::ClaimLeases => {}
         }
         Ok(())
     }

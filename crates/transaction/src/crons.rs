@@ -44,6 +44,11 @@ impl CronRun {
         self.job.function()
     }
 
+    /// Whether both come after the same run: then they are one, though a push may have changed what comes next.
+    pub(crate) fn follows_the_same_as(&self, other: &CronRun) -> bool {
+        self.next.previous == other.next.previous
+    }
+
     /// With what it is called.
     pub(crate) fn arguments(&self) -> Result<Object> {
         let broken =

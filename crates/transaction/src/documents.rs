@@ -306,6 +306,13 @@ impl Transaction {
         self.write(target, Some(before), None).await
     }
 
+    /// Deletes a document of any table, which was read just now, whatever functions may do with it.
+    pub(crate) async fn delete_read(&mut self, table: &Arc<Table>, before: Object) -> Result<()> {
+        let id = before.get(ID_FIELD).and_then(Value::as_str).and_then(|id| id.parse::<DocumentId>().ok());
+        let id = id.ok_or_else(|| Error::stored(format!("a document of {} without an id", table.name)))?;
+        self.write(Target::new(Arc::clone(table), id), Some(before), None).await
+    }
+
     /// Writes a document: `before` is as the transaction sees it now, `None` for an insert, `after` is complete, `None`
     /// for a delete. Everything is checked before anything changes.
     async fn write(&mut self, target: Target, before: Option<Object>, after: Option<Object>) -> Result<()> {

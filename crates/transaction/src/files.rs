@@ -10,7 +10,7 @@
 //!
 //! Every step reads the object's row and writes it, so of two steps only one commits.
 
-use contract::{Interval, Order};
+use contract::{DeploymentRef, Interval, ObjectName, Order};
 use rand::Rng as _;
 use value::{ComponentId, DocumentId, Value, key};
 
@@ -28,6 +28,22 @@ pub struct File {
     pub object: DocumentId,
     /// By which the file's URL names it.
     pub uuid: String,
+}
+
+impl Stored<FileObjectRow> {
+    /// The object that the row is about.
+    pub fn object_name(&self, deployment: DeploymentRef) -> ObjectName {
+        object_name(deployment, self.row.component, self.id)
+    }
+}
+
+/// The object that a row of a component is about.
+pub fn object_name(deployment: DeploymentRef, component: ComponentId, row: DocumentId) -> ObjectName {
+    ObjectName {
+        deployment,
+        component: component.internal_id().map(|id| *id.as_bytes()),
+        id: *row.internal_id.as_bytes(),
+    }
 }
 
 impl Transaction {

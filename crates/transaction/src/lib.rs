@@ -25,10 +25,12 @@ mod cursor;
 mod document;
 mod documents;
 mod enforcement;
+mod erasure;
 mod error;
 mod expression;
 mod fact;
 mod files;
+mod leases;
 mod limits;
 mod page;
 mod pending;
@@ -42,6 +44,7 @@ mod transaction;
 mod usage;
 
 pub use crate::limits::{CronLimits, Limits, PREFETCH_DOCUMENTS, RetryLimits, TransactionLimits};
+pub use attempts::{Attempts, Next};
 pub use catalog::{Catalog, DeploymentCatalog, Index, IndexState, StoredSchema, Table, TableState};
 pub use catalog_cache::CatalogCache;
 pub use commits::{Commits, Settled, result_lost, unknown_outcome};
@@ -50,14 +53,15 @@ pub use cursor::{CursorKey, UploadGrant};
 pub use document::Document;
 pub use documents::GetRequest;
 pub use error::{Error, Result, UserError};
-pub use files::File;
+pub use files::{File, object_name};
 pub use page::{Page, PageRequest, PageStatus};
 pub use query::Query;
 pub use scan::QueryId;
 pub use schedules::{Cancellation, DueRun, NewJob, QueuedJobs, RunEnd, held_from};
 pub use system_tables::{
-    AuthRow, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DueKind, DueRow, EnvironmentVariableRow,
-    FileObjectRow, FileRow, FileState, Holder, IndexRow, JobState, ModuleEnvironment, ModuleRow, NodeConfig,
+    AuthRow, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DeployKeyRow, DeployKeyScope,
+    DeploymentRow, DeploymentState, DirectoryRow, DueKind, DueRow, EnvironmentVariableRow, FileObjectRow,
+    FileRow, FileState, Holder, IndexRow, JobState, LeaseRow, ModuleEnvironment, ModuleRow, NodeConfig,
     ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
     SystemTable, TableRow, UdfConfigRow,
 };

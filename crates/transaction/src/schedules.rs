@@ -224,14 +224,22 @@ impl Transaction {
         if let Some(cron) = &run.cron {
             self.begin_claimed_cron_run(cron).await?;
         }
+        self.begin_lease(holder).await?;
         let due = DueRow { due_ms: f64::INFINITY, holder: Some(holder), ..run.due.clone() };
         self.replace_row(run.id, &due).await?;
         Ok(Some(DueRun { due, ..run.clone() }))
     }
 
-    /// Ends the run of what was claimed. `false` if that is over: it was cancelled meanwhile, or is no more.
+    /// Ends the run of what was claimed. `false` if that is over: it was cancelled meanwhile, has failed because its holder seemed to
+    /// be gone, or is no more.
     pub async fn end_claimed_run(&mut self, run: &DueRun, end: &RunEnd) -> Result<bool> {
         if self.row::<DueRow>(run.id).await?.as_ref() != Some(&run.due) {
+            return Ok(false);
+        }
+        // Its holder may have claimed the next run of the same cron job meanwhile.
+        if let Some(cron) = &run.cron
+            && !self.cron_run(run.id).await?.follows_the_same_as(cron)
+        {
             return Ok(false);
         }
         self.end_run(run, end).await?;

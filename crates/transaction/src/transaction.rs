@@ -180,7 +180,7 @@ impl Transaction {
     }
 
     /// What the wall clock showed when it began, but not before what it reads; milliseconds since the Unix epoch.
-    pub(crate) fn now_ms(&self) -> u64 {
+    pub fn now_ms(&self) -> u64 {
         self.now_ms
     }
 

@@ -275,6 +275,28 @@ async fn a_job_that_is_claimed_does_not_come_again_before_it_has_ended() {
 }
 
 #[tokio::test]
+async fn the_late_end_of_a_run_that_has_failed_does_not_end_the_next() {
+    let store = Store::new();
+    push(&store, &[job("slow", each_minutes(1))]).await;
+    let first = store.claim_first().await;
+    let mut transaction = store.begin().await;
+    let end = RunEnd {
+        result: Err("its process seemed to be gone".to_owned()),
+        log_lines: Vec::new(),
+        execution_time: Duration::ZERO,
+        at_ms: START_MS + 2e3,
+    };
+    transaction.end_run(&first, &end).await.unwrap();
+    store.must_commit(transaction).await;
+    let second = store.claim_first().await;
+    assert_eq!(first.due, second.due, "the entry alone does not tell them apart");
+    assert!(!end_claimed(&store, &first, 70.0).await);
+    assert!(next_runs(&store).await[0].is_running, "the second");
+    assert!(end_claimed(&store, &second, 75.0).await);
+    assert_eq!(log(&store).await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_push_leaves_a_job_that_runs_to_its_end_and_changes_what_comes_then() {
     let store = Store::new();
     push(&store, &[job("slow", each_minutes(1))]).await;

@@ -166,6 +166,40 @@ async fn what_is_claimed_is_held_until_it_ends_and_nobody_else_begins_it() {
 }
 
 #[tokio::test]
+async fn who_claims_has_a_lease_that_names_another_moment_after_each_renewal() {
+    let store = Store::new();
+    schedule(&store, "x").await;
+    store.claim_first().await;
+    let lease = async || store.begin().await.lease(HOLDER).await.unwrap();
+    let mut moments = vec![lease().await.expect("it has begun")];
+    for _ in 0..3 {
+        let mut transaction = store.begin().await;
+        transaction.renew_lease(HOLDER).await.unwrap();
+        store.must_commit(transaction).await;
+        moments.push(lease().await.expect("it goes on"));
+    }
+    assert!(moments.is_sorted_by(|earlier, later| earlier < later), "{moments:?}");
+
+    let mut transaction = store.begin().await;
+    transaction.end_lease(HOLDER, moments[2]).await.unwrap();
+    store.must_commit(transaction).await;
+    assert_eq!(lease().await, Some(moments[3]), "it was renewed after that");
+    let mut ending = store.begin().await;
+    ending.end_lease(HOLDER, moments[3]).await.unwrap();
+    let mut renewing = store.begin().await;
+    renewing.renew_lease(HOLDER).await.unwrap();
+    store.must_commit(ending).await;
+    let outcome = store.commit(renewing).await;
+    assert!(!matches!(outcome, CommitOutcome::Committed { .. }), "one sees the other");
+    assert_eq!(lease().await, None);
+    let mut transaction = store.begin().await;
+    transaction.renew_lease(HOLDER).await.unwrap();
+    store.must_commit(transaction).await;
+    assert!(lease().await > Some(moments[3]), "what begins anew is no earlier lease");
+    assert_eq!(store.begin().await.leases().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn of_two_claims_one_commits() {
     let store = Store::new();
     schedule(&store, "x").await;

@@ -2,10 +2,13 @@
 //!
 //! ```text
 //!   incoming/17                                                what is being written; what a crash leaves goes at the next start
-//!   incoming-2/17                                              the same of the second of several processes that share the folder
+//!   incoming-8c…/17                                            the same of one of several processes that share the folder
 //!   ab/abcd…                                                   a blob, by its digest
 //!   objects/<group>-<deployment>/<component or app>/ab/abcd…   an object, by its id
 //! ```
+//!
+//! Of several processes each has a folder of its own, of a name that is drawn at its start. Whether another one is still there can't be
+//! asked: locks of files don't reach to other machines on every network file system. So what is left goes by its age.
 
 use std::{
     collections::HashSet,
@@ -17,6 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -36,6 +40,9 @@ const PROBED_BYTES: usize = 64 << 10;
 
 /// Where half-written files live.
 const INCOMING: &str = "incoming";
+/// What was written to last so long ago is not being written any more: the longest upload takes far less, and a pause in one is shorter
+/// still. If it is all the same, its writer is told that the file is gone, and nothing is stored.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
 /// Blobs and objects below one folder.
 pub struct Folder {
@@ -67,20 +74,25 @@ pub struct Opened {
 }
 
 impl Folder {
-    /// Opens the folder, and makes it if it is not there.
-    pub fn open(folder: PathBuf, writer: Option<u64>) -> Result<Folder, Error> {
-        let incoming = match writer {
-            Some(writer) => folder.join(format!("{INCOMING}-{writer}")),
-            None => folder.join(INCOMING),
+    /// Opens the folder, and makes it if it is not there. What others have half-written stays only if it is shared.
+    pub fn open(folder: PathBuf, is_shared: bool) -> Result<Folder, Error> {
+        let incoming = match is_shared {
+            true => folder.join(format!("{INCOMING}-{}", hex::encode(rand::random::<[u8; 16]>()))),
+            false => folder.join(INCOMING),
         };
-        match fs::remove_dir_all(&incoming) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(file_error("clear", &incoming)(error));
+        if !is_shared {
+            match fs::remove_dir_all(&incoming) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(file_error("clear", &incoming)(error));
+                }
+                _ => {}
             }
-            _ => {}
         }
         fs::create_dir_all(&incoming).map_err(file_error("make", &incoming))?;
         sync_folder(&folder)?;
+        if is_shared && let Err(error) = remove_abandoned(&folder, &incoming) {
+            tracing::warn!(%error, "what other processes have left half-written is removed at another start");
+        }
         Ok(Folder {
             folder,
             incoming,
@@ -119,7 +131,15 @@ impl Folder {
         }
         let number = self.next_incoming.fetch_add(1, Ordering::Relaxed);
         let path = self.incoming.join(number.to_string());
-        let file = File::create_new(&path).map_err(file_error("make", &path))?;
+        let file = File::create_new(&path).or_else(|error| match error.kind() {
+            // Another process has taken this one, which has written nothing for long, for gone.
+            io::ErrorKind::NotFound => {
+                fs::create_dir_all(&self.incoming)?;
+                File::create_new(&path)
+            }
+            _ => Err(error),
+        });
+        let file = file.map_err(file_error("make", &path))?;
         Ok(Incoming { file: Arc::new(file), path, digest: Sha256::new(), size_bytes: 0, kept: false })
     }
 
@@ -286,6 +306,60 @@ pub fn checked(digest: BlobDigest, bytes: Bytes) -> Result<Bytes, Error> {
         return Err(Error::Damaged { digest: hex::encode(digest.0) });
     }
     Ok(bytes)
+}
+
+/// Removes what processes that shared the folder have left half-written. The age of a file is how much older it is than `own`, which was
+/// made just now: so the file system's clock is the only one.
+fn remove_abandoned(folder: &Path, own: &Path) -> Result<(), Error> {
+    let now = modified(own)?;
+    for path in entries(folder)? {
+        let is_incoming =
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(INCOMING.as_bytes()));
+        if !is_incoming || path == own || !is_abandoned(&path, now)? {
+            continue;
+        }
+        for file in entries(&path)? {
+            if is_abandoned(&file, now)? {
+                gone(fs::remove_file(&file)).map_err(file_error("remove", &file))?;
+            }
+        }
+        match gone(fs::remove_dir(&path)) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            removed => removed.map_err(file_error("remove", &path))?,
+        }
+    }
+    Ok(())
+}
+
+/// Also what is no longer there.
+fn is_abandoned(path: &Path, now: SystemTime) -> Result<bool, Error> {
+    match modified(path) {
+        Ok(modified) => Ok(now.duration_since(modified).is_ok_and(|age| age >= ABANDONED_AFTER)),
+        Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+fn modified(path: &Path) -> Result<SystemTime, Error> {
+    fs::symlink_metadata(path).and_then(|found| found.modified()).map_err(file_error("look at", path))
+}
+
+/// What lies in a folder; nothing if another process has removed it meanwhile.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let listed = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>());
+    match listed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(file_error("list", folder)),
+    }
+}
+
+/// Other processes may remove the same.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 fn sync_folder(folder: &Path) -> Result<(), Error> {

@@ -10,6 +10,7 @@
 mod bucket;
 mod error;
 mod folder;
+mod metrics;
 mod names;
 mod service;
 mod transfer;

@@ -5,12 +5,14 @@ use std::{ops::Range, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{BlobDigest, BlobStore, ObjectBytes, ObjectName, ObjectParts, ObjectStore, ObjectWriter};
+use counters::OperationsSnapshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     BucketOptions, Error,
     bucket::{Bucket, BucketWriter},
     folder::Folder,
+    metrics::{Metrics, Operation},
     transfer::{self, FolderWriter},
 };
 
@@ -18,8 +20,8 @@ use crate::{
 pub struct Options {
     /// Where everything lies. It is made if it is not there.
     pub folder: PathBuf,
-    /// The number of this process among those that share the folder; `None` if no other writes in it.
-    pub writer: Option<u64>,
+    /// Whether other processes write in it at the same time.
+    pub is_shared: bool,
 }
 
 /// The blobs and objects of one folder, or of one bucket.
@@ -30,7 +32,7 @@ pub struct Service {
 impl Service {
     /// Opens a folder. From `shutdown` on nothing more is stored or read.
     pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Service, Error> {
-        let opening = tokio::task::spawn_blocking(move || Folder::open(options.folder, options.writer));
+        let opening = tokio::task::spawn_blocking(move || Folder::open(options.folder, options.is_shared));
         let folder = opening.await.expect("a panic ends the process")?;
         Ok(Service::of(Place::Folder(Arc::new(folder)), shutdown))
     }
@@ -46,7 +48,7 @@ impl Service {
 
     fn of(place: Place, shutdown: CancellationToken) -> Service {
         let work = Work { tasks: TaskTracker::new(), runtime: tokio::runtime::Handle::current(), shutdown };
-        Service { handle: Handle { shared: Arc::new(Shared { place, work }) } }
+        Service { handle: Handle { shared: Arc::new(Shared { place, work, metrics: Metrics::new() }) } }
     }
 
     /// The way to the service.
@@ -69,9 +71,17 @@ pub struct Handle {
     shared: Arc<Shared>,
 }
 
+impl Handle {
+    /// The counters by now.
+    pub fn metrics(&self) -> OperationsSnapshot {
+        self.shared.metrics.snapshot()
+    }
+}
+
 struct Shared {
     place: Place,
     work: Work,
+    metrics: Metrics,
 }
 
 enum Place {
@@ -127,85 +137,105 @@ impl Work {
 #[async_trait]
 impl BlobStore for Handle {
     async fn put(&self, bytes: Bytes) -> contract::Result<BlobDigest> {
-        let Shared { place, work } = &*self.shared;
-        Ok(match place {
-            Place::Folder(folder) => {
-                let folder = folder.clone();
-                work.run(move || folder.put(&bytes)).await?
-            }
-            Place::Bucket(bucket) => {
-                let bucket = bucket.clone();
-                work.finish(async move { bucket.put(bytes).await }).await?
-            }
-        })
+        let Shared { place, work, metrics } = &*self.shared;
+        let done = async {
+            contract::Result::Ok(match place {
+                Place::Folder(folder) => {
+                    let folder = folder.clone();
+                    work.run(move || folder.put(&bytes)).await?
+                }
+                Place::Bucket(bucket) => {
+                    let bucket = bucket.clone();
+                    work.finish(async move { bucket.put(bytes).await }).await?
+                }
+            })
+        };
+        metrics.count(Operation::Put, done).await
     }
 
     async fn get(&self, digest: BlobDigest) -> contract::Result<Option<Bytes>> {
-        let Shared { place, work } = &*self.shared;
-        Ok(match place {
-            Place::Folder(folder) => {
-                let folder = folder.clone();
-                work.run(move || folder.get(digest)).await?
-            }
-            Place::Bucket(bucket) => {
-                work.check()?;
-                bucket.get(digest).await?
-            }
-        })
+        let Shared { place, work, metrics } = &*self.shared;
+        let done = async {
+            contract::Result::Ok(match place {
+                Place::Folder(folder) => {
+                    let folder = folder.clone();
+                    work.run(move || folder.get(digest)).await?
+                }
+                Place::Bucket(bucket) => {
+                    work.check()?;
+                    bucket.get(digest).await?
+                }
+            })
+        };
+        metrics.count(Operation::Get, done).await
     }
 
     async fn has(&self, digest: BlobDigest) -> contract::Result<bool> {
-        let Shared { place, work } = &*self.shared;
-        Ok(match place {
-            Place::Folder(folder) => {
-                let folder = folder.clone();
-                work.run(move || folder.has(digest)).await?
-            }
-            Place::Bucket(bucket) => {
-                work.check()?;
-                bucket.has(digest).await?
-            }
-        })
+        let Shared { place, work, metrics } = &*self.shared;
+        let done = async {
+            contract::Result::Ok(match place {
+                Place::Folder(folder) => {
+                    let folder = folder.clone();
+                    work.run(move || folder.has(digest)).await?
+                }
+                Place::Bucket(bucket) => {
+                    work.check()?;
+                    bucket.has(digest).await?
+                }
+            })
+        };
+        metrics.count(Operation::Get, done).await
     }
 }
 
 #[async_trait]
 impl ObjectStore for Handle {
     async fn create(&self, name: ObjectName) -> contract::Result<Box<dyn ObjectWriter>> {
-        let Shared { place, work } = &*self.shared;
-        work.check()?;
-        Ok(match place {
-            Place::Folder(folder) => Box::new(FolderWriter::new(name, folder.clone(), work.clone()).await?),
-            Place::Bucket(bucket) => Box::new(BucketWriter::new(name, bucket.clone(), work.clone())),
-        })
+        let Shared { place, work, metrics } = &*self.shared;
+        let done = async {
+            work.check()?;
+            contract::Result::<Box<dyn ObjectWriter>>::Ok(match place {
+                Place::Folder(folder) => {
+                    Box::new(FolderWriter::new(name, folder.clone(), work.clone()).await?)
+                }
+                Place::Bucket(bucket) => Box::new(BucketWriter::new(name, bucket.clone(), work.clone())),
+            })
+        };
+        metrics.count(Operation::Create, done).await
     }
 
     async fn size(&self, name: ObjectName) -> contract::Result<Option<u64>> {
-        let Shared { place, work } = &*self.shared;
-        Ok(match place {
-            Place::Folder(folder) => {
-                let folder = folder.clone();
-                work.run(move || folder.size(name)).await?
-            }
-            Place::Bucket(bucket) => {
-                work.check()?;
-                bucket.size(name).await?
-            }
-        })
+        let Shared { place, work, metrics } = &*self.shared;
+        let done = async {
+            contract::Result::Ok(match place {
+                Place::Folder(folder) => {
+                    let folder = folder.clone();
+                    work.run(move || folder.size(name)).await?
+                }
+                Place::Bucket(bucket) => {
+                    work.check()?;
+                    bucket.size(name).await?
+                }
+            })
+        };
+        metrics.count(Operation::Read, done).await
     }
 
     async fn read(&self, name: ObjectName, range: Range<u64>) -> contract::Result<Option<ObjectBytes>> {
-        let Shared { place, work } = &*self.shared;
-        Ok(match place {
-            Place::Folder(folder) => {
-                let opened = transfer::open(folder, name, work).await?;
-                opened.map(|opened| transfer::read(opened, range, work.clone())).transpose()?
-            }
-            Place::Bucket(bucket) => {
-                work.check()?;
-                bucket.read(name, range).await?
-            }
-        })
+        let Shared { place, work, metrics } = &*self.shared;
+        let done = async {
+            contract::Result::Ok(match place {
+                Place::Folder(folder) => {
+                    let opened = transfer::open(folder, name, work).await?;
+                    opened.map(|opened| transfer::read(opened, range, work.clone())).transpose()?
+                }
+                Place::Bucket(bucket) => {
+                    work.check()?;
+                    bucket.read(name, range).await?
+                }
+            })
+        };
+        metrics.count(Operation::Read, done).await
     }
 
     async fn read_in_place(
@@ -213,24 +243,32 @@ impl ObjectStore for Handle {
         name: ObjectName,
         range: Range<u64>,
     ) -> contract::Result<Option<ObjectParts>> {
-        let Shared { place, work } = &*self.shared;
-        let Place::Folder(folder) = place else { return Ok(None) };
-        let opened = transfer::open(folder, name, work).await?;
-        Ok(opened.map(|opened| transfer::read_in_place(opened, range, work.clone())).transpose()?)
+        let Shared { place, work, metrics } = &*self.shared;
+        let done = async {
+            let Place::Folder(folder) = place else { return Ok(None) };
+            let opened = transfer::open(folder, name, work).await?;
+            contract::Result::Ok(
+                opened.map(|opened| transfer::read_in_place(opened, range, work.clone())).transpose()?,
+            )
+        };
+        metrics.count(Operation::Read, done).await
     }
 
     async fn delete(&self, name: ObjectName) -> contract::Result<()> {
-        let Shared { place, work } = &*self.shared;
-        match place {
-            Place::Folder(folder) => {
-                let folder = folder.clone();
-                work.run(move || folder.delete(name)).await?;
+        let Shared { place, work, metrics } = &*self.shared;
+        let done = async {
+            match place {
+                Place::Folder(folder) => {
+                    let folder = folder.clone();
+                    work.run(move || folder.delete(name)).await?;
+                }
+                Place::Bucket(bucket) => {
+                    let bucket = bucket.clone();
+                    work.finish(async move { bucket.delete(name).await }).await?;
+                }
             }
-            Place::Bucket(bucket) => {
-                let bucket = bucket.clone();
-                work.finish(async move { bucket.delete(name).await }).await?;
-            }
-        }
-        Ok(())
+            contract::Result::Ok(())
+        };
+        metrics.count(Operation::Delete, done).await
     }
 }

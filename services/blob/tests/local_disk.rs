@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use blob::{Handle, Options, Service};
@@ -26,7 +27,7 @@ fn file_of(folder: &Path, digest: BlobDigest) -> PathBuf {
 }
 
 async fn open(folder: &Path) -> Handle {
-    let options = Options { folder: folder.to_owned(), writer: None };
+    let options = Options { folder: folder.to_owned(), is_shared: false };
     Service::start(options, CancellationToken::new()).await.expect("it opens").handle()
 }
 
@@ -88,7 +89,7 @@ async fn a_blob_that_could_not_be_stored_is_not_promised() {
 async fn what_was_begun_before_the_end_is_done_and_nothing_is_after_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let token = CancellationToken::new();
-    let options = Options { folder: folder.path().to_owned(), writer: None };
+    let options = Options { folder: folder.path().to_owned(), is_shared: false };
     let service = Service::start(options, token.clone()).await.expect("it opens");
     let blobs = service.handle();
     // Begun, and its caller goes away.
@@ -249,7 +250,7 @@ async fn what_the_system_has_not_in_memory_is_read_from_the_disk() {
 async fn after_the_end_nothing_is_written_or_read_any_more() {
     let folder = tempfile::tempdir().expect("a folder");
     let token = CancellationToken::new();
-    let options = Options { folder: folder.path().to_owned(), writer: None };
+    let options = Options { folder: folder.path().to_owned(), is_shared: false };
     let service = Service::start(options, token.clone()).await.expect("it opens");
     let objects = service.handle();
     write(&objects, b"whole").await.finish().await.expect("it is stored");
@@ -262,19 +263,63 @@ async fn after_the_end_nothing_is_written_or_read_any_more() {
     assert_eq!(files_below(&folder.path().join("incoming")), 0, "what was dropped is cleared away by then");
 }
 
+async fn open_shared(folder: &Path) -> Handle {
+    let options = Options { folder: folder.to_owned(), is_shared: true };
+    Service::start(options, CancellationToken::new()).await.expect("it opens").handle()
+}
+
 #[tokio::test]
 async fn processes_that_share_a_folder_leave_each_others_work_alone() {
     let folder = tempfile::tempdir().expect("a folder");
-    let started = async |writer| {
-        let options = Options { folder: folder.path().to_owned(), writer: Some(writer) };
-        Service::start(options, CancellationToken::new()).await.expect("it opens").handle()
-    };
-    let first = started(1).await;
+    let first = open_shared(folder.path()).await;
     let mut half = first.create(NAME).await.expect("it begins");
     half.write(Bytes::from_static(b"one")).await.expect("it is written");
-    let second = started(2).await;
+    let second = open_shared(folder.path()).await;
     let digest = second.put(Bytes::from_static(b"two")).await.expect("it is stored");
     half.finish().await.expect("what had begun goes on");
     assert_eq!(second.size(NAME).await, Ok(Some(3)));
     assert_eq!(first.get(digest).await, Ok(Some(Bytes::from_static(b"two"))));
+}
+
+/// Makes a file or a folder look as if it had been written to last so many hours ago.
+fn age(path: &Path, hours: u64) {
+    let then = SystemTime::now() - Duration::from_secs(hours * 3_600);
+    fs::File::open(path).expect("it opens").set_modified(then).expect("its age is changed");
+}
+
+#[tokio::test]
+async fn what_a_process_that_shared_the_folder_has_left_goes_after_a_day() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let leave = |process: &str, hours: u64| {
+        let left = folder.path().join(process);
+        fs::create_dir(&left).expect("it is made");
+        fs::write(left.join("0"), b"half a blo").expect("it is written");
+        age(&left.join("0"), hours);
+        age(&left, hours);
+        left
+    };
+    let (long_ago, lately) = (leave("incoming-7", 25), leave("incoming-8", 23));
+    // A file of it is still being written, though the folder has not changed for long.
+    let at_work = leave("incoming-9", 25);
+    fs::write(at_work.join("1"), b"half a blo").expect("it is written");
+    age(&at_work, 25);
+    let not_ours = leave("other", 25);
+    open_shared(folder.path()).await;
+    assert!(!long_ago.exists(), "nobody writes there any more");
+    assert!(lately.join("0").exists() && at_work.join("1").exists() && not_ours.join("0").exists());
+    assert!(!at_work.join("0").exists(), "this file is left over");
+}
+
+#[tokio::test]
+async fn a_process_that_was_taken_for_gone_goes_on_writing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let idle = open_shared(folder.path()).await;
+    for entry in fs::read_dir(folder.path()).expect("it lists") {
+        age(&entry.expect("it lists").path(), 25);
+    }
+    open_shared(folder.path()).await;
+    let incoming = fs::read_dir(folder.path()).expect("it lists").count();
+    assert_eq!(incoming, 1, "that of the second");
+    let digest = idle.put(Bytes::from_static(b"kept")).await.expect("it is stored");
+    assert_eq!(idle.get(digest).await, Ok(Some(Bytes::from_static(b"kept"))));
 }

@@ -8,6 +8,7 @@ use contract::{
     BlobStore, Deploy, DeployedCode, DeploymentRef, FinishPush, Push, PushDifference, Result, Runner,
     SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, StartedPush, VariableChange,
 };
+use counters::{Operations, OperationsSnapshot, Stopwatch};
 use parking_lot::Mutex;
 use system_transaction::SystemTransactions;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -38,7 +39,8 @@ impl Service {
     pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
         let preparing = Mutex::new(BTreeMap::new());
         let tasks = TaskTracker::new();
-        let shared = Shared { options, dependencies, preparing, tasks, shutdown };
+        let metrics = Operations::new(STEPS);
+        let shared = Shared { options, dependencies, preparing, metrics, tasks, shutdown };
         Service { handle: Handle { shared: Arc::new(shared) } }
     }
 
@@ -66,11 +68,37 @@ pub(crate) struct Shared {
     pub dependencies: Dependencies,
     /// The schema that is being prepared for each deployment, and what stops the work on it.
     pub preparing: Mutex<BTreeMap<DeploymentRef, Preparing>>,
+    pub metrics: Operations<{ STEPS.len() }>,
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
 }
 
+/// What is counted of pushes.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Evaluate,
+    Start,
+    Finish,
+    /// Environment variables are changed.
+    Variables,
+}
+
+/// In the order of [`Step`].
+const STEPS: [&str; 4] = ["evaluate", "start", "finish", "variables"];
+
 impl Handle {
+    /// The steps of pushes by now, and how they ended.
+    pub fn metrics(&self) -> OperationsSnapshot {
+        self.shared.metrics.snapshot()
+    }
+
+    async fn counted<T>(&self, step: Step, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let stopwatch = Stopwatch::start();
+        let result = work.await;
+        self.shared.metrics.record(step as usize, stopwatch.took(), &result);
+        result
+    }
+
     pub(crate) fn dependencies(&self) -> &Dependencies {
         &self.shared.dependencies
     }
@@ -103,19 +131,19 @@ impl Deploy for Handle {
         deployment: DeploymentRef,
         changes: Vec<VariableChange>,
     ) -> Result<()> {
-        self.update_variables(deployment, &changes).await
+        self.counted(Step::Variables, self.update_variables(deployment, &changes)).await
     }
 
     async fn evaluate_push(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaDifference> {
-        Ok(self.evaluate(deployment, push).await?.difference(None))
+        Ok(self.counted(Step::Evaluate, self.evaluate(deployment, push)).await?.difference(None))
     }
 
     async fn evaluate_schema(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaEvaluation> {
-        self.sizes(deployment, push).await
+        self.counted(Step::Evaluate, self.sizes(deployment, push)).await
     }
 
     async fn start_push(&self, deployment: DeploymentRef, push: Push) -> Result<StartedPush> {
-        self.start(deployment, push).await
+        self.counted(Step::Start, self.start(deployment, push)).await
     }
 
     async fn wait_for_schema(
@@ -128,6 +156,6 @@ impl Deploy for Handle {
     }
 
     async fn finish_push(&self, deployment: DeploymentRef, finish: FinishPush) -> Result<PushDifference> {
-        self.finish(deployment, finish).await
+        self.counted(Step::Finish, self.finish(deployment, finish)).await
     }
 }

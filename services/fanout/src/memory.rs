@@ -37,6 +37,11 @@ impl Memory {
         })
     }
 
+    /// What the results take, and how much they may.
+    pub fn load_bytes(&self) -> (usize, usize) {
+        (self.bytes.load(Ordering::Relaxed), self.bytes_max)
+    }
+
     pub fn open(self: &Arc<Memory>) -> Account {
         self.deployments.fetch_add(1, Ordering::Relaxed);
         Account { memory: self.clone(), bytes: 0 }

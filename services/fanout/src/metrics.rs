@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use counters::{Histogram, HistogramSnapshot};
+
 /// Written by the deployments of one instance, read by anyone.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -18,7 +20,8 @@ pub struct Metrics {
     pub(crate) sessions_failed: AtomicU64,
     pub(crate) stream_gaps: AtomicU64,
     pub(crate) lag_ns: AtomicU64,
-    pub(crate) wait_us: AtomicU64,
+    pub(crate) subscriptions: AtomicU64,
+    pub(crate) waits: Histogram,
 }
 
 /// The counters at one time. Counts are since the start of the process.
@@ -49,8 +52,10 @@ pub struct MetricsSnapshot {
     pub stream_gaps: u64,
     /// How far the last tide was behind what its replica had published.
     pub lag_ns: u64,
-    /// Time that sessions waited from becoming due until their round was sent, added up over all rounds.
-    pub wait_us: u64,
+    /// Queries that sessions have asked for and not removed, each counted for each session.
+    pub subscriptions: u64,
+    /// How long sessions waited from becoming due until their round was sent.
+    pub waits: HistogramSnapshot,
 }
 
 impl Metrics {
@@ -70,7 +75,8 @@ impl Metrics {
             sessions_failed: read(&self.sessions_failed),
             stream_gaps: read(&self.stream_gaps),
             lag_ns: read(&self.lag_ns),
-            wait_us: read(&self.wait_us),
+            subscriptions: read(&self.subscriptions),
+            waits: self.waits.snapshot(),
         }
     }
 }

@@ -9,10 +9,12 @@ use std::{
 
 use crate::limits::FanoutLimits;
 use async_trait::async_trait;
-use contract::{DeploymentRef, Error, Fanout, FanoutSession, Result, Runner, SessionStart, TransactionLog};
-use fair_queue::{Place, Places, share_of};
+use contract::{
+    DeploymentRef, Deployments, Error, Fanout, FanoutSession, Result, Runner, SessionStart, TransactionLog,
+};
+use fair_queue::{Place, Places, Shares, share_of};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
@@ -53,6 +55,8 @@ impl Options {
 pub struct Dependencies {
     pub runner: Arc<dyn Runner>,
     pub log: Arc<dyn TransactionLog>,
+    /// How much of what they share each deployment may have.
+    pub deployments: watch::Receiver<Arc<Deployments>>,
 }
 
 /// The fan-out service of one process. It owns the tasks that keep the deployments' queries up to date.
@@ -92,7 +96,9 @@ impl Service {
     pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
         let limits = &options.limits;
         let share_percent = limits.deployment_share_percent;
-        let shared_by_deployments = |places| Places::new(places, share_of(places, share_percent));
+        let shares = Shares::of(dependencies.deployments.clone());
+        let shared_by_deployments =
+            |places| Places::shared(places, share_of(places, share_percent), shares.clone());
         let shared = Shared {
             session_places: shared_by_deployments(limits.sessions_max),
             run_places: shared_by_deployments(options.runs_in_flight_max),
@@ -124,6 +130,17 @@ impl Handle {
     /// The counters by now.
     pub fn metrics(&self) -> MetricsSnapshot {
         self.shared.metrics.snapshot()
+    }
+
+    /// How much of its limits is used.
+    pub fn limits_used(&self) -> [limits::Use; 3] {
+        let Shared { session_places, run_places, memory, .. } = &*self.shared;
+        let places = |limit, (used, max)| limits::Use::of(limit, used, max);
+        [
+            places("fanout.sessions_max", session_places.load()),
+            places("fanout.runs_in_flight_max", run_places.load()),
+            places("fanout.result_bytes_max", memory.load_bytes()),
+        ]
     }
 }
 

@@ -87,6 +87,9 @@ pub(crate) struct Tides {
     metrics: Arc<Metrics>,
     copies: Contribution,
     copy_bytes: Contribution,
+    /// Of all sessions.
+    queries: u64,
+    subscriptions: Contribution,
 }
 
 impl Tides {
@@ -109,6 +112,8 @@ impl Tides {
             metrics,
             copies: Contribution::default(),
             copy_bytes: Contribution::default(),
+            queries: 0,
+            subscriptions: Contribution::default(),
         }
     }
 
@@ -185,6 +190,8 @@ impl Tides {
     pub fn close(&mut self, id: SessionId) {
         let Some(session) = self.sessions.remove(&id) else { return };
         session.check();
+        self.queries -= session.queries.len() as u64;
+        self.subscriptions.set(&self.metrics.subscriptions, self.queries);
         self.end_turn(id, session.turn);
         for (number, query) in session.queries {
             if let Some(entry) = query.entry {
@@ -329,6 +336,7 @@ impl Tides {
                     Query { serial, call, journal, reads_identity: false, entry: None, sent: None },
                 );
                 session.floor = session.floor.max(replica_published);
+                self.queries += 1;
             }
             Modification::Remove { query } => {
                 let Some(known) = session.remove_query(query) else {
@@ -337,11 +345,13 @@ impl Tides {
                         format!("Query {query} was removed, but it is not there."),
                     ));
                 };
+                self.queries -= 1;
                 if let Some(entry) = known.entry {
                     self.results.detach(entry, Listener { session: id, query, serial: known.serial });
                 }
             }
         }
+        self.subscriptions.set(&self.metrics.subscriptions, self.queries);
         Ok(())
     }
 
@@ -381,7 +391,7 @@ impl Tides {
         add(&self.metrics.changes, completed.round.changes.len() as u64);
         add(&self.metrics.changes_suppressed, completed.suppressed);
         let waited = now.saturating_duration_since(completed.due_since);
-        add(&self.metrics.wait_us, waited.as_micros() as u64);
+        self.metrics.waits.record(waited);
         self.effects.push(Effect::Send(id, completed.round));
         self.refresh(id, now);
     }
@@ -448,6 +458,7 @@ impl Drop for Tides {
     fn drop(&mut self) {
         self.copies.set(&self.metrics.copies, 0);
         self.copy_bytes.set(&self.metrics.copy_bytes, 0);
+        self.subscriptions.set(&self.metrics.subscriptions, 0);
     }
 }
 

@@ -15,9 +15,9 @@ use std::{
 
 use async_trait::async_trait;
 use contract::{
-    Commit, CommitId, CommitOutcome, Fanout, FanoutSession, Identity, IndexId, Interval, QueryCall,
-    QueryModification, QueryOutcome, ReadAt, ReadSet, Result, SessionCommand, SessionRound, SessionStart,
-    Timestamp, TransactionLog, Write,
+    Commit, CommitId, CommitOutcome, Deployment, Fanout, FanoutSession, Identity, IndexId, Interval,
+    QueryCall, QueryModification, QueryOutcome, ReadAt, ReadSet, Result, SessionCommand, SessionRound,
+    SessionStart, Timestamp, TransactionLog, Write,
 };
 use fanout::{Dependencies, FanoutLimits, Options, Service};
 use queries::{OnlyQueries, Queries, answered};
@@ -93,7 +93,11 @@ async fn a_stream_that_breaks_is_resumed_where_it_was_and_only_what_changed_is_r
     let fanout_limits =
         FanoutLimits { stream_retry_ms: 5, stream_silence_ms_max: 600_000, ..FanoutLimits::DEFAULT };
     let options = Options::new(fanout_limits, Duration::from_secs(17));
-    let dependencies = Dependencies { runner: Arc::new(OnlyQueries(runner.clone())), log: remote };
+    let dependencies = Dependencies {
+        runner: Arc::new(OnlyQueries(runner.clone())),
+        log: remote,
+        deployments: Deployment::fixed([]),
+    };
     let service = Service::start(options, dependencies, fanout_token.clone());
     let fanout = service.handle();
     let start = SessionStart { deployment: DEV, not_before: Timestamp::ZERO, identity: Identity::Anonymous };

@@ -17,7 +17,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Error, Fanout, FanoutSession,
+    Commit, CommitId, CommitOutcome, Deployment, DeploymentId, DeploymentRef, Error, Fanout, FanoutSession,
     FunctionError, GroupId, Identity, IndexId, Interval, Order, QueryCall, QueryChange, QueryModification,
     QueryOutcome, Read, ReadAt, ReadResult, ReadSet, Result, SessionCommand, SessionRound, SessionStart,
     Timestamp, TransactionLog, Write,
@@ -117,8 +117,11 @@ impl Running {
         let mut limits = FanoutLimits { query_retry_ms_min: 5, ..FanoutLimits::DEFAULT };
         change(&mut limits);
         let options = Options::new(limits, Duration::from_secs(17));
-        let dependencies =
-            Dependencies { runner: Arc::new(OnlyQueries(runner.clone())), log: Arc::new(log.clone()) };
+        let dependencies = Dependencies {
+            runner: Arc::new(OnlyQueries(runner.clone())),
+            log: Arc::new(log.clone()),
+            deployments: Deployment::fixed([]),
+        };
         let fanout_service = Service::start(options, dependencies, fanout_token.clone());
         let fanout = fanout_service.handle();
         Running { log_service, log, runner, fanout, fanout_service, log_token, fanout_token, _folder: folder }

@@ -5,14 +5,16 @@ use std::{ops::Range, pin::Pin, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    DeploymentRef, Error, ErrorKind, FileName, FileUpload, NewFile, ObjectBytes, ObjectName, ObjectPart,
-    ObjectParts, ObjectStore, Result, StoredFile,
+    Deployments, Error, ErrorKind, FileName, FileUpload, NewFile, ObjectBytes, ObjectPart, ObjectParts,
+    ObjectStore, Result, StoredFile,
 };
+use deployment_tasks::for_each_deployment;
 use futures::{Stream, StreamExt as _};
 use system_transaction::SystemTransactions;
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use transaction::File;
-use value::{ComponentId, DocumentId};
+use transaction::{File, object_name};
+use value::ComponentId;
 
 use crate::{FileLimits, MetricsSnapshot, metrics::Metrics, sweep, upload};
 
@@ -21,7 +23,7 @@ pub struct Options {
     pub limits: FileLimits,
     /// The deployments in which this process looks for bytes that no file has. Several processes may do so for one
     /// deployment; once is enough.
-    pub swept: Vec<DeploymentRef>,
+    pub swept: watch::Receiver<Arc<Deployments>>,
 }
 
 /// What the service works with.
@@ -64,9 +66,11 @@ impl Service {
             tasks: TaskTracker::new(),
             runtime: tokio::runtime::Handle::current(),
         });
-        for deployment in options.swept {
-            shared.tasks.spawn(sweep::run(shared.clone(), deployment, shutdown.clone()));
-        }
+        let sweeping = shared.clone();
+        let sweeps = for_each_deployment(options.swept, shutdown.clone(), move |deployment, token| {
+            sweep::run(sweeping.clone(), deployment.reference, token)
+        });
+        shared.tasks.spawn(sweeps);
         Service { handle: Handle { shared }, shutdown }
     }
 
@@ -147,14 +151,5 @@ fn unreadable(file: &StoredFile, error: Error) -> Error {
     match error.kind {
         ErrorKind::BadRequest => Error::internal(format!("the object {:?} is damaged: {error}", file.object)),
         _ => error,
-    }
-}
-
-/// The object that a row is about.
-pub(crate) fn object_name(deployment: DeploymentRef, component: ComponentId, row: DocumentId) -> ObjectName {
-    ObjectName {
-        deployment,
-        component: component.internal_id().map(|id| *id.as_bytes()),
-        id: *row.internal_id.as_bytes(),
     }
 }

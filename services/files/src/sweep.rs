@@ -10,12 +10,9 @@ use tokio_util::sync::CancellationToken;
 use transaction::Transaction;
 use value::DocumentId;
 
-use crate::{
-    service::{Shared, object_name},
-    upload::Forget,
-};
+use crate::{service::Shared, upload::Forget};
 
-/// Sweeps one deployment from time to time, until `shutdown`.
+/// Sweeps one deployment from time to time, until it goes or the service stops.
 pub(crate) async fn run(shared: Arc<Shared>, deployment: DeploymentRef, shutdown: CancellationToken) {
     let pause = Duration::from_millis(shared.limits.sweep_ms);
     while shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
@@ -40,9 +37,7 @@ async fn sweep(shared: &Shared, deployment: DeploymentRef) -> Result<()> {
         let discarded = transaction.discarded(grace_ms, swept_max).await;
         let discarded = discarded.map_err(transaction::Error::of_the_system)?;
         let objects: Vec<DocumentId> = discarded.iter().map(|object| object.id).collect();
-        let names: Vec<_> = (discarded.iter())
-            .map(|object| object_name(deployment, object.row.component, object.id))
-            .collect();
+        let names: Vec<_> = (discarded.iter()).map(|object| object.object_name(deployment)).collect();
         futures::stream::iter(names)
             .map(|name| shared.objects.delete(name))
             .buffer_unordered(shared.limits.sweeps_in_flight_max)

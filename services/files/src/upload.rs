@@ -7,10 +7,10 @@ use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use bytes::Bytes;
 use contract::{DeploymentRef, Error, FileUpload, NewFile, ObjectSummary, ObjectWriter, Result, Uploader};
 use system_transaction::{Result as Transacted, Work};
-use transaction::{FileRow, Transaction};
+use transaction::{FileRow, Transaction, object_name};
 use value::{ComponentId, DocumentId};
 
-use crate::service::{Shared, object_name};
+use crate::service::Shared;
 
 pub(crate) async fn begin(shared: Arc<Shared>, upload: NewFile) -> Result<Box<dyn FileUpload>> {
     let NewFile { deployment, by, content_type, sha256 } = upload;

@@ -8,8 +8,8 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    DeploymentId, DeploymentRef, ErrorKind, FileName, FileUpload, Files as _, GroupId, NewFile, ObjectStore,
-    Result, Sequencer, StoredFile, TransactionLog, Uploader,
+    Deployment, DeploymentId, DeploymentRef, ErrorKind, FileName, FileUpload, Files as _, GroupId, NewFile,
+    ObjectStore, Result, Sequencer, StoredFile, TransactionLog, Uploader,
 };
 use files::{FileLimits, Handle};
 use futures::TryStreamExt as _;
@@ -23,6 +23,12 @@ const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment:
 
 /// Never sweeps by itself within a test.
 const LIMITS: FileLimits = FileLimits { sweep_ms: 3_600_000, ..FileLimits::DEFAULT };
+
+/// A deployment as the directory would tell it.
+fn known(reference: DeploymentRef) -> Deployment {
+    let name = format!("d{}", reference.deployment.0);
+    Deployment { reference, name, cloud_url: String::new(), site_url: String::new() }
+}
 
 struct Harness {
     files: Handle,
@@ -46,10 +52,10 @@ impl Harness {
             Arc::new(sequencer::Service::start(dependencies, CancellationToken::new()).handle());
         let limits_of_transactions = transaction::Limits::DEFAULT;
         let transactions = SystemTransactions::new(log, sequencer, 1 << 20, &[7; 32], limits_of_transactions);
-        let options = blob::Options { folder: folder.path().join("blobs"), writer: None };
+        let options = blob::Options { folder: folder.path().join("blobs"), is_shared: false };
         let blobs = blob::Service::start(options, CancellationToken::new()).await.expect("the blobs open");
         let objects: Arc<dyn ObjectStore> = Arc::new(blobs.handle());
-        let options = files::Options { limits, swept: vec![DEPLOYMENT] };
+        let options = files::Options { limits, swept: Deployment::fixed([known(DEPLOYMENT)]) };
         let dependencies =
             files::Dependencies { transactions: transactions.clone(), objects: objects.clone() };
         let files_service = files::Service::start(options, dependencies, shutdown.child_token());

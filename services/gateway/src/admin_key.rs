@@ -1,48 +1,62 @@
 //! Admin keys: who holds one may do everything with a deployment.
 
-use hkdf::Hkdf;
-use sha2::Sha256;
+use std::sync::Arc;
+
+use contract::DirectoryEntry;
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// The secret part begins with its version, so that another derivation can follow this one.
-const VERSION: u8 = 1;
-const KEY_BYTES: usize = 32;
-
-/// The admin keys of one deployment: `name|hex`, derived from the instance's secret and the deployment's name, so that
-/// every node of an instance knows them and a restart keeps them.
+/// The admin keys of one deployment: the one that follows from its secret, and those that somebody has made. All have the
+/// form `name|hex`. Cheap to clone.
 #[derive(Clone)]
-pub struct AdminKeys {
-    deployment_name: String,
-    secret_part: String,
+pub(crate) struct AdminKeys {
+    deployment_name: Arc<str>,
+    /// Behind the bar; `None` where no key follows from a secret.
+    secret_part: Option<Arc<str>>,
+    /// Of the secret parts of the others.
+    digests: Arc<[[u8; 32]]>,
 }
 
 impl AdminKeys {
-    pub fn new(instance_secret: &[u8; 32], deployment_name: &str) -> AdminKeys {
-        let mut key = [0; KEY_BYTES];
-        Hkdf::<Sha256>::new(None, instance_secret)
-            .expand_multi_info(&[b"tidemark admin key v1\0", deployment_name.as_bytes()], &mut key)
-            .expect("32 bytes are within what HKDF can give");
-        let secret_part = format!("{VERSION:02x}{}", hex::encode(key));
-        AdminKeys { deployment_name: deployment_name.to_owned(), secret_part }
-    }
-
-    /// The key itself. A secret.
-    pub fn key(&self) -> String {
-        format!("{}|{}", self.deployment_name, self.secret_part)
+    pub(crate) fn of(entry: &DirectoryEntry) -> AdminKeys {
+        let secret_part = entry.admin_key.0.split_once('|').map(|(_, secret_part)| secret_part.into());
+        AdminKeys {
+            deployment_name: entry.deployment.name.as_str().into(),
+            secret_part,
+            digests: entry.keys.iter().map(|key| key.digest).collect(),
+        }
     }
 
     /// Whether `key` opens this deployment. Tools put the deployment's type before its name (`prod:name|…`), which
     /// says nothing here.
-    pub fn accepts(&self, key: &str) -> bool {
-        let Some((name, secret_part)) = key.split_once('|') else { return false };
-        let name = name.rsplit_once(':').map_or(name, |(_, name)| name);
-        let secret_matches = self.secret_part.as_bytes().ct_eq(secret_part.as_bytes());
-        name == self.deployment_name && bool::from(secret_matches)
+    pub(crate) fn accepts(&self, key: &str) -> bool {
+        let Some((name, secret_part)) = deployment_of(key).zip(key.split_once('|').map(|(_, part)| part))
+        else {
+            return false;
+        };
+        let follows = self
+            .secret_part
+            .as_deref()
+            .is_some_and(|expected| bool::from(expected.as_bytes().ct_eq(secret_part.as_bytes())));
+        name == &*self.deployment_name && (follows || is_among(self.digests.iter(), secret_part))
     }
 
     pub(crate) fn deployment_name(&self) -> &str {
         &self.deployment_name
     }
+}
+
+/// The name of the deployment that a key says it opens; `None` if it says none.
+pub(crate) fn deployment_of(key: &str) -> Option<&str> {
+    let (name, _) = key.split_once('|')?;
+    Some(name.rsplit_once(':').map_or(name, |(_, name)| name))
+}
+
+/// Whether what stands behind a key's bar has one of these digests. How near another one comes to a digest tells nothing of
+/// what would have it.
+pub(crate) fn is_among<'d>(mut digests: impl Iterator<Item = &'d [u8; 32]>, secret_part: &str) -> bool {
+    let shown: [u8; 32] = Sha256::digest(secret_part.as_bytes()).into();
+    digests.any(|digest| bool::from(digest.ct_eq(&shown)))
 }
 
 /// Keys stay out of logs.
@@ -53,36 +67,58 @@ impl std::fmt::Debug for AdminKeys {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use contract::{AdminKey, Deployment, DeploymentId, DeploymentRef, GroupId, KeyEntry, KeyOwner};
+
     use super::*;
 
+    /// The entry of a deployment that `key` opens.
+    pub(crate) fn opened_by(key: &str) -> DirectoryEntry {
+        let reference = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
+        let name = deployment_of(key).expect("a key").to_owned();
+        let deployment = Deployment { reference, name, cloud_url: String::new(), site_url: String::new() };
+        DirectoryEntry { admin_key: AdminKey(key.to_owned()), ..DirectoryEntry::of(deployment) }
+    }
+
+    const KEY: &str = "dev|01abcdef";
+
     #[test]
-    fn a_key_opens_its_own_deployment_of_its_own_instance_alone() {
-        let keys = AdminKeys::new(&[1; 32], "dev");
-        let key = keys.key();
-        assert!(keys.accepts(&key));
-        assert!(keys.accepts(&format!("prod:{key}")));
-        assert!(AdminKeys::new(&[1; 32], "dev").accepts(&key), "the same secret and name give the same key");
-        assert!(!AdminKeys::new(&[2; 32], "dev").accepts(&key));
-        assert!(!AdminKeys::new(&[1; 32], "other").accepts(&key));
-        let secret_part = key.split_once('|').expect("has a bar").1;
-        assert!(!AdminKeys::new(&[1; 32], "other").accepts(&format!("other|{secret_part}")));
+    fn a_key_opens_its_own_deployment_alone() {
+        let keys = AdminKeys::of(&opened_by(KEY));
+        assert!(keys.accepts(KEY));
+        assert!(keys.accepts(&format!("prod:{KEY}")));
+        assert!(!AdminKeys::of(&opened_by("dev|01abcdee")).accepts(KEY));
+        assert!(!AdminKeys::of(&opened_by("other|01abcdef")).accepts(KEY));
+        assert!(!keys.accepts("other|01abcdef"));
+    }
+
+    #[test]
+    fn so_do_the_keys_that_were_made() {
+        let mut entry = opened_by(KEY);
+        let digest = Sha256::digest(b"02ff").into();
+        let owner = KeyOwner::Deployment("dev".into());
+        entry.keys = vec![KeyEntry { owner, name: "ci".into(), digest, created_ms: 0 }];
+        let keys = AdminKeys::of(&entry);
+        assert!(keys.accepts("prod:dev|02ff") && keys.accepts("dev|02ff") && keys.accepts(KEY));
+        assert!(!keys.accepts("dev|02fe") && !keys.accepts("other|02ff"));
+        assert!(!AdminKeys::of(&opened_by(KEY)).accepts("dev|02ff"), "it was deleted");
     }
 
     #[test]
     fn anything_else_is_refused() {
-        let keys = AdminKeys::new(&[1; 32], "dev");
-        let key = keys.key();
+        let keys = AdminKeys::of(&opened_by(KEY));
         for wrong in
-            ["", "|", "dev", "dev|", "dev|01", &key[..key.len() - 1], &format!("{key}0"), &key.to_uppercase()]
+            ["", "|", "dev", "dev|", "dev|01", &KEY[..KEY.len() - 1], &format!("{KEY}0"), "DEV|01ABCDEF"]
         {
             assert!(!keys.accepts(wrong), "{wrong}");
         }
+        let without = DirectoryEntry { admin_key: AdminKey(String::new()), ..opened_by(KEY) };
+        assert!(!AdminKeys::of(&without).accepts("dev|"), "no key is no empty key");
     }
 
     #[test]
     fn keys_do_not_reach_logs() {
-        let keys = AdminKeys::new(&[1; 32], "dev");
-        assert!(!format!("{keys:?}").contains(&keys.secret_part));
+        let keys = AdminKeys::of(&opened_by(KEY));
+        assert!(!format!("{keys:?}").contains("01abcdef"));
     }
 }

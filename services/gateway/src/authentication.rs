@@ -8,8 +8,9 @@ use contract::{AuthToken, Identity, UserIdentity};
 use serde_json::value::RawValue;
 
 use crate::{
-    AdminKeys,
-    edge::{Deployment, Edge},
+    admin_key::AdminKeys,
+    deployments::Deployment,
+    edge::Edge,
     error::{ApiError, public_message},
 };
 
@@ -194,9 +195,12 @@ fn user_from_attributes(json: &str) -> Result<UserIdentity, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin_key::tests::opened_by;
+
+    const KEY: &str = "dev|01abcdef";
 
     fn keys() -> AdminKeys {
-        AdminKeys::new(&[1; 32], "dev")
+        AdminKeys::of(&opened_by(KEY))
     }
 
     fn identity(header: &str) -> Result<Identity, ApiError> {
@@ -231,7 +235,7 @@ mod tests {
 
     #[test]
     fn an_admin_key_may_carry_an_identity_behind_a_colon() {
-        let key = keys().key();
+        let key = KEY;
         let plain = identity(&format!("Convex {key}")).expect("valid");
         assert_eq!(plain, Identity::Admin { key_name: "dev".to_owned(), acting_as: None });
         assert_eq!(identity(&format!("convex prod:{key}")).expect("valid"), plain);
@@ -256,7 +260,7 @@ mod tests {
 
     #[test]
     fn wrong_credentials_are_refused_by_code() {
-        let key = keys().key();
+        let key = KEY;
         assert_eq!(code(identity("Convex dev|00")), "BadDeployKey");
         assert_eq!(code(identity("Convex nonsense")), "BadDeployKey");
         assert_eq!(code(identity("Convex")), "BadDeployKey");

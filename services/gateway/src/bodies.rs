@@ -12,7 +12,7 @@ use axum::{
 };
 use bytes::BytesMut;
 use contract::DeploymentRef;
-use fair_queue::{Place, Places, share_of};
+use fair_queue::{Place, Places, Shares, share_of};
 use futures::StreamExt as _;
 use http_body_util::LengthLimitError;
 
@@ -30,9 +30,20 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub(crate) fn new(bytes_max: usize, small_bytes_max: usize, share_percent: usize) -> Room {
+    pub(crate) fn new(
+        bytes_max: usize,
+        small_bytes_max: usize,
+        share_percent: usize,
+        shares: Shares,
+    ) -> Room {
         let units = bytes_max.div_ceil(ROOM_UNIT_BYTES);
-        Room { units: Places::new(units, share_of(units, share_percent)), small_bytes_max }
+        Room { units: Places::shared(units, share_of(units, share_percent), shares), small_bytes_max }
+    }
+
+    /// Bytes that are taken, and that there are.
+    pub(crate) fn load_bytes(&self) -> (usize, usize) {
+        let (taken, units) = self.units.load();
+        (taken * ROOM_UNIT_BYTES, units * ROOM_UNIT_BYTES)
     }
 
     fn units_of(&self, bytes: usize) -> usize {
@@ -81,6 +92,10 @@ pub(crate) async fn read_whole(
 impl Budget {
     pub(crate) fn new(room: Room, bytes_max: usize, time: Duration) -> Budget {
         Budget { room, without_room: Places::new(1, 1), bytes_max, time }
+    }
+
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
     }
 
     /// The whole body, and the room that it takes.
@@ -250,7 +265,7 @@ mod tests {
 
     /// Room for one body of 80 KiB; those up to 1 KiB need none.
     fn budget(time: Duration) -> Budget {
-        Budget::new(Room::new(100 << 10, 1 << 10, 100), 90 << 10, time)
+        Budget::new(Room::new(100 << 10, 1 << 10, 100, Shares::default()), 90 << 10, time)
     }
 
     fn bytes(kibibytes: usize) -> Bytes {
@@ -317,7 +332,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_deployment_whose_bodies_fill_its_share_leaves_room_to_its_neighbour() {
-        let budget = Budget::new(Room::new(100 << 10, 1 << 10, 75), 75 << 10, LONG);
+        let budget = Budget::new(Room::new(100 << 10, 1 << 10, 75, Shares::default()), 75 << 10, LONG);
         // There are shares once there are two.
         drop(budget.read(B, Body::from(bytes(25))).await);
         let mut reads = Vec::new();
@@ -375,7 +390,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_keeps_its_room_until_it_is_taken_and_small_ones_need_none() {
-        let room = Room::new(100 << 10, 1 << 10, 100);
+        let room = Room::new(100 << 10, 1 << 10, 100, Shares::default());
         let first = deliver(&room, A, bytes(80)).await;
         assert_eq!(first.headers()[CONTENT_LENGTH], (80 << 10).to_string());
         let mut second = Box::pin(deliver(&room, A, bytes(80)));

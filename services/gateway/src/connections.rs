@@ -28,6 +28,10 @@ impl Connections {
         Connections { places }
     }
 
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
     pub(crate) fn accepted(&self, peer: IpAddr) -> Connection {
         Connection { peer, places: self.places.clone(), place: Arc::default() }
     }

@@ -2,18 +2,23 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{extract::FromRequestParts, http::request::Parts};
-use contract::{AuthToken, Deploy, DeploymentRef, Fanout, Files, Requester, Runner, Schedules, Sequencer};
-use fair_queue::Places;
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, request::Parts},
+};
+use contract::{AuthToken, Deploy, Directory, Fanout, Files, Requester, Runner, Schedules, Sequencer};
+use fair_queue::{Places, Shares};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    AdminKeys, Limits,
+    Limits,
     bodies::{Budget, Room},
     connections::Connections,
+    control::OperatorKey,
+    deployments::{Deployment, Served},
+    metrics::Metrics,
     request_id::new_request_id,
     server::Listeners,
-    site,
     sync::Sessions,
     tokens::Tokens,
 };
@@ -21,22 +26,11 @@ use crate::{
 /// Where a gateway stands.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What is served. So far it is one, whatever a request says.
-    pub deployment: Deployment,
     pub limits: Limits,
-}
-
-/// A deployment as its clients know it.
-#[derive(Clone, Debug)]
-pub struct Deployment {
-    /// By which the services know it.
-    pub reference: DeploymentRef,
-    pub name: String,
-    pub admin_keys: AdminKeys,
-    /// The address at which clients reach the API: `http://127.0.0.1:3210`.
-    pub cloud_url: String,
-    /// The address of HTTP actions: `http://127.0.0.1:3211`.
-    pub site_url: String,
+    /// Who shows it may create and delete deployments; as the tools have it, the token of an account. A secret.
+    pub operator_key: String,
+    /// What keys of projects call the cluster, as the directory does.
+    pub team: String,
 }
 
 /// What a gateway calls.
@@ -48,6 +42,7 @@ pub struct Services {
     pub deploy: Arc<dyn Deploy>,
     pub files: Arc<dyn Files>,
     pub schedules: Arc<dyn Schedules>,
+    pub directory: Arc<dyn Directory>,
 }
 
 /// Whom a request is for, who has sent it, and by which name the log and the answers speak of it. The router finds out before anything
@@ -70,9 +65,10 @@ pub struct Dependencies {
 
 pub(crate) struct Edge {
     pub limits: Limits,
-    deployment: Arc<Deployment>,
-    /// By which requests to the API's port are known as the site's; `None` if it tells nothing.
-    pub site_host: Option<String>,
+    /// Whom requests are for.
+    pub served: Served,
+    pub operator_key: OperatorKey,
+    pub team: String,
     pub services: Services,
     pub tokens: Tokens,
     /// Live connections by their session.
@@ -95,6 +91,7 @@ pub(crate) struct Edge {
     pub connections: Connections,
     /// Open sockets.
     pub sockets: Places,
+    pub metrics: Arc<Metrics>,
     /// Bodies of `/echo`, which can be large.
     pub echoes: Places,
     /// Files on their way in.
@@ -115,16 +112,20 @@ impl Edge {
         http: egress::Client,
         shutdown: CancellationToken,
     ) -> Edge {
-        let Options { deployment, limits } = options;
+        let Options { limits, operator_key, team } = options;
         let gateway = &limits.gateway;
-        let shared = |places| Places::new(places, gateway.share_of(places));
-        let room =
-            |bytes_max| Room::new(bytes_max, gateway.small_body_bytes_max, gateway.deployment_share_percent);
+        let shares = Shares::of(services.directory.deployments());
+        let shared = |places| Places::shared(places, gateway.share_of(places), shares.clone());
+        let room = |bytes_max| {
+            let (small_bytes_max, percent) = (gateway.small_body_bytes_max, gateway.deployment_share_percent);
+            Room::new(bytes_max, small_bytes_max, percent, shares.clone())
+        };
         let tasks = TaskTracker::new();
         Edge {
             tokens: Tokens::new(limits.auth, http, tasks.clone(), shutdown.clone()),
-            site_host: site::own_host(&deployment),
-            deployment: Arc::new(deployment),
+            served: Served::new(services.directory.deployments(), shutdown.clone()),
+            operator_key: OperatorKey::new(operator_key),
+            team,
             sessions: Sessions::default(),
             calls: shared(gateway.requests_in_flight_max),
             mutations: shared(limits.sync.mutations_in_flight_max),
@@ -143,6 +144,7 @@ impl Edge {
             )),
             connections: Connections::new(shared(gateway.connections_max)),
             sockets: shared(limits.sync.connections_max),
+            metrics: Arc::new(Metrics::new()),
             echoes: shared(gateway.echoes_in_flight_max),
             uploads: shared(gateway.uploads_in_flight_max),
             downloads: shared(gateway.downloads_in_flight_max),
@@ -153,13 +155,39 @@ impl Edge {
         }
     }
 
-    /// Finds out whom a request is for, and names it.
-    pub(crate) fn address(&self, requester: Requester) -> Addressed {
-        Addressed { deployment: self.deployment.clone(), request_id: new_request_id().into(), requester }
+    /// How much of its limits is used.
+    pub(crate) fn limits_used(&self) -> Vec<limits::Use> {
+        let places = |limit, places: &Places| {
+            let (used, max) = places.load();
+            limits::Use::of(limit, used, max)
+        };
+        let room = |limit, room: &Room| {
+            let (used, max) = room.load_bytes();
+            limits::Use::of(limit, used, max)
+        };
+        vec![
+            places("gateway.connections_max", self.connections.places()),
+            places("gateway.requests_in_flight_max", &self.calls),
+            places("gateway.uploads_in_flight_max", &self.uploads),
+            places("gateway.downloads_in_flight_max", &self.downloads),
+            places("gateway.echoes_in_flight_max", &self.echoes),
+            room("gateway.bodies_bytes_max", self.call_bodies.room()),
+            room("gateway.answers_bytes_max", &self.answers),
+            room("gateway.push_bodies_bytes_max", self.push_bodies.room()),
+            places("grpc.calls_in_flight_max", &self.grpc_calls),
+            places("grpc.subscriptions_max", &self.subscriptions),
+            places("sync.connections_max", &self.sockets),
+            places("sync.mutations_in_flight_max", &self.mutations),
+        ]
     }
 }
 
 impl Addressed {
+    /// Names a request.
+    pub(crate) fn new(deployment: Arc<Deployment>, requester: Requester) -> Addressed {
+        Addressed { deployment, request_id: new_request_id().into(), requester }
+    }
+
     /// Who has sent the request, and its token, if one has shown that.
     pub(crate) fn requester_with(&self, token: Option<AuthToken>) -> Requester {
         Requester { token, ..self.requester.clone() }
@@ -170,8 +198,23 @@ impl Addressed {
         Addressed { request_id: new_request_id().into(), ..self.clone() }
     }
 
-    /// What every log line about the request is marked with, whichever level is logged.
-    pub(crate) fn span(&self) -> tracing::Span {
+    /// What every log line about the request is marked with, whichever level is logged. Where the request is traced, its trace
+    /// begins here, or goes on if `headers` say so.
+    pub(crate) fn span(&self, headers: Option<&HeaderMap>) -> tracing::Span {
+        let Some(traced) = telemetry::sample(headers) else { return self.log_span() };
+        let span = tracing::error_span!(
+            target: telemetry::TARGET,
+            "request",
+            otel.kind = "server",
+            deployment = %self.deployment.reference,
+            request_id = &*self.request_id,
+        );
+        traced.begin(&span);
+        span
+    }
+
+    /// The same for what is no request, and is never traced: a session is open for hours.
+    pub(crate) fn log_span(&self) -> tracing::Span {
         tracing::error_span!("request", deployment = %self.deployment.reference, request_id = &*self.request_id)
     }
 }

@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 
 use axum::{
-    Json,
+    Extension, Json,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use contract::ErrorKind;
 use serde_json::json;
+
+use crate::metrics::ErrorCode;
 
 /// Why a request was refused: `{"code", "message"}` with a status. Codes are listed in `docs/reference/errors.md`.
 #[derive(Debug)]
@@ -104,6 +106,7 @@ pub(crate) fn public_message(error: &contract::Error) -> String {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(json!({ "code": self.code, "message": self.message }))).into_response()
+        let body = Json(json!({ "code": self.code, "message": self.message }));
+        (self.status, Extension(ErrorCode(self.code)), body).into_response()
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     bodies,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
+    metrics::OfTheApp,
 };
 
 /// The body of every call. Unknown fields are ignored.
@@ -319,8 +320,12 @@ async fn delivered(
     format: JsonFormat,
     outcome: Outcome,
 ) -> Result<Response, ApiError> {
+    let has_failed = outcome.result.is_err();
     let text = answer(outcome, format)?;
     let mut response = bodies::deliver(&edge.answers, deployment, text).await;
+    if has_failed {
+        response.extensions_mut().insert(OfTheApp::Failure);
+    }
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

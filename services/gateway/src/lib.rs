@@ -15,11 +15,14 @@
 //!
 //! This crate knows nothing of JavaScript, transactions or the store.
 
+mod addressing;
 mod admin_key;
 mod authentication;
 mod bodies;
 mod clock;
 mod connections;
+mod control;
+mod deployments;
 mod edge;
 mod error;
 mod functions;
@@ -28,6 +31,7 @@ mod information;
 mod jobs;
 mod limits;
 mod logs;
+mod metrics;
 mod push;
 mod request_id;
 mod requester;
@@ -41,6 +45,6 @@ mod tokens;
 mod variables;
 
 pub use crate::limits::{GatewayLimits, GrpcLimits, Limits, SyncLimits};
-pub use admin_key::AdminKeys;
-pub use edge::{Dependencies, Deployment, Options, Services};
-pub use server::{Listeners, Service};
+pub use edge::{Dependencies, Options, Services};
+pub use metrics::MetricsSnapshot;
+pub use server::{Handle, Listeners, Service};

@@ -4,7 +4,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header::CONNECTION},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -20,11 +20,16 @@ use tower_http::{
 use tracing::Instrument as _;
 
 use crate::{
+    addressing::Addressee,
     bodies,
     connections::Connection,
+    control,
+    deployments::Deployment,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
-    functions, information, jobs, logs, push,
+    functions, information, jobs, logs,
+    metrics::Api,
+    push,
     requester::requester_of,
     site, storage, sync, variables,
 };
@@ -80,11 +85,13 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .merge(storage::routes().method_not_allowed_fallback(wrong_method))
         .layer(middleware::from_fn(known_client))
         .layer(middleware::map_response(described))
-        .layer(middleware::from_fn_with_state(edge.clone(), addressed))
+        .layer(middleware::from_fn_with_state((edge.clone(), None::<Api>), addressed))
         .layer(cors())
         .with_state(edge.clone())
         // What an app answers is its own: nothing is added.
-        .merge(site::routes_of_api(edge))
+        .merge(site::routes_of_api(edge.clone()))
+        // What is about all deployments is not addressed to one.
+        .merge(control::routes(edge))
 }
 
 /// Any origin may call, as with the original: credentials are in a header that a page must hold, never in a cookie.
@@ -105,13 +112,8 @@ fn cors() -> CorsLayer {
         .max_age(MAX_AGE)
 }
 
-/// Where a request to the API's port is meant to go.
-pub(crate) fn lead<B>(edge: &Edge, mut request: axum::http::Request<B>) -> axum::http::Request<B> {
-    if site::is_for_app(edge, &mut request) { request } else { without_double_slashes(request) }
-}
-
 /// Clients append paths to addresses which may end in a slash: `//api/query` is `/api/query`.
-fn without_double_slashes<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
+pub(crate) fn without_double_slashes<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
     let uri = request.uri();
     if !uri.path().contains("//") {
         return request;
@@ -134,22 +136,45 @@ fn without_double_slashes<B>(mut request: axum::http::Request<B>) -> axum::http:
     request
 }
 
-/// Everything else that looks at a request comes behind this.
-pub(crate) async fn addressed(State(edge): State<SharedEdge>, mut request: Request, next: Next) -> Response {
-    let (addressed, admitted) = address(&edge, &mut request);
-    let span = addressed.span();
+/// Everything else that looks at a request comes behind this. What is asked for is told by the route unless it is given.
+pub(crate) async fn addressed(
+    State((edge, api)): State<(SharedEdge, Option<Api>)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let counted = edge.metrics.begin(api.unwrap_or_else(|| Api::of(route)));
+    let (addressed, admitted) = match address(&mut request) {
+        Ok(found) => found,
+        Err(error) => {
+            let response = error.into_response();
+            counted.answered(&response);
+            return response;
+        }
+    };
+    let deployment = addressed.deployment.clone();
+    let span = addressed.span(Some(request.headers()));
     if let Err(error) = admitted {
-        return ([(CONNECTION, "close")], error).into_response();
+        let response = ([(CONNECTION, "close")], error).into_response();
+        counted.answered(&response);
+        return response;
     }
     request.extensions_mut().insert(addressed);
-    next.run(request).instrument(span).await
+    let answer = unless_deleted(&edge, &deployment, next.run(request).instrument(span)).await;
+    let response = answer.unwrap_or_else(IntoResponse::into_response);
+    counted.answered(&response);
+    response
 }
 
-/// Whom a request is for and who has sent it, over HTTP or gRPC, and whether its connection may be used for that.
-pub(crate) fn address(edge: &Edge, request: &mut Request) -> (Addressed, Result<(), ApiError>) {
+/// Whom a request is for and who has sent it, over HTTP or gRPC, and whether its connection may be used for that. Errors:
+/// `DeploymentNotFound` if it is for nobody.
+pub(crate) fn address(request: &mut Request) -> Result<(Addressed, Result<(), ApiError>), ApiError> {
     let connection = request.extensions_mut().remove::<Connection>();
     let peer = connection.as_ref().map(|connection| connection.peer);
-    let addressed = edge.address(requester_of(peer, request.headers()));
+    let Some(Addressee(Some(deployment))) = request.extensions_mut().remove::<Addressee>() else {
+        return Err(contract::deployment_not_found().into());
+    };
+    let addressed = Addressed::new(deployment, requester_of(peer, request.headers()));
     let is_admitted = connection.is_none_or(|connection| connection.admit(addressed.deployment.reference));
     let too_many = || {
         ApiError::new(
@@ -158,10 +183,29 @@ pub(crate) fn address(edge: &Edge, request: &mut Request) -> (Addressed, Result<
             "This deployment has as many connections as it may have. Try again later.",
         )
     };
-    (addressed, is_admitted.then_some(()).ok_or_else(too_many))
+    Ok((addressed, is_admitted.then_some(()).ok_or_else(too_many)))
 }
 
-async fn within_time(
+/// What comes of a request, unless its deployment is deleted meanwhile. At the shutdown, whoever is being answered still is.
+pub(crate) async fn unless_deleted<T>(
+    edge: &Edge,
+    deployment: &Deployment,
+    answer: impl Future<Output = T>,
+) -> Result<T, ApiError> {
+    let deleted = async {
+        deployment.gone.cancelled().await;
+        if edge.shutdown.is_cancelled() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        answer = answer => Ok(answer),
+        () = deleted => Err(contract::deployment_not_found().into()),
+    }
+}
+
+pub(crate) async fn within_time(
     State(edge): State<SharedEdge>,
     request: Request,
     next: Next,

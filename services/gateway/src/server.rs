@@ -4,6 +4,7 @@ use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use crate::limits::GatewayLimits;
 use axum::{http::Request, response::Response};
+use contract::Door;
 use hyper::{
     body::Incoming,
     rt::{Read, Write},
@@ -24,9 +25,11 @@ use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, util::MapRequestLayer};
 
 use crate::{
-    connections,
+    addressing, connections,
     edge::{Dependencies, Edge, Options, SharedEdge},
-    grpc, router,
+    grpc,
+    metrics::MetricsSnapshot,
+    router,
     sendfile::{self, WaitingParts},
     site,
 };
@@ -34,6 +37,25 @@ use crate::{
 /// The edge of the deployments that a process serves.
 pub struct Service {
     serving: JoinHandle<()>,
+    handle: Handle,
+}
+
+/// What others in the process may ask of a gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle(SharedEdge);
+
+impl Handle {
+    /// The counters by now.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        let (sockets, _) = self.0.sockets.load();
+        let (connections, _) = self.0.connections.places().load();
+        self.0.metrics.snapshot(sockets, connections)
+    }
+
+    /// How much of its limits is used.
+    pub fn limits_used(&self) -> Vec<limits::Use> {
+        self.0.limits_used()
+    }
 }
 
 /// Where a gateway listens.
@@ -53,7 +75,12 @@ impl Service {
     pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
         let Dependencies { services, http, listeners } = dependencies;
         let edge = Arc::new(Edge::new(options, services, http, shutdown));
-        Service { serving: tokio::spawn(serve(edge, listeners)) }
+        Service { handle: Handle(edge.clone()), serving: tokio::spawn(serve(edge, listeners)) }
+    }
+
+    /// The way to the service.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Waits for the end that cancelling the token brings about: until nothing that was started runs any more, or for the
@@ -66,16 +93,18 @@ impl Service {
 }
 
 async fn serve(edge: SharedEdge, listeners: Listeners) {
-    let by_host = edge.clone();
-    let lead = move |request: Request<Incoming>| router::lead(&by_host, request);
+    let leading = edge.clone();
+    let lead = move |request: Request<Incoming>| addressing::lead(&leading, Door::Api, request);
     let api_service = MapRequestLayer::new(lead).layer(router::router(edge.clone()));
+    let leading = edge.clone();
+    let lead = move |request: Request<Incoming>| addressing::lead(&leading, Door::Site, request);
+    let site_service = MapRequestLayer::new(lead).layer(site::router(edge.clone()));
     let Listeners { api, site, grpc, tls } = listeners;
     let acceptor = |protocol| tls.as_ref().map(|tls| tls.acceptor(protocol));
     let api = accept(&edge, api, |stream, accepted| {
         let tls = acceptor(EdgeProtocol::Http1);
         serve_http(edge.clone(), stream, tls, accepted, api_service.clone())
     });
-    let site_service = site::router(edge.clone());
     let site = accept(&edge, site, |stream, accepted| {
         let tls = acceptor(EdgeProtocol::Http1);
         serve_http(edge.clone(), stream, tls, accepted, site_service.clone())
@@ -89,6 +118,10 @@ async fn serve(edge: SharedEdge, listeners: Listeners) {
         })
         .await
     };
+    let following = edge.clone();
+    edge.tasks.spawn(async move {
+        following.served.follow(|deployment| following.tokens.forget(deployment)).await;
+    });
     let serving = async {
         tokio::join!(api, site, grpc);
         edge.tasks.close();

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::{Body, HttpBody as _},
     extract::{Request, State},
     http::{
@@ -30,8 +30,9 @@ use url::Url;
 
 use crate::{
     authentication, bodies,
-    edge::{Addressed, Deployment, Edge, SharedEdge},
+    edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
+    metrics::{Api, OfTheApp},
     router::addressed,
 };
 
@@ -59,7 +60,7 @@ const REFUSED_BYTES_MAX: usize = 16 << 20;
 pub(crate) fn router(edge: SharedEdge) -> Router {
     Router::new()
         .fallback(answer)
-        .layer(middleware::from_fn_with_state(edge.clone(), addressed))
+        .layer(middleware::from_fn_with_state((edge.clone(), Some(Api::HttpAction)), addressed))
         .with_state(edge)
 }
 
@@ -69,29 +70,16 @@ pub(crate) fn routes_of_api(edge: SharedEdge) -> Router {
         .route("/http", any(answer_below_prefix))
         .route("/http/", any(answer_below_prefix))
         .route("/http/{*path}", any(answer_below_prefix))
-        .layer(middleware::from_fn_with_state(edge.clone(), addressed))
+        .layer(middleware::from_fn_with_state((edge.clone(), Some(Api::HttpAction)), addressed))
         .with_state(edge)
 }
 
-/// The site's host name, if it alone tells which requests to the API's port are the site's.
-pub(crate) fn own_host(deployment: &Deployment) -> Option<String> {
-    let host = |url: &str| Some(Url::parse(url).ok()?.host_str()?.to_ascii_lowercase());
-    let site = host(&deployment.site_url)?;
-    (host(&deployment.cloud_url)? != site).then_some(site)
-}
-
-/// Whether a request to the API's port is for the app. One that is so by its host is led to where the API has the site.
-pub(crate) fn is_for_app<B>(edge: &Edge, request: &mut Request<B>) -> bool {
-    let asked = host_of(request.uri(), request.headers());
-    let is_for_site = asked.zip(edge.site_host.as_deref());
-    if !is_for_site.is_some_and(|(asked, site)| asked.host().eq_ignore_ascii_case(site)) {
-        return request.uri().path().starts_with("/http/");
-    }
+/// Leads a request to the API's port to where the API has the site.
+pub(crate) fn below_prefix<B>(request: &mut Request<B>) {
     let path = format!("{PREFIX}{}", path_of(request.uri()));
     if let Ok(uri) = path.parse() {
         *request.uri_mut() = uri;
     }
-    true
 }
 
 async fn answer(State(edge): State<SharedEdge>, addressed: Addressed, request: Request) -> Response {
@@ -111,7 +99,7 @@ async fn answer_below_prefix(
 }
 
 /// With the query.
-fn path_of(uri: &Uri) -> String {
+pub(crate) fn path_of(uri: &Uri) -> String {
     match uri.path_and_query() {
         Some(path) if path.as_str().starts_with('/') => path.as_str().to_owned(),
         // `OPTIONS *`
@@ -169,7 +157,7 @@ async fn respond(
         )),
     };
     Ok(match answer {
-        HttpAnswer::Response(response) => passed_on(response, &head.method, edge.shutdown.clone()),
+        HttpAnswer::Response(response) => passed_on(response, &head.method, deployment.gone.clone()),
         HttpAnswer::Failed(error) => failed(&error),
         HttpAnswer::NoRouter => no_router(),
     })
@@ -196,7 +184,7 @@ fn url_of(uri: &Uri, headers: &HeaderMap, path: &str, site_url: &str) -> Option<
     (parsed.username().is_empty() && parsed.password().is_none()).then_some(url)
 }
 
-fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
+pub(crate) fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     match uri.authority() {
         Some(authority) => Some(authority.clone()),
         None => Authority::try_from(headers.get(HOST)?.as_bytes()).ok(),
@@ -245,6 +233,7 @@ fn passed_on(response: HttpResponse, method: &Method, shutdown: CancellationToke
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
+    response.extensions_mut().insert(OfTheApp::Answer);
     response
 }
 
@@ -255,7 +244,7 @@ fn length_of(headers: &HeaderMap) -> Option<u64> {
     values.next().is_none().then_some(length)
 }
 
-/// A body that breaks off when the server stops: some never end.
+/// A body that breaks off when the server stops or the deployment is deleted: some never end.
 fn until(body: HttpBody, shutdown: CancellationToken) -> HttpBody {
     stream::unfold(Some((body, shutdown)), |state| async move {
         let (mut body, shutdown) = state?;
@@ -282,7 +271,7 @@ fn failed(error: &FunctionError) -> Response {
     if let Some(data) = error.data.as_deref().and_then(|data| serde_json::from_str(data).ok()) {
         body.insert("data".to_owned(), data);
     }
-    (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response()
+    (StatusCode::INTERNAL_SERVER_ERROR, Extension(OfTheApp::Failure), Json(body)).into_response()
 }
 
 fn no_router() -> Response {

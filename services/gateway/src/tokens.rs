@@ -28,11 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 use url::Url;
 
-use crate::{
-    clock,
-    edge::{Deployment, Services},
-    request_id::new_request_id,
-};
+use crate::{clock, deployments::Deployment, edge::Services, request_id::new_request_id};
 
 /// What verifies tokens.
 pub(crate) struct Tokens {
@@ -81,6 +77,11 @@ impl Tokens {
         shutdown: CancellationToken,
     ) -> Tokens {
         Tokens { limits, http, tasks, shutdown, deployments: Mutex::default() }
+    }
+
+    /// A deployment is there no more.
+    pub(crate) fn forget(&self, deployment: DeploymentRef) {
+        lock(&self.deployments).remove(&deployment);
     }
 
     /// Whom a token names.

@@ -5,23 +5,24 @@ use std::{collections::BTreeMap, io::Write, ops::Range, sync::Arc, time::Duratio
 use async_trait::async_trait;
 use auth::AuthLimits;
 use contract::{
-    ActionOutcome, Deploy, DeployedCode, DeploymentId, DeploymentRef, Error, Evaluation, EvaluationRequest,
-    Fanout, FanoutSession, FileName, FileUpload, Files, FinishPush, FunctionCall, FunctionKind,
-    FunctionLogPage, GroupId, HttpAnswer, HttpCall, JobsOf, MutationCall, MutationOutcome, NewFile,
-    NodeEvaluation, NodeEvaluationRequest, ObjectBytes, Position, Push, PushDifference, QueryCall,
-    QueryOutcome, Result, Runner, Schedules, SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress,
-    Sequencer, SessionStart, StartedPush, StoredFile, VariableChange,
+    ActionOutcome, Deploy, DeployedCode, Deployment, DeploymentId, DeploymentRef, Deployments, Directory,
+    DirectoryEntry, Error, Evaluation, EvaluationRequest, Fanout, FanoutSession, FileName, FileUpload, Files,
+    FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, HttpAnswer, HttpCall, JobsOf, KeyOwner,
+    MutationCall, MutationOutcome, NewDeployment, NewFile, NewKey, NodeEvaluation, NodeEvaluationRequest,
+    ObjectBytes, Position, Push, PushDifference, QueryCall, QueryOutcome, Result, Runner, Schedules,
+    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Sequencer, SessionStart, StartedPush,
+    StoredFile, VariableChange,
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{
-    AdminKeys, Dependencies, Deployment, GatewayLimits, GrpcLimits, Limits, Listeners, Options, Service,
-    Services, SyncLimits,
+    Dependencies, GatewayLimits, GrpcLimits, Limits, Listeners, Options, Service, Services, SyncLimits,
 };
 use parking_lot::Mutex;
 use proto::deployment::v1::{QueryRequest, deployment_client::DeploymentClient};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::watch,
 };
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,39 @@ impl Broken {
 
 fn broken() -> Error {
     Error::internal("it is broken")
+}
+
+#[async_trait]
+impl Directory for Broken {
+    fn deployments(&self) -> watch::Receiver<Arc<Deployments>> {
+        let (cloud_url, site_url) = ("http://x".to_owned(), String::new());
+        Deployment::fixed([Deployment {
+            reference: DEPLOYMENT,
+            name: "some".to_owned(),
+            cloud_url,
+            site_url,
+        }])
+    }
+
+    async fn create(&self, _: NewDeployment) -> Result<Arc<DirectoryEntry>> {
+        Err(broken())
+    }
+
+    async fn delete(&self, _: &str) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn claim_preview(&self, _: &str, _: &str, _: bool) -> Result<(Arc<DirectoryEntry>, bool)> {
+        Err(broken())
+    }
+
+    async fn create_key(&self, _: NewKey) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn delete_key(&self, _: KeyOwner, _: &str) -> Result<()> {
+        Err(broken())
+    }
 }
 
 #[async_trait]
@@ -218,6 +252,7 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
         deploy: broken.clone(),
         files: broken.clone(),
         schedules: broken.clone(),
+        directory: broken.clone(),
     };
     let [api, site, grpc] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
     let (api, site) = (api.await.expect("a port"), site.await.expect("a port"));
@@ -225,13 +260,8 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
     let address = api.local_addr().expect("an address");
     let grpc_address = grpc.local_addr().expect("an address");
     let options = Options {
-        deployment: Deployment {
-            reference: DEPLOYMENT,
-            name: "some".to_owned(),
-            admin_keys: AdminKeys::new(&[1; 32], "some"),
-            cloud_url: format!("http://{address}"),
-            site_url: String::new(),
-        },
+        operator_key: "operator".to_owned(),
+        team: "team".to_owned(),
         limits: Limits {
             gateway: GatewayLimits::DEFAULT,
             grpc: GrpcLimits::DEFAULT,

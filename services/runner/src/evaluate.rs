@@ -26,7 +26,7 @@ struct Declared<'m> {
 impl Handle {
     pub(crate) async fn evaluate_code(&self, request: EvaluationRequest) -> Result<Evaluation> {
         let mut environment = request.environment_variables;
-        environment.extend(self.shared.platform.clone());
+        environment.extend(self.shared.deployment(request.deployment)?.platform_variables());
         let (auth_config, functions): (Vec<&ModuleSource>, Vec<&ModuleSource>) =
             request.modules.iter().partition(|module| module.path == AUTH_CONFIG_MODULE);
         let import_phase = request.import_phase.unwrap_or_else(|| self.new_import_phase());

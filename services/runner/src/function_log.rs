@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -14,12 +17,15 @@ use tokio::sync::watch;
 /// What every entry costs besides its texts.
 const ENTRY_BYTES: usize = 256;
 
-/// The newest executions of each deployment. The oldest go first; all are gone when the process ends.
+/// The newest executions of each deployment. The oldest go first, and those of the deployment that keeps most; all are
+/// gone when the process ends.
 pub struct FunctionLog {
     entries_max: usize,
     bytes_max: usize,
     clock: Clock,
     rings: Mutex<HashMap<DeploymentRef, Arc<Ring>>>,
+    /// Of all rings.
+    bytes: AtomicUsize,
 }
 
 struct Ring {
@@ -34,11 +40,25 @@ struct Kept {
     bytes: usize,
 }
 
+impl Kept {
+    fn push(&mut self, cursor: u64, bytes: usize, entry: ExecutionRecord) {
+        self.bytes += bytes;
+        self.entries.push_back((cursor, bytes, entry));
+    }
+
+    /// How many bytes the oldest entry had, which is gone.
+    fn pop(&mut self) -> usize {
+        let bytes = self.entries.pop_front().map_or(0, |(_, bytes, _)| bytes);
+        self.bytes -= bytes;
+        bytes
+    }
+}
+
 impl FunctionLog {
-    /// Each deployment keeps as much of the past as `limits` say.
+    /// Each deployment keeps as many entries as `limits` say, and all together as many bytes.
     pub fn new(limits: FunctionLogLimits, clock: Clock) -> FunctionLog {
         let FunctionLogLimits { entries_max, bytes_max } = limits;
-        FunctionLog { entries_max, bytes_max, clock, rings: Mutex::default() }
+        FunctionLog { entries_max, bytes_max, clock, rings: Mutex::default(), bytes: AtomicUsize::new(0) }
     }
 
     pub fn append(&self, deployment: DeploymentRef, entry: ExecutionRecord) {
@@ -47,20 +67,47 @@ impl FunctionLog {
         let mut kept = ring.kept.lock();
         let cursor = next_cursor(*ring.newest.borrow(), self.clock.now());
         assert!(kept.entries.back().is_none_or(|(last, ..)| *last < cursor), "cursors only grow");
-        kept.bytes += bytes;
-        kept.entries.push_back((cursor, bytes, entry));
-        while kept.entries.len() > self.entries_max || (kept.bytes > self.bytes_max && kept.entries.len() > 1)
-        {
-            let Some((_, bytes, _)) = kept.entries.pop_front() else { break };
-            kept.bytes -= bytes;
+        kept.push(cursor, bytes, entry);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        while kept.entries.len() > self.entries_max {
+            self.bytes.fetch_sub(kept.pop(), Ordering::Relaxed);
         }
         // Told under the lock, so that cursors are told in their order.
         ring.newest.send_replace(cursor);
+        drop(kept);
+        if self.bytes() > self.bytes_max {
+            self.make_room();
+        }
     }
 
     /// Roughly what all of them take in memory.
     pub fn bytes(&self) -> usize {
-        self.rings.lock().values().map(|ring| ring.kept.lock().bytes).sum()
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Forgets a deployment that is served no more.
+    pub fn forget(&self, deployment: DeploymentRef) {
+        let Some(ring) = self.rings.lock().remove(&deployment) else { return };
+        let mut kept = ring.kept.lock();
+        while !kept.entries.is_empty() {
+            self.bytes.fetch_sub(kept.pop(), Ordering::Relaxed);
+        }
+    }
+
+    /// Lets go of the oldest entries of the deployments that keep most, somewhat more than must be, since looking for them
+    /// takes a while; the newest entry of each stays.
+    fn make_room(&self) {
+        let rings = self.rings.lock();
+        let enough = self.bytes_max - self.bytes_max / 16;
+        while self.bytes() > enough {
+            let have_several = rings.values().filter(|ring| ring.kept.lock().entries.len() > 1);
+            let Some(largest) = have_several.max_by_key(|ring| ring.kept.lock().bytes) else { return };
+            let mut kept = largest.kept.lock();
+            let half = kept.bytes / 2;
+            while self.bytes() > enough && kept.bytes > half && kept.entries.len() > 1 {
+                self.bytes.fetch_sub(kept.pop(), Ordering::Relaxed);
+            }
+        }
     }
 
     /// The entries behind `cursor`, oldest first. Waits up to `wait` for the first one, but not at cursor 0.
@@ -195,6 +242,23 @@ mod tests {
         let large = "x".repeat(20_000);
         log.append(DEPLOYMENT, entry(&large));
         assert_eq!(texts(&log.page(DEPLOYMENT, 0, Duration::ZERO).await), [large.as_str()]);
+    }
+
+    #[tokio::test]
+    async fn a_deployment_that_keeps_much_makes_room_for_its_neighbours_and_one_that_goes_keeps_nothing() {
+        let other = DeploymentRef { deployment: DeploymentId(2), ..DEPLOYMENT };
+        let log = log_of(FunctionLogLimits { entries_max: 1_000, bytes_max: 100_000 });
+        log.append(other, entry("first of all"));
+        for number in 0..1_000 {
+            log.append(DEPLOYMENT, entry(&format!("{number} {}", "x".repeat(500))));
+        }
+        assert!(log.bytes() <= 100_000);
+        assert_eq!(texts(&log.page(other, 0, Duration::ZERO).await), ["first of all"]);
+        let kept = log.page(DEPLOYMENT, 0, Duration::ZERO).await;
+        assert!(texts(&kept).last().is_some_and(|text| text.starts_with("999 ")));
+        log.forget(DEPLOYMENT);
+        assert!(log.bytes() < 1_000, "{}", log.bytes());
+        assert!(log.page(DEPLOYMENT, 0, Duration::ZERO).await.records.is_empty());
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 //! older moment after that has it built again.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     num::NonZeroUsize,
     sync::{
         Arc, Weak,
@@ -15,7 +15,7 @@ use std::{
 
 use crate::limits::FunctionLimits;
 use code::{ImageKey, ImageRecipe, expand_seed, is_shared_chunk};
-use contract::{BlobStore, DeploymentRef, Error, Timestamp};
+use contract::{BlobStore, Deployment, DeploymentRef, Error, Timestamp};
 use isolate::{Engine, Image, ImageSource, ImportError, ImportLimits, ModuleSource, UnsetVariables};
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -117,19 +117,27 @@ impl Images {
         }
     }
 
+    /// What the images take that are kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.kept.lock().bytes
+    }
+
     /// The image of a catalog's code. `None` if there is no code. `version` is that of the whole deployment's catalog.
     pub(crate) async fn of_catalog(
         &self,
         (deployment, component): Place,
         version: Timestamp,
         catalog: &Arc<Catalog>,
-        platform: &BTreeMap<String, String>,
+        known_as: &Deployment,
     ) -> Result<Option<Built>, Error> {
         if let Some(built) = self.ready(catalog) {
             return Ok(Some(built));
         }
         let address = Arc::as_ptr(catalog) as usize;
-        let Some(recipe) = ImageRecipe::of(deployment, component, catalog, platform) else { return Ok(None) };
+        let platform = known_as.platform_variables();
+        let Some(recipe) = ImageRecipe::of(deployment, component, catalog, &platform) else {
+            return Ok(None);
+        };
         let key = recipe.key();
         {
             let mut kept = self.kept.lock();
@@ -163,6 +171,18 @@ impl Images {
         self.kept.lock().prepare(place, key);
         self.metrics.images_built.increment();
         self.get(place, key, || async { Ok(Ok(image)) }).await.map(|_| ())
+    }
+
+    /// Lets go of the images of a deployment that is served no more.
+    pub(crate) fn forget(&self, deployment: DeploymentRef) {
+        let mut kept = self.kept.lock();
+        let is_of = |place: &Place| place.0 == deployment;
+        let newest: Vec<(Place, ImageKey)> =
+            kept.newest.extract_if(|place, _| is_of(place)).map(|(place, (_, key))| (place, key)).collect();
+        let prepared: Vec<(Place, ImageKey)> = kept.prepared.extract_if(|place, _| is_of(place)).collect();
+        for (place, key) in newest.into_iter().chain(prepared) {
+            kept.drop_unless_wanted(place, key);
+        }
     }
 
     /// An image for one call, which nobody else will ask for.

@@ -34,6 +34,6 @@ mod turns;
 
 pub use crate::limits::{ActionLimits, FunctionLimits, FunctionLogLimits, Limits};
 pub use clock::Clock;
-pub use metrics::MetricsSnapshot;
+pub use metrics::{MetricsSnapshot, TABLES_MAX as CONFLICT_TABLES_MAX};
 pub use options::Options;
 pub use service::{Dependencies, Handle, Service};

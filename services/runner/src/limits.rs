@@ -140,8 +140,15 @@ group! {
         files_in_flight_max: usize = 64,
         /// How long a server that stops lets actions go on before it cancels them.
         stop_wait_ms_max: u64 = 1_000,
-        /// How often it is looked for actions that were due and that nobody runs, besides at the start.
+        /// How often it is looked for actions that were due and that nobody runs, besides at the start. Where other processes have
+        /// claimed some, as often as claims are renewed, if that is more often.
         orphan_sweep_ms: u64 = 60_000,
+        /// How often a process that runs actions which were due says that it is there: one small commit for each deployment that has
+        /// any.
+        claim_renewal_ms: u64 = 10_000,
+        /// A process that has not said so for this long runs nothing any more: its actions have failed. Each process that looks
+        /// counts by itself, and only while the log can be read.
+        claim_lease_ms: u64 = 60_000,
     }
 }
 

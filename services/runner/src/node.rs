@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
 
 use contract::{BlobDigest, BlobStore, Error, NodeEvaluation, NodeEvaluationRequest, NodePackages, Result};
+use fair_queue::Shares;
 use isolate::{FunctionKind, Visibility};
 use lru::LruCache;
 use nodejs::{AnalysisRequest, AnalyzedFunction, Executor, Lock, ModuleAnalysis, NodeVersion, PackagesId};
@@ -22,6 +23,7 @@ const LOCKS_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("it is not 0");
 pub(crate) struct Node {
     /// `None` if there are to be no Node.js actions.
     options: Option<nodejs::Options>,
+    shares: Shares,
     executor: OnceCell<Executor>,
     /// Installed in this run of the process.
     installed: Mutex<LruCache<(BlobDigest, NodeVersion), PackagesId>>,
@@ -29,9 +31,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(options: Option<nodejs::Options>, shutdown: CancellationToken) -> Node {
+    pub(crate) fn new(options: Option<nodejs::Options>, shares: Shares, shutdown: CancellationToken) -> Node {
         let installed = Mutex::new(LruCache::new(LOCKS_MAX));
-        Node { options, executor: OnceCell::new(), installed, shutdown }
+        Node { options, shares, executor: OnceCell::new(), installed, shutdown }
     }
 
     pub(crate) async fn executor(&self) -> Result<&Executor> {
@@ -39,7 +41,7 @@ impl Node {
             let Some(options) = self.options.clone() else {
                 return Err(Error::bad_request("NodeNotFound", "This server runs no Node.js actions."));
             };
-            let started = Executor::start(options, self.shutdown.clone()).await;
+            let started = Executor::start(options, self.shares.clone(), self.shutdown.clone()).await;
             started.map_err(|error| Error::internal(format!("make ready for Node.js actions: {error}")))
         };
         self.executor.get_or_try_init(start).await
@@ -72,6 +74,11 @@ impl Node {
         self.executor.get().map(Executor::metrics).unwrap_or_default()
     }
 
+    /// How much of its limits is used; nothing before there was something to run.
+    pub(crate) fn limits_used(&self) -> Vec<limits::Use> {
+        self.executor.get().map(|executor| executor.limits_used().to_vec()).unwrap_or_default()
+    }
+
     /// Waits for the end that cancelling the token brings about.
     pub(crate) async fn stopped(&self) {
         if let Some(executor) = self.executor.get() {
@@ -92,7 +99,7 @@ impl Handle {
     ) -> Result<NodeEvaluation> {
         let NodeEvaluationRequest { deployment, modules, environment_variables, version, packages } = request;
         let mut environment = environment_variables;
-        environment.extend(self.shared.platform.clone());
+        environment.extend(self.shared.deployment(deployment)?.platform_variables());
         let executor = self.node.executor().await?;
         let version = executor.version(version.as_deref())?;
         let lock = match packages {

@@ -1,13 +1,16 @@
 //! The service: what it is made of, how it starts and stops, its contract, and what all its calls share.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use contract::{
-    ActionOutcome, BlobStore, DeploymentRef, Error, Evaluation, EvaluationRequest, Files, FunctionCall,
-    FunctionKind, FunctionLogPage, HttpAnswer, HttpCall, MutationCall, MutationOutcome, NodeEvaluation,
-    NodeEvaluationRequest, QueryCall, QueryOutcome, ReadAt, Result, Sequencer, Timestamp, TransactionLog,
+    ActionOutcome, BlobStore, Deployment, DeploymentRef, Error, Evaluation, EvaluationRequest, Files,
+    FunctionCall, FunctionKind, FunctionLogPage, HttpAnswer, HttpCall, MutationCall, MutationOutcome,
+    NodeEvaluation, NodeEvaluationRequest, QueryCall, QueryOutcome, ReadAt, Result, Sequencer, Timestamp,
+    TransactionLog,
 };
+use deployment_tasks::for_each_deployment;
+use fair_queue::Shares;
 use isolate::Engine;
 use system_transaction::SystemTransactions;
 use tokio_util::{
@@ -78,9 +81,6 @@ pub(crate) struct Shared {
     pub clock: Clock,
     pub catalogs: Arc<CatalogCache>,
     pub cursor_key: CursorKey,
-    /// The environment variables that every deployment has.
-    pub platform: BTreeMap<String, String>,
-    pub system: system::Environment,
     /// For what the runner itself looks up and removes.
     pub transactions: SystemTransactions,
     pub functions: FunctionCache,
@@ -120,15 +120,13 @@ impl Service {
         let function = options.limits.function;
         let images =
             Images::new(engine, Arc::clone(&blobs), Arc::clone(&metrics), &function, options.native_values);
-        let threads =
-            Threads::start(ThreadLimits::from(&function), move || Slots::new(function.thread_slots_max))
-                .map_err(|error| Error::internal(format!("starting the isolate threads: {error}")))?;
+        let shares = Shares::of(options.deployments.clone());
+        let threads = Threads::start(ThreadLimits::from(&function), shares.clone(), move || {
+            Slots::new(function.thread_slots_max)
+        })
+        .map_err(|error| Error::internal(format!("starting the isolate threads: {error}")))?;
         let limits = Arc::new(options.limits.transaction);
         let transactions = SystemTransactions { limits: limits.clone(), ..transactions };
-        let platform = BTreeMap::from([
-            (contract::CLOUD_URL_VARIABLE.to_owned(), options.cloud_url.clone()),
-            (contract::SITE_URL_VARIABLE.to_owned(), options.site_url.clone()),
-        ]);
         let shared = Shared {
             limits,
             log: transactions.log.clone(),
@@ -137,8 +135,6 @@ impl Service {
             catalogs: transactions.catalogs.clone(),
             cursor_key: transactions.cursor_key.clone(),
             transactions,
-            system: system::Environment { variables: platform.clone() },
-            platform,
             functions: FunctionCache::new(function.module_analyses_max),
             images,
             source_maps: SourceMapCache::new(function.source_maps_max),
@@ -153,17 +149,34 @@ impl Service {
             runtime: tokio::runtime::Handle::current(),
             options,
         };
-        let actions = Arc::new(Actions::new(shared.options.limits.action));
+        let actions = Arc::new(Actions::new(shared.options.limits.action, &shares));
         let (calls, ending) = (TaskTracker::new(), CancellationToken::new());
-        let node = Arc::new(Node::new(shared.options.nodejs.clone(), ending.clone()));
+        let node = Arc::new(Node::new(shared.options.nodejs.clone(), shares, ending.clone()));
         let (shared, threads) = (Arc::new(shared), Arc::new(threads));
         let handle = Handle { shared, threads, actions, files, http, node, calls, shutdown, ending };
         let sweeps = TaskTracker::new();
-        for deployment in handle.shared.options.swept.clone() {
-            let (records, orphans) = (handle.clone(), handle.clone());
-            sweeps.spawn(async move { records.remove_old_session_records(deployment).await });
-            sweeps.spawn(async move { orphans.end_orphans(deployment).await });
-        }
+        let (swept, sweeping) = (handle.shared.options.swept.clone(), handle.clone());
+        sweeps.spawn(for_each_deployment(swept, handle.shutdown.clone(), move |deployment, token| {
+            let (handle, deployment) = (sweeping.clone(), deployment.reference);
+            async move {
+                let sweeps = async {
+                    tokio::join!(
+                        handle.remove_old_session_records(deployment),
+                        handle.end_orphans(deployment)
+                    )
+                };
+                token.run_until_cancelled(sweeps).await;
+                if !handle.shutdown.is_cancelled() {
+                    handle.shared.images.forget(deployment);
+                    handle.shared.function_log.forget(deployment);
+                }
+            }
+        }));
+        let renewing = handle.clone();
+        sweeps.spawn(async move {
+            // Actions may go on for a while after the shutdown has begun.
+            renewing.ending.run_until_cancelled(renewing.renew_leases()).await;
+        });
         if handle.node.has_been_used() {
             let node = Arc::clone(&handle.node);
             handle.calls.spawn(async move {
@@ -207,6 +220,8 @@ impl Handle {
     pub fn metrics(&self) -> MetricsSnapshot {
         let (running, waiting) = self.threads.load();
         self.shared.metrics.snapshot(Load {
+            waits: self.threads.waits(),
+            images_bytes: self.shared.images.bytes(),
             running,
             waiting,
             actions_running: self.actions.running(),
@@ -214,6 +229,23 @@ impl Handle {
             action_orphans: self.actions.orphans(),
             function_log_bytes: self.shared.function_log.bytes() as u64,
         })
+    }
+
+    /// How much of its limits is used.
+    pub fn limits_used(&self) -> Vec<limits::Use> {
+        let function = &self.shared.options.limits.function;
+        let (_, waiting) = self.threads.load();
+        let mut used = vec![
+            limits::Use::of("function.slot_queue_max", waiting as usize, function.slot_queue_max),
+            limits::Use::of_cache(
+                "function.images_bytes_max",
+                self.shared.images.bytes() as usize,
+                function.images_bytes_max,
+            ),
+        ];
+        used.extend(self.actions.limits_used());
+        used.extend(self.node.limits_used());
+        used
     }
 
     /// To be held for as long as a call takes.
@@ -311,6 +343,11 @@ impl Shared {
     /// What a function that reads at `at` sees as the time, in nanoseconds since the Unix epoch.
     pub(crate) fn now_at(&self, at: ReadAt) -> u64 {
         clock_for(at.timestamp, self.clock.now_ns())
+    }
+
+    /// What functions of a deployment see of it. Errors: `DeploymentNotFound` if it is not served, or no longer.
+    pub(crate) fn deployment(&self, reference: DeploymentRef) -> Result<Arc<Deployment>> {
+        Ok(self.options.deployments.borrow().get(reference)?.deployment.clone())
     }
 
     /// A transaction that reads at one moment. `now_ns` is what its clock shows.

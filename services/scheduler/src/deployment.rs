@@ -10,6 +10,7 @@ use contract::{
 use fair_queue::Place;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use transaction::{
     held_from,
@@ -31,6 +32,8 @@ const EVENTS_TAKEN_MAX: usize = 512;
 pub(crate) struct Deployment {
     shared: Arc<Shared>,
     deployment: DeploymentRef,
+    /// Cancelled when the deployment goes, and when the service stops.
+    shutdown: CancellationToken,
     index: IndexId,
     /// The end of the part of the index that is looked at: behind it is what somebody runs.
     held_from: Bytes,
@@ -78,14 +81,18 @@ impl EntryKey {
 }
 
 impl Deployment {
-    pub(crate) fn new(shared: Arc<Shared>, deployment: DeploymentRef) -> Deployment {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        deployment: DeploymentRef,
+        shutdown: CancellationToken,
+    ) -> Deployment {
         let index = SystemTable::DueRuns.table().index(DUE_INDEX).expect("the table has it").id;
         let window = Window::new(shared.limits.entries_known_max);
         let (held_from, runs) = (held_from(), JoinSet::new());
-        Deployment { shared, deployment, index, held_from, window, heard: None, runs, wish: None }
+        Deployment { shared, deployment, shutdown, index, held_from, window, heard: None, runs, wish: None }
     }
 
-    /// Until the shutdown, and then until what runs has ended.
+    /// Until the deployment goes or the service stops, and then until what runs has ended.
     pub(crate) async fn run(mut self) {
         let pause = Duration::from_millis(self.shared.limits.log_pause_ms);
         loop {
@@ -98,9 +105,8 @@ impl Deployment {
                     self.heard = None;
                 }
             }
-            let shutdown = self.shared.shutdown.clone();
             tokio::select! {
-                () = shutdown.cancelled() => break,
+                () = self.shutdown.cancelled() => break,
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -124,6 +130,7 @@ impl Deployment {
             self.window.forget();
             self.heard = Some(from);
         }
+        let shutdown = self.shutdown.clone();
         let silence_max = Duration::from_millis(shared.limits.stream_silence_ms_max);
         loop {
             self.look_ahead().await?;
@@ -131,7 +138,7 @@ impl Deployment {
             tokio::select! {
                 // What is bounded by the places comes first, so that a busy stream doesn't keep it waiting.
                 biased;
-                () = shared.shutdown.cancelled() => return Ok(Break::Shutdown),
+                () = shutdown.cancelled() => return Ok(Break::Shutdown),
                 Some(ended) = self.runs.join_next() => self.end(ended.expect("a panic ends the process")),
                 place = wished(&mut self.wish), if self.wish.is_some() => {
                     self.wish = None;
@@ -211,8 +218,10 @@ impl Deployment {
                 continue;
             };
             if due_ms > self.shared.clock.now_ms() {
+                self.shared.metrics.waits_since(self.deployment, None);
                 return Some(due_ms);
             }
+            self.shared.metrics.waits_since(self.deployment, Some(due_ms));
             if self.wish.is_some() {
                 return None;
             }
@@ -224,6 +233,7 @@ impl Deployment {
                 }
             }
         }
+        self.shared.metrics.waits_since(self.deployment, None);
         None
     }
 
@@ -232,6 +242,11 @@ impl Deployment {
         let end = key::encode(&[Some(&Value::Float64(self.shared.clock.now_ms().next_up()))]);
         let Some(key) = self.window.begin_before(&end) else { return };
         let (Some(entry), Some(heard)) = (EntryKey::read(&key), self.heard) else { return };
+        let delay_ms = (self.shared.clock.now_ms() - entry.due_ms).max(0.0);
+        self.shared
+            .metrics
+            .delays
+            .record(Duration::try_from_secs_f64(delay_ms / 1e3).unwrap_or(Duration::MAX));
         let call = DueCall {
             deployment: self.deployment,
             entry: entry.id.into(),

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use contract::{DeploymentRef, DueRunner};
-use fair_queue::{Places, share_of};
+use contract::{Deployments, DueRunner};
+use deployment_tasks::for_each_deployment;
+use fair_queue::{Places, Shares, share_of};
 use system_transaction::SystemTransactions;
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
@@ -22,7 +24,7 @@ pub struct Options {
     /// What it is held to.
     pub limits: ScheduleLimits,
     /// Whose queues it looks after.
-    pub deployments: Vec<DeploymentRef>,
+    pub deployments: watch::Receiver<Arc<Deployments>>,
 }
 
 /// What the scheduler works with.
@@ -49,7 +51,13 @@ pub struct Handle(pub(crate) Arc<Shared>);
 impl Handle {
     /// The counters by now.
     pub fn metrics(&self) -> MetricsSnapshot {
-        self.0.metrics.snapshot()
+        self.0.metrics.snapshot(self.0.clock.now_ms())
+    }
+
+    /// How much of its limits is used.
+    pub fn limits_used(&self) -> [limits::Use; 1] {
+        let (used, max) = self.0.places.load();
+        [limits::Use::of("schedule.runs_max", used, max)]
     }
 }
 
@@ -70,7 +78,11 @@ impl Service {
         let Options { limits, deployments } = options;
         let Dependencies { runner, transactions, clock } = dependencies;
         let shared = Arc::new(Shared {
-            places: Places::new(limits.runs_max, share_of(limits.runs_max, limits.deployment_share_percent)),
+            places: Places::shared(
+                limits.runs_max,
+                share_of(limits.runs_max, limits.deployment_share_percent),
+                Shares::of(deployments.clone()),
+            ),
             limits,
             runner,
             transactions,
@@ -79,16 +91,21 @@ impl Service {
             shutdown,
         });
         let tasks = TaskTracker::new();
-        for deployment in deployments {
+        let keeping = shared.clone();
+        let keepers = for_each_deployment(deployments, shared.shutdown.clone(), move |deployment, token| {
+            let (shared, deployment) = (keeping.clone(), deployment.reference);
             let span = tracing::error_span!("schedules", %deployment);
-            tasks.spawn(Deployment::new(shared.clone(), deployment).run().instrument(span.clone()));
-            let sweeping = shared.clone();
+            let queue = Deployment::new(shared.clone(), deployment, token.clone()).run();
             let sweeps = async move {
-                let sweeps = upkeep::remove_old_results(&sweeping, deployment);
-                sweeping.shutdown.run_until_cancelled(sweeps).await;
+                let sweeps = upkeep::remove_old_results(&shared, deployment);
+                token.run_until_cancelled(sweeps).await;
             };
-            tasks.spawn(sweeps.instrument(span));
-        }
+            async move {
+                tokio::join!(queue, sweeps);
+            }
+            .instrument(span)
+        });
+        tasks.spawn(keepers);
         Service { shared, tasks }
     }
 

@@ -14,8 +14,8 @@ use std::{
 
 use async_trait::async_trait;
 use contract::{
-    DeploymentId, DeploymentRef, DueCall, DueOutcome, DueRunner, Error, ErrorKind, GroupId, JobsOf, NodeId,
-    Result, Schedules as _, Sequencer, TransactionLog,
+    Deployment, DeploymentId, DeploymentRef, DueCall, DueOutcome, DueRunner, Error, ErrorKind, GroupId,
+    JobsOf, NodeId, Result, Schedules as _, Sequencer, TransactionLog,
 };
 use parking_lot::Mutex;
 use rand::{RngExt as _, SeedableRng as _};
@@ -34,6 +34,12 @@ const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment:
 const START_MS: f64 = 1_800_000_000_000.0;
 /// So long nothing takes.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A deployment as the directory would tell it.
+fn known(reference: DeploymentRef) -> Deployment {
+    let name = format!("d{}", reference.deployment.0);
+    Deployment { reference, name, cloud_url: String::new(), site_url: String::new() }
+}
 
 /// A clock that moves when it is told to.
 struct HeldClock(watch::Sender<f64>);
@@ -166,7 +172,7 @@ impl Harness {
         let mut limits = ScheduleLimits { log_pause_ms: 1, ..ScheduleLimits::DEFAULT };
         change(&mut limits);
         let token = CancellationToken::new();
-        let options = Options { limits, deployments: vec![DEPLOYMENT, NEIGHBOUR] };
+        let options = Options { limits, deployments: Deployment::fixed([DEPLOYMENT, NEIGHBOUR].map(known)) };
         let dependencies = Dependencies {
             runner: self.runner.clone(),
             transactions: self.transactions.clone(),

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::UNIX_EPOCH};
 
-use contract::{DeploymentRef, Error, GroupId, NodeId};
+use contract::{Deployments, DirectoryEntry, Error, GroupId, NodeId};
 use mtls::{AllowRoles, Credentials, Role, Roles};
 use proto::admin::v1::{
     AddNodeReply, AddNodeRequest, Deployment, Group, Member, RemoveNodeReply, RemoveNodeRequest, StatusReply,
     StatusRequest, TransferLeaderReply, TransferLeaderRequest, admin_server,
 };
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use txlog::{GroupStatus, ReplicaStatus};
 
@@ -23,7 +24,8 @@ pub struct Admin {
     pub node: NodeId,
     /// `None`: this process has no replica of it.
     pub log: Option<txlog::Handle>,
-    pub deployments: Vec<(String, DeploymentRef)>,
+    /// As the directory knows them; none until this process does.
+    pub deployments: watch::Receiver<Arc<Deployments>>,
     pub roles: Roles,
     pub address: String,
     pub zone: String,
@@ -35,6 +37,15 @@ impl Admin {
     fn groups(&self) -> contract::Result<Vec<Group>> {
         let Some(log) = &self.log else { return Ok(Vec::new()) };
         log.groups().into_iter().map(|group| Ok(group_of(log.status(group)?))).collect()
+    }
+
+    /// What others may call it for. Until it knows which deployments there are, it could serve none of them.
+    fn roles_taken(&self, deployments: &Deployments) -> Roles {
+        match deployments.default_entry() {
+            Some(_) => self.roles,
+            None if self.roles.has(Role::Txlog) => Roles::of(&[Role::Txlog]),
+            None => Roles::of(&[]),
+        }
     }
 
     /// The log, for what changes it.
@@ -83,19 +94,20 @@ impl admin_server::Admin for Admin {
             let since = credentials.expires_at().duration_since(UNIX_EPOCH).unwrap_or_default();
             i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
         });
-        let deployment = |(name, at): &(String, DeploymentRef)| Deployment {
-            name: name.clone(),
-            deployment: at.deployment.0,
-            group: at.group.0,
+        let deployments = self.deployments.borrow().clone();
+        let deployment = |entry: &Arc<DirectoryEntry>| Deployment {
+            name: entry.deployment.name.clone(),
+            deployment: entry.reference().deployment.0,
+            group: entry.reference().group.0,
         };
         Ok(Response::new(StatusReply {
             cluster: self.cluster.clone(),
             node: self.node.0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             groups: self.groups().map_err(rpc::to_status)?,
-            deployments: self.deployments.iter().map(deployment).collect(),
+            deployments: deployments.iter().map(deployment).collect(),
             certificate_expires: expires,
-            roles: self.roles.to_string(),
+            roles: self.roles_taken(&deployments).to_string(),
             address: self.address.clone(),
             zone: self.zone.clone(),
         }))
@@ -138,5 +150,43 @@ impl admin_server::Admin for Admin {
         let to = to.map(number).transpose()?;
         let leader = self.log()?.transfer_leader(GroupId(group), to).await.map_err(rpc::to_status)?;
         Ok(Response::new(TransferLeaderReply { leader: leader.0 }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::{DeploymentId, DeploymentRef};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_is_called_for_its_services_once_it_knows_which_deployments_there_are() {
+        let told = watch::Sender::new(Arc::<Deployments>::default());
+        let admin = |roles| Admin {
+            cluster: "test".into(),
+            node: NodeId(1),
+            log: None,
+            deployments: told.subscribe(),
+            roles,
+            address: "host:1".into(),
+            zone: String::new(),
+            credentials: None,
+        };
+        let status = async |admin: &Admin| {
+            let answer = admin_server::Admin::status(admin, Request::new(StatusRequest {})).await;
+            answer.expect("it answers").into_inner()
+        };
+        let both = admin(Roles::of(&[Role::Txlog, Role::Runner]));
+        assert_eq!(status(&both).await.roles, "txlog", "without it nobody might lead the directory's group");
+        assert_eq!(status(&admin(Roles::of(&[Role::Runner]))).await.roles, "");
+        let reference = DeploymentRef { group: GroupId(1), deployment: DeploymentId(7) };
+        let (cloud_url, site_url) = (String::new(), String::new());
+        let dev = contract::Deployment { reference, name: "dev".into(), cloud_url, site_url };
+        told.send_replace(contract::Deployment::fixed([dev]).borrow().clone());
+        let known = status(&both).await;
+        assert_eq!(known.roles, both.roles.to_string());
+        let deployments: Vec<_> =
+            known.deployments.iter().map(|it| (it.name.as_str(), it.group, it.deployment)).collect();
+        assert_eq!(deployments, [("dev", 1, 7)]);
     }
 }

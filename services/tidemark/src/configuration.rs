@@ -7,10 +7,14 @@ use std::{
     path::PathBuf,
 };
 
+use directory::UrlPatterns;
 use mtls::{EdgeFiles, Role, Roles};
 use serde::Deserialize;
 
-use crate::{limits::Limits, operator::ClusterArguments, refusal::Refusal};
+use crate::{
+    deployment::DeploymentArguments, limits::Limits, node::host_name, operator::ClusterArguments,
+    refusal::Refusal, traces::TraceOptions,
+};
 pub use cluster::{Cluster, NodeNumber, Peer, ServeArguments, host_and_port};
 use cluster::{FileCluster, FileServe, FileTls};
 
@@ -25,11 +29,13 @@ pub struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Run everything in one process, for developing an app on this machine.
-    Dev(DevArguments),
+    Dev(Box<DevArguments>),
     /// Run one node of a cluster, or some of its services.
     Serve(Box<ServeArguments>),
     /// Ask how a cluster does, and change who is in it.
     Cluster(ClusterArguments),
+    /// Create, list and delete deployments, and their keys.
+    Deployment(DeploymentArguments),
 }
 
 #[derive(Debug, Default, clap::Args)]
@@ -49,7 +55,7 @@ pub struct DevArguments {
     /// The port of the gRPC API, for app servers; 0 picks a free one [default: none is opened].
     #[arg(long, env = "TIDEMARK_GRPC_PORT", value_name = "PORT")]
     pub grpc_port: Option<u16>,
-    /// The port of /metrics, for Prometheus; 0 picks a free one [default: none is opened].
+    /// The port of /metrics, /livez and /readyz, for those who operate it; 0 picks a free one [default: none is opened].
     #[arg(long, env = "TIDEMARK_METRICS_PORT", value_name = "PORT")]
     pub metrics_port: Option<u16>,
     /// The address by which clients reach the API, where it is not the one listened on.
@@ -58,6 +64,13 @@ pub struct DevArguments {
     /// The address by which clients reach HTTP actions, where it is not the one listened on.
     #[arg(long, env = "TIDEMARK_SITE_URL", value_name = "URL")]
     pub site_url: Option<String>,
+    /// The addresses of further deployments, with {name} where the name goes: in the host name, or at the end behind /d/
+    /// [default: the address of the API and /d/{name}].
+    #[arg(long, env = "TIDEMARK_DEPLOYMENT_URL", value_name = "PATTERN")]
+    pub deployment_url: Option<String>,
+    /// The same for their HTTP actions [default: the address of HTTP actions and /d/{name}].
+    #[arg(long, env = "TIDEMARK_DEPLOYMENT_SITE_URL", value_name = "PATTERN")]
+    pub deployment_site_url: Option<String>,
     /// A bucket of an S3-compatible store for files and code, in place of the data folder: `s3://bucket/prefix`. Credentials,
     /// region and endpoint are read from the `AWS_…` variables.
     #[arg(long, env = "TIDEMARK_BLOBS_URL", value_name = "URL")]
@@ -94,6 +107,12 @@ pub struct DevArguments {
     /// Its key.
     #[arg(long, env = "TIDEMARK_EDGE_TLS_KEY", value_name = "FILE")]
     pub edge_tls_key: Option<PathBuf>,
+    /// A collector that takes traces by OTLP over gRPC: `http://127.0.0.1:4317` [default: nothing is traced].
+    #[arg(long, env = "TIDEMARK_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Of the requests whose callers don't decide it, how many are traced: from 0 to 1 [default: 0.01].
+    #[arg(long, env = "TIDEMARK_TRACE_SAMPLE_RATIO", value_name = "RATIO")]
+    pub trace_sample_ratio: Option<f64>,
     /// A TOML file with settings and limits.
     #[arg(long, env = "TIDEMARK_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -111,18 +130,30 @@ struct File {
     metrics_port: Option<u16>,
     cloud_url: Option<String>,
     site_url: Option<String>,
+    deployment_url: Option<String>,
+    deployment_site_url: Option<String>,
     blobs_url: Option<String>,
     redact_logs_to_client: Option<bool>,
     native_values: Option<bool>,
     egress: FileEgress,
     edge_tls: FileEdgeTls,
     node: FileNode,
+    telemetry: FileTelemetry,
     limits: Limits,
     // For `serve` alone.
     roles: Option<Vec<String>>,
     internal_port: Option<u16>,
     cluster: FileCluster,
     tls: FileTls,
+}
+
+/// The table `[telemetry]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct FileTelemetry {
+    otlp_endpoint: Option<String>,
+    sample_ratio: Option<f64>,
+    fetches: Option<bool>,
 }
 
 /// The table `[node]`.
@@ -160,7 +191,7 @@ struct FileEgress {
 }
 
 /// What was decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Configuration {
     pub data_folder: PathBuf,
     pub host: IpAddr,
@@ -173,6 +204,9 @@ pub struct Configuration {
     /// `None`: made of the address that is listened on.
     pub cloud_url: Option<String>,
     pub site_url: Option<String>,
+    /// Patterns; `None`: made of the addresses of the API and of HTTP actions.
+    pub deployment_url: Option<String>,
+    pub deployment_site_url: Option<String>,
     /// `None`: files and code are kept in the data folder.
     pub blobs_url: Option<String>,
     pub redact_logs_to_client: bool,
@@ -183,6 +217,10 @@ pub struct Configuration {
     pub edge_tls: Option<EdgeFiles>,
     /// `None`: this is `dev`, a cluster of its own.
     pub cluster: Option<Cluster>,
+    /// `None`: nothing is traced.
+    pub telemetry: Option<TraceOptions>,
+    /// Whether requests of actions to other servers carry the trace that they belong to.
+    pub trace_fetches: bool,
     pub limits: Limits,
 }
 
@@ -190,6 +228,7 @@ const DATA_FOLDER: &str = ".tidemark";
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PORT: u16 = 3210;
 const SITE_PORT: u16 = 3211;
+const SAMPLE_RATIO: f64 = 0.01;
 
 /// Of `tidemark dev`: reads the file, if one is named, and puts the settings together. (Variables have become arguments
 /// already.)
@@ -210,7 +249,14 @@ pub fn load_serve(mut arguments: ServeArguments) -> Result<Configuration, Refusa
     let cluster = cluster::combine(arguments, take_serve(&mut file))?;
     common.metrics_port = common.metrics_port.or(file.metrics_port).or(Some(cluster::METRICS_PORT));
     common.grpc_port = common.grpc_port.or(file.grpc_port).or(Some(cluster::GRPC_PORT));
-    let configuration = combine(common, file)?;
+    let mut configuration = combine(common, file)?;
+    if let Some(traced) = &mut configuration.telemetry {
+        traced.attributes.extend([
+            ("cloud.availability_zone", cluster.zone.clone()),
+            ("host.name", host_name()),
+            ("tidemark.roles", cluster.roles.to_string()),
+        ]);
+    }
     if let Some(sentence) = configuration.limits.broken_relation_between_processes() {
         return Err(Refusal::Configuration(sentence.to_owned()));
     }
@@ -311,7 +357,11 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
             return Err(Refusal::Configuration(sentence.to_owned()));
         }
     };
+    let endpoint = arguments.otlp_endpoint.or(file.telemetry.otlp_endpoint);
+    let sample_ratio = arguments.trace_sample_ratio.or(file.telemetry.sample_ratio).unwrap_or(SAMPLE_RATIO);
     let configuration = Configuration {
+        telemetry: telemetry_options(endpoint, sample_ratio, &file.limits)?,
+        trace_fetches: file.telemetry.fetches.unwrap_or(false),
         data_folder,
         host: arguments.host.or(file.host).unwrap_or(HOST),
         port,
@@ -320,6 +370,11 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
         metrics_port,
         cloud_url: url("cloud_url", arguments.cloud_url.or(file.cloud_url))?,
         site_url: url("site_url", arguments.site_url.or(file.site_url))?,
+        deployment_url: pattern("deployment_url", arguments.deployment_url.or(file.deployment_url))?,
+        deployment_site_url: pattern(
+            "deployment_site_url",
+            arguments.deployment_site_url.or(file.deployment_site_url),
+        )?,
         blobs_url: arguments.blobs_url.or(file.blobs_url),
         redact_logs_to_client: arguments
             .redact_logs_to_client
@@ -350,6 +405,15 @@ impl Configuration {
             ("metrics_port", self.metrics_port),
         ]
     }
+
+    /// The addresses of deployments that have none of their own, where those of the default one are these.
+    pub fn deployment_urls(&self, cloud_url: &str, site_url: &str) -> UrlPatterns {
+        let below = UrlPatterns::below(cloud_url, site_url);
+        UrlPatterns {
+            cloud: self.deployment_url.clone().unwrap_or(below.cloud),
+            site: self.deployment_site_url.clone().unwrap_or(below.site),
+        }
+    }
 }
 
 fn refuse_same(ports: &[(&str, Option<u16>)]) -> Result<(), Refusal> {
@@ -361,6 +425,36 @@ fn refuse_same(ports: &[(&str, Option<u16>)]) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+fn telemetry_options(
+    endpoint: Option<String>,
+    sample_ratio: f64,
+    limits: &Limits,
+) -> Result<Option<TraceOptions>, Refusal> {
+    if !(0.0..=1.0).contains(&sample_ratio) {
+        return Err(Refusal::Configuration("telemetry.sample_ratio must be from 0 to 1".to_owned()));
+    }
+    let Some(endpoint) = url("telemetry.otlp_endpoint", endpoint)? else { return Ok(None) };
+    if !endpoint.starts_with("http://") {
+        let message = "telemetry.otlp_endpoint must begin with http://: a collector on this machine or in this network, \
+                       which may send the traces on by https";
+        return Err(Refusal::Configuration(message.to_owned()));
+    }
+    let attributes = vec![("service.version", env!("CARGO_PKG_VERSION").to_owned())];
+    Ok(Some(TraceOptions { endpoint, sample_ratio, attributes, limits: limits.telemetry }))
+}
+
+/// A pattern of URLs, one for each deployment.
+fn pattern(name: &str, pattern: Option<String>) -> Result<Option<String>, Refusal> {
+    let pattern = url(name, pattern)?;
+    if let Some(pattern) = &pattern {
+        let both = UrlPatterns { cloud: pattern.clone(), site: pattern.clone() };
+        if let Some(problem) = both.problem() {
+            return Err(Refusal::Configuration(format!("{name}: {problem}")));
+        }
+    }
+    Ok(pattern)
 }
 
 /// Without the slash at its end: clients append paths.
@@ -384,6 +478,13 @@ mod tests {
         toml::from_str(text).expect("valid")
     }
 
+    fn dev(words: &[&str]) -> DevArguments {
+        match <Arguments as clap::Parser>::try_parse_from(words).expect("valid").command {
+            Command::Dev(arguments) => *arguments,
+            _ => panic!("the words are those of dev"),
+        }
+    }
+
     #[test]
     fn defaults_are_the_ports_that_the_tools_expect() {
         let configuration = combine(DevArguments::default(), File::default()).expect("valid");
@@ -405,11 +506,7 @@ mod tests {
         let error = toml::from_str::<File>("[egress]\nallow = [\"https://x\"]\n").expect_err("no rule");
         assert!(error.to_string().contains("`https://x` names no hosts"), "{error}");
         let words = ["tidemark", "dev", "--egress-allow", "*.x.example,192.0.2.1", "--egress-deny-private"];
-        let Command::Dev(arguments) =
-            clap::Parser::try_parse_from(words).map(|it: Arguments| it.command).expect("valid")
-        else {
-            panic!("another command");
-        };
+        let arguments = dev(words.as_slice());
         assert_eq!(arguments.egress_allow, Some(rules(&["*.x.example", "192.0.2.1"])));
         assert_eq!(arguments.egress_deny_private, Some(true));
     }
@@ -419,11 +516,7 @@ mod tests {
         let node = combine(DevArguments::default(), File::default()).expect("valid").node;
         assert_eq!((node.programs, node.folder), (vec!["node".into()], ".tidemark/node".into()));
         let words = ["tidemark", "dev", "--node", "/opt/node22/bin/node,node24"];
-        let Command::Dev(arguments) =
-            clap::Parser::try_parse_from(words).map(|it: Arguments| it.command).expect("valid")
-        else {
-            panic!("another command");
-        };
+        let arguments = dev(words.as_slice());
         let file = file(
             "[node]\nprograms = []\nregistry = \"http://127.0.0.1:4873/\"\ninstall_scripts = true\n[limits.node]\nprocesses_max = 3\n",
         );
@@ -455,6 +548,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_traced_unless_somebody_collects_it() {
+        let silent =
+            combine(DevArguments::default(), file("[telemetry]\nsample_ratio = 1\n")).expect("valid");
+        assert_eq!((silent.telemetry, silent.trace_fetches), (None, false));
+        let collected = file("[telemetry]\notlp_endpoint = \"http://127.0.0.1:4317/\"\nfetches = true\n");
+        let arguments = DevArguments { trace_sample_ratio: Some(0.5), ..DevArguments::default() };
+        let configuration = combine(arguments, collected).expect("valid");
+        let options = configuration.telemetry.expect("it is traced");
+        assert_eq!((&*options.endpoint, options.sample_ratio), ("http://127.0.0.1:4317", 0.5));
+        assert!(configuration.trace_fetches);
+    }
+
+    #[test]
     fn what_contradicts_itself_or_is_not_known_is_refused_by_name() {
         let refused =
             |text: &str| combine(DevArguments::default(), file(text)).expect_err("refused").to_string();
@@ -463,6 +569,11 @@ mod tests {
         assert!(refused("grpc_port = 3210").contains("port and grpc_port are both 3210"));
         assert!(refused("[limits.sync]\nheartbeat_ms = 40000").contains("sync.heartbeat_ms"));
         assert!(refused("cloud_url = \"example.com\"").contains("cloud_url"));
+        assert!(refused("[telemetry]\nsample_ratio = 1.1").contains("telemetry.sample_ratio"));
+        assert!(refused("[telemetry]\nsample_ratio = nan").contains("telemetry.sample_ratio"));
+        let encrypted = "[telemetry]\notlp_endpoint = \"https://example.com\"";
+        assert!(refused(encrypted).contains("telemetry.otlp_endpoint must begin with http://"));
+        assert!(refused("deployment_url = \"https://example.com\"").contains("deployment_url"));
         let unknown = toml::from_str::<File>("prot = 5").expect_err("misspelt").to_string();
         assert!(unknown.contains("prot"), "{unknown}");
     }

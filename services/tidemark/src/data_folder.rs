@@ -26,6 +26,7 @@ use sha2::Sha256;
 use crate::{process, refusal::Refusal};
 
 const FORMAT: &str = "tidemark data folder, format 1\n";
+const URL_LINE: &str = "CONVEX_SELF_HOSTED_URL='";
 const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_FOLDER: u32 = 0o700;
 
@@ -70,13 +71,7 @@ impl DataFolder {
     /// From here on keys are derived from the secret that the nodes of a cluster share, 32 bytes or their hexadecimal digits.
     pub fn share_secret(&mut self, file: &Path) -> Result<(), Refusal> {
         let unusable = |reason: String| Refusal::UnusableSecret { file: file.to_owned(), reason };
-        let bytes = fs::read(file).map_err(|error| unusable(error.to_string()))?;
-        let digits = std::str::from_utf8(&bytes)
-            .ok()
-            .and_then(|text| hex::decode(text.trim()).ok())
-            .filter(|bytes| bytes.len() == 32);
-        let secret = <[u8; 32]>::try_from(digits.unwrap_or(bytes));
-        self.secret = secret.map_err(|_| unusable("it does not hold 32 bytes".to_owned()))?;
+        self.secret = read_shared_secret(file).map_err(unusable)?;
         Ok(())
     }
 
@@ -125,8 +120,7 @@ impl DataFolder {
         grpc_url: Option<&str>,
         metrics_url: Option<&str>,
     ) -> io::Result<()> {
-        let mut text =
-            format!("CONVEX_SELF_HOSTED_URL='{url}'\nCONVEX_SELF_HOSTED_ADMIN_KEY='{admin_key}'\n");
+        let mut text = format!("{URL_LINE}{url}'\nCONVEX_SELF_HOSTED_ADMIN_KEY='{admin_key}'\n");
         if let Some(url) = grpc_url {
             text += &format!("TIDEMARK_GRPC_URL='{url}'\n");
         }
@@ -202,6 +196,39 @@ fn read_secret(path: &Path) -> Result<[u8; 32], String> {
     }
     let bytes = hex::decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
     bytes.ok_or_else(|| "the file secret is not 32 bytes in hexadecimal".to_owned())
+}
+
+/// Of a file with 32 bytes or their hexadecimal digits.
+fn read_shared_secret(file: &Path) -> Result<[u8; 32], String> {
+    let bytes = fs::read(file).map_err(|error| error.to_string())?;
+    let digits = std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(|text| hex::decode(text.trim()).ok())
+        .filter(|bytes| bytes.len() == 32);
+    let secret = <[u8; 32]>::try_from(digits.unwrap_or(bytes));
+    secret.map_err(|_| "it does not hold 32 bytes".to_owned())
+}
+
+/// How to reach the server that uses a folder, and its secret.
+pub struct Served {
+    pub url: String,
+    pub secret: [u8; 32],
+}
+
+/// What a folder says of the server that uses it; `shared` is the file with the secret of its cluster, where it is a node of one.
+/// Errors: a sentence, if it is none, or nothing serves it.
+pub fn served(path: &Path, shared: Option<&Path>) -> Result<Served, String> {
+    let folder = path.display();
+    let env = fs::read_to_string(path.join("env"))
+        .map_err(|error| format!("no server that serves uses the folder {folder} ({error})"))?;
+    let line = |line: &str| line.strip_prefix(URL_LINE)?.strip_suffix('\'').map(str::to_owned);
+    let url =
+        env.lines().find_map(line).ok_or_else(|| format!("the file env in {folder} names no address"))?;
+    let secret = match shared {
+        Some(file) => read_shared_secret(file).map_err(|reason| format!("{}: {reason}", file.display()))?,
+        None => read_secret(&path.join("secret"))?,
+    };
+    Ok(Served { url, secret })
 }
 
 /// The file is there whole or not at all, also after a loss of power.
@@ -306,9 +333,15 @@ mod tests {
             fs::read_to_string(&path).expect("reads"),
             "CONVEX_SELF_HOSTED_URL='http://127.0.0.1:3210'\nCONVEX_SELF_HOSTED_ADMIN_KEY='dev|01'\n"
         );
+        let found = served(folder.path(), None).expect("it is served");
+        assert_eq!((&found.url[..], &found.secret), ("http://127.0.0.1:3210", data.secret()));
+        let shared = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(shared.path(), [7; 32]).expect("writes");
+        assert_eq!(served(folder.path(), Some(shared.path())).expect("it is served").secret, [7; 32]);
         drop(data);
         let data = DataFolder::open(folder.path()).expect("opens again");
         assert!(!path.exists());
+        assert!(served(folder.path(), None).is_err_and(|reason| reason.contains("no server")));
         data.withdraw_env();
     }
 

@@ -1,8 +1,11 @@
 //! The services of one process: all of them for `tidemark dev`, and those of its node for `tidemark serve`.
 //!
-//! They are started in the order in which they need each other (blobs, log, sequencer, files, runner, fan-out, scheduler, deploy, gateway) and
-//! stopped in reverse, each with a token of its own, so that nobody is left calling somebody who has gone. What other nodes call stops just before the
-//! log, once it has handed over its lead.
+//! They are started in the order in which they need each other (log, sequencer, blobs, directory, files, runner, fan-out, scheduler, deploy,
+//! gateway) and stopped in reverse, each with a token of its own, so that nobody is left calling somebody who has gone. What other nodes call stops
+//! just before the log, once it has handed over its lead.
+//!
+//! Which deployments there are, the services learn from the directory, whenever they come and go. It is opened while other nodes can call this one already,
+//! since its group may need them for a leader; only then is this process called for more than its log, and are clients answered.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -12,15 +15,16 @@ use std::{
 
 use anyhow::Context as _;
 use contract::{
-    BlobStore, Deploy, DeploymentId, DeploymentRef, DueRunner, Fanout, Files, GroupId, ObjectStore, Runner,
-    Schedules, TransactionLog,
+    BlobStore, Deploy, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory, DueRunner,
+    Fanout, Files, GroupId, ObjectStore, Runner, Schedules, TransactionLog,
 };
-use gateway::{AdminKeys, Listeners};
+use directory::DefaultDeployment;
+use gateway::Listeners;
 use mtls::{AllowRoles, EdgeTls, Role, Roles};
 use proto::admin::v1::admin_server::AdminServer;
 use rpc::{
     BlobServer, DeployServer, DueRunnerServer, FanoutServer, FilesServer, RunnerServer, SchedulesServer,
-    SequencerServer, TransactionLogServer,
+    TransactionLogServer,
 };
 use system_transaction::SystemTransactions;
 use tokio::net::TcpListener;
@@ -31,7 +35,9 @@ use crate::{
     admin::Admin,
     configuration::Configuration,
     data_folder::DataFolder,
-    metrics,
+    health::Health,
+    metrics::{Expiry, Machine, Metrics},
+    monitoring::{self, Monitored},
     node::{Calls, Node},
     parts::Parts,
     ports,
@@ -43,17 +49,38 @@ use crate::{
 };
 
 const DEPLOYMENT_NAME: &str = "dev";
-/// Group 0 is left to the directory of deployments.
+/// What keys of projects call this server.
+const TEAM: &str = "tidemark";
+/// Group 0 is the directory's.
 const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
-/// Who reads the log, and commits. A gateway has others do that.
-const READS_LOG: Roles =
-    Roles::of(&[Role::Txlog, Role::Runner, Role::Fanout, Role::Scheduler, Role::Deploy, Role::Blob]);
-const USES_BLOBS: Roles = Roles::of(&[Role::Runner, Role::Deploy, Role::Blob]);
+/// Everybody: the directory is read there, and a gateway writes it.
+const READS_LOG: Roles = Roles::ALL;
+/// Who leads a group deletes what was in its deployments.
+const USES_BLOBS: Roles = Roles::of(&[Role::Runner, Role::Deploy, Role::Blob, Role::Txlog]);
 const USES_FILES: Roles = Roles::of(&[Role::Gateway, Role::Runner]);
 const CALLS_FUNCTIONS: Roles = Roles::of(&[Role::Gateway, Role::Fanout, Role::Deploy]);
 const GATEWAY: Roles = Roles::of(&[Role::Gateway]);
 /// Who may ask how the cluster does.
 const ASKS: Roles = Roles::ALL.with(Roles::of(&[Role::Operator]));
+
+/// The services that take requests for a role, as `/readyz` names them.
+fn services_of(roles: Roles) -> Vec<&'static str> {
+    const SERVICES: [(Role, &[&str]); 7] = [
+        (Role::Txlog, &["txlog", "sequencer"]),
+        (Role::Blob, &["blob", "files"]),
+        (Role::Runner, &["runner"]),
+        (Role::Fanout, &["fanout"]),
+        (Role::Scheduler, &["scheduler"]),
+        (Role::Deploy, &["deploy"]),
+        (Role::Gateway, &["gateway"]),
+    ];
+    SERVICES
+        .iter()
+        .filter(|(role, _)| roles.has(*role))
+        .flat_map(|(_, services)| *services)
+        .copied()
+        .collect()
+}
 
 /// Serves until a signal, then stops in order.
 pub async fn run(mut configuration: Configuration) -> anyhow::Result<()> {
@@ -106,21 +133,30 @@ pub async fn run(mut configuration: Configuration) -> anyhow::Result<()> {
     };
     let cloud_url = url_of(&configuration.cloud_url, |listeners| &listeners.api)?;
     let site_url = url_of(&configuration.site_url, |listeners| &listeners.site)?;
-    let deployment = gateway::Deployment {
-        reference: DEPLOYMENT,
+    let default = DefaultDeployment {
         name: DEPLOYMENT_NAME.to_owned(),
-        admin_keys: AdminKeys::new(folder.secret(), DEPLOYMENT_NAME),
-        cloud_url,
-        site_url,
+        reference: DEPLOYMENT,
+        kind: DeploymentKind::Development,
+        cloud_url: cloud_url.clone(),
+        site_url: site_url.clone(),
+        // So that it has the key that it had before there was a directory.
+        secret: *folder.secret(),
     };
-    let admin_key = deployment.admin_keys.key();
-    let (url, site_url) = (deployment.cloud_url.clone(), deployment.site_url.clone());
-    let starting = start(&configuration, &folder, node, deployment, listeners, metrics);
-    let parts = tokio::select! {
-        parts = starting => parts?,
+    let starting = start(&configuration, &folder, node, default, listeners, metrics);
+    let (parts, directory) = tokio::select! {
+        started = starting => started?,
         // While a node waits for the others nothing is served that would have to end in order.
         () = signals.next() => return Ok(()),
     };
+
+    let admin_key = {
+        let deployments = directory.deployments();
+        let deployments = deployments.borrow();
+        let default = deployments.default_entry().context("the directory has no default deployment")?;
+        default.admin_key.0.clone()
+    };
+    drop(directory);
+    let url = cloud_url;
 
     // The sockets are open and everything behind them runs: from here on whoever calls is answered.
     if roles.has(Role::Gateway) {
@@ -170,13 +206,27 @@ async fn start(
     configuration: &Configuration,
     folder: &DataFolder,
     node: Option<Node>,
-    deployment: gateway::Deployment,
+    default: DefaultDeployment,
     listeners: Option<Listeners>,
-    metrics: Option<TcpListener>,
-) -> anyhow::Result<Parts> {
+    monitoring_port: Option<TcpListener>,
+) -> anyhow::Result<(Parts, Arc<dyn Directory>)> {
     let limits = configuration.limits;
     let roles = node.as_ref().map_or(Roles::ALL, |node| node.cluster.roles);
     let mut parts = Parts::default();
+    let health = Health::new(&services_of(roles), limits.health);
+    let metrics = Metrics::default();
+    let machine = Machine {
+        data_folder: folder.path().to_owned(),
+        certificates: certificates(listeners.as_ref(), node.as_ref()),
+        started: SystemTime::now(),
+    };
+    metrics.process(machine, health.clone());
+    if let Some(listener) = monitoring_port {
+        let token = CancellationToken::new();
+        let monitored = Monitored { metrics: metrics.clone(), health: health.clone() };
+        let service = monitoring::Service::start(listener, monitored, token.clone())?;
+        parts.add(token, service.stopped());
+    }
     let mut routes = Routes::builder();
     let others = match &node {
         Some(node) if roles != Roles::ALL => Some(node.others(&mut parts)),
@@ -190,13 +240,14 @@ async fn start(
         false => None,
     };
     let log_handle = own_log.as_ref().map(|own| own.service.handle());
+    let own_node = own_log.as_ref().map(|own| own.node);
     let mut above_log = Parts::default();
     let log = match (&node, &own_log) {
-        (None, Some(own)) => Some(stores::own_log(&mut above_log, own)),
-        (Some(node), own) if roles.meets(READS_LOG) => {
-            Some(stores::routed_log(&mut above_log, own.as_ref(), node, others.as_ref(), &limits)?)
+        (Some(node), own) => {
+            stores::routed_log(&mut above_log, own.as_ref(), node, others.as_ref(), &limits)?
         }
-        _ => None,
+        (None, Some(own)) => stores::own_log(&mut above_log, own),
+        (None, None) => unreachable!("a process that is all there is has every role"),
     };
     if let Some(own) = own_log {
         let of_others: Arc<dyn TransactionLog> = Arc::new(own.service.handle());
@@ -206,78 +257,106 @@ async fn start(
                 TransactionLogServer::service(of_others, limits.rpc),
                 AllowRoles::of(READS_LOG),
             ));
+        let handle = own.service.handle();
+        metrics.log(handle.clone());
+        let without_leader = handle.clone();
+        health.check("txlog", move || without_leader.without_leader().first().map(no_leader));
+        health.watch("log: a write has been on its way to the disk", move || handle.stalled());
+        health.started("txlog", own.token.clone());
+        health.started("sequencer", own.token.clone());
         parts.add(own.token, own.service.stopped());
     }
     parts.append(above_log);
-    let sequencer = match &log {
-        Some(log) => log.sequencer.clone(),
-        None => elsewhere().sequencer(),
-    };
-    if roles.has(Role::Txlog) {
-        let service = SequencerServer::service(sequencer.clone(), limits.rpc);
-        routes.add_service(InterceptedService::new(service, AllowRoles::of(Roles::ALL)));
-    }
-    let transactions = log.as_ref().map(|log| {
-        SystemTransactions::new(
-            log.log.clone(),
-            log.sequencer.clone(),
-            limits.function.catalogs_bytes_max,
-            &folder.derive_key("tidemark cursors and journals v1"),
-            limits.of_transactions(),
-        )
-    });
-    let transactions = || transactions.clone().expect("who needs transactions reads the log");
+    let sequencer = log.sequencer.clone();
+    let transactions = SystemTransactions::new(
+        log.log.clone(),
+        sequencer.clone(),
+        limits.function.catalogs_bytes_max,
+        &folder.derive_key("tidemark cursors and journals v1"),
+        limits.of_transactions(),
+    );
     let http = egress::Client::new(configuration.egress.clone(), limits.egress);
 
     let blobs: Arc<dyn BlobStore>;
-    let files: Arc<dyn Files>;
-    let mut files_handle = None;
+    let objects: Arc<dyn ObjectStore>;
     if roles.has(Role::Blob) {
         let token = CancellationToken::new();
         let service = stores::start_blobs(configuration, folder, node.as_ref(), token.clone()).await?;
-        let objects: Arc<dyn ObjectStore> = Arc::new(service.handle());
         blobs = Arc::new(service.handle());
+        objects = Arc::new(service.handle());
+        metrics.blob(service.handle());
+        health.started("blob", token.clone());
         parts.add(token, service.stopped());
+        routes.add_service(InterceptedService::new(
+            BlobServer::service(blobs.clone(), objects.clone(), limits.rpc),
+            AllowRoles::of(USES_BLOBS),
+        ));
+    } else {
+        let of_others = elsewhere().blobs();
+        blobs = of_others.clone();
+        objects = of_others;
+    }
 
+    let token = CancellationToken::new();
+    let options = directory::Options {
+        limits: limits.directory,
+        secret: *folder.secret(),
+        urls: configuration.deployment_urls(&default.cloud_url, &default.site_url),
+        default,
+        groups: vec![DEPLOYMENT.group],
+        team: TEAM.to_owned(),
+    };
+    let log_here = log_handle.clone();
+    let dependencies = directory::Dependencies {
+        transactions: transactions.clone(),
+        objects: objects.clone(),
+        clock: directory::Clock::new(SystemTime::now),
+        node: own_node,
+        before_shown: Arc::new(move |deployments: &Deployments| {
+            if let Some(log) = &log_here {
+                log.serve(deployments.kept().iter().copied());
+            }
+        }),
+    };
+    let service = directory::Service::new(options, dependencies, token.clone());
+    let directory_handle = service.handle();
+    let directory: Arc<dyn Directory> = Arc::new(service.handle());
+    parts.add(token, service.stopped());
+
+    let files: Arc<dyn Files>;
+    if roles.has(Role::Blob) {
         let token = CancellationToken::new();
-        let options = files::Options { limits: limits.files, swept: vec![deployment.reference] };
-        let dependencies = files::Dependencies { transactions: transactions(), objects: objects.clone() };
+        let options = files::Options { limits: limits.files, swept: directory.deployments() };
+        let dependencies = files::Dependencies { transactions: transactions.clone(), objects };
         let service = files::Service::start(options, dependencies, token.clone());
         files = Arc::new(service.handle());
-        files_handle = Some(service.handle());
+        metrics.files(service.handle());
+        health.started("files", token.clone());
         parts.add(token, service.stopped());
-        routes
-            .add_service(InterceptedService::new(
-                BlobServer::service(blobs.clone(), objects, limits.rpc),
-                AllowRoles::of(USES_BLOBS),
-            ))
-            .add_service(InterceptedService::new(
-                FilesServer::service(files.clone(), limits.rpc),
-                AllowRoles::of(USES_FILES),
-            ));
+        let service = FilesServer::service(files.clone(), limits.rpc);
+        routes.add_service(InterceptedService::new(service, AllowRoles::of(USES_FILES)));
     } else {
-        blobs = elsewhere().blobs();
         files = elsewhere().files();
     }
 
     let runner: Arc<dyn Runner>;
     let due_runner: Arc<dyn DueRunner>;
-    let mut runner_handle = None;
     if roles.has(Role::Runner) {
         let token = CancellationToken::new();
-        let (cloud_url, site_url) = (deployment.cloud_url.clone(), deployment.site_url.clone());
-        let mut options = runner::Options::new(limits.of_runner(), cloud_url, site_url);
-        options.deployment_name = deployment.name.clone();
-        options.swept = vec![deployment.reference];
+        let mut options = runner::Options::new(limits.of_runner(), directory.deployments());
+        options.swept = directory.deployments();
         options.redact_errors = configuration.redact_logs_to_client;
         options.native_values = configuration.native_values;
+        options.trace_fetches = configuration.trace_fetches;
         options.nodejs =
             Some(nodejs::Options { folder: folder.path().join("node"), ..configuration.node.clone() });
         if let Some(node) = &node {
             options.node = node.id;
+            // Of the processes of a pool all have the same number. That of a log's replica goes with its folder, which one process has.
+            options.has_number_alone = own_node.is_some();
         }
         let dependencies = runner::Dependencies {
-            transactions: transactions(),
+            transactions: transactions.clone(),
             blobs: blobs.clone(),
             files: files.clone(),
             http: http.clone(),
@@ -287,7 +366,8 @@ async fn start(
             runner::Service::start(options, dependencies, token.clone()).context("start the runner")?;
         runner = Arc::new(service.handle());
         due_runner = Arc::new(service.handle());
-        runner_handle = Some(service.handle());
+        metrics.runner(service.handle());
+        health.started("runner", token.clone());
         parts.add(token, service.stopped());
         routes
             .add_service(InterceptedService::new(
@@ -304,16 +384,19 @@ async fn start(
     }
 
     let fanout: Arc<dyn Fanout>;
-    let mut fanout_handle = None;
     if roles.has(Role::Fanout) {
         let token = CancellationToken::new();
         let observed_time_max = Duration::from_millis(limits.function.observed_time_cache_ms_max);
         let options = fanout::Options::new(limits.fanout, observed_time_max);
-        let log = log.as_ref().expect("a fan-out reads the log").log.clone();
-        let dependencies = fanout::Dependencies { runner: runner.clone(), log };
+        let dependencies = fanout::Dependencies {
+            runner: runner.clone(),
+            log: log.log.clone(),
+            deployments: directory.deployments(),
+        };
         let service = fanout::Service::start(options, dependencies, token.clone());
         fanout = Arc::new(service.handle());
-        fanout_handle = Some(service.handle());
+        metrics.fanout(service.handle());
+        health.started("fanout", token.clone());
         parts.add(token, service.stopped());
         let service = FanoutServer::service(fanout.clone(), limits.rpc);
         routes.add_service(InterceptedService::new(service, AllowRoles::of(GATEWAY)));
@@ -322,16 +405,16 @@ async fn start(
     }
 
     let schedules: Arc<dyn Schedules>;
-    let mut scheduler_handle = None;
     if roles.has(Role::Scheduler) {
         let token = CancellationToken::new();
-        let options = scheduler::Options { limits: limits.schedule, deployments: vec![deployment.reference] };
+        let options = scheduler::Options { limits: limits.schedule, deployments: directory.deployments() };
         let clock = Arc::new(scheduler::WallClock::new(SystemTime::now));
         let dependencies =
-            scheduler::Dependencies { runner: due_runner, transactions: transactions(), clock };
+            scheduler::Dependencies { runner: due_runner, transactions: transactions.clone(), clock };
         let service = scheduler::Service::start(options, dependencies, token.clone());
         schedules = Arc::new(service.handle());
-        scheduler_handle = Some(service.handle());
+        metrics.scheduler(service.handle());
+        health.started("scheduler", token.clone());
         parts.add(token, service.stopped());
         let service = SchedulesServer::service(schedules.clone(), limits.rpc);
         routes.add_service(InterceptedService::new(service, AllowRoles::of(GATEWAY)));
@@ -339,23 +422,16 @@ async fn start(
         schedules = elsewhere().schedules();
     }
 
-    if let (Some(listener), Some(log), Some(runner), Some(fanout), Some(scheduler), Some(files)) =
-        (metrics, log_handle.clone(), runner_handle, fanout_handle, scheduler_handle, files_handle)
-    {
-        let token = CancellationToken::new();
-        let dependencies = metrics::Dependencies { log, runner, fanout, scheduler, files };
-        let service = metrics::Service::start(listener, dependencies, token.clone())?;
-        parts.add(token, service.stopped());
-    }
-
     let deploy: Arc<dyn Deploy>;
     if roles.has(Role::Deploy) {
         let token = CancellationToken::new();
         let options = deploy::Options { limits: limits.of_deploy() };
         let dependencies =
-            deploy::Dependencies { transactions: transactions(), runner: runner.clone(), blobs };
+            deploy::Dependencies { transactions: transactions.clone(), runner: runner.clone(), blobs };
         let service = deploy::Service::start(options, dependencies, token.clone());
         deploy = Arc::new(service.handle());
+        metrics.deploy(service.handle());
+        health.started("deploy", token.clone());
         parts.add(token, service.stopped());
         let service = DeployServer::service(deploy.clone(), limits.rpc);
         routes.add_service(InterceptedService::new(service, AllowRoles::of(GATEWAY)));
@@ -363,12 +439,13 @@ async fn start(
         deploy = elsewhere().deploy();
     }
 
+    let opening = async { directory_handle.open().await.context("open the directory") };
     if let Some(node) = node {
         let admin = Admin {
             cluster: node.cluster.name.clone(),
             node: node.id,
             log: log_handle.clone(),
-            deployments: vec![(deployment.name.clone(), deployment.reference)],
+            deployments: directory.deployments(),
             roles,
             address: node.address.clone(),
             zone: node.cluster.zone.clone(),
@@ -378,15 +455,20 @@ async fn start(
         // A leader that stops hands over by what others call, so that goes last.
         parts.spawn_at(bottom, |token| node.serve(routes.routes(), token));
         tracing::info!("waiting until somebody leads the cluster");
-        if let Some(log) = &log_handle {
-            log.ready().await;
-        }
-        for group in log.iter().flat_map(|log| &log.groups) {
-            let position = log.as_ref().map(|log| log.log.position(*group)).transpose()?;
-            if let Some(mut position) = position {
+        let led = async {
+            if let Some(log) = &log_handle {
+                log.ready().await;
+            }
+            for group in &log.groups {
+                let mut position = log.log.position(*group)?;
                 let _ = position.wait_for(|position| position.ready).await;
             }
-        }
+            anyhow::Ok(())
+        };
+        // Meanwhile what its own replica has of the directory is known at once.
+        tokio::try_join!(led, opening)?;
+    } else {
+        opening.await?;
     }
 
     if let Some(listeners) = listeners {
@@ -394,10 +476,31 @@ async fn start(
             parts.spawn(|token| async move { tls.follow(&limits.tls, token).await });
         }
         let token = CancellationToken::new();
-        let options = gateway::Options { deployment, limits: limits.of_gateway() };
-        let services = gateway::Services { runner, fanout, sequencer, deploy, files, schedules };
+        let options = gateway::Options {
+            limits: limits.of_gateway(),
+            operator_key: directory::operator_key(folder.secret()),
+            team: TEAM.to_owned(),
+        };
+        let directory = directory.clone();
+        let services = gateway::Services { runner, fanout, sequencer, deploy, files, schedules, directory };
         let dependencies = gateway::Dependencies { services, http, listeners };
-        parts.add(token.clone(), gateway::Service::start(options, dependencies, token).stopped());
+        let service = gateway::Service::start(options, dependencies, token.clone());
+        metrics.gateway(service.handle());
+        health.started("gateway", token.clone());
+        parts.add(token, service.stopped());
     }
-    Ok(parts)
+    Ok((parts, directory))
+}
+
+fn no_leader(group: &GroupId) -> String {
+    format!("group {} has no leader that is known here", group.0)
+}
+
+/// The certificates that this process shows: to clients, and to other nodes.
+fn certificates(listeners: Option<&Listeners>, node: Option<&Node>) -> Vec<(&'static str, Expiry)> {
+    let edge = listeners.and_then(|listeners| listeners.tls.clone());
+    let edge = edge.map(|tls| ("edge", Box::new(move || tls.expires_at()) as Expiry));
+    let internal = node.and_then(|node| node.calls.credentials());
+    let internal = internal.map(|own| ("internal", Box::new(move || own.expires_at()) as Expiry));
+    edge.into_iter().chain(internal).collect()
 }

@@ -5,6 +5,7 @@
 
 use auth::AuthLimits;
 use deploy::PushLimits;
+use directory::DirectoryLimits;
 use egress::EgressLimits;
 use fanout::FanoutLimits;
 use files::FileLimits;
@@ -20,6 +21,32 @@ use schema::SchemaLimits;
 use transaction::{CronLimits, RetryLimits, TransactionLimits};
 use txlog::{LogLimits, StoreLimits};
 use value::ValueLimits;
+
+limits::group! {
+    health:
+    /// When a process counts as alive.
+    pub struct HealthLimits {
+        /// A process that runs no task, or whose disk takes no write of the log, for longer is not live: it is no use to anybody, and
+        /// another start may help. Disks of clouds are known to hang for some seconds.
+        stall_ms_max: u64 = 30_000,
+        /// How often the process shows that it runs its tasks.
+        beat_ms: u64 = 1_000,
+    }
+}
+
+limits::group! {
+    telemetry:
+    /// What traces may cost.
+    pub struct TelemetryLimits {
+        /// Traces a second that callers may ask for by a sampled `traceparent`, beside those that the server chooses itself: anybody
+        /// can write the header, and a recorded span costs more than a small query.
+        asked_per_second_max: u64 = 100,
+        /// Spans that wait to be sent. More are dropped, which the log says once.
+        spans_queued_max: usize = 8_192,
+        /// A collector that takes no spans for longer loses them.
+        export_ms_max: u64 = 10_000,
+    }
+}
 
 /// Caches that make room for all their entries from the start hold at most as many.
 const KEPT_MAX: usize = 1 << 20;
@@ -59,6 +86,9 @@ pub struct Limits {
     pub cron: CronLimits,
     pub files: FileLimits,
     pub node: NodeLimits,
+    pub health: HealthLimits,
+    pub telemetry: TelemetryLimits,
+    pub directory: DirectoryLimits,
 }
 
 impl Limits {
@@ -85,6 +115,9 @@ impl Limits {
         cron: CronLimits::DEFAULT,
         files: FileLimits::DEFAULT,
         node: NodeLimits::DEFAULT,
+        health: HealthLimits::DEFAULT,
+        telemetry: TelemetryLimits::DEFAULT,
+        directory: DirectoryLimits::DEFAULT,
     };
 
     /// What transactions are held to, wherever they run.
@@ -155,6 +188,9 @@ impl Limits {
             self.cron.no_limit(),
             self.files.no_limit(),
             self.node.no_limit(),
+            self.health.no_limit(),
+            self.telemetry.no_limit(),
+            self.directory.no_limit(),
         ];
         let mut group = 0;
         while group < no_limits.len() {
@@ -399,6 +435,11 @@ impl Limits {
             "files.swept_max must be at most transaction.system_written_documents_max"
         );
         require!(
+            self.directory.removed_documents_max <= transaction.system_written_documents_max
+                && self.directory.removed_documents_max <= transaction.written_documents_max,
+            "a transaction must be able to delete directory.removed_documents_max"
+        );
+        require!(
             self.files.content_type_bytes_max < self.gateway.head_bytes_max,
             "gateway.head_bytes_max must hold a media type of files.content_type_bytes_max"
         );
@@ -417,6 +458,10 @@ impl Limits {
             "node.rest_memory_bytes_max must be at most node.memory_bytes_max"
         );
         require!(self.node.deployment_percent <= 100, "node.deployment_percent must be at most 100");
+        require!(
+            self.health.beat_ms < self.health.stall_ms_max,
+            "health.stall_ms_max must be longer than health.beat_ms"
+        );
         require!(self.gateway.head_bytes_max >= 8 * KIB, "gateway.head_bytes_max must be at least 8 KiB");
         require!(
             self.push.modules_bytes_max <= self.gateway.push_decompressed_bytes_max,
@@ -459,6 +504,10 @@ impl Limits {
             "rpc.long_call_ms_max must be longer than action.time_ms_max and action.wait_ms_max"
         );
         require!(
+            self.action.claim_renewal_ms.saturating_mul(3) <= self.action.claim_lease_ms,
+            "action.claim_lease_ms must be at least three times action.claim_renewal_ms: a process that misses a renewal is still there"
+        );
+        require!(
             self.gateway.log_entries_bytes_max < self.rpc.long_calls_bytes_max,
             "rpc.long_calls_bytes_max must hold gateway.log_entries_bytes_max"
         );
@@ -468,8 +517,13 @@ impl Limits {
             "rpc.push_ms_max must be longer than gateway.request_ms_max, and rpc.pushes_bytes_max hold gateway.push_decompressed_bytes_max: a push is one request"
         );
         require!(
-            self.store.election_ms_max < self.router.leader_wait_ms_max,
-            "router.leader_wait_ms_max must be longer than an election: store.election_ms_max"
+            2 * self.store.election_ms_max < self.router.leader_wait_ms_max
+                && log.read_wait_ms_max < self.router.leader_wait_ms_max,
+            "router.leader_wait_ms_max must be longer than an election, twice store.election_ms_max, and than log.read_wait_ms_max"
+        );
+        require!(
+            log.read_wait_ms_max <= self.router.stream_silence_ms_max,
+            "router.stream_silence_ms_max must not be shorter than log.read_wait_ms_max"
         );
         require!(
             log.stream_heartbeat_ms < self.router.stream_silence_ms_max
@@ -539,5 +593,153 @@ mod tests {
         assert_eq!(limits.broken_relation(), None);
         let sentence = limits.broken_relation_between_processes().expect("it is refused");
         assert!(sentence.contains("rpc.function_call_ms_max"), "{sentence}");
+    }
+
+    /// Limits of one thing (a value, a message, a transaction, a session, a process, a step of work) or of a cache that has a metric of its
+    /// own or too little in it to matter: nothing of them is used by all together.
+    const OF_ONE_THING: &[&str] = &[
+        "auth.",
+        "cron.",
+        "egress.",
+        "push.",
+        "retry.",
+        "schema.",
+        "transaction.",
+        "value.",
+        // Calls between processes; in one process there are none.
+        "rpc.",
+        "tls.",
+        "grpc.streams_per_connection_max",
+        "grpc.probes_in_flight_max",
+        "grpc.batch_queries_max",
+        "grpc.batch_bytes_max",
+        "node.children_max",
+        "node.arguments_bytes_max",
+        "node.result_bytes_max",
+        "node.frame_bytes_max",
+        "node.operations_max",
+        "node.log_lines_max",
+        "node.log_line_chars_max",
+        "node.stack_frames_max",
+        "node.code_folders_max",
+        "node.packages_bytes_max",
+        "node.packages_max",
+        "node.npm_output_bytes_max",
+        "node.memory_bytes_max",
+        "node.rest_memory_bytes_max",
+        "fanout.transitions_unsent_max",
+        "fanout.session_queries_max",
+        "fanout.session_commands_max",
+        "fanout.openings_waiting_max",
+        "fanout.stream_events_waiting_max",
+        "fanout.recent_commit_bytes_max",
+        "fanout.unlistened_bytes_max",
+        "fanout.events_taken_max",
+        "directory.",
+        "function.long_call_niceness",
+        "files.file_bytes_max",
+        "files.content_type_bytes_max",
+        "files.swept_max",
+        "files.sweeps_in_flight_max",
+        "gateway.api_body_bytes_max",
+        "gateway.small_body_bytes_max",
+        "gateway.push_body_bytes_max",
+        "gateway.push_decompressed_bytes_max",
+        "gateway.other_body_bytes_max",
+        "gateway.echo_body_bytes_max",
+        "gateway.head_bytes_max",
+        // Of each deployment.
+        "gateway.log_entries_max",
+        "gateway.log_entries_bytes_max",
+        "sync.message_bytes_max",
+        "sync.transition_chunk_bytes_max",
+        "sync.pending_mutations_max",
+        "sync.actions_in_flight_max",
+        "sync.outcomes_waiting_max",
+        "sync.close_reason_bytes_max",
+        "function.arguments_bytes_max",
+        "function.result_bytes_max",
+        "function.heap_bytes_max",
+        "function.host_calls_in_flight_max",
+        "function.prefetch_documents",
+        "function.log_lines_max",
+        "function.log_line_chars_max",
+        "function.threads",
+        "function.short_calls_max",
+        "function.thread_slots_max",
+        "function.catalogs_bytes_max",
+        "function.image_names_max",
+        "function.module_analyses_max",
+        "function.source_maps_max",
+        "function.import_memory_bytes_max",
+        "function.compile_memory_bytes_max",
+        "function.bytecode_bytes_max",
+        "action.calls_in_flight_max",
+        "action.http_request_bytes_max",
+        "action.http_response_bytes_max",
+        "action.call_depth_max",
+        "schedule.entries_known_max",
+        "schedule.results_removed_max",
+        "schedule.jobs_cancelled_max",
+        "log.batch_bytes_max",
+        "log.batch_commits_max",
+        "log.batches_in_flight_max",
+        "log.staged_entry_bytes_max",
+        "log.single_entry_bytes_max",
+        "log.read_page_documents_max",
+        "log.read_page_bytes_max",
+        "log.stream_buffer_commits_max",
+        "log.stream_commits_taken_max",
+        "log.backfill_keys_max",
+        "store.",
+        "telemetry.",
+    ];
+
+    #[test]
+    fn each_limit_that_all_share_is_told_how_much_of_it_is_used() {
+        let all: Vec<&str> = [
+            ValueLimits::NAMES,
+            SchemaLimits::NAMES,
+            TransactionLimits::NAMES,
+            FunctionLimits::NAMES,
+            ActionLimits::NAMES,
+            RetryLimits::NAMES,
+            LogLimits::NAMES,
+            StoreLimits::NAMES,
+            RpcLimits::NAMES,
+            RouterLimits::NAMES,
+            TlsLimits::NAMES,
+            GrpcLimits::NAMES,
+            FanoutLimits::NAMES,
+            SyncLimits::NAMES,
+            GatewayLimits::NAMES,
+            PushLimits::NAMES,
+            AuthLimits::NAMES,
+            EgressLimits::NAMES,
+            ScheduleLimits::NAMES,
+            CronLimits::NAMES,
+            FileLimits::NAMES,
+            NodeLimits::NAMES,
+            DirectoryLimits::NAMES,
+            HealthLimits::NAMES,
+            TelemetryLimits::NAMES,
+        ]
+        .concat();
+        let reference = include_str!("../../../docs/reference/metrics.md");
+        let line = reference.lines().find_map(|line| line.strip_prefix("Limits whose use is told: "));
+        let told: Vec<&str> = line.expect("they are listed").split('`').skip(1).step_by(2).collect();
+        for limit in &told {
+            assert!(all.contains(limit), "{limit} is no limit");
+        }
+        for limit in all {
+            let is_time_or_share =
+                ["_ms", "_ms_max", "_percent", "_min", "_seconds"].iter().any(|end| limit.ends_with(end));
+            let of = |known: &&&str| limit == **known || (known.ends_with('.') && limit.starts_with(**known));
+            let is_of_one_thing = is_time_or_share || OF_ONE_THING.iter().any(|known| of(&known));
+            assert!(
+                told.contains(&limit) != is_of_one_thing,
+                "{limit} must be told or stand in the list of those that are of one thing"
+            );
+        }
     }
 }

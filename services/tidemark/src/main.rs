@@ -1,9 +1,12 @@
 //! The `tidemark` program.
 //!
-//! `tidemark dev` runs every service in one process on an embedded store. [`embedded`] constructs the services and takes
+//! `tidemark dev` runs every service in one process on an embedded store, `tidemark serve` those of a node. [`embedded`] constructs the services and takes
 //! them down in reverse; nothing else but tests starts one. Around it: [`configuration`] (flags, environment, file,
 //! defaults), [`data_folder`] (one process at a time, secret, format), [`ports`], [`process`] (signals, panics, limits of
-//! the system), [`metrics`] (what operators scrape) and [`screen`] (what is told to the person who started it).
+//! the system), [`monitoring`] (what operators ask: [`metrics`] and [`health`]) and [`screen`] (what is told to the person who
+//! started it). [`traces`] says where spans are sent.
+//!
+//! `tidemark deployment …` asks a server that runs: [`deployment`].
 //!
 //! Exit codes: 0 after a graceful stop, 2 where something that was asked for can't be had (a folder or a port in use, a
 //! configuration that can't be read), 70 where the storage failed, 134 (SIGABRT) for a defect, 1 for everything else.
@@ -11,9 +14,12 @@
 mod admin;
 mod configuration;
 mod data_folder;
+mod deployment;
 mod embedded;
+mod health;
 mod limits;
 mod metrics;
+mod monitoring;
 mod node;
 mod operator;
 mod others;
@@ -26,6 +32,7 @@ mod replicas;
 mod screen;
 mod stores;
 mod table;
+mod traces;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -52,14 +59,15 @@ fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     process::end_on_panic();
     let run = || -> anyhow::Result<()> {
-        process::set_up_log()?;
         match command {
-            Command::Dev(arguments) => serve(configuration::load(arguments)?),
+            Command::Dev(arguments) => serve(configuration::load(*arguments)?),
             Command::Serve(arguments) => serve(configuration::load_serve(*arguments)?),
             Command::Cluster(arguments) => {
+                process::set_up_log(None)?;
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(operator::run(arguments))
             }
+            Command::Deployment(arguments) => deployment::run(arguments),
         }
     };
     match run() {
@@ -74,11 +82,19 @@ fn main() -> ExitCode {
 
 /// Serves until it is told to stop.
 fn serve(configuration: Configuration) -> anyhow::Result<()> {
-    process::raise_open_files_limit(configuration.limits.gateway.open_files_min);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let traces = {
+        // What sends spans lives on it.
+        let _entered = runtime.enter();
+        process::set_up_log(configuration.telemetry.clone())?
+    };
+    process::raise_open_files_limit(configuration.limits.gateway.open_files_min);
     // What other nodes still ask for must let go of the store before the process ends, and the store's own threads with it.
     let patience = configuration.cluster.as_ref().map_or(Duration::ZERO, |_| RUNTIME_STOP_MAX);
     let result = runtime.block_on(embedded::run(configuration));
+    if let Some(traces) = traces {
+        traces.end();
+    }
     // Threads that still block (a second Ctrl-C does not come this far) hold nobody up.
     runtime.shutdown_timeout(patience);
     result

@@ -181,7 +181,7 @@ fn own_address(listener: &TcpListener, is_alone: bool) -> Result<String, Refusal
 }
 
 /// As this process sees it; in a container, its own.
-fn host_name() -> String {
+pub fn host_name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 

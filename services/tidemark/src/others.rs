@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use contract::{Deploy, DueRunner, Fanout, Files, Runner, Schedules, Sequencer};
+use contract::{Deploy, DueRunner, Fanout, Files, Runner, Schedules};
 use mtls::Role;
-use rpc::{
-    GrpcBlobs, GrpcDeploy, GrpcDueRunner, GrpcFanout, GrpcFiles, GrpcRunner, GrpcSchedules, GrpcSequencer,
-};
+use rpc::{GrpcBlobs, GrpcDeploy, GrpcDueRunner, GrpcFanout, GrpcFiles, GrpcRunner, GrpcSchedules};
 use tonic::transport::Channel;
 
 use crate::{node::Calls, pools::Pools};
@@ -21,10 +19,6 @@ pub struct Others {
 impl Others {
     fn channel(&self, role: Role) -> Channel {
         self.pools.channel(role, self.zone.clone(), &self.calls)
-    }
-
-    pub fn sequencer(&self) -> Arc<dyn Sequencer> {
-        Arc::new(GrpcSequencer::new(self.channel(Role::Txlog), self.calls.rpc))
     }
 
     /// Blobs and objects.

@@ -8,26 +8,38 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use crate::refusal::Refusal;
+use crate::{
+    refusal::Refusal,
+    traces::{self, TraceOptions, Traces},
+};
 
-/// The log goes to stderr. `TIDEMARK_LOG` chooses what is in it, as in `info` or `warn,gateway=debug`.
+/// The log goes to stderr. `TIDEMARK_LOG` chooses what is in it, as in `info` or `warn,gateway=debug`. Traces go where
+/// `traced` says, if it says so, from the current runtime.
 ///
 /// # Errors
 /// It says nothing that can be understood.
-pub fn set_up_log() -> Result<(), Refusal> {
+pub fn set_up_log(traced: Option<TraceOptions>) -> Result<Option<Traces>, Refusal> {
     let chosen = match env::var("TIDEMARK_LOG") {
         Ok(chosen) if !chosen.is_empty() => filter(&chosen)?,
         Ok(_) | Err(VarError::NotPresent) => filter(SERVICES)?,
         Err(error) => return Err(not_understood(&error)),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(chosen)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    Ok(())
+    let is_terminal = std::io::stderr().is_terminal();
+    let Some(options) = traced else {
+        // A filter for all costs less than one for each of several layers.
+        tracing_subscriber::fmt()
+            .with_env_filter(chosen)
+            .with_writer(std::io::stderr)
+            .with_ansi(is_terminal)
+            .init();
+        return Ok(None);
+    };
+    let (traces, layer) = traces::start(options)?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal);
+    tracing_subscriber::registry().with(lines.with_filter(chosen)).with(layer).init();
+    Ok(Some(traces))
 }
 
 const SERVICES: &str = "warn,tidemark=info,gateway=info,deploy=info,runner=info,fanout=info,scheduler=info,txlog=info,nodejs=info,mtls=info";

@@ -1,9 +1,9 @@
 //! Where bytes and commits are kept, as this process has them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use contract::{GroupId, Sequencer, TransactionLog};
+use contract::{DIRECTORY, GroupId, NodeId, Sequencer, TransactionLog};
 use log_router::{NearSequencer, Router};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,20 @@ pub struct Log {
 pub struct OwnLog {
     pub service: txlog::Service,
     pub token: CancellationToken,
+    /// Whose it is.
+    pub node: NodeId,
     groups: BTreeSet<GroupId>,
+}
+
+/// Of a log with the groups that a cluster has: one for the directory, and one for the data of deployments.
+fn log_options(folder: impl Into<PathBuf>) -> txlog::Options {
+    let mut options = txlog::Options::embedded(folder);
+    options.deployments.push(txlog::Deployment { name: "directory".to_owned(), at: DIRECTORY });
+    options
+}
+
+fn groups_of(options: &txlog::Options) -> BTreeSet<GroupId> {
+    options.deployments.iter().map(|deployment| deployment.at.group).collect()
 }
 
 /// Starts a replica of every group.
@@ -38,16 +51,16 @@ pub async fn start_own_log(
     node: Option<&Node>,
     limits: &Limits,
 ) -> anyhow::Result<OwnLog> {
-    let mut options = txlog::Options::embedded(folder.path());
+    let mut options = log_options(folder.path());
     options.limits = limits.log;
     options.store = limits.store;
     if let Some(node) = node {
         node.place(&mut options);
     }
-    let groups = options.deployments.iter().map(|deployment| deployment.at.group).collect();
+    let (groups, node) = (groups_of(&options), options.node);
     let token = CancellationToken::new();
     let service = txlog::Service::start(options, token.clone()).await.context("open the transaction log")?;
-    Ok(OwnLog { service, token, groups })
+    Ok(OwnLog { service, token, node, groups })
 }
 
 /// The log of a process that is all there is: its own replica.
@@ -71,12 +84,7 @@ pub fn routed_log(
         (None, Some(others)) => Source::Others(others.pools.clone()),
         (None, None) => unreachable!("who has no log knows others that do"),
     };
-    let groups = match own {
-        Some(own) => own.groups.clone(),
-        None => {
-            txlog::Options::embedded("").deployments.iter().map(|deployment| deployment.at.group).collect()
-        }
-    };
+    let groups = own.map_or_else(|| groups_of(&log_options("")), |own| own.groups.clone());
     for group in groups.iter().copied() {
         let replicas: Replicas = node.replicas(source.clone());
         replicas.begin(&router, group).context("follow the log's position")?;
@@ -105,7 +113,7 @@ pub async fn start_blobs(
 ) -> anyhow::Result<blob::Service> {
     let options = match &configuration.blobs_url {
         Some(url) => match url.strip_prefix("file://") {
-            Some(path) => blob::Options { folder: path.into(), writer: node.map(|node| node.id.0) },
+            Some(path) => blob::Options { folder: path.into(), is_shared: node.is_some() },
             None => {
                 let settings = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
                 let options = blob::BucketOptions { url: url.clone(), settings };
@@ -113,7 +121,7 @@ pub async fn start_blobs(
                 return opened.context("reach the bucket of blobs");
             }
         },
-        None => blob::Options { folder: folder.path().join("blobs"), writer: None },
+        None => blob::Options { folder: folder.path().join("blobs"), is_shared: false },
     };
     blob::Service::start(options, token).await.context("open the blobs")
 }

@@ -44,9 +44,24 @@ async fn what_is_documented_is_served_in_the_format_of_prometheus() {
     served.sort_unstable();
     assert_eq!(served, documented);
 
+    let told = reference.lines().find_map(|line| line.strip_prefix("Limits whose use is told: "));
+    let of_node = |limit: &&str| limit.starts_with("node.");
+    let mut told: Vec<&str> = told.expect("they are listed").split('`').skip(1).step_by(2).collect();
+    told.retain(|limit| !of_node(limit));
+    let mut used: Vec<&str> = answer
+        .lines()
+        .filter_map(|line| line.strip_prefix("tidemark_limit_used{limit=\"")?.split('"').next())
+        .collect();
+    told.sort_unstable();
+    used.sort_unstable();
+    assert_eq!(used, told);
+
     // No function is there that could run, and the question is one all the same.
     let sessions = |answer: &str| answer.lines().any(|line| line == "tidemark_fanout_sessions 0");
     assert!(sessions(&answer), "{answer}");
+    assert!(get(&address, "/livez").await.starts_with("HTTP/1.1 200 OK"));
+    let ready = get(&address, "/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 200 OK") && ready.contains("\r\n\r\nready\n"), "{ready}");
     assert!(get(&address, "/").await.starts_with("HTTP/1.1 404 "));
     assert!(get(&server.address, "/metrics").await.starts_with("HTTP/1.1 404 "), "clients don't see them");
 }

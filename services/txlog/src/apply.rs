@@ -267,7 +267,9 @@ impl Applier {
                 Applied::TermBegan(id.term)
             }
             Payload::Membership(membership) => {
-                self.state.membership = membership;
+                if !planted::is(planted::Bug::MembershipIsForgotten) {
+                    self.state.membership = membership;
+                }
                 Applied::Nothing
             }
             Payload::Entry(LogEntry::Batch(batch)) => self.apply_batch(store, changes, id, batch)?,
@@ -306,9 +308,11 @@ impl Applier {
         id: EntryId,
         batch: Batch,
     ) -> Result<Applied, ApplyError> {
-        let follows =
-            batch.previous == self.state.last_timestamp || planted::is(planted::Bug::ApplyIgnoresPrevious);
-        if batch.epoch.term != id.term || !follows {
+        let follows = batch.previous == self.state.last_timestamp
+            || planted::is(planted::Bug::ApplyIgnoresPrevious)
+            || planted::is(planted::Bug::FenceIsOpen);
+        let is_of_its_term = batch.epoch.term == id.term || planted::is(planted::Bug::FenceIsOpen);
+        if !is_of_its_term || !follows {
             let timestamps = batch.commits.iter().map(|commit| commit.timestamp).collect();
             return Ok(Applied::Skipped(batch.epoch, timestamps));
         }
@@ -341,7 +345,9 @@ impl Applier {
             }
             let record = keys::record(self.incarnation, commit.deployment, commit.id);
             let committed = Committed { timestamp: commit.timestamp, run: commit.run };
-            changes.put(Family::Records, &record, &keys::encode_record(committed));
+            if !planted::is(planted::Bug::RecordIsNotWritten) {
+                changes.put(Family::Records, &record, &keys::encode_record(committed));
+            }
             self.state.last_timestamp = commit.timestamp;
             let notice = CommitNotice { timestamp: commit.timestamp, keys: touched_keys(&writes) };
             applied.push(AppliedCommit {

@@ -16,11 +16,18 @@ pub enum Purpose {
     Snapshots,
 }
 
+/// What goes over a connection.
+#[cfg(not(test))]
+pub(crate) type Wire = Channel;
+/// What goes over a connection, which may be a simulated one.
+#[cfg(test)]
+pub(crate) use crate::simulation::wire::Wire;
+
 /// Makes connections to other nodes' internal services.
 #[derive(Clone)]
 pub struct Channels(Arc<Connect>);
 
-type Connect = dyn Fn(Option<NodeId>, &str, Purpose) -> io::Result<Channel> + Send + Sync;
+type Connect = dyn Fn(Option<NodeId>, &str, Purpose) -> io::Result<Wire> + Send + Sync;
 
 impl Channels {
     /// `connect` is given the node that must answer (`None`: whoever does), its address as `host:port`, and what for. It must
@@ -28,6 +35,16 @@ impl Channels {
     /// the node has this address.
     pub fn new(
         connect: impl Fn(Option<NodeId>, &str, Purpose) -> io::Result<Channel> + Send + Sync + 'static,
+    ) -> Channels {
+        #[cfg(test)]
+        let connect = move |node, address: &str, purpose| connect(node, address, purpose).map(Wire::Tonic);
+        Channels(Arc::new(connect))
+    }
+
+    /// Over connections that a test simulates.
+    #[cfg(test)]
+    pub(crate) fn simulated(
+        connect: impl Fn(Option<NodeId>, &str, Purpose) -> io::Result<Wire> + Send + Sync + 'static,
     ) -> Channels {
         Channels(Arc::new(connect))
     }
@@ -39,12 +56,7 @@ impl Channels {
         })
     }
 
-    pub(crate) fn connect(
-        &self,
-        node: Option<NodeId>,
-        address: &str,
-        purpose: Purpose,
-    ) -> io::Result<Channel> {
+    pub(crate) fn connect(&self, node: Option<NodeId>, address: &str, purpose: Purpose) -> io::Result<Wire> {
         (self.0)(node, address, purpose)
     }
 }

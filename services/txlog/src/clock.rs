@@ -29,11 +29,7 @@ impl Clock {
     /// A timestamp is never taken back: without this, what a clock says for a moment would hold for ever, and nothing would
     /// grow old until that time comes.
     pub fn without_jumps(self, jump_max: Duration, trusted_after: Duration) -> Clock {
-        self.without_jumps_by(jump_max, trusted_after, || {
-            // It goes on while the machine sleeps, as the wall clock does.
-            let since_boot = clock_gettime(ClockId::Boottime);
-            Duration::new(since_boot.tv_sec.unsigned_abs(), since_boot.tv_nsec.unsigned_abs() as u32)
-        })
+        self.without_jumps_by(jump_max, trusted_after, since_boot)
     }
 
     fn without_jumps_by(
@@ -53,6 +49,26 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         (self.0)()
     }
+}
+
+/// The time that has passed since some moment: what ages are counted by. It never jumps, and stands still while the machine
+/// sleeps, as it does for those in it who wait.
+pub fn passed() -> Duration {
+    read(ClockId::Monotonic)
+}
+
+/// Since the machine started. It goes on while the machine sleeps, as the wall clock does.
+fn since_boot() -> Duration {
+    read(ClockId::Boottime)
+}
+
+fn read(clock: ClockId) -> Duration {
+    #[cfg(test)]
+    if crate::runtime::is_simulated() {
+        return crate::simulation::runtime::time();
+    }
+    let time = clock_gettime(clock);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
 impl fmt::Debug for Clock {

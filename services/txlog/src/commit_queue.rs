@@ -1,7 +1,7 @@
 //! What a replica decides about commits: which it takes, what becomes of those on their way when proposals are refused
 //! or leadership changes, and what it answers about them.
 //!
-//! Pure: clock, log and store are outside. Every replica has one; only the one that leads and is ready takes commits.
+//! Pure: clock, log and store are outside; the time that has passed is counted from whatever moment. Every replica has one; only the one that leads and is ready takes commits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,12 +11,12 @@ use contract::{
 };
 
 use crate::{
+    ages::Ages,
     apply::{Applied, AppliedCommit},
     batcher::{BatchLimits, BatchNumber, Batcher, ProposalError},
     entry::{Batch, CommitWrites, StampedCommit},
     overlay::Overlay,
     planted,
-    retention::Retention,
     undecided::{Committed, Known, OpenCommit, Taken, Undecided},
     validator::{Reading, Refusal, Validator},
 };
@@ -40,10 +40,11 @@ pub struct CommitQueue<W> {
     batcher: Batcher,
     undecided: Undecided<W>,
     overlay: Overlay,
-    retention: Retention,
-    records_age_ms: u64,
-    /// What the clock would be at least, where the group has been idle for so long that the floors must go on.
-    idle_until: Option<Timestamp>,
+    ages: Ages,
+    retention: Duration,
+    records_age: Duration,
+    /// The group has been idle for so long that the floors must go on.
+    floors_are_due: bool,
     /// The last applied timestamp.
     published: Timestamp,
 }
@@ -51,10 +52,12 @@ pub struct CommitQueue<W> {
 #[derive(Clone, Copy, Debug)]
 pub struct CommitQueueOptions {
     pub batches: BatchLimits,
+    /// How long it is asked at least what was the newest moment so long ago.
+    pub window_age: Duration,
     /// How long a moment stays readable after it was the newest.
-    pub retention_ms: u64,
+    pub retention: Duration,
     /// How long a commit can be looked up.
-    pub records_age_ms: u64,
+    pub records_age: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +118,15 @@ pub struct Answer<W> {
 
 impl<W> CommitQueue<W> {
     /// `last` is the store's last timestamp, `epoch` that of its last batch.
-    pub fn new(options: CommitQueueOptions, last: Timestamp, epoch: Epoch) -> CommitQueue<W> {
+    pub fn new(
+        options: CommitQueueOptions,
+        last: Timestamp,
+        epoch: Epoch,
+        passed: Duration,
+    ) -> CommitQueue<W> {
+        let CommitQueueOptions { batches, window_age, retention, records_age } = options;
+        let shortest = window_age.min(retention).min(records_age);
+        let longest = window_age.max(retention).max(records_age);
         CommitQueue {
             epoch,
             told: epoch,
@@ -125,12 +136,13 @@ impl<W> CommitQueue<W> {
             reset_untold: false,
             decided_term: 0,
             validator: Validator::new(last),
-            batcher: Batcher::new(options.batches, last),
+            batcher: Batcher::new(batches, last),
             undecided: Undecided::default(),
             overlay: Overlay::default(),
-            retention: Retention::new(last, options.retention_ms),
-            records_age_ms: options.records_age_ms,
-            idle_until: None,
+            ages: Ages::new(last, passed, (shortest, longest)),
+            retention,
+            records_age,
+            floors_are_due: false,
             published: last,
         }
     }
@@ -344,57 +356,58 @@ impl<W> CommitQueue<W> {
     }
 
     /// The batch to propose now, if any.
-    pub fn close_batch(&mut self) -> Option<(BatchNumber, Batch)> {
+    pub fn close_batch(&mut self, passed: Duration) -> Option<(BatchNumber, Batch)> {
         if !self.is_ready() {
             return None;
         }
-        let idle_until = self.idle_until.take();
+        let floors_are_due = std::mem::take(&mut self.floors_are_due);
         let closed = match self.batcher.close() {
             Some(closed) => closed,
-            None if idle_until.is_some() || self.reset_untold => self.batcher.close_empty()?,
+            None if floors_are_due || self.reset_untold => self.batcher.close_empty()?,
             None => return None,
         };
         self.reset_untold = false;
-        let newest = closed.commits.iter().map(|commit| commit.timestamp).max();
-        let now = newest.or(idle_until).unwrap_or(closed.previous);
+        let last = closed.commits.iter().map(|commit| commit.timestamp).max().unwrap_or(closed.previous);
+        let passed = Ages::at(last, passed);
         let batch = Batch {
             epoch: self.epoch,
             previous: closed.previous,
             commits: closed.commits,
-            horizon: self.retention.horizon(now),
-            records_floor: self.records_floor(now),
+            horizon: self.horizon(passed),
+            records_floor: self.records_floor(passed),
         };
         assert!(batch.horizon <= self.published, "the horizon is a published moment");
         Some((closed.number, batch))
     }
 
-    /// Records that are older at `now` don't count; none is newer than what is published.
-    fn records_floor(&self, now: Timestamp) -> Timestamp {
-        let records_age = self.records_age_ms.saturating_mul(1_000_000);
-        let floor = Timestamp::new(now.as_nanoseconds().saturating_sub(records_age)).unwrap_or_default();
-        floor.min(self.published.next().unwrap_or(Timestamp::MAX))
+    /// What was the newest moment within the retention stays readable.
+    fn horizon(&self, passed: Duration) -> Timestamp {
+        self.ages.newest(self.retention, passed).unwrap_or_default()
     }
 
-    /// Nothing was published for so long: an empty batch moves `horizon` and `records_floor`, which stand where they were
-    /// applied, if they are due. Whether there is one to propose now.
-    pub fn idle(&mut self, idle_for: Duration, horizon: Timestamp, records_floor: Timestamp) -> bool {
+    /// Records below it don't count: those of commits that are so old.
+    fn records_floor(&self, passed: Duration) -> Timestamp {
+        let newest = self.ages.newest(self.records_age, passed);
+        newest.map_or(Timestamp::ZERO, |newest| newest.next().unwrap_or(Timestamp::MAX))
+    }
+
+    /// The moment that was the newest one so long ago, or one before it; the first of all if that is not known. Not for a
+    /// longer time than the longest of the options.
+    pub fn newest_then(&self, ago: Duration, passed: Duration) -> Timestamp {
+        self.ages.newest(ago, Ages::at(self.head(), passed)).unwrap_or_default()
+    }
+
+    /// While nothing is published, an empty batch moves `horizon` and `records_floor`, which stand where they were applied, if
+    /// they are due. Whether there is one to propose now.
+    pub fn idle(&mut self, passed: Duration, horizon: Timestamp, records_floor: Timestamp) -> bool {
         if !self.is_ready() || self.batcher.is_busy() {
             return false;
         }
-        self.retention.settled(self.published);
-        let idle_ns = u64::try_from(idle_for.as_nanos()).unwrap_or(u64::MAX);
-        let until = self.published.as_nanoseconds().saturating_add(idle_ns);
-        let until = Timestamp::new(until).unwrap_or(Timestamp::MAX);
-        let due = self.retention.horizon(until) > horizon || self.records_floor(until) > records_floor;
         // Not for every moment that it goes on: once what was published last is reached.
-        let settles = self.retention.horizon(until) == self.published;
-        let records_end = self.records_floor(until) > self.published;
-        let reached =
-            (settles && horizon < self.published) || (records_end && records_floor <= self.published);
-        if due && reached {
-            self.idle_until = Some(until);
-        }
-        self.idle_until.is_some()
+        let settles = horizon < self.published && self.horizon(passed) == self.published;
+        let records_end = records_floor <= self.published && self.records_floor(passed) > self.published;
+        self.floors_are_due |= settles || records_end;
+        self.floors_are_due
     }
 
     /// A batch will not be applied in its turn. Of one that was appended nothing is known: whoever waits for it is told so
@@ -490,11 +503,11 @@ impl<W> CommitQueue<W> {
     }
 
     /// Takes notice of what was applied, in its order. The changes are in the store.
-    pub fn publish(&mut self, applied: &[Applied]) -> Vec<Answer<W>> {
+    pub fn publish(&mut self, applied: &[Applied], passed: Duration) -> Vec<Answer<W>> {
         let mut answers = Vec::new();
         for applied in applied {
             match applied {
-                Applied::Commits(epoch, commits) => answers.extend(self.applied(*epoch, commits)),
+                Applied::Commits(epoch, commits) => answers.extend(self.applied(*epoch, commits, passed)),
                 Applied::Skipped(epoch, timestamps) => answers.extend(self.skipped(*epoch, timestamps)),
                 Applied::TermBegan(term) => self.applied_blank(*term),
                 Applied::Nothing | Applied::Backfilled(_) => {}
@@ -504,7 +517,7 @@ impl<W> CommitQueue<W> {
     }
 
     /// A batch of this epoch is in the store: its commits, in order.
-    fn applied(&mut self, epoch: Epoch, commits: &[AppliedCommit]) -> Vec<Answer<W>> {
+    fn applied(&mut self, epoch: Epoch, commits: &[AppliedCommit], passed: Duration) -> Vec<Answer<W>> {
         self.learn(epoch);
         let mut answers = Vec::new();
         for AppliedCommit { deployment, id, run, notice } in commits {
@@ -516,7 +529,7 @@ impl<W> CommitQueue<W> {
             }
             self.validator.applied(*deployment, notice);
             self.published = self.published.max(timestamp);
-            self.retention.applied(timestamp);
+            self.ages.applied(timestamp, passed);
             let committed = Committed { timestamp, run: *run };
             let Some(commit) = self.undecided.committed(committed, *deployment, *id) else { continue };
             self.overlay.remove(*deployment, timestamp, &commit.writes);
@@ -562,12 +575,18 @@ impl<W> CommitQueue<W> {
 
     /// The store has other data, up to `last`, whose last batch was of epoch `told`; the term of its last entry is `decided`.
     /// Of what is older nobody can tell here what was written.
-    pub fn replaced(&mut self, last: Timestamp, told: Epoch, decided: u64) -> Vec<Answer<W>> {
+    pub fn replaced(
+        &mut self,
+        last: Timestamp,
+        told: Epoch,
+        decided: u64,
+        passed: Duration,
+    ) -> Vec<Answer<W>> {
         let answers = self.follow(self.epoch.term, self.leader.clone());
         self.validator.replaced(last);
         self.batcher.applied(last);
         self.undecided.trim(last);
-        self.retention.replaced(last);
+        self.ages.replaced(last, passed);
         self.published = self.published.max(last);
         self.decided_term = self.decided_term.max(decided);
         self.learn(told);
@@ -609,21 +628,33 @@ mod tests {
     use crate::planted::{Bug, plant};
 
     const DEPLOYMENT: DeploymentId = DeploymentId(1);
+    const SECOND: Duration = Duration::from_secs(1);
+    const MINUTE: Duration = Duration::from_secs(60);
 
     fn timestamp(at: u64) -> Timestamp {
         Timestamp::new(at).expect("in range")
     }
 
-    fn queue_that_leads() -> CommitQueue<&'static str> {
+    fn queue() -> CommitQueue<&'static str> {
         let options = CommitQueueOptions {
             batches: BatchLimits { bytes_max: 300, commits_max: 3, in_flight_max: 3 },
-            retention_ms: 1,
-            records_age_ms: 1_000,
+            window_age: SECOND,
+            retention: MINUTE,
+            records_age: MINUTE * 2,
         };
-        let mut queue = CommitQueue::new(options, Timestamp::ZERO, Epoch::default());
+        CommitQueue::new(options, Timestamp::ZERO, Epoch::default(), Duration::ZERO)
+    }
+
+    fn queue_that_leads() -> CommitQueue<&'static str> {
+        let mut queue = queue();
         queue.elected(1, None);
-        queue.publish(&[Applied::TermBegan(1)]);
+        queue.publish(&[Applied::TermBegan(1)], Duration::ZERO);
         queue
+    }
+
+    fn applied(id: u8, at: u64) -> AppliedCommit {
+        let notice = Arc::new(CommitNotice { timestamp: timestamp(at), keys: Vec::new() });
+        AppliedCommit { deployment: DEPLOYMENT, id: CommitId([id; 16]), run: 1, notice }
     }
 
     fn request(epoch: Epoch) -> Request {
@@ -652,9 +683,7 @@ mod tests {
     fn one_of_two_is_refused_as_too_old() -> Received<&'static str> {
         let mut queue = queue_that_leads();
         let epoch = queue.epoch();
-        let notice = Arc::new(CommitNotice { timestamp: timestamp(13), keys: Vec::new() });
-        let other = AppliedCommit { deployment: DEPLOYMENT, id: CommitId([2; 16]), run: 1, notice };
-        queue.publish(&[Applied::Commits(epoch, vec![other])]);
+        queue.publish(&[Applied::Commits(epoch, vec![applied(2, 13)])], Duration::ZERO);
         let mut request = request(epoch);
         let checked = queue.check(&request, queue.published()).unwrap();
         queue.trim(timestamp(13), usize::MAX);
@@ -679,13 +708,82 @@ mod tests {
         assert_eq!(queue.receive(&mut request, checked, "first", timestamp(15)), Received::OnItsWay);
         // It has lost its lead, and has not heard of it; what the next leader proposes is applied.
         let of_the_next = Epoch { term: 2, reset: 1 };
-        assert_eq!(queue.publish(&[Applied::Skipped(of_the_next, vec![timestamp(15)])]), []);
+        assert_eq!(queue.publish(&[Applied::Skipped(of_the_next, vec![timestamp(15)])], Duration::ZERO), []);
         assert_eq!(queue.undecided().commits, 1);
-        let (_, batch) = queue.close_batch().expect("it is proposed");
+        let (_, batch) = queue.close_batch(Duration::ZERO).expect("it is proposed");
         assert_eq!(batch.commits[0].timestamp, timestamp(15));
 
-        let answers = queue.publish(&[Applied::Skipped(batch.epoch, vec![timestamp(15)])]);
+        let answers = queue.publish(&[Applied::Skipped(batch.epoch, vec![timestamp(15)])], Duration::ZERO);
         assert_eq!(answers, [Answer { waiter: "first", outcome: CommitOutcome::NotCommitted }]);
         assert_eq!(queue.undecided().commits, 0);
+    }
+
+    /// The floors of the batch of a commit that comes `passed`, when the clock says `clock`.
+    fn floors(
+        queue: &mut CommitQueue<&'static str>,
+        clock: Timestamp,
+        passed: Duration,
+    ) -> (Timestamp, Timestamp) {
+        let mut request = request(queue.epoch());
+        request.id = CommitId([255; 16]);
+        request.begin = ReadAt::published(queue.published());
+        let checked = queue.check(&request, queue.published()).unwrap();
+        assert_eq!(queue.receive(&mut request, checked, "waits", clock), Received::OnItsWay);
+        let (_, batch) = queue.close_batch(passed).expect("it is proposed");
+        (batch.horizon, batch.records_floor)
+    }
+
+    /// Commits at 13 and, a second later, at 17; then the clock says that a year has gone by, where it was another second.
+    fn floors_after_a_jump() -> (Timestamp, Timestamp) {
+        let mut queue = queue_that_leads();
+        let epoch = queue.epoch();
+        queue.publish(&[Applied::Commits(epoch, vec![applied(1, 13)])], SECOND);
+        queue.publish(&[Applied::Commits(epoch, vec![applied(2, 17)])], SECOND * 2);
+        let year = timestamp(365 * 24 * 3_600_000_000_000);
+        floors(&mut queue, year, SECOND * 3)
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_ends_no_record_and_no_moment() {
+        assert_eq!(floors_after_a_jump(), (Timestamp::ZERO, Timestamp::ZERO));
+        let (horizon, records_floor) = plant(Bug::AgesFollowTimestamps, floors_after_a_jump);
+        assert_eq!(
+            (horizon, records_floor),
+            (timestamp(17), timestamp(18)),
+            "it could not be seen otherwise"
+        );
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_keeps_nothing_for_longer_and_whoever_comes_to_lead_counts_on() {
+        let mut queue = queue();
+        let epoch = Epoch { term: 1, reset: 0 };
+        // It follows, and applies a commit a second; the clock of its leader has been put back.
+        for second in 1..=200 {
+            let commits = vec![applied(second as u8, u64::from(second))];
+            queue.publish(&[Applied::Commits(epoch, commits)], SECOND * second);
+        }
+        queue.elected(2, None);
+        queue.publish(&[Applied::TermBegan(2)], SECOND * 200);
+        let (horizon, records_floor) = floors(&mut queue, timestamp(7), SECOND * 200);
+        assert_eq!((horizon, records_floor), (timestamp(140), timestamp(81)));
+        assert_eq!(queue.newest_then(SECOND, SECOND * 200), timestamp(199));
+    }
+
+    #[test]
+    fn the_floors_of_an_idle_group_go_on_once_each_when_their_time_has_passed() {
+        let mut queue = queue_that_leads();
+        let epoch = queue.epoch();
+        queue.publish(&[Applied::Commits(epoch, vec![applied(1, 13)])], SECOND);
+        let (mut horizon, mut records_floor) = (Timestamp::ZERO, Timestamp::ZERO);
+        let mut moved = Vec::new();
+        for second in 1..=1_000 {
+            if queue.idle(SECOND * second, horizon, records_floor) {
+                let (_, batch) = queue.close_batch(SECOND * second).expect("it is proposed");
+                (horizon, records_floor) = (batch.horizon, batch.records_floor);
+                moved.push((second, horizon, records_floor));
+            }
+        }
+        assert_eq!(moved, [(61, timestamp(13), Timestamp::ZERO), (121, timestamp(13), timestamp(14))]);
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     network::{Introduction, Peers},
     proposer::GroupRaft,
     raft_types::Node,
+    runtime,
 };
 
 /// How a group begins that is new on this node.
@@ -61,8 +62,9 @@ pub async fn begin(
             Found::Begun(_) | Found::Some => {}
         }
         tokio::select! {
+            biased;
             () = token.cancelled() => return,
-            () = tokio::time::sleep(look) => {}
+            () = runtime::sleep(look) => {}
         }
     }
 }

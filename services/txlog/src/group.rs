@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use crate::limits::LogLimits;
@@ -17,12 +18,13 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::{
     apply::{Applied, AppliedState, ApplyError, Family, Store, Writable},
     batcher::BatchLimits,
-    clock::Clock,
+    clock::{Clock, passed},
     commit_queue::{Answer, CommitQueue, CommitQueueOptions},
+    counts::Counts,
     entry::EntryVersion,
     keys::{self, Incarnation},
     planted,
-    state_store::StateStore,
+    state_store::NodeStore,
     stream::CommitBuffer,
     sweep::sweep,
 };
@@ -35,14 +37,16 @@ pub struct Group {
     pub id: GroupId,
     /// Which data are the group's: [`Incarnation`].
     incarnation: AtomicU32,
-    pub deployments: HashSet<DeploymentId>,
+    /// Those whose data it holds: of others nothing is read and nothing committed.
+    pub deployments: watch::Sender<HashSet<DeploymentId>>,
     pub limits: LogLimits,
     pub clock: Clock,
-    pub store: Arc<StateStore>,
+    pub store: Arc<NodeStore>,
     pub queue: RwLock<CommitQueue<Waiter>>,
     pub buffer: Arc<CommitBuffer>,
     /// There may be a batch to propose.
     pub work: Notify,
+    pub counts: Counts,
     position: watch::Sender<Position>,
     published: AtomicU64,
     horizon: AtomicU64,
@@ -74,7 +78,7 @@ impl Group {
         deployments: impl IntoIterator<Item = DeploymentId>,
         limits: LogLimits,
         clock: Clock,
-        store: Arc<StateStore>,
+        store: Arc<NodeStore>,
         state: &AppliedState,
     ) -> Group {
         let last = state.last_timestamp;
@@ -84,21 +88,23 @@ impl Group {
                 commits_max: limits.batch_commits_max,
                 in_flight_max: limits.batches_in_flight_max,
             },
-            retention_ms: limits.retention_ms_min,
-            records_age_ms: limits.commit_record_age_ms,
+            window_age: Duration::from_millis(limits.window_age_ms_min),
+            retention: Duration::from_millis(limits.retention_ms_min),
+            records_age: Duration::from_millis(limits.commit_record_age_ms),
         };
-        let queue = CommitQueue::new(options, last, state.epoch);
+        let queue = CommitQueue::new(options, last, state.epoch, passed());
         let position = position_of(&queue);
         Group {
             id,
             incarnation: AtomicU32::new(incarnation.0),
-            deployments: deployments.into_iter().collect(),
+            deployments: watch::Sender::new(deployments.into_iter().collect()),
             limits,
             clock,
             store,
             queue: RwLock::new(queue),
             buffer: Arc::new(CommitBuffer::new(last, &limits)),
             work: Notify::new(),
+            counts: Counts::new(),
             position: watch::Sender::new(position),
             published: AtomicU64::new(last.as_nanoseconds()),
             horizon: AtomicU64::new(state.horizon.as_nanoseconds()),
@@ -229,7 +235,8 @@ impl Group {
         let skipped = applied.iter().filter(|applied| matches!(applied, Applied::Skipped(..))).count();
         self.batches_skipped.fetch_add(skipped as u64, Ordering::Relaxed);
         self.decide(|queue| {
-            let answers = queue.publish(&applied);
+            let passed = passed();
+            let answers = queue.publish(&applied, passed);
             let published = queue.published();
             assert!(published == state.last_timestamp, "what is applied is published");
             assert!(state.horizon <= published, "what is published can be read");
@@ -239,9 +246,8 @@ impl Group {
                 _ => Vec::new(),
             });
             self.buffer.add(commits.map(|commit| (commit.deployment, queue.remembered(commit.notice))));
-            let age = self.limits.window_age_ms_min.saturating_mul(1_000_000);
-            let keep_above = queue.head().as_nanoseconds().saturating_sub(age);
-            queue.trim(Timestamp::new(keep_above).unwrap_or_default(), self.limits.window_bytes_max);
+            let age = Duration::from_millis(self.limits.window_age_ms_min);
+            queue.trim(queue.newest_then(age, passed), self.limits.window_bytes_max);
             answers
         });
         // Room for another batch, or a term to lead.
@@ -267,7 +273,7 @@ impl Group {
         self.incarnation.store(incarnation.0, Ordering::Release);
         self.decide(|queue| {
             let term = state.last.map_or(0, |last| last.term);
-            let answers = queue.replaced(state.last_timestamp, state.epoch, term);
+            let answers = queue.replaced(state.last_timestamp, state.epoch, term, passed());
             self.published.store(queue.published().as_nanoseconds(), Ordering::Release);
             self.buffer.replaced(queue.published());
             answers
@@ -419,7 +425,7 @@ mod tests {
 
     fn elections_and_apply_race(bug: Option<Bug>) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(StateStore::open(folder.path(), &StoreLimits::DEFAULT).unwrap());
+        let store = Arc::new(NodeStore::open(folder.path(), &StoreLimits::DEFAULT).unwrap());
         let state = AppliedState::default();
         let deployments = [DeploymentId(1)];
         let (id, incarnation) = (GroupId(1), Incarnation(1));

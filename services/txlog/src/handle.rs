@@ -1,7 +1,7 @@
 //! The transaction log as others see it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,9 +16,11 @@ use contract::{
     Error, ErrorKind, GroupId, LeaderHint, Lookup, NodeId, Position, Read, ReadAt, ReadResult, ReadSet,
     Result, Retry, StreamEvents, Timestamp, TransactionLog, code,
 };
+use counters::Stopwatch;
 use openraft::{async_runtime::WatchReceiver, raft::ReadPolicy};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
 
 use crate::{
     apply::{ApplyError, Family, Store},
@@ -31,7 +33,7 @@ use crate::{
     keys,
     limits::StoreLimits,
     members::GroupStatus,
-    metrics::MetricsSnapshot,
+    metrics::{MetricsSnapshot, RaftSnapshot},
     network::Peers,
     options::Deployment,
     planted,
@@ -39,6 +41,7 @@ use crate::{
     raft_log::LogGauges,
     raft_types::EntryOutcome,
     reads::{Above, RangeLimits, Reader},
+    runtime,
     undecided::Committed,
 };
 
@@ -155,6 +158,18 @@ impl Handle {
             .map(|deployment| deployment.at)
     }
 
+    /// From now on these deployments are there and no others, those of the options aside. Those of groups that are not on this
+    /// node are left out.
+    pub fn serve(&self, deployments: impl IntoIterator<Item = DeploymentRef>) {
+        let mut by_group: HashMap<GroupId, HashSet<DeploymentId>> = HashMap::new();
+        for at in self.shared.deployments.iter().map(|deployment| deployment.at).chain(deployments) {
+            by_group.entry(at.group).or_default().insert(at.deployment);
+        }
+        for (id, of) in &self.shared.groups {
+            of.group.deployments.send_replace(by_group.remove(id).unwrap_or_default());
+        }
+    }
+
     /// How near each of the group's limits is.
     pub fn measures(&self, group: GroupId) -> Result<Measures> {
         let of = self.group(group)?;
@@ -183,7 +198,7 @@ impl Handle {
     pub fn metrics(&self) -> MetricsSnapshot {
         let log = &self.shared.log;
         let mut sum = MetricsSnapshot {
-            fsyncs: log.fsyncs(),
+            syncs: log.syncs(),
             entry_bytes: log.entry_bytes() as u64,
             log_write_buffer_bytes: log.write_buffer_bytes(),
             ..MetricsSnapshot::default()
@@ -194,11 +209,52 @@ impl Handle {
         sum
     }
 
+    /// The Raft of each group, by their numbers.
+    pub fn raft_metrics(&self) -> Vec<RaftSnapshot> {
+        let groups = self.shared.groups.values();
+        let mut all: Vec<_> = groups.map(|of| RaftSnapshot::of(of)).collect();
+        all.sort_unstable_by_key(|raft| raft.group);
+        all
+    }
+
+    /// Which groups take no requests here now, since nobody is known to lead them.
+    pub fn without_leader(&self) -> Vec<GroupId> {
+        let is_without = |of: &&Arc<HandleGroup>| {
+            let position = of.group.position();
+            let position = position.borrow();
+            !position.ready && position.leader.is_none()
+        };
+        let mut groups: Vec<_> =
+            self.shared.groups.values().filter(is_without).map(|of| of.group.id).collect();
+        groups.sort_unstable();
+        groups
+    }
+
     /// The groups that this node has replicas of.
     pub fn groups(&self) -> Vec<GroupId> {
         let mut groups: Vec<GroupId> = self.shared.groups.keys().copied().collect();
         groups.sort_unstable();
         groups
+    }
+
+    /// For how long a write of the log has been on its way to the disk, if one is.
+    pub fn stalled(&self) -> Duration {
+        self.shared.log.stalled()
+    }
+
+    /// How much of its limits is used: of those of a group, in the group where most is.
+    pub fn limits_used(&self) -> Vec<limits::Use> {
+        let mut used: Vec<limits::Use> = Vec::new();
+        for of in self.shared.groups.values() {
+            for (at, of_group) in of.limits_used().into_iter().enumerate() {
+                match used.get_mut(at) {
+                    Some(most) if most.used >= of_group.used => {}
+                    Some(most) => *most = of_group,
+                    None => used.push(of_group),
+                }
+            }
+        }
+        used
     }
 
     /// How a group stands, as this node sees it.
@@ -250,11 +306,26 @@ impl Handle {
 
     fn of(&self, at: DeploymentRef) -> Result<&Arc<HandleGroup>> {
         let group = self.group(at.group)?;
-        if !group.group.deployments.contains(&at.deployment) {
+        if !group.group.deployments.borrow().contains(&at.deployment) {
             let message = format!("deployment {} is not in group {}", at.deployment.0, at.group.0);
-            return Err(Error::new(ErrorKind::NotFound, "DeploymentNotFound", message));
+            return Err(Error::new(ErrorKind::NotFound, code::DEPLOYMENT_NOT_FOUND, message));
         }
         Ok(group)
+    }
+
+    /// The same. A deployment that is not known here is waited for, since another node, which asks for it, may have heard
+    /// first that it was created.
+    async fn awaited(&self, at: DeploymentRef) -> Result<&Arc<HandleGroup>> {
+        if let Ok(group) = self.of(at) {
+            return Ok(group);
+        }
+        let group = &self.group(at.group)?.group;
+        let mut deployments = group.deployments.subscribe();
+        // Half of it: whoever asks from elsewhere waits as long, and is to hear the answer.
+        let wait = Duration::from_millis(group.limits.read_wait_ms_max / 2);
+        let heard = deployments.wait_for(|deployments| deployments.contains(&at.deployment));
+        let _ = runtime::timeout(wait, heard).await;
+        self.of(at)
     }
 }
 
@@ -283,6 +354,49 @@ impl HandleGroup {
         Error::internal(error.to_string())
     }
 
+    fn limits_used(&self) -> [limits::Use; 5] {
+        let limits = &self.group.limits;
+        let (undecided, window_bytes) = {
+            let queue = self.group.queue.read();
+            (queue.undecided(), queue.window_bytes())
+        };
+        let staged_bytes_max = limits.staged_bytes_max / STAGE_UNIT_BYTES * STAGE_UNIT_BYTES;
+        let staged_bytes = staged_bytes_max - self.stage_room.available_permits() * STAGE_UNIT_BYTES;
+        [
+            limits::Use::of("log.commits_queued_max", undecided.commits, limits.commits_queued_max),
+            limits::Use::of("log.commits_queued_bytes_max", undecided.bytes, limits.commits_queued_bytes_max),
+            limits::Use::of("log.staged_bytes_max", staged_bytes, staged_bytes_max),
+            limits::Use::of_cache("log.window_bytes_max", window_bytes, limits.window_bytes_max),
+            limits::Use::of_cache(
+                "log.stream_buffer_bytes_max",
+                self.group.buffer.bytes(),
+                limits.stream_buffer_bytes_max,
+            ),
+        ]
+    }
+
+    /// Commits, counts what becomes of it, and traces it if its caller is traced.
+    async fn counted(
+        self: &Arc<Self>,
+        commit: Commit,
+        validated: &mut (dyn FnMut() + Send),
+    ) -> Result<CommitOutcome> {
+        let stopwatch = Stopwatch::start();
+        let span = match telemetry::is_traced() {
+            true => tracing::debug_span!("commit", deployment = %commit.deployment),
+            false => tracing::Span::none(),
+        };
+        let result = self.commit(commit, validated).instrument(span.clone()).await;
+        self.group.counts.answered(&result, stopwatch.took());
+        if let Ok(CommitOutcome::Committed { timestamp }) = &result
+            && !span.is_none()
+            && let Some((began, took)) = self.group.counts.sync_of(*timestamp)
+        {
+            span.in_scope(|| telemetry::record("sync", began, took));
+        }
+        result
+    }
+
     fn purged_before(&self) -> u64 {
         self.raft.metrics().borrow_watched().purged.map_or(0, |purged| purged.index + 1)
     }
@@ -304,7 +418,7 @@ impl HandleGroup {
         let mut position = self.group.position();
         let wait = Duration::from_millis(self.group.limits.read_wait_ms_max);
         let reached = position.wait_for(|position| position.published >= timestamp);
-        match tokio::time::timeout(wait, reached).await {
+        match runtime::timeout(wait, reached).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(Error::overloaded("NotYet", format!("this replica has not come to {timestamp} yet"))),
         }
@@ -322,7 +436,7 @@ impl HandleGroup {
             (queue.undecided(), queue.undecided_of(commit.deployment.deployment))
         };
         // Who is alone in its group may have all of it.
-        let shares = self.group.deployments.len() > 1;
+        let shares = self.group.deployments.borrow().len() > 1;
         if limits.is_full(all) || (shares && limits.is_share_full(own)) {
             return Err(Error::overloaded("CommitterFullError", "too many commits wait for the log"));
         }
@@ -342,7 +456,8 @@ impl HandleGroup {
         };
         if encoded.len() > limits.single_entry_bytes_max {
             let group = self.clone();
-            let committed = self.large.spawn(async move { group.commit_large(request, encoded).await });
+            let committing = async move { group.commit_large(request, encoded).await };
+            let committed = runtime::spawn(self.large.track_future(committing));
             // Without an answer the service has ended, and the commit may have got through.
             return committed.await.unwrap_or(Ok(CommitOutcome::Unknown));
         }
@@ -354,6 +469,7 @@ impl HandleGroup {
         mut request: Request,
         validated: &mut (dyn FnMut() + Send),
     ) -> Result<CommitOutcome> {
+        let stopwatch = Stopwatch::start();
         loop {
             let no_record_at = self.group.published();
             if let Some(committed) = self.recorded(request.deployment, request.id)? {
@@ -366,15 +482,26 @@ impl HandleGroup {
                 Err(outcome) => return self.refused(&request, outcome),
             };
             let (waiter, outcome) = oneshot::channel();
-            let (received, published) = {
+            let (received, published, head) = {
                 let mut queue = self.group.queue.write();
                 let received = queue.receive(&mut request, checked, waiter, self.group.now());
-                (received, queue.published())
+                if matches!(received, Received::OnItsWay) {
+                    self.group.counts.waits();
+                }
+                (received, queue.published(), queue.head())
             };
             match received {
                 Received::OnItsWay => {
                     validated();
+                    let took = stopwatch.took();
+                    self.group.counts.validate.record(took);
+                    if let Some(began) = telemetry::began(took) {
+                        telemetry::record("validate", began, took);
+                    }
                     self.group.work.notify_one();
+                    if planted::is(planted::Bug::AnsweredBeforePublished) {
+                        return Ok(CommitOutcome::Committed { timestamp: head });
+                    }
                     // Without an answer the service has ended, and the commit may have got through.
                     return Ok(outcome.await.unwrap_or(CommitOutcome::Unknown));
                 }
@@ -586,8 +713,8 @@ impl TransactionLog for Handle {
     }
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
-        let group = self.of(commit.deployment)?.clone();
-        group.commit(commit, &mut || ()).await
+        let group = self.awaited(commit.deployment).await?.clone();
+        group.counted(commit, &mut || ()).await
     }
 
     async fn commit_and_tell(
@@ -601,8 +728,8 @@ impl TransactionLog for Handle {
                 validated();
             }
         };
-        let outcome = match self.of(commit.deployment) {
-            Ok(group) => group.clone().commit(commit, &mut tell_once).await,
+        let outcome = match self.awaited(commit.deployment).await {
+            Ok(group) => group.clone().counted(commit, &mut tell_once).await,
             Err(error) => Err(error),
         };
         tell_once();
@@ -618,11 +745,11 @@ impl TransactionLog for Handle {
     }
 
     async fn lookup(&self, at: DeploymentRef, id: CommitId) -> Result<Lookup> {
-        self.of(at)?.lookup(at.deployment, id).await
+        self.awaited(at).await?.lookup(at.deployment, id).await
     }
 
     async fn read(&self, deployment: DeploymentRef, at: ReadAt, reads: &[Read]) -> Result<Vec<ReadResult>> {
-        self.of(deployment)?.read(deployment.deployment, at, reads).await
+        self.awaited(deployment).await?.read(deployment.deployment, at, reads).await
     }
 
     async fn confirm_leadership(&self, group: GroupId) -> Result<Position> {
@@ -630,13 +757,13 @@ impl TransactionLog for Handle {
     }
 
     async fn subscribe(&self, deployment: DeploymentRef, from: Timestamp) -> Result<StreamEvents> {
-        let group = &self.of(deployment)?.group;
+        let group = &self.awaited(deployment).await?.group;
         let token = self.shared.token.clone();
         Ok(group.buffer.subscribe(deployment.deployment, from, group.position(), token))
     }
 
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
-        self.of(step.deployment)?.backfill(step).await
+        self.awaited(step.deployment).await?.backfill(step).await
     }
 }
 
@@ -693,6 +820,27 @@ mod tests {
             service.stopped().await;
             outcome
         })
+    }
+
+    #[tokio::test]
+    async fn a_call_waits_for_a_deployment_of_which_another_node_has_heard_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut options = Options::embedded(folder.path());
+        options.limits.read_wait_ms_max = 1_000;
+        let token = CancellationToken::new();
+        let service = Service::start(options, token.clone()).await.expect("it starts");
+        let log = service.handle();
+        let new = DeploymentRef { group: GroupId(1), deployment: DeploymentId(2) };
+        let mut asked = Box::pin(log.lookup(new, CommitId([1; 16])));
+        assert!(futures::poll!(&mut asked).is_pending());
+        log.serve([new]);
+        asked.await.expect("it is there now");
+        log.serve([]);
+        let error = log.lookup(new, CommitId([1; 16])).await.expect_err("it is there no more");
+        assert_eq!(error.code, code::DEPLOYMENT_NOT_FOUND);
+        drop(log);
+        token.cancel();
+        service.stopped().await;
     }
 
     #[test]

@@ -9,7 +9,7 @@ use contract::NodeId;
 use openraft::async_runtime::WatchReceiver;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, group::Group, network::Peers, proposer::GroupRaft, raft_types::Node};
+use crate::{clock::Clock, group::Group, network::Peers, proposer::GroupRaft, raft_types::Node, runtime};
 
 /// Looks every `look`, until the token is cancelled.
 pub async fn level_in_time(
@@ -22,8 +22,9 @@ pub async fn level_in_time(
     loop {
         level(&groups, &peers, node).await;
         tokio::select! {
+            biased;
             () = token.cancelled() => return,
-            () = tokio::time::sleep(look) => {}
+            () = runtime::sleep(look) => {}
         }
     }
 }

@@ -11,12 +11,14 @@
 //!
 //! This crate knows nothing of tables, schemas or functions, and of documents only what an index key takes.
 
+mod ages;
 mod apply;
 mod backfill;
 mod batcher;
 mod channels;
 mod clock;
 mod commit_queue;
+mod counts;
 mod entry;
 mod fatal;
 mod folders;
@@ -28,6 +30,7 @@ mod incarnations;
 mod keys;
 mod level;
 mod limits;
+mod log_disk;
 mod members;
 mod metrics;
 #[cfg(test)]
@@ -45,8 +48,10 @@ mod raft_server;
 mod raft_storage_tests;
 mod raft_types;
 mod reads;
-mod retention;
+mod runtime;
 mod service;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod state_machine;
 mod state_store;
@@ -70,7 +75,7 @@ pub use folders::OpenError;
 pub use formation::Beginning;
 pub use handle::{Handle, Measures};
 pub use members::{GroupStatus, ReplicaStatus};
-pub use metrics::MetricsSnapshot;
+pub use metrics::{MetricsSnapshot, RaftSnapshot, ReplicaSnapshot};
 pub use options::{Deployment, Options};
 pub use raft_server::RaftService;
 pub use service::{Service, StartError};

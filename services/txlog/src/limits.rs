@@ -46,7 +46,8 @@ group! {
         commit_record_age_ms: u64 = 600_000,
         /// How far behind the newest commit a read may be: a paused client continues, a push compares.
         retention_ms_min: u64 = 300_000,
-        /// How long a replica waits for a timestamp that it has not applied yet, before it answers `NotYet`.
+        /// How long a replica waits for a timestamp that it has not applied yet, before it answers `NotYet`; and for a deployment
+        /// of which it has not heard yet, before it answers `DeploymentNotFound`.
         read_wait_ms_max: u64 = 2_000,
         /// Documents in one answer to a range read.
         read_page_documents_max: usize = 1_024,
@@ -152,11 +153,13 @@ group! {
         /// How long the other replica may need for one piece, and to put the state in the place of its own.
         snapshot_answer_ms_max: u64 = 60_000,
         /// How often a leader tells its followers that it is there.
-        heartbeat_ms: u64 = 250,
-        /// After so long without a leader, at the earliest, a follower wants to lead.
-        election_ms_min: u64 = 1_000,
-        /// And at the latest.
-        election_ms_max: u64 = 2_000,
+        heartbeat_ms: u64 = 100,
+        /// A leader that was not heard for `election_ms_max` has none of its followers' promise any more. A follower then wants to lead
+        /// after a random time from this on, at the earliest.
+        election_ms_min: u64 = 250,
+        /// And at the latest. So a leader that is lost is replaced after this and `election_ms_min` at the earliest, twice this at the
+        /// latest, and a round of votes.
+        election_ms_max: u64 = 500,
         /// How long a group with one voter may take until it takes commits; then the start fails.
         ready_ms_max: u64 = 60_000,
         /// How often a node looks for the others with which it begins a group.

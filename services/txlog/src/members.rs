@@ -22,6 +22,7 @@ use crate::{
     limits::StoreLimits,
     proposer::GroupRaft,
     raft_types::{Node, RaftTypes, StoredMembership},
+    runtime,
 };
 
 /// A group, as one of its replicas sees it.
@@ -68,12 +69,16 @@ const DRAIN_LOOK: Duration = Duration::from_millis(2);
 pub type Metrics = RaftMetrics<RaftTypes>;
 
 impl HandleGroup {
-    fn metrics(&self) -> Metrics {
+    /// Cloned: a reference that is held would hold up Raft.
+    pub(crate) fn metrics(&self) -> Metrics {
         self.raft.metrics().borrow_watched().clone()
     }
 
     pub fn status(&self) -> GroupStatus {
-        let metrics = self.metrics();
+        self.status_by(&self.metrics())
+    }
+
+    pub(crate) fn status_by(&self, metrics: &Metrics) -> GroupStatus {
         let position = self.group.position().borrow().clone();
         let membership = metrics.membership_config.membership();
         let voters: BTreeSet<u64> = membership.voter_ids().collect();
@@ -82,8 +87,8 @@ impl HandleGroup {
             address: node.address.clone(),
             zone: node.zone.clone(),
             voter: voters.contains(id),
-            entries_behind: self.entries_behind(&metrics, *id),
-            silent_ms: silence(&metrics, *id).map(|silent| silent.as_millis() as u64),
+            entries_behind: self.entries_behind(metrics, *id),
+            silent_ms: silence(metrics, *id).map(|silent| silent.as_millis() as u64),
         };
         GroupStatus {
             group: self.group.id,
@@ -93,7 +98,7 @@ impl HandleGroup {
             ready: position.ready,
             published: position.published,
             last_index: metrics.last_log_index.unwrap_or(0),
-            applied_index: metrics.last_applied.map_or(0, |applied| applied.index),
+            applied_index: metrics.last_applied.as_ref().map_or(0, |applied| applied.index),
             changing: membership.get_joint_config().len() > 1,
             replicas: membership.nodes().map(replica).collect(),
         }
@@ -262,7 +267,7 @@ impl HandleGroup {
                 metrics.changed().await.ok()?;
             }
         };
-        match tokio::time::timeout(limit, handed_over).await {
+        match runtime::timeout(limit, handed_over).await {
             Ok(Some(leader)) => Ok(leader),
             _ => {
                 let message = format!("node {to} has not taken the lead within {limit:?}");
@@ -282,7 +287,7 @@ impl HandleGroup {
     /// Waits until no commit is under way.
     async fn drained(&self) {
         while self.group.queue.read().undecided().commits > 0 || self.stages_parts() {
-            tokio::time::sleep(DRAIN_LOOK).await;
+            runtime::sleep(DRAIN_LOOK).await;
         }
     }
 
@@ -304,7 +309,7 @@ impl HandleGroup {
             if self.is_current().await {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(self.limits.begin_look_ms)).await;
+            runtime::sleep(Duration::from_millis(self.limits.begin_look_ms)).await;
         }
     }
 
@@ -344,7 +349,7 @@ pub async fn is_current(
     let Ok(published) = peers.confirm(group.id, leader, &place).await else { return false };
     let wait = Duration::from_millis(group.limits.read_wait_ms_max);
     let reached = position.wait_for(|position| position.published >= published);
-    matches!(tokio::time::timeout(wait, reached).await, Ok(Ok(_)))
+    matches!(runtime::timeout(wait, reached).await, Ok(Ok(_)))
 }
 
 /// Whether a leader has heard of another replica within the time in which it would be missed.
@@ -354,7 +359,8 @@ pub fn is_heard_of(metrics: &Metrics, node: u64, limits: &StoreLimits) -> bool {
 }
 
 fn silence(metrics: &Metrics, node: u64) -> Option<Duration> {
-    Some(metrics.heartbeat.as_ref()?.get(&node)?.as_ref()?.elapsed())
+    let heard = metrics.heartbeat.as_ref()?.get(&node)?.as_ref()?;
+    Some(Instant::elapsed(&**heard))
 }
 
 /// Where a member of a group is.

@@ -1,7 +1,7 @@
 //! The log's state machines against a plain model, under random interleavings.
 //!
 //! A world of three replicas, a log that refuses, loses tails and changes leaders, disks that lose what was not flushed,
-//! clocks that step back, and clients that read, write, delete, lose their connections and send twice. They read documents and
+//! clocks that step back and jump ahead, and clients that read, write, delete, lose their connections and send twice. They read documents and
 //! parts of two indexes, at the head as well, by the same reader that serves; some of their commits go in parts. Meanwhile the
 //! horizon follows, and what was deleted is swept. Everything is chosen by a
 //! seed. In the end all commits, in the order of their timestamps, are replayed on a plain map, and so is what everybody read.
@@ -156,6 +156,11 @@ fn a_sweep_that_leaves_old_versions_is_found() {
 #[test]
 fn a_batch_of_unknown_fate_that_counts_as_refused_is_found() {
     seeds_to_find(Bug::UnknownIsRefused);
+}
+
+#[test]
+fn ages_that_follow_timestamps_are_found() {
+    seeds_to_find(Bug::AgesFollowTimestamps);
 }
 
 #[test]

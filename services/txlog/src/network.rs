@@ -26,10 +26,10 @@ use openraft::{
 use parking_lot::Mutex;
 use proto::txlog::v1::{self as wire, raft_client::RaftClient};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::{Response, Status, Streaming, transport::Channel};
+use tonic::{Response, Status, Streaming};
 
 use crate::{
-    channels::{Channels, Purpose},
+    channels::{Channels, Purpose, Wire},
     group::Group,
     limits::StoreLimits,
     raft_codec::{disk_from_wire, disk_to_wire},
@@ -38,6 +38,7 @@ use crate::{
         vote_request_to_wire, vote_response_from_wire,
     },
     raft_types::{DiskId, LogId, Node, RaftTypes},
+    runtime,
     snapshot::{self, SnapshotData},
 };
 
@@ -47,7 +48,7 @@ pub struct Peers {
     node: NodeId,
     channels: Channels,
     /// The newest channel to each node, and the address that it goes to.
-    open: Mutex<HashMap<(u64, Purpose), (String, Channel)>>,
+    open: Mutex<HashMap<(u64, Purpose), (String, Wire)>>,
     message_bytes_max: usize,
     /// How long requests on a stream may be unanswered.
     answer_max: Duration,
@@ -93,7 +94,7 @@ impl Peers {
         }
     }
 
-    fn client(&self, node: NodeId, address: &str, purpose: Purpose) -> io::Result<RaftClient<Channel>> {
+    fn client(&self, node: NodeId, address: &str, purpose: Purpose) -> io::Result<RaftClient<Wire>> {
         let mut open = self.open.lock();
         let channel = match open.get(&(node.0, purpose)) {
             Some((known, channel)) if known == address => channel.clone(),
@@ -106,7 +107,7 @@ impl Peers {
         Ok(self.limited(channel))
     }
 
-    fn limited(&self, channel: Channel) -> RaftClient<Channel> {
+    fn limited(&self, channel: Wire) -> RaftClient<Wire> {
         RaftClient::new(channel)
             .max_decoding_message_size(self.message_bytes_max)
             .max_encoding_message_size(self.message_bytes_max)
@@ -163,7 +164,7 @@ async fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<Response<T>, Status>>,
 ) -> io::Result<T> {
-    match tokio::time::timeout(limit, call).await {
+    match runtime::timeout(limit, call).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
         Ok(Err(status)) => Err(io::Error::other(status)),
         Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)),
@@ -220,7 +221,7 @@ fn unreachable(why: impl ToString) -> Failed {
 }
 
 impl Line {
-    fn client(&self) -> Result<RaftClient<Channel>, Failed> {
+    fn client(&self) -> Result<RaftClient<Wire>, Failed> {
         self.peers.client(self.target, &self.node.address, self.purpose).map_err(unreachable)
     }
 
@@ -430,7 +431,7 @@ impl Answers {
                         answer => answer,
                     });
                 }
-                () = tokio::time::sleep(self.answer_max) => {
+                () = runtime::sleep(self.answer_max) => {
                     if !self.unanswered.lock().is_empty() {
                         return Some(Err(unreachable(format!("no answer for {:?}", self.answer_max))));
                     }
@@ -463,7 +464,7 @@ mod tests {
         limits::LogLimits,
         raft_messages::appended_to_wire,
         raft_types::{Vote, log_id},
-        state_store::StateStore,
+        state_store::NodeStore,
     };
 
     /// A replica that does to appends what it is told, and nothing else.
@@ -583,7 +584,7 @@ mod tests {
             let limits = StoreLimits { raft_answer_ms_max: 200, ..StoreLimits::DEFAULT };
             let peers = Arc::new(Peers::new("test".into(), NodeId(1), channels, &limits));
             let folder = tempfile::tempdir().unwrap();
-            let store = Arc::new(StateStore::open(folder.path(), &limits).unwrap());
+            let store = Arc::new(NodeStore::open(folder.path(), &limits).unwrap());
             let group = Group::new(
                 GroupId(1),
                 Incarnation(1),

@@ -25,7 +25,8 @@ pub struct Options {
     pub beginning: Beginning,
     /// How other nodes are reached.
     pub channels: Channels,
-    /// What there is, until a directory of its own keeps it.
+    /// What is there from the start and always; their groups are those that the node has. What comes and goes
+    /// [`Handle::serve`](crate::Handle::serve) is told.
     pub deployments: Vec<Deployment>,
     pub limits: LogLimits,
     pub store: StoreLimits,

@@ -53,6 +53,26 @@ pub(crate) enum Bug {
     PositionIsShownLate,
     /// A step of a backfill passes all versions of each key.
     BackfillPassesAllVersions,
+    /// A batch is proposed in whatever term the replica leads, and applied in it, wherever it follows.
+    FenceIsOpen,
+    /// What is appended is told to be durable before it is.
+    LogTellsBeforeItIsDurable,
+    /// A commit leaves no record by which a repetition is known.
+    RecordIsNotWritten,
+    /// What the members of the group are is not kept with the state.
+    MembershipIsForgotten,
+    /// The log goes as far as the state is applied, not as far as it is flushed.
+    PurgePassesFlushed,
+    /// A state that is sent to another replica lacks the records by which repetitions are known.
+    SnapshotLacksRecords,
+    /// Another replica's state takes the place of this one's in memory, and not on the disk.
+    InstallIsNotFlushed,
+    /// A commit is acknowledged once it is validated.
+    AnsweredBeforePublished,
+    /// An entry is applied before this node's own log has it on the disk.
+    ApplyPassesLog,
+    /// How old a commit is goes by its timestamp, which follows a wall clock.
+    AgesFollowTimestamps,
 }
 
 #[cfg(not(test))]

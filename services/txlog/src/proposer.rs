@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use contract::NodeId;
+use counters::Stopwatch;
 use futures::{StreamExt, stream::FuturesOrdered};
 use openraft::{
     Raft, ServerState, async_runtime::WatchReceiver, errors::ClientWriteError, impls::ProgressResponder,
@@ -12,9 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     batcher::{BatchNumber, ProposalError},
+    clock::passed,
     entry::LogEntry,
     group::Group,
     members::hint,
+    planted,
     raft_types::{EntryBytes, EntryOutcome, RaftTypes},
     state_machine::StateMachine,
 };
@@ -29,13 +32,12 @@ pub async fn propose(
     entry: LogEntry,
 ) -> Result<impl Future<Output = Result<EntryOutcome, ProposalError>> + Send + 'static, ProposalError> {
     let (responder, done) = ProgressResponder::<RaftTypes, ClientWriteResult<RaftTypes>>::complete_only();
-    raft.write(EntryBytes(entry.encode(group.write_version())))
-        .with_leader(
-            openraft::impls::leader_id_std::LeaderId::<u64, u64> { term, voted_for: 0 }.to_committed(),
-        )
-        .responder(responder)
-        .await
-        .map_err(|_| ProposalError::Refused)?;
+    let mut write = raft.write(EntryBytes(entry.encode(group.write_version()))).responder(responder);
+    if !planted::is(planted::Bug::FenceIsOpen) {
+        let leader = openraft::impls::leader_id_std::LeaderId::<u64, u64> { term, voted_for: 0 };
+        write = write.with_leader(leader.to_committed());
+    }
+    write.await.map_err(|_| ProposalError::Refused)?;
     Ok(async move { done.await.map_or(Err(ProposalError::Unknown), outcome_of) })
 }
 
@@ -53,18 +55,33 @@ pub async fn propose_batches(group: Arc<Group>, raft: GroupRaft, token: Cancella
     let mut on_their_way = FuturesOrdered::new();
     loop {
         loop {
-            let closed = group.queue.write().close_batch();
+            let closed = {
+                let mut queue = group.queue.write();
+                let closed = queue.close_batch(passed());
+                if closed.is_some() {
+                    group.counts.closed();
+                }
+                closed
+            };
             let Some((number, batch)) = closed else { break };
+            let stopwatch = Stopwatch::start();
             match propose(&group, &raft, batch.epoch.term, LogEntry::Batch(batch)).await {
-                Ok(done) => on_their_way.push_back(async move { (number, done.await) }),
+                Ok(done) => on_their_way.push_back(async move {
+                    let result = done.await;
+                    (number, result, stopwatch.took())
+                }),
                 // Raft has ended; whoever waits is told when leadership ends with it.
                 Err(_) => return,
             }
         }
         tokio::select! {
+            biased;
             () = token.cancelled() => return,
+            Some((number, result, took)) = on_their_way.next() => {
+                group.counts.replicate.record(took);
+                decided(&group, number, result);
+            }
             () = group.work.notified() => {}
-            Some((number, result)) = on_their_way.next() => decided(&group, number, result),
         }
     }
 }
@@ -82,10 +99,15 @@ fn decided(group: &Group, number: BatchNumber, result: Result<EntryOutcome, Prop
 pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: CancellationToken) {
     let mut metrics = raft.server_metrics();
     let mut term;
+    let mut last_leader = None;
     loop {
         let (leads, leader) = {
             let metrics = metrics.borrow_watched();
             term = metrics.vote.leader_id.term;
+            if metrics.current_leader.is_some() && metrics.current_leader != last_leader {
+                last_leader = metrics.current_leader;
+                group.counts.leader_changes.increment();
+            }
             let leads = metrics.state == ServerState::Leader && metrics.vote.committed;
             let leader = metrics.current_leader.map(|leader| {
                 let place = metrics.membership_config.membership().get_node(&leader).cloned();
@@ -94,8 +116,12 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
             (leads, leader)
         };
         group.decide(|queue| if leads { queue.elected(term, leader) } else { queue.follow(term, leader) });
+        if !leads {
+            group.counts.given_up();
+        }
         group.work.notify_one();
         tokio::select! {
+            biased;
             () = token.cancelled() => break,
             changed = metrics.changed() => if changed.is_err() { break },
         }

@@ -12,38 +12,41 @@
 //! An entry's value is a version byte, its kind, its term, a checksum over all of these and the payload, the payload.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt::Debug,
     io,
-    ops::{Bound, RangeBounds},
+    ops::{Bound, ControlFlow, RangeBounds},
     path::Path,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use crate::limits::StoreLimits;
 use bytes::Bytes;
 use contract::GroupId;
+use counters::{Histogram, HistogramSnapshot, Stopwatch};
 use openraft::{
     EntryPayload, OptionalSend, RaftLogReader,
     entry::RaftEntry,
     storage::{IOFlushed, LogState, RaftLogStorage},
 };
 use parking_lot::Mutex;
-use rocksdb::{
-    DB, DBRecoveryMode, Options, Range, ReadOptions, WriteBatch, WriteOptions,
-    properties::CUR_SIZE_ALL_MEM_TABLES,
-};
+use rocksdb::{DB, DBRecoveryMode, Options};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+#[cfg(test)]
+use crate::simulation::disk::SimulatedLog;
 use crate::{
+    counts::SyncTime,
     entry::EntryError,
     fatal::FatalHandler,
     folders::{self, OpenError},
-    raft_codec,
+    log_disk::{self, LogChange, LogDisk},
+    planted, raft_codec,
     raft_types::{Entry, EntryBytes, LogId, RaftTypes, Vote, log_id},
     write_ahead,
 };
@@ -54,11 +57,11 @@ const VALUE_VERSION: u8 = 1;
 /// The log store of a node. Dropping it waits until everything queued is written and the writer has ended; what is
 /// sent to a [`RaftLog`] afterwards fails.
 pub struct RaftLogs {
-    database: Arc<DB>,
+    disk: Arc<dyn LogDisk>,
     /// The only lasting sender: the writer ends when it is gone.
     operations: Option<mpsc::Sender<Operation>>,
     writer: Option<JoinHandle<()>>,
-    fsyncs: Arc<AtomicU64>,
+    syncs: Arc<Syncs>,
     /// Of each group.
     entry_cache_bytes_max: usize,
     append_bytes_max: usize,
@@ -69,7 +72,7 @@ pub struct RaftLogs {
 #[derive(Clone)]
 pub struct RaftLog {
     group: GroupId,
-    database: Arc<DB>,
+    disk: Arc<dyn LogDisk>,
     operations: mpsc::WeakSender<Operation>,
     state: Arc<GroupState>,
     /// Entries that are read for another replica at once.
@@ -82,7 +85,12 @@ struct GroupState {
     written: Notify,
     /// The state is flushed up to before this index: only that may be purged.
     flushed_before: AtomicU64,
+    /// Up to which entry the log was made durable, the last times; for traces only.
+    syncs: Mutex<VecDeque<(u64, SyncTime)>>,
 }
+
+/// Of [`GroupState::syncs`].
+const SYNCS_KEPT_MAX: usize = 256;
 
 /// The newest entries, readable as soon as they are appended.
 struct EntryCache {
@@ -137,37 +145,66 @@ impl RaftLogs {
             .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
         let database = Arc::new(database);
         let (operations, queue) = mpsc::channel(limits.log_writes_queued_max);
-        let fsyncs = Arc::new(AtomicU64::new(0));
-        let writer = Writer { database: database.clone(), queue, fatal, fsyncs: fsyncs.clone() };
+        let syncs = Arc::new(Syncs::new());
+        let queue = Queue { operations: queue, lazy: Lazy::new() };
+        let writer = Writer { database: database.clone(), queue, fatal, syncs: syncs.clone() };
         let writer = std::thread::Builder::new()
             .name("raft-log-writer".into())
             .spawn(move || writer.run())
             .map_err(|source| OpenError::Folder { path: path.to_owned(), source })?;
         let (operations, writer) = (Some(operations), Some(writer));
         Ok(RaftLogs {
-            database,
+            disk: database,
             operations,
             writer,
-            fsyncs,
+            syncs,
             entry_cache_bytes_max: limits.log_entry_cache_bytes_max,
             append_bytes_max: limits.raft_append_bytes_max,
             groups: Mutex::default(),
         })
     }
 
+    /// On a disk in a test's hand, which a task writes to instead of a thread.
+    #[cfg(test)]
+    pub fn simulated(disk: Arc<SimulatedLog>, limits: &StoreLimits, fatal: FatalHandler) -> RaftLogs {
+        let (operations, queue) = mpsc::channel(limits.log_writes_queued_max);
+        let mut queue = Queue { operations: queue, lazy: Lazy::new() };
+        let to = disk.clone();
+        crate::runtime::spawn(async move {
+            while let Some(first) = queue.operations.recv().await {
+                let Some(Gathered { changes, answers }) = queue.gather(first) else { continue };
+                if let Err(error) = to.write(changes).await {
+                    fatal.end(&format!("the log can't be written: {error}"));
+                    std::mem::forget(answers);
+                    return;
+                }
+                answers.into_iter().for_each(|written| written.tell(None));
+            }
+        });
+        RaftLogs {
+            disk,
+            operations: Some(operations),
+            writer: None,
+            syncs: Arc::new(Syncs::new()),
+            entry_cache_bytes_max: limits.log_entry_cache_bytes_max,
+            append_bytes_max: limits.raft_append_bytes_max,
+            groups: Mutex::default(),
+        }
+    }
+
     pub fn group(&self, group: GroupId) -> RaftLog {
         let new = || Arc::new(GroupState::new(self.entry_cache_bytes_max));
         let state = self.groups.lock().entry(group).or_insert_with(new).clone();
         let operations = self.operations.as_ref().expect("it is taken by drop only").downgrade();
-        let (database, append_bytes_max) = (self.database.clone(), self.append_bytes_max);
-        RaftLog { group, database, operations, state, append_bytes_max }
+        let (disk, append_bytes_max) = (self.disk.clone(), self.append_bytes_max);
+        RaftLog { group, disk, operations, state, append_bytes_max }
     }
 
     /// What the logs of the groups that were asked for do and take.
     pub fn gauges(&self) -> LogGauges {
         LogGauges {
-            database: Arc::downgrade(&self.database),
-            fsyncs: self.fsyncs.clone(),
+            disk: Arc::downgrade(&self.disk),
+            syncs: self.syncs.clone(),
             groups: self.groups.lock().values().cloned().collect(),
         }
     }
@@ -175,15 +212,25 @@ impl RaftLogs {
 
 /// Read by whoever wants to know; it keeps nothing open.
 pub struct LogGauges {
-    database: Weak<DB>,
-    fsyncs: Arc<AtomicU64>,
+    disk: Weak<dyn LogDisk>,
+    syncs: Arc<Syncs>,
     groups: Vec<Arc<GroupState>>,
 }
 
 impl LogGauges {
     /// How often the log was made durable since it was opened.
     pub fn fsyncs(&self) -> u64 {
-        self.fsyncs.load(Ordering::Relaxed)
+        self.syncs.durations.snapshot().count()
+    }
+
+    /// How long it took, each time.
+    pub fn syncs(&self) -> HistogramSnapshot {
+        self.syncs.durations.snapshot()
+    }
+
+    /// For how long a write has been on its way to the disk, if one is.
+    pub fn stalled(&self) -> Duration {
+        self.syncs.under_way()
     }
 
     /// Memory of the newest entries; bounded by `log_entry_cache_bytes_max` for each group.
@@ -193,8 +240,7 @@ impl LogGauges {
 
     /// Memory of what is in no file of the log yet.
     pub fn write_buffer_bytes(&self) -> u64 {
-        let bytes = |database: Arc<DB>| database.property_int_value(CUR_SIZE_ALL_MEM_TABLES).ok().flatten();
-        self.database.upgrade().and_then(bytes).unwrap_or_default()
+        self.disk.upgrade().map_or(0, |disk| disk.memory_bytes())
     }
 }
 
@@ -208,40 +254,97 @@ impl Drop for RaftLogs {
     }
 }
 
+/// What waits to be written.
+struct Queue {
+    operations: mpsc::Receiver<Operation>,
+    /// What need not be durable goes with what must be: so no batch is written before the one before is durable, and a
+    /// crash tears at most one.
+    lazy: Lazy,
+}
+
+/// Changes that are written at once, and who hears of it.
+struct Gathered {
+    changes: Vec<LogChange>,
+    answers: Vec<Written>,
+}
+
+impl Queue {
+    /// Takes all that is queued. Nothing if nobody waits for any of it.
+    fn gather(&mut self, first: Operation) -> Option<Gathered> {
+        let mut gathered = Gathered { changes: Vec::new(), answers: Vec::new() };
+        let mut next = Some(first);
+        while let Some(operation) = next {
+            gathered.answers.extend(add_to(&mut gathered.changes, &mut self.lazy, operation));
+            next = self.operations.try_recv().ok();
+        }
+        if gathered.answers.is_empty() {
+            return None;
+        }
+        if planted::is(planted::Bug::LogTellsBeforeItIsDurable) {
+            gathered.answers.drain(..).for_each(|written| written.tell(None));
+        }
+        let lazy = std::mem::take(&mut self.lazy);
+        gathered.changes.extend(lazy.into_iter().map(|(key, value)| LogChange::Put(key, value)));
+        Some(gathered)
+    }
+}
+
 struct Writer {
     database: Arc<DB>,
-    queue: mpsc::Receiver<Operation>,
+    queue: Queue,
     fatal: FatalHandler,
-    fsyncs: Arc<AtomicU64>,
+    syncs: Arc<Syncs>,
+}
+
+/// The times at which the log was made durable.
+struct Syncs {
+    durations: Histogram,
+    started: Stopwatch,
+    /// Since when one is under way, in milliseconds after `started`, and one more; 0 if none is.
+    since_ms: AtomicU64,
+}
+
+impl Syncs {
+    fn new() -> Syncs {
+        Syncs { durations: Histogram::default(), started: Stopwatch::start(), since_ms: AtomicU64::new(0) }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.took().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    fn under_way(&self) -> Duration {
+        match self.since_ms.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since_ms => Duration::from_millis(self.now_ms().saturating_sub(since_ms)),
+        }
+    }
+
+    /// Times what makes the log durable.
+    fn time<T>(&self, write: impl FnOnce() -> T) -> (T, Duration) {
+        self.since_ms.store(self.now_ms(), Ordering::Relaxed);
+        let stopwatch = Stopwatch::start();
+        let written = write();
+        let took = stopwatch.took();
+        self.since_ms.store(0, Ordering::Relaxed);
+        self.durations.record(took);
+        (written, took)
+    }
 }
 
 impl Writer {
     fn run(mut self) {
-        // What need not be durable goes with what must be: so no batch is written before the one before is durable, and a
-        // crash tears at most one.
-        let mut lazy = Lazy::new();
-        while let Some(first) = self.queue.blocking_recv() {
-            let mut batch = WriteBatch::default();
-            let mut answers = Vec::new();
-            let mut next = Some(first);
-            while let Some(operation) = next {
-                answers.extend(add_to(&mut batch, &mut lazy, operation));
-                next = self.queue.try_recv().ok();
-            }
-            if answers.is_empty() {
-                continue;
-            }
-            std::mem::take(&mut lazy).into_iter().for_each(|(key, value)| batch.put(key, value));
-            let mut options = WriteOptions::default();
-            options.set_sync(true);
-            if let Err(error) = self.database.write_opt(batch, &options) {
+        while let Some(first) = self.queue.operations.blocking_recv() {
+            let Some(Gathered { changes, answers }) = self.queue.gather(first) else { continue };
+            let (written, took) = self.syncs.time(|| log_disk::write(&self.database, changes));
+            if let Err(error) = written {
                 self.fatal.end(&format!("the log can't be written: {error}"));
                 // Nobody is answered: what is on the disk is not known.
                 std::mem::forget(answers);
                 return;
             }
-            self.fsyncs.fetch_add(1, Ordering::Relaxed);
-            answers.into_iter().for_each(Written::tell);
+            let sync = telemetry::began(took).map(|began| (began, took));
+            answers.into_iter().for_each(|written| written.tell(sync));
         }
     }
 }
@@ -253,9 +356,13 @@ enum Written {
 }
 
 impl Written {
-    fn tell(self) {
+    /// `sync` is when it became so, where that is of use.
+    fn tell(self, sync: Option<SyncTime>) {
         match self {
             Written::Entries { state, last, flushed } => {
+                if let Some(sync) = sync {
+                    state.synced(last, sync);
+                }
                 state.cache.lock().written_up_to(last);
                 state.written.notify_one();
                 flushed.io_completed(Ok(()));
@@ -271,17 +378,16 @@ impl Written {
 /// What is written with the next batch.
 type Lazy = BTreeMap<Vec<u8>, Vec<u8>>;
 
-fn add_to(batch: &mut WriteBatch, lazy: &mut Lazy, operation: Operation) -> Option<Written> {
+fn add_to(changes: &mut Vec<LogChange>, lazy: &mut Lazy, operation: Operation) -> Option<Written> {
     match operation {
         Operation::Append { group, entries, state, flushed } => {
             let last = entries.last().map_or(0, |(index, _)| *index);
-            for (index, value) in entries {
-                batch.put(entry_key(group, index), value);
-            }
+            let put = |(index, value)| LogChange::Put(entry_key(group, index), value);
+            changes.extend(entries.into_iter().map(put));
             Some(Written::Entries { state, last, flushed })
         }
         Operation::Put { key, value, done } => {
-            batch.put(key, value);
+            changes.push(LogChange::Put(key, value));
             Some(Written::Other(done))
         }
         Operation::PutLazily { key, value } => {
@@ -289,10 +395,8 @@ fn add_to(batch: &mut WriteBatch, lazy: &mut Lazy, operation: Operation) -> Opti
             None
         }
         Operation::DeleteRange { from, to, put, done } => {
-            batch.delete_range(from, to);
-            if let Some((key, value)) = put {
-                batch.put(key, value);
-            }
+            changes.push(LogChange::DeleteRange(from, to));
+            changes.extend(put.map(|(key, value)| LogChange::Put(key, value)));
             Some(Written::Other(done))
         }
     }
@@ -301,7 +405,20 @@ fn add_to(batch: &mut WriteBatch, lazy: &mut Lazy, operation: Operation) -> Opti
 impl GroupState {
     fn new(cache_bytes_max: usize) -> GroupState {
         let cache = EntryCache { entries: BTreeMap::new(), bytes: 0, bytes_max: cache_bytes_max, written: 0 };
-        GroupState { cache: Mutex::new(cache), written: Notify::new(), flushed_before: AtomicU64::new(0) }
+        GroupState {
+            cache: Mutex::new(cache),
+            written: Notify::new(),
+            flushed_before: AtomicU64::new(0),
+            syncs: Mutex::default(),
+        }
+    }
+
+    fn synced(&self, last: u64, sync: SyncTime) {
+        let mut syncs = self.syncs.lock();
+        syncs.push_back((last, sync));
+        if syncs.len() > SYNCS_KEPT_MAX {
+            syncs.pop_front();
+        }
     }
 }
 
@@ -443,13 +560,20 @@ fn damaged(what: &str) -> io::Error {
 }
 
 impl RaftLog {
+    /// When the entry was made durable here, if that is still known.
+    pub fn sync_of(&self, index: u64) -> Option<SyncTime> {
+        let syncs = self.state.syncs.lock();
+        let durable = syncs.iter().rev().take_while(|(last, _)| *last >= index);
+        durable.last().map(|(_, sync)| *sync)
+    }
+
     /// The state up to `index` is flushed.
     pub fn state_flushed(&self, index: u64) {
         self.state.flushed_before.fetch_max(index + 1, Ordering::AcqRel);
     }
 
     fn meta<T>(&self, what: u8, decode: impl Fn(Bytes) -> Result<T, EntryError>) -> io::Result<Option<T>> {
-        let value = self.database.get(meta_key(self.group, what)).map_err(io::Error::other)?;
+        let value = self.disk.get(&meta_key(self.group, what))?;
         value.map(|value| decode(value.into())).transpose().map_err(unreadable)
     }
 
@@ -483,7 +607,7 @@ impl RaftLog {
     /// About how many bytes the entries take on the disk; without the newest, of which there is a bounded number.
     pub fn file_bytes(&self) -> u64 {
         let (begin, end) = (entry_key(self.group, 0), entry_key_end(self.group));
-        self.database.get_approximate_sizes(&[Range::new(&begin, &end)]).into_iter().sum()
+        self.disk.file_bytes(&begin, &end)
     }
 
     /// The state is about to be replaced by one that has come to `last`: it may be found ahead of the log.
@@ -523,39 +647,26 @@ impl RaftLog {
 
     /// Up to so many bytes, but one entry at least.
     fn stored_entries(&self, from: u64, end: Option<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let mut options = ReadOptions::default();
         let upper = match end {
             Some(end) => entry_key(self.group, end),
             None => entry_key_end(self.group),
         };
-        options.set_iterate_upper_bound(upper);
-        let mut iterator = self.database.raw_iterator_opt(options);
-        iterator.seek(entry_key(self.group, from));
         let mut entries = Vec::new();
         let mut bytes = 0usize;
-        while let Some((key, value)) = iterator.item()
-            && (entries.is_empty() || bytes.saturating_add(value.len()) <= bytes_max)
-        {
+        self.disk.scan(&entry_key(self.group, from), &upper, &mut |key, value| {
+            if !entries.is_empty() && bytes.saturating_add(value.len()) > bytes_max {
+                return Ok(ControlFlow::Break(()));
+            }
             bytes += value.len();
             entries.push(decode_entry(entry_index(key)?, value)?);
-            iterator.next();
-        }
-        iterator.status().map_err(io::Error::other)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(entries)
     }
 
     fn last_stored(&self) -> io::Result<Option<LogId>> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(entry_key(self.group, 0));
-        options.set_iterate_upper_bound(entry_key_end(self.group));
-        let mut iterator = self.database.raw_iterator_opt(options);
-        iterator.seek_to_last();
-        let last = match iterator.item() {
-            Some((key, value)) => Some(decode_entry(entry_index(key)?, value)?.log_id),
-            None => None,
-        };
-        iterator.status().map_err(io::Error::other)?;
-        Ok(last)
+        let last = self.disk.last(&entry_key(self.group, 0), &entry_key_end(self.group))?;
+        last.map(|(key, value)| Ok(decode_entry(entry_index(&key)?, &value)?.log_id)).transpose()
     }
 }
 

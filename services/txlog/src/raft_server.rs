@@ -36,6 +36,7 @@ use crate::{
         vote_request_from_wire, vote_response_to_wire,
     },
     raft_types::{Node, RaftTypes},
+    runtime,
     snapshot::{self, SnapshotData},
     state_machine::meta_of,
 };
@@ -94,7 +95,7 @@ impl RaftService {
     pub async fn ended(&self, answer_max: Duration) {
         self.0.calls.close();
         // Whoever does not read its answers is not waited for.
-        let _ = tokio::time::timeout(answer_max, self.0.calls.wait()).await;
+        let _ = runtime::timeout(answer_max, self.0.calls.wait()).await;
         self.0.groups.write().clear();
     }
 
@@ -269,6 +270,7 @@ impl raft_server::Raft for RaftService {
         let meta = meta_of(&state).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let store = served.group.store.clone();
         let received = tokio::select! {
+            biased;
             () = self.0.closed.cancelled() => return Err(Status::unavailable("this node stops")),
             received = snapshot::receive(store, state, pieces, &self.0.tasks, permit) => received?,
         };

@@ -19,7 +19,7 @@ use crate::{
     raft_log::{RaftLog, RaftLogs},
     raft_types::{Entry, LogId, RaftTypes, Vote},
     state_machine::StateMachine,
-    state_store::StateStore,
+    state_store::NodeStore,
 };
 
 struct Stores;
@@ -100,7 +100,7 @@ impl StoreBuilder<RaftTypes, Guarded, StateMachine, Kept> for Stores {
         let fatal = FatalHandler::new(|reason| panic!("{reason}"));
         let logs = RaftLogs::open(&folder.path().join("log"), &StoreLimits::DEFAULT, fatal.clone())
             .expect("the log opens");
-        let store = StateStore::open(&folder.path().join("state"), &StoreLimits::DEFAULT);
+        let store = NodeStore::open(&folder.path().join("state"), &StoreLimits::DEFAULT);
         let store = Arc::new(store.expect("the store opens"));
         let (id, incarnation) = (GroupId(1), Incarnation(1));
         let applier = Applier::open(incarnation, &*store).expect("an empty store is read");

@@ -11,6 +11,7 @@ openraft::declare_raft_types!(
     pub RaftTypes:
         D = EntryBytes,
         R = EntryOutcome,
+        AsyncRuntime = crate::runtime::RaftRuntime,
         NodeId = u64,
         Node = Node,
         LeaderId = leader_id_std::LeaderId<u64, u64>,

@@ -27,7 +27,7 @@ use crate::{
     raft_server::RaftService,
     raft_types::{DiskId, Node},
     state_machine::StateMachine,
-    state_store::StateStore,
+    state_store::NodeStore,
     upkeep::{flush_in_time, sweep_in_time},
 };
 
@@ -54,7 +54,7 @@ pub struct Service {
     message_bytes_max: usize,
     answer_ms_max: u64,
     logs: RaftLogs,
-    store: Arc<StateStore>,
+    store: Arc<NodeStore>,
     fatal: FatalHandler,
     tasks: JoinSet<()>,
     /// Large commits under way, and snapshots that come in.
@@ -91,7 +91,7 @@ impl Service {
         let disk = DiskId(folders::open(&options.folder, options.node.0)?.cluster);
         let place = Node { address: options.address.clone(), zone: options.zone.clone(), disk: Some(disk) };
         let logs = RaftLogs::open(&options.folder.join("log"), &options.store, options.fatal.clone())?;
-        let store = StateStore::open(&options.folder.join("state"), &options.store)?;
+        let store = NodeStore::open(&options.folder.join("state"), &options.store)?;
         let store = Arc::new(store);
         delete_unassigned(&store)?;
         let mut deployments: BTreeMap<GroupId, Vec<DeploymentId>> = BTreeMap::new();
@@ -229,7 +229,7 @@ impl Service {
 }
 
 /// Finds out whether all that was published anywhere is published here.
-fn led_by_quorum(
+pub(crate) fn led_by_quorum(
     group: Arc<Group>,
     raft: GroupRaft,
     peers: Arc<Peers>,
@@ -247,7 +247,7 @@ fn is_only_voter(raft: &GroupRaft, node: NodeId) -> bool {
 
 /// A task that ends with the token. If it ends before, Raft has ended by itself, as after an error of its storage: nothing
 /// would be committed any more, so the process must not live on.
-async fn as_long_as_raft(
+pub(crate) async fn as_long_as_raft(
     task: impl Future<Output = ()>,
     group: GroupId,
     fatal: FatalHandler,
@@ -259,12 +259,12 @@ async fn as_long_as_raft(
     }
 }
 
-async fn start_group(
+pub(crate) async fn start_group(
     options: &Options,
     id: GroupId,
     deployments: Vec<DeploymentId>,
     logs: &RaftLogs,
-    store: &Arc<StateStore>,
+    store: &Arc<NodeStore>,
     peers: &Arc<Peers>,
 ) -> Result<(Arc<Group>, GroupRaft), StartError> {
     let failed = |reason: String| StartError::Raft { group: id.0, reason };
@@ -301,7 +301,7 @@ async fn start_group(
 }
 
 /// How a group is on this node at its start.
-enum Begun {
+pub(crate) enum Begun {
     /// This node is its only voter.
     Alone,
     /// Others have begun it, will begin it, or will add this node.
@@ -311,7 +311,7 @@ enum Begun {
 }
 
 /// Begins a group that is new here.
-async fn begin(
+pub(crate) async fn begin(
     options: &Options,
     (group, place): (GroupId, &Node),
     raft: &GroupRaft,
@@ -350,7 +350,7 @@ async fn begin(
 }
 
 /// Deletes what the replacement of a group's data has left if it was interrupted.
-fn delete_unassigned(store: &StateStore) -> Result<(), StartError> {
+pub(crate) fn delete_unassigned(store: &NodeStore) -> Result<(), StartError> {
     let mut changes = store.changes();
     let deleted = incarnations::delete_unassigned(store, &mut changes).and_then(|deleted| {
         if deleted > 0 {
@@ -362,7 +362,7 @@ fn delete_unassigned(store: &StateStore) -> Result<(), StartError> {
 }
 
 /// The incarnation of a group's data; a group that is new here gets one.
-fn incarnation_of(id: GroupId, store: &StateStore) -> Result<Incarnation, ApplyError> {
+pub(crate) fn incarnation_of(id: GroupId, store: &NodeStore) -> Result<Incarnation, ApplyError> {
     if let Some(incarnation) = incarnations::of_group(store, id)? {
         return Ok(incarnation);
     }
@@ -375,7 +375,7 @@ fn incarnation_of(id: GroupId, store: &StateStore) -> Result<Incarnation, ApplyE
 
 /// A state that is older than what the log still has, or newer than all that it has, is from another time: one of the two
 /// was emptied, or put back from a copy.
-fn check_reach(group: GroupId, log: &RaftLog, state: &AppliedState) -> Result<(), StartError> {
+pub(crate) fn check_reach(group: GroupId, log: &RaftLog, state: &AppliedState) -> Result<(), StartError> {
     let failed = |error: std::io::Error| StartError::Raft { group: group.0, reason: error.to_string() };
     let (purged, last) = log.reach().map_err(failed)?;
     let applied = state.last.map(|last| last.index);
@@ -393,7 +393,7 @@ fn check_reach(group: GroupId, log: &RaftLog, state: &AppliedState) -> Result<()
     Err(StartError::Differ { group: group.0, reason })
 }
 
-fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
+pub(crate) fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
     let limits = &options.store;
     let config = Config {
         cluster_name: format!("tidemark-{}", group.0),

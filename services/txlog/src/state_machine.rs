@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc};
 
+use counters::Stopwatch;
 use futures::{Stream, TryStreamExt};
 use openraft::{
     EntryPayload, OptionalSend,
@@ -14,9 +15,10 @@ use crate::{
     entry::LogEntry,
     fatal::FatalHandler,
     group::Group,
-    incarnations, raft_codec,
+    incarnations, planted, raft_codec,
     raft_log::RaftLog,
     raft_types::{EntryBytes, EntryOutcome, LogId, RaftTypes, StoredMembership, log_id},
+    runtime,
     snapshot::{Received, SnapshotData},
     state_store::Floors,
 };
@@ -57,11 +59,19 @@ impl StateMachine {
             entries.try_next().await.map_err(|error| ApplyError::Log(error.to_string()))?
         {
             self.log.assert_appended(&entry);
-            self.log.written(entry.log_id.index).await;
+            if !planted::is(planted::Bug::ApplyPassesLog) {
+                self.log.written(entry.log_id.index).await;
+            }
             let id = EntryId { term: entry.log_id.leader_id.term, index: entry.log_id.index };
             let payload = match entry.payload {
                 EntryPayload::Blank => Payload::Blank,
-                EntryPayload::Normal(EntryBytes(bytes)) => Payload::Entry(LogEntry::decode(bytes)?),
+                EntryPayload::Normal(EntryBytes(bytes)) => {
+                    let entry = LogEntry::decode(bytes)?;
+                    if telemetry::is_on() {
+                        note_sync(&group, &self.log, id.index, &entry);
+                    }
+                    Payload::Entry(entry)
+                }
                 EntryPayload::Membership(membership) => {
                     let stored = StoredMembership::new(Some(entry.log_id), membership);
                     Payload::Membership(raft_codec::encode_stored_membership(&stored))
@@ -113,7 +123,9 @@ impl StateMachine {
         incarnations::assign(&mut changes, id, incarnation);
         applier.save(&mut changes);
         store.write(changes)?;
-        blocking(move || store.flush(&[(incarnation, floors)])).await?;
+        if !planted::is(planted::Bug::InstallIsNotFlushed) {
+            blocking(move || store.flush(&[(incarnation, floors)])).await?;
+        }
         self.applier = applier;
         self.log.state_flushed(last.index);
         self.group.replaced(incarnation, &state);
@@ -128,6 +140,16 @@ impl StateMachine {
             self.fatal.end(&format!("group {} can't go on: {error}", self.group.id.0));
             io::Error::other(error.to_string())
         })
+    }
+}
+
+/// Notes when a batch was made durable here, for the commits of it that are traced.
+fn note_sync(group: &Group, log: &RaftLog, index: u64, entry: &LogEntry) {
+    if let LogEntry::Batch(batch) = entry
+        && let Some(last) = batch.commits.last()
+        && let Some(sync) = log.sync_of(index)
+    {
+        group.counts.synced(last.timestamp, sync);
     }
 }
 
@@ -174,7 +196,9 @@ impl RaftStateMachine<RaftTypes> for StateMachine {
     where
         S: Stream<Item = Result<EntryResponder<RaftTypes>, io::Error>> + Unpin + OptionalSend,
     {
+        let stopwatch = Stopwatch::start();
         let result = self.apply_all(entries).await;
+        self.group.counts.apply.record(stopwatch.took());
         self.or_end(result)
     }
 
@@ -212,6 +236,11 @@ impl RaftSnapshotBuilder<RaftTypes> for Flush {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<RaftTypes, SnapshotData>, io::Error> {
+        if planted::is(planted::Bug::PurgePassesFlushed) {
+            let applied = self.group.applied();
+            self.log.state_flushed(applied.last.unwrap_or_default().index);
+            return snapshot_of(applied);
+        }
         // Mostly the node's store has just been flushed, for all its groups at once, and this was triggered then.
         if let Some(flushed) = self.group.take_flushed() {
             return snapshot_of(flushed);
@@ -253,6 +282,6 @@ pub async fn flush(groups: &[(Arc<Group>, RaftLog)], fatal: &FatalHandler) -> Re
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApplyError> + Send + 'static,
 ) -> Result<T, ApplyError> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = runtime::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(ApplyError::Store(error.to_string())))
 }

@@ -48,6 +48,19 @@ const TOMBSTONES: (usize, usize, f64) = (8_192, 4_096, 0.3);
 
 type FloorsOfGroups = Arc<RwLock<HashMap<Incarnation, Floors>>>;
 
+/// The store of a node, as its groups use it.
+#[cfg(not(test))]
+pub type NodeStore = StateStore;
+/// The store of a node, as its groups use it: a simulated one, too.
+#[cfg(test)]
+pub use crate::simulation::disk::NodeStore;
+
+/// The rows of a family, one after the other.
+#[cfg(not(test))]
+pub type Rows<'s> = DBRawIterator<'s>;
+#[cfg(test)]
+pub use crate::simulation::disk::Rows;
+
 pub struct StateStore {
     database: DB,
     block_cache: Cache,
@@ -599,6 +612,13 @@ impl CompactionFilterFactory for RecordsFactory {
     fn name(&self) -> &CStr {
         c"tidemark-records"
     }
+}
+
+/// What a compaction of everything leaves out, of the documents' versions in order; for a store that a test holds.
+#[cfg(test)]
+pub fn retention(floors: HashMap<Incarnation, Floors>) -> impl FnMut(&[u8]) -> bool {
+    let mut retention = Retention { floors, key: Vec::new(), newest_kept: false };
+    move |stored| retention.drops(stored)
 }
 
 struct Records {

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crate::limits::LogLimits;
+use crate::{limits::LogLimits, runtime};
 use contract::{CommitNotice, DeploymentId, Epoch, Position, StreamEvent, StreamEvents, Timestamp};
 use futures::stream;
 use parking_lot::{Mutex, RwLock};
@@ -159,11 +159,12 @@ impl CommitBuffer {
         let pause = quiet.min(heartbeat);
         let ticking = async {
             loop {
-                tokio::time::sleep(pause).await;
+                runtime::sleep(pause).await;
                 self.tick_if_due(&mut pace, pause, &is_led).await;
             }
         };
         tokio::select! {
+            biased;
             () = token.cancelled() => {}
             () = ticking => {}
         }
@@ -181,7 +182,7 @@ impl CommitBuffer {
             None => false,
             // A leader has had it committed.
             Some(Due::Moved) => true,
-            Some(Due::Heartbeat) => tokio::time::timeout(pace.heartbeat, is_led()).await == Ok(true),
+            Some(Due::Heartbeat) => runtime::timeout(pace.heartbeat, is_led()).await == Ok(true),
         };
         if due {
             self.tick();
@@ -352,6 +353,7 @@ impl Subscriber {
                 return Some(StreamEvent::Heartbeat { epoch, published: self.at });
             }
             tokio::select! {
+                biased;
                 () = self.token.cancelled() => return None,
                 changed = self.commits.changed() => changed.ok()?,
                 changed = self.ticks.changed() => {

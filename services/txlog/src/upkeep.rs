@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use contract::NodeId;
 use openraft::async_runtime::WatchReceiver;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     apply::ApplyError,
+    clock::passed,
     entry::{EntryVersion, LogEntry},
     fatal::FatalHandler,
     group::Group,
@@ -20,15 +20,16 @@ use crate::{
     proposer::{GroupRaft, propose},
     raft_log::RaftLog,
     raft_types::{LogId, Node},
+    runtime::{self, Instant, JoinError},
     state_machine::flush,
-    state_store::StateStore,
+    state_store::NodeStore,
 };
 
 /// Flushes the node's store by bytes and age of what it has not flushed, and lets each group's log go up to there. While
 /// nothing is written, compacts what was written before.
 pub async fn flush_in_time(
     groups: Vec<(Arc<Group>, GroupRaft, RaftLog)>,
-    store: Arc<StateStore>,
+    store: Arc<NodeStore>,
     options: Options,
     token: CancellationToken,
 ) {
@@ -38,8 +39,9 @@ pub async fn flush_in_time(
     let mut changed_since: Option<Instant> = None;
     loop {
         tokio::select! {
+            biased;
             () = token.cancelled() => return,
-            () = tokio::time::sleep(look) => {}
+            () = runtime::sleep(look) => {}
         }
         for (group, raft, log) in &groups {
             purge(group, raft, log, &options.store).await;
@@ -123,10 +125,10 @@ fn purged_up_to(
 }
 
 /// Gives back the disk that old versions take, if it is worth it.
-async fn compact(store: &Arc<StateStore>, options: &Options, token: &CancellationToken) {
+async fn compact(store: &Arc<NodeStore>, options: &Options, token: &CancellationToken) {
     let percent_min = options.store.idle_compaction_percent_min;
     let (store, token) = (store.clone(), token.clone());
-    let compacted = tokio::task::spawn_blocking(move || {
+    let compacted = runtime::spawn_blocking(move || {
         if store.is_worth_compacting(percent_min)? {
             store.compact(|| !token.is_cancelled())?;
         }
@@ -145,17 +147,13 @@ pub async fn sweep_in_time(
 ) {
     let look = Duration::from_millis(options.store.sweep_look_ms);
     let keys_max = options.store.sweep_keys_max;
-    let mut idle = (group.published(), Instant::now());
     loop {
         tokio::select! {
+            biased;
             () = token.cancelled() => return,
-            () = tokio::time::sleep(look) => {}
+            () = runtime::sleep(look) => {}
         }
-        if group.published() != idle.0 {
-            idle = (group.published(), Instant::now());
-        }
-        let idle_for = idle.1.elapsed();
-        if group.queue.write().idle(idle_for, group.horizon(), group.records_floor()) {
+        if group.queue.write().idle(passed(), group.horizon(), group.records_floor()) {
             group.work.notify_one();
         }
         let by_log = async {
@@ -167,12 +165,13 @@ pub async fn sweep_in_time(
         };
         // Without the other replicas it would not end.
         tokio::select! {
+            biased;
             () = token.cancelled() => return,
             () = by_log => {}
         }
         loop {
             let sweeping = group.clone();
-            let swept = tokio::task::spawn_blocking(move || sweeping.sweep(keys_max)).await;
+            let swept = runtime::spawn_blocking(move || sweeping.sweep(keys_max)).await;
             if !end_if_failed(swept, "what was deleted can't be swept", &options.fatal).unwrap_or(false) {
                 break;
             }
@@ -224,7 +223,7 @@ async fn write_own_version(group: &Group, raft: &GroupRaft, peers: &Peers, node:
 }
 
 fn end_if_failed<T>(
-    result: Result<Result<T, ApplyError>, tokio::task::JoinError>,
+    result: Result<Result<T, ApplyError>, JoinError>,
     what: &str,
     fatal: &FatalHandler,
 ) -> Option<T> {

@@ -4,7 +4,6 @@ import { asAdmin, callFunction, post } from "../harness/functions.mjs";
 import { newKey, signToken } from "../harness/oidc.mjs";
 import { createProject } from "../harness/project.mjs";
 import { serve } from "../harness/serve.mjs";
-import { startTidemark } from "../harness/tidemark.mjs";
 
 export const AUDIENCE = "conformance";
 /** Whose tokens are for this app. */
@@ -25,9 +24,10 @@ const AUTH_CONFIG = `
 
 const keySet = (key) => JSON.stringify({ keys: [key.published] });
 
-export async function startServer(context) {
+/** `start` starts a Tidemark with the environment that it is given: its `url` and `adminKey`. */
+export async function startServer(context, start) {
   const outside = await startOutside(context);
-  const tidemark = await startTidemark(context, { environment: { NOT_FOR_FUNCTIONS: "the server's own" } });
+  const tidemark = await start({ NOT_FOR_FUNCTIONS: "the server's own" });
   const keys = { own: await newKey("RS256", "own"), custom: await newKey("ES256", "custom") };
   const server = new Server(tidemark, keys, outside);
   server.site = (await server.get("/api/v1/get_canonical_urls")).convexSiteUrl;

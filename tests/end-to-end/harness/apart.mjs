@@ -13,14 +13,18 @@ import { alarmingLines, parseEnvironment, temporaryFolder, tidemarkBinary } from
 const START_MS_MAX = 120_000;
 const STOP_MS_MAX = 60_000;
 
-/** Starts a process for each of `roles`, of which the last has the gateway, and waits until that one serves. Returns where. */
-export async function startApart(context, roles) {
+/**
+ * Starts a process for each of `roles`, of which the last has the gateway, and waits until that one serves. Returns where, and where each
+ * process is asked by operators, and in `urls` where each would serve clients. `settings` stand at the end of each configuration.
+ * Where `between` is given, others call a process at the port that it makes of the process's own.
+ */
+export async function startApart(context, roles, { settings = "", between = null } = {}) {
   const folder = await temporaryFolder(context);
   const secret = join(folder, "secret");
   await writeFile(secret, randomBytes(32), { mode: 0o600 });
   const ports = await freePorts(5 * roles.length);
-  const internal = (index) => ports[5 * index + 3];
-  const peers = roles.map((_, index) => `127.0.0.1:${internal(index)}`);
+  const internal = await Promise.all(roles.map((_, index) => between?.(ports[5 * index + 3]) ?? ports[5 * index + 3]));
+  const peers = internal.map((port) => `127.0.0.1:${port}`);
   const [api, site] = ports.slice(5 * (roles.length - 1));
   for (const [index, names] of roles.entries()) {
     const own = join(folder, `${index + 1}`);
@@ -33,8 +37,9 @@ export async function startApart(context, roles) {
       `port = ${port}\nsite_port = ${sitePort}\ngrpc_port = ${grpcPort}`,
       `internal_port = ${internalPort}\nmetrics_port = ${metricsPort}`,
       `cloud_url = "http://127.0.0.1:${api}"\nsite_url = "http://127.0.0.1:${site}"`,
-      `[node]\nid = ${index + 1}\nzone = "zone-${index % 3}"`,
+      `[node]\nid = ${index + 1}\nzone = "zone-${index % 3}"\naddress = "${peers[index]}"`,
       `[cluster]\npeers = ${JSON.stringify(peers)}\nsecret_file = ${JSON.stringify(secret)}`,
+      settings,
     ];
     const config = join(own, "tidemark.toml");
     await writeFile(config, `${lines.join("\n")}\n`);
@@ -46,7 +51,9 @@ export async function startApart(context, roles) {
     const text = await readFile(env, "utf8").catch(() => null);
     if (text) {
       const variables = parseEnvironment(text);
-      return { url: variables.CONVEX_SELF_HOSTED_URL, adminKey: variables.CONVEX_SELF_HOSTED_ADMIN_KEY };
+      const monitoring = roles.map((_, index) => `http://127.0.0.1:${ports[5 * index + 4]}`);
+      const urls = roles.map((_, index) => `http://127.0.0.1:${ports[5 * index]}`);
+      return { url: variables.CONVEX_SELF_HOSTED_URL, adminKey: variables.CONVEX_SELF_HOSTED_ADMIN_KEY, monitoring, urls };
     }
     assert.ok(Date.now() < deadline, `the gateway does not serve after ${START_MS_MAX} ms`);
     await sleep(50);

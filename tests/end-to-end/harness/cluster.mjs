@@ -1,7 +1,7 @@
 // Three zones as processes on this machine, for the length of a test.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -10,24 +10,43 @@ import { Tidemark, temporaryFolder, tidemarkBinary } from "./tidemark.mjs";
 
 const run = promisify(execFile);
 const LEADER_MS_MAX = 60_000;
+const CAUGHT_UP_MS_MAX = 120_000;
+/** So many entries may be under way while others write. */
+const BEHIND_MAX = 20;
+/** A node that has not answered for longer may be the one that was killed. */
+const SILENT_MS_MAX = 1_000;
 const POLL_MS = 100;
 
 // At its end all nodes stop one after the other, and the last but one may find nobody who would lead.
 const OF_THE_END = /the lead was not handed over/;
 
-/** Starts the cluster that `make cluster` starts, and waits until every node serves. They are stopped when the test ends, as one alone is. */
-export async function startCluster(context, { allowedInLog = [] } = {}) {
+/** What the nodes that are left say of the one that is gone. */
+export const OF_A_LOST_NODE = [
+  /unreachable|not reached|can't be reached|connection|transport|leader|elect|heartbeat/i,
+  // Scheduled ones run at most once.
+  /actions have failed because their process ended/,
+];
+
+/**
+ * Starts the cluster that `make cluster` starts, and waits until every node serves. They are stopped when the test ends, as one alone is.
+ * `settings` (texts by name) go before what its configurations have, `environment` is that of each node.
+ */
+export async function startCluster(context, { allowedInLog = [], settings = {}, environment = {} } = {}) {
   const folder = await temporaryFolder(context);
   const xtask = join(dirname(tidemarkBinary()), "xtask");
   const manifest = new URL("../../../xtask", import.meta.url).pathname;
   await run(xtask, ["cluster", "prepare", folder], { env: { ...process.env, CARGO_MANIFEST_DIR: manifest } });
   const { nodes, gateway } = JSON.parse(await readFile(join(folder, "cluster.json"), "utf8"));
-  const started = nodes.map(({ node, zone, config, internal }) =>
-    Object.assign(new Tidemark(dirname(config), [...allowedInLog, OF_THE_END], config), { node, zone, internal }),
+  const lines = Object.entries(settings).map(([name, text]) => `${name} = ${JSON.stringify(text)}\n`);
+  for (const { config } of nodes) {
+    await writeFile(config, lines.join("") + (await readFile(config, "utf8")));
+  }
+  const started = nodes.map(({ node, zone, config, internal, url, siteUrl }) =>
+    Object.assign(new Tidemark(dirname(config), [...allowedInLog, OF_THE_END], config), { node, zone, internal, api: url, site: siteUrl }),
   );
   started.forEach((tidemark) => whenOver(context, () => tidemark.end()));
-  await Promise.all(started.map((tidemark) => tidemark.start()));
-  return new Cluster(started, async () => {
+  await Promise.all(started.map((tidemark) => tidemark.start(environment)));
+  return new Cluster(started, environment, async () => {
     const tidemark = new Tidemark(dirname(gateway.config), allowedInLog, gateway.config);
     whenOver(context, () => tidemark.end());
     await tidemark.start();
@@ -37,8 +56,9 @@ export async function startCluster(context, { allowedInLog = [] } = {}) {
 
 class Cluster {
   /** `startGateway` starts a process that is a gateway and nothing else: all that it serves others do. */
-  constructor(nodes, startGateway) {
+  constructor(nodes, environment, startGateway) {
     this.nodes = nodes;
+    this.environment = environment;
     this.startGateway = startGateway;
   }
 
@@ -46,10 +66,29 @@ class Cluster {
     return this.nodes.filter((node) => node.running);
   }
 
+  /** Starts a node that was killed, or stopped. */
+  async restart(node) {
+    await node.start(this.environment);
+  }
+
   /** What `tidemark cluster` prints as JSON, asked of a node that runs. */
   async ask(...words) {
-    const { stdout } = await run(tidemarkBinary(), ["cluster", ...words, "--json", "--config", this.running[0].config]);
-    return JSON.parse(stdout);
+    return JSON.parse(await this.print(...words, "--json"));
+  }
+
+  /** What it prints for people. */
+  async print(...words) {
+    const { stdout } = await run(tidemarkBinary(), ["cluster", ...words, "--config", this.running[0].config]);
+    return stdout;
+  }
+
+  /** What `tidemark deployment` prints, beside a node that runs. */
+  async operate(...words) {
+    const [{ config, dataFolder }] = this.running;
+    const secret = join(dirname(dirname(config)), "secret");
+    const server = ["--data-dir", dataFolder, "--cluster-secret-file", secret];
+    const { stdout } = await run(tidemarkBinary(), ["deployment", ...server, ...words]);
+    return stdout;
   }
 
   /** The node that leads the group of the deployment, once one that runs does. */
@@ -63,6 +102,21 @@ class Cluster {
         return leader;
       }
       assert.ok(Date.now() < deadline, `nobody leads after ${LEADER_MS_MAX} ms: ${JSON.stringify(status)} ${status.error ?? ""}`);
+      await sleep(POLL_MS);
+    }
+  }
+
+  /** Waits until every node has what the leaders have. */
+  async caughtUp() {
+    const isThere = ({ entriesBehind, silentMs }) => (entriesBehind ?? Infinity) <= BEHIND_MAX && (silentMs ?? Infinity) <= SILENT_MS_MAX;
+    const isCaughtUp = ({ leader, members }) => leader !== null && members.every((member) => member.node === leader || isThere(member));
+    const deadline = Date.now() + CAUGHT_UP_MS_MAX;
+    for (;;) {
+      const status = await this.ask("status").catch((error) => ({ error }));
+      if (status.groups?.every(isCaughtUp)) {
+        return;
+      }
+      assert.ok(Date.now() < deadline, `not caught up after ${CAUGHT_UP_MS_MAX} ms: ${JSON.stringify(status)} ${status.error ?? ""}`);
       await sleep(POLL_MS);
     }
   }

@@ -20,7 +20,8 @@ export const studio = new URL("../../../examples/studio", import.meta.url).pathn
 
 /**
  * A project with the `convex/` folder of an app (a name in apps/, or a path), or with only the given files. `convex` is
- * the version of the library and of its command line, as package.json names it. `packages` are installed besides: by name an
+ * the version of the library and of its command line, as package.json names it. `tidemark` is a server, or a deployment's `url` and `adminKey`, or
+ * the `environment` by which the command line finds it. `packages` are installed besides: by name an
  * object with their files. `also` names packages of the tests that another version of the library's needs besides. An app
  * that is a path and `isInstalled` has packages and a package.json of its own.
  */
@@ -140,8 +141,10 @@ class Project {
         ...environment,
         CI: "1",
         HOME: this.folder,
-        CONVEX_SELF_HOSTED_URL: this.tidemark.url,
-        CONVEX_SELF_HOSTED_ADMIN_KEY: this.tidemark.adminKey,
+        ...(this.tidemark.environment ?? {
+          CONVEX_SELF_HOSTED_URL: this.tidemark.url,
+          CONVEX_SELF_HOSTED_ADMIN_KEY: this.tidemark.adminKey,
+        }),
       },
     });
     const command = new Command(child);

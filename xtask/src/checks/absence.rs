@@ -68,6 +68,7 @@ const MEANINGS: &[(&str, Meaning)] = &[
             ..NOTHING
         },
     ),
+    ("where spans are sent", Meaning { crates: &["opentelemetry-otlp", "tonic"], ..NOTHING }),
     ("the network", Meaning { crates: &["tokio", "hyper", "mio"], names: &["std::net"], ..NOTHING }),
     ("sessions", Meaning { crates: &["contract", "fanout", "gateway"], ..NOTHING }),
     (

@@ -25,6 +25,7 @@ const SOURCES: [&str; 13] = [
 
 /// How often a file may do so, and for what.
 const ALLOWED: &[(&str, usize, &str)] = &[
+    ("crates/counters/src/histogram.rs", 2, "how long something took, for those who watch"),
     ("crates/isolate/src/clock.rs", 3, "how long a guest has run"),
     ("crates/log-router/src/group.rs", 1, "until when a replica that has failed is left alone"),
     (
@@ -33,10 +34,12 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         "commit ids; what a transaction of the system's own begins with",
     ),
     ("crates/result-cache/src/interval_index.rs", 1, "the shape of a tree, which nobody outside may choose"),
+    ("crates/telemetry/src/state.rs", 1, "when a span began"),
     ("crates/transaction/src/commits.rs", 7, "how long a lost outcome has been looked for"),
     ("services/deploy/src/finish.rs", 1, "ids of indexes"),
     ("services/deploy/src/start.rs", 1, "ids of indexes"),
     ("services/deploy/src/wait.rs", 2, "how long a tool has waited"),
+    ("services/directory/src/secrets.rs", 3, "secrets of deployments, and keys"),
     ("services/fanout/src/deployment.rs", 10, "the time that the tides are given"),
     ("services/fanout/src/run.rs", 4, "pauses between attempts; request ids"),
     ("services/gateway/src/request_id.rs", 1, "request ids"),
@@ -55,13 +58,21 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/runner/src/transaction/run.rs", 4, "seeds of runs; how long one took"),
     ("services/runner/src/turns.rs", 1, "how long calls wait for turns and hold them"),
     ("services/scheduler/src/deployment.rs", 1, "request ids"),
-    ("services/tidemark/src/embedded.rs", 2, "the clock that functions see, and that of schedules"),
+    (
+        "services/tidemark/src/embedded.rs",
+        4,
+        "the clock that functions see, and those of schedules and of the directory; when the process began",
+    ),
+    ("services/tidemark/src/metrics/machine.rs", 1, "what the machine's clock shows, for those who watch"),
     ("services/tidemark/src/data_folder.rs", 1, "the secret of a data folder"),
     ("services/tidemark/src/pools.rs", 1, "which of several processes is called"),
-    ("services/txlog/src/clock.rs", 2, "the one clock of the log"),
+    (
+        "services/txlog/src/clock.rs",
+        2,
+        "the clocks of the log: the time of day, and the time that has passed",
+    ),
     ("services/txlog/src/folders.rs", 1, "the identity of a disk's data"),
-    ("services/txlog/src/members.rs", 1, "how long ago other replicas were heard of"),
-    ("services/txlog/src/upkeep.rs", 5, "when a flush or an idle commit is due"),
+    ("services/txlog/src/upkeep.rs", 2, "when a flush is due"),
 ];
 
 pub fn problems(files: &Files) -> Vec<String> {

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use super::files::Files;
 
 /// A text in backquotes that begins so is a path from the root.
-const TOP_FOLDERS: [&str; 11] = [
+const TOP_FOLDERS: [&str; 13] = [
     ".cargo/",
     ".ci/",
     "bench/",
     "crates/",
+    "deploy/",
     "docs/",
     "examples/",
     "findings/",
+    "helm/",
     "proto/",
     "services/",
     "tests/",

@@ -4,4 +4,5 @@ import { v } from "convex/values";
 export default defineSchema({
   accounts: defineTable({ number: v.number(), balance: v.number() }).index("by_number", ["number"]),
   counters: defineTable({ count: v.number() }),
+  writes: defineTable({ text: v.string() }),
 });

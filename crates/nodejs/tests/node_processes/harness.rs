@@ -10,6 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use contract::{DeploymentId, DeploymentRef, Error, GroupId, ModuleSource};
+use fair_queue::Shares;
 use futures::{StreamExt as _, future::BoxFuture};
 use nodejs::{
     ActionHost, Answer, Call, CodeId, ConsoleLine, Executor, Failure, NodeLimits, NodeVersion, Operation,
@@ -125,7 +126,8 @@ impl Running {
         let shutdown = CancellationToken::new();
         let mut options = options(folder.path());
         change(&mut options.limits);
-        let executor = Executor::start(options, shutdown.clone()).await.expect("it starts");
+        let executor =
+            Executor::start(options, Shares::default(), shutdown.clone()).await.expect("it starts");
         assert!(executor.versions().contains(&NodeVersion::V22), "Node.js 22 is needed: run `make setup`");
         Running { executor, shutdown, folder }
     }

@@ -16,6 +16,7 @@ use std::{
 
 use base64::Engine as _;
 use contract::{ModuleSource, NodePackage};
+use fair_queue::Shares;
 use nodejs::{AnalysisRequest, Call, CodeId, Executor, Lock, NodeVersion, PackagesError};
 use serde_json::json;
 use sha2::{Digest as _, Sha512};
@@ -113,7 +114,7 @@ async fn executor(
     options.registry = Some(registry.to_owned());
     change(&mut options);
     let shutdown = CancellationToken::new();
-    (Executor::start(options, shutdown.clone()).await.expect("it starts"), shutdown)
+    (Executor::start(options, Shares::default(), shutdown.clone()).await.expect("it starts"), shutdown)
 }
 
 async fn stop((executor, shutdown): (Executor, CancellationToken)) {

@@ -20,12 +20,14 @@ use proto::{
     },
 };
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
+use tracing::Instrument as _;
 
 use crate::{
     calls::{Answers, Caller, Calls, Opened, opened, serve, within},
     convert::{Malformed, decoded, present},
     errors,
     limits::RpcLimits,
+    traces,
     transfer::{Body, Content, Pumps, answer_of, exchange, served},
     version::{self, Checked, Line},
 };
@@ -139,7 +141,8 @@ impl runner_server::Runner for RunnerServer {
         request: Request<Streaming<Transfer>>,
     ) -> Result<Response<Self::HttpActionStream>, Status> {
         let runner = self.runner.clone();
-        let handle = move |head, body| http_action(runner, head, body);
+        let span = traces::span_of(&request);
+        let handle = move |head, body| http_action(runner, head, body).instrument(span);
         Ok(Response::new(Box::pin(served(request.into_inner(), self.limits, handle))))
     }
 }
@@ -180,7 +183,7 @@ impl GrpcRunner {
             calls: Caller::new(Box::new(open_calls), limits.of_functions()),
             long_calls: Caller::new(Box::new(open_long_calls), limits.of_long_calls()),
             evaluations: Caller::new(Box::new(open_evaluations), limits.of_pushes()),
-            pumps: Pumps::default(),
+            pumps: Pumps::new(),
             limits,
         }
     }

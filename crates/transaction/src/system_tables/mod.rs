@@ -2,6 +2,7 @@
 //! and indexes are the same in every deployment and need no rows of their own.
 
 mod cron_rows;
+mod directory_rows;
 mod rows;
 
 use std::{
@@ -15,9 +16,10 @@ use value::{ComponentId, InternalId, TableName, TableNumber};
 use crate::catalog::{Index, IndexState, Table, TableState};
 
 pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};
+pub use directory_rows::{DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow};
 pub use rows::{
     AuthRow, DueKind, DueRow, EnvironmentVariableRow, FileObjectRow, FileRow, FileState, Holder, IndexRow,
-    JobState, ModuleEnvironment, ModuleRow, NodeConfig, ScheduledJobRow, SchemaFailure, SchemaRow,
+    JobState, LeaseRow, ModuleEnvironment, ModuleRow, NodeConfig, ScheduledJobRow, SchemaFailure, SchemaRow,
     SchemaState, SessionRequestRow, Stored, SystemRow, TableRow, UdfConfigRow,
 };
 
@@ -59,6 +61,16 @@ pub enum SystemTable {
     CronNextRun = 35,
     /// The objects that hold the bytes of files ([`FileObjectRow`]), those too that no file has yet, or has any more.
     FileObjects = 42,
+    /// What the directory as a whole remembers ([`DirectoryRow`]). Only the directory's own deployment has rows in this table
+    /// and the two that follow.
+    Directory = 70,
+    /// The deployments of the cluster ([`DeploymentRow`]).
+    Deployments = 71,
+    /// Keys that somebody has made ([`DeployKeyRow`]).
+    DeployKeys = 72,
+    /// That processes are there which have claimed something of [`SystemTable::DueRuns`] ([`LeaseRow`]); the internal id of a row is
+    /// the boot of its process.
+    ClaimLeases = 73,
 }
 
 /// The index of [`SystemTable::DueRuns`] by the time.
@@ -77,7 +89,7 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
 
 impl SystemTable {
     /// All of them.
-    pub const ALL: [SystemTable; 16] = [
+    pub const ALL: [SystemTable; 20] = [
         SystemTable::Tables,
         SystemTable::Indexes,
         SystemTable::Metadata,
@@ -94,6 +106,10 @@ impl SystemTable {
         SystemTable::FileStorage,
         SystemTable::CronNextRun,
         SystemTable::FileObjects,
+        SystemTable::Directory,
+        SystemTable::Deployments,
+        SystemTable::DeployKeys,
+        SystemTable::ClaimLeases,
     ];
 
     /// Begins with an underscore, as no table of the application does.
@@ -115,6 +131,10 @@ impl SystemTable {
             SystemTable::FileStorage => "_file_storage",
             SystemTable::CronNextRun => "_cron_next_run",
             SystemTable::FileObjects => "_file_objects",
+            SystemTable::Directory => "_directory",
+            SystemTable::Deployments => "_deployments",
+            SystemTable::DeployKeys => "_deploy_keys",
+            SystemTable::ClaimLeases => "_claim_leases",
         }
     }
 
@@ -150,10 +170,18 @@ impl SystemTable {
             SystemTable::ScheduledJobs => {
                 &[("by_component", &["component"]), ("by_completed_time", &["completedTime"])]
             }
+            SystemTable::Deployments => &[
+                ("by_name", &["name"]),
+                ("by_number", &["number"]),
+                ("by_project_and_identifier", &["project", "identifier"]),
+            ],
+            SystemTable::DeployKeys => &[("by_owner", &["scope", "of", "name"])],
             SystemTable::Metadata
             | SystemTable::Auth
             | SystemTable::FileStorage
-            | SystemTable::CronNextRun => &[],
+            | SystemTable::CronNextRun
+            | SystemTable::Directory
+            | SystemTable::ClaimLeases => &[],
         }
     }
 
@@ -259,7 +287,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 16 + 16 + 16 + 16);
+        assert_eq!(ids.len(), 20 + 20 + 20 + 20);
     }
 
     #[test]

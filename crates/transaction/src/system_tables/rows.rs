@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
-use contract::{BlobDigest, IndexId, NodeId};
+use contract::{BlobDigest, IndexId, NodeId, Timestamp};
 use value::{
     ComponentId, DocumentId, FieldPath, FunctionPath, IndexName, InternalId, Object, TableName, TableNumber,
     Value, object,
@@ -250,10 +250,19 @@ pub enum DueKind {
 /// A process that runs functions: a node, and which of its starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Holder {
-    /// Where it runs. A node has one such process at a time.
+    /// Under which number it runs. Several processes may have one number, at the same time too.
     pub node: NodeId,
     /// Drawn anew at each start.
     pub boot: [u8; 16],
+}
+
+/// That a process is there which has claimed something of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseRow {
+    /// Which.
+    pub holder: Holder,
+    /// What the log had published when it was renewed last. Later each time, and compared with nothing but itself.
+    pub renewed: Timestamp,
 }
 
 /// When something is to run next. A change of the row always changes its time: whoever follows the index tells by its keys what
@@ -716,6 +725,26 @@ impl SystemRow for DueRow {
     }
 }
 
+impl SystemRow for LeaseRow {
+    const TABLE: SystemTable = SystemTable::ClaimLeases;
+
+    fn from_fields(fields: &Object) -> Result<Self, String> {
+        let fields = Fields(fields);
+        let renewed = u64::try_from(fields.integer("renewed")?).ok().and_then(Timestamp::new);
+        Ok(LeaseRow {
+            holder: fields.parse("holder")?,
+            renewed: renewed.ok_or("`renewed` is no moment of the log")?,
+        })
+    }
+
+    fn to_fields(&self) -> Object {
+        object! {
+            "holder" => self.holder.to_string(),
+            "renewed" => Value::Int64(self.renewed.as_nanoseconds() as i64),
+        }
+    }
+}
+
 /// `node/boot`.
 impl fmt::Display for Holder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -1006,7 +1035,9 @@ pub(super) mod tests {
         for kind in [DueKind::Job, DueKind::Cron] {
             comes_back(DueRow { kind, component, due_ms: -1.5, failures: u32::MAX, holder: None });
         }
-        let holder = Some(Holder { node: NodeId(u64::MAX), boot: [255; 16] });
+        let holder = Holder { node: NodeId(u64::MAX), boot: [255; 16] };
+        comes_back(LeaseRow { holder, renewed: Timestamp::MAX });
+        let holder = Some(holder);
         comes_back(DueRow { kind: DueKind::Job, component, due_ms: f64::INFINITY, failures: 0, holder });
     }
 

@@ -23,8 +23,10 @@ use super::{
     handover,
 };
 use crate::{
+    addressing::Addressee,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
+    metrics::Api,
     request_id::new_request_id,
     router,
 };
@@ -37,13 +39,21 @@ pub(super) struct Long {
 
 /// A call of the public service.
 pub(super) async fn call(State(edge): State<SharedEdge>, mut request: Request, next: Next) -> Response {
-    let (addressed, admitted) = router::address(&edge, &mut request);
-    let (span, request_id) = (addressed.span(), addressed.request_id.clone());
+    let (addressed, admitted) = match router::address(&mut request) {
+        Ok(found) => found,
+        Err(error) => return Failure::from(error).into_status(&new_request_id()).into_http(),
+    };
+    let (span, request_id) = (addressed.span(Some(request.headers())), addressed.request_id.clone());
+    let deployment = addressed.deployment.clone();
+    let counted = edge.metrics.begin(Api::Grpc);
     let answer = async {
         admitted?;
-        answer(&edge, addressed, request, next).await
+        router::unless_deleted(&edge, &deployment, answer(&edge, addressed, request, next)).await?
     };
-    answer.instrument(span).await.unwrap_or_else(|failure| failure.into_status(&request_id).into_http())
+    let answer = answer.instrument(span).await;
+    let answer = answer.unwrap_or_else(|failure| failure.into_status(&request_id).into_http());
+    counted.answered_over_grpc(&answer);
+    answer
 }
 
 async fn answer(edge: &Edge, addressed: Addressed, request: Request, next: Next) -> Result<Response> {
@@ -124,7 +134,11 @@ pub(super) fn shutting_down() -> contract::Error {
     contract::Error::overloaded("ShuttingDown", "The server is shutting down.")
 }
 
-/// Nothing is served at this path.
-pub(super) async fn not_served() -> Response {
-    Failure::of_library(&Status::unimplemented("")).into_status(&new_request_id()).into_http()
+/// Nothing is served at this path, or it names a deployment that is not there.
+pub(super) async fn not_served(request: Request) -> Response {
+    let failure: Failure = match request.extensions().get::<Addressee>() {
+        Some(Addressee(None)) => ApiError::from(contract::deployment_not_found()).into(),
+        _ => Failure::of_library(&Status::unimplemented("")),
+    };
+    failure.into_status(&new_request_id()).into_http()
 }

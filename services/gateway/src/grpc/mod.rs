@@ -25,7 +25,7 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, util::MapRequestLayer};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
-use crate::{bodies::PIECE_BYTES, connections::Connection, edge::SharedEdge};
+use crate::{addressing, bodies::PIECE_BYTES, connections::Connection, edge::SharedEdge};
 
 /// What is served on the port.
 pub(crate) async fn router(edge: SharedEdge) -> Router {
@@ -93,11 +93,11 @@ where
         .keep_alive_timeout(milliseconds(grpc.ping_answer_ms_max));
     let begun = CancellationToken::new();
     let service = {
-        let begun = begun.clone();
+        let (begun, leading) = (begun.clone(), edge.clone());
         let mark = move |mut request: hyper::Request<hyper::body::Incoming>| {
             begun.cancel();
             request.extensions_mut().insert(accepted.clone());
-            request
+            addressing::lead_call(&leading, request)
         };
         TowerToHyperService::new(MapRequestLayer::new(mark).layer(router))
     };

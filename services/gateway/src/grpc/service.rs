@@ -26,6 +26,7 @@ use crate::{
     authentication::{self, Sender},
     edge::{Addressed, SharedEdge},
     functions,
+    metrics::OfTheApp,
 };
 
 /// The public service of every deployment.
@@ -63,16 +64,20 @@ impl Service {
         Ok(self.edge.services.runner.query(QueryCall { function, at, journal: None }).await?)
     }
 
-    /// Waits for room for an answer, which it keeps until the client has taken it.
+    /// Waits for room for an answer, which it keeps until the client has taken it. `threw`: a function has failed.
     async fn delivered<A: prost::Message>(
         &self,
         deployment: DeploymentRef,
         answer: A,
+        threw: bool,
     ) -> Result<Response<A>> {
         let held = self.edge.answers.take(deployment, answer.encoded_len()).await;
         let mut response = Response::new(answer);
         if held.is_some() {
             response.extensions_mut().insert(Long { held: held.map(Arc::new) });
+        }
+        if threw {
+            response.extensions_mut().insert(OfTheApp::Failure);
         }
         Ok(response)
     }
@@ -86,11 +91,12 @@ impl Service {
         let function = called.function(called.message.call.as_ref())?;
         let _place = functions::place_for(&self.edge, deployment, 1).await?;
         let outcome = self.run_query(function, at).await?;
+        let threw = outcome.result.is_err();
         let answer = wire::QueryResponse {
             timestamp: outcome.timestamp.as_nanoseconds(),
             result: Some(result_of(outcome.result, outcome.log_lines)?),
         };
-        self.delivered(deployment, answer).await
+        self.delivered(deployment, answer, threw).await
     }
 
     async fn answer_batch(
@@ -114,6 +120,7 @@ impl Service {
         let outcomes =
             try_join_all(calls.into_iter().map(|call| self.run_query(call, ReadMoment::At(timestamp))))
                 .await?;
+        let threw = outcomes.iter().any(|outcome| outcome.result.is_err());
         let results = outcomes.into_iter().map(|outcome| result_of(outcome.result, outcome.log_lines));
         let answer = wire::QueryBatchResponse {
             timestamp: timestamp.as_nanoseconds(),
@@ -123,7 +130,7 @@ impl Service {
             let message = format!("The results of a batch may have {} bytes.", limits.batch_bytes_max);
             return Err(Failure::bad_request("BatchTooLarge", message));
         }
-        self.delivered(deployment, answer).await
+        self.delivered(deployment, answer, threw).await
     }
 
     async fn answer_mutation(
@@ -136,11 +143,12 @@ impl Service {
         let _place = functions::place_for(&self.edge, deployment, 1).await?;
         let call = MutationCall { function, session, not_before: Timestamp::ZERO };
         let outcome = self.edge.services.runner.mutation(call).await?;
+        let threw = outcome.result.is_err();
         let answer = wire::MutationResponse {
             timestamp: outcome.timestamp.map(Timestamp::as_nanoseconds),
             result: Some(result_of(outcome.result, outcome.log_lines)?),
         };
-        self.delivered(deployment, answer).await
+        self.delivered(deployment, answer, threw).await
     }
 
     async fn answer_action(
@@ -150,16 +158,18 @@ impl Service {
         let deployment = called.addressed.deployment.reference;
         let function = called.function(called.message.call.as_ref())?;
         let outcome = functions::run_action(&self.edge, function).await?;
+        let threw = outcome.result.is_err();
         let answer = wire::ActionResponse { result: Some(result_of(outcome.result, outcome.log_lines)?) };
-        self.delivered(deployment, answer).await
+        self.delivered(deployment, answer, threw).await
     }
 
     async fn open_subscription(&self, called: Called<wire::SubscribeRequest>) -> Result<Response<Responses>> {
         let from = called.message.from_timestamp.map(timestamp).transpose()?.unwrap_or_default();
         let function = called.function(called.message.call.as_ref())?;
         let Called { addressed, valid_until_ms, message, .. } = called;
+        let (edge, gone) = (&self.edge, addressed.deployment.gone.clone());
         let subscription =
-            Subscription::open(&self.edge, function, from, message.journal, valid_until_ms).await?;
+            Subscription::open(edge, gone, function, from, message.journal, valid_until_ms).await?;
         let request_id = addressed.request_id;
         let responses = subscription.into_responses();
         let responses = responses.map(move |response| response.map_err(|it| it.into_status(&request_id)));

@@ -4,7 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use contract::{
     Error, ErrorKind, FanoutSession, FunctionCall, QueryChange, QueryModification, SessionCommand,
-    SessionStart, Timestamp,
+    SessionStart, Timestamp, deployment_not_found,
 };
 use fair_queue::Place;
 use futures::{Stream, stream};
@@ -25,6 +25,8 @@ pub(super) struct Subscription {
     shown: Timestamp,
     heartbeat: Duration,
     expiry: Option<Expiry>,
+    /// Of its deployment.
+    gone: CancellationToken,
     shutdown: CancellationToken,
     _place: Place,
 }
@@ -44,9 +46,11 @@ enum Next {
 }
 
 impl Subscription {
-    /// Begins one: nothing older than `from` is shown. `valid_until_ms` is until when the caller is who it says.
+    /// Begins one: nothing older than `from` is shown. `valid_until_ms` is until when the caller is who it says. It ends when the
+    /// deployment is gone.
     pub(super) async fn open(
         edge: &Edge,
+        gone: CancellationToken,
         call: FunctionCall,
         from: Timestamp,
         journal: Option<String>,
@@ -74,6 +78,7 @@ impl Subscription {
             shown: from,
             heartbeat: Duration::from_millis(edge.limits.grpc.heartbeat_ms),
             expiry,
+            gone,
             shutdown: edge.shutdown.clone(),
             _place: place,
         })
@@ -119,7 +124,12 @@ impl Subscription {
         loop {
             tokio::select! {
                 biased;
-                () = self.shutdown.cancelled() => return Err(shutting_down().into()),
+                // Also at the shutdown.
+                () = self.gone.cancelled() => {
+                    let is_shutting_down = self.shutdown.is_cancelled();
+                    let why = if is_shutting_down { shutting_down() } else { deployment_not_found() };
+                    return Err(why.into());
+                }
                 () = passed(&mut self.expiry) => return Err(expired().into()),
                 round = self.fanout.rounds.recv() => {
                     let mut round = (*round.ok_or_else(ended)?)?;

@@ -8,7 +8,10 @@ use sync_protocol::ServerMessage;
 use tracing::Instrument as _;
 
 use super::{call_of, session::RequestedAction};
-use crate::edge::{Addressed, SharedEdge};
+use crate::{
+    edge::{Addressed, SharedEdge},
+    metrics::{Api, Outcome},
+};
 
 /// What is under way, and its answers as they come.
 ///
@@ -37,7 +40,7 @@ impl Actions {
             return;
         }
         let addressed = self.session.next_request();
-        let span = addressed.span();
+        let span = addressed.span(None);
         under_way.push(run(self.edge.clone(), addressed, action).instrument(span).boxed());
     }
 
@@ -56,14 +59,17 @@ async fn run(edge: SharedEdge, addressed: Addressed, action: RequestedAction) ->
     let RequestedAction { request, by } = action;
     let number = request.request_id;
     let request_id = Arc::clone(&addressed.request_id);
+    let counted = edge.metrics.begin(Api::SessionAction);
     match edge.services.runner.action(call_of(addressed, request, by)).await {
-        Ok(ActionOutcome { result, log_lines }) => ServerMessage::ActionResponse {
-            request_id: number,
-            result: result.map_err(|error| (error.message, error.data)),
-            log_lines,
-        },
+        Ok(ActionOutcome { result, log_lines }) => {
+            counted.end(if result.is_ok() { Outcome::Answered } else { Outcome::Threw });
+            let result = result.map_err(|error| (error.message, error.data));
+            ServerMessage::ActionResponse { request_id: number, result, log_lines }
+        }
         // The client does not send it again, so whatever became of it is an answer.
         Err(error) => {
+            edge.metrics.count_error(&error.code);
+            counted.end(Outcome::of_error(error.kind));
             let message = format!("[Request ID: {request_id}] {}: {}", error.code, error.message);
             failed(number, message)
         }

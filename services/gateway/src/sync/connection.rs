@@ -107,7 +107,7 @@ impl Connection {
         );
         let deployment = &self.addressed.deployment;
         let registration =
-            self.edge.sessions.register(deployment.reference, connect.session_id, &self.edge.shutdown);
+            self.edge.sessions.register(deployment.reference, connect.session_id, &deployment.gone);
         let now_ms = clock::now().as_millis() as i64;
         let queries_max = self.edge.limits.session_queries_max;
         let session = Session::new(&connect, now_ms, deployment.admin_keys.clone(), queries_max);
@@ -120,6 +120,17 @@ impl Connection {
         let mutations = Mutations::new(self.edge.clone(), self.addressed.clone());
         let actions = Actions::new(self.edge.clone(), self.addressed.clone());
         self.converse(Connected { session, fanout, mutations, actions, registration, verifying: None }).await
+    }
+
+    /// Why a session ends that its client has not ended.
+    fn why_ended(&self) -> Close {
+        if self.edge.shutdown.is_cancelled() {
+            Close::shutting_down()
+        } else if self.addressed.deployment.gone.is_cancelled() {
+            Close::after(&contract::deployment_not_found())
+        } else {
+            Close::superseded()
+        }
     }
 
     /// Waits for the first message, which must be `Connect`.
@@ -166,8 +177,7 @@ impl Connection {
                 Some(answer) = connected.mutations.answer() => self.answer(&mut connected, answer).await?,
                 answer = connected.actions.answer() => self.send(&answer).await?,
                 () = &mut ended => {
-                    let is_shutting_down = self.edge.shutdown.is_cancelled();
-                    return Err(if is_shutting_down { Close::shutting_down() } else { Close::superseded() }.into());
+                    return Err(self.why_ended().into());
                 }
                 verified = ready(&mut connected.verifying) => {
                     connected.verifying = None;

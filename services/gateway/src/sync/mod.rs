@@ -77,7 +77,7 @@ fn accept(
     let socket = (socket.max_message_size(message_bytes_max).max_frame_size(message_bytes_max))
         .read_buffer_size(READ_BUFFER_BYTES);
     Ok(socket.on_upgrade(async move |socket| {
-        let span = addressed.span();
+        let span = addressed.log_span();
         connection::run(edge, addressed, client, socket).instrument(span).await;
         drop((place, tracked));
     }))

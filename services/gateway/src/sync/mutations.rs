@@ -8,7 +8,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
 
 use super::{call_of, close::Close, session::QueuedMutation};
-use crate::edge::{Addressed, Edge, SharedEdge};
+use crate::{
+    edge::{Addressed, Edge, SharedEdge},
+    metrics::{Api, Outcome},
+};
 
 /// How a mutation ended.
 pub(super) struct Answer {
@@ -76,8 +79,13 @@ async fn run_in_order(
     while let Some(Some(mutation)) = ended.run_until_cancelled(queue.recv()).await {
         let request_id = mutation.request.request_id;
         let addressed = session.next_request();
-        let span = addressed.span();
+        let (span, counted) = (addressed.span(None), edge.metrics.begin(Api::SessionMutation));
         let outcome = run(&edge, addressed, mutation, newest).instrument(span).await;
+        counted.end(match &outcome {
+            Ok(MutationOutcome { result: Ok(_), .. }) => Outcome::Answered,
+            Ok(MutationOutcome { result: Err(_), .. }) => Outcome::Threw,
+            Err(_) => Outcome::Refused,
+        });
         if let Ok(MutationOutcome { timestamp: Some(timestamp), .. }) = &outcome {
             newest = newest.max(*timestamp);
         }

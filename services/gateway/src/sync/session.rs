@@ -16,7 +16,7 @@ use sync_protocol::{
 
 use super::close::Close;
 use crate::{
-    AdminKeys,
+    admin_key::AdminKeys,
     authentication::{self, Sender},
     tokens::TokenError,
 };
@@ -342,8 +342,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::admin_key::tests::opened_by;
 
     const NOW_MS: i64 = 1_000_000;
+    const KEY: &str = "dev|01abcdef";
 
     fn session() -> Session {
         let connect = Connect {
@@ -353,7 +355,7 @@ mod tests {
             connection_count: 0,
             last_close_reason: None,
         };
-        Session::new(&connect, NOW_MS, AdminKeys::new(&[1; 32], "dev"), 3)
+        Session::new(&connect, NOW_MS, AdminKeys::of(&opened_by(KEY)), 3)
     }
 
     fn message(session: &mut Session, json: &str) -> Option<Step> {
@@ -459,14 +461,13 @@ mod tests {
     #[test]
     fn an_admin_key_changes_the_identity_and_a_wrong_one_ends_the_conversation() {
         let mut session = session();
-        let key = AdminKeys::new(&[1; 32], "dev").key();
         let authenticate = |base: u32, key: &str| {
             format!(
                 r#"{{"type":"Authenticate","baseVersion":{base},"tokenType":"Admin","value":"{key}","impersonating":{{"issuer":"i","subject":"s"}}}}"#
             )
         };
         let Some(Step::Command(SessionCommand::SetIdentity { version: 1, identity })) =
-            message(&mut session, &authenticate(0, &key))
+            message(&mut session, &authenticate(0, KEY))
         else {
             panic!()
         };

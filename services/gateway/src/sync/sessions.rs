@@ -34,15 +34,15 @@ pub(super) struct Registration {
 }
 
 impl Sessions {
-    /// Registers a connection, and tells the one before it to end. All end with `shutdown`.
+    /// Registers a connection, and tells the one before it to end. All end with `gone`, that of the deployment.
     pub(super) fn register(
         &self,
         deployment: DeploymentRef,
         session: Uuid,
-        shutdown: &CancellationToken,
+        gone: &CancellationToken,
     ) -> Registration {
         let session = (deployment, session);
-        let ended = shutdown.child_token();
+        let ended = gone.child_token();
         let mut connections = lock(&self.connections);
         let number = connections.next_number;
         connections.next_number += 1;
@@ -55,7 +55,7 @@ impl Sessions {
 }
 
 impl Registration {
-    /// Cancelled when a newer connection has the same session, and at the shutdown.
+    /// Cancelled when a newer connection has the same session, when the deployment is deleted, and at the shutdown.
     pub(super) fn ended(&self) -> &CancellationToken {
         &self.ended
     }

@@ -23,12 +23,13 @@ use super::{
     close::Close,
     session::{Session, Step},
 };
-use crate::AdminKeys;
+use crate::admin_key::{AdminKeys, tests::opened_by};
 
 type Result<T> = std::result::Result<T, DataDrivenError>;
 
 const QUERIES_MAX: usize = 3;
 const NOW_MS: i64 = 1_000;
+const KEY: &str = "dev|01abcdef";
 
 #[test]
 fn the_transcripts_are_what_happens() {
@@ -45,7 +46,7 @@ fn replay(session: &mut Option<Session>, case: &mut TestCase) -> Result<String> 
         let ClientMessage::Connect(connect) = message(&case.input)? else {
             return Err(wrong("the first message is Connect"));
         };
-        let new = Session::new(&connect, NOW_MS, AdminKeys::new(&[1; 32], "dev"), QUERIES_MAX);
+        let new = Session::new(&connect, NOW_MS, AdminKeys::of(&opened_by(KEY)), QUERIES_MAX);
         let text = format!("fan-out: open a session, not before {}\n", new.observed());
         *session = Some(new);
         return Ok(text);

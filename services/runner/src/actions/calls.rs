@@ -63,8 +63,8 @@ impl Calls {
                 Ok(json!({"name": name, "componentPath": self.call.component}).to_string())
             }
             "1.0/getDeploymentMetadata" => {
-                let name = &self.handle.shared.options.deployment_name;
-                Ok(json!({"name": name, "class": "s16"}).to_string())
+                let deployment = self.handle.shared.deployment(self.call.deployment)?;
+                Ok(json!({"name": deployment.name, "class": "s16"}).to_string())
             }
             "1.0/getRequestMetadata" => Ok(request_json(&self.call, self.descent.job)),
             "1.0/createFunctionHandle" => self.handle_of(parse(name, arguments)?).await,

@@ -19,8 +19,11 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 /// Those that are under way, by the numbers that the platform gives them.
-#[derive(Default)]
-pub(super) struct Fetches(HashMap<u64, Arc<Exchange>>);
+pub(super) struct Fetches {
+    exchanges: HashMap<u64, Arc<Exchange>>,
+    /// Whether they say to which trace they belong, where the function says nothing about that.
+    are_traced: bool,
+}
 
 /// A request and its answer.
 #[derive(Default)]
@@ -31,6 +34,7 @@ pub(super) struct Exchange {
     /// From its headers to the end of its body.
     response: tokio::sync::Mutex<Option<Response>>,
     is_over: AtomicBool,
+    is_traced: bool,
 }
 
 /// What the platform sends along (`crates/isolate/src/platform/fetch.js`).
@@ -60,27 +64,31 @@ pub(super) struct ChunkArguments {
 }
 
 impl Fetches {
+    pub(super) fn new(are_traced: bool) -> Fetches {
+        Fetches { exchanges: HashMap::new(), are_traced }
+    }
+
     /// Begins what [`Exchange::send`] carries out.
     pub(super) fn open(&mut self, arguments: &FetchArguments) -> Arc<Exchange> {
-        self.0.retain(|_, exchange| !exchange.is_over.load(Ordering::Relaxed));
-        let exchange = Arc::new(Exchange::default());
-        self.0.insert(arguments.fetch, Arc::clone(&exchange));
+        self.exchanges.retain(|_, exchange| !exchange.is_over.load(Ordering::Relaxed));
+        let exchange = Arc::new(Exchange { is_traced: self.are_traced, ..Exchange::default() });
+        self.exchanges.insert(arguments.fetch, Arc::clone(&exchange));
         exchange
     }
 
     /// Where [`Exchange::read`] goes on.
     pub(super) fn to_read(&self, arguments: &ExchangeArguments) -> Option<Arc<Exchange>> {
-        self.0.get(&arguments.fetch).cloned()
+        self.exchanges.get(&arguments.fetch).cloned()
     }
 
     /// Where [`Exchange::write`] goes on, and whether it is the end.
     pub(super) fn to_write(&self, arguments: &ChunkArguments) -> Option<(Arc<Exchange>, bool)> {
-        self.0.get(&arguments.fetch).map(|exchange| (Arc::clone(exchange), arguments.is_last))
+        self.exchanges.get(&arguments.fetch).map(|exchange| (Arc::clone(exchange), arguments.is_last))
     }
 
     /// Ends an exchange wherever it is; its connection is closed.
     pub(super) fn abort(&mut self, fetch: u64) {
-        if let Some(exchange) = self.0.remove(&fetch) {
+        if let Some(exchange) = self.exchanges.remove(&fetch) {
             exchange.aborted.cancel();
         }
     }
@@ -107,7 +115,10 @@ impl Exchange {
             "manual" => Redirects::Return,
             _ => Redirects::Follow,
         };
-        let headers = to_headers(&headers).ok_or_else(|| failed(&url, "can't be sent such headers"))?;
+        let mut headers = to_headers(&headers).ok_or_else(|| failed(&url, "can't be sent such headers"))?;
+        if self.is_traced && !headers.contains_key("traceparent") {
+            telemetry::inject(&mut headers);
+        }
         let request = Request { method, url: url.clone(), headers, body, redirects };
         let response = self.unless_aborted(client.send(request)).await?;
         let response = response.map_err(|error| failed(&url, error))?;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   due               those whose time has come: claimed before they begin, so that they run at most once
+//!     └ leases        whether the processes that have claimed some are there
 //!   run               an action from its admission to its end, in a task of its own
 //!     ├ places        how many there may be at the same time, and how much memory they may have
 //!     ├ host          what the function gets at once: the clock, the console, an end to what it waits for
@@ -26,6 +27,7 @@ mod due;
 mod exchange;
 mod fetches;
 mod host;
+mod leases;
 mod node;
 mod operations;
 mod places;

@@ -17,6 +17,7 @@ use super::{blobs::Transfer, calls::Calls, run::Descent};
 use crate::{
     calls::{LogLines, Outcome, Stop, Thrown, Tree, check_result},
     functions::Function,
+    metrics::Kill,
     service::Handle,
     transaction::{Attempt, Failure as OperationFailure, parse},
 };
@@ -102,7 +103,7 @@ impl Handle {
             .environment_variables()
             .map(|variable| (variable.row.name.clone(), variable.row.value.clone()))
             .collect();
-        environment.extend(self.shared.platform.clone());
+        environment.extend(self.shared.deployment(call.deployment)?.platform_variables());
         let modules = host
             .modules
             .iter()
@@ -123,6 +124,11 @@ impl Handle {
         executor.run(&call, Arc::clone(host) as _).await
     }
 
+    fn killed(&self, kill: Kill, text: String) -> Thrown {
+        self.shared.metrics.count_kill(kill);
+        Thrown::new(text)
+    }
+
     fn thrown(&self, failure: Failure, function: &Function) -> Thrown {
         let text = failure.to_string();
         match failure {
@@ -140,10 +146,9 @@ impl Handle {
             | Failure::ResultTooLarge { .. }
             | Failure::ProcessEnded { .. }
             | Failure::Broken { .. } => Thrown::new(text),
-            Failure::TimedOut { .. } | Failure::OutOfMemory { .. } | Failure::TooManyProcesses { .. } => {
-                self.shared.metrics.kills.increment();
-                Thrown::new(text)
-            }
+            Failure::TimedOut { .. } => self.killed(Kill::TotalTime, text),
+            Failure::OutOfMemory { .. } => self.killed(Kill::Memory, text),
+            Failure::TooManyProcesses { .. } => self.killed(Kill::Processes, text),
         }
     }
 }

@@ -75,7 +75,12 @@ impl Weight {
 }
 
 impl Operations {
-    pub(super) fn new(calls: Calls, client: egress::Client, exchange: Option<Arc<Exchange>>) -> Operations {
+    pub(super) fn new(
+        calls: Calls,
+        client: egress::Client,
+        fetches: Fetches,
+        exchange: Option<Arc<Exchange>>,
+    ) -> Operations {
         Operations {
             calls: Arc::new(calls),
             client,
@@ -83,7 +88,7 @@ impl Operations {
             calls_under_way: 0,
             requests_under_way: 0,
             timers: Timers::default(),
-            fetches: Fetches::default(),
+            fetches,
             transfers: Transfers::default(),
             exchange,
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use contract::{DeploymentRef, Error, ErrorKind, Result};
-use fair_queue::{Place, Places, share_of};
+use fair_queue::{Place, Places, Shares, share_of};
 
 use super::due::Claims;
 use crate::{calls::Stop, limits::ActionLimits};
@@ -32,8 +32,9 @@ pub(crate) struct Actions {
 }
 
 impl Actions {
-    pub(crate) fn new(limits: ActionLimits) -> Actions {
-        let places = |count| Places::new(count, share_of(count, limits.deployment_percent));
+    pub(crate) fn new(limits: ActionLimits, shares: &Shares) -> Actions {
+        let places =
+            |count| Places::shared(count, share_of(count, limits.deployment_percent), shares.clone());
         Actions {
             outermost: places(limits.running_max),
             called: places(limits.called_max),
@@ -44,6 +45,20 @@ impl Actions {
             orphans: AtomicU64::new(0),
             limits,
         }
+    }
+
+    /// How much of their limits is used.
+    pub(crate) fn limits_used(&self) -> [limits::Use; 4] {
+        let places = |limit, places: &Places| {
+            let (used, max) = places.load();
+            limits::Use::of(limit, used, max)
+        };
+        [
+            places("action.running_max", &self.outermost),
+            places("action.called_max", &self.called),
+            places("action.files_in_flight_max", &self.files),
+            limits::Use::of("action.heap_bytes_max", self.heap_bytes() as usize, self.limits.heap_bytes_max),
+        ]
     }
 
     /// Waits for a place.
@@ -157,7 +172,7 @@ mod tests {
             heap_bytes_max: 1_000,
             ..ActionLimits::DEFAULT
         };
-        Actions::new(limits)
+        Actions::new(limits, &Shares::default())
     }
 
     #[tokio::test]

@@ -14,8 +14,8 @@ use transaction::{Catalog, DeploymentCatalog, ModuleEnvironment, Transaction};
 use value::{ComponentId, DocumentId};
 
 use super::{
-    calls::Calls, exchange::Exchange, host::ActionHost, node::NodeAction, operations::Operations,
-    places::Share,
+    calls::Calls, exchange::Exchange, fetches::Fetches, host::ActionHost, node::NodeAction,
+    operations::Operations, places::Share,
 };
 use crate::{
     calls::{
@@ -24,6 +24,7 @@ use crate::{
     },
     functions::{AllowedVisibility, Function},
     limits::FunctionLimits,
+    metrics::Metrics,
     service::Handle,
     transaction::{Fate, Run, component_at},
 };
@@ -145,11 +146,8 @@ impl Handle {
         log.map_stacks(&maps);
         let result = match outcome {
             Ok(result) => result.map(Arc::from),
-            Err(stop) => match without_advice(stop).into_answer() {
-                Ok(thrown) => {
-                    shared.metrics.kills.increment();
-                    Err(thrown)
-                }
+            Err(stop) => match counted(&shared.metrics, stop).into_answer() {
+                Ok(thrown) => Err(thrown),
                 Err(error) => {
                     // It may have had effects, so the log tells of it, too.
                     let thrown = Thrown::new(error.to_string());
@@ -207,7 +205,8 @@ impl Handle {
             return Ok(Ok(Prepared { function, component, image: None, tables }));
         }
         let (place, version) = ((call.deployment, component), transaction.deployment_catalog().version());
-        match shared.images.of_catalog(place, version, &tables, &shared.platform).await? {
+        let deployment = shared.deployment(call.deployment)?;
+        match shared.images.of_catalog(place, version, &tables, &deployment).await? {
             Some(Ok(image)) => Ok(Ok(Prepared { function, component, image: Some(image), tables })),
             Some(Err(error)) => Ok(Err(Thrown::new(format!("The deployed code can't be loaded: {error}")))),
             None => Ok(Err(Thrown::no_function(run.identifier()))),
@@ -249,7 +248,8 @@ impl Handle {
         };
         let host = ActionHost::new(Arc::clone(shared), tree, Arc::clone(catalog), exchange.cloned());
         let calls = Calls::new(self.clone(), Arc::clone(call), Arc::clone(&function), component, descent);
-        let operations = Operations::new(calls, self.http.clone(), exchange.cloned());
+        let fetches = Fetches::new(shared.options.trace_fetches);
+        let operations = Operations::new(calls, self.http.clone(), fetches, exchange.cloned());
         let begin = Begin {
             host,
             image,
@@ -317,6 +317,13 @@ impl Handle {
 }
 
 /// Who runs out of processor time in a query is advised to use an action.
+fn counted(metrics: &Metrics, stop: Stop) -> Stop {
+    if let Some(kill) = stop.kill() {
+        metrics.count_kill(kill);
+    }
+    without_advice(stop)
+}
+
 fn without_advice(stop: Stop) -> Stop {
     match stop {
         Stop::Killed(KillReason::TimedOut { limit_ms }) => Stop::TookTooLong { limit_ms },

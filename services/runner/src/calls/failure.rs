@@ -7,6 +7,8 @@ use isolate::{FunctionKind, JsError, KillReason, SyscallError};
 use transaction::UserError;
 use value::Value;
 
+use crate::metrics::Kill;
+
 /// A failure of a function. Its caller, if that is a function, may catch it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Thrown {
@@ -139,6 +141,21 @@ pub(crate) enum Stop {
 }
 
 impl Stop {
+    /// What it counts as, if it is an answer.
+    pub(crate) fn kill(&self) -> Option<Kill> {
+        match self {
+            Stop::Killed(KillReason::TimedOut { .. }) => Some(Kill::Time),
+            Stop::Killed(KillReason::OutOfMemory { .. }) => Some(Kill::Memory),
+            Stop::Killed(KillReason::StackOverflow) => Some(Kill::Stack),
+            Stop::Killed(KillReason::NeverResolves) => Some(Kill::Unsettled),
+            Stop::Killed(KillReason::Trap(_)) => Some(Kill::Trap),
+            Stop::HostCallsTookTooLong { .. } => Some(Kill::HostTime),
+            Stop::TookTooLong { .. } => Some(Kill::TotalTime),
+            Stop::ActionsOutOfMemory { .. } => Some(Kill::ActionsMemory),
+            Stop::Service(_) => None,
+        }
+    }
+
     /// The answer, if there is one.
     pub(crate) fn into_answer(self) -> Result<Thrown, Error> {
         let text = match self {

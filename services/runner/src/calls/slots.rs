@@ -98,8 +98,10 @@ impl Slots {
         if let Some(position) = self.used.iter().position(of_image) {
             let (_, mut slot) = self.used.swap_remove(position);
             slot.reset()?;
+            image.metrics.isolates_reset.increment();
             return Ok(slot);
         }
+        image.metrics.isolates_started.increment();
         Slot::new(&image.image)
     }
 
@@ -120,7 +122,10 @@ impl Slots {
         // The slot that was put back last is the one of the outermost call, which every call needs.
         for (image, mut slot) in self.used.drain(..) {
             match slot.reset() {
-                Ok(()) => self.clean.push((image, slot)),
+                Ok(()) => {
+                    image.metrics.isolates_reset.increment();
+                    self.clean.push((image, slot));
+                }
                 Err(error) => tracing::error!(%error, "an isolate could not be reset and is discarded"),
             }
         }

@@ -30,7 +30,8 @@ use std::{
 
 use crate::limits::FunctionLimits;
 use contract::{DeploymentRef, Error, ErrorKind};
-use fair_queue::FairQueue;
+use counters::{Histogram, HistogramSnapshot, Stopwatch};
+use fair_queue::{FairQueue, Shares};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
@@ -104,6 +105,7 @@ pub(crate) struct Threads {
     /// Begins calls in the place of long ones, and threads in the place of those that ended. It has the process's own
     /// priority, which new threads take over. Its result are the threads.
     attendant: Mutex<Option<JoinHandle<Vec<JoinHandle<()>>>>>,
+    waits: Arc<Histogram>,
 }
 
 /// Begins the thread of a number.
@@ -138,6 +140,8 @@ struct Queue {
     /// Nobody looks from time to time whether more may begin.
     is_unwatched: bool,
     closed: bool,
+    threads: usize,
+    shares: Shares,
 }
 
 /// A queue of those that calls go before. They have a share all the same.
@@ -232,13 +236,14 @@ impl Drop for WithdrawOnDrop {
 impl Threads {
     pub(crate) fn start(
         limits: ThreadLimits,
+        shares: Shares,
         slots: impl Fn() -> Slots + Clone + Send + 'static,
     ) -> std::io::Result<Threads> {
         let shared = Arc::new(Shared {
             admission: limits.admission,
             threads_share: limits.threads_share,
             parked_max: limits.parked_max,
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue::new(limits.threads, shares)),
             held_back: Condvar::new(),
         });
         let spawn: Spawn = {
@@ -259,7 +264,10 @@ impl Threads {
             std::thread::Builder::new().name("isolate-admission".into()).spawn(attend)
         });
         match attendant {
-            Ok(attendant) => Ok(Threads { shared, limits, attendant: Mutex::new(Some(attendant)) }),
+            Ok(attendant) => {
+                let attendant = Mutex::new(Some(attendant));
+                Ok(Threads { shared, limits, attendant, waits: Arc::default() })
+            }
             Err(error) => {
                 shared.close();
                 Err(error)
@@ -279,6 +287,11 @@ impl Threads {
         T: Send + 'static,
         F: AsyncFnOnce(&mut Slots) -> T + Send + 'static,
     {
+        let (waits, stopwatch) = (Arc::clone(&self.waits), Stopwatch::start());
+        let work = async move |slots: &mut Slots| {
+            waits.record(stopwatch.took());
+            work(slots).await
+        };
         let (job, mut receiver) = Job::new(deployment, work);
         let claim = Arc::clone(&job.claim);
         let _withdraw = WithdrawOnDrop(Arc::clone(&claim));
@@ -312,6 +325,11 @@ impl Threads {
         let _withdraw = WithdrawOnDrop(Arc::clone(&job.claim));
         self.shared.submit_step(job)?;
         receiver.await.map_err(|_| shutting_down())
+    }
+
+    /// How long calls have waited for a thread, those that found one free included.
+    pub(crate) fn waits(&self) -> HistogramSnapshot {
+        self.waits.snapshot()
     }
 
     /// How many calls run, and how many wait.
@@ -358,6 +376,19 @@ impl Job {
 }
 
 impl Queue {
+    fn new(threads: usize, shares: Shares) -> Queue {
+        let patient = || Patient { queue: FairQueue::new(shares.clone()), passed: 0 };
+        Queue {
+            again: FairQueue::new(shares.clone()),
+            first: FairQueue::new(shares.clone()),
+            live: patient(),
+            steps: patient(),
+            threads,
+            shares,
+            ..Queue::default()
+        }
+    }
+
     fn waiting(&self) -> usize {
         self.calls_waiting() + self.steps.queue.len()
     }
@@ -390,9 +421,10 @@ impl Queue {
     }
 
     fn pop(&mut self, threads_share: usize) -> Option<(DeploymentRef, Job)> {
-        let Queue { again, first, live, steps, running, .. } = self;
+        let Queue { again, first, live, steps, running, shares, threads, .. } = self;
         let may = |deployment: DeploymentRef| {
-            running.values().filter(|running| running.deployment == deployment).count() < threads_share
+            let most = shares.most_of(deployment, *threads).unwrap_or(threads_share);
+            running.values().filter(|running| running.deployment == deployment).count() < most
         };
         if live.is_due()
             && let Some(next) = live.pop(may)
@@ -590,6 +622,13 @@ impl ThreadPlace {
         if queue.running.values().filter(|running| running.is_parked).count() >= self.shared.parked_max {
             return None;
         }
+        // Within a share of its own, too, the call that is waited for must find a thread.
+        let deployment = queue.running.get(&self.thread)?.deployment;
+        let parked = |running: &&Running| running.is_parked && running.deployment == deployment;
+        let own = queue.running.values().filter(parked).count();
+        if queue.shares.most_of(deployment, queue.threads).is_some_and(|most| own + 1 >= most) {
+            return None;
+        }
         queue.running.get_mut(&self.thread)?.is_parked = true;
         queue.begin_on_idle(self.shared.admission, self.shared.threads_share);
         self.shared.watch(&mut queue);
@@ -666,7 +705,7 @@ mod tests {
             wait_max,
             slots_idle_max: PATIENCE,
         };
-        Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"))
+        Arc::new(Threads::start(limits, Shares::default(), || Slots::new(1)).expect("threads start"))
     }
 
     #[test]
@@ -825,7 +864,8 @@ mod tests {
             wait_max: PATIENCE,
             slots_idle_max: PATIENCE,
         };
-        let threads = Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"));
+        let threads =
+            Arc::new(Threads::start(limits, Shares::default(), || Slots::new(1)).expect("threads start"));
         let (parked, is_parked) = oneshot::channel();
         let (go_on, may_go_on) = oneshot::channel::<()>();
         let waiting = {
@@ -885,7 +925,8 @@ mod tests {
             wait_max: PATIENCE,
             slots_idle_max: PATIENCE,
         };
-        let threads = Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"));
+        let threads =
+            Arc::new(Threads::start(limits, Shares::default(), || Slots::new(1)).expect("threads start"));
         let releases = occupy(&threads, 2).await;
         // Both calls are long by the time at which this one is taken.
         threads
@@ -994,7 +1035,8 @@ mod tests {
             wait_max: PATIENCE,
             slots_idle_max: PATIENCE,
         };
-        let threads = Arc::new(Threads::start(limits, || Slots::new(1)).expect("threads start"));
+        let threads =
+            Arc::new(Threads::start(limits, Shares::default(), || Slots::new(1)).expect("threads start"));
         let releases = occupy(&threads, 3).await;
         let more = {
             let threads = Arc::clone(&threads);

@@ -1,6 +1,7 @@
 //! What functions ask about files. Their bytes are not here: clients upload and read them by addresses that functions give them,
 //! and actions as [`crate::actions`] says.
 
+use contract::Deployment;
 use isolate::FunctionKind;
 use serde::Deserialize;
 use transaction::{File, Transaction};
@@ -37,7 +38,10 @@ pub(crate) async fn file_operation(
 ) -> Attempt {
     match name {
         "1.0/storageGetUrl" => Ok(match file(transaction, name, arguments).await? {
-            Some(file) => serde_json::Value::from(url_of(shared, &file)).to_string(),
+            Some(file) => {
+                let deployment = shared.deployment(transaction.deployment())?;
+                serde_json::Value::from(url_of(&deployment, &file)).to_string()
+            }
             None => "null".to_owned(),
         }),
         "1.0/storageGetMetadata" => Ok(match file(transaction, name, arguments).await? {
@@ -51,7 +55,8 @@ pub(crate) async fn file_operation(
         }
         _ => {
             let token = transaction.upload_token(now_ms);
-            let url = format!("{}/api/storage/upload?token={token}", shared.options.cloud_url);
+            let deployment = shared.deployment(transaction.deployment())?;
+            let url = format!("{}/api/storage/upload?token={token}", deployment.cloud_url);
             Ok(serde_json::Value::from(url).to_string())
         }
     }
@@ -67,8 +72,8 @@ pub(crate) async fn file(
     Ok(transaction.file(&required(operation, "storageId", storage_id)?).await?)
 }
 
-fn url_of(shared: &Shared, File { file, uuid, .. }: &File) -> String {
-    let mut url = format!("{}/api/storage/{uuid}", shared.options.cloud_url);
+fn url_of(deployment: &Deployment, File { file, uuid, .. }: &File) -> String {
+    let mut url = format!("{}/api/storage/{uuid}", deployment.cloud_url);
     if !file.row.component.is_root() {
         url.push_str(&format!("?component={}", file.row.component));
     }

@@ -46,14 +46,15 @@ impl Handle {
         let variables = transaction.environment_variables().into_iter();
         let mut environment: BTreeMap<String, String> =
             variables.map(|variable| (variable.row.name, variable.row.value)).collect();
-        environment.extend(shared.platform.clone());
+        let deployment = shared.deployment(call.deployment)?;
+        environment.extend(deployment.platform_variables());
         let (image, function) = match self.load(path, source, environment).await? {
             Ok((image, function)) => (shared.images.for_one_call(image), Arc::new(function)),
             Err(thrown) => return Ok(Execution::failed(transaction, log, thrown)),
         };
         let (place, version) = ((call.deployment, component), transaction.deployment_catalog().version());
         let catalog = Arc::clone(transaction.catalog());
-        let deployed = match shared.images.of_catalog(place, version, &catalog, &shared.platform).await? {
+        let deployed = match shared.images.of_catalog(place, version, &catalog, &deployment).await? {
             Some(Ok(deployed)) => deployed,
             // There is nothing that it could call.
             _ => image.clone(),

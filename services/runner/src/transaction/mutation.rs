@@ -180,7 +180,6 @@ impl Handle {
                 }
                 Settled::EarlierCommitted(_) => return Err(result_lost()),
                 Settled::Conflict { conflict, run_again } => {
-                    shared.metrics.conflicts.increment();
                     let error = self.note_conflict(&run, &attempt, &conflict, run_again);
                     if !run_again {
                         shared.metrics.conflicts_given_up.increment();
@@ -396,8 +395,12 @@ impl Handle {
     /// Enters a refused attempt into the function log; what the caller is told if it was the last one.
     fn note_conflict(&self, run: &Run, attempt: &Attempt, conflict: &Conflict, will_retry: bool) -> Error {
         // Where nothing ran there is nothing to enter, and no catalog; no one but the system writes records.
-        let Attempt::Ran(ended) = attempt else { return conflict_error(None) };
+        let Attempt::Ran(ended) = attempt else {
+            self.shared.metrics.count_conflict(None);
+            return conflict_error(None);
+        };
         let table = table_of(conflict, &ended.catalog);
+        self.shared.metrics.count_conflict(table.as_deref());
         let error = conflict_error(table.as_deref());
         let fate = Fate {
             error: Some(error.to_string()),

@@ -240,7 +240,9 @@ impl Handle {
         }
         let result = match Value::from_json(&normalize_arguments(&call.arguments)) {
             Ok(arguments) => {
-                system::call(&call.path, &arguments, &mut transaction, &self.shared.system).await
+                let variables = self.shared.deployment(call.deployment)?.platform_variables();
+                let environment = system::Environment { variables };
+                system::call(&call.path, &arguments, &mut transaction, &environment).await
             }
             Err(error) => Err(error.into()),
         };
@@ -263,7 +265,8 @@ impl Handle {
         let (shared, call) = (&self.shared, &*run.call);
         let (component, catalog) = (transaction.component(), Arc::clone(transaction.catalog()));
         let (place, version) = ((call.deployment, component), transaction.deployment_catalog().version());
-        let image = match shared.images.of_catalog(place, version, &catalog, &shared.platform).await? {
+        let deployment = shared.deployment(call.deployment)?;
+        let image = match shared.images.of_catalog(place, version, &catalog, &deployment).await? {
             Some(Ok(image)) => image,
             Some(Err(error)) => {
                 // Whatever changes may mend it.
@@ -300,9 +303,10 @@ impl Handle {
             Ok(Ok(text)) => Ok(Arc::from(text)),
             Ok(Err(thrown)) => Err(thrown),
             Err(stop) => {
-                let thrown = stop.into_answer()?;
-                shared.metrics.kills.increment();
-                Err(thrown)
+                if let Some(kill) = stop.kill() {
+                    shared.metrics.count_kill(kill);
+                }
+                Err(stop.into_answer()?)
             }
         };
         let TransactionHost { transaction, tree, .. } = host;
@@ -370,6 +374,7 @@ impl Handle {
         if run.path.as_ref().is_some_and(|path| path.module.is_system()) {
             return;
         }
+        self.shared.metrics.record_run(contract_kind(run.kind), ended.duration);
         let entry = ExecutionRecord {
             kind: contract_kind(run.kind),
             identifier: fate.http_route.unwrap_or_else(|| run.identifier.clone()),

@@ -86,24 +86,21 @@ impl Handle {
         }
     }
 
-    /// Removes old records of a deployment's session requests from time to time, until the runner stops.
+    /// Removes old records of a deployment's session requests from time to time, without end.
     pub(crate) async fn remove_old_session_records(&self, deployment: DeploymentRef) {
         let pause = Duration::from_millis(self.shared.limits.retry.session_record_sweep_ms);
-        let sweeps = async {
-            loop {
-                match self.sweep_session_records(deployment).await {
-                    Ok(0) => {}
-                    Ok(removed) => {
-                        tracing::debug!(%deployment, removed, "removed old records of session requests");
-                    }
-                    Err(error) => {
-                        tracing::debug!(%deployment, %error, "old records of session requests are removed later");
-                    }
+        loop {
+            match self.sweep_session_records(deployment).await {
+                Ok(0) => {}
+                Ok(removed) => {
+                    tracing::debug!(%deployment, removed, "removed old records of session requests");
                 }
-                tokio::time::sleep(pause).await;
+                Err(error) => {
+                    tracing::debug!(%deployment, %error, "old records of session requests are removed later");
+                }
             }
-        };
-        self.shutdown.run_until_cancelled(sweeps).await;
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// How many were removed.

@@ -166,8 +166,8 @@ impl TransactionHost {
                 Ok(serde_json::json!({"name": name, "componentPath": ""}).to_string())
             }
             "1.0/getDeploymentMetadata" => {
-                let name = &self.shared.options.deployment_name;
-                Ok(serde_json::json!({"name": name, "class": "s16"}).to_string())
+                let deployment = self.shared.deployment(self.call.deployment)?;
+                Ok(serde_json::json!({"name": deployment.name, "class": "s16"}).to_string())
             }
             "1.0/getTransactionMetrics" => Ok(self.transaction_metrics()),
             "1.0/createFunctionHandle" => {

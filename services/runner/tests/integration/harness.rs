@@ -9,11 +9,11 @@ use std::{
 
 use bytes::Bytes;
 use contract::{
-    ActionOutcome, BlobStore, Caller, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Evaluation,
-    EvaluationRequest, Files, FunctionCall, FunctionError, GroupId, Identity, ModuleSource, MutationCall,
-    MutationOutcome, NodeEvaluation, NodeEvaluationRequest, NodePackages, ObjectStore, Position, QueryCall,
-    QueryOutcome, ReadAt, ReadMoment, Requester, Runner as _, Sequencer, SessionRequest, Timestamp,
-    TransactionLog, UserIdentity,
+    ActionOutcome, BlobStore, Caller, CommitId, CommitOutcome, Deployment, DeploymentId, DeploymentRef,
+    Evaluation, EvaluationRequest, Files, FunctionCall, FunctionError, GroupId, Identity, ModuleSource,
+    MutationCall, MutationOutcome, NodeEvaluation, NodeEvaluationRequest, NodePackages, ObjectStore,
+    Position, QueryCall, QueryOutcome, ReadAt, ReadMoment, Requester, Runner as _, Sequencer, SessionRequest,
+    Timestamp, TransactionLog, UserIdentity,
 };
 use isolate::Engine;
 use runner::{ActionLimits, FunctionLimits, FunctionLogLimits, Limits, Options};
@@ -21,6 +21,7 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use system_transaction::SystemTransactions;
 use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use transaction::{
     CatalogCache, CursorKey, EnvironmentVariableRow, ModuleEnvironment, ModuleRow, NodeConfig, Transaction,
@@ -99,7 +100,7 @@ impl Harness {
         let dependencies = sequencer::Dependencies { log: Arc::clone(&log) };
         let sequencer = sequencer::Service::start(dependencies, CancellationToken::new());
         let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer.handle());
-        let options_of_blobs = blob::Options { folder: folder.path().join("blobs"), writer: None };
+        let options_of_blobs = blob::Options { folder: folder.path().join("blobs"), is_shared: false };
         let blobs = blob::Service::start(options_of_blobs, CancellationToken::new()).await;
         let blobs = blobs.expect("the blob store opens").handle();
         let objects: Arc<dyn ObjectStore> = Arc::new(blobs.clone());
@@ -115,14 +116,19 @@ impl Harness {
         let cursor_key = transactions.cursor_key.clone();
         let clock = runner::Clock::new(SystemTime::now);
         let http = egress::Client::new(egress::Policy::default(), egress::EgressLimits::DEFAULT);
-        let of_files = files::Options { limits: files::FileLimits::DEFAULT, swept: Vec::new() };
+        let of_files = files::Options { limits: files::FileLimits::DEFAULT, swept: Deployment::fixed([]) };
         let dependencies = files::Dependencies { transactions: transactions.clone(), objects };
         let files_service = files::Service::start(of_files, dependencies, shutdown.child_token());
         let files: Arc<dyn Files> = Arc::new(files_service.handle());
         let dependencies =
             runner::Dependencies { transactions, blobs: Arc::clone(&blobs), files, http, clock };
-        let mut options =
-            Options::new(LIMITS, "http://127.0.0.1:3210".to_owned(), "http://127.0.0.1:3211".to_owned());
+        let deployment = Deployment {
+            reference: DEPLOYMENT,
+            name: "dev".to_owned(),
+            cloud_url: "http://127.0.0.1:3210".to_owned(),
+            site_url: "http://127.0.0.1:3211".to_owned(),
+        };
+        let mut options = Options::new(LIMITS, Deployment::fixed([deployment]));
         change(&mut options);
         let start = (options, dependencies);
         let runner_service = start_runner(&start, shutdown.child_token());
@@ -156,6 +162,29 @@ impl Harness {
     pub fn another_runner(&self) -> (runner::Service, CancellationToken) {
         let token = self.shutdown.child_token();
         (start_runner(&self.start, token.clone()), token)
+    }
+
+    /// Another runner on the same log with other options.
+    pub fn another_runner_with(
+        &self,
+        change: impl FnOnce(&mut Options),
+    ) -> (runner::Service, CancellationToken) {
+        let (mut options, dependencies) = self.start.clone();
+        change(&mut options);
+        let token = self.shutdown.child_token();
+        (start_runner(&(options, dependencies), token.clone()), token)
+    }
+
+    /// Another runner on the same log that has its own runtime. When that is shut down, all that the runner does stops where it
+    /// is, as when a process is killed.
+    pub fn mortal_runner(&self) -> (runner::Handle, Runtime) {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let handle = {
+            let _entered = runtime.enter();
+            start_runner(&self.start, CancellationToken::new()).handle()
+        };
+        (handle, runtime)
     }
 
     /// Ends everything when it is dropped.

@@ -19,14 +19,17 @@ async fn queue(harness: &Harness) -> Vec<DocumentId> {
     rows.iter().map(|stored| stored.id).collect()
 }
 
-async fn run(harness: &Harness, entry: DocumentId) -> DueOutcome {
-    let call = DueCall {
+fn due(entry: DocumentId) -> DueCall {
+    DueCall {
         deployment: DEPLOYMENT,
         entry: entry.into(),
         not_before: Timestamp::ZERO,
         request_id: "the-request".to_owned(),
-    };
-    harness.runner.run_due(call).await.expect("it is answered")
+    }
+}
+
+async fn run(harness: &Harness, entry: DocumentId) -> DueOutcome {
+    harness.runner.run_due(due(entry)).await.expect("it is answered")
 }
 
 /// Schedules one function and runs it; the document of `_scheduled_functions` after that.
@@ -214,14 +217,7 @@ async fn a_mutation_schedules_so_many_functions_with_so_many_bytes() {
 
 /// Declares one cron job and runs it; what its log says.
 async fn run_cron(harness: &Harness, function: &str, args: Json) -> CronRunRow {
-    let declared = json!({"name": function, "args": [args], "schedule": {"type": "interval", "hours": 1}});
-    let row = CronJobRow::new(ComponentId::ROOT, CronSpec::from_json(function, &declared).expect("valid"));
-    let row = row.expect("it names a function");
-    harness
-        .transact(async |transaction| {
-            transaction.change_crons(ComponentId::ROOT, vec![row.clone()]).await.expect("it is written");
-        })
-        .await;
+    declare_cron(harness, function, args).await;
     let [entry] = queue(harness).await[..] else { panic!("one entry") };
     assert_eq!(run(harness, entry).await, DueOutcome::Ran);
     assert_eq!(queue(harness).await, [entry], "it comes again");
@@ -361,7 +357,7 @@ async fn what_a_job_that_is_not_cancelled_schedules_will_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_action_whose_process_ended_has_failed_and_never_runs_again() {
-    let harness = Harness::with(|options| options.swept = vec![DEPLOYMENT]).await;
+    let harness = Harness::with(|options| options.swept = options.deployments.clone()).await;
     let id = begin_action(&harness, "schedules:actSlowly", json!({"until": "go on"})).await;
     until_there_is(&harness, "it runs").await;
     // To the log there is no difference between a process that has died and one that says nothing.
@@ -385,7 +381,7 @@ async fn an_action_whose_process_ended_has_failed_and_never_runs_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_this_process_holds_and_does_not_run_has_failed_and_what_it_runs_has_not() {
     let harness = Harness::with(|options| {
-        options.swept = vec![DEPLOYMENT];
+        options.swept = options.deployments.clone();
         options.limits.action.orphan_sweep_ms = 10;
     })
     .await;
@@ -410,6 +406,97 @@ async fn what_this_process_holds_and_does_not_run_has_failed_and_what_it_runs_ha
     harness.stop().await;
 }
 
+/// Several runners with one number, as those of a pool: none can know by that which of them are there.
+async fn harness_of_a_pool() -> Harness {
+    Harness::with(|options| {
+        options.swept = options.deployments.clone();
+        options.has_number_alone = false;
+        options.limits.action.orphan_sweep_ms = 20;
+        options.limits.action.claim_renewal_ms = 50;
+        options.limits.action.claim_lease_ms = LEASE.as_millis() as u64;
+    })
+    .await
+}
+
+const LEASE: Duration = Duration::from_secs(2);
+
+/// Until nobody's lease is kept any more.
+async fn until_leases_have_ended(harness: &Harness) {
+    let wait = async {
+        loop {
+            let (mut transaction, _) = harness.transaction().await;
+            if transaction.leases().await.expect("they can be read").is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("who holds nothing needs none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runners_of_one_number_leave_each_others_actions_alone() {
+    let harness = harness_of_a_pool().await;
+    let (other, token) = harness.another_runner();
+    let id = begin_action(&harness, "schedules:actSlowly", json!({"until": "go on"})).await;
+    until_there_is(&harness, "it runs").await;
+    tokio::time::sleep(2 * LEASE).await;
+    let job = harness.value_of("schedules:job", json!({"id": id})).await;
+    assert_eq!(job["state"], json!({"kind": "inProgress"}));
+    harness.result_of("messages:send", json!({"body": "go on"})).await;
+    assert_eq!(over(&harness, &id).await["state"], json!({"kind": "success"}));
+    assert_eq!(harness.runner.metrics().action_orphans + other.handle().metrics().action_orphans, 0);
+    until_leases_have_ended(&harness).await;
+    token.cancel();
+    other.stopped().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cron_job_goes_on_whose_action_ran_in_a_process_that_is_gone() {
+    let harness = harness_of_a_pool().await;
+    declare_cron(&harness, "schedules:actFor", json!({"ms": 60_000})).await;
+    let [entry] = queue(&harness).await[..] else { panic!("one entry") };
+    let (mortal, runtime) = harness.mortal_runner();
+    let begun = runtime.spawn(async move { mortal.run_due(due(entry)).await });
+    assert_eq!(begun.await.expect("it ends"), Ok(DueOutcome::Begun));
+    tokio::time::sleep(2 * LEASE).await;
+    assert_eq!(run(&harness, entry).await, DueOutcome::Gone, "its process is there");
+    runtime.shutdown_background();
+    let failed = CronOutcome::Failed("Transient error while executing action".to_owned());
+    assert_eq!(cron_outcome(&harness).await, failed);
+    assert_eq!(harness.runner.metrics().action_orphans, 1);
+    until_leases_have_ended(&harness).await;
+    assert_eq!(run(&harness, entry).await, DueOutcome::Begun, "it comes again");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_whose_process_has_stalled_has_failed_and_ends_in_vain() {
+    let harness = harness_of_a_pool().await;
+    let (stalled, token) =
+        harness.another_runner_with(|options| options.limits.action.claim_renewal_ms = 3_600_000);
+    let id = harness
+        .result_of("schedules:later", json!({"name": "schedules:actSlowly", "args": {"until": "go on"}}))
+        .await;
+    let [entry] = queue(&harness).await[..] else { panic!("one entry") };
+    assert_eq!(stalled.handle().run_due(due(entry)).await, Ok(DueOutcome::Begun));
+    until_there_is(&harness, "it runs").await;
+    let job = over(&harness, &id).await;
+    let failed = json!({"kind": "failed", "error": "Transient error while executing action"});
+    assert_eq!(job["state"], failed);
+    assert_eq!(harness.runner.metrics().action_orphans, 1);
+    harness.result_of("messages:send", json!({"body": "go on"})).await;
+    until_there_is(&harness, "it ended").await;
+    while stalled.handle().metrics().actions_running > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(harness.value_of("schedules:job", json!({"id": id})).await, job);
+    token.cancel();
+    stalled.stopped().await;
+    harness.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_that_stops_says_of_its_actions_that_they_were_cancelled() {
     let harness = Harness::start().await;
@@ -418,13 +505,7 @@ async fn a_runner_that_stops_says_of_its_actions_that_they_were_cancelled() {
         .result_of("schedules:later", json!({"name": "schedules:actSlowly", "args": {"until": "go on"}}))
         .await;
     let [entry] = queue(&harness).await[..] else { panic!("one entry") };
-    let call = DueCall {
-        deployment: DEPLOYMENT,
-        entry: entry.into(),
-        not_before: Timestamp::ZERO,
-        request_id: "the-request".to_owned(),
-    };
-    assert_eq!(service.handle().run_due(call).await, Ok(DueOutcome::Begun));
+    assert_eq!(service.handle().run_due(due(entry)).await, Ok(DueOutcome::Begun));
     until_there_is(&harness, "it runs").await;
     token.cancel();
     service.stopped().await;
@@ -465,34 +546,43 @@ async fn what_an_action_schedules_or_cancels_takes_effect_at_once() {
     harness.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cron_job_runs_an_action_and_waits_for_its_end() {
-    let harness = Harness::start().await;
-    let declared = json!({"name": "schedules:actSlowly", "args": [{"until": "go on"}], "schedule": {"type": "interval", "hours": 1}});
-    let row = CronJobRow::new(ComponentId::ROOT, CronSpec::from_json("slow", &declared).expect("valid"));
+/// Makes an action the only cron job.
+async fn declare_cron(harness: &Harness, name: &str, arguments: Json) {
+    let declared = json!({"name": name, "args": [arguments], "schedule": {"type": "interval", "hours": 1}});
+    let row = CronJobRow::new(ComponentId::ROOT, CronSpec::from_json(name, &declared).expect("valid"));
     let row = row.expect("it names a function");
     harness
         .transact(async |transaction| {
             transaction.change_crons(ComponentId::ROOT, vec![row.clone()]).await.expect("it is written");
         })
         .await;
-    let [entry] = queue(&harness).await[..] else { panic!("one entry") };
-    assert_eq!(run(&harness, entry).await, DueOutcome::Begun);
-    until_there_is(&harness, "it runs").await;
-    assert_eq!(run(&harness, entry).await, DueOutcome::Gone, "it does not overlap with itself");
-    harness.result_of("messages:send", json!({"body": "go on"})).await;
+}
+
+/// What came of its last run, once there is one.
+async fn cron_outcome(harness: &Harness) -> CronOutcome {
     let wait = async {
         loop {
             let (mut transaction, _) = harness.transaction().await;
             let runs = transaction.rows::<CronRunRow>("by_component_name_and_ts", &[]).await;
             if let Some(run) = runs.expect("they can be read").pop() {
-                return run.row;
+                return run.row.outcome;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let kept = tokio::time::timeout(PATIENCE, wait).await.expect("it is entered");
-    assert_eq!(kept.outcome, CronOutcome::Success(value::Value::Null));
+    tokio::time::timeout(PATIENCE, wait).await.expect("it is entered")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cron_job_runs_an_action_and_waits_for_its_end() {
+    let harness = Harness::start().await;
+    declare_cron(&harness, "schedules:actSlowly", json!({"until": "go on"})).await;
+    let [entry] = queue(&harness).await[..] else { panic!("one entry") };
+    assert_eq!(run(&harness, entry).await, DueOutcome::Begun);
+    until_there_is(&harness, "it runs").await;
+    assert_eq!(run(&harness, entry).await, DueOutcome::Gone, "it does not overlap with itself");
+    harness.result_of("messages:send", json!({"body": "go on"})).await;
+    assert_eq!(cron_outcome(&harness).await, CronOutcome::Success(value::Value::Null));
     assert!(queue(&harness).await.contains(&entry), "it comes again");
     harness.stop().await;
 }

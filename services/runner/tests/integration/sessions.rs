@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use transaction::SessionRequestRow;
 
-use crate::harness::{DEPLOYMENT, Harness, function_call, modules, parsed};
+use crate::harness::{Harness, function_call, modules, parsed};
 
 fn request(number: u32) -> Option<SessionRequest> {
     Some(SessionRequest { session: "0b9ab4d5-9f5c-4f2a-8f3c-0d1f6c9d2f00".to_owned(), request: number })
@@ -137,7 +137,7 @@ async fn records_that_are_too_old_are_removed() {
     let harness = Harness::empty(|options| {
         options.limits.transaction.retry.session_record_age_ms = 60_000;
         options.limits.transaction.retry.session_record_sweep_ms = 10;
-        options.swept = vec![DEPLOYMENT];
+        options.swept = options.deployments.clone();
     })
     .await;
     // More than are removed at once. What a new deployment's first transaction makes is as old as its clock: from 1970.

@@ -1,8 +1,9 @@
 //! A store in memory, for as long as a test.
 
-use std::{cell::RefCell, collections::BTreeMap, ops::Bound};
+use std::{collections::BTreeMap, ops::Bound};
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 
 use super::world::UNIT;
 use crate::{
@@ -16,46 +17,59 @@ use crate::{
 const GAPS: GapLimits =
     GapLimits { gaps_max: 6, keys_min: 1, young_ns: 4 * UNIT, same_ns: 16 * UNIT, old_ns: 48 * UNIT };
 
-type Pairs = BTreeMap<(Family, Vec<u8>), Vec<u8>>;
+pub type Pairs = BTreeMap<(Family, Vec<u8>), Vec<u8>>;
 
 #[derive(Debug)]
 pub struct MemoryStore {
-    pairs: RefCell<Pairs>,
+    pairs: RwLock<Pairs>,
     gaps: Gaps,
 }
 
 impl Default for MemoryStore {
     fn default() -> MemoryStore {
-        MemoryStore { pairs: RefCell::default(), gaps: Gaps::new(GAPS) }
+        MemoryStore::of(Pairs::new(), GAPS)
     }
 }
 
 /// What is remembered of gaps stays behind.
 impl Clone for MemoryStore {
     fn clone(&self) -> MemoryStore {
-        MemoryStore { pairs: self.pairs.clone(), ..MemoryStore::default() }
+        MemoryStore::of(self.pairs.read().clone(), GAPS)
     }
 }
 
 impl MemoryStore {
+    /// One that holds these pairs.
+    pub fn of(pairs: Pairs, gaps: GapLimits) -> MemoryStore {
+        MemoryStore { pairs: RwLock::new(pairs), gaps: Gaps::new(gaps) }
+    }
+
     pub fn count(&self, family: Family) -> usize {
-        self.pairs.borrow().keys().filter(|(of, _)| *of == family).count()
+        self.pairs.read().keys().filter(|(of, _)| *of == family).count()
     }
 
     /// All rows of a family.
     pub fn rows(&self, family: Family) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let pairs = self.pairs.borrow();
+        let pairs = self.pairs.read();
         pairs
             .iter()
             .filter(|((of, _), _)| *of == family)
             .map(|((_, key), value)| (key.clone(), value.clone()))
             .collect()
     }
+
+    /// Lets go of rows that nobody can see any more, as a compaction does.
+    pub fn compact(&self, gone: &[(Family, Vec<u8>)]) {
+        let mut pairs = self.pairs.write();
+        for key in gone {
+            pairs.remove(key);
+        }
+    }
 }
 
 impl Store for MemoryStore {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, ApplyError> {
-        Ok(self.pairs.borrow().get(&(family, key.to_vec())).map(|value| Bytes::copy_from_slice(value)))
+        Ok(self.pairs.read().get(&(family, key.to_vec())).map(|value| Bytes::copy_from_slice(value)))
     }
 
     fn scan(
@@ -66,7 +80,7 @@ impl Store for MemoryStore {
         visit: &mut Visit<'_>,
     ) -> Result<(), ApplyError> {
         let begin = Bound::Included((family, from.to_vec()));
-        for ((of, key), value) in self.pairs.borrow().range((begin, Bound::Unbounded)) {
+        for ((of, key), value) in self.pairs.read().range((begin, Bound::Unbounded)) {
             if *of != family || to.is_some_and(|to| &key[..] >= to) || visit(key, value)?.is_break() {
                 break;
             }
@@ -76,12 +90,35 @@ impl Store for MemoryStore {
 }
 
 #[derive(Default)]
-pub struct MemoryChanges(Vec<Change>);
+pub struct MemoryChanges(pub Vec<Change>);
 
-enum Change {
+#[derive(Clone, Debug)]
+pub enum Change {
     Put(Family, Vec<u8>, Vec<u8>),
     Delete(Family, Vec<u8>),
     DeleteRange(Family, Vec<u8>, Vec<u8>),
+}
+
+impl Change {
+    pub fn apply(self, pairs: &mut Pairs) {
+        match self {
+            Change::Put(family, key, value) => {
+                pairs.insert((family, key), value);
+            }
+            Change::Delete(family, key) => {
+                pairs.remove(&(family, key));
+            }
+            Change::DeleteRange(family, from, to) => {
+                if from < to {
+                    let range = pairs.range((family, from)..(family, to));
+                    let keys: Vec<(Family, Vec<u8>)> = range.map(|(key, _)| key.clone()).collect();
+                    for key in keys {
+                        pairs.remove(&key);
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl Changes for MemoryChanges {
@@ -119,19 +156,9 @@ impl Writable for MemoryStore {
             }
         }
         self.gaps.writing(filled, || {
-            let mut pairs = self.pairs.borrow_mut();
+            let mut pairs = self.pairs.write();
             for change in changes.0 {
-                match change {
-                    Change::Put(family, key, value) => {
-                        pairs.insert((family, key), value);
-                    }
-                    Change::Delete(family, key) => {
-                        pairs.remove(&(family, key));
-                    }
-                    Change::DeleteRange(family, from, to) => {
-                        pairs.retain(|(of, key), _| *of != family || *key < from || *key >= to);
-                    }
-                }
+                change.apply(&mut pairs);
             }
         });
         Ok(())
@@ -165,7 +192,7 @@ pub struct MemoryCursor<'s> {
 impl MemoryCursor<'_> {
     fn first(&self, from: Bound<Vec<u8>>) -> Option<(Vec<u8>, Vec<u8>)> {
         let from = from.map(|key| (Family::Data, key));
-        let pairs = self.store.pairs.borrow();
+        let pairs = self.store.pairs.read();
         let ((family, key), value) = pairs.range((from, Bound::Unbounded)).next()?;
         (*family == Family::Data && self.upper.as_ref().is_none_or(|upper| key < upper))
             .then(|| (key.clone(), value.clone()))
@@ -173,7 +200,7 @@ impl MemoryCursor<'_> {
 
     fn last(&self, to: Bound<Vec<u8>>) -> Option<(Vec<u8>, Vec<u8>)> {
         let to = to.map(|key| (Family::Data, key));
-        let pairs = self.store.pairs.borrow();
+        let pairs = self.store.pairs.read();
         let ((family, key), value) = pairs.range((Bound::Unbounded, to)).next_back()?;
         (*family == Family::Data && *key >= self.lower).then(|| (key.clone(), value.clone()))
     }

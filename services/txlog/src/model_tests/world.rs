@@ -36,6 +36,8 @@ const STEPS: u32 = 700;
 const STEPS_TO_HEAL_MAX: u32 = 40_000;
 /// Nanoseconds that pass in a step, about: so that the horizon follows within a history.
 pub const UNIT: u64 = 10_000;
+/// More than a history takes.
+const RECORDS_AGE: u64 = 100_000 * UNIT;
 const CLOCK_TICK: u64 = 100 * UNIT;
 const INCARNATION: Incarnation = Incarnation(1);
 /// What a page of a range read has at most.
@@ -59,7 +61,8 @@ struct Replica {
     news: VecDeque<News>,
     /// How often it was started.
     boots: u64,
-    clock_offset: u64,
+    /// How far its clock is ahead, in nanoseconds.
+    clock_ahead: i64,
 }
 
 enum News {
@@ -131,8 +134,9 @@ pub struct World {
 fn options() -> CommitQueueOptions {
     CommitQueueOptions {
         batches: BatchLimits { bytes_max: 300, commits_max: 3, in_flight_max: 3 },
-        retention_ms: 1,
-        records_age_ms: 1_000,
+        window_age: Duration::from_millis(1),
+        retention: Duration::from_millis(1),
+        records_age: Duration::from_nanos(RECORDS_AGE),
     }
 }
 
@@ -145,12 +149,13 @@ fn timestamp(nanoseconds: u64) -> Timestamp {
 }
 
 impl Replica {
-    fn start(store: MemoryStore, boots: u64) -> Result<Replica, String> {
+    fn start(store: MemoryStore, boots: u64, passed: Duration) -> Result<Replica, String> {
         let applier = Applier::open(INCARNATION, &store).map_err(failed)?;
-        let queue = CommitQueue::new(options(), applier.state().last_timestamp, applier.state().epoch);
+        let state = applier.state();
+        let queue = CommitQueue::new(options(), state.last_timestamp, state.epoch, passed);
         let flushed = store.clone();
         let (swept, news) = (Timestamp::ZERO, VecDeque::new());
-        Ok(Replica { queue, applier, store, flushed, swept, news, boots, clock_offset: 0 })
+        Ok(Replica { queue, applier, store, flushed, swept, news, boots, clock_ahead: 0 })
     }
 
     fn applied(&self) -> usize {
@@ -164,7 +169,8 @@ impl Replica {
     fn recorded(&self, id: CommitId) -> Result<Option<Committed>, String> {
         let record = keys::record(INCARNATION, DEPLOYMENT, id);
         let value = self.store.get(Family::Records, &record).map_err(failed)?;
-        value.map(|value| keys::decode_record(&value).map_err(failed)).transpose()
+        let committed = value.map(|value| keys::decode_record(&value).map_err(failed)).transpose()?;
+        Ok(committed.filter(|committed| committed.timestamp >= self.applier.state().records_floor))
     }
 
     /// `None` if it can't be read there any more, or not yet.
@@ -203,7 +209,9 @@ impl World {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let keys = Keys::choose(&mut random);
         let replicas = (0..REPLICAS)
-            .map(|_| Replica::start(MemoryStore::default(), 0).expect("an empty store is read"))
+            .map(|_| {
+                Replica::start(MemoryStore::default(), 0, Duration::ZERO).expect("an empty store is read")
+            })
             .collect();
         let clients = (0..CLIENTS)
             .map(|_| Client {
@@ -273,7 +281,13 @@ impl World {
             75..89 => self.apply(replica)?,
             89..93 => self.hear(replica)?,
             93..95 => self.deliver_again()?,
-            95 => self.replicas[replica].clock_offset = self.random.random_range(0..100) * UNIT,
+            95 => {
+                // Now and then so far ahead that every record would be old.
+                self.replicas[replica].clock_ahead = match self.random.random_range(0..20) {
+                    0 => self.random.random_range(0..3 * RECORDS_AGE as i64),
+                    _ => -(self.random.random_range(0..100 * UNIT as i64)),
+                };
+            }
             96 => self.replicas[replica].flushed = self.replicas[replica].store.clone(),
             97 | 109 => {
                 let published = self.replicas[replica].queue.published().as_nanoseconds();
@@ -289,14 +303,20 @@ impl World {
             }
             102..108 => self.observe(replica)?,
             108 => {
-                let idle_for = Duration::from_nanos(self.random.random_range(0..300) * UNIT);
+                self.clock += self.random.random_range(0..300) * UNIT;
+                let passed = self.passed();
                 let replica = &mut self.replicas[replica];
                 let records_floor = replica.applier.state().records_floor;
-                replica.queue.idle(idle_for, replica.horizon(), records_floor);
+                replica.queue.idle(passed, replica.horizon(), records_floor);
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// By a clock that nobody sets.
+    fn passed(&self) -> Duration {
+        Duration::from_nanos(self.clock)
     }
 
     /// Nobody asks for anything any more, and everything arrives; then a last leader is elected, and again everything
@@ -368,7 +388,7 @@ impl World {
 
     fn restart(&mut self, number: usize) -> Result<(), String> {
         let old = &self.replicas[number];
-        self.replicas[number] = Replica::start(old.flushed.clone(), old.boots + 1)?;
+        self.replicas[number] = Replica::start(old.flushed.clone(), old.boots + 1, self.passed())?;
         // Its vote is on its disk.
         self.replicas[number].news.push_back(News::Follows(self.term));
         if self.raft_leader == Some(number) {
@@ -385,8 +405,8 @@ impl World {
     }
 
     fn hand_over(&mut self, number: usize) {
-        let replica = &mut self.replicas[number];
-        if let Some((batch_number, batch)) = replica.queue.close_batch() {
+        let passed = self.passed();
+        if let Some((batch_number, batch)) = self.replicas[number].queue.close_batch(passed) {
             let term = batch.epoch.term;
             self.propose(number, Of::Batch(batch_number), term, LogEntry::Batch(batch));
         }
@@ -450,10 +470,11 @@ impl World {
             return Ok(());
         }
         let bytes_max = self.random.random_range(0..600);
+        let passed = self.passed();
         let Replica { queue, applier, store, .. } = &mut self.replicas[number];
         let before = queue.published();
         let answers = apply_entries(applier, store, bytes_max, next, &self.log[next..end], |applied| {
-            queue.publish(&applied)
+            queue.publish(&applied, passed)
         })?;
         queue.assert_overlay_is_exact();
         let state = applier.state();
@@ -709,7 +730,7 @@ impl World {
         let mut request = self.request(attempt).clone();
         let replica = &mut self.replicas[self.attempts[attempt].replica];
         // Coarse, so that timestamps often follow the head and not the clock.
-        let clock = (self.clock - replica.clock_offset) / CLOCK_TICK * CLOCK_TICK;
+        let clock = self.clock.saturating_add_signed(replica.clock_ahead) / CLOCK_TICK * CLOCK_TICK;
         let before = replica.queue.head();
         let received = replica.queue.receive(&mut request, checked, waiter, timestamp(clock));
         let head = replica.queue.head();

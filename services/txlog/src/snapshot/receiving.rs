@@ -4,7 +4,9 @@ use std::{fs, io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use proto::txlog::v1::{self as wire, snapshot_piece::Piece};
-use rocksdb::{Options, SstFileWriter};
+use rocksdb::Options;
+#[cfg(not(test))]
+use rocksdb::SstFileWriter;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
@@ -12,8 +14,10 @@ use tonic::{Status, Streaming};
 use crate::{
     apply::{AppliedState, ApplyError, Family},
     keys::Incarnation,
-    state_store::StateStore,
+    state_store::NodeStore,
 };
+#[cfg(test)]
+use crate::{runtime, simulation::disk::SstFileWriter};
 
 use super::{FAMILIES, PIECES_QUEUED, Received, discard};
 
@@ -33,16 +37,30 @@ pub enum Refused {
 /// Takes the pieces behind the beginning, which has told of `state`. What touches the disk is a task of `tasks`; it keeps
 /// `permit` until it has ended.
 pub async fn receive(
-    store: Arc<StateStore>,
+    store: Arc<NodeStore>,
     state: AppliedState,
     mut pieces: Streaming<wire::SnapshotPiece>,
     tasks: &TaskTracker,
     permit: OwnedSemaphorePermit,
 ) -> Result<Received, Status> {
-    let (sender, queue) = mpsc::channel(PIECES_QUEUED);
+    #[cfg(test)]
+    if runtime::is_simulated() {
+        // There is no thread beside this one that could wait for them.
+        let mut whole = Vec::new();
+        while let Some(message) = pieces.message().await? {
+            whole.push(message);
+        }
+        let mut whole = whole.into_iter();
+        let writing = runtime::spawn_blocking(move || {
+            let _permit = permit;
+            write(&store, state, || whole.next())
+        });
+        return writing.await.map_err(|error| Status::internal(error.to_string()))?.map_err(refused);
+    }
+    let (sender, mut queue) = mpsc::channel(PIECES_QUEUED);
     let writing = tasks.spawn_blocking(move || {
         let _permit = permit;
-        write(&store, state, queue)
+        write(&store, state, || queue.blocking_recv())
     });
     while let Some(message) = pieces.message().await? {
         // Otherwise it has been refused.
@@ -52,24 +70,28 @@ pub async fn receive(
     }
     drop(sender);
     let written = writing.await.map_err(|error| Status::internal(error.to_string()))?;
-    written.map_err(|refused| match refused {
+    written.map_err(refused)
+}
+
+fn refused(refused: Refused) -> Status {
+    match refused {
         Refused::Damaged(_) => Status::data_loss(refused.to_string()),
         _ => Status::unavailable(refused.to_string()),
-    })
+    }
 }
 
 /// The same, on a thread that may wait for the disk.
 pub fn write(
-    store: &Arc<StateStore>,
+    store: &Arc<NodeStore>,
     state: AppliedState,
-    mut pieces: mpsc::Receiver<wire::SnapshotPiece>,
+    mut next: impl FnMut() -> Option<wire::SnapshotPiece>,
 ) -> Result<Received, Refused> {
     let incoming = Incoming::new(store)?;
     let options: Vec<(Family, Options)> =
         FAMILIES.map(|(family, _)| (family, store.family_options(family))).into_iter().collect();
     let mut file: Option<File<'_>> = None;
     let mut files = 0;
-    while let Some(message) = pieces.blocking_recv() {
+    while let Some(message) = next() {
         match (message.piece, file.take()) {
             (Some(Piece::FileBegin(begin)), None) => {
                 let number = FAMILIES.iter().position(|(_, family)| *family as i32 == begin.family);
@@ -95,14 +117,14 @@ pub fn write(
 
 /// Where a snapshot comes in. Whatever becomes of it, its folder goes; and unless it is complete its rows as well.
 struct Incoming {
-    store: Arc<StateStore>,
+    store: Arc<NodeStore>,
     incarnation: Incarnation,
     folder: PathBuf,
     complete: bool,
 }
 
 impl Incoming {
-    fn new(store: &Arc<StateStore>) -> Result<Incoming, Refused> {
+    fn new(store: &Arc<NodeStore>) -> Result<Incoming, Refused> {
         let incarnation = store.give_incarnation()?;
         let folder = store.incoming().join(incarnation.0.to_string());
         let incoming = Incoming { store: store.clone(), incarnation, folder, complete: false };

@@ -10,6 +10,7 @@
 
 import type * as accounts from "../accounts.js";
 import type * as counter from "../counter.js";
+import type * as writes from "../writes.js";
 
 import type {
   ApiFromModules,
@@ -20,6 +21,7 @@ import type {
 declare const fullApi: ApiFromModules<{
   accounts: typeof accounts;
   counter: typeof counter;
+  writes: typeof writes;
 }>;
 
 /**

@@ -99,6 +99,8 @@ export const actSlowly = internalAction(async (ctx, { until }) => {
   await ctx.runMutation("messages:send", { body: "it ended" });
 });
 
+export const actFor = internalAction((ctx, { ms }) => new Promise((done) => setTimeout(done, ms)));
+
 export const laterByAction = action((ctx, { ms, name, args }) => ctx.scheduler.after(ms ?? 0, name ?? send, args));
 
 export const laterByActionAndThrow = action(async (ctx) => {

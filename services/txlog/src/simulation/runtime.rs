@@ -1,0 +1,688 @@
+//! Tasks, time and chance of a simulation: one thread, and one seed that decides everything.
+//!
+//! Which of the tasks that can go on does so next is drawn. Every step takes a little time; when no task can go on, time
+//! leaps to the next moment for which somebody waits. So runs of one seed are the same, and those of different seeds try
+//! different orders.
+//!
+//! Because the next task is drawn from *all* that can go on, it does not matter in which order they were woken. That is as
+//! it must be: tokio's watch channels wake their receivers in an order of their own, drawn from a seed that nobody can set
+//! (`select!` draws from it as well, which is why what is simulated says `biased`).
+//!
+//! Each task has an owner, as a process has threads. An owner can be paused, and killed with all its tasks at any moment.
+//!
+//! Outside of a simulation all of this is tokio's: other tests of this crate run on it.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
+    ops::{Add, AddAssign, Sub, SubAssign},
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{Arc, LazyLock, Weak},
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use openraft::{AsyncRuntime, OptionalSend, impls::TokioRuntime};
+use parking_lot::Mutex;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::oneshot;
+
+/// What a step takes at most.
+const STEP_NS_MAX: u64 = 4_000;
+/// Nobody's tasks go on for so many steps.
+const STEPS_MAX: u64 = 20_000_000;
+/// What work that blocks takes at most.
+const BLOCKED_US_MAX: u64 = 3_000;
+
+/// As a process: what goes together when it is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner(u64);
+
+impl Owner {
+    /// The one that holds everything in its hand.
+    pub const WORLD: Owner = Owner(0);
+}
+
+struct Simulation {
+    state: Mutex<State>,
+    /// Tasks that were woken. They need not be there any more.
+    woken: Arc<Mutex<BTreeSet<u64>>>,
+    /// Whether to print what is noted.
+    tells: bool,
+}
+
+struct State {
+    now: Duration,
+    random: ChaCha8Rng,
+    tasks: BTreeMap<u64, Task>,
+    timers: BTreeMap<Timer, Waker>,
+    /// Of tasks, timers and owners.
+    next_number: u64,
+    /// Whose task is at it.
+    running: Owner,
+    paused: BTreeSet<Owner>,
+    killed: BTreeSet<Owner>,
+    trace: DefaultHasher,
+}
+
+struct Task {
+    owner: Owner,
+    /// Out while it is at it.
+    future: Option<BoxFuture<'static, ()>>,
+}
+
+/// When it goes off, and a number, so that no two are the same.
+type Timer = (Duration, u64);
+
+struct TaskWaker {
+    task: u64,
+    woken: Arc<Mutex<BTreeSet<u64>>>,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.woken.lock().insert(self.task);
+    }
+}
+
+/// The end of a process by its own hand; see [`end`].
+struct Ended;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Simulation>>> = const { RefCell::new(None) };
+}
+
+fn current() -> Option<Arc<Simulation>> {
+    CURRENT.with(|current| current.borrow().clone())
+}
+
+/// Whether this thread runs a simulation.
+pub fn is_simulated() -> bool {
+    CURRENT.with(|current| current.borrow().is_some())
+}
+
+fn here() -> Arc<Simulation> {
+    current().expect("only in a simulation")
+}
+
+/// Runs a world until it ends; what it returned, and a hash of everything that was done, and when.
+pub fn run<T: Send + 'static>(seed: u64, world: impl Future<Output = T> + Send + 'static) -> (T, u64) {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            CURRENT.with(|current| current.borrow_mut().take());
+        }
+    }
+    let state = State {
+        now: Duration::ZERO,
+        random: ChaCha8Rng::seed_from_u64(seed),
+        tasks: BTreeMap::new(),
+        timers: BTreeMap::new(),
+        next_number: 1,
+        running: Owner::WORLD,
+        paused: BTreeSet::new(),
+        killed: BTreeSet::new(),
+        trace: DefaultHasher::new(),
+    };
+    let tells = std::env::var_os("SIMULATION_LOG").is_some();
+    let simulation = Arc::new(Simulation { state: Mutex::new(state), woken: Arc::default(), tells });
+    CURRENT.with(|current| *current.borrow_mut() = Some(simulation.clone()));
+    let leave = Leave;
+    let result = Arc::new(Mutex::new(None));
+    let to = result.clone();
+    let task = async move {
+        let ended = world.await;
+        *to.lock() = Some(ended);
+    };
+    simulation.spawn(Owner::WORLD, Box::pin(task));
+    let mut steps = 0;
+    let ended = loop {
+        if let Some(ended) = result.lock().take() {
+            break ended;
+        }
+        simulation.step();
+        steps += 1;
+        assert!(steps < STEPS_MAX, "it takes more than {STEPS_MAX} steps");
+    };
+    simulation.drop_tasks(|_| true);
+    drop(leave);
+    let trace = simulation.state.lock().trace.finish();
+    (ended, trace)
+}
+
+impl Simulation {
+    fn spawn(&self, owner: Owner, future: BoxFuture<'static, ()>) {
+        let number = {
+            let mut state = self.state.lock();
+            if state.killed.contains(&owner) {
+                drop(state);
+                drop(future);
+                return;
+            }
+            let number = state.number();
+            state.tasks.insert(number, Task { owner, future: Some(future) });
+            number
+        };
+        self.woken.lock().insert(number);
+    }
+
+    /// Lets one task go on, or time.
+    fn step(&self) {
+        self.ring();
+        let Some((number, owner, mut future)) = self.draw() else { return self.leap() };
+        let waker = Waker::from(Arc::new(TaskWaker { task: number, woken: self.woken.clone() }));
+        let mut context = Context::from_waker(&waker);
+        let polled =
+            std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context).is_ready()));
+        self.state.lock().running = Owner::WORLD;
+        match polled {
+            Ok(true) => {
+                self.state.lock().tasks.remove(&number);
+            }
+            Ok(false) => {
+                // It may have been killed by what it did.
+                if let Some(task) = self.state.lock().tasks.get_mut(&number) {
+                    task.future = Some(future);
+                }
+            }
+            Err(panic) if panic.is::<Ended>() => {
+                drop(future);
+                kill(owner);
+            }
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    /// A task that can go on, with what it does.
+    fn draw(&self) -> Option<(u64, Owner, BoxFuture<'static, ()>)> {
+        let mut woken = self.woken.lock();
+        let mut state = self.state.lock();
+        let State { tasks, paused, random, .. } = &mut *state;
+        woken.retain(|number| tasks.contains_key(number));
+        let can_go_on = |number: &&u64| !paused.contains(&tasks[*number].owner);
+        let count = woken.iter().filter(can_go_on).count();
+        if count == 0 {
+            return None;
+        }
+        let number = *woken.iter().filter(can_go_on).nth(random.random_range(0..count))?;
+        let took = Duration::from_nanos(random.random_range(1..=STEP_NS_MAX));
+        woken.remove(&number);
+        let task = tasks.get_mut(&number)?;
+        let (owner, future) = (task.owner, task.future.take().expect("one step at a time"));
+        state.now += took;
+        state.running = owner;
+        let now = state.now;
+        (number, now).hash(&mut state.trace);
+        Some((number, owner, future))
+    }
+
+    /// Wakes whoever waited until now.
+    fn ring(&self) {
+        loop {
+            let waker = {
+                let mut state = self.state.lock();
+                let now = state.now;
+                match state.timers.first_entry() {
+                    Some(timer) if timer.key().0 <= now => timer.remove(),
+                    _ => return,
+                }
+            };
+            waker.wake();
+        }
+    }
+
+    fn leap(&self) {
+        let mut state = self.state.lock();
+        let next = state.timers.first_key_value().map(|((at, _), _)| *at);
+        let next = next.expect("everybody waits for somebody, and nobody for the time");
+        state.now = state.now.max(next);
+    }
+
+    /// What is dropped may wake others, and spawn.
+    fn drop_tasks(&self, which: impl Fn(Owner) -> bool) {
+        loop {
+            let gone: Vec<Task> = {
+                let mut state = self.state.lock();
+                let numbers: Vec<u64> = state
+                    .tasks
+                    .iter()
+                    .filter(|(_, task)| which(task.owner))
+                    .map(|(number, _)| *number)
+                    .collect();
+                numbers.into_iter().filter_map(|number| state.tasks.remove(&number)).collect()
+            };
+            if gone.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+impl State {
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+}
+
+/// An owner that has no tasks yet.
+pub fn owner() -> Owner {
+    Owner(here().state.lock().number())
+}
+
+/// As `kill -9`: its tasks are gone, in the middle of what they did.
+pub fn kill(owner: Owner) {
+    let simulation = here();
+    {
+        let mut state = simulation.state.lock();
+        state.killed.insert(owner);
+        state.paused.remove(&owner);
+    }
+    simulation.drop_tasks(|of| of == owner);
+}
+
+/// As a process that ends itself: nothing of its owner goes on, this included.
+pub fn end() -> ! {
+    std::panic::resume_unwind(Box::new(Ended))
+}
+
+pub fn is_alive(owner: Owner) -> bool {
+    !here().state.lock().killed.contains(&owner)
+}
+
+/// As SIGSTOP: its tasks stand still, and the world goes on.
+pub fn pause(owner: Owner) {
+    here().state.lock().paused.insert(owner);
+}
+
+pub fn go_on(owner: Owner) {
+    here().state.lock().paused.remove(&owner);
+}
+
+/// Draws something.
+pub fn random<T>(draw: impl FnOnce(&mut ChaCha8Rng) -> T) -> T {
+    draw(&mut here().state.lock().random)
+}
+
+/// Whether something happens that does so in so many of a thousand cases.
+pub fn happens(permille: u32) -> bool {
+    random(|random| random.random_range(0..1_000) < permille)
+}
+
+/// Up to this duration.
+pub fn up_to(duration: Duration) -> Duration {
+    let ns = u64::try_from(duration.as_nanos()).expect("a short while");
+    Duration::from_nanos(random(|random| random.random_range(0..=ns)))
+}
+
+/// Puts something into the trace, and on stderr where SIMULATION_LOG is set.
+pub fn note(what: fmt::Arguments<'_>) {
+    let simulation = here();
+    let text = what.to_string();
+    let mut state = simulation.state.lock();
+    text.hash(&mut state.trace);
+    if simulation.tells {
+        eprintln!("{:>10.6} {text}", state.now.as_secs_f64());
+    }
+}
+
+/// Since the simulation began; outside of one, since the process did something here.
+pub fn time() -> Duration {
+    match current() {
+        Some(simulation) => simulation.state.lock().now,
+        None => STARTED.elapsed(),
+    }
+}
+
+static STARTED: LazyLock<tokio::time::Instant> = LazyLock::new(tokio::time::Instant::now);
+
+/// What [`Instant`]s begin with, so that one can go back from the first.
+const BEFORE: Duration = Duration::from_secs(1_000_000);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(Duration);
+
+impl Instant {
+    pub fn now() -> Instant {
+        Instant(BEFORE + time())
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        Instant::now() - *self
+    }
+}
+
+impl openraft::Instant for Instant {
+    fn now() -> Instant {
+        Instant::now()
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Instant;
+
+    fn add(self, later: Duration) -> Instant {
+        Instant(self.0 + later)
+    }
+}
+
+impl AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, later: Duration) {
+        self.0 += later;
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Instant;
+
+    fn sub(self, earlier: Duration) -> Instant {
+        Instant(self.0.saturating_sub(earlier))
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+
+    fn sub(self, other: Instant) -> Duration {
+        self.0.saturating_sub(other.0)
+    }
+}
+
+impl SubAssign<Duration> for Instant {
+    fn sub_assign(&mut self, earlier: Duration) {
+        *self = *self - earlier;
+    }
+}
+
+/// Waits.
+pub struct Sleep(SleepOf);
+
+enum SleepOf {
+    Simulation { simulation: Weak<Simulation>, until: Duration, timer: Option<Timer> },
+    Tokio(Pin<Box<tokio::time::Sleep>>),
+}
+
+pub fn sleep(duration: Duration) -> Sleep {
+    sleep_until(Instant::now() + duration)
+}
+
+pub fn sleep_until(instant: Instant) -> Sleep {
+    let until = instant.0.saturating_sub(BEFORE);
+    Sleep(match current() {
+        Some(simulation) => {
+            SleepOf::Simulation { simulation: Arc::downgrade(&simulation), until, timer: None }
+        }
+        None => SleepOf::Tokio(Box::pin(tokio::time::sleep_until(*STARTED + until))),
+    })
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            SleepOf::Tokio(sleep) => sleep.as_mut().poll(context),
+            SleepOf::Simulation { simulation, until, timer } => {
+                let Some(simulation) = simulation.upgrade() else { return Poll::Ready(()) };
+                let mut state = simulation.state.lock();
+                if state.now >= *until {
+                    return Poll::Ready(());
+                }
+                let timer = *timer.get_or_insert_with(|| (*until, state.number()));
+                state.timers.insert(timer, context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let SleepOf::Simulation { simulation, timer: Some(timer), .. } = &self.0
+            && let Some(simulation) = simulation.upgrade()
+        {
+            simulation.state.lock().timers.remove(timer);
+        }
+    }
+}
+
+/// Waits for a future, and no longer than for a time.
+pub struct Timeout<F> {
+    future: Pin<Box<F>>,
+    sleep: Sleep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed;
+
+impl std::error::Error for Elapsed {}
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the time is over")
+    }
+}
+
+pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
+    Timeout { future: Box::pin(future), sleep: sleep(duration) }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(done) = self.future.as_mut().poll(context) {
+            return Poll::Ready(Ok(done));
+        }
+        Pin::new(&mut self.sleep).poll(context).map(|()| Err(Elapsed))
+    }
+}
+
+/// Waits for a task's result.
+pub enum JoinHandle<T> {
+    Simulation(oneshot::Receiver<T>),
+    Tokio(tokio::task::JoinHandle<T>),
+}
+
+#[derive(Debug)]
+pub enum JoinError {
+    /// It was killed.
+    Killed,
+    Tokio(tokio::task::JoinError),
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinError::Killed => formatter.write_str("it was killed"),
+            JoinError::Tokio(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            JoinHandle::Simulation(result) => Pin::new(result).poll(context).map_err(|_| JoinError::Killed),
+            JoinHandle::Tokio(handle) => Pin::new(handle).poll(context).map_err(JoinError::Tokio),
+        }
+    }
+}
+
+/// A task of whoever's task this is.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match current() {
+        Some(simulation) => {
+            let owner = simulation.state.lock().running;
+            spawn_for(owner, future)
+        }
+        None => JoinHandle::Tokio(tokio::spawn(future)),
+    }
+}
+
+/// A task of this owner. If that was killed it does nothing.
+pub fn spawn_for<F>(owner: Owner, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let (result, done) = oneshot::channel();
+    let task = async move {
+        // Whoever waited may have gone.
+        let _ = result.send(future.await);
+    };
+    here().spawn(owner, Box::pin(task));
+    JoinHandle::Simulation(done)
+}
+
+/// Work that blocks: it takes a while, and happens all at once.
+pub fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    match current() {
+        Some(_) => spawn(async move {
+            sleep(up_to(Duration::from_micros(BLOCKED_US_MAX))).await;
+            work()
+        }),
+        None => JoinHandle::Tokio(tokio::task::spawn_blocking(work)),
+    }
+}
+
+/// The runtime of the consensus library.
+#[derive(Debug)]
+pub struct SimulatedRuntime(TokioRuntime);
+
+impl AsyncRuntime for SimulatedRuntime {
+    type JoinError = JoinError;
+    type JoinHandle<T: OptionalSend + 'static> = JoinHandle<T>;
+    type Sleep = Sleep;
+    type Instant = Instant;
+    type TimeoutError = Elapsed;
+    type Timeout<R, T: Future<Output = R> + OptionalSend> = Timeout<T>;
+    type ThreadLocalRng = ChaCha8Rng;
+    type Mpsc = <TokioRuntime as AsyncRuntime>::Mpsc;
+    type Watch = <TokioRuntime as AsyncRuntime>::Watch;
+    type Oneshot = <TokioRuntime as AsyncRuntime>::Oneshot;
+    type Mutex<T: OptionalSend + 'static> = <TokioRuntime as AsyncRuntime>::Mutex<T>;
+
+    fn spawn<T>(future: T) -> JoinHandle<T::Output>
+    where
+        T: Future + OptionalSend + 'static,
+        T::Output: OptionalSend + 'static,
+    {
+        spawn(future)
+    }
+
+    fn sleep(duration: Duration) -> Sleep {
+        sleep(duration)
+    }
+
+    fn sleep_until(deadline: Instant) -> Sleep {
+        sleep_until(deadline)
+    }
+
+    fn timeout<R, F: Future<Output = R> + OptionalSend>(duration: Duration, future: F) -> Timeout<F> {
+        timeout(duration, future)
+    }
+
+    fn timeout_at<R, F: Future<Output = R> + OptionalSend>(deadline: Instant, future: F) -> Timeout<F> {
+        Timeout { future: Box::pin(future), sleep: sleep_until(deadline) }
+    }
+
+    fn is_panic(error: &JoinError) -> bool {
+        matches!(error, JoinError::Tokio(error) if error.is_panic())
+    }
+
+    fn thread_rng() -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(match current() {
+            Some(simulation) => simulation.state.lock().random.random(),
+            None => rand::random(),
+        })
+    }
+
+    fn new(threads: usize) -> SimulatedRuntime {
+        SimulatedRuntime(TokioRuntime::new(threads))
+    }
+
+    fn block_on<F: Future<Output = T>, T>(&mut self, future: F) -> T {
+        self.0.block_on(future)
+    }
+
+    fn spawn_blocking<F, T>(work: F) -> impl Future<Output = Result<T, io::Error>> + Send
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let done = spawn_blocking(work);
+        async move { done.await.map_err(|error| io::Error::other(error.to_string())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three tasks that take turns as chance has it, and one that is killed; what they did.
+    fn lived(seed: u64) -> (Vec<u32>, u64) {
+        run(seed, async {
+            let done = Arc::new(Mutex::new(Vec::new()));
+            let mortal = owner();
+            let tasks: Vec<_> = (0..3)
+                .map(|number| {
+                    let done = done.clone();
+                    spawn(async move {
+                        for _ in 0..5 {
+                            sleep(up_to(Duration::from_millis(2))).await;
+                            done.lock().push(number);
+                        }
+                    })
+                })
+                .collect();
+            let endless = spawn_for(mortal, async {
+                spawn(std::future::pending::<()>()).await.expect("it is killed before");
+            });
+            for task in tasks {
+                task.await.expect("it lives");
+            }
+            kill(mortal);
+            assert!(endless.await.is_err() && !is_alive(mortal));
+            assert!(timeout(Duration::from_secs(3_600), std::future::pending::<()>()).await.is_err());
+            assert!(time() > Duration::from_secs(3_600), "an hour takes no time");
+            let done = done.lock().clone();
+            done
+        })
+    }
+
+    #[test]
+    fn a_seed_is_lived_in_the_same_way_again_and_another_seed_in_another() {
+        assert_eq!(lived(1), lived(1));
+        assert_ne!(lived(1).0, lived(2).0);
+    }
+
+    #[test]
+    #[should_panic(expected = "nobody for the time")]
+    fn a_world_that_waits_for_nothing_ends() {
+        run(1, std::future::pending::<()>());
+    }
+
+    #[test]
+    fn a_process_that_ends_itself_takes_its_tasks_along_and_nobody_elses() {
+        let (lived, _) = run(1, async {
+            let mortal = owner();
+            let beside = spawn_for(mortal, std::future::pending::<()>());
+            let ended: JoinHandle<()> = spawn_for(mortal, async { end() });
+            (ended.await.is_err(), beside.await.is_err())
+        });
+        assert_eq!(lived, (true, true));
+    }
+}

@@ -1,0 +1,127 @@
+//! Connections that are passed on: for clients that connect to any node, and for links that are slow.
+
+use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
+    net::{
+        TcpListener, TcpSocket, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::world::{API_PORT, INTERNAL_PORT, World};
+
+const CONNECT_TIME_MAX: Duration = Duration::from_millis(500);
+const READ_BYTES: usize = 16 << 10;
+/// Pieces that are under way on a slow link.
+const PIECES_MAX: usize = 1_024;
+
+/// Passes each connection on to some member that takes it, as a load balancer does. Listens until the run ends.
+pub async fn to_any_member(world: Arc<World>) -> Result<String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listen for clients")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move {
+        let mut random = world.random("relay", 0);
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut places = world.places();
+            let first = random.random_range(0..places.len());
+            places.rotate_left(first);
+            tokio::spawn(async move {
+                for place in places {
+                    let connect = TcpStream::connect((place.address, API_PORT));
+                    if let Ok(Ok(mut member)) = timeout(CONNECT_TIME_MAX, connect).await {
+                        let _ = copy_bidirectional(&mut client, &mut member).await;
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    Ok(url)
+}
+
+/// A slow way from one place to another, for as long as it lives.
+pub struct SlowLink {
+    pub port: u16,
+    _tasks: JoinSet<()>,
+}
+
+impl SlowLink {
+    /// What comes to a port at the other's alias goes on to the other, in the name of the first, each piece late by `delay` and up to as
+    /// much again.
+    pub async fn open(
+        own_alias: Ipv4Addr,
+        other_alias: Ipv4Addr,
+        other: Ipv4Addr,
+        delay: Duration,
+    ) -> Result<SlowLink> {
+        let listener = TcpListener::bind((other_alias, 0)).await.context("listen for a slow link")?;
+        let port = listener.local_addr()?.port();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            // Dropped with this task, and the connections with it.
+            let mut connections = JoinSet::new();
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        let Ok((near, _)) = accepted else { continue };
+                        connections.spawn(async move {
+                            if let Ok(far) = connect_as(own_alias, other).await {
+                                pass(near, far, delay).await;
+                            }
+                        });
+                    }
+                    Some(_) = connections.join_next() => {}
+                }
+            }
+        });
+        Ok(SlowLink { port, _tasks: tasks })
+    }
+}
+
+async fn connect_as(own: Ipv4Addr, other: Ipv4Addr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((own, 0).into())?;
+    socket.connect((other, INTERNAL_PORT).into()).await
+}
+
+async fn pass(near: TcpStream, far: TcpStream, delay: Duration) {
+    let _ = (near.set_nodelay(true), far.set_nodelay(true));
+    let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
+    // One end that is gone ends both.
+    tokio::select! {
+        () = pass_late(near_read, far_write, delay) => {}
+        () = pass_late(far_read, near_write, delay) => {}
+    }
+}
+
+async fn pass_late(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration) {
+    let (sender, mut pieces) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_MAX);
+    let mut random = SmallRng::from_rng(&mut rand::rng());
+    let read = async {
+        let mut last = Instant::now();
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let Ok(length @ 1..) = from.read(&mut buffer).await else { return };
+            last = last.max(Instant::now() + delay + delay.mul_f64(random.random_range(0.0..1.0)));
+            if sender.send((last, buffer[..length].to_vec())).await.is_err() {
+                return;
+            }
+        }
+    };
+    let write = async {
+        while let Some((due, piece)) = pieces.recv().await {
+            sleep_until(due).await;
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! { () = read => {}, () = write => {} }
+}
