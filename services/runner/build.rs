@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         )
         .into());
     }
-    let root = std::env::current_dir()?.join(PACKAGE).join("dist/esm");
+    let root = Path::new(PACKAGE).join("dist/esm");
     let mut files = Vec::new();
     for part in PARTS {
         find(&root.join(part), &mut files)?;
@@ -40,7 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut code = String::from("/// The function library's modules.\nconst LIBRARY: &[(&str, &str)] = &[\n");
     for file in files {
         let name = file.strip_prefix(&root)?.to_str().ok_or("a file whose name is no text")?;
-        writeln!(code, "    (\"convex:/{name}\", include_str!({file:?})),")?;
+        // A path of its own for each checkout, since several may share what is built.
+        writeln!(code, "    (\"convex:/{name}\", include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/\", {file:?}))),")?;
     }
     code.push_str("];\n");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
