@@ -41,7 +41,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in files {
         let name = file.strip_prefix(&root)?.to_str().ok_or("a file whose name is no text")?;
         // A path of its own for each checkout, since several may share what is built.
-        writeln!(code, "    (\"convex:/{name}\", include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/\", {file:?}))),")?;
+        writeln!(
+            code,
+            "    (\"convex:/{name}\", include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/\", {file:?}))),"
+        )?;
     }
     code.push_str("];\n");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);

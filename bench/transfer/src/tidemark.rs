@@ -7,6 +7,7 @@ use harness::{Cluster, Server};
 use serde_json::json;
 
 /// One process, or three replicas.
+#[expect(clippy::large_enum_variant, reason = "a run has two of them")]
 pub enum Tidemark {
     Alone(Server),
     Cluster {

@@ -170,6 +170,7 @@ impl LogDisk for SimulatedLog {
 
 /// The store of a node, which may be a simulated one.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a node has one, and nothing moves it")]
 pub enum NodeStore {
     Files(StateStore),
     Simulated(SimulatedState),

@@ -658,8 +658,7 @@ mod tests {
             assert!(endless.await.is_err() && !is_alive(mortal));
             assert!(timeout(Duration::from_secs(3_600), std::future::pending::<()>()).await.is_err());
             assert!(time() > Duration::from_secs(3_600), "an hour takes no time");
-            let done = done.lock().clone();
-            done
+            done.lock().clone()
         })
     }
 

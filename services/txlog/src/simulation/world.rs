@@ -53,7 +53,7 @@ pub async fn live() -> Result<Summary, String> {
     let founders = if runtime::happens(250) { 5 } else { 3 };
     let cluster = Cluster::new(options(founders));
     (1..=founders).for_each(|id| cluster.add(id));
-    let keys = runtime::random(|random| Keys::choose(random));
+    let keys = runtime::random(Keys::choose);
     let healed = Arc::new(AtomicBool::new(false));
     let of_documents = Arc::<documents::Past>::default();
     let of_lists = Arc::<lists::Past>::default();
