@@ -42,7 +42,8 @@ impl Cluster {
     /// configuration. Each adds to a file `log` in its folder.
     pub async fn start(binary: &Path, folder: &Path, limits: &str) -> Result<Cluster> {
         let xtask = std::env::current_exe()?.with_file_name("xtask");
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask");
+        // Benchmarks run at the root of the repository.
+        let manifest = std::path::absolute("xtask")?;
         processes::run(
             Command::new(xtask).args(["cluster", "prepare"]).arg(folder).env("CARGO_MANIFEST_DIR", manifest),
         )

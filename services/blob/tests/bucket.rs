@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The server of all tests of this process, which it outlives by no more than a moment: it ends with its standard input.
 static SERVER: LazyLock<(Mutex<Child>, u16)> = LazyLock::new(|| {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/end-to-end/s3");
+    let folder = "../../tests/end-to-end/s3";
     let mut server = Command::new(format!("{folder}/.venv/bin/python"))
         .arg(format!("{folder}/serve.py"))
         .stdin(Stdio::piped())

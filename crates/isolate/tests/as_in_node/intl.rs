@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::path::Path;
 
 use isolate::{CallLimits, Invocation, Slot, Step};
 
@@ -217,8 +216,8 @@ fn intl() {
         let noun = if *cases == 1 { "case" } else { "cases" };
         writeln!(reasons, "{}. {} ({cases} {noun})", index + 1, kind.reason).expect("a string");
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/intl.md");
-    let page = std::fs::read_to_string(&path).expect("the reference is there");
+    let path = "../../docs/reference/intl.md";
+    let page = std::fs::read_to_string(path).expect("the reference is there");
     let (before, rest) = page.split_once(BEGIN).expect("the page says where the tables begin");
     let (_, after) = rest.split_once(END).expect("the page says where the tables end");
     let made = format!(
@@ -234,9 +233,9 @@ fn intl() {
     let without_cases: Vec<&str> = without_cases.map(|(kind, _)| kind.reason).collect();
     assert!(without_cases.is_empty(), "nothing differs any more for these reasons: {without_cases:#?}");
     if std::env::var("UPDATE_REFERENCE").is_ok_and(|value| value == "1") {
-        std::fs::write(&path, &made).expect("the reference can be written");
+        std::fs::write(path, &made).expect("the reference can be written");
     }
-    let page = std::fs::read_to_string(&path).expect("the reference is there");
+    let page = std::fs::read_to_string(path).expect("the reference is there");
     assert!(
         page == made,
         "docs/reference/intl.md is not what is compared: UPDATE_REFERENCE=1 brings it up to date"

