@@ -16,7 +16,7 @@ const file = { after };
 const place = await startServerOfThree(file, { allowedInLog: OF_A_LOST_NODE });
 watchFetch();
 const kills = killLeaders(file, place, { everyMs: EVERY_MS, awayMs: AWAY_MS });
-await holdToRules(file, place.server, { clients, connectTo: connectWatched, hold: holdThrough });
+await holdToRules(file, place.server, { clients, connectTo: connectWatched, hold: holdThrough(kills) });
 
 test("the leader was killed all the while", (context) => {
   const pauses = kills.slice(1).map((time, index) => time - kills[index]);
