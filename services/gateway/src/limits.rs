@@ -88,6 +88,9 @@ group! {
         /// Files and sockets that a process may have open: fewer, and many clients at once or a store of some size will not
         /// do, which it says when it starts.
         open_files_min: u64 = 10_240,
+        /// So long a connection without a request stays open when the process stops: a request that its client was about to
+        /// send is answered, and told to go elsewhere from then on.
+        last_request_ms: u64 = 50,
         /// Time for open requests to end when the process stops.
         shutdown_ms_max: u64 = 10_000,
     }

@@ -3,7 +3,10 @@
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use crate::limits::GatewayLimits;
-use axum::{http::Request, response::Response};
+use axum::{
+    http::{HeaderValue, Request, StatusCode, header},
+    response::Response,
+};
 use contract::Door;
 use hyper::{
     body::Incoming,
@@ -22,7 +25,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
-use tower::{Layer as _, util::MapRequestLayer};
+use tower::{
+    Layer as _,
+    util::{MapRequestLayer, MapResponseLayer},
+};
 
 use crate::{
     addressing, connections,
@@ -227,16 +233,29 @@ async fn speak_http<I, S>(
         request
     })
     .layer(service);
+    let shutdown = edge.shutdown.clone();
+    let service = MapResponseLayer::new(move |mut response: Response| {
+        if shutdown.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    })
+    .layer(service);
     let connection = http.serve_connection(stream, TowerToHyperService::new(service)).with_upgrades();
     let mut connection = pin!(connection);
     // How a connection ends is its client's affair.
     let _ = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = edge.shutdown.cancelled() => {
+        () = last_requests_over(&edge) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
+}
+
+async fn last_requests_over(edge: &Edge) {
+    edge.shutdown.cancelled().await;
+    tokio::time::sleep(Duration::from_millis(edge.limits.gateway.last_request_ms)).await;
 }
 
 /// Serves one connection that speaks gRPC, until it ends or the server does.

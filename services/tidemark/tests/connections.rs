@@ -5,6 +5,7 @@ mod server;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use rustix::process::{Pid, Signal, kill_process};
 use server::{PATIENCE, Server};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -140,4 +141,30 @@ async fn a_client_that_takes_no_answers_is_ended() {
     let answer = exchange(&server, echo).await;
     assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
     drop(stalled);
+}
+
+#[tokio::test]
+async fn who_asks_while_it_stops_is_answered_and_sent_elsewhere() {
+    let server = Server::start("[limits.gateway]\nlast_request_ms = 8000\n");
+    let mut connection = TcpStream::connect(&server.address).await.expect("it is accepted");
+    let kept = "GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
+    connection.write_all(kept.as_bytes()).await.expect("it is taken");
+    let mut first = vec![0; 4_096];
+    let length = connection.read(&mut first).await.expect("it is answered");
+    let first = String::from_utf8_lossy(&first[..length]).to_lowercase();
+    assert!(first.starts_with("http/1.1 200 ") && !first.contains("connection: close"), "{first}");
+    kill_process(Pid::from_child(&server.process), Signal::TERM).expect("it runs");
+    let begun = Instant::now();
+    while TcpStream::connect(&server.address).await.is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "it goes on accepting connections");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    connection.write_all(kept.as_bytes()).await.expect("it is taken");
+    let mut last = String::new();
+    timeout(PATIENCE, connection.read_to_string(&mut last))
+        .await
+        .expect("the server ends it")
+        .expect("it is text");
+    let last = last.to_lowercase();
+    assert!(last.starts_with("http/1.1 200 ") && last.contains("connection: close"), "{last}");
 }
