@@ -1,9 +1,11 @@
 """The image, built and run by buildah and podman, with files of their own: nothing of the machine's is read or changed."""
 
+import atexit
 import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -56,8 +58,10 @@ class Engine:
     """buildah and podman with storage in a folder that goes with it, from `with` to its end."""
 
     def __enter__(self):
-        self._temporary = tempfile.TemporaryDirectory(prefix="tidemark-containers-")
-        self.folder = Path(self._temporary.name)
+        self.folder = Path(tempfile.mkdtemp(prefix="tidemark-containers-"))
+        # unittest cleans up nothing when somebody interrupts it, or ends it.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        atexit.register(self.__exit__)
         files = min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         settings = {
             "CONTAINERS_CONF": CONTAINERS.format(files=files, folder=self.folder),
@@ -72,6 +76,7 @@ class Engine:
         return self
 
     def __exit__(self, *_):
+        atexit.unregister(self.__exit__)
         self.run("podman", "pod", "rm", "--all", "--force", "--time", "0", check=False)
         self.run("podman", "rm", "--all", "--force", "--time", "0", check=False)
         self.run("podman", "network", "prune", "--force", check=False)
