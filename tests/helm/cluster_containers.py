@@ -50,7 +50,7 @@ class Image(unittest.TestCase):
         self.assertEqual(image["Config"]["Entrypoint"], ["/usr/local/bin/tidemark"])
         self.assertEqual(image["Config"]["StopSignal"], "SIGTERM")
         self.assertLess(image["Size"], 400 * MIB)
-        words = ["run", "--rm", "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges"]
+        words = ["run", "--rm", "--network", "none", "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges"]
         version = engine.podman(*words, containers.IMAGE, "--version")
         self.assertEqual(version, f"tidemark {tools.workspace_version()}")
         status = engine.podman(*words, "--entrypoint", "cat", containers.IMAGE, "/proc/self/status")
@@ -60,12 +60,15 @@ class Image(unittest.TestCase):
         self.assertEqual(facts["NoNewPrivs"], "1")
 
     def test_the_other_image_has_nodejs(self):
-        version = engine.podman("run", "--rm", "--read-only", "--entrypoint", "node", f"{containers.IMAGE}-node", "--version")
+        version = engine.podman("run", "--rm", "--network", "none", "--read-only", "--entrypoint", "node", f"{containers.IMAGE}-node", "--version")
         self.assertTrue(version.startswith("v22."), version)
 
     def test_it_serves_on_a_root_file_system_that_can_not_be_written_to(self):
         port = free_port()
-        words = ["run", "--detach", "--name", "alone", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "all"]
+        # podman's own network would outlive it.
+        engine.podman("network", "create", "alone")
+        self.addCleanup(engine.podman, "network", "rm", "--force", "alone", check=False)
+        words = ["run", "--detach", "--name", "alone", "--network", "alone", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "all"]
         words += ["--security-opt", "no-new-privileges", "--volume", "alone:/data", "--publish", f"127.0.0.1:{port}:3210"]
         engine.podman(*words, containers.IMAGE, "dev", "--data-dir", "/data", "--host", "0.0.0.0")
         self.addCleanup(engine.podman, "volume", "rm", "--force", "alone", check=False)

@@ -20,7 +20,8 @@ IMAGE = f"localhost/tidemark:{tools.workspace_version()}"
 # The official command line tool and Node.js, as npm brings them for the end-to-end tests.
 PACKAGES = tools.ROOT / "tests/end-to-end/node_modules"
 BASE = "localhost/debian:bookworm-slim"
-PATIENCE_SECONDS = 120
+# Only what hangs takes so long, also on a machine that is busy.
+PATIENCE_SECONDS = 300
 # Of each container's log, in the text of a failure.
 LOG_CHARACTERS = 4_000
 
