@@ -22,6 +22,7 @@ PACKAGES = tools.ROOT / "tests/end-to-end/node_modules"
 BASE = "localhost/debian:bookworm-slim"
 # Only what hangs takes so long, also on a machine that is busy.
 PATIENCE_SECONDS = 300
+ANSWER_SECONDS_MAX = 60
 # Of each container's log, in the text of a failure.
 LOG_CHARACTERS = 4_000
 
@@ -136,18 +137,18 @@ class Engine:
 
 
 def ask(port, path, body=None, host="127.0.0.1"):
-    """The status and the text of the answer; 0 where nobody answers."""
+    """The status and the text of the answer; 0 and the reason where nobody answers."""
     request = urllib.request.Request(f"http://{host}:{port}{path}")
     if body is not None:
         request.data = json.dumps(body).encode()
         request.add_header("Content-Type", "application/json")
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS_MAX) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
-    except OSError:
-        return 0, ""
+    except OSError as error:
+        return 0, str(error)
 
 
 def call(port, kind, path, host="127.0.0.1"):
