@@ -6,7 +6,10 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
+import threading
 import unittest
+from pathlib import Path
 
 import yaml
 
@@ -47,7 +50,7 @@ class Image(unittest.TestCase):
         self.assertEqual(image["Config"]["Entrypoint"], ["/usr/local/bin/tidemark"])
         self.assertEqual(image["Config"]["StopSignal"], "SIGTERM")
         self.assertLess(image["Size"], 400 * MIB)
-        words = ["run", "--rm", "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges"]
+        words = ["run", "--rm", "--network", "none", "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges"]
         version = engine.podman(*words, containers.IMAGE, "--version")
         self.assertEqual(version, f"tidemark {tools.workspace_version()}")
         status = engine.podman(*words, "--entrypoint", "cat", containers.IMAGE, "/proc/self/status")
@@ -57,12 +60,15 @@ class Image(unittest.TestCase):
         self.assertEqual(facts["NoNewPrivs"], "1")
 
     def test_the_other_image_has_nodejs(self):
-        version = engine.podman("run", "--rm", "--read-only", "--entrypoint", "node", f"{containers.IMAGE}-node", "--version")
+        version = engine.podman("run", "--rm", "--network", "none", "--read-only", "--entrypoint", "node", f"{containers.IMAGE}-node", "--version")
         self.assertTrue(version.startswith("v22."), version)
 
     def test_it_serves_on_a_root_file_system_that_can_not_be_written_to(self):
         port = free_port()
-        words = ["run", "--detach", "--name", "alone", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "all"]
+        # podman's own network would outlive it.
+        engine.podman("network", "create", "alone")
+        self.addCleanup(engine.podman, "network", "rm", "--force", "alone", check=False)
+        words = ["run", "--detach", "--name", "alone", "--network", "alone", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "all"]
         words += ["--security-opt", "no-new-privileges", "--volume", "alone:/data", "--publish", f"127.0.0.1:{port}:3210"]
         engine.podman(*words, containers.IMAGE, "dev", "--data-dir", "/data", "--host", "0.0.0.0")
         self.addCleanup(engine.podman, "volume", "rm", "--force", "alone", check=False)
@@ -115,19 +121,11 @@ class Compose(unittest.TestCase):
         for port in ports.values():
             self.assertEqual(call(port, "query", "counter:read"), 1)
         # Whoever it is, leader or not: the other two go on.
-        for number, (node, port) in enumerate(ports.items(), start=2):
+        for node, port in ports.items():
             engine.podman("kill", names[node])
             other = next(other for other in ports.values() if other != port)
-
-            def writes():
-                try:
-                    call(other, "mutation", "counter:add")
-                    return True
-                except RuntimeError:
-                    return False
-
             before = call_when_ready(other)
-            wait_until(writes, f"writes go on without {node}", logs)
+            wait_until(lambda: adds("127.0.0.1", other), f"writes go on without {node}", logs)
             self.assertGreater(call_when_ready(other), before)
             engine.podman("start", names[node])
             wait_until(lambda: ask(port + 4, "/readyz")[0] == 200, f"{node} is ready again", logs)
@@ -143,14 +141,27 @@ class ChartsPods(unittest.TestCase):
         # Of all pods; the others' claims are their own.
         engine.podman("volume", "create", "shared")
         self.addCleanup(engine.podman, "volume", "rm", "--force", "shared", check=False)
-        self.folder = engine.folder / "pods"
-        self.folder.mkdir()
+        self.folder = Path(tempfile.mkdtemp(prefix="pods-", dir=engine.folder))
+        self.make_certificates(*range(1, PODS + 1))
+        self.objects = self.rendered()
+        for ordinal in range(PODS):
+            self.make_disk(ordinal)
+            self.play(ordinal)
+        for ordinal in range(PODS):
+            self.wait_until_ready(ordinal)
+        push_app(self.folder / "app", f"http://{address(0)}:{API}", admin_key("tidemark-0-tidemark"))
+
+    def make_disk(self, ordinal):
+        """A claim of the StatefulSet's. podman 4.3 can't play a claim a second time, so pods bring none along."""
+        engine.podman("volume", "create", f"data-tidemark-{ordinal}")
+        self.addCleanup(engine.podman, "volume", "rm", "--force", f"data-tidemark-{ordinal}", check=False)
+
+    def make_certificates(self, *numbers):
         made = self.folder / "certificates"
-        numbers = [str(number) for number in range(1, PODS + 1)]
-        subprocess.run([tools.ROOT / "deploy/certificates.sh", "tidemark", made, *numbers], check=True)
+        subprocess.run([tools.ROOT / "deploy/certificates.sh", "tidemark", made, *map(str, numbers)], check=True)
         self.files = {path.name: path.read_bytes() for path in made.iterdir() if path.name != "ca.key"}
 
-    def rendered(self):
+    def rendered(self, replaced=None):
         repository, tag = containers.IMAGE.rsplit(":", 1)
         values = {
             "image": {"repository": repository, "tag": tag, "pullPolicy": "Never"},
@@ -160,55 +171,49 @@ class ChartsPods(unittest.TestCase):
             "extraVolumes": [{"name": "shared", "persistentVolumeClaim": {"claimName": "shared"}}],
             "extraVolumeMounts": [{"name": "shared", "mountPath": "/shared"}],
             # A machine of two cores stands for three.
-            "nodes": {"resources": {"requests": {"cpu": "100m"}, "limits": None}},
+            "nodes": {"resources": {"requests": {"cpu": "100m"}, "limits": None}, "replaced": replaced or {}},
         }
         path = self.folder / "values.yaml"
         path.write_text(yaml.safe_dump(values))
         return [each for each in yaml.safe_load_all(tools.template("--values", str(path)).stdout) if each]
 
-    def as_pods(self, objects):
-        """The StatefulSet as pods, and what they mount. Secrets are maps here: podman 4.3 mounts Secrets as they are written, in base64."""
-        stateful_set = next(each for each in objects if each["kind"] == "StatefulSet")
+    def as_pod(self, ordinal):
+        """The StatefulSet's pod of that ordinal, and what it mounts. Secrets are maps here: podman 4.3 mounts Secrets as they are written, in base64."""
+        stateful_set = next(each for each in self.objects if each["kind"] == "StatefulSet")
         secrets = {
             "tidemark-nodes": {name: content.decode() for name, content in self.files.items() if name.endswith((".crt", ".key"))},
             "tidemark-secrets": {"cluster-secret": self.files["cluster-secret"].hex()},
         }
-        made = [each for each in objects if each["kind"] == "ConfigMap"]
+        made = [each for each in self.objects if each["kind"] == "ConfigMap"]
         made += [
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data} for name, data in secrets.items()
         ]
-        names = []
-        for ordinal in range(stateful_set["spec"]["replicas"]):
-            name = f"tidemark-{ordinal}"
-            template = copy.deepcopy(stateful_set["spec"]["template"])
-            pod = template["spec"]
-            for field in ["topologySpreadConstraints", "serviceAccountName"]:
-                pod.pop(field)
-            pod["hostname"] = name
-            pod["hostAliases"] = self.host_aliases()
-            for container in pod["containers"]:
-                # podman publishes ports on the machine, and knows neither probes over HTTP nor a sleep before the end.
-                for field in ["ports", "startupProbe", "livenessProbe", "readinessProbe", "lifecycle"]:
-                    container.pop(field)
-                # It does not put variables into the values of others either.
-                for variable in container["env"]:
-                    if "value" in variable:
-                        variable["value"] = variable["value"].replace("$(POD_NAME)", name)
-            for claim in stateful_set["spec"]["volumeClaimTemplates"]:
-                claimed = f"{claim['metadata']['name']}-{name}"
-                made.append(
-                    {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claimed}, "spec": claim["spec"]}
-                )
-                pod["volumes"].append({"name": claim["metadata"]["name"], "persistentVolumeClaim": {"claimName": claimed}})
-            for volume in pod["volumes"]:
-                if "secret" in volume:
-                    secret = volume.pop("secret")
-                    volume["configMap"] = {"name": secret["secretName"]} | ({"items": secret["items"]} if "items" in secret else {})
-            template["metadata"]["name"] = name
-            # As Kubernetes labels it from 1.35 on.
-            template["metadata"]["labels"]["topology.kubernetes.io/zone"] = f"zone-{ordinal}"
-            names.append((name, {"apiVersion": "v1", "kind": "Pod", **template}))
-        return made, names
+        name = f"tidemark-{ordinal}"
+        template = copy.deepcopy(stateful_set["spec"]["template"])
+        pod = template["spec"]
+        for field in ["topologySpreadConstraints", "serviceAccountName"]:
+            pod.pop(field)
+        pod["hostname"] = name
+        pod["hostAliases"] = self.host_aliases()
+        for container in pod["containers"]:
+            # podman publishes ports on the machine, and knows neither probes over HTTP nor a sleep before the end.
+            for field in ["ports", "startupProbe", "livenessProbe", "readinessProbe", "lifecycle"]:
+                container.pop(field)
+            # It does not put variables into the values of others either.
+            for variable in container["env"]:
+                if "value" in variable:
+                    variable["value"] = variable["value"].replace("$(POD_NAME)", name)
+        for claim in stateful_set["spec"]["volumeClaimTemplates"]:
+            volume = claim["metadata"]["name"]
+            pod["volumes"].append({"name": volume, "persistentVolumeClaim": {"claimName": f"{volume}-{name}"}})
+        for volume in pod["volumes"]:
+            if "secret" in volume:
+                secret = volume.pop("secret")
+                volume["configMap"] = {"name": secret["secretName"]} | ({"items": secret["items"]} if "items" in secret else {})
+        template["metadata"]["name"] = name
+        # As Kubernetes labels it from 1.35 on.
+        template["metadata"]["labels"]["topology.kubernetes.io/zone"] = f"zone-{ordinal}"
+        return [*made, {"apiVersion": "v1", "kind": "Pod", **template}]
 
     def host_aliases(self):
         domain = "tidemark-internal.tidemark.svc"
@@ -220,39 +225,123 @@ class ChartsPods(unittest.TestCase):
         shared = [{"ip": address(ordinal), "hostnames": [domain]} for ordinal in range(PODS)]
         return own + shared + [{"ip": address(0), "hostnames": ["tidemark"]}]
 
-    def play(self, name, made, pod, ordinal):
+    def play(self, ordinal):
+        self.play_file(f"tidemark-{ordinal}", self.as_pod(ordinal), address(ordinal))
+
+    def play_file(self, name, objects, ip):
         path = self.folder / f"{name}.yaml"
-        path.write_text(yaml.safe_dump_all([*made, pod]))
-        words = ["kube", "play", "--network", "zones", "--ip", address(ordinal), path]
+        path.write_text(yaml.safe_dump_all(objects))
         self.addCleanup(engine.podman, "kube", "down", path, check=False)
-        engine.podman(*words)
+        engine.podman("kube", "play", "--network", "zones", "--ip", ip, path)
+
+    def stop(self, ordinal):
+        """As Kubernetes stops a pod. Its volume stays."""
+        engine.podman("pod", "stop", "--time", "90", f"tidemark-{ordinal}")
+        code = engine.podman("inspect", "--format", "{{.State.ExitCode}}", f"tidemark-{ordinal}-tidemark")
+        self.assertEqual(code, "0", engine.logs(f"tidemark-{ordinal}-tidemark"))
+        engine.podman("kube", "down", self.folder / f"tidemark-{ordinal}.yaml")
+
+    def wait_until_ready(self, ordinal):
+        logs = lambda: engine.logs(*(f"tidemark-{each}-tidemark" for each in range(PODS)))
+        wait_until(lambda: ask(METRICS, "/readyz", host=address(ordinal))[0] == 200, f"pod {ordinal} is ready", logs)
+
+    def in_first_pod(self, *words):
+        return engine.podman("exec", "tidemark-0-tidemark", "tidemark", *words)
 
     def test_they_run_and_the_gateway_among_them_answers(self):
-        objects = self.rendered()
-        made, pods = self.as_pods(objects)
-        for ordinal, (name, pod) in enumerate(pods):
-            claim = [each for each in made if each["kind"] != "PersistentVolumeClaim" or each["metadata"]["name"] == f"data-{name}"]
-            self.play(name, claim, pod, ordinal)
-        logs = lambda: engine.logs(*(f"{name}-tidemark" for name, _ in pods))
-        for ordinal in range(PODS):
-            wait_until(lambda: ask(METRICS, "/readyz", host=address(ordinal))[0] == 200, f"pod {ordinal} is ready", logs)
-        push_app(self.folder / "app", f"http://{address(0)}:{API}", admin_key("tidemark-0-tidemark"))
         call(API, "mutation", "counter:add", host=address(1))
         for ordinal in range(PODS):
             self.assertEqual(call(API, "query", "counter:read", host=address(ordinal)), 1)
-        self.helm_test(objects)
+        self.helm_test()
 
-    def helm_test(self, objects):
+    def helm_test(self):
         """The pod of `helm test`, beside them."""
-        pod = next(each for each in objects if each["kind"] == "Pod")
+        pod = next(each for each in self.objects if each["kind"] == "Pod")
         pod["spec"]["hostAliases"] = self.host_aliases()
         pod["spec"]["containers"][0].pop("resources")
-        self.play("test", [], pod, 9)
+        self.play_file("test", [pod], address(9))
         container = f"{pod['metadata']['name']}-test"
         self.assertEqual(engine.podman("wait", container), "0", engine.logs(container))
         answers = engine.logs(container).splitlines()
         self.assertEqual(len(answers), PODS + 1)
         self.assertTrue(all(line.endswith(": 200") for line in answers), answers)
+
+    def test_they_are_replaced_one_by_one_and_no_request_fails(self):
+        """docs/how-to/upgrade.md: from the last to the first, as a rolling update goes."""
+        written = 0
+        for ordinal in reversed(range(PODS)):
+            with Writer(address((ordinal + 1) % PODS)) as writer:
+                self.stop(ordinal)
+                self.play(ordinal)
+                self.wait_until_ready(ordinal)
+            self.assertEqual(writer.failures, [])
+            self.assertGreater(writer.written, 0)
+            written += writer.written
+        for ordinal in range(PODS):
+            self.assertEqual(call(API, "query", "counter:read", host=address(ordinal)), written)
+
+    def test_one_that_has_lost_its_disk_is_replaced(self):
+        """docs/how-to/replace-a-node.md, step by step."""
+        call(API, "mutation", "counter:add", host=address(1))
+        self.make_certificates(11)
+        self.objects = self.rendered(replaced={"1": 11})
+        self.stop(1)
+        engine.podman("volume", "rm", "data-tidemark-1")
+        self.make_disk(1)
+        self.play(1)
+        wait_until(lambda: ask(METRICS, "/livez", host=address(1))[0] == 200, "the new node lives")
+        self.assertEqual(ask(METRICS, "/readyz", host=address(1))[0], 503)
+        place = ["--at", "tidemark-1.tidemark-internal.tidemark.svc:3213", "--zone", "zone-1", "--instead-of", "2"]
+        said = ""
+
+        def added():
+            # A node that has just begun may not answer in time; then the command is given again.
+            nonlocal said
+            done = engine.run("podman", "exec", "tidemark-0-tidemark", "tidemark", "cluster", "add-node", "11", *place, check=False)
+            said = done.stdout + done.stderr
+            return done.returncode == 0
+
+        wait_until(added, "it is added", lambda: said)
+        self.wait_until_ready(1)
+        for group in json.loads(self.in_first_pod("cluster", "status", "--json"))["groups"]:
+            self.assertEqual(sorted(member["node"] for member in group["members"]), [1, 3, 11])
+        self.assertEqual(call(API, "query", "counter:read", host=address(1)), 1)
+        # It has a say: another one may be lost now.
+        engine.podman("pod", "kill", "tidemark-2")
+        wait_until(lambda: adds(address(1)), "writes go on without the third")
+
+
+class Writer:
+    """Writes at an address, one write after the other, from `with` to its end."""
+
+    def __init__(self, host):
+        self.host, self.written, self.failures = host, 0, []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+
+    def _write(self):
+        while not self._over.wait(0.02):
+            try:
+                call(API, "mutation", "counter:add", host=self.host)
+                self.written += 1
+            except RuntimeError as error:
+                self.failures.append(str(error))
+
+
+def adds(host, port=API):
+    try:
+        call(port, "mutation", "counter:add", host=host)
+        return True
+    except RuntimeError:
+        return False
 
 
 def address(ordinal):

@@ -1,9 +1,11 @@
-"""The image, built and run by buildah and podman, with files of their own: nothing of the machine's is read or changed."""
+"""The image, built and run by buildah and podman, with files of their own: of the machine's nothing is read or changed, but for empty chains of iptables that stay."""
 
+import atexit
 import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +20,9 @@ IMAGE = f"localhost/tidemark:{tools.workspace_version()}"
 # The official command line tool and Node.js, as npm brings them for the end-to-end tests.
 PACKAGES = tools.ROOT / "tests/end-to-end/node_modules"
 BASE = "localhost/debian:bookworm-slim"
-PATIENCE_SECONDS = 120
+# Only what hangs takes so long, also on a machine that is busy.
+PATIENCE_SECONDS = 300
+ANSWER_SECONDS_MAX = 60
 # Of each container's log, in the text of a failure.
 LOG_CHARACTERS = 4_000
 
@@ -56,8 +60,10 @@ class Engine:
     """buildah and podman with storage in a folder that goes with it, from `with` to its end."""
 
     def __enter__(self):
-        self._temporary = tempfile.TemporaryDirectory(prefix="tidemark-containers-")
-        self.folder = Path(self._temporary.name)
+        self.folder = Path(tempfile.mkdtemp(prefix="tidemark-containers-"))
+        # unittest cleans up nothing when somebody interrupts it, or ends it.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        atexit.register(self.__exit__)
         files = min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         settings = {
             "CONTAINERS_CONF": CONTAINERS.format(files=files, folder=self.folder),
@@ -72,6 +78,7 @@ class Engine:
         return self
 
     def __exit__(self, *_):
+        atexit.unregister(self.__exit__)
         self.run("podman", "pod", "rm", "--all", "--force", "--time", "0", check=False)
         self.run("podman", "rm", "--all", "--force", "--time", "0", check=False)
         self.run("podman", "network", "prune", "--force", check=False)
@@ -130,18 +137,18 @@ class Engine:
 
 
 def ask(port, path, body=None, host="127.0.0.1"):
-    """The status and the text of the answer; 0 where nobody answers."""
+    """The status and the text of the answer; 0 and the reason where nobody answers."""
     request = urllib.request.Request(f"http://{host}:{port}{path}")
     if body is not None:
         request.data = json.dumps(body).encode()
         request.add_header("Content-Type", "application/json")
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS_MAX) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
-    except OSError:
-        return 0, ""
+    except OSError as error:
+        return 0, str(error)
 
 
 def call(port, kind, path, host="127.0.0.1"):

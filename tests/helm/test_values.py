@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import tempfile
+import textwrap
 import unittest
 from pathlib import Path
 
@@ -11,6 +13,9 @@ import yaml
 import tools
 
 REFERENCE = tools.ROOT / "docs" / "reference" / "helm-values.md"
+HOW_TOS = tools.ROOT / "docs" / "how-to"
+# Each of them holds values.
+YAML_BLOCK = re.compile(r"^ *```yaml\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 SCHEMA = json.loads((tools.CHART / "values.schema.json").read_text())
 DEFAULTS = yaml.safe_load((tools.CHART / "values.yaml").read_text())
 
@@ -129,6 +134,20 @@ class Values(unittest.TestCase):
                     self.assertNotEqual(done.returncode, 0, "it was accepted")
                     for words in expected:
                         self.assertIn(words, done.stderr)
+
+    def test_what_the_how_tos_say_is_accepted(self):
+        blocks = [
+            (page.name, textwrap.dedent(block))
+            for page in sorted(HOW_TOS.glob("*.md"))
+            for block in YAML_BLOCK.findall(page.read_text())
+        ]
+        self.assertGreaterEqual(len(blocks), 7)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "values.yaml"
+            for page, text in blocks:
+                with self.subTest(page=page, values=text):
+                    path.write_text(text)
+                    tools.template(*BUCKET, "--values", str(path))
 
     def test_nodes_need_no_role_that_a_pool_has(self):
         words = [*BUCKET, "--set", "nodes.roles={txlog,gateway,fanout,blob,scheduler,deploy}"]

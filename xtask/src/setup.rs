@@ -29,15 +29,10 @@ const PACKAGES: [(&str, &str, Proof); 5] = [
     ("libclang-rt-19-dev-wasm32", "links the JavaScript engine", Proof::Package),
     ("libclang-19-dev", "reads RocksDB's headers", Proof::Package),
 ];
-const TEST_PACKAGES: [(&str, &str, Proof); 5] = [
+const TEST_PACKAGES: [(&str, &str, Proof); 4] = [
     ("chromium", "shows the chat page to the tests", Proof::Program("chromium")),
     ("iproute2", "gives each node of a cluster under faults a network of its own", Proof::Program("ip")),
     ("iptables", "cuts such nodes off", Proof::Program("iptables")),
-    (
-        "prometheus",
-        "checks metrics, alarms and dashboards in the tests, by its promtool",
-        Proof::Program("promtool"),
-    ),
     (
         "python3-venv",
         "runs the official Python client and a server that speaks S3 in the tests",
@@ -61,6 +56,12 @@ enum Proof {
     Program(&'static str),
     Package,
 }
+
+/// A Debian package that is unpacked, not installed: its server would start with the machine, and pages come along that nobody opens.
+const PROMETHEUS: &str = "prometheus";
+/// Where its programs are for the tests of metrics, alarms and dashboards.
+const PROMETHEUS_FOLDER: &str = "tests/end-to-end/.prometheus";
+const PROMETHEUS_PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
 
 /// Folders with a `requirements.txt`; what it names is installed in their `.venv`.
 const TEST_PYTHON_FOLDERS: [&str; 4] =
@@ -87,7 +88,7 @@ pub fn run(root: &Path, purpose: Purpose) -> Result<()> {
     for folder in TEST_PYTHON_FOLDERS.iter().filter(|_| for_tests) {
         install_python_packages(&root.join(folder), folder)?;
     }
-    Ok(())
+    if for_tests { unpack_prometheus(&root.join(PROMETHEUS_FOLDER)) } else { Ok(()) }
 }
 
 fn install_debian_packages<'p>(
@@ -102,34 +103,77 @@ fn install_debian_packages<'p>(
     }
     let names: Vec<&str> = missing.iter().map(|(name, ..)| *name).collect();
     let by_hand = format!("install them with: apt-get install {}", names.join(" "));
-    if !has_program("apt-get") {
-        bail!(
-            "this is no Debian system, so setup can't install packages; the list above names what is needed"
-        );
+    ensure_apt()?;
+    let mut install = vec!["install", "-y", "-q", "--no-install-recommends"];
+    install.extend(&names);
+    // The package lists of a new machine are often missing or old.
+    if !(apt_as_root(&["update", "-q"], &by_hand)? && apt_as_root(&install, &by_hand)?) {
+        bail!("apt-get could not install them; {by_hand}");
     }
+    Ok(())
+}
+
+fn ensure_apt() -> Result<()> {
+    ensure!(
+        has_program("apt-get"),
+        "this is no Debian system, so setup can't install packages; the list above names what is needed"
+    );
+    Ok(())
+}
+
+/// Whether apt-get did it. An error, with what a person can do `by_hand`, where there are no rights for it.
+fn apt_as_root(arguments: &[&str], by_hand: &str) -> Result<bool> {
     // SAFETY: geteuid only reads the process's own id.
     let is_root = unsafe { libc::geteuid() } == 0;
     let quietly_root = is_root || succeeds(Command::new("sudo").args(["-n", "true"]));
     ensure!(quietly_root, "neither root nor sudo without a password; {by_hand}");
-    let apt = |arguments: &[&str]| {
-        let mut command = if is_root { Command::new("apt-get") } else { Command::new("sudo") };
-        if !is_root {
-            command.arg("apt-get");
-        }
-        command
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        succeeds(&mut command)
-    };
-    let mut install = vec!["install", "-y", "-q", "--no-install-recommends"];
-    install.extend(&names);
-    // The package lists of a new machine are often missing or old.
-    if !(apt(&["update", "-q"]) && apt(&install)) {
-        bail!("apt-get could not install them; {by_hand}");
+    let mut command = if is_root { Command::new("apt-get") } else { Command::new("sudo") };
+    if !is_root {
+        command.arg("apt-get");
     }
-    Ok(())
+    command
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    Ok(succeeds(&mut command))
+}
+
+/// apt holds what it downloads against the signed lists of packages, as if it installed it.
+fn unpack_prometheus(folder: &Path) -> Result<()> {
+    if PROMETHEUS_PROGRAMS.iter().all(|program| folder.join(program).is_file()) {
+        return Ok(());
+    }
+    eprintln!("setup: {PROMETHEUS} is missing (checks metrics, alarms and dashboards in the tests)");
+    ensure_apt()?;
+    let fresh = folder.with_extension("fresh");
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh).with_context(|| format!("remove {}", fresh.display()))?;
+    }
+    fs::create_dir_all(&fresh).with_context(|| format!("create {}", fresh.display()))?;
+    let download = || {
+        // As root, it would warn that its own user can't write here.
+        let words = ["download", "-q", "-o", "APT::Sandbox::User=root", PROMETHEUS];
+        let quiet = Stdio::null;
+        succeeds(Command::new("apt-get").args(words).current_dir(&fresh).stdin(quiet()).stdout(quiet()))
+    };
+    let by_hand = format!("put its programs into {}", folder.display());
+    if !(download() || apt_as_root(&["update", "-q"], &by_hand)? && download()) {
+        bail!("apt-get could not download it; {by_hand}");
+    }
+    let downloaded = fs::read_dir(&fresh)?.next().context("apt-get has downloaded nothing")??.path();
+    ensure!(
+        succeeds(Command::new("dpkg-deb").arg("--extract").arg(&downloaded).arg(&fresh)),
+        "dpkg-deb can't unpack {}",
+        downloaded.display()
+    );
+    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    for program in PROMETHEUS_PROGRAMS {
+        let unpacked = fresh.join("usr/bin").join(program);
+        fs::rename(&unpacked, folder.join(program))
+            .with_context(|| format!("find {program} in {PROMETHEUS}"))?;
+    }
+    fs::remove_dir_all(&fresh).with_context(|| format!("remove {}", fresh.display()))
 }
 
 fn is_there(package: &str, proof: &Proof) -> bool {

@@ -2,15 +2,18 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { whenOver } from "./cleanup.mjs";
-import { parseEnvironment, tidemarkBinary } from "./tidemark.mjs";
+import { parseEnvironment, temporaryFolder, tidemarkBinary } from "./tidemark.mjs";
 
-/** Without promtool a test is skipped, but not where everything has been set up. */
-export const withoutPromtool =
-  spawnSync("promtool", ["--version"]).error && !process.env.CI && "promtool is not there: `make setup` installs it";
+// Where `make setup` unpacks them.
+const PROMETHEUS = new URL("../.prometheus/", import.meta.url).pathname;
+/** Without Prometheus' programs a test is skipped, but not where everything has been set up. */
+export const withoutPrometheus =
+  !existsSync(join(PROMETHEUS, "promtool")) && !process.env.CI && "Prometheus is not there: `make setup` brings it";
 
 /** The address of the port for operators, of a Tidemark that was started with TIDEMARK_METRICS_PORT. */
 export async function monitoringUrl(tidemark) {
@@ -20,7 +23,7 @@ export async function monitoringUrl(tidemark) {
 
 /** Runs promtool, which must find nothing wrong. Returns what it prints. */
 export function promtool(words, { input, folder } = {}) {
-  const { error, status, stdout, stderr } = spawnSync("promtool", words, { encoding: "utf8", input, cwd: folder });
+  const { error, status, stdout, stderr } = spawnSync(join(PROMETHEUS, "promtool"), words, { encoding: "utf8", input, cwd: folder });
   assert.ifError(error);
   assert.equal(status, 0, `promtool ${words.join(" ")}:\n${stdout}${stderr}`);
   return stdout;
@@ -65,4 +68,78 @@ export async function startCollector(context) {
   const [url] = await once(lines, "line");
   lines.on("line", (line) => spans.push(JSON.parse(line)));
   return { url, spans };
+}
+
+/**
+ * A Prometheus, for the length of a test, that scrapes `instances` (addresses without a scheme, by name) as one cluster every second, and
+ * evaluates the rules of `ruleFiles` as often.
+ */
+export async function startPrometheus(context, instances, ruleFiles) {
+  const folder = await temporaryFolder(context);
+  const targets = Object.entries(instances).map(([instance, address]) => ({ targets: [address], labels: { instance } }));
+  const config = join(folder, "prometheus.yml");
+  const settings = {
+    global: { scrape_interval: "1s", scrape_timeout: "1s", evaluation_interval: "1s" },
+    scrape_configs: [{ job_name: "tidemark", static_configs: targets }],
+    rule_files: ruleFiles,
+  };
+  // JSON is YAML.
+  await writeFile(config, JSON.stringify(settings));
+  const words = [`--config.file=${config}`, `--storage.tsdb.path=${join(folder, "data")}`, "--web.listen-address=127.0.0.1:0"];
+  const child = spawn(join(PROMETHEUS, "prometheus"), words, { stdio: ["ignore", "ignore", "pipe"] });
+  whenOver(context, async () => {
+    if (child.exitCode === null && child.kill()) {
+      await once(child, "close");
+    }
+  });
+  let log = "";
+  const lines = createInterface(child.stderr);
+  const address = await new Promise((resolve, reject) => {
+    lines.on("line", (line) => {
+      log += `${line}\n`;
+      const [, found] = /msg="Listening on" address=(\S+)/.exec(line) ?? [];
+      found && resolve(found);
+    });
+    lines.once("close", () => reject(new Error(`Prometheus does not listen:\n${log}`)));
+    child.once("error", reject);
+  });
+  return new Prometheus(`http://${address}`);
+}
+
+class Prometheus {
+  constructor(url) {
+    this.url = url;
+  }
+
+  async #ask(path, parameters = {}) {
+    const response = await fetch(`${this.url}/api/v1/${path}?${new URLSearchParams(parameters)}`);
+    const { status, data, error } = await response.json();
+    assert.equal(status, "success", `${path} ${JSON.stringify(parameters)}: ${error}`);
+    return data;
+  }
+
+  /** What an expression is at a time, as [{metric, value: [time, text]}]. */
+  async query(query, time) {
+    return (await this.#ask("query", { query, time })).result;
+  }
+
+  /** The same from `start` to `end` every `step` seconds, as [{metric, values: [[time, text]]}]. */
+  async queryRange(query, { start, end, step }) {
+    return (await this.#ask("query_range", { query, start, end, step })).result;
+  }
+
+  /** The series that a selector has found so far. */
+  async series(selector) {
+    return this.#ask("series", { "match[]": selector });
+  }
+
+  /** All rules, with their `health` and, of alarms, their `state`. */
+  async rules() {
+    return (await this.#ask("rules")).groups.flatMap(({ rules }) => rules);
+  }
+
+  /** Those that it scrapes, with their `health`. */
+  async targets() {
+    return (await this.#ask("targets")).activeTargets;
+  }
 }
