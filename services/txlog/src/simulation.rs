@@ -135,4 +135,5 @@ found! {
     a_membership_that_is_forgotten_is_found: MembershipIsForgotten by 2,
     a_snapshot_that_lacks_records_is_found: SnapshotLacksRecords by 1,
     an_installed_state_that_is_not_flushed_is_found: InstallIsNotFlushed by 0,
+    a_stream_that_begins_where_nobody_leads_is_found: StreamBeginsUnproved by 1,
 }
