@@ -701,6 +701,7 @@ pub async fn a_replica_that_is_cut_off_has_no_heartbeats(
     come_back: impl AsyncFnOnce(),
 ) {
     let writer = Writer::new(&subject);
+    let before = writer.put("a", "zero").await;
     let start = writer.put("a", "one").await;
     let mut events = subject.log.subscribe(subject.deployment, start).await.unwrap();
     let led = writer.position().epoch;
@@ -713,7 +714,13 @@ pub async fn a_replica_that_is_cut_off_has_no_heartbeats(
     let _ = silence().await;
     let beat = silence().await;
     assert!(beat.is_err(), "nobody can say that it is current: {beat:?}");
+    // Nor if it is asked again, though it has more to say than is known.
+    let mut again = subject.log.subscribe(subject.deployment, before).await.unwrap();
+    let begun = tokio::time::timeout(20 * heartbeat, again.next()).await;
+    assert!(begun.is_err(), "nobody can say that nothing is missing: {begun:?}");
     come_back().await;
+    let begun = next(&mut again).await;
+    assert!(matches!(&begun, StreamEvent::Commit(notice) if notice.timestamp == start), "{begun:?}");
     let last = writer.put("a", "two").await;
     let mut seen = Vec::new();
     loop {

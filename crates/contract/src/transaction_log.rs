@@ -88,6 +88,9 @@ pub trait TransactionLog: Send + Sync + 'static {
     /// The commits of a deployment above `from`, in order, without gaps, forever; ends only by
     /// [`StreamEvent::Lagged`] or with the service. Every replica gives the same commits.
     ///
+    /// The first event comes when a quorum has confirmed that this replica has everything that was published anywhere when it
+    /// was asked for the stream: a replica that is cut off says nothing, however often it is asked.
+    ///
     /// Errors: `GroupNotFound`, `DeploymentNotFound`.
     async fn subscribe(&self, deployment: DeploymentRef, from: Timestamp) -> Result<StreamEvents>;
 
@@ -292,10 +295,10 @@ pub struct Version {
 pub enum StreamEvent {
     /// The next commit.
     Commit(Arc<CommitNotice>),
-    /// Every commit of the deployment up to `published` was sent before this. Sent at the beginning; within
-    /// `stream_quiet_ms` where another deployment of the group has moved it; and every `stream_heartbeat_ms` as long as a
-    /// quorum follows the leader behind this replica. A replica that is cut off falls silent, so a subscriber that hears
-    /// nothing for longer can't tell what it misses, and must go to another one.
+    /// Every commit of the deployment up to `published` was sent before this. Sent when nothing is left of what came before
+    /// the subscription; within `stream_quiet_ms` where another deployment of the group has moved it; and every
+    /// `stream_heartbeat_ms` as long as a quorum follows the leader behind this replica. A replica that is cut off falls
+    /// silent, so a subscriber that hears nothing for longer can't tell what it misses, and must go to another one.
     Heartbeat {
         /// The newest epoch that this replica knows of.
         epoch: Epoch,

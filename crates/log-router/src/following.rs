@@ -178,10 +178,9 @@ async fn nearer(group: Arc<Group>, deployment: DeploymentRef, node: NodeId) {
 /// Whether a replica follows a leader that a quorum stands behind.
 async fn is_current(group: &Group, deployment: DeploymentRef, member: &Member) -> bool {
     let heard = async {
-        let events = member.log.subscribe(deployment, member.published()).await.ok()?;
-        // What comes at the beginning comes whether anybody leads or not.
-        let mut proofs = events.skip(1);
-        match proofs.next().await? {
+        let mut events = member.log.subscribe(deployment, member.published()).await.ok()?;
+        // A stream begins when its replica is known to be current.
+        match events.next().await? {
             StreamEvent::Lagged { .. } => None,
             StreamEvent::Commit(_) | StreamEvent::Heartbeat { .. } => Some(()),
         }

@@ -6,6 +6,7 @@ use contract::{CommitNotice, DeploymentRef, StreamEvent, Timestamp, TransactionL
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
+/// Each one is a word of the log: one that can't tell whether it is current says nothing.
 #[derive(Debug)]
 pub(crate) enum FeedEvent {
     /// What follows are the commits above this moment; there may have been others since the last event.
@@ -50,17 +51,18 @@ impl Feed {
             None => self.log.position(self.deployment.group)?.borrow().published,
         };
         let mut stream = self.log.subscribe(self.deployment, from).await?;
-        if resume_at.is_none() {
-            *resume_at = Some(from);
-            if events.send(FeedEvent::Follow(from)).await.is_err() {
-                return Ok(());
-            }
-        }
         loop {
             let next = tokio::select! {
                 next = tokio::time::timeout(self.silence_max, stream.next()) => next,
                 () = events.closed() => return Ok(()),
             };
+            let has_begun = matches!(next, Ok(Some(StreamEvent::Commit(_) | StreamEvent::Heartbeat { .. })));
+            if has_begun && resume_at.is_none() {
+                *resume_at = Some(from);
+                if events.send(FeedEvent::Follow(from)).await.is_err() {
+                    return Ok(());
+                }
+            }
             let event = match next {
                 Ok(Some(StreamEvent::Commit(commit))) => {
                     *resume_at = Some(commit.timestamp);

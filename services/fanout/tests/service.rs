@@ -17,14 +17,18 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    Commit, CommitId, CommitOutcome, Deployment, DeploymentId, DeploymentRef, Error, Fanout, FanoutSession,
-    FunctionError, GroupId, Identity, IndexId, Interval, Order, QueryCall, QueryChange, QueryModification,
-    QueryOutcome, Read, ReadAt, ReadResult, ReadSet, Result, SessionCommand, SessionRound, SessionStart,
-    Timestamp, TransactionLog, Write,
+    BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, Deployment, DeploymentId, DeploymentRef,
+    Error, Fanout, FanoutSession, FunctionError, GroupId, Identity, IndexId, Interval, Lookup, Order,
+    Position, QueryCall, QueryChange, QueryModification, QueryOutcome, Read, ReadAt, ReadResult, ReadSet,
+    Result, SessionCommand, SessionRound, SessionStart, StreamEvents, Timestamp, TransactionLog, Write,
 };
 use fanout::{Dependencies, FanoutLimits, Handle, MetricsSnapshot, Options, Service};
+use futures::StreamExt;
 use queries::{OnlyQueries, Queries, answered};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 const DEV: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
@@ -41,7 +45,7 @@ struct TableRunner {
     /// Runs of `m:held…` wait for one of these permits.
     held: Semaphore,
     /// How many of them wait.
-    waiting: tokio::sync::watch::Sender<usize>,
+    waiting: watch::Sender<usize>,
 }
 
 #[async_trait]
@@ -81,9 +85,49 @@ impl Queries for TableRunner {
     }
 }
 
+/// A log that can be cut off: then it is not known to be current, and its streams say nothing.
+struct Severable {
+    log: txlog::Handle,
+    is_cut: Arc<watch::Sender<bool>>,
+}
+
+#[async_trait]
+impl TransactionLog for Severable {
+    fn position(&self, group: GroupId) -> Result<watch::Receiver<Position>> {
+        self.log.position(group)
+    }
+    async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
+        self.log.commit(commit).await
+    }
+    async fn lookup(&self, at: DeploymentRef, id: CommitId) -> Result<Lookup> {
+        self.log.lookup(at, id).await
+    }
+    async fn read(&self, deployment: DeploymentRef, at: ReadAt, reads: &[Read]) -> Result<Vec<ReadResult>> {
+        self.log.read(deployment, at, reads).await
+    }
+    async fn confirm_leadership(&self, group: GroupId) -> Result<Position> {
+        self.log.confirm_leadership(group).await
+    }
+    async fn subscribe(&self, deployment: DeploymentRef, from: Timestamp) -> Result<StreamEvents> {
+        let events = self.log.subscribe(deployment, from).await?;
+        let is_cut = self.is_cut.subscribe();
+        Ok(Box::pin(events.then(move |event| {
+            let mut is_cut = is_cut.clone();
+            async move {
+                is_cut.wait_for(|is_cut| !is_cut).await.expect("the test lives");
+                event
+            }
+        })))
+    }
+    async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
+        self.log.backfill(step).await
+    }
+}
+
 struct Running {
     log_service: txlog::Service,
     log: txlog::Handle,
+    is_cut: Arc<watch::Sender<bool>>,
     runner: Arc<TableRunner>,
     fanout: Handle,
     fanout_service: Service,
@@ -112,19 +156,30 @@ impl Running {
             runs: AtomicUsize::new(0),
             refusals: AtomicUsize::new(0),
             held: Semaphore::new(0),
-            waiting: tokio::sync::watch::Sender::new(0),
+            waiting: watch::Sender::new(0),
         });
         let mut limits = FanoutLimits { query_retry_ms_min: 5, ..FanoutLimits::DEFAULT };
         change(&mut limits);
         let options = Options::new(limits, Duration::from_secs(17));
+        let is_cut = Arc::new(watch::Sender::new(false));
         let dependencies = Dependencies {
             runner: Arc::new(OnlyQueries(runner.clone())),
-            log: Arc::new(log.clone()),
+            log: Arc::new(Severable { log: log.clone(), is_cut: is_cut.clone() }),
             deployments: Deployment::fixed([]),
         };
         let fanout_service = Service::start(options, dependencies, fanout_token.clone());
         let fanout = fanout_service.handle();
-        Running { log_service, log, runner, fanout, fanout_service, log_token, fanout_token, _folder: folder }
+        Running {
+            log_service,
+            log,
+            is_cut,
+            runner,
+            fanout,
+            fanout_service,
+            log_token,
+            fanout_token,
+            _folder: folder,
+        }
     }
 
     async fn write(&self, key: &str) -> Timestamp {
@@ -373,6 +428,43 @@ async fn a_stream_that_lagged_is_begun_anew_and_nothing_is_missed() {
         client.next().await;
     }
     assert_eq!(client.shown(2).split(',').count(), count + 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_cut_off_answers_nothing_more_however_often_it_is_asked() {
+    let running = Running::start_with(
+        |limits| {
+            limits.stream_silence_ms_max = 100;
+            limits.stream_retry_ms = 5;
+            limits.timestamp_wait_ms_max = 600_000;
+        },
+        |log| {
+            log.limits.stream_heartbeat_ms = 10;
+            log.limits.stream_quiet_ms = 10;
+        },
+    )
+    .await;
+    // Long enough for the stream to be given up and asked for again some times.
+    let while_cut = Duration::from_secs(1);
+    let mut client = None;
+    for query in 1..=3 {
+        running.is_cut.send_replace(true);
+        tokio::time::sleep(while_cut).await;
+        // The first one finds a stream that has never begun.
+        let client = match &mut client {
+            Some(client) => client,
+            none => none.insert(running.open().await),
+        };
+        while client.session.rounds.try_recv().is_ok_and(|round| round.is_ok()) {}
+        client.add(query, "m:a").await;
+        let round = timeout(while_cut, client.session.rounds.recv()).await;
+        assert!(round.is_err(), "nobody can say that it holds: {round:?}");
+        running.is_cut.send_replace(false);
+        while !client.view.contains_key(&query) {
+            client.next().await;
+        }
+    }
     running.stop().await;
 }
 

@@ -73,6 +73,8 @@ pub(crate) enum Bug {
     ApplyPassesLog,
     /// How old a commit is goes by its timestamp, which follows a wall clock.
     AgesFollowTimestamps,
+    /// A stream of commits begins at a replica that nobody knows to be current.
+    StreamBeginsUnproved,
 }
 
 #[cfg(not(test))]

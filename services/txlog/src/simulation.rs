@@ -127,7 +127,7 @@ found! {
     an_apply_that_ignores_the_previous_timestamp_is_found: ApplyIgnoresPrevious by 51,
     an_answer_before_a_commit_is_published_is_found: AnsweredBeforePublished by 0,
     a_log_that_tells_before_it_is_durable_is_found: LogTellsBeforeItIsDurable by 0,
-    an_apply_that_passes_its_own_log_is_found: ApplyPassesLog by 0,
+    an_apply_that_passes_its_own_log_is_found: ApplyPassesLog by 47,
     a_commit_that_leaves_no_record_is_found: RecordIsNotWritten by 0,
     a_record_that_forgets_which_run_it_was_is_found: RecordForgetsRun by 19,
     a_purge_that_passes_what_is_flushed_is_found: PurgePassesFlushed by 0,
@@ -135,4 +135,5 @@ found! {
     a_membership_that_is_forgotten_is_found: MembershipIsForgotten by 2,
     a_snapshot_that_lacks_records_is_found: SnapshotLacksRecords by 1,
     an_installed_state_that_is_not_flushed_is_found: InstallIsNotFlushed by 0,
+    a_stream_that_begins_where_nobody_leads_is_found: StreamBeginsUnproved by 1,
 }

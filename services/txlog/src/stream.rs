@@ -4,6 +4,9 @@
 //! so when the buffer has left it behind. The deployment that fills the buffer most makes room, so that a busy one leaves
 //! only its own subscribers behind. A commit wakes the subscribers of its own deployment only. How far the others have
 //! come by it they hear from one ticker for the whole group, so that many quiet deployments cost nothing while one is busy.
+//!
+//! A stream begins when a quorum has confirmed that nothing is missing here. So whoever subscribes again and again at a replica
+//! that is cut off hears nothing, and not each time the same.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -14,11 +17,11 @@ use std::{
     time::Duration,
 };
 
-use crate::{limits::LogLimits, runtime};
+use crate::{limits::LogLimits, planted, runtime};
 use contract::{CommitNotice, DeploymentId, Epoch, Position, StreamEvent, StreamEvents, Timestamp};
 use futures::stream;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 const KEY_OVERHEAD_BYTES: usize = 64;
@@ -34,6 +37,10 @@ pub struct CommitBuffer {
     subscribed: Mutex<HashMap<DeploymentId, watch::Sender<()>>>,
     /// Wakes all of them.
     tick: watch::Sender<()>,
+    /// New subscribers, who are told nothing before it is proved that this replica is current.
+    unproved: Mutex<Vec<oneshot::Sender<()>>>,
+    /// Wakes whoever proves it.
+    asked: Notify,
     /// How often subscribers were woken.
     wake_ups: AtomicU64,
 }
@@ -141,13 +148,15 @@ impl CommitBuffer {
             kept: RwLock::new(kept),
             subscribed: Mutex::default(),
             tick: watch::Sender::new(()),
+            unproved: Mutex::default(),
+            asked: Notify::new(),
             wake_ups: AtomicU64::new(0),
         }
     }
 
     /// Tells every subscriber how far the group has come: where it has moved every `quiet`, and every `heartbeat` if `is_led`
-    /// finds out that a leader stands behind this replica. What it does not say within a heartbeat is no proof. Ends with
-    /// the token.
+    /// finds out that a leader stands behind this replica. What it does not say within a heartbeat is no proof. A new subscriber
+    /// is told nothing before there was one. Ends with the token.
     pub async fn tick_in_time<F: Future<Output = bool>>(
         self: Arc<Self>,
         quiet: Duration,
@@ -163,11 +172,39 @@ impl CommitBuffer {
                 self.tick_if_due(&mut pace, pause, &is_led).await;
             }
         };
+        let proving = async {
+            loop {
+                self.asked.notified().await;
+                while !self.prove(heartbeat, &is_led).await {
+                    runtime::sleep(pause).await;
+                }
+            }
+        };
         tokio::select! {
             biased;
             () = token.cancelled() => {}
             () = ticking => {}
+            () = proving => {}
         }
+    }
+
+    /// Finds out whether this replica is current, for all who have asked by now. Whether all of them have heard that it is.
+    async fn prove<F: Future<Output = bool>>(&self, within: Duration, is_led: impl Fn() -> F) -> bool {
+        let mut asking = std::mem::take(&mut *self.unproved.lock());
+        asking.retain(|subscriber| !subscriber.is_closed());
+        if asking.is_empty() {
+            return true;
+        }
+        let is_proved = runtime::timeout(within, is_led()).await == Ok(true);
+        if is_proved {
+            for subscriber in asking {
+                // It may have gone meanwhile.
+                let _ = subscriber.send(());
+            }
+        } else {
+            self.unproved.lock().append(&mut asking);
+        }
+        is_proved
     }
 
     /// After another pause.
@@ -261,12 +298,16 @@ impl CommitBuffer {
         token: CancellationToken,
     ) -> StreamEvents {
         let commits = self.subscribed.lock().entry(deployment).or_default().subscribe();
+        let (prove, proof) = oneshot::channel();
+        self.unproved.lock().push(prove);
+        self.asked.notify_one();
         let subscriber = Subscriber {
             commits,
             ticks: self.tick.subscribe(),
             buffer: self.clone(),
             deployment,
             at: from,
+            proof: (!planted::is(planted::Bug::StreamBeginsUnproved)).then_some(proof),
             told: false,
             taken: VecDeque::new(),
             position,
@@ -320,6 +361,8 @@ struct Subscriber {
     deployment: DeploymentId,
     /// Every commit up to here was given.
     at: Timestamp,
+    /// Comes when this replica was found to be current since the subscription began.
+    proof: Option<oneshot::Receiver<()>>,
     /// Since it was woken last it has said how far it has come.
     told: bool,
     taken: VecDeque<Arc<CommitNotice>>,
@@ -333,6 +376,14 @@ struct Subscriber {
 
 impl Subscriber {
     async fn next(&mut self) -> Option<StreamEvent> {
+        if let Some(proof) = &mut self.proof {
+            tokio::select! {
+                biased;
+                () = self.token.cancelled() => return None,
+                proved = proof => proved.ok()?,
+            }
+            self.proof = None;
+        }
         loop {
             if let Some(notice) = self.taken.pop_front() {
                 self.at = notice.timestamp;
@@ -399,6 +450,11 @@ mod tests {
         Arc::new(CommitNotice { timestamp: timestamp(at), keys: vec![key] })
     }
 
+    /// As a leader that a quorum stands behind.
+    async fn prove(buffer: &CommitBuffer) {
+        assert!(buffer.prove(Duration::from_secs(10), async || true).await);
+    }
+
     fn position(published: u64) -> Position {
         Position {
             epoch: Epoch { term: 1, reset: 0 },
@@ -418,6 +474,7 @@ mod tests {
             Some(StreamEvent::Heartbeat { published, .. }) => published.as_nanoseconds(),
             other => panic!("expected a heartbeat: {other:?}"),
         };
+        prove(&buffer).await;
         assert_eq!(heartbeat(events.next().await), 10);
         buffer.add([(OURS, notice(11)), (OTHER, notice(12)), (OURS, notice(13)), (OTHER, notice(14))]);
         moved.send_replace(position(14));
@@ -443,10 +500,12 @@ mod tests {
         let subscribe =
             |from| buffer.subscribe(OURS, timestamp(from), watched.clone(), CancellationToken::new());
         let mut slow = subscribe(10);
+        prove(&buffer).await;
         buffer.add((11..=20).map(|at| (OURS, notice(at))));
         assert!(matches!(slow.next().await, Some(StreamEvent::Lagged { from }) if from == timestamp(10)));
         assert!(slow.next().await.is_none());
         let mut in_time = subscribe(17);
+        prove(&buffer).await;
         assert!(
             matches!(in_time.next().await, Some(StreamEvent::Commit(notice)) if notice.timestamp == timestamp(18))
         );
@@ -461,6 +520,7 @@ mod tests {
             buffer.subscribe(deployment, timestamp(10), watched.clone(), CancellationToken::new())
         };
         let (mut ours, mut other) = (subscribe(OURS), subscribe(OTHER));
+        prove(&buffer).await;
         buffer.add([(OTHER, notice(11)), (OTHER, notice(12))]);
         buffer.add((13..100).map(|at| (OURS, notice(at))));
         buffer.add([(OTHER, notice(100))]);
@@ -492,7 +552,7 @@ mod tests {
             Some(StreamEvent::Heartbeat { published, .. }) => assert_eq!(published, timestamp(at)),
             other => panic!("expected a heartbeat: {other:?}"),
         };
-        // It says at once how far it has come.
+        prove(&buffer).await;
         beats(events.next().await, 10);
         buffer.tick_if_due(&mut pace, heartbeat, async || true).await;
         beats(events.next().await, 10);
@@ -511,6 +571,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stream_begins_when_it_is_proved_to_be_current_since_it_was_asked_for() {
+        let wait = Duration::from_millis(1);
+        let buffer = Arc::new(CommitBuffer::new(timestamp(10), &LogLimits::DEFAULT));
+        let (_moved, watched) = watch::channel(position(10));
+        let subscribe = || buffer.subscribe(OURS, timestamp(10), watched.clone(), CancellationToken::new());
+        let mut events = subscribe();
+        buffer.add([(OURS, notice(11))]);
+        buffer.tick();
+        assert!(!buffer.prove(wait, async || false).await);
+        assert!(!buffer.prove(wait, std::future::pending).await);
+        assert!(futures::poll!(events.next()).is_pending(), "what nobody stands behind");
+        // Whoever comes while a quorum is asked has not asked it.
+        let asked = std::cell::Cell::new(0);
+        let late = std::cell::RefCell::new(None);
+        let is_led = || {
+            asked.set(asked.get() + 1);
+            std::future::ready(true)
+        };
+        let proving = buffer.prove(Duration::from_secs(10), || {
+            late.replace(Some(subscribe()));
+            is_led()
+        });
+        assert!(proving.await);
+        let mut late = late.into_inner().expect("it has subscribed");
+        assert!(futures::poll!(late.next()).is_pending());
+        let mut others: Vec<_> = (0..10).map(|_| subscribe()).collect();
+        drop(others.pop());
+        assert!(buffer.prove(Duration::from_secs(10), &is_led).await);
+        for events in others.iter_mut().chain([&mut events, &mut late]) {
+            let event = events.next().await;
+            assert!(matches!(&event, Some(StreamEvent::Commit(notice)) if notice.timestamp == timestamp(11)));
+        }
+        assert_eq!(asked.get(), 2, "one answer serves all who wait for it");
+        assert!(buffer.prove(wait, &is_led).await);
+        assert_eq!(asked.get(), 2, "nobody asks");
+    }
+
+    #[tokio::test]
     async fn a_commit_wakes_the_subscribers_of_its_deployment_and_nobody_else() {
         const QUIET: u32 = 1_000;
         const BATCHES: u64 = 100;
@@ -525,6 +623,7 @@ mod tests {
             Some(StreamEvent::Heartbeat { published, .. }) => assert_eq!(published, timestamp(at)),
             other => panic!("expected a heartbeat: {other:?}"),
         };
+        prove(&buffer).await;
         // Everybody has heard how far it is, and waits.
         is_heartbeat(busy.next().await, 0);
         for events in &mut quiet {

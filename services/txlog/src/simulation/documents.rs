@@ -59,7 +59,7 @@ impl Past {
         *newest = newest.max(timestamp);
     }
 
-    fn newest(&self) -> Timestamp {
+    pub fn newest(&self) -> Timestamp {
         *self.newest.lock()
     }
 

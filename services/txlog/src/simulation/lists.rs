@@ -109,6 +109,11 @@ impl Past {
         assert!(before.is_none_or(|before| before == timestamp), "{id:?} at {before:?} and at {timestamp}");
     }
 
+    /// The newest commit that somebody was told of.
+    pub fn newest(&self) -> Timestamp {
+        self.told.lock().values().max().copied().unwrap_or(Timestamp::ZERO)
+    }
+
     pub fn commits(&self) -> usize {
         self.told.lock().len()
     }

@@ -51,8 +51,7 @@ impl Owner {
 
 struct Simulation {
     state: Mutex<State>,
-    /// Tasks that were woken. They need not be there any more.
-    woken: Arc<Mutex<BTreeSet<u64>>>,
+    woken: Arc<Mutex<Woken>>,
     /// Whether to print what is noted.
     tells: bool,
 }
@@ -68,26 +67,50 @@ struct State {
     running: Owner,
     paused: BTreeSet<Owner>,
     killed: BTreeSet<Owner>,
+    /// Those among which the next one is drawn, while that is done.
+    can_go_on: Vec<u64>,
     trace: DefaultHasher,
 }
 
 struct Task {
     owner: Owner,
+    waker: Waker,
     /// Out while it is at it.
     future: Option<BoxFuture<'static, ()>>,
+}
+
+/// The task that goes on.
+struct Drawn {
+    number: u64,
+    owner: Owner,
+    waker: Waker,
+    future: BoxFuture<'static, ()>,
 }
 
 /// When it goes off, and a number, so that no two are the same.
 type Timer = (Duration, u64);
 
+/// Tasks that were woken, in order, each once. They need not be there any more.
+type Woken = Vec<u64>;
+
 struct TaskWaker {
     task: u64,
-    woken: Arc<Mutex<BTreeSet<u64>>>,
+    woken: Arc<Mutex<Woken>>,
 }
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        self.woken.lock().insert(self.task);
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        wake(&mut self.woken.lock(), self.task);
+    }
+}
+
+fn wake(woken: &mut Woken, task: u64) {
+    if let Err(at) = woken.binary_search(&task) {
+        woken.insert(at, task);
     }
 }
 
@@ -128,6 +151,7 @@ pub fn run<T: Send + 'static>(seed: u64, world: impl Future<Output = T> + Send +
         running: Owner::WORLD,
         paused: BTreeSet::new(),
         killed: BTreeSet::new(),
+        can_go_on: Vec::new(),
         trace: DefaultHasher::new(),
     };
     let tells = std::env::var_os("SIMULATION_LOG").is_some();
@@ -166,60 +190,74 @@ impl Simulation {
                 return;
             }
             let number = state.number();
-            state.tasks.insert(number, Task { owner, future: Some(future) });
+            let waker = Waker::from(Arc::new(TaskWaker { task: number, woken: self.woken.clone() }));
+            state.tasks.insert(number, Task { owner, waker, future: Some(future) });
             number
         };
-        self.woken.lock().insert(number);
+        wake(&mut self.woken.lock(), number);
     }
 
     /// Lets one task go on, or time.
     fn step(&self) {
         self.ring();
-        let Some((number, owner, mut future)) = self.draw() else { return self.leap() };
-        let waker = Waker::from(Arc::new(TaskWaker { task: number, woken: self.woken.clone() }));
+        let Some(Drawn { number, owner, waker, mut future }) = self.draw() else { return self.leap() };
         let mut context = Context::from_waker(&waker);
         let polled =
             std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context).is_ready()));
-        self.state.lock().running = Owner::WORLD;
+        let mut state = self.state.lock();
+        state.running = Owner::WORLD;
         match polled {
             Ok(true) => {
-                self.state.lock().tasks.remove(&number);
+                state.tasks.remove(&number);
             }
-            Ok(false) => {
-                // It may have been killed by what it did.
-                if let Some(task) = self.state.lock().tasks.get_mut(&number) {
-                    task.future = Some(future);
+            Ok(false) => match state.tasks.get_mut(&number) {
+                Some(task) => task.future = Some(future),
+                // It was killed by what it did. What it held may do something when it is dropped.
+                None => {
+                    drop(state);
+                    drop(future);
                 }
-            }
+            },
             Err(panic) if panic.is::<Ended>() => {
+                drop(state);
                 drop(future);
                 kill(owner);
             }
-            Err(panic) => std::panic::resume_unwind(panic),
+            Err(panic) => {
+                drop(state);
+                std::panic::resume_unwind(panic)
+            }
         }
     }
 
     /// A task that can go on, with what it does.
-    fn draw(&self) -> Option<(u64, Owner, BoxFuture<'static, ()>)> {
+    fn draw(&self) -> Option<Drawn> {
         let mut woken = self.woken.lock();
         let mut state = self.state.lock();
-        let State { tasks, paused, random, .. } = &mut *state;
-        woken.retain(|number| tasks.contains_key(number));
-        let can_go_on = |number: &&u64| !paused.contains(&tasks[*number].owner);
-        let count = woken.iter().filter(can_go_on).count();
-        if count == 0 {
+        let State { tasks, paused, can_go_on, random, .. } = &mut *state;
+        can_go_on.clear();
+        woken.retain(|number| {
+            let task = tasks.get(number);
+            if task.is_some_and(|task| !paused.contains(&task.owner)) {
+                can_go_on.push(*number);
+            }
+            task.is_some()
+        });
+        if can_go_on.is_empty() {
             return None;
         }
-        let number = *woken.iter().filter(can_go_on).nth(random.random_range(0..count))?;
+        let number = can_go_on[random.random_range(0..can_go_on.len())];
         let took = Duration::from_nanos(random.random_range(1..=STEP_NS_MAX));
-        woken.remove(&number);
+        let at = woken.binary_search(&number).expect("it was woken");
+        woken.remove(at);
         let task = tasks.get_mut(&number)?;
-        let (owner, future) = (task.owner, task.future.take().expect("one step at a time"));
+        let (owner, waker) = (task.owner, task.waker.clone());
+        let future = task.future.take().expect("one step at a time");
         state.now += took;
         state.running = owner;
         let now = state.now;
         (number, now).hash(&mut state.trace);
-        Some((number, owner, future))
+        Some(Drawn { number, owner, waker, future })
     }
 
     /// Wakes whoever waited until now.

@@ -29,18 +29,22 @@ pub struct Segment {
 pub struct Subscriber {
     network: Arc<Network>,
     at: DeploymentRef,
+    newest: Newest,
     segments: Arc<Mutex<Vec<Segment>>>,
 }
+
+/// Tells the newest commit that somebody was told of.
+pub type Newest = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What a subscriber was given.
 #[derive(Clone)]
 pub struct Given(DeploymentRef, Arc<Mutex<Vec<Segment>>>);
 
 impl Subscriber {
-    pub fn new(network: Arc<Network>, at: DeploymentRef) -> (Subscriber, Given) {
+    pub fn new(network: Arc<Network>, at: DeploymentRef, newest: Newest) -> (Subscriber, Given) {
         let segments = Arc::default();
         let given = Given(at, Arc::clone(&segments));
-        (Subscriber { network, at, segments }, given)
+        (Subscriber { network, at, newest, segments }, given)
     }
 
     /// Follows for ever.
@@ -69,6 +73,8 @@ impl Subscriber {
         let (events, mut arriving) = mpsc::unbounded_channel();
         let from = self.segments.lock().last().expect("one was begun").to;
         let at = self.at;
+        // A replica that does not have it can't tell that it is current.
+        let mut acknowledged = Some((self.newest)());
         runtime::spawn_for(server.owner, async move {
             let mut stream = server.handle.subscribe(at, from).await.expect("it is here");
             while let Some(event) = stream.next().await {
@@ -90,6 +96,10 @@ impl Subscriber {
                     }
                     StreamEvent::Heartbeat { published, .. } => {
                         assert!(segment.to <= published, "{published} after {}", segment.to);
+                        if let Some(acknowledged) = acknowledged.take() {
+                            let message = "before the stream was asked for";
+                            assert!(acknowledged <= published, "{published}, and {acknowledged} {message}");
+                        }
                         segment.to = published;
                     }
                     StreamEvent::Lagged { .. } => return true,

@@ -23,7 +23,7 @@ use super::{
     lists,
     network::Server,
     runtime,
-    streams::{Given as Streamed, Subscriber},
+    streams::{Given as Streamed, Newest, Subscriber},
 };
 use crate::{
     apply::Family,
@@ -66,9 +66,13 @@ pub async fn live() -> Result<Summary, String> {
         clients.push(runtime::spawn(client.run(healed.clone())));
     }
     let mut streams = Vec::new();
+    let newest: Newest = {
+        let (of_documents, of_lists) = (of_documents.clone(), of_lists.clone());
+        Arc::new(move || of_documents.newest().max(of_lists.newest()))
+    };
     for at in [DOCUMENTS, LISTS] {
         for _ in 0..SUBSCRIBERS {
-            let (subscriber, given) = Subscriber::new(cluster.network.clone(), at);
+            let (subscriber, given) = Subscriber::new(cluster.network.clone(), at, newest.clone());
             runtime::spawn(subscriber.run());
             streams.push(given);
         }
