@@ -35,6 +35,8 @@ pub(super) struct Exchange {
     /// Nothing more is sent: the answer is complete, or ends where it is.
     over: CancellationToken,
     response_bytes: AtomicU64,
+    /// What the head has said that the body has.
+    announced_bytes: Mutex<Option<u64>>,
     /// How the log names the request.
     route: Mutex<String>,
     status: Mutex<Option<u16>>,
@@ -98,6 +100,7 @@ impl Exchange {
             pieces: sender,
             over: CancellationToken::new(),
             response_bytes: AtomicU64::new(0),
+            announced_bytes: Mutex::default(),
             route: Mutex::new(route),
             status: Mutex::default(),
         };
@@ -184,6 +187,7 @@ impl Exchange {
             return Err(SyscallError::new("InvalidHttpResponse: the request is answered already"));
         };
         *self.status.lock() = Some(status);
+        *self.announced_bytes.lock() = body_bytes;
         self.is_answered.store(true, Ordering::Release);
         let response = HttpResponse { status, headers, body_bytes, body: self.body_of(pieces) };
         // Where nobody waits for it any more, nobody takes the body either.
@@ -193,7 +197,8 @@ impl Exchange {
 
     /// Sends a piece of the body. Answers whether more is wanted.
     async fn write(&self, arguments: WriteArguments, bytes: Vec<u8>) -> Answer {
-        if add(&self.response_bytes, bytes.len()) > self.response_bytes_max as u64 {
+        let response_bytes = add(&self.response_bytes, bytes.len());
+        if response_bytes > self.response_bytes_max as u64 {
             self.cut();
             return Err(self.too_large());
         }
@@ -201,14 +206,15 @@ impl Exchange {
             return Ok(Reply::Text("false".to_owned()));
         }
         self.metrics.http_response_bytes.add(bytes.len() as u64);
-        let mut is_wanted = match bytes.is_empty() {
-            true => !self.pieces.is_closed(),
-            false => self.pieces.send(Piece::Bytes(bytes.into())).await.is_ok(),
-        };
-        if is_wanted && arguments.is_last {
-            is_wanted = self.pieces.send(Piece::End).await.is_ok();
-        }
-        if !is_wanted {
+        let is_sent = bytes.is_empty() || self.pieces.send(Piece::Bytes(bytes.into())).await.is_ok();
+        let is_wanted = is_sent
+            && match arguments.is_last {
+                true => self.pieces.send(Piece::End).await.is_ok(),
+                false => !self.pieces.is_closed(),
+            };
+        // Whoever has as many bytes as the head has announced does not wait for the end.
+        let is_complete = is_sent && arguments.is_last && *self.announced_bytes.lock() == Some(response_bytes);
+        if !is_wanted && !is_complete {
             self.metrics.http_clients_gone.increment();
         }
         if !is_wanted || arguments.is_last {

@@ -235,6 +235,20 @@ async fn who_writes_on_without_being_awaited_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_taken_what_was_announced_has_not_gone() {
+    let harness = Harness::start().await;
+    let mut response = response_to(&harness, request("GET", "/hello")).await;
+    let mut missing = response.body_bytes.expect("it is announced");
+    while missing > 0 {
+        missing -= response.body.next().await.expect("a piece").expect("no error").len() as u64;
+    }
+    drop(response);
+    until("the end", async || harness.runner.metrics().actions_running == 0).await;
+    assert_eq!(harness.runner.metrics().http_clients_gone, 0);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_writes_is_told_that_the_client_has_gone_and_goes_on() {
     let harness = Harness::start().await;
     let mut response = response_to(&harness, request("GET", "/ticks")).await;
