@@ -96,6 +96,7 @@ pub async fn run(options: &Options, world: &Arc<World>, cluster: &mut Cluster) -
             leader,
             busy: BTreeSet::new(),
             older: options.older.as_deref(),
+            alone: round.len() == 1,
         };
         let mut active: Vec<Active> = Vec::new();
         let mut begun = Vec::new();

@@ -127,6 +127,8 @@ pub struct Round<'a> {
     /// Nodes whose process or disk a fault of this round has.
     pub busy: BTreeSet<u64>,
     pub older: Option<&'a Path>,
+    /// No other fault goes on.
+    pub alone: bool,
 }
 
 impl Round<'_> {
@@ -360,16 +362,26 @@ impl Round<'_> {
         let Some(node) = free.iter().find(in_zone).copied() else { return Ok(None) };
         self.busy.insert(node);
         fill(self.cluster.ballast()).await?;
-        let deadline = tokio::time::Instant::now() + NOTICE_TIME_MAX;
-        let mut noticed = "and it has not noticed";
-        while tokio::time::Instant::now() < deadline {
-            if let Some(status) = self.cluster.node_mut(node)?.ended()? {
-                self.expect_disk_failed(node, status);
-                noticed = "and it has ended";
-                break;
-            }
+        let filled = tokio::time::Instant::now();
+        let mut ended = None;
+        while ended.is_none() && filled.elapsed() < NOTICE_TIME_MAX {
             sleep(LOOK).await;
+            ended = self.cluster.node_mut(node)?.ended()?;
         }
+        let noticed = match ended {
+            Some(status) => {
+                self.expect_disk_failed(node, status);
+                format!("and after {:.1?} it has ended", filled.elapsed())
+            }
+            None => {
+                // Under other faults it may have nothing to write.
+                if self.alone {
+                    let text = format!("the disk of node {node} is full, and it goes on for {NOTICE_TIME_MAX:?}");
+                    fail(self.world, Promise::Processes, text);
+                }
+                "and it has not noticed".to_owned()
+            }
+        };
         let what = format!("the disk of node {node} is full, {noticed}");
         Ok(Some(Active { what, undo: Undo::DiskFull(node) }))
     }

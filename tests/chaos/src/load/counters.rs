@@ -46,9 +46,10 @@ async fn count(world: Arc<World>, mut client: ConvexClient, owner: &str) {
         world.findings.checked(Promise::Answered, 1);
         let told = match answer {
             Ok(Ok(FunctionResult::Value(Value::Float64(count)))) => count as u64,
-            // Then it has had no effect: the next one tells.
+            // It says nothing of an attempt that the client has made before, by another connection.
             Ok(Ok(error)) => {
                 world.note(&format!("{owner} was answered by an error: {error:?}"));
+                untold += 1;
                 continue;
             }
             // The client had lost its connection as it took the mutation: it says so, and sends it all the same when it has another one.

@@ -21,6 +21,8 @@ use crate::{
 pub const WINDOW: u64 = 6;
 const TRANSACTIONS_PER_KEY: u64 = 30;
 const PAUSE_MS_MAX: u64 = 40;
+/// What a mutation throws that is to fail.
+const ASKED_TO_FAIL: &str = "asked to fail";
 /// After an answer did not come.
 const PAUSE_LOST: Duration = Duration::from_millis(200);
 /// The official client is to have an answer by then, whatever fault there was: it pauses up to 15 s between two attempts, and notices
@@ -146,8 +148,10 @@ pub async fn call_over_http(world: Arc<World>, number: u64) {
         };
         match answer {
             Answer::Value(value) => transaction.note(&world, &by, start, Outcome::Committed, Some(&value)),
-            Answer::Thrown(_) | Answer::Refused(_) => {
-                transaction.note(&world, &by, start, Outcome::Failed, None)
+            Answer::Thrown(_) => transaction.note(&world, &by, start, Outcome::Failed, None),
+            Answer::Refused(_) => {
+                transaction.note(&world, &by, start, Outcome::Failed, None);
+                sleep(PAUSE_LOST).await;
             }
             Answer::Lost(_) => {
                 transaction.note(&world, &by, start, Outcome::Unknown, None);
@@ -209,9 +213,11 @@ pub async fn call_by_official_client(world: Arc<World>, number: u64) {
             Ok(Ok(FunctionResult::Value(value))) => {
                 transaction.note(&world, &by, start, Outcome::Committed, Some(&Json::from(value)));
             }
-            Ok(Ok(FunctionResult::ErrorMessage(_) | FunctionResult::ConvexError(_))) => {
+            Ok(Ok(FunctionResult::ErrorMessage(text))) if text.contains(ASKED_TO_FAIL) => {
                 transaction.note(&world, &by, start, Outcome::Failed, None);
             }
+            // It says nothing of an attempt that the client has made before, by another connection.
+            Ok(Ok(_)) => transaction.note(&world, &by, start, Outcome::Unknown, None),
             // It had lost its connection as it took the mutation: it says so, and sends it all the same when it has another one.
             Ok(Err(_)) => transaction.note(&world, &by, start, Outcome::Unknown, None),
             Err(_) => {
