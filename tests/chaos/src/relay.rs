@@ -28,15 +28,21 @@ pub async fn to_any_member(world: Arc<World>) -> Result<String> {
     let url = format!("http://{}", listener.local_addr()?);
     tokio::spawn(async move {
         let mut random = world.random("relay", 0);
-        while let Ok((mut client, _)) = listener.accept().await {
+        while let Ok((mut client, from)) = listener.accept().await {
             let mut places = world.places();
             let first = random.random_range(0..places.len());
             places.rotate_left(first);
+            let world = world.clone();
             tokio::spawn(async move {
                 for place in places {
                     let connect = TcpStream::connect((place.address, API_PORT));
                     if let Ok(Ok(mut member)) = timeout(CONNECT_TIME_MAX, connect).await {
+                        let began = world.seconds();
                         let _ = copy_bidirectional(&mut client, &mut member).await;
+                        let (port, node, ended) = (from.port(), place.node, world.seconds());
+                        world.note(&format!(
+                            "the relay's connection {port} to node {node} was there from {began:.2} to {ended:.2}"
+                        ));
                         return;
                     }
                 }

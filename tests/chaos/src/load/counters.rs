@@ -1,7 +1,13 @@
 //! The official client over the WebSocket: what it shows is of one moment and never goes back, its own mutations are in view when they
 //! are answered, and take effect once, over all connections that it needs.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use convex::{ConvexClient, FunctionResult, Value};
 use futures::StreamExt as _;
@@ -24,14 +30,16 @@ const STEP_PAUSE_MS_MAX: u64 = 120;
 pub async fn view(world: Arc<World>, number: u64) {
     let owner = format!("viewer {number}");
     let mut client = connect(&world).await;
+    // When it was last shown anything, in microseconds of the run.
+    let shown = AtomicU64::new(world.micros());
     tokio::select! {
-        () = count(world.clone(), client.clone(), &owner) => {}
-        () = watch(&world, &mut client, &owner) => {}
+        () = count(world.clone(), client.clone(), &owner, &shown) => {}
+        () = watch(&world, &mut client, &owner, &shown) => {}
     }
 }
 
 /// Counts, one after the other, until the run is over.
-async fn count(world: Arc<World>, mut client: ConvexClient, owner: &str) {
+async fn count(world: Arc<World>, mut client: ConvexClient, owner: &str, shown: &AtomicU64) {
     let mut random = world.random(owner, 0);
     let mut last = 0;
     let mut untold = 0;
@@ -58,8 +66,13 @@ async fn count(world: Arc<World>, mut client: ConvexClient, owner: &str) {
                 untold += 1;
                 continue;
             }
-            other => {
-                fail(&world, Promise::Answered, format!("{owner} has no answer to its mutation: {other:?}"));
+            Err(_) => {
+                let silent = Duration::from_micros(world.micros() - shown.load(Relaxed));
+                let text = format!(
+                    "{owner} has no answer to its mutation {number} in {OFFICIAL_TIME_MAX:?}, and was last shown a view {silent:.1?} ago"
+                );
+                fail(&world, Promise::Answered, text);
+                untold += 1;
                 break;
             }
         };
@@ -96,7 +109,7 @@ async fn count(world: Arc<World>, mut client: ConvexClient, owner: &str) {
 }
 
 /// Looks at all that the client shows, after each message of the server's.
-async fn watch(world: &World, client: &mut ConvexClient, owner: &str) {
+async fn watch(world: &World, client: &mut ConvexClient, owner: &str, last_shown: &AtomicU64) {
     let mut watched = client.watch_all();
     let mut subscriptions = Vec::new();
     for (path, args) in [
@@ -113,6 +126,7 @@ async fn watch(world: &World, client: &mut ConvexClient, owner: &str) {
     }
     let mut seen = [0.0; 3];
     while let Some(results) = watched.next().await {
+        last_shown.store(world.micros(), Relaxed);
         let shown = subscriptions.iter().map(|subscription| match results.get(subscription.id()) {
             Some(FunctionResult::Value(Value::Float64(value))) => Some(*value),
             _ => None,
