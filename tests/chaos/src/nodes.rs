@@ -488,8 +488,14 @@ impl Node {
         self.folder.join("armed")
     }
 
-    pub fn has_failed_to_sync(&self) -> bool {
-        self.folder.join("armed.failed").exists()
+    /// What it has failed to sync.
+    pub fn failed_to_sync(&self) -> Option<PathBuf> {
+        fs::read_to_string(self.folder.join("armed.failed")).ok().map(PathBuf::from)
+    }
+
+    /// Whether this is of its log and store, and not a file that a client has sent.
+    pub fn is_data(&self, path: &Path) -> bool {
+        path.starts_with(&self.data)
     }
 
     pub fn disarm(&self) {
