@@ -51,6 +51,8 @@ impl Http {
 
     pub async fn call(&self, place: Place, kind: &str, body: &Json) -> Answer {
         match self.post(&format!("{}/api/{kind}", place.api()), body).await {
+            // Nothing was sent.
+            Err(error) if error.is_connect() => Answer::Refused(error.to_string()),
             Err(error) => Answer::Lost(error.to_string()),
             Ok((200, answer)) if answer["status"] == "success" => Answer::Value(answer["value"].clone()),
             Ok((200, answer)) if answer["status"] == "error" => {

@@ -96,6 +96,7 @@ pub async fn run(options: &Options, world: &Arc<World>, cluster: &mut Cluster) -
             leader,
             busy: BTreeSet::new(),
             older: options.older.as_deref(),
+            alone: round.len() == 1,
         };
         let mut active: Vec<Active> = Vec::new();
         let mut begun = Vec::new();
@@ -122,8 +123,7 @@ pub async fn run(options: &Options, world: &Arc<World>, cluster: &mut Cluster) -
             }
         }
         sleep(hold).await;
-        // A node that could not be replaced under the other faults is when they are over.
-        active.sort_by_key(Active::needs_peace);
+        active.sort_by_key(Active::turn);
         for fault in active {
             faults.end(fault).await?;
         }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     ffi::CString,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
     os::fd::AsRawFd as _,
     path::{Path, PathBuf},
@@ -36,6 +36,9 @@ const LOOK: Duration = Duration::from_millis(20);
 const CHANGE_TIME_MAX: Duration = Duration::from_secs(60);
 const CHANGE_ATTEMPTS_MAX: u32 = 5;
 const CHANGE_PAUSE: Duration = Duration::from_secs(1);
+/// One way, and up to twice as much. Back and forth it stays below three quarters of `limits.store.heartbeat_ms`: in a group whose members
+/// are all further from its leader, nothing is replicated.
+const DELAY_MS: std::ops::Range<u64> = 2..18;
 const COMES_BACK: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -90,9 +93,18 @@ pub struct Active {
 }
 
 impl Active {
-    /// Whether it ends only if no other fault goes on.
-    pub fn needs_peace(&self) -> bool {
-        matches!(self.undo, Undo::Replace { .. })
+    /// When it ends among those of its round: nodes that are started again must be reached, and a node that could not be replaced
+    /// under the other faults is when they are over.
+    pub fn turn(&self) -> u8 {
+        match self.undo {
+            Undo::Continue(_)
+            | Undo::Rules(_)
+            | Undo::Flapping { .. }
+            | Undo::SlowLinks(..)
+            | Undo::Clock(_) => 0,
+            Undo::Restart(_) | Undo::FailSync(_) | Undo::DiskFull(_) | Undo::Older(_) => 1,
+            Undo::Replace { .. } => 2,
+        }
     }
 }
 
@@ -127,6 +139,8 @@ pub struct Round<'a> {
     /// Nodes whose process or disk a fault of this round has.
     pub busy: BTreeSet<u64>,
     pub older: Option<&'a Path>,
+    /// No other fault goes on.
+    pub alone: bool,
 }
 
 impl Round<'_> {
@@ -333,7 +347,7 @@ impl Round<'_> {
     }
 
     async fn delay(&mut self) -> Result<Active> {
-        let delay = Duration::from_millis(self.random.random_range(5..150));
+        let delay = Duration::from_millis(self.random.random_range(DELAY_MS));
         let slots: Vec<usize> = self.cluster.nodes.iter().map(|node| node.slot).collect();
         let only = self.random.random_bool(0.5).then(|| slots[self.random.random_range(0..slots.len())]);
         let (mut rules, mut links) = (Vec::new(), Vec::new());
@@ -360,16 +374,29 @@ impl Round<'_> {
         let Some(node) = free.iter().find(in_zone).copied() else { return Ok(None) };
         self.busy.insert(node);
         fill(self.cluster.ballast()).await?;
-        let deadline = tokio::time::Instant::now() + NOTICE_TIME_MAX;
-        let mut noticed = "and it has not noticed";
-        while tokio::time::Instant::now() < deadline {
-            if let Some(status) = self.cluster.node_mut(node)?.ended()? {
-                self.expect_disk_failed(node, status);
-                noticed = "and it has ended";
-                break;
-            }
+        let filled = tokio::time::Instant::now();
+        let mut ended = None;
+        while ended.is_none() && filled.elapsed() < NOTICE_TIME_MAX {
             sleep(LOOK).await;
+            // Files that the node deletes make room.
+            fill(self.cluster.ballast()).await?;
+            ended = self.cluster.node_mut(node)?.ended()?;
         }
+        let noticed = match ended {
+            Some(status) => {
+                self.expect_disk_failed(node, status);
+                format!("and after {:.1?} it has ended", filled.elapsed())
+            }
+            None => {
+                // Under other faults it may have nothing to write.
+                if self.alone {
+                    let text =
+                        format!("the disk of node {node} is full, and it goes on for {NOTICE_TIME_MAX:?}");
+                    fail(self.world, Promise::Processes, text);
+                }
+                "and it has not noticed".to_owned()
+            }
+        };
         let what = format!("the disk of node {node} is full, {noticed}");
         Ok(Some(Active { what, undo: Undo::DiskFull(node) }))
     }
@@ -467,22 +494,33 @@ impl Round<'_> {
         Ok(())
     }
 
+    /// One whose log or store has failed must have ended. One that could not make a client's file durable takes no other until it is
+    /// started anew.
     async fn end_failed_sync(&mut self, node: u64) -> Result<()> {
-        let has_failed = self.cluster.node(node)?.has_failed_to_sync();
+        let failed = self.cluster.node(node)?.failed_to_sync();
+        let must_end =
+            failed.as_ref().is_some_and(|path| self.cluster.node(node).is_ok_and(|it| it.is_data(path)));
         let deadline = tokio::time::Instant::now() + END_TIME_MAX;
         let mut ended = self.cluster.node_mut(node)?.ended()?;
-        while has_failed && ended.is_none() && tokio::time::Instant::now() < deadline {
+        while must_end && ended.is_none() && tokio::time::Instant::now() < deadline {
             sleep(LOOK).await;
             ended = self.cluster.node_mut(node)?.ended()?;
         }
-        match ended {
-            Some(status) => self.expect_disk_failed(node, status),
-            None if has_failed => {
-                let text = format!("node {node} goes on {END_TIME_MAX:?} after a sync of it has failed");
+        match (ended, failed) {
+            (Some(status), _) => self.expect_disk_failed(node, status),
+            (None, Some(path)) if must_end => {
+                let text = format!(
+                    "node {node} goes on {END_TIME_MAX:?} after a sync of {} has failed",
+                    path.display()
+                );
                 fail(self.world, Promise::Processes, text);
                 self.cluster.kill(node)?;
             }
-            None => say(self.world, format_args!("  node {node} has synced too seldom for that")),
+            (None, Some(_)) => {
+                say(self.world, format_args!("  it was that of a file of a client, and node {node} went on"));
+                self.cluster.stop(node).await?;
+            }
+            (None, None) => say(self.world, format_args!("  node {node} has synced too seldom for that")),
         }
         self.cluster.node(node)?.disarm();
         if !self.cluster.node(node)?.runs() {
@@ -511,7 +549,7 @@ async fn delete(rules: &[Rule]) -> Result<()> {
 /// Takes all that is free on a file's disk.
 async fn fill(ballast: PathBuf) -> Result<()> {
     let filling = move || {
-        let file = File::create(&ballast)?;
+        let file = OpenOptions::new().create(true).append(true).open(&ballast)?;
         let path =
             CString::new(ballast.parent().context("it is in a folder")?.as_os_str().as_encoded_bytes())?;
         // SAFETY: the structure is plain numbers, and the path lives as long as the call.
@@ -522,7 +560,7 @@ async fn fill(ballast: PathBuf) -> Result<()> {
             }
             (numbers.f_bavail * numbers.f_bsize) as i64
         };
-        let (mut length, mut piece) = (0, free);
+        let (mut length, mut piece) = (file.metadata()?.len() as i64, free);
         while piece >= 4_096 {
             // SAFETY: a call without pointers.
             match unsafe { libc::fallocate(file.as_raw_fd(), 0, length, piece) } {

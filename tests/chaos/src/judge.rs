@@ -25,7 +25,7 @@ const JOBS_TIME_MAX: Duration = Duration::from_secs(120);
 const PAGE: u64 = 200;
 /// So much of an anomaly's explanation is shown; the history has the rest.
 const EXPLANATION_MAX: usize = 600;
-const ADYA_TIME_MAX: Duration = Duration::from_secs(60);
+const ADYA_TIME_MAX: Duration = Duration::from_secs(300);
 const TABLES: [&str; 8] = ["lists", "registers", "twins", "counters", "answers", "plans", "runs", "kept"];
 const SYSTEM_TABLES: [&str; 2] = ["_scheduled_functions", "_storage"];
 

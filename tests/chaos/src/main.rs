@@ -132,7 +132,7 @@ async fn run(options: &Options, world: &Arc<World>, folder: &Path) -> Result<End
     cluster.start_all().await?;
     say(world, format_args!("all nodes serve; pushing the app"));
     app::push(options, world, folder).await?;
-    let load = load::begin(world).await?;
+    let load = load::begin(world);
     say(world, format_args!("the load has begun"));
     let summary = conductor::run(options, world, &mut cluster).await?;
     say(world, format_args!("the faults are over; waiting until all is settled"));

@@ -37,6 +37,14 @@ const LOOK: Duration = Duration::from_millis(20);
 const ASK_TIME_MAX: Duration = Duration::from_secs(30);
 const STOP_TIME_MAX: Duration = Duration::from_secs(60);
 const DISK_BYTES: u64 = 2 << 30;
+/// A log and a store that begin new files every few seconds and keep little: so a run of minutes has flushes, purges and states that
+/// are sent as a day has them, and a disk that is full is noticed soon, for little is reserved on it.
+const LIMITS: &str = "[limits.store]
+log_write_buffer_bytes_max = 262_144
+unflushed_ms_max = 4_000
+log_entries_kept = 200
+log_bytes_kept_max = 524_288
+";
 /// The sync that fails, counted from when it is wanted.
 const SYNCS_MAX: u64 = 12;
 
@@ -193,6 +201,7 @@ impl Cluster {
                 at("certificate.pem"),
                 at("key.pem")
             ),
+            LIMITS.to_owned(),
         ];
         fs::write(folder.join("tidemark.toml"), text.join("\n"))?;
         Ok(number)
@@ -479,8 +488,14 @@ impl Node {
         self.folder.join("armed")
     }
 
-    pub fn has_failed_to_sync(&self) -> bool {
-        self.folder.join("armed.failed").exists()
+    /// What it has failed to sync.
+    pub fn failed_to_sync(&self) -> Option<PathBuf> {
+        fs::read_to_string(self.folder.join("armed.failed")).ok().map(PathBuf::from)
+    }
+
+    /// Whether this is of its log and store, and not a file that a client has sent.
+    pub fn is_data(&self, path: &Path) -> bool {
+        path.starts_with(&self.data)
     }
 
     pub fn disarm(&self) {

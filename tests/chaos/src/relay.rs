@@ -1,11 +1,19 @@
 //! Connections that are passed on: for clients that connect to any node, and for links that are slow.
 
-use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
     net::{
         TcpListener, TcpSocket, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -18,32 +26,85 @@ use tokio::{
 use crate::world::{API_PORT, INTERNAL_PORT, World};
 
 const CONNECT_TIME_MAX: Duration = Duration::from_millis(500);
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// Twice what an official client is silent for.
+const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(70);
 const READ_BYTES: usize = 16 << 10;
 /// Pieces that are under way on a slow link.
 const PIECES_MAX: usize = 1_024;
 
-/// Passes each connection on to some member that takes it, as a load balancer does. Listens until the run ends.
-pub async fn to_any_member(world: Arc<World>) -> Result<String> {
+/// Where a client connects, and when it was last heard of there.
+pub struct Door {
+    pub url: String,
+    /// In microseconds of the run.
+    heard: AtomicU64,
+}
+
+impl Door {
+    /// Whether the client neither sends anything nor connects anew. One that is alive answers pings, gives up a connection in which
+    /// nothing comes, and makes another one, each within half a minute.
+    pub fn stands_still(&self, world: &World) -> bool {
+        Duration::from_micros(world.micros() - self.heard.load(Relaxed)) > CLIENT_SILENCE_MAX
+    }
+
+    fn hear(&self, world: &World) {
+        self.heard.store(world.micros(), Relaxed);
+    }
+}
+
+/// A door for one client, behind which each connection is passed on to some member that takes it, as a load balancer does. Listens until
+/// the run ends.
+pub async fn to_any_member(world: Arc<World>) -> Result<Arc<Door>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listen for clients")?;
     let url = format!("http://{}", listener.local_addr()?);
+    let door = Arc::new(Door { url, heard: AtomicU64::new(world.micros()) });
+    let of_client = door.clone();
     tokio::spawn(async move {
-        let mut random = world.random("relay", 0);
-        while let Ok((mut client, _)) = listener.accept().await {
+        while let Ok((mut client, from)) = listener.accept().await {
             let mut places = world.places();
-            let first = random.random_range(0..places.len());
+            let first = rand::rng().random_range(0..places.len());
             places.rotate_left(first);
+            let (world, door) = (world.clone(), of_client.clone());
             tokio::spawn(async move {
+                door.hear(&world);
                 for place in places {
                     let connect = TcpStream::connect((place.address, API_PORT));
                     if let Ok(Ok(mut member)) = timeout(CONNECT_TIME_MAX, connect).await {
-                        let _ = copy_bidirectional(&mut client, &mut member).await;
-                        return;
+                        let began = world.seconds();
+                        let _ = pass_on(&mut client, &mut member, || door.hear(&world)).await;
+                        let (port, node, ended) = (from.port(), place.node, world.seconds());
+                        world.note(&format!(
+                            "the relay's connection {port} to node {node} was there from {began:.2} to {ended:.2}"
+                        ));
+                        break;
                     }
                 }
             });
         }
     });
-    Ok(url)
+    Ok(door)
+}
+
+/// Until one of both ends it. A member that does not answer the first message is given up, as load balancers do: the kernel takes
+/// connections of a process that stands still, or does not serve yet, and the official client waits for ever.
+async fn pass_on(client: &mut TcpStream, member: &mut TcpStream, heard: impl Fn()) -> io::Result<()> {
+    let mut buffer = vec![0; READ_BYTES];
+    let length = client.read(&mut buffer).await?;
+    member.write_all(&buffer[..length]).await?;
+    timeout(ANSWER_TIME_MAX, member.peek(&mut [0])).await??;
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_member, mut to_member) = member.split();
+    let sending = async {
+        while let length @ 1.. = from_client.read(&mut buffer).await? {
+            heard();
+            to_member.write_all(&buffer[..length]).await?;
+        }
+        Ok::<(), io::Error>(())
+    };
+    tokio::select! {
+        sent = sending => sent,
+        received = copy(&mut from_member, &mut to_client) => received.map(|_| ()),
+    }
 }
 
 /// A slow way from one place to another, for as long as it lives.

@@ -46,8 +46,6 @@ pub struct World {
     notes: Mutex<File>,
     places: RwLock<Vec<Place>>,
     pub admin_key: OnceLock<String>,
-    /// Where the relay for clients listens that connect to any node.
-    pub relay: OnceLock<String>,
     pub findings: Findings,
     over: AtomicBool,
     ids: AtomicU64,
@@ -74,7 +72,6 @@ impl World {
             ),
             places: RwLock::default(),
             admin_key: OnceLock::new(),
-            relay: OnceLock::new(),
             findings: Findings::default(),
             over: AtomicBool::new(false),
             ids: AtomicU64::new(0),

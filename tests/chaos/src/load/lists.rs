@@ -12,8 +12,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     clients::{self, Answer, CALL_TIME_MAX, Http},
-    findings::{Promise, fail},
+    findings::{Promise, fail, say},
     grpc::{self, deployment::MutationRequest},
+    relay::{self, Door},
     world::World,
 };
 
@@ -21,6 +22,8 @@ use crate::{
 pub const WINDOW: u64 = 6;
 const TRANSACTIONS_PER_KEY: u64 = 30;
 const PAUSE_MS_MAX: u64 = 40;
+/// What a mutation throws that is to fail.
+const ASKED_TO_FAIL: &str = "asked to fail";
 /// After an answer did not come.
 const PAUSE_LOST: Duration = Duration::from_millis(200);
 /// The official client is to have an answer by then, whatever fault there was: it pauses up to 15 s between two attempts, and notices
@@ -146,8 +149,10 @@ pub async fn call_over_http(world: Arc<World>, number: u64) {
         };
         match answer {
             Answer::Value(value) => transaction.note(&world, &by, start, Outcome::Committed, Some(&value)),
-            Answer::Thrown(_) | Answer::Refused(_) => {
-                transaction.note(&world, &by, start, Outcome::Failed, None)
+            Answer::Thrown(_) => transaction.note(&world, &by, start, Outcome::Failed, None),
+            Answer::Refused(_) => {
+                transaction.note(&world, &by, start, Outcome::Failed, None);
+                sleep(PAUSE_LOST).await;
             }
             Answer::Lost(_) => {
                 transaction.note(&world, &by, start, Outcome::Unknown, None);
@@ -194,7 +199,7 @@ pub async fn call_over_grpc(world: Arc<World>) {
 /// Mutations only: what a live query shows is of one moment, but not always of the newest.
 pub async fn call_by_official_client(world: Arc<World>, number: u64) {
     let mut random = world.random("lists official", number);
-    let mut client = connect(&world).await;
+    let (mut client, mut door) = connect(&world).await;
     while !world.is_over() {
         let transaction = random_transaction(&world, &mut random);
         if !transaction.is_mutation() {
@@ -209,19 +214,27 @@ pub async fn call_by_official_client(world: Arc<World>, number: u64) {
             Ok(Ok(FunctionResult::Value(value))) => {
                 transaction.note(&world, &by, start, Outcome::Committed, Some(&Json::from(value)));
             }
-            Ok(Ok(FunctionResult::ErrorMessage(_) | FunctionResult::ConvexError(_))) => {
+            Ok(Ok(FunctionResult::ErrorMessage(text))) if text.contains(ASKED_TO_FAIL) => {
                 transaction.note(&world, &by, start, Outcome::Failed, None);
             }
+            // It says nothing of an attempt that the client has made before, by another connection.
+            Ok(Ok(_)) => transaction.note(&world, &by, start, Outcome::Unknown, None),
             // It had lost its connection as it took the mutation: it says so, and sends it all the same when it has another one.
             Ok(Err(_)) => transaction.note(&world, &by, start, Outcome::Unknown, None),
             Err(_) => {
                 transaction.note(&world, &by, start, Outcome::Unknown, None);
-                let text = format!(
-                    "the official client has no answer to {} in {OFFICIAL_TIME_MAX:?}",
-                    transaction.id
-                );
-                fail(&world, Promise::Answered, text);
-                client = connect(&world).await;
+                if door.stands_still(&world) {
+                    say(
+                        &world,
+                        format_args!(
+                            "official client {number} makes no connection any more: another one takes its place"
+                        ),
+                    );
+                } else {
+                    let text = format!("{by} has no answer to {} in {OFFICIAL_TIME_MAX:?}", transaction.id);
+                    fail(&world, Promise::Answered, text);
+                }
+                (client, door) = connect(&world).await;
             }
         }
         world.findings.checked(Promise::Answered, 1);
@@ -229,14 +242,15 @@ pub async fn call_by_official_client(world: Arc<World>, number: u64) {
     }
 }
 
-/// By the relay, to any member.
-pub async fn connect(world: &World) -> ConvexClient {
-    let url = world.relay.get().expect("the relay is there before the load");
+/// By a relay of its own, to any member.
+pub async fn connect(world: &Arc<World>) -> (ConvexClient, Arc<Door>) {
     loop {
-        match ConvexClient::new(url).await {
-            Ok(client) => return client,
-            Err(_) => sleep(PAUSE_LOST).await,
+        if let Ok(door) = relay::to_any_member(world.clone()).await
+            && let Ok(client) = ConvexClient::new(&door.url).await
+        {
+            return (client, door);
         }
+        sleep(PAUSE_LOST).await;
     }
 }
 

@@ -10,12 +10,10 @@ pub mod subscriptions;
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
 
 use crate::{
     findings::{Promise, fail},
-    relay,
     world::World,
 };
 
@@ -31,9 +29,7 @@ pub struct Load {
     tasks: JoinSet<()>,
 }
 
-pub async fn begin(world: &Arc<World>) -> Result<Load> {
-    let relay = relay::to_any_member(world.clone()).await?;
-    world.relay.set(relay).ok().context("the load begins once")?;
+pub fn begin(world: &Arc<World>) -> Load {
     let mut tasks = JoinSet::new();
     for number in 0..HTTP_CALLERS {
         tasks.spawn(lists::call_over_http(world.clone(), number));
@@ -57,7 +53,7 @@ pub async fn begin(world: &Arc<World>) -> Result<Load> {
     for number in 0..probe::PROBERS {
         tasks.spawn(probe::beat(world.clone(), number));
     }
-    Ok(Load { tasks })
+    Load { tasks }
 }
 
 impl Load {
