@@ -184,7 +184,13 @@ pub async fn run(mut configuration: Configuration) -> anyhow::Result<()> {
         std::process::exit(1);
     };
     tokio::select! {
-        () = parts.stop() => {}
+        all_ended = parts.stop(Duration::from_millis(limits.health.stop_ms_max)) => {
+            if !all_ended {
+                // As if it were killed, then: what was acknowledged is in the log.
+                tracing::warn!("some services had not ended when the time for stopping was over");
+                std::process::exit(0);
+            }
+        }
         () = forced => {}
     }
     Ok(())

@@ -24,13 +24,16 @@ use value::ValueLimits;
 
 limits::group! {
     health:
-    /// When a process counts as alive.
+    /// When a process counts as alive, and how long it takes to end.
     pub struct HealthLimits {
         /// A process that runs no task, or whose disk takes no write of the log, for longer is not live: it is no use to anybody, and
         /// another start may help. Disks of clouds are known to hang for some seconds.
         stall_ms_max: u64 = 30_000,
         /// How often the process shows that it runs its tasks.
         beat_ms: u64 = 1_000,
+        /// Time for services to end when the process stops. Then it ends without those that have not: calls may wait for a log
+        /// that nobody leads.
+        stop_ms_max: u64 = 20_000,
     }
 }
 

@@ -1,12 +1,18 @@
 //! What has been started, so that it stops in order.
 
-use std::pin::Pin;
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 
 /// What has been started, in that order.
 #[derive(Default)]
 pub struct Parts(Vec<Part>);
+
+/// Each has so long to stop, however long the others took: the log, which stops last, to hand over its lead.
+const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// A service that runs.
 struct Part {
@@ -59,12 +65,23 @@ impl Parts {
         self.0.append(&mut others.0);
     }
 
-    /// Stops one after the other, the last one first.
-    pub async fn stop(self) {
+    /// Stops one after the other, the last one first. When `time` is over nobody is waited for much longer: says whether all
+    /// have ended.
+    pub async fn stop(self, time: Duration) -> bool {
+        let mut overdue = pin!(tokio::time::sleep(time));
+        let mut all_ended = true;
         for part in self.0.into_iter().rev() {
             part.token.cancel();
-            part.stopped.await;
+            let late = async {
+                overdue.as_mut().await;
+                tokio::time::sleep(AT_LEAST).await;
+            };
+            tokio::select! {
+                () = part.stopped => {}
+                () = late => all_ended = false,
+            }
         }
+        all_ended
     }
 }
 
@@ -92,7 +109,24 @@ mod tests {
         parts.spawn(part("second"));
         parts.spawn(part("third"));
         parts.spawn_at(below, part("below"));
-        parts.stop().await;
+        assert!(parts.stop(Duration::from_secs(60)).await);
         assert_eq!(*stopped.lock(), ["third", "second", "below", "first"]);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_end_keeps_nobody_from_stopping() {
+        let mut parts = Parts::default();
+        let stopped = Arc::new(Mutex::new(false));
+        let shown = stopped.clone();
+        parts.spawn(|token| async move {
+            token.cancelled().await;
+            // As the log does to hand over.
+            tokio::time::sleep(AT_LEAST / 2).await;
+            *shown.lock() = true;
+        });
+        parts.spawn(|_| std::future::pending());
+        parts.spawn(|_| std::future::pending());
+        assert!(!parts.stop(Duration::from_millis(20)).await);
+        assert!(*stopped.lock(), "what could stop did");
     }
 }

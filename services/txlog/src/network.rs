@@ -259,6 +259,8 @@ impl RaftNetworkV2<RaftTypes> for Line {
     ///   to send next, and the transport goes on polling it when nobody reads the answers any more.
     /// * Each request goes out as it comes: an empty one tells the replica what is committed.
     /// * The library sets no limit to how long an answer takes. A replica that leaves requests unanswered is given up here.
+    /// * The library's time for a call is less than a heartbeat. A session may take longer until it stands: else a replica
+    ///   that is further away, or busy, would never get an entry, while its leader's heartbeats keep others from leading.
     /// * A heartbeat is a session of one request. It goes as a single call, on a connection of its own.
     fn stream_append<'s, S>(
         &'s mut self,
@@ -289,7 +291,7 @@ impl RaftNetworkV2<RaftTypes> for Line {
             });
             let answers = Answers {
                 _ends_requests: ended.drop_guard(),
-                stream: self.call(&option, client.append(requests)).await?,
+                stream: within(self.peers.answer_max, client.append(requests)).await.map_err(unreachable)?,
                 unanswered,
                 answer_max: self.peers.answer_max,
             };

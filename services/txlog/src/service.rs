@@ -7,7 +7,10 @@ use futures::future::{BoxFuture, join_all};
 use openraft::{Config, Raft, SnapshotPolicy, async_runtime::WatchReceiver};
 use proto::txlog::v1::raft_server::RaftServer;
 use tokio::task::JoinSet;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use crate::{
     apply::{AppliedState, Applier, ApplyError, Writable},
@@ -47,6 +50,8 @@ pub enum StartError {
 
 /// A node's transaction log: its tasks and stores. Calls go through [`Service::handle`].
 pub struct Service {
+    /// Goes first when a start is given up: whoever then sees Raft end knows that it was to.
+    _ends: DropGuard,
     handle: Handle,
     groups: Vec<(Arc<Group>, GroupRaft)>,
     handles: Vec<Arc<HandleGroup>>,
@@ -99,6 +104,7 @@ impl Service {
             deployments.entry(deployment.at.group).or_default().push(deployment.at.deployment);
         }
         let (ended, closed) = (CancellationToken::new(), CancellationToken::new());
+        let ends = ended.clone().drop_guard();
         let mut tasks = JoinSet::new();
         let under_way = TaskTracker::new();
         let (mut groups, mut alone) = (Vec::new(), Vec::new());
@@ -152,6 +158,7 @@ impl Service {
         let handle = Handle::new(handles, options.deployments, logs.gauges(), token.clone());
         let end = EndOfLeadership(groups.iter().map(|(group, _)| group.clone()).collect());
         let service = Service {
+            _ends: ends,
             handle,
             groups,
             handles: handles_of_groups,
@@ -445,6 +452,31 @@ mod tests {
         assert_eq!(reasons.recv().await.as_deref(), Some("the Raft of group 1 has ended"));
         token.cancel();
         service.stopped().await;
+    }
+
+    /// As when a node is asked to stop while it starts: its Raft goes on for a moment without its log.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_is_given_up_tells_of_no_failure() {
+        for _ in 0..10 {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (options, mut reasons) = options(folder.path());
+            let running = Running::start(options).await;
+            let (group, raft) = running.service.groups[0].clone();
+            let term = group.position().borrow().epoch.term;
+            let writing = tokio::spawn(async move {
+                while let Ok(done) =
+                    propose(&group, &raft, term, LogEntry::DropStage { term, stage: 0 }).await
+                {
+                    if done.await.is_err() {
+                        return;
+                    }
+                }
+            });
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            drop(running);
+            writing.await.expect("it ends when Raft does");
+            assert_eq!(reasons.recv().await, None);
+        }
     }
 
     /// Options whose fatal errors are told.

@@ -213,7 +213,8 @@ impl Exchange {
                 false => !self.pieces.is_closed(),
             };
         // Whoever has as many bytes as the head has announced does not wait for the end.
-        let is_complete = is_sent && arguments.is_last && *self.announced_bytes.lock() == Some(response_bytes);
+        let is_complete =
+            is_sent && arguments.is_last && *self.announced_bytes.lock() == Some(response_bytes);
         if !is_wanted && !is_complete {
             self.metrics.http_clients_gone.increment();
         }
