@@ -36,9 +36,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const CHANGE_TIME_MAX: Duration = Duration::from_secs(60);
 const CHANGE_ATTEMPTS_MAX: u32 = 5;
 const CHANGE_PAUSE: Duration = Duration::from_secs(1);
-/// One way, and up to twice as much. Back and forth it stays below three quarters of `limits.store.heartbeat_ms`: in a group whose members
-/// are all further from its leader, nothing is replicated.
-const DELAY_MS: std::ops::Range<u64> = 2..18;
+/// One way, and up to twice as much.
+const DELAY_MS: std::ops::Range<u64> = 5..150;
 const COMES_BACK: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
