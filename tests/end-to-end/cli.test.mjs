@@ -243,7 +243,6 @@ test("convex logs leaves out what the tools themselves ask", LIMIT, async (conte
 
 // What is not there is told by the first line that the tool prints: under it are the tool's own frames.
 const SENTENCES = {
-  "convex import": { words: ["import", "--table", "notes", "notes.jsonl"], says: /Imports are not supported by this version/ },
   "convex data of a component": { words: ["data", "--component", "nope"], says: /There is no component `nope`\./ },
   "convex run in a component": { words: ["run", "channels:list", "--component", "nope"], says: /There is no component `nope`\./ },
 };
@@ -251,7 +250,7 @@ const SENTENCES = {
 for (const [command, { words, says }] of Object.entries(SENTENCES)) {
   test(`${command} says first what is missing`, LIMIT, async (context) => {
     const tidemark = await startTidemark(context);
-    const project = await createProject(context, tidemark, { app: chat, files: { "notes.jsonl": '{"text":"x"}\n' } });
+    const project = await createProject(context, tidemark, { app: chat });
     const run = await project.convex(...words);
     assert.equal(run.code, 1, run.output);
     // Node.js itself shows the line of code that threw, before the error.

@@ -11,6 +11,7 @@
 
 #![warn(missing_docs)]
 
+mod archives;
 mod blob;
 pub mod code;
 mod deploy;
@@ -31,6 +32,7 @@ mod schedules;
 mod sequencer;
 mod transaction_log;
 
+pub use archives::{Archives, NewExport, NewImport, PartUpload, StoredExport};
 pub use blob::{
     BlobDigest, BlobStore, ObjectBytes, ObjectName, ObjectPart, ObjectParts, ObjectStore, ObjectSummary,
     ObjectWriter,

@@ -6,6 +6,7 @@
 //!
 //! This crate knows nothing of JavaScript, HTTP or where results go.
 
+mod archives;
 mod arguments;
 mod crons;
 mod deployment;
@@ -34,6 +35,9 @@ enum SystemFunction {
     CronRuns,
     EnvironmentVariable,
     EnvironmentVariables,
+    Import,
+    Imports,
+    LatestExport,
     TableData,
     TableSize,
     Tables,
@@ -41,11 +45,14 @@ enum SystemFunction {
 }
 
 /// By canonical path. All of them are queries.
-const FUNCTIONS: [(&str, SystemFunction); 10] = [
+const FUNCTIONS: [(&str, SystemFunction); 13] = [
     ("_system/cli/convexUrl:cloudUrl", SystemFunction::CloudUrl),
+    ("_system/cli/exports:getLatest", SystemFunction::LatestExport),
     ("_system/cli/modules:apiSpec", SystemFunction::ApiSpec),
     ("_system/cli/queryEnvironmentVariables:default", SystemFunction::EnvironmentVariables),
     ("_system/cli/queryEnvironmentVariables:get", SystemFunction::EnvironmentVariable),
+    ("_system/cli/queryImport:default", SystemFunction::Import),
+    ("_system/cli/queryImport:list", SystemFunction::Imports),
     ("_system/cli/queryTable:default", SystemFunction::WatchTable),
     ("_system/cli/tableData:default", SystemFunction::TableData),
     ("_system/cli/tableSize:default", SystemFunction::TableSize),
@@ -64,20 +71,12 @@ pub fn exists(path: &str) -> bool {
     function(path).is_some()
 }
 
-/// What the command line tool asks for by functions that this version does not have.
-const NOT_SERVED: [(&str, &str); 2] =
-    [("_system/cli/exports", "Exports"), ("_system/cli/queryImport", "Imports")];
-
 /// Why a path names none of the functions, as a sentence for whoever types commands; `None` if it names one.
 pub fn why_missing(path: &str) -> Option<String> {
     if exists(path) {
         return None;
     }
-    let feature = NOT_SERVED.iter().find(|(begin, _)| path.starts_with(begin));
-    Some(match feature {
-        Some((_, feature)) => format!("{feature} are not supported by this version of Tidemark."),
-        None => format!("This version of Tidemark does not have the system function `{}`.", excerpt(path)),
-    })
+    Some(format!("This version of Tidemark does not have the system function `{}`.", excerpt(path)))
 }
 
 fn excerpt(path: &str) -> String {
@@ -110,6 +109,9 @@ pub async fn call(
             deployment::environment_variable(transaction, environment, arguments.text("name")?)
         }
         SystemFunction::EnvironmentVariables => Ok(deployment::environment_variables(transaction)),
+        SystemFunction::Import => archives::import(transaction, arguments.text("importId")?).await,
+        SystemFunction::Imports => archives::imports(transaction).await,
+        SystemFunction::LatestExport => archives::latest_export(transaction).await,
         SystemFunction::TableData => tables::table_data(transaction, &arguments).await,
         SystemFunction::TableSize => tables::table_size(transaction, arguments.text("tableName")?).await,
         SystemFunction::Tables => tables::tables(transaction, &arguments),
@@ -124,10 +126,6 @@ mod tests {
     #[test]
     fn a_tool_that_asks_for_what_is_not_served_gets_a_sentence() {
         assert_eq!(why_missing("_system/cli/tables"), None);
-        assert_eq!(
-            why_missing("_system/cli/queryImport:list").as_deref(),
-            Some("Imports are not supported by this version of Tidemark.")
-        );
         assert_eq!(
             why_missing("_system/cli/nope").as_deref(),
             Some("This version of Tidemark does not have the system function `_system/cli/nope`.")

@@ -1,7 +1,7 @@
 //! What a deployment and its components consist of besides documents, as of one moment.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Arc, LazyLock, OnceLock},
 };
@@ -254,7 +254,7 @@ pub struct Catalog {
     by_tablet: HashMap<InternalId, Arc<Table>>,
     /// Active tables of the application.
     by_name: HashMap<TableName, InternalId>,
-    /// Of the application's tables, those that still occupy their number.
+    /// The same. Tables that are being filled or removed may have the number of one in use.
     by_number: BTreeMap<TableNumber, InternalId>,
     schemas: Vec<Arc<StoredSchema>>,
     modules: BTreeMap<String, Arc<Stored<ModuleRow>>>,
@@ -341,8 +341,7 @@ impl Catalog {
         if let Some(table) = SystemTable::by_number(number) {
             return Some(table.table());
         }
-        let table = &self.by_tablet[self.by_number.get(&number)?];
-        (table.state == TableState::Active).then_some(table)
+        Some(&self.by_tablet[self.by_number.get(&number)?])
     }
 
     /// The table with this identity, in whatever state.
@@ -352,10 +351,7 @@ impl Catalog {
 
     /// The application's active tables, by number.
     pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
-        self.by_number
-            .values()
-            .map(|tablet| &self.by_tablet[tablet])
-            .filter(|table| table.state == TableState::Active)
+        self.by_number.values().map(|tablet| &self.by_tablet[tablet])
     }
 
     /// The application's tables in whatever state, in no order.
@@ -363,10 +359,11 @@ impl Catalog {
         self.by_tablet.values()
     }
 
-    /// The smallest number that no table occupies.
+    /// The smallest number that no table has, in whatever state: ids of one that is being removed may still be about.
     pub(crate) fn free_table_number(&self) -> Option<TableNumber> {
+        let taken: BTreeSet<TableNumber> = self.by_tablet.values().map(|table| table.number).collect();
         let mut free = TableNumber::FIRST_USER.get();
-        for number in self.by_number.keys() {
+        for number in taken {
             if number.get() == free {
                 free += 1;
             }
@@ -453,6 +450,8 @@ impl Catalog {
             SystemTable::UdfConfig => self.udf_config = row(id, new)?,
             SystemTable::Auth
             | SystemTable::Metadata
+            | SystemTable::Exports
+            | SystemTable::SnapshotImports
             | SystemTable::SessionRequests
             | SystemTable::ScheduledJobs
             | SystemTable::DueRuns
@@ -472,7 +471,9 @@ impl Catalog {
     fn apply_table(&mut self, old: Option<Stored<TableRow>>, new: Option<Stored<TableRow>>) {
         let mut indexes = None;
         if let Some(Stored { row: old, .. }) = old {
-            self.by_number.remove(&old.number);
+            if self.by_number.get(&old.number) == Some(&old.tablet) {
+                self.by_number.remove(&old.number);
+            }
             if self.by_name.get(&old.name) == Some(&old.tablet) {
                 self.by_name.remove(&old.name);
             }
@@ -491,8 +492,8 @@ impl Catalog {
             if let Some(indexes) = indexes {
                 table.indexes = indexes;
             }
-            self.by_number.insert(table.number, table.tablet);
             if table.state == TableState::Active {
+                self.by_number.insert(table.number, table.tablet);
                 self.by_name.insert(table.name.clone(), table.tablet);
             }
             self.by_tablet.insert(table.tablet, Arc::new(table));

@@ -20,7 +20,7 @@ impl Transaction {
         self.erase_from(tables_of_definitions(), rows_max).await
     }
 
-    async fn erase_from(&mut self, tables: Vec<Arc<Table>>, rows_max: usize) -> Result<usize> {
+    pub(crate) async fn erase_from(&mut self, tables: Vec<Arc<Table>>, rows_max: usize) -> Result<usize> {
         let (mut rows, mut bytes) = (0, 0);
         for table in tables {
             if rows == rows_max || bytes >= self.limits.value.document_bytes_max {

@@ -30,6 +30,7 @@ mod error;
 mod expression;
 mod fact;
 mod files;
+mod imports;
 mod leases;
 mod limits;
 mod page;
@@ -54,14 +55,16 @@ pub use document::Document;
 pub use documents::GetRequest;
 pub use error::{Error, Result, UserError};
 pub use files::{File, object_name};
+pub use imports::{ImportedFile, document_id};
 pub use page::{Page, PageRequest, PageStatus};
 pub use query::Query;
 pub use scan::QueryId;
 pub use schedules::{Cancellation, DueRun, NewJob, QueuedJobs, RunEnd, held_from};
 pub use system_tables::{
-    AuthRow, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DeployKeyRow, DeployKeyScope,
-    DeploymentRow, DeploymentState, DirectoryRow, DueKind, DueRow, EnvironmentVariableRow, FileObjectRow,
-    FileRow, FileState, Holder, IndexRow, JobState, LeaseRow, ModuleEnvironment, ModuleRow, NodeConfig,
+    AuthRow, Claim, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DeployKeyRow, DeployKeyScope,
+    DeploymentRow, DeploymentState, DirectoryRow, DueKind, DueRow, EnvironmentVariableRow, ExportRow,
+    ExportState, FileObjectRow, FileRow, FileState, Holder, ImportFormat, ImportMode, ImportOrder, ImportRow,
+    ImportState, ImportTable, IndexRow, JobState, LeaseRow, ModuleEnvironment, ModuleRow, NodeConfig,
     ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
     SystemTable, TableRow, UdfConfigRow,
 };

@@ -6,7 +6,9 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, request::Parts},
 };
-use contract::{AuthToken, Deploy, Directory, Fanout, Files, Requester, Runner, Schedules, Sequencer};
+use contract::{
+    Archives, AuthToken, Deploy, Directory, Fanout, Files, Requester, Runner, Schedules, Sequencer,
+};
 use fair_queue::{Places, Shares};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -41,6 +43,7 @@ pub struct Services {
     pub sequencer: Arc<dyn Sequencer>,
     pub deploy: Arc<dyn Deploy>,
     pub files: Arc<dyn Files>,
+    pub archives: Arc<dyn Archives>,
     pub schedules: Arc<dyn Schedules>,
     pub directory: Arc<dyn Directory>,
 }

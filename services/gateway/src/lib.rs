@@ -4,6 +4,7 @@
 //! * the gRPC API for app servers, on a port of its own, which has live queries, too;
 //! * the WebSocket sync protocol (`/api/{version}/sync`), for live queries and exactly-once mutations;
 //! * files, which clients upload to addresses that functions give them, and read by others;
+//! * exports and imports, by which data goes out and in;
 //! * the deploy API, by which the command line tool pushes code, and the log stream that it prints;
 //! * the site address, where the app answers by its HTTP actions.
 //!
@@ -17,6 +18,7 @@
 
 mod addressing;
 mod admin_key;
+mod archives;
 mod authentication;
 mod bodies;
 mod clock;

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 
 use crate::{
     addressing::Addressee,
-    bodies,
+    archives, bodies,
     connections::Connection,
     control,
     deployments::Deployment,
@@ -74,6 +74,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/v1/list_environment_variables", get(variables::list))
         .route("/api/cancel_job", post(jobs::cancel))
         .route("/api/cancel_all_jobs", post(jobs::cancel_all))
+        .merge(archives::routes())
         .layer(DefaultBodyLimit::max(limits.other_body_bytes_max));
     functions
         .merge(pushes)
@@ -83,6 +84,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .layer(middleware::from_fn_with_state(edge.clone(), within_time))
         // Files have times of their own.
         .merge(storage::routes().method_not_allowed_fallback(wrong_method))
+        .merge(archives::long_routes().method_not_allowed_fallback(wrong_method))
         .layer(middleware::from_fn(known_client))
         .layer(middleware::map_response(described))
         .layer(middleware::from_fn_with_state((edge.clone(), None::<Api>), addressed))
@@ -246,13 +248,11 @@ const NOT_IMPLEMENTED: &[&str] = &[
     "/api/delete_tables",
     "/api/deploy2/",
     "/api/document_deltas",
-    "/api/export/",
     "/api/get_config",
     "/api/get_indexes",
-    "/api/import/",
+    "/api/import",
     "/api/json_schemas",
     "/api/list_snapshot",
-    "/api/perform_import",
     "/api/prepare_schema",
     "/api/push_config",
     "/api/query_batch",

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, io::Write, ops::Range, sync::Arc, time::Duratio
 use async_trait::async_trait;
 use auth::AuthLimits;
 use contract::{
-    ActionOutcome, Deploy, DeployedCode, Deployment, DeploymentId, DeploymentRef, Deployments, Directory,
-    DirectoryEntry, Error, Evaluation, EvaluationRequest, Fanout, FanoutSession, FileName, FileUpload, Files,
-    FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, HttpAnswer, HttpCall, JobsOf, KeyOwner,
-    MutationCall, MutationOutcome, NewDeployment, NewFile, NewKey, NodeEvaluation, NodeEvaluationRequest,
-    ObjectBytes, Position, Push, PushDifference, QueryCall, QueryOutcome, Result, Runner, Schedules,
-    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Sequencer, SessionStart, StartedPush,
-    StoredFile, VariableChange,
+    ActionOutcome, Archives, Deploy, DeployedCode, Deployment, DeploymentId, DeploymentRef, Deployments,
+    Directory, DirectoryEntry, Error, Evaluation, EvaluationRequest, Fanout, FanoutSession, FileName,
+    FileUpload, Files, FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, HttpAnswer,
+    HttpCall, JobsOf, KeyOwner, MutationCall, MutationOutcome, NewDeployment, NewExport, NewFile, NewImport,
+    NewKey, NodeEvaluation, NodeEvaluationRequest, ObjectBytes, PartUpload, Position, Push, PushDifference,
+    QueryCall, QueryOutcome, Result, Runner, Schedules, SchemaDifference, SchemaEvaluation, SchemaId,
+    SchemaProgress, Sequencer, SessionStart, StartedPush, StoredExport, StoredFile, VariableChange,
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{
@@ -209,6 +209,49 @@ impl Schedules for Broken {
     }
 }
 
+#[async_trait]
+impl Archives for Broken {
+    async fn start_upload(&self, _: DeploymentRef) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn begin_part(&self, _: DeploymentRef, _: &str, _: u32) -> Result<Box<dyn PartUpload>> {
+        Err(broken())
+    }
+
+    async fn finish_upload(&self, _: DeploymentRef, _: &str, _: Vec<String>, _: NewImport) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn perform_import(&self, _: DeploymentRef, _: &str) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn cancel_import(&self, _: DeploymentRef, _: &str) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn request_export(&self, _: DeploymentRef, _: NewExport) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn cancel_export(&self, _: DeploymentRef, _: &str) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn set_export_expiration(&self, _: DeploymentRef, _: &str, _: u64) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn find_export(&self, _: DeploymentRef, _: &str) -> Result<Option<StoredExport>> {
+        Err(broken())
+    }
+
+    async fn read_export(&self, _: &StoredExport) -> Result<ObjectBytes> {
+        Err(broken())
+    }
+}
+
 /// Takes what is logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -251,6 +294,7 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
         sequencer: broken.clone(),
         deploy: broken.clone(),
         files: broken.clone(),
+        archives: broken.clone(),
         schedules: broken.clone(),
         directory: broken.clone(),
     };

@@ -1,7 +1,7 @@
 //! The services of one process: all of them for `tidemark dev`, and those of its node for `tidemark serve`.
 //!
 //! They are started in the order in which they need each other (log, sequencer, blobs, directory, files, runner, fan-out, scheduler, deploy,
-//! gateway) and stopped in reverse, each with a token of its own, so that nobody is left calling somebody who has gone. What other nodes call stops
+//! archive, gateway) and stopped in reverse, each with a token of its own, so that nobody is left calling somebody who has gone. What other nodes call stops
 //! just before the log, once it has handed over its lead.
 //!
 //! Which deployments there are, the services learn from the directory, whenever they come and go. It is opened while other nodes can call this one already,
@@ -15,8 +15,8 @@ use std::{
 
 use anyhow::Context as _;
 use contract::{
-    BlobStore, Deploy, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory, DueRunner,
-    Fanout, Files, GroupId, ObjectStore, Runner, Schedules, TransactionLog,
+    Archives, BlobStore, Deploy, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory,
+    DueRunner, Fanout, Files, GroupId, ObjectStore, Runner, Schedules, TransactionLog,
 };
 use directory::DefaultDeployment;
 use gateway::Listeners;
@@ -55,8 +55,8 @@ const TEAM: &str = "tidemark";
 const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
 /// Everybody: the directory is read there, and a gateway writes it.
 const READS_LOG: Roles = Roles::ALL;
-/// Who leads a group deletes what was in its deployments.
-const USES_BLOBS: Roles = Roles::of(&[Role::Runner, Role::Deploy, Role::Blob, Role::Txlog]);
+/// Who leads a group deletes what was in its deployments; gateways export and import.
+const USES_BLOBS: Roles = Roles::of(&[Role::Runner, Role::Deploy, Role::Blob, Role::Txlog, Role::Gateway]);
 const USES_FILES: Roles = Roles::of(&[Role::Gateway, Role::Runner]);
 const CALLS_FUNCTIONS: Roles = Roles::of(&[Role::Gateway, Role::Fanout, Role::Deploy]);
 const GATEWAY: Roles = Roles::of(&[Role::Gateway]);
@@ -333,7 +333,8 @@ async fn start(
     if roles.has(Role::Blob) {
         let token = CancellationToken::new();
         let options = files::Options { limits: limits.files, swept: directory.deployments() };
-        let dependencies = files::Dependencies { transactions: transactions.clone(), objects };
+        let dependencies =
+            files::Dependencies { transactions: transactions.clone(), objects: objects.clone() };
         let service = files::Service::start(options, dependencies, token.clone());
         files = Arc::new(service.handle());
         metrics.files(service.handle());
@@ -482,13 +483,22 @@ async fn start(
             parts.spawn(|token| async move { tls.follow(&limits.tls, token).await });
         }
         let token = CancellationToken::new();
+        let options = archive::Options { limits: limits.archive, worked_on: directory.deployments() };
+        let dependencies = archive::Dependencies { transactions: transactions.clone(), objects };
+        let service = archive::Service::start(options, dependencies, token.clone());
+        let archives: Arc<dyn Archives> = Arc::new(service.handle());
+        metrics.archive(service.handle());
+        parts.add(token, service.stopped());
+
+        let token = CancellationToken::new();
         let options = gateway::Options {
             limits: limits.of_gateway(),
             operator_key: directory::operator_key(folder.secret()),
             team: TEAM.to_owned(),
         };
         let directory = directory.clone();
-        let services = gateway::Services { runner, fanout, sequencer, deploy, files, schedules, directory };
+        let services =
+            gateway::Services { runner, fanout, sequencer, deploy, files, archives, schedules, directory };
         let dependencies = gateway::Dependencies { services, http, listeners };
         let service = gateway::Service::start(options, dependencies, token.clone());
         metrics.gateway(service.handle());

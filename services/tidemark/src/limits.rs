@@ -3,6 +3,7 @@
 //! A limit lives in the crate that enforces it. Where several enforce it together, it lives in one, and the others are
 //! given its value here.
 
+use archive::ArchiveLimits;
 use auth::AuthLimits;
 use deploy::PushLimits;
 use directory::DirectoryLimits;
@@ -88,6 +89,7 @@ pub struct Limits {
     pub schedule: ScheduleLimits,
     pub cron: CronLimits,
     pub files: FileLimits,
+    pub archive: ArchiveLimits,
     pub node: NodeLimits,
     pub health: HealthLimits,
     pub telemetry: TelemetryLimits,
@@ -117,6 +119,7 @@ impl Limits {
         schedule: ScheduleLimits::DEFAULT,
         cron: CronLimits::DEFAULT,
         files: FileLimits::DEFAULT,
+        archive: ArchiveLimits::DEFAULT,
         node: NodeLimits::DEFAULT,
         health: HealthLimits::DEFAULT,
         telemetry: TelemetryLimits::DEFAULT,
@@ -190,6 +193,7 @@ impl Limits {
             self.schedule.no_limit(),
             self.cron.no_limit(),
             self.files.no_limit(),
+            self.archive.no_limit(),
             self.node.no_limit(),
             self.health.no_limit(),
             self.telemetry.no_limit(),
@@ -438,6 +442,22 @@ impl Limits {
             "files.swept_max must be at most transaction.system_written_documents_max"
         );
         require!(
+            self.archive.batch_documents_max < transaction.written_documents_max
+                && self.archive.batch_bytes_max.saturating_add(value.document_bytes_max)
+                    < transaction.written_bytes_max
+                && self.archive.removed_max < transaction.written_documents_max
+                && self.archive.removed_max < transaction.system_written_documents_max,
+            "a transaction must be able to write archive.batch_documents_max, archive.batch_bytes_max and one document more, and to delete archive.removed_max"
+        );
+        require!(
+            value.document_bytes_max <= self.archive.line_bytes_max,
+            "archive.line_bytes_max must hold a document of value.document_bytes_max"
+        );
+        require!(
+            self.archive.beat_ms.saturating_mul(3) <= self.archive.lease_ms,
+            "archive.lease_ms must be at least three times archive.beat_ms: a process that misses a sign is still there"
+        );
+        require!(
             self.directory.removed_documents_max <= transaction.system_written_documents_max
                 && self.directory.removed_documents_max <= transaction.written_documents_max,
             "a transaction must be able to delete directory.removed_documents_max"
@@ -639,6 +659,16 @@ mod tests {
         "fanout.unlistened_bytes_max",
         "fanout.events_taken_max",
         "directory.",
+        "archive.parts_max",
+        "archive.part_bytes_max",
+        "archive.array_bytes_max",
+        "archive.line_bytes_max",
+        "archive.entries_max",
+        "archive.files_max",
+        "archive.batch_documents_max",
+        "archive.batch_bytes_max",
+        "archive.attempts_max",
+        "archive.removed_max",
         "function.long_call_niceness",
         "files.file_bytes_max",
         "files.content_type_bytes_max",
@@ -722,6 +752,7 @@ mod tests {
             ScheduleLimits::NAMES,
             CronLimits::NAMES,
             FileLimits::NAMES,
+            ArchiveLimits::NAMES,
             NodeLimits::NAMES,
             DirectoryLimits::NAMES,
             HealthLimits::NAMES,

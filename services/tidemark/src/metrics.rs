@@ -127,6 +127,10 @@ impl Metrics {
         self.add(&[("files", FILES)], move || files.metrics());
     }
 
+    pub fn archive(&self, archive: archive::Handle) {
+        self.add_limits(move || archive.limits_used());
+    }
+
     pub fn runner(&self, runner: runner::Handle) {
         let (node, limits) = (runner.clone(), runner.clone());
         self.add(&[("runner", RUNNER)], move || runner.metrics());

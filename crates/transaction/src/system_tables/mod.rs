@@ -1,6 +1,7 @@
 //! The tables of the system. They are tables like all others, but their definitions are code: numbers, internal ids
 //! and indexes are the same in every deployment and need no rows of their own.
 
+mod archive_rows;
 mod cron_rows;
 mod directory_rows;
 mod rows;
@@ -15,6 +16,9 @@ use value::{ComponentId, InternalId, TableName, TableNumber};
 
 use crate::catalog::{Index, IndexState, Table, TableState};
 
+pub use archive_rows::{
+    Claim, ExportRow, ExportState, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState, ImportTable,
+};
 pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};
 pub use directory_rows::{DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow};
 pub use rows::{
@@ -34,6 +38,8 @@ pub enum SystemTable {
     /// Its one document is written by every commit that changes what a [`crate::Catalog`] holds; the commit that wrote
     /// it last names the catalog.
     Metadata = 3,
+    /// Exports, those too that are over ([`ExportRow`]).
+    Exports = 4,
     /// What pushed code needs besides its modules ([`UdfConfigRow`]).
     UdfConfig = 6,
     /// The deployment's auth providers ([`AuthRow`]).
@@ -57,6 +63,8 @@ pub enum SystemTable {
     ScheduledJobs = 27,
     /// What `_storage` shows ([`FileRow`]).
     FileStorage = 28,
+    /// Imports, those too that are over ([`ImportRow`]).
+    SnapshotImports = 29,
     /// When cron jobs ran and will run ([`CronNextRunRow`]); the internal id of a row is that of its job.
     CronNextRun = 35,
     /// The objects that hold the bytes of files ([`FileObjectRow`]), those too that no file has yet, or has any more.
@@ -89,10 +97,11 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
 
 impl SystemTable {
     /// All of them.
-    pub const ALL: [SystemTable; 20] = [
+    pub const ALL: [SystemTable; 22] = [
         SystemTable::Tables,
         SystemTable::Indexes,
         SystemTable::Metadata,
+        SystemTable::Exports,
         SystemTable::UdfConfig,
         SystemTable::Auth,
         SystemTable::Modules,
@@ -104,6 +113,7 @@ impl SystemTable {
         SystemTable::DueRuns,
         SystemTable::ScheduledJobs,
         SystemTable::FileStorage,
+        SystemTable::SnapshotImports,
         SystemTable::CronNextRun,
         SystemTable::FileObjects,
         SystemTable::Directory,
@@ -118,6 +128,7 @@ impl SystemTable {
             SystemTable::Tables => "_tables",
             SystemTable::Indexes => "_index",
             SystemTable::Metadata => "_metadata",
+            SystemTable::Exports => "_exports",
             SystemTable::UdfConfig => "_udf_config",
             SystemTable::Auth => "_auth",
             SystemTable::Modules => "_modules",
@@ -129,6 +140,7 @@ impl SystemTable {
             SystemTable::DueRuns => "_due_runs",
             SystemTable::ScheduledJobs => "_scheduled_jobs",
             SystemTable::FileStorage => "_file_storage",
+            SystemTable::SnapshotImports => "_snapshot_imports",
             SystemTable::CronNextRun => "_cron_next_run",
             SystemTable::FileObjects => "_file_objects",
             SystemTable::Directory => "_directory",
@@ -177,8 +189,10 @@ impl SystemTable {
             ],
             SystemTable::DeployKeys => &[("by_owner", &["scope", "of", "name"])],
             SystemTable::Metadata
+            | SystemTable::Exports
             | SystemTable::Auth
             | SystemTable::FileStorage
+            | SystemTable::SnapshotImports
             | SystemTable::CronNextRun
             | SystemTable::Directory
             | SystemTable::ClaimLeases => &[],
@@ -287,7 +301,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 20 + 20 + 20 + 20);
+        assert_eq!(ids.len(), 22 + 22 + 22 + 20);
     }
 
     #[test]

@@ -305,6 +305,20 @@ pub enum FileState {
         /// The internal id of the document.
         file: InternalId,
     },
+    /// It holds a part of what is uploaded to be imported, or an export.
+    Part {
+        /// The internal id of the import or export.
+        of: InternalId,
+        /// Which part; 1 is the first.
+        number: u32,
+    },
+    /// It holds the bytes of a file that an import brings, which is not there before the import's last commit.
+    Imported {
+        /// The internal id of the import.
+        of: InternalId,
+        /// Which file of it.
+        number: u32,
+    },
     /// No file has it any more, or ever will.
     Discarded,
 }
@@ -802,6 +816,8 @@ impl FileState {
     pub(crate) const ARRIVING: &str = "arriving";
     pub(crate) const DISCARDED: &str = "discarded";
     const KEPT: &str = "kept";
+    const PART: &str = "part";
+    const IMPORTED: &str = "imported";
 }
 
 impl SystemRow for FileObjectRow {
@@ -812,6 +828,10 @@ impl SystemRow for FileObjectRow {
         let state = match fields.text("state")? {
             FileState::ARRIVING => FileState::Arriving,
             FileState::KEPT => FileState::Kept { file: fields.parse("file")? },
+            FileState::PART => FileState::Part { of: fields.parse("file")?, number: fields.u32("number")? },
+            FileState::IMPORTED => {
+                FileState::Imported { of: fields.parse("file")?, number: fields.u32("number")? }
+            }
             FileState::DISCARDED => FileState::Discarded,
             _ => return Err("`state` is not known".to_owned()),
         };
@@ -834,11 +854,20 @@ impl SystemRow for FileObjectRow {
             match self.state {
                 FileState::Arriving => FileState::ARRIVING,
                 FileState::Kept { .. } => FileState::KEPT,
+                FileState::Part { .. } => FileState::PART,
+                FileState::Imported { .. } => FileState::IMPORTED,
                 FileState::Discarded => FileState::DISCARDED,
             },
         );
-        if let FileState::Kept { file } = self.state {
-            fields.insert("file", file.to_string());
+        match self.state {
+            FileState::Kept { file } => {
+                fields.insert("file", file.to_string());
+            }
+            FileState::Part { of, number } | FileState::Imported { of, number } => {
+                fields.insert("file", of.to_string());
+                fields.insert("number", f64::from(number));
+            }
+            FileState::Arriving | FileState::Discarded => {}
         }
         fields
     }
@@ -883,7 +912,7 @@ impl<'o> Fields<'o> {
     }
 
     /// A number that a double holds exactly.
-    fn exact_u64(&self, name: &str) -> Result<u64, String> {
+    pub(super) fn exact_u64(&self, name: &str) -> Result<u64, String> {
         let number = self.number(name)?;
         let integer = number as u64;
         if integer as f64 == number && integer < 1 << 53 {
@@ -1028,6 +1057,8 @@ pub(super) mod tests {
         for state in [
             FileState::Arriving,
             FileState::Kept { file: InternalId::from_bytes([6; 16]) },
+            FileState::Part { of: InternalId::from_bytes([6; 16]), number: 1 },
+            FileState::Imported { of: InternalId::from_bytes([6; 16]), number: u32::MAX },
             FileState::Discarded,
         ] {
             comes_back(FileObjectRow { component, uuid: "u".into(), state, since_ms: 1_700_000_000_000 });

@@ -1,0 +1,32 @@
+//! Which components an export or import is about.
+
+use contract::{Error, ErrorKind};
+use transaction::Transaction;
+use value::{ComponentId, ComponentPath};
+
+/// The component at a path. Errors: `ComponentNotFound`.
+pub(crate) fn component_at(
+    transaction: &mut Transaction,
+    path: &str,
+) -> contract::Result<(ComponentPath, ComponentId)> {
+    let parsed = path.parse::<ComponentPath>().ok();
+    let found = parsed.and_then(|path| Some((path.clone(), transaction.component_at(&path)?)));
+    found.ok_or_else(|| {
+        let shown: String = path.chars().take(100).collect();
+        Error::new(ErrorKind::NotFound, "ComponentNotFound", format!("There is no component `{shown}`."))
+    })
+}
+
+/// A component and all that are mounted within it, it first.
+pub(crate) fn components_from(
+    transaction: &mut Transaction,
+    path: &str,
+) -> contract::Result<Vec<(ComponentPath, ComponentId)>> {
+    Ok(vec![component_at(transaction, path)?])
+}
+
+/// The path of a component within another one's: of `a/b/c` within `a` that is `b/c`.
+pub(crate) fn path_within<'p>(root: &ComponentPath, path: &'p ComponentPath) -> &'p str {
+    let rest = path.as_str().strip_prefix(root.as_str()).unwrap_or(path.as_str());
+    rest.strip_prefix('/').unwrap_or(rest)
+}
