@@ -13,6 +13,7 @@
 
 mod blob;
 pub mod code;
+mod data_sync;
 mod deploy;
 mod deployment;
 mod directory;
@@ -24,6 +25,7 @@ mod files;
 mod http;
 mod identity;
 mod interval;
+mod log_streams;
 mod position;
 mod requester;
 mod runner;
@@ -34,6 +36,10 @@ mod transaction_log;
 pub use blob::{
     BlobDigest, BlobStore, ObjectBytes, ObjectName, ObjectPart, ObjectParts, ObjectStore, ObjectSummary,
     ObjectWriter,
+};
+pub use data_sync::{
+    ActiveSync, ActiveSyncs, DataSync, DeltasRequest, SchemasRequest, SnapshotPage, SnapshotRequest,
+    SyncPage, SyncRequest, SyncTruncate, SyncedDocument,
 };
 pub use deploy::{
     AuthDifference, CronDifference, DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind,
@@ -55,6 +61,7 @@ pub use files::{FileName, FileUpload, Files, NewFile, StoredFile, Uploader};
 pub use http::{HttpAnswer, HttpBody, HttpCall, HttpResponse};
 pub use identity::{Identity, IdentityKind, UserIdentity};
 pub use interval::{Interval, ReadSet};
+pub use log_streams::{AuditEntry, AuditPage, CreatedLogStream, LogStreams};
 pub use position::{
     CommitId, DeploymentId, DeploymentRef, Epoch, GroupId, IndexId, LeaderHint, NodeId, Position, Timestamp,
 };

@@ -3,6 +3,8 @@
 
 mod cron_rows;
 mod directory_rows;
+mod history_rows;
+mod log_stream_rows;
 mod rows;
 
 use std::{
@@ -17,6 +19,8 @@ use crate::catalog::{Index, IndexState, Table, TableState};
 
 pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};
 pub use directory_rows::{DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow};
+pub use history_rows::{ChangeHistoryRow, DataSyncRow, HistoryStateRow};
+pub use log_stream_rows::{AuditLogRow, LogStreamRow, LogStreamState};
 pub use rows::{
     AuthRow, DueKind, DueRow, EnvironmentVariableRow, FileObjectRow, FileRow, FileState, Holder, IndexRow,
     JobState, LeaseRow, ModuleEnvironment, ModuleRow, NodeConfig, ScheduledJobRow, SchemaFailure, SchemaRow,
@@ -68,6 +72,16 @@ pub enum SystemTable {
     Deployments = 71,
     /// Keys that somebody has made ([`DeployKeyRow`]).
     DeployKeys = 72,
+    /// Whether the changes of documents are noted ([`ChangeHistoryRow`]): it has a row, or none.
+    ChangeHistory = 90,
+    /// How far back the notes reach, and when they were asked for ([`HistoryStateRow`]).
+    HistoryStates = 91,
+    /// Who follows a deployment's data ([`DataSyncRow`]).
+    DataSyncs = 92,
+    /// Where a deployment's owner wants to be told what happens ([`LogStreamRow`]).
+    LogStreams = 93,
+    /// What was changed of a deployment ([`AuditLogRow`]).
+    AuditLog = 94,
     /// That processes are there which have claimed something of [`SystemTable::DueRuns`] ([`LeaseRow`]); the internal id of a row is
     /// the boot of its process.
     ClaimLeases = 73,
@@ -89,7 +103,7 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
 
 impl SystemTable {
     /// All of them.
-    pub const ALL: [SystemTable; 20] = [
+    pub const ALL: [SystemTable; 25] = [
         SystemTable::Tables,
         SystemTable::Indexes,
         SystemTable::Metadata,
@@ -110,6 +124,11 @@ impl SystemTable {
         SystemTable::Deployments,
         SystemTable::DeployKeys,
         SystemTable::ClaimLeases,
+        SystemTable::ChangeHistory,
+        SystemTable::HistoryStates,
+        SystemTable::DataSyncs,
+        SystemTable::LogStreams,
+        SystemTable::AuditLog,
     ];
 
     /// Begins with an underscore, as no table of the application does.
@@ -135,6 +154,11 @@ impl SystemTable {
             SystemTable::Deployments => "_deployments",
             SystemTable::DeployKeys => "_deploy_keys",
             SystemTable::ClaimLeases => "_claim_leases",
+            SystemTable::ChangeHistory => "_change_history",
+            SystemTable::HistoryStates => "_history_states",
+            SystemTable::DataSyncs => "_data_syncs",
+            SystemTable::LogStreams => "_log_sinks",
+            SystemTable::AuditLog => "_deployment_audit_log",
         }
     }
 
@@ -181,7 +205,12 @@ impl SystemTable {
             | SystemTable::FileStorage
             | SystemTable::CronNextRun
             | SystemTable::Directory
-            | SystemTable::ClaimLeases => &[],
+            | SystemTable::ClaimLeases
+            | SystemTable::ChangeHistory
+            | SystemTable::HistoryStates
+            | SystemTable::LogStreams => &[],
+            SystemTable::AuditLog => &[("by_time", &["timeMs"])],
+            SystemTable::DataSyncs => &[("by_updated", &["updatedMs"])],
         }
     }
 
@@ -196,6 +225,7 @@ impl SystemTable {
                 | SystemTable::EnvironmentVariables
                 | SystemTable::UdfConfig
                 | SystemTable::Auth
+                | SystemTable::ChangeHistory
         )
     }
 
@@ -287,7 +317,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 20 + 20 + 20 + 20);
+        assert_eq!(ids.len(), 25 + 25 + 25 + 22);
     }
 
     #[test]
