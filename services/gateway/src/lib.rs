@@ -17,11 +17,13 @@
 
 mod addressing;
 mod admin_key;
+mod audit;
 mod authentication;
 mod bodies;
 mod clock;
 mod connections;
 mod control;
+mod data_sync;
 mod deployments;
 mod edge;
 mod error;
@@ -30,6 +32,7 @@ mod grpc;
 mod information;
 mod jobs;
 mod limits;
+mod log_streams;
 mod logs;
 mod metrics;
 mod push;

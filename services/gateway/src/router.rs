@@ -21,13 +21,13 @@ use tracing::Instrument as _;
 
 use crate::{
     addressing::Addressee,
-    bodies,
+    audit, bodies,
     connections::Connection,
-    control,
+    control, data_sync,
     deployments::Deployment,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
-    functions, information, jobs, logs,
+    functions, information, jobs, log_streams, logs,
     metrics::Api,
     push,
     requester::requester_of,
@@ -74,6 +74,9 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/v1/list_environment_variables", get(variables::list))
         .route("/api/cancel_job", post(jobs::cancel))
         .route("/api/cancel_all_jobs", post(jobs::cancel_all))
+        .merge(audit::routes())
+        .merge(data_sync::routes())
+        .merge(log_streams::routes())
         .layer(DefaultBodyLimit::max(limits.other_body_bytes_max));
     functions
         .merge(pushes)
@@ -245,13 +248,10 @@ const NOT_IMPLEMENTED: &[&str] = &[
     "/api/delete_scheduled_functions_table",
     "/api/delete_tables",
     "/api/deploy2/",
-    "/api/document_deltas",
     "/api/export/",
     "/api/get_config",
     "/api/get_indexes",
     "/api/import/",
-    "/api/json_schemas",
-    "/api/list_snapshot",
     "/api/perform_import",
     "/api/prepare_schema",
     "/api/push_config",
