@@ -142,7 +142,7 @@ async fn rows(
 }
 
 /// The write that notes what a commit changes.
-pub(crate) fn note(documents: &[ChangedDocument]) -> Write {
+pub(crate) fn note(documents: impl Iterator<Item = ChangedDocument>) -> Write {
     let mut note = vec![VERSION];
     for document in documents {
         note.push(document.deleted.into());
@@ -200,7 +200,7 @@ mod tests {
             key: Bytes::new(),
             version: Version { timestamp: Timestamp::MAX, document },
         };
-        let note = note(&documents).document.expect("it is written");
+        let note = note(documents.iter().cloned()).document.expect("it is written");
         let change = decode(&row(note.clone())).expect("it is one");
         assert_eq!(change.documents, documents);
         for length in [0, 2, note.len() - 1] {

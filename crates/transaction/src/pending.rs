@@ -170,17 +170,14 @@ impl Pending {
 
     /// The documents of applications that are to be committed, and whether each is deleted. Those that were inserted and deleted
     /// again are left out.
-    pub(crate) fn changes(&self) -> Vec<ChangedDocument> {
+    pub(crate) fn changes(&self) -> impl Iterator<Item = ChangedDocument> + '_ {
         let changed = |pending: &PendingDocument| pending.committed || pending.document.is_some();
         let of_applications = self.documents.iter().filter(|(_, pending)| !pending.table.is_system());
-        of_applications
-            .filter(|(_, pending)| changed(pending))
-            .map(|(key, pending)| ChangedDocument {
-                primary: key.primary,
-                key: key.key.clone(),
-                deleted: pending.document.is_none(),
-            })
-            .collect()
+        of_applications.filter(move |(_, pending)| changed(pending)).map(|(key, pending)| ChangedDocument {
+            primary: key.primary,
+            key: key.key.clone(),
+            deleted: pending.document.is_none(),
+        })
     }
 
     /// What is to be committed. Documents that were inserted and deleted again are left out.

@@ -389,15 +389,15 @@ impl Transaction {
         for (_, stream) in std::mem::take(&mut self.streams) {
             self.record_stream(&stream);
         }
-        let changes = self.pending.changes();
-        if !changes.is_empty() {
+        let has_changes = self.pending.changes().next().is_some();
+        if has_changes {
             self.facts.rely_on(Fact::ChangeHistory);
         }
+        let is_noted = has_changes && self.catalog.keeps_changes();
+        let note = is_noted.then(|| changes::note(self.pending.changes()));
         self.facts.add_to(&mut self.read_set);
         let mut writes = self.pending.into_writes();
-        if !changes.is_empty() && self.catalog.keeps_changes() {
-            writes.push(changes::note(&changes));
-        }
+        writes.extend(note);
         writes.append(&mut self.forgotten);
         let metadata_indexes: Vec<IndexId> = SystemTable::ALL
             .into_iter()
