@@ -64,8 +64,13 @@ const PROMETHEUS_FOLDER: &str = "tests/end-to-end/.prometheus";
 const PROMETHEUS_PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
 
 /// Folders with a `requirements.txt`; what it names is installed in their `.venv`.
-const TEST_PYTHON_FOLDERS: [&str; 4] =
-    ["examples/grpc/python", "tests/end-to-end/clients", "tests/end-to-end/s3", "tests/helm"];
+const TEST_PYTHON_FOLDERS: [&str; 5] = [
+    "examples/grpc/python",
+    "tests/end-to-end/airbyte",
+    "tests/end-to-end/clients",
+    "tests/end-to-end/s3",
+    "tests/helm",
+];
 
 /// Folders with a `package-lock.json`.
 const NODE_FOLDERS: [&str; 3] = ["crates/intl", "crates/isolate", "services/runner"];

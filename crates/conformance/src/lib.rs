@@ -154,6 +154,7 @@ macro_rules! transaction_log {
             a_large_commit_is_whole_or_not_there
             backfill_completes_an_index_while_writes_go_on
             deployments_and_groups_that_are_not_there_are_refused
+            what_is_written_by_commit_lies_in_the_order_of_the_commits
             a_commit_tells_once_whatever_becomes_of_it
         }
     };

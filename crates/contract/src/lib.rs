@@ -14,6 +14,7 @@
 mod archives;
 mod blob;
 pub mod code;
+mod data_sync;
 mod deploy;
 mod deployment;
 mod directory;
@@ -25,6 +26,7 @@ mod files;
 mod http;
 mod identity;
 mod interval;
+mod log_streams;
 mod position;
 mod requester;
 mod runner;
@@ -36,6 +38,10 @@ pub use archives::{Archives, NewExport, NewImport, PartUpload, StoredExport};
 pub use blob::{
     BlobDigest, BlobStore, ObjectBytes, ObjectName, ObjectPart, ObjectParts, ObjectStore, ObjectSummary,
     ObjectWriter,
+};
+pub use data_sync::{
+    ActiveSync, ActiveSyncs, DataSync, DeltasRequest, SchemasRequest, SnapshotPage, SnapshotRequest,
+    SyncPage, SyncRequest, SyncTruncate, SyncedDocument,
 };
 pub use deploy::{
     AuthDifference, CronDifference, DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind,
@@ -57,6 +63,7 @@ pub use files::{FileName, FileUpload, Files, NewFile, StoredFile, Uploader};
 pub use http::{HttpAnswer, HttpBody, HttpCall, HttpResponse};
 pub use identity::{Identity, IdentityKind, UserIdentity};
 pub use interval::{Interval, ReadSet};
+pub use log_streams::{AuditEntry, AuditPage, CreatedLogStream, LogStreams};
 pub use position::{
     CommitId, DeploymentId, DeploymentRef, Epoch, GroupId, IndexId, LeaderHint, NodeId, Position, Timestamp,
 };

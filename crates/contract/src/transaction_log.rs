@@ -131,7 +131,7 @@ pub struct Commit {
 pub struct Write {
     /// The table's primary index, which holds the documents themselves.
     pub primary: IndexId,
-    /// The document's key there.
+    /// The document's key there; in [`IndexId::BY_COMMIT`] without the timestamp, unless it is deleted.
     pub key: Bytes,
     /// The document ([`crate::document`]); `None` deletes it.
     pub document: Option<Bytes>,

@@ -243,6 +243,8 @@ pub struct DeploymentCatalog {
     version: Timestamp,
     components: BTreeMap<ComponentId, Arc<Catalog>>,
     auth: Option<Stored<AuthRow>>,
+    /// The changes of documents are noted.
+    keeps_changes: bool,
 }
 
 /// Tables, indexes, schemas, modules, environment and configuration of one component.
@@ -291,6 +293,11 @@ impl DeploymentCatalog {
         self.auth.as_ref()
     }
 
+    /// Whether the changes of documents are noted, for those who follow them.
+    pub fn keeps_changes(&self) -> bool {
+        self.keeps_changes
+    }
+
     /// Follows a change of a row of a metadata table: `old` and `new` are the document's fields before and after.
     /// Loading a catalog is the same: every row is new. Tables must come before their indexes.
     pub(crate) fn apply(
@@ -302,6 +309,10 @@ impl DeploymentCatalog {
     ) -> Result<()> {
         if table == SystemTable::Auth {
             self.auth = row(id, new)?;
+            return Ok(());
+        }
+        if table == SystemTable::ChangeHistory {
+            self.keeps_changes = new.is_some();
             return Ok(());
         }
         let Some(component) = component_of(table, id, new.or(old))? else { return Ok(()) };
@@ -463,7 +474,12 @@ impl Catalog {
             | SystemTable::Directory
             | SystemTable::Deployments
             | SystemTable::DeployKeys
-            | SystemTable::ClaimLeases => {}
+            | SystemTable::ClaimLeases
+            | SystemTable::ChangeHistory
+            | SystemTable::HistoryStates
+            | SystemTable::DataSyncs
+            | SystemTable::LogStreams
+            | SystemTable::AuditLog => {}
         }
         Ok(())
     }

@@ -50,7 +50,7 @@ struct CatalogKey {
 }
 
 /// The tables that a catalog is loaded from; tables come before their indexes.
-const LOADED: [SystemTable; 7] = [
+const LOADED: [SystemTable; 8] = [
     SystemTable::Tables,
     SystemTable::Indexes,
     SystemTable::Schemas,
@@ -58,6 +58,7 @@ const LOADED: [SystemTable; 7] = [
     SystemTable::EnvironmentVariables,
     SystemTable::UdfConfig,
     SystemTable::Auth,
+    SystemTable::ChangeHistory,
 ];
 
 impl CatalogCache {

@@ -30,6 +30,8 @@ pub(crate) enum Fact {
     EnvironmentVariables(ComponentId),
     UdfConfig(ComponentId),
     Auth,
+    /// Whether the changes of documents are noted: every write of a document relies on it.
+    ChangeHistory,
 }
 
 impl Fact {
@@ -78,6 +80,7 @@ impl Fact {
             }
             Fact::UdfConfig(component) => add(SystemTable::UdfConfig, "by_component", &[of(component)]),
             Fact::Auth => add(SystemTable::Auth, "by_id", &[]),
+            Fact::ChangeHistory => add(SystemTable::ChangeHistory, "by_id", &[]),
         }
         ranges
     }

@@ -19,6 +19,7 @@
 mod attempts;
 mod catalog;
 mod catalog_cache;
+mod changes;
 mod commits;
 mod crons;
 mod cursor;
@@ -48,6 +49,7 @@ pub use crate::limits::{CronLimits, Limits, PREFETCH_DOCUMENTS, RetryLimits, Tra
 pub use attempts::{Attempts, Next};
 pub use catalog::{Catalog, DeploymentCatalog, Index, IndexState, StoredSchema, Table, TableState};
 pub use catalog_cache::CatalogCache;
+pub use changes::{Change, ChangedDocument, Changes, read_changes};
 pub use commits::{Commits, Settled, result_lost, unknown_outcome};
 pub use crons::CronChanges;
 pub use cursor::{CursorKey, UploadGrant};
@@ -61,12 +63,13 @@ pub use query::Query;
 pub use scan::QueryId;
 pub use schedules::{Cancellation, DueRun, NewJob, QueuedJobs, RunEnd, held_from};
 pub use system_tables::{
-    AuthRow, Claim, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DeployKeyRow, DeployKeyScope,
-    DeploymentRow, DeploymentState, DirectoryRow, DueKind, DueRow, EnvironmentVariableRow, ExportRow,
-    ExportState, FileObjectRow, FileRow, FileState, Holder, ImportFormat, ImportMode, ImportOrder, ImportRow,
-    ImportState, ImportTable, IndexRow, JobState, LeaseRow, ModuleEnvironment, ModuleRow, NodeConfig,
-    ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
-    SystemTable, TableRow, UdfConfigRow,
+    AuditLogRow, AuthRow, ChangeHistoryRow, Claim, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow,
+    DataSyncRow, DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow, DueKind, DueRow,
+    EnvironmentVariableRow, ExportRow, ExportState, FileObjectRow, FileRow, FileState, HistoryStateRow,
+    Holder, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState, ImportTable, IndexRow, JobState,
+    LeaseRow, LogStreamRow, LogStreamState, ModuleEnvironment, ModuleRow, NodeConfig, ScheduledJobRow,
+    SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow, SystemTable, TableRow,
+    UdfConfigRow,
 };
 pub use transaction::{Finished, NestedOutcome, Options, Transaction, primary_key_of};
 pub use usage::{Metric, NestedLimits, Usage, UsageWarning};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use contract::{IndexId, IndexUpdate, Order, Write};
 use value::Object;
 
-use crate::{Document, catalog::Table};
+use crate::{Document, catalog::Table, changes::ChangedDocument};
 
 /// Names a document: its table's primary index and its key there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -166,6 +166,18 @@ impl Pending {
                 self.put(key, previous);
             }
         }
+    }
+
+    /// The documents of applications that are to be committed, and whether each is deleted. Those that were inserted and deleted
+    /// again are left out.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = ChangedDocument> + '_ {
+        let changed = |pending: &PendingDocument| pending.committed || pending.document.is_some();
+        let of_applications = self.documents.iter().filter(|(_, pending)| !pending.table.is_system());
+        of_applications.filter(move |(_, pending)| changed(pending)).map(|(key, pending)| ChangedDocument {
+            primary: key.primary,
+            key: key.key.clone(),
+            deleted: pending.document.is_none(),
+        })
     }
 
     /// What is to be committed. Documents that were inserted and deleted again are left out.

@@ -16,6 +16,7 @@ use crate::{
     Catalog, CatalogCache, DeploymentCatalog, Document, Error, Limits, Metric, NestedLimits, Result, Table,
     Usage,
     catalog_cache::{metadata_document, metadata_key, unexpected_result},
+    changes,
     cursor::CursorKey,
     fact::{Fact, Facts},
     pending::{DocumentKey, Pending, UndoMark},
@@ -59,6 +60,8 @@ pub struct Transaction {
     known: HashMap<DocumentKey, Option<Document>>,
     known_bytes: usize,
     pub(crate) pending: Pending,
+    /// Notes of changes that go.
+    pub(crate) forgotten: Vec<Write>,
     pub(crate) usage: Usage,
     /// The function that runs and those that have called it, outermost first; never empty.
     frames: Vec<Frame>,
@@ -154,6 +157,7 @@ impl Transaction {
             known: HashMap::new(),
             known_bytes: 0,
             pending: Pending::default(),
+            forgotten: Vec::new(),
             usage: Usage::default(),
             frames: Vec::new(),
             streams: BTreeMap::new(),
@@ -192,6 +196,11 @@ impl Transaction {
     /// The instance of a component at this path; `None` if there is none.
     pub fn component_at(&self, path: &ComponentPath) -> Option<ComponentId> {
         path.is_root().then_some(ComponentId::ROOT)
+    }
+
+    /// Every component that has tables, by path.
+    pub fn component_paths(&self) -> Vec<(ComponentPath, ComponentId)> {
+        vec![(ComponentPath::root(), ComponentId::ROOT)]
     }
 
     /// Makes the outermost function one of `component`.
@@ -380,8 +389,16 @@ impl Transaction {
         for (_, stream) in std::mem::take(&mut self.streams) {
             self.record_stream(&stream);
         }
+        let has_changes = self.pending.changes().next().is_some();
+        if has_changes {
+            self.facts.rely_on(Fact::ChangeHistory);
+        }
+        let is_noted = has_changes && self.catalog.keeps_changes();
+        let note = is_noted.then(|| changes::note(self.pending.changes()));
         self.facts.add_to(&mut self.read_set);
         let mut writes = self.pending.into_writes();
+        writes.extend(note);
+        writes.append(&mut self.forgotten);
         let metadata_indexes: Vec<IndexId> = SystemTable::ALL
             .into_iter()
             .filter(|table| table.is_metadata())

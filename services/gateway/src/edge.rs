@@ -7,7 +7,8 @@ use axum::{
     http::{HeaderMap, request::Parts},
 };
 use contract::{
-    Archives, AuthToken, Deploy, Directory, Fanout, Files, Requester, Runner, Schedules, Sequencer,
+    Archives, AuthToken, DataSync, Deploy, Directory, Fanout, Files, LogStreams, Requester, Runner,
+    Schedules, Sequencer,
 };
 use fair_queue::{Places, Shares};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -46,6 +47,8 @@ pub struct Services {
     pub archives: Arc<dyn Archives>,
     pub schedules: Arc<dyn Schedules>,
     pub directory: Arc<dyn Directory>,
+    pub data_sync: Arc<dyn DataSync>,
+    pub log_streams: Arc<dyn LogStreams>,
 }
 
 /// Whom a request is for, who has sent it, and by which name the log and the answers speak of it. The router finds out before anything

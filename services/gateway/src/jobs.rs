@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
+    audit,
     authentication::require_admin,
     edge::{Addressed, SharedEdge},
     error::ApiError,
@@ -34,7 +35,7 @@ struct CancelAllBody {
 
 pub(crate) async fn cancel(
     State(edge): State<SharedEdge>,
-    Addressed { deployment, .. }: Addressed,
+    Addressed { deployment, requester, .. }: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(), ApiError> {
@@ -42,13 +43,15 @@ pub(crate) async fn cancel(
     let CancelBody { id, component_id } = read(&body, "The body does not name a job")?;
     require_root(component_id.as_deref())?;
     let jobs = JobsOf { deployment: deployment.reference, component: String::new() };
-    Ok(edge.services.schedules.cancel(jobs, &id).await?)
+    edge.services.schedules.cancel(jobs, &id).await?;
+    audit::record(&edge, &deployment, &requester, "cancel_scheduled_function", json!({ "id": id })).await;
+    Ok(())
 }
 
 /// Answers with how many were cancelled.
 pub(crate) async fn cancel_all(
     State(edge): State<SharedEdge>,
-    Addressed { deployment, .. }: Addressed,
+    Addressed { deployment, requester, .. }: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
@@ -57,6 +60,8 @@ pub(crate) async fn cancel_all(
     require_root(component_id.as_deref())?;
     let jobs = JobsOf { deployment: deployment.reference, component: String::new() };
     let canceled = edge.services.schedules.cancel_all(jobs, udf_path.as_deref()).await?;
+    let metadata = json!({ "udf_path": udf_path, "canceled": canceled });
+    audit::record(&edge, &deployment, &requester, "cancel_all_scheduled_functions", metadata).await;
     Ok(Json(json!({ "canceled": canceled })))
 }
 

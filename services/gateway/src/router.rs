@@ -21,13 +21,13 @@ use tracing::Instrument as _;
 
 use crate::{
     addressing::Addressee,
-    archives, bodies,
+    archives, audit, bodies,
     connections::Connection,
-    control,
+    control, data_sync,
     deployments::Deployment,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
-    functions, information, jobs, logs,
+    functions, information, jobs, log_streams, logs,
     metrics::Api,
     push,
     requester::requester_of,
@@ -75,6 +75,9 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/cancel_job", post(jobs::cancel))
         .route("/api/cancel_all_jobs", post(jobs::cancel_all))
         .merge(archives::routes())
+        .merge(audit::routes())
+        .merge(data_sync::routes())
+        .merge(log_streams::routes())
         .layer(DefaultBodyLimit::max(limits.other_body_bytes_max));
     functions
         .merge(pushes)
@@ -247,12 +250,9 @@ const NOT_IMPLEMENTED: &[&str] = &[
     "/api/delete_scheduled_functions_table",
     "/api/delete_tables",
     "/api/deploy2/",
-    "/api/document_deltas",
     "/api/get_config",
     "/api/get_indexes",
     "/api/import",
-    "/api/json_schemas",
-    "/api/list_snapshot",
     "/api/prepare_schema",
     "/api/push_config",
     "/api/query_batch",

@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, io::Write, ops::Range, sync::Arc, time::Duratio
 use async_trait::async_trait;
 use auth::AuthLimits;
 use contract::{
-    ActionOutcome, Archives, Deploy, DeployedCode, Deployment, DeploymentId, DeploymentRef, Deployments,
-    Directory, DirectoryEntry, Error, Evaluation, EvaluationRequest, Fanout, FanoutSession, FileName,
-    FileUpload, Files, FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, HttpAnswer,
-    HttpCall, JobsOf, KeyOwner, MutationCall, MutationOutcome, NewDeployment, NewExport, NewFile, NewImport,
-    NewKey, NodeEvaluation, NodeEvaluationRequest, ObjectBytes, PartUpload, Position, Push, PushDifference,
-    QueryCall, QueryOutcome, Result, Runner, Schedules, SchemaDifference, SchemaEvaluation, SchemaId,
-    SchemaProgress, Sequencer, SessionStart, StartedPush, StoredExport, StoredFile, VariableChange,
+    ActionOutcome, ActiveSyncs, Archives, AuditEntry, AuditPage, CreatedLogStream, DataSync, DeltasRequest,
+    Deploy, DeployedCode, Deployment, DeploymentId, DeploymentRef, Deployments, Directory, DirectoryEntry,
+    Error, Evaluation, EvaluationRequest, Fanout, FanoutSession, FileName, FileUpload, Files, FinishPush,
+    FunctionCall, FunctionKind, FunctionLogPage, GroupId, HttpAnswer, HttpCall, JobsOf, KeyOwner, LogStreams,
+    MutationCall, MutationOutcome, NewDeployment, NewExport, NewFile, NewImport, NewKey, NodeEvaluation,
+    NodeEvaluationRequest, ObjectBytes, PartUpload, Position, Push, PushDifference, QueryCall, QueryOutcome,
+    Result, Runner, Schedules, SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, SchemasRequest,
+    Sequencer, SessionStart, SnapshotPage, SnapshotRequest, StartedPush, StoredExport, StoredFile, SyncPage,
+    SyncRequest, VariableChange,
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{
@@ -252,6 +254,64 @@ impl Archives for Broken {
     }
 }
 
+#[async_trait]
+impl DataSync for Broken {
+    async fn list_snapshot(&self, _: DeploymentRef, _: SnapshotRequest) -> Result<SnapshotPage> {
+        Err(broken())
+    }
+
+    async fn document_deltas(&self, _: DeploymentRef, _: DeltasRequest) -> Result<SnapshotPage> {
+        Err(broken())
+    }
+
+    async fn json_schemas(&self, _: DeploymentRef, _: SchemasRequest) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn sync(&self, _: DeploymentRef, _: SyncRequest) -> Result<SyncPage> {
+        Err(broken())
+    }
+
+    async fn active_syncs(&self, _: DeploymentRef, _: Option<String>, _: usize) -> Result<ActiveSyncs> {
+        Err(broken())
+    }
+}
+
+#[async_trait]
+impl LogStreams for Broken {
+    async fn create(&self, _: DeploymentRef, _: &str) -> Result<CreatedLogStream> {
+        Err(broken())
+    }
+
+    async fn update(&self, _: DeploymentRef, _: &str, _: &str) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn delete(&self, _: DeploymentRef, _: &str) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn list(&self, _: DeploymentRef) -> Result<Vec<String>> {
+        Err(broken())
+    }
+
+    async fn get(&self, _: DeploymentRef, _: &str) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn rotate_webhook_secret(&self, _: DeploymentRef, _: &str) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn audit(&self, _: DeploymentRef, _: AuditEntry) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn audit_log(&self, _: DeploymentRef, _: u64, _: Option<String>, _: usize) -> Result<AuditPage> {
+        Err(broken())
+    }
+}
+
 /// Takes what is logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -297,6 +357,8 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
         archives: broken.clone(),
         schedules: broken.clone(),
         directory: broken.clone(),
+        data_sync: broken.clone(),
+        log_streams: broken.clone(),
     };
     let [api, site, grpc] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
     let (api, site) = (api.await.expect("a port"), site.await.expect("a port"));

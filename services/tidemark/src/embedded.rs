@@ -446,6 +446,43 @@ async fn start(
         deploy = elsewhere().deploy();
     }
 
+    // Where the gateway is: it keeps nothing of its own, and there may be many.
+    let data_sync = match roles.has(Role::Gateway) {
+        true => {
+            let token = CancellationToken::new();
+            let options =
+                data_sync::Options { limits: limits.data_sync, deployments: directory.deployments() };
+            let dependencies = data_sync::Dependencies { transactions: transactions.clone() };
+            let service = data_sync::Service::start(options, dependencies, token.clone());
+            let handle = service.handle();
+            parts.add(token, service.stopped());
+            Some(Arc::new(handle))
+        }
+        false => None,
+    };
+
+    // Where functions run, and where changes come in.
+    let log_streams = match roles.has(Role::Runner) || roles.has(Role::Gateway) {
+        true => {
+            let token = CancellationToken::new();
+            let options = log_streams::Options {
+                limits: limits.log_streams,
+                deployments: directory.deployments(),
+                seal_key: folder.derive_key("tidemark log streams seal v1"),
+            };
+            let dependencies = log_streams::Dependencies {
+                transactions: transactions.clone(),
+                http: http.clone(),
+                runner: roles.has(Role::Runner).then(|| runner.clone()),
+            };
+            let service = log_streams::Service::start(options, dependencies, token.clone());
+            let handle = service.handle();
+            parts.add(token, service.stopped());
+            Some(Arc::new(handle))
+        }
+        false => None,
+    };
+
     let opening = async { directory_handle.open().await.context("open the directory") };
     if let Some(node) = node {
         let admin = Admin {
@@ -478,7 +515,7 @@ async fn start(
         opening.await?;
     }
 
-    if let Some(listeners) = listeners {
+    if let (Some(listeners), Some(data_sync), Some(log_streams)) = (listeners, data_sync, log_streams) {
         if let Some(tls) = listeners.tls.clone() {
             parts.spawn(|token| async move { tls.follow(&limits.tls, token).await });
         }
@@ -497,8 +534,18 @@ async fn start(
             team: TEAM.to_owned(),
         };
         let directory = directory.clone();
-        let services =
-            gateway::Services { runner, fanout, sequencer, deploy, files, archives, schedules, directory };
+        let services = gateway::Services {
+            runner,
+            fanout,
+            sequencer,
+            deploy,
+            files,
+            archives,
+            schedules,
+            directory,
+            data_sync,
+            log_streams,
+        };
         let dependencies = gateway::Dependencies { services, http, listeners };
         let service = gateway::Service::start(options, dependencies, token.clone());
         metrics.gateway(service.handle());

@@ -202,7 +202,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_runtime_that_runs_nothing_is_seen() {
-        let health = Health::new(&[], HealthLimits { stall_ms_max: 200, beat_ms: 1, ..HealthLimits::default() });
+        let health =
+            Health::new(&[], HealthLimits { stall_ms_max: 200, beat_ms: 1, ..HealthLimits::default() });
         let token = CancellationToken::new();
         let beating = tokio::spawn(health.clone().beat(token.clone()));
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -5,6 +5,7 @@
 
 use archive::ArchiveLimits;
 use auth::AuthLimits;
+use data_sync::DataSyncLimits;
 use deploy::PushLimits;
 use directory::DirectoryLimits;
 use egress::EgressLimits;
@@ -13,6 +14,7 @@ use files::FileLimits;
 use gateway::{GatewayLimits, GrpcLimits, SyncLimits};
 use limits::KIB;
 use log_router::RouterLimits;
+use log_streams::LogStreamLimits;
 use mtls::TlsLimits;
 use nodejs::NodeLimits;
 use rpc::RpcLimits;
@@ -94,6 +96,8 @@ pub struct Limits {
     pub health: HealthLimits,
     pub telemetry: TelemetryLimits,
     pub directory: DirectoryLimits,
+    pub data_sync: DataSyncLimits,
+    pub log_streams: LogStreamLimits,
 }
 
 impl Limits {
@@ -124,6 +128,8 @@ impl Limits {
         health: HealthLimits::DEFAULT,
         telemetry: TelemetryLimits::DEFAULT,
         directory: DirectoryLimits::DEFAULT,
+        data_sync: DataSyncLimits::DEFAULT,
+        log_streams: LogStreamLimits::DEFAULT,
     };
 
     /// What transactions are held to, wherever they run.
@@ -198,6 +204,8 @@ impl Limits {
             self.health.no_limit(),
             self.telemetry.no_limit(),
             self.directory.no_limit(),
+            self.data_sync.no_limit(),
+            self.log_streams.no_limit(),
         ];
         let mut group = 0;
         while group < no_limits.len() {
@@ -726,6 +734,8 @@ mod tests {
         "log.backfill_keys_max",
         "store.",
         "telemetry.",
+        "data_sync.",
+        "log_streams.",
     ];
 
     #[test]
@@ -757,6 +767,8 @@ mod tests {
             DirectoryLimits::NAMES,
             HealthLimits::NAMES,
             TelemetryLimits::NAMES,
+            DataSyncLimits::NAMES,
+            LogStreamLimits::NAMES,
         ]
         .concat();
         let reference = include_str!("../../../docs/reference/metrics.md");

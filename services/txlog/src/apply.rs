@@ -452,7 +452,13 @@ fn put_write(
         keys::push_timestamp(&mut stored, timestamp);
         changes.put(Family::Data, &stored, &value.encode());
     };
-    put(write.primary, &write.key, write.document.as_deref().map_or(Stored::Gone, Stored::Document));
+    match &write.document {
+        Some(document) if write.primary == IndexId::BY_COMMIT => {
+            put(write.primary, &IndexId::by_commit_key(timestamp, &write.key), Stored::Document(document));
+        }
+        Some(document) => put(write.primary, &write.key, Stored::Document(document)),
+        None => put(write.primary, &write.key, Stored::Gone),
+    }
     for update in &write.index_updates {
         if let Some(old) = update.old.as_ref().filter(|old| update.new.as_ref() != Some(old)) {
             put(update.index, old, Stored::Gone);

@@ -4,6 +4,8 @@
 mod archive_rows;
 mod cron_rows;
 mod directory_rows;
+mod history_rows;
+mod log_stream_rows;
 mod rows;
 
 use std::{
@@ -21,6 +23,8 @@ pub use archive_rows::{
 };
 pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};
 pub use directory_rows::{DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow};
+pub use history_rows::{ChangeHistoryRow, DataSyncRow, HistoryStateRow};
+pub use log_stream_rows::{AuditLogRow, LogStreamRow, LogStreamState};
 pub use rows::{
     AuthRow, DueKind, DueRow, EnvironmentVariableRow, FileObjectRow, FileRow, FileState, Holder, IndexRow,
     JobState, LeaseRow, ModuleEnvironment, ModuleRow, NodeConfig, ScheduledJobRow, SchemaFailure, SchemaRow,
@@ -76,6 +80,16 @@ pub enum SystemTable {
     Deployments = 71,
     /// Keys that somebody has made ([`DeployKeyRow`]).
     DeployKeys = 72,
+    /// Whether the changes of documents are noted ([`ChangeHistoryRow`]): it has a row, or none.
+    ChangeHistory = 90,
+    /// How far back the notes reach, and when they were asked for ([`HistoryStateRow`]).
+    HistoryStates = 91,
+    /// Who follows a deployment's data ([`DataSyncRow`]).
+    DataSyncs = 92,
+    /// Where a deployment's owner wants to be told what happens ([`LogStreamRow`]).
+    LogStreams = 93,
+    /// What was changed of a deployment ([`AuditLogRow`]).
+    AuditLog = 94,
     /// That processes are there which have claimed something of [`SystemTable::DueRuns`] ([`LeaseRow`]); the internal id of a row is
     /// the boot of its process.
     ClaimLeases = 73,
@@ -97,7 +111,7 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
 
 impl SystemTable {
     /// All of them.
-    pub const ALL: [SystemTable; 22] = [
+    pub const ALL: [SystemTable; 27] = [
         SystemTable::Tables,
         SystemTable::Indexes,
         SystemTable::Metadata,
@@ -120,6 +134,11 @@ impl SystemTable {
         SystemTable::Deployments,
         SystemTable::DeployKeys,
         SystemTable::ClaimLeases,
+        SystemTable::ChangeHistory,
+        SystemTable::HistoryStates,
+        SystemTable::DataSyncs,
+        SystemTable::LogStreams,
+        SystemTable::AuditLog,
     ];
 
     /// Begins with an underscore, as no table of the application does.
@@ -147,6 +166,11 @@ impl SystemTable {
             SystemTable::Deployments => "_deployments",
             SystemTable::DeployKeys => "_deploy_keys",
             SystemTable::ClaimLeases => "_claim_leases",
+            SystemTable::ChangeHistory => "_change_history",
+            SystemTable::HistoryStates => "_history_states",
+            SystemTable::DataSyncs => "_data_syncs",
+            SystemTable::LogStreams => "_log_sinks",
+            SystemTable::AuditLog => "_deployment_audit_log",
         }
     }
 
@@ -195,7 +219,12 @@ impl SystemTable {
             | SystemTable::SnapshotImports
             | SystemTable::CronNextRun
             | SystemTable::Directory
-            | SystemTable::ClaimLeases => &[],
+            | SystemTable::ClaimLeases
+            | SystemTable::ChangeHistory
+            | SystemTable::HistoryStates
+            | SystemTable::LogStreams => &[],
+            SystemTable::AuditLog => &[("by_time", &["timeMs"])],
+            SystemTable::DataSyncs => &[("by_updated", &["updatedMs"])],
         }
     }
 
@@ -210,6 +239,7 @@ impl SystemTable {
                 | SystemTable::EnvironmentVariables
                 | SystemTable::UdfConfig
                 | SystemTable::Auth
+                | SystemTable::ChangeHistory
         )
     }
 
@@ -301,7 +331,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 22 + 22 + 22 + 20);
+        assert_eq!(ids.len(), 27 + 27 + 27 + 22);
     }
 
     #[test]

@@ -17,12 +17,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, post},
 };
-use contract::{DeploymentRef, Error, Result, SchemaProgress};
+use contract::{DeploymentRef, Error, FinishPush, Result, SchemaProgress};
 use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
 use sync_protocol::{Client, ClientVersion};
 
 use self::request::{FinishBody, PushBody, WaitBody};
 use crate::{
+    audit,
     authentication::require_admin,
     edge::{Addressed, SharedEdge},
     error::ApiError,
@@ -79,7 +80,12 @@ pub(crate) fn routes() -> Router<SharedEdge> {
         .route(
             "/api/deploy2/finish_push",
             step(|edge, at, body: FinishBody| async move {
-                let difference = edge.services.deploy.finish_push(at, body.into()).await?;
+                let push: FinishPush = body.into();
+                let changes = !push.dry_run;
+                let difference = edge.services.deploy.finish_push(at, push).await?;
+                if changes {
+                    audit::record_push(&edge, at).await;
+                }
                 Ok(answer::finished(&difference))
             }),
         )
