@@ -5,6 +5,7 @@
 //! * the WebSocket sync protocol (`/api/{version}/sync`), for live queries and exactly-once mutations;
 //! * files, which clients upload to addresses that functions give them, and read by others;
 //! * the deploy API, by which the command line tool pushes code, and the log stream that it prints;
+//! * the web console, at `/console`;
 //! * the site address, where the app answers by its HTTP actions.
 //!
 //! The gateway authenticates, checks sizes, gives each call a request id, and passes on: the runners execute, the fan-out
@@ -21,6 +22,7 @@ mod authentication;
 mod bodies;
 mod clock;
 mod connections;
+mod console;
 mod control;
 mod deployments;
 mod edge;

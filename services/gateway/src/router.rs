@@ -23,7 +23,7 @@ use crate::{
     addressing::Addressee,
     bodies,
     connections::Connection,
-    control,
+    console, control,
     deployments::Deployment,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
@@ -74,6 +74,9 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/v1/list_environment_variables", get(variables::list))
         .route("/api/cancel_job", post(jobs::cancel))
         .route("/api/cancel_all_jobs", post(jobs::cancel_all))
+        .route("/console", get(console::to_folder))
+        .route("/console/", get(console::page))
+        .route("/console/{name}", get(console::asset))
         .layer(DefaultBodyLimit::max(limits.other_body_bytes_max));
     functions
         .merge(pushes)
