@@ -77,7 +77,7 @@ export function Files() {
       <Page
         title="Files"
         isWide
-        hint={status === "LoadingFirstPage" ? " " : `${countOf(results.length)}${status === "Exhausted" ? "" : "+"} ${results.length === 1 ? "file" : "files"}, the newest first`}
+        hint={results.length === 0 ? " " : `${countOf(results.length)}${status === "Exhausted" ? "" : "+"} ${results.length === 1 ? "file" : "files"}, the newest first`}
         actions={
           <>
             {selected.size > 0 && (
