@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use contract::Order;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use transaction::{GetRequest, PageRequest, Query, Result, Transaction};
 use value::{Object, Patch, TableName, Value, object};
@@ -41,8 +41,16 @@ enum FilterOrder {
 struct Clause {
     field: String,
     op: Operator,
-    /// Convex JSON; absent where the operator takes none.
+    /// Convex JSON, null among it; absent where the operator takes none.
+    #[serde(default, deserialize_with = "given")]
     value: Option<serde_json::Value>,
+}
+
+/// What is there is a value, also if it is null.
+fn given<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<serde_json::Value>, D::Error> {
+    serde_json::Value::deserialize(deserializer).map(Some)
 }
 
 #[derive(Clone, Copy, PartialEq, Deserialize)]
@@ -290,6 +298,9 @@ mod tests {
             query["operators"][0]["filter"]["$and"],
             json!([{"$neq": [{"$field": "a"}, undefined]}, {"$eq": [{"$field": "b"}, undefined]}])
         );
+        let null = self::query(json!({"clauses": [{"field": "a", "op": "eq", "value": null}]}), &[]);
+        let is_null = json!([{"$eq": [{"$field": "a"}, {"$literal": null}]}]);
+        assert_eq!(null["operators"][0]["filter"]["$and"], is_null);
     }
 
     #[test]
