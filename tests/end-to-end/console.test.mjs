@@ -168,12 +168,14 @@ test("a field is edited where it stands, by the keyboard alone; the schema holds
   await page.locator(".cell-editor").getByText(/lengthMeters/).waitFor();
   await field.fill("13.25");
   await field.press("Enter");
+  await field.waitFor({ state: "detached" });
   await cell("Zephyr", "lengthMeters").getByText("13.25").waitFor();
   // An empty field takes the optional one away, and Escape changes nothing.
   await page.keyboard.press("ArrowRight");
   await page.keyboard.press("Enter");
   await page.getByLabel("Value of flag").fill("");
   await page.keyboard.press("Enter");
+  await page.getByLabel("Value of flag").waitFor({ state: "detached" });
   await cell("Zephyr", "flag").getByText("–").waitFor();
   await page.keyboard.press("Enter");
   await page.getByLabel("Value of flag").fill('"ES"');

@@ -191,6 +191,9 @@ function CellEditor({ field, value, onSet, onClose }: { field: string; value: Va
   const area = useRef<HTMLTextAreaElement>(null);
   useEffect(() => area.current?.select(), []);
   const save = async () => {
+    if (isBusy) {
+      return;
+    }
     setBusy(true);
     try {
       await onSet(text.trim() === "" ? undefined : parse(text));
