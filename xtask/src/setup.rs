@@ -1,5 +1,5 @@
 //! Installs what building and testing need and this machine does not have: Debian packages, and the packages of the
-//! isolate's platform, the runner, the examples and the tests from npm and PyPI, as lock files name them. Does nothing, quickly,
+//! isolate's platform, the runner, the console, the examples and the tests from npm and PyPI, as lock files name them. Does nothing, quickly,
 //! where nothing is missing.
 
 use std::fs;
@@ -73,7 +73,7 @@ const TEST_PYTHON_FOLDERS: [&str; 5] = [
 ];
 
 /// Folders with a `package-lock.json`.
-const NODE_FOLDERS: [&str; 3] = ["crates/intl", "crates/isolate", "services/runner"];
+const NODE_FOLDERS: [&str; 4] = ["crates/console", "crates/intl", "crates/isolate", "services/runner"];
 const TEST_NODE_FOLDERS: [&str; 4] =
     [Example::Chat.folder(), Example::Studio.folder(), "examples/grpc/node", "tests/end-to-end"];
 

@@ -1,8 +1,8 @@
 //! The `_system` functions that the command line tool and the dashboard call.
 //!
 //! They are native code, but otherwise ordinary queries: each runs in a [`Transaction`], so that its result holds until a
-//! commit touches what it has read, and can be subscribed to. Only admins may call them; whoever calls [`call`] has
-//! checked that.
+//! commit touches what it has read, and can be subscribed to. Some of those for consoles are mutations. Only admins may call them;
+//! whoever calls [`call`] has checked that.
 //!
 //! This crate knows nothing of JavaScript, HTTP or where results go.
 
@@ -10,15 +10,16 @@ mod archives;
 mod arguments;
 mod crons;
 mod deployment;
+mod frontend;
 mod tables;
 
 use std::collections::BTreeMap;
 
-use contract::CLOUD_URL_VARIABLE;
+use contract::{CLOUD_URL_VARIABLE, FunctionKind};
 use transaction::{Error, Result, Transaction};
 use value::{FunctionPath, Value};
 
-use arguments::Arguments;
+use arguments::{Arguments, wrong};
 
 /// What the functions tell about the deployment and the catalog does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,7 @@ enum SystemFunction {
     CronRuns,
     EnvironmentVariable,
     EnvironmentVariables,
+    Frontend(frontend::Function),
     Import,
     Imports,
     LatestExport,
@@ -44,7 +46,7 @@ enum SystemFunction {
     WatchTable,
 }
 
-/// By canonical path. All of them are queries.
+/// By canonical path. All of them are queries. Those that consoles alone call are in [`frontend`].
 const FUNCTIONS: [(&str, SystemFunction); 13] = [
     ("_system/cli/convexUrl:cloudUrl", SystemFunction::CloudUrl),
     ("_system/cli/exports:getLatest", SystemFunction::LatestExport),
@@ -63,7 +65,16 @@ const FUNCTIONS: [(&str, SystemFunction); 13] = [
 
 fn function(path: &str) -> Option<SystemFunction> {
     let path = path.parse::<FunctionPath>().ok()?.to_string();
-    FUNCTIONS.iter().find(|(known, _)| *known == path).map(|(_, function)| *function)
+    let of_tools = FUNCTIONS.iter().find(|(known, _)| *known == path).map(|(_, function)| *function);
+    of_tools.or_else(|| frontend::function(&path).map(SystemFunction::Frontend))
+}
+
+/// The kind of the function that a path names, in any of a path's spellings; `None` if it names none.
+pub fn kind(path: &str) -> Option<FunctionKind> {
+    function(path).map(|function| match function {
+        SystemFunction::Frontend(function) => function.kind(),
+        _ => FunctionKind::Query,
+    })
 }
 
 /// Whether a path names one of the functions, in any of a path's spellings.
@@ -85,8 +96,9 @@ fn excerpt(path: &str) -> String {
 
 /// Runs the function that a path names; its result comes back as Convex JSON.
 ///
-/// `arguments` is the object that the function takes, alone or as the one element of an array. Fails with
-/// `FunctionNotFound`, with `ArgumentValidationError` for wrong arguments, and as the transaction does.
+/// `arguments` is the object that the function takes, alone or as the one element of an array. Where its `componentId` names a
+/// component, the function works there, otherwise in the transaction's. Fails with `FunctionNotFound`, with
+/// `ArgumentValidationError` for wrong arguments, and as the transaction does.
 pub async fn call(
     path: &str,
     arguments: &Value,
@@ -98,7 +110,14 @@ pub async fn call(
         return Err(Error::user("FunctionNotFound", message));
     };
     let arguments = Arguments::new(arguments)?;
+    if let Some(component) = arguments.component()? {
+        if !transaction.deployment_catalog().has(component) {
+            return Err(wrong("there is no component with this `componentId`"));
+        }
+        transaction.enter(component);
+    }
     match function {
+        SystemFunction::Frontend(function) => function.call(&arguments, transaction, environment).await,
         SystemFunction::CloudUrl => {
             Ok(Value::from(environment.variables.get(CLOUD_URL_VARIABLE).map(String::as_str)).to_json())
         }

@@ -6,6 +6,7 @@
 //! * files, which clients upload to addresses that functions give them, and read by others;
 //! * exports and imports, by which data goes out and in;
 //! * the deploy API, by which the command line tool pushes code, and the log stream that it prints;
+//! * the web console, at `/console`;
 //! * the site address, where the app answers by its HTTP actions.
 //!
 //! The gateway authenticates, checks sizes, gives each call a request id, and passes on: the runners execute, the fan-out
@@ -24,6 +25,7 @@ mod authentication;
 mod bodies;
 mod clock;
 mod connections;
+mod console;
 mod control;
 mod data_sync;
 mod deployments;

@@ -23,7 +23,7 @@ use crate::{
     addressing::Addressee,
     archives, audit, bodies,
     connections::Connection,
-    control, data_sync,
+    console, control, data_sync,
     deployments::Deployment,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
@@ -78,6 +78,9 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .merge(audit::routes())
         .merge(data_sync::routes())
         .merge(log_streams::routes())
+        .route("/console", get(console::to_folder))
+        .route("/console/", get(console::page))
+        .route("/console/{name}", get(console::asset))
         .layer(DefaultBodyLimit::max(limits.other_body_bytes_max));
     functions
         .merge(pushes)

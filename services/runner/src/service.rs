@@ -305,8 +305,7 @@ impl contract::Runner for Handle {
         let Some(component) = component_at(&transaction, &call.component) else { return Ok(None) };
         transaction.enter(component);
         if path.module.is_system() {
-            let is_callable = call.identity.is_admin() && system::exists(&call.path);
-            return Ok(is_callable.then_some(FunctionKind::Query));
+            return Ok(system::kind(&call.path).filter(|_| call.identity.is_admin()));
         }
         let allowed = AllowedVisibility::of(call);
         let function = self.shared.functions.find(&mut transaction, &path, allowed)?;

@@ -220,7 +220,7 @@ impl Handle {
         LogLines::new(self.shared.options.limits.function.log_lines_max, self.shared.clock.clone())
     }
 
-    /// Runs one of the server's own functions, which are queries for administrators.
+    /// Runs one of the server's own functions, which are for administrators.
     async fn run_system(&self, run: &Run, mut transaction: Transaction, log: LogLines) -> Result<Execution> {
         let call = &*run.call;
         let refused = if !call.identity.is_admin() {
@@ -230,10 +230,12 @@ impl Handle {
             Some(Thrown::new(message))
         } else if let Some(reason) = system::why_missing(&call.path) {
             Some(Thrown::for_tools(reason))
-        } else if run.kind != FunctionKind::Query {
-            Some(Thrown::wrong_kind(&call.path, FunctionKind::Query, run.kind))
         } else {
-            None
+            let kind = match system::kind(&call.path) {
+                Some(contract::FunctionKind::Mutation) => FunctionKind::Mutation,
+                _ => FunctionKind::Query,
+            };
+            (run.kind != kind).then(|| Thrown::wrong_kind(&call.path, kind, run.kind))
         };
         if let Some(thrown) = refused {
             return Ok(Execution::failed(transaction, log, thrown));
