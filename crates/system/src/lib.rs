@@ -7,6 +7,7 @@
 //! This crate knows nothing of JavaScript, HTTP or where results go.
 
 mod arguments;
+mod components;
 mod crons;
 mod deployment;
 mod tables;
@@ -30,6 +31,7 @@ pub struct Environment {
 enum SystemFunction {
     ApiSpec,
     CloudUrl,
+    Components,
     CronJobs,
     CronRuns,
     EnvironmentVariable,
@@ -41,7 +43,7 @@ enum SystemFunction {
 }
 
 /// By canonical path. All of them are queries.
-const FUNCTIONS: [(&str, SystemFunction); 10] = [
+const FUNCTIONS: [(&str, SystemFunction); 11] = [
     ("_system/cli/convexUrl:cloudUrl", SystemFunction::CloudUrl),
     ("_system/cli/modules:apiSpec", SystemFunction::ApiSpec),
     ("_system/cli/queryEnvironmentVariables:default", SystemFunction::EnvironmentVariables),
@@ -50,6 +52,7 @@ const FUNCTIONS: [(&str, SystemFunction); 10] = [
     ("_system/cli/tableData:default", SystemFunction::TableData),
     ("_system/cli/tableSize:default", SystemFunction::TableSize),
     ("_system/cli/tables:default", SystemFunction::Tables),
+    ("_system/frontend/components:list", SystemFunction::Components),
     ("_system/frontend/listCronJobRuns:default", SystemFunction::CronRuns),
     ("_system/frontend/listCronJobs:default", SystemFunction::CronJobs),
 ];
@@ -103,6 +106,7 @@ pub async fn call(
         SystemFunction::CloudUrl => {
             Ok(Value::from(environment.variables.get(CLOUD_URL_VARIABLE).map(String::as_str)).to_json())
         }
+        SystemFunction::Components => Ok(components::list(transaction)),
         SystemFunction::CronJobs => crons::jobs(transaction).await,
         SystemFunction::CronRuns => crons::runs(transaction).await,
         SystemFunction::ApiSpec => deployment::api_spec(transaction),

@@ -20,6 +20,7 @@ mod attempts;
 mod catalog;
 mod catalog_cache;
 mod commits;
+mod components;
 mod crons;
 mod cursor;
 mod document;
@@ -48,6 +49,7 @@ pub use attempts::{Attempts, Next};
 pub use catalog::{Catalog, DeploymentCatalog, Index, IndexState, StoredSchema, Table, TableState};
 pub use catalog_cache::CatalogCache;
 pub use commits::{Commits, Settled, result_lost, unknown_outcome};
+pub use components::component_id;
 pub use crons::CronChanges;
 pub use cursor::{CursorKey, UploadGrant};
 pub use document::Document;
@@ -59,11 +61,11 @@ pub use query::Query;
 pub use scan::QueryId;
 pub use schedules::{Cancellation, DueRun, NewJob, QueuedJobs, RunEnd, held_from};
 pub use system_tables::{
-    AuthRow, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DeployKeyRow, DeployKeyScope,
+    AuthRow, ComponentRow, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DeployKeyRow, DeployKeyScope,
     DeploymentRow, DeploymentState, DirectoryRow, DueKind, DueRow, EnvironmentVariableRow, FileObjectRow,
     FileRow, FileState, Holder, IndexRow, JobState, LeaseRow, ModuleEnvironment, ModuleRow, NodeConfig,
     ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
-    SystemTable, TableRow, UdfConfigRow,
+    SystemTable, TableRow, UdfConfigRow, VariableBinding,
 };
 pub use transaction::{Finished, NestedOutcome, Options, Transaction, primary_key_of};
 pub use usage::{Metric, NestedLimits, Usage, UsageWarning};

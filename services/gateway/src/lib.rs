@@ -20,6 +20,7 @@ mod admin_key;
 mod authentication;
 mod bodies;
 mod clock;
+mod components;
 mod connections;
 mod control;
 mod deployments;

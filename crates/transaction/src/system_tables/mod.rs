@@ -1,6 +1,7 @@
 //! The tables of the system. They are tables like all others, but their definitions are code: numbers, internal ids
 //! and indexes are the same in every deployment and need no rows of their own.
 
+mod component_rows;
 mod cron_rows;
 mod directory_rows;
 mod rows;
@@ -15,6 +16,7 @@ use value::{ComponentId, InternalId, TableName, TableNumber};
 
 use crate::catalog::{Index, IndexState, Table, TableState};
 
+pub use component_rows::{ComponentRow, VariableBinding};
 pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};
 pub use directory_rows::{DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow};
 pub use rows::{
@@ -57,6 +59,9 @@ pub enum SystemTable {
     ScheduledJobs = 27,
     /// What `_storage` shows ([`FileRow`]).
     FileStorage = 28,
+    /// The instances of components ([`ComponentRow`]), those included that are not mounted any more; the internal id of a row is
+    /// the instance's.
+    Components = 32,
     /// When cron jobs ran and will run ([`CronNextRunRow`]); the internal id of a row is that of its job.
     CronNextRun = 35,
     /// The objects that hold the bytes of files ([`FileObjectRow`]), those too that no file has yet, or has any more.
@@ -79,6 +84,8 @@ pub const DUE_INDEX: &str = "by_due";
 pub const CRON_JOBS_INDEX: &str = "by_component_and_name";
 /// The index of [`SystemTable::CronJobLogs`] by component, name and time.
 pub const CRON_RUNS_INDEX: &str = "by_component_name_and_ts";
+/// The index of the tables that applications see, by component: those of a component are neighbours.
+pub(crate) const COMPONENT_INDEX: &str = "by_component";
 
 /// Numbers up to here were given out by older systems; the numbers of system tables lie above.
 const RESERVED_NUMBERS: u32 = 512;
@@ -89,7 +96,7 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
 
 impl SystemTable {
     /// All of them.
-    pub const ALL: [SystemTable; 20] = [
+    pub const ALL: [SystemTable; 21] = [
         SystemTable::Tables,
         SystemTable::Indexes,
         SystemTable::Metadata,
@@ -104,6 +111,7 @@ impl SystemTable {
         SystemTable::DueRuns,
         SystemTable::ScheduledJobs,
         SystemTable::FileStorage,
+        SystemTable::Components,
         SystemTable::CronNextRun,
         SystemTable::FileObjects,
         SystemTable::Directory,
@@ -129,6 +137,7 @@ impl SystemTable {
             SystemTable::DueRuns => "_due_runs",
             SystemTable::ScheduledJobs => "_scheduled_jobs",
             SystemTable::FileStorage => "_file_storage",
+            SystemTable::Components => "_components",
             SystemTable::CronNextRun => "_cron_next_run",
             SystemTable::FileObjects => "_file_objects",
             SystemTable::Directory => "_directory",
@@ -168,7 +177,7 @@ impl SystemTable {
             ],
             SystemTable::DueRuns => &[(DUE_INDEX, &["due"])],
             SystemTable::ScheduledJobs => {
-                &[("by_component", &["component"]), ("by_completed_time", &["completedTime"])]
+                &[(COMPONENT_INDEX, &["component"]), ("by_completed_time", &["completedTime"])]
             }
             SystemTable::Deployments => &[
                 ("by_name", &["name"]),
@@ -176,9 +185,10 @@ impl SystemTable {
                 ("by_project_and_identifier", &["project", "identifier"]),
             ],
             SystemTable::DeployKeys => &[("by_owner", &["scope", "of", "name"])],
+            SystemTable::FileStorage => &[(COMPONENT_INDEX, &["component"])],
             SystemTable::Metadata
             | SystemTable::Auth
-            | SystemTable::FileStorage
+            | SystemTable::Components
             | SystemTable::CronNextRun
             | SystemTable::Directory
             | SystemTable::ClaimLeases => &[],
@@ -196,6 +206,7 @@ impl SystemTable {
                 | SystemTable::EnvironmentVariables
                 | SystemTable::UdfConfig
                 | SystemTable::Auth
+                | SystemTable::Components
         )
     }
 
@@ -287,7 +298,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 20 + 20 + 20 + 20);
+        assert_eq!(ids.len(), 21 + 21 + 21 + 21);
     }
 
     #[test]
