@@ -1,8 +1,8 @@
 //! The images of deployed code: built once, kept until newer code replaces them, used for as long as a call needs them.
 //!
 //! Of each component one image is kept: that of the newest moment that was asked for, and beside it that of code which
-//! a push has evaluated and not deployed yet. Instances of one definition that see the same environment share theirs. What was replaced is known as long as a call holds it; who asks for an
-//! older moment after that has it built again.
+//! a push has evaluated and not deployed yet. Instances of one definition that see the same environment share theirs.
+//! What was replaced is known as long as a call holds it; who asks for an older moment after that has it built again.
 
 use std::{
     collections::HashMap,

@@ -129,7 +129,7 @@ class Project {
 
   /** Runs the TypeScript compiler over the app's functions. */
   async typecheck() {
-    const command = this.#spawn(join(nodeModules, ".bin", "tsc"), ["--noEmit", "--project", "convex"]);
+    const command = this.#spawn(join(this.#cli.modules, ".bin", "tsc"), ["--noEmit", "--project", "convex"]);
     await command.ended;
     return command;
   }

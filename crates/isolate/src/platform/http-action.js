@@ -15,8 +15,8 @@ const PIECE_BYTES = 1 << 16;
 // What the router has answered.
 let answer = null;
 
-// `text` is JSON: `{ url, method, headers, hasBody, route }`; the route is the path as the router knows it. The promise is fulfilled when all of the answer is sent, or nobody takes
-// it any more.
+// `text` is JSON: `{ url, method, headers, hasBody, route }`; the route is the path as the router knows it. The promise is
+// fulfilled when all of the answer is sent, or nobody takes it any more.
 export async function answerRequest(router, text) {
   const { method, route: path } = JSON.parse(text);
   // What the log calls it.
