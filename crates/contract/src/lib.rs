@@ -44,10 +44,11 @@ pub use data_sync::{
     SyncPage, SyncRequest, SyncTruncate, SyncedDocument,
 };
 pub use deploy::{
-    AuthDifference, CronDifference, DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind,
-    IndexDifference, IndexEvaluation, ModuleHash, Push, PushDifference, PushedModule, SchemaDifference,
-    SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedPush, TableCheck, TableEvaluation,
-    VariableChange,
+    AuthDifference, ComponentChange, ComponentDifference, ComponentSchema, ComponentSchemaEvaluation,
+    CronDifference, DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind, IndexDifference,
+    IndexEvaluation, ModuleHash, Push, PushDifference, PushedComponent, PushedModule, SchemaDifference,
+    SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedDefinition, StartedPush, TableCheck,
+    TableEvaluation, VariableChange,
 };
 pub use deployment::{CLOUD_URL_VARIABLE, Deployment, SITE_URL_VARIABLE};
 pub use directory::{

@@ -8,6 +8,7 @@
 
 mod archives;
 mod arguments;
+mod components;
 mod crons;
 mod deployment;
 mod frontend;
@@ -32,6 +33,7 @@ pub struct Environment {
 enum SystemFunction {
     ApiSpec,
     CloudUrl,
+    Components,
     CronJobs,
     CronRuns,
     EnvironmentVariable,
@@ -47,7 +49,7 @@ enum SystemFunction {
 }
 
 /// By canonical path. All of them are queries. Those that consoles alone call are in [`frontend`].
-const FUNCTIONS: [(&str, SystemFunction); 13] = [
+const FUNCTIONS: [(&str, SystemFunction); 14] = [
     ("_system/cli/convexUrl:cloudUrl", SystemFunction::CloudUrl),
     ("_system/cli/exports:getLatest", SystemFunction::LatestExport),
     ("_system/cli/modules:apiSpec", SystemFunction::ApiSpec),
@@ -59,6 +61,7 @@ const FUNCTIONS: [(&str, SystemFunction); 13] = [
     ("_system/cli/tableData:default", SystemFunction::TableData),
     ("_system/cli/tableSize:default", SystemFunction::TableSize),
     ("_system/cli/tables:default", SystemFunction::Tables),
+    ("_system/frontend/components:list", SystemFunction::Components),
     ("_system/frontend/listCronJobRuns:default", SystemFunction::CronRuns),
     ("_system/frontend/listCronJobs:default", SystemFunction::CronJobs),
 ];
@@ -121,6 +124,7 @@ pub async fn call(
         SystemFunction::CloudUrl => {
             Ok(Value::from(environment.variables.get(CLOUD_URL_VARIABLE).map(String::as_str)).to_json())
         }
+        SystemFunction::Components => Ok(components::list(transaction)),
         SystemFunction::CronJobs => crons::jobs(transaction).await,
         SystemFunction::CronRuns => crons::runs(transaction).await,
         SystemFunction::ApiSpec => deployment::api_spec(transaction),

@@ -17,8 +17,8 @@ use value::{
 use crate::{
     Error, Result,
     system_tables::{
-        AuthRow, EnvironmentVariableRow, IndexRow, ModuleRow, SchemaRow, SchemaState, Stored, SystemRow,
-        SystemTable, TableRow, UdfConfigRow,
+        AuthRow, ComponentRow, EnvironmentVariableRow, IndexRow, ModuleRow, SchemaRow, SchemaState, Stored,
+        SystemRow, SystemTable, TableRow, UdfConfigRow,
     },
 };
 
@@ -242,6 +242,8 @@ impl fmt::Debug for StoredSchema {
 pub struct DeploymentCatalog {
     version: Timestamp,
     components: BTreeMap<ComponentId, Arc<Catalog>>,
+    /// Which components there are, mounted or not.
+    pub(crate) instances: BTreeMap<ComponentId, Arc<Stored<ComponentRow>>>,
     auth: Option<Stored<AuthRow>>,
     /// The changes of documents are noted.
     keeps_changes: bool,
@@ -320,6 +322,14 @@ impl DeploymentCatalog {
             self.keeps_changes = new.is_some();
             return Ok(());
         }
+        if table == SystemTable::Components {
+            let component = ComponentId::from(id.internal_id);
+            match row(id, new)? {
+                Some(stored) => drop(self.instances.insert(component, Arc::new(stored))),
+                None => drop(self.instances.remove(&component)),
+            }
+            return Ok(());
+        }
         let Some(component) = component_of(table, id, new.or(old))? else { return Ok(()) };
         if old.is_some() && component_of(table, id, old)? != Some(component) {
             return Err(Error::stored(format!("row {id} of {} went to another component", table.name())));
@@ -339,8 +349,8 @@ fn component_of(table: SystemTable, id: DocumentId, fields: Option<&Object>) -> 
         .ok_or_else(|| Error::stored(format!("row {id} of {}: `component` is not known", table.name())))
 }
 
-/// Every row of a metadata table but that of auth providers names its component here.
-const COMPONENT_FIELD: &str = "component";
+/// Every row of a metadata table names its component here, but those of auth providers and of components themselves.
+pub(crate) const COMPONENT_FIELD: &str = "component";
 
 impl Catalog {
     /// The active table of this name. Names that begin with an underscore are the system's: its own ones, and the two
@@ -465,6 +475,7 @@ impl Catalog {
             }
             SystemTable::UdfConfig => self.udf_config = row(id, new)?,
             SystemTable::Auth
+            | SystemTable::Components
             | SystemTable::Metadata
             | SystemTable::Exports
             | SystemTable::SnapshotImports

@@ -50,7 +50,8 @@ struct CatalogKey {
 }
 
 /// The tables that a catalog is loaded from; tables come before their indexes.
-const LOADED: [SystemTable; 8] = [
+const LOADED: [SystemTable; 9] = [
+    SystemTable::Components,
     SystemTable::Tables,
     SystemTable::Indexes,
     SystemTable::Schemas,

@@ -21,6 +21,7 @@ mod catalog;
 mod catalog_cache;
 mod changes;
 mod commits;
+mod components;
 mod crons;
 mod cursor;
 mod document;
@@ -52,6 +53,7 @@ pub use catalog::{Catalog, DeploymentCatalog, Index, IndexState, StoredSchema, T
 pub use catalog_cache::CatalogCache;
 pub use changes::{Change, ChangedDocument, Changes, read_changes};
 pub use commits::{Commits, Settled, result_lost, unknown_outcome};
+pub use components::component_id;
 pub use crons::CronChanges;
 pub use cursor::{CursorKey, UploadGrant};
 pub use document::Document;
@@ -65,13 +67,13 @@ pub use query::Query;
 pub use scan::QueryId;
 pub use schedules::{Cancellation, DueRun, NewJob, QueuedJobs, RunEnd, held_from};
 pub use system_tables::{
-    AuditLogRow, AuthRow, ChangeHistoryRow, Claim, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow,
-    DataSyncRow, DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow, DueKind, DueRow,
-    EnvironmentVariableRow, ExportRow, ExportState, FileObjectRow, FileRow, FileState, HistoryStateRow,
-    Holder, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState, ImportTable, IndexRow, JobState,
-    LeaseRow, LogStreamRow, LogStreamState, ModuleEnvironment, ModuleRow, NodeConfig, ScheduledJobRow,
-    SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow, SystemTable, TableRow,
-    UdfConfigRow,
+    AuditLogRow, AuthRow, ChangeHistoryRow, Claim, ComponentRow, CronJobRow, CronNextRunRow, CronOutcome,
+    CronRunRow, DataSyncRow, DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow,
+    DueKind, DueRow, EnvironmentVariableRow, ExportRow, ExportState, FileObjectRow, FileRow, FileState,
+    HistoryStateRow, Holder, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState, ImportTable,
+    IndexRow, JobState, LeaseRow, LogStreamRow, LogStreamState, ModuleEnvironment, ModuleRow, NodeConfig,
+    ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
+    SystemTable, TableRow, UdfConfigRow, VariableBinding,
 };
 pub use transaction::{Finished, NestedOutcome, Options, Transaction, primary_key_of};
 pub use usage::{Metric, NestedLimits, Usage, UsageWarning};

@@ -112,7 +112,7 @@ impl Transaction {
         let bytes = page_limit("maximumBytesRead", maximum_bytes_read, bytes_left)?;
         let (target, fields, interval) = match self.index_to_read(&query)? {
             Some((table, index)) => {
-                let interval = interval_of(&index, &query.source.range)?;
+                let interval = interval_of(&index, &self.conditions(&index, &query))?;
                 let fields = index.key_fields().to_vec();
                 (Some((table, index.id)), fields, interval)
             }
@@ -145,7 +145,8 @@ impl Transaction {
                 Some(_) => self.limits.prefetch_documents,
                 None => first_rows(&query.operators, items),
             };
-            let mut scan = Scan::new(&table, index, interval, order, rows_first, usize::MAX);
+            let scan = Scan::new(&table, index, interval, order, rows_first, usize::MAX);
+            let mut scan = scan.for_function_of(self.component());
             let page_end = PageEnd { items: end.is_none().then_some(items), rows, bytes };
             let result = read.fill(self, &mut scan, query.operators, &page_end, end.is_some()).await;
             // Also what a failed run has read decides when it may be run again.

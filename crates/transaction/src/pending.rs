@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use contract::{IndexId, IndexUpdate, Order, Write};
-use value::Object;
+use value::{COMMIT_TIMESTAMP_JSON, Object, key};
 
 use crate::{Document, catalog::Table, changes::ChangedDocument};
 
@@ -197,15 +197,28 @@ impl Pending {
                         index_updates.push(IndexUpdate { index: index.id, old, new });
                     }
                 }
-                Write {
-                    primary: key.primary,
-                    key: key.key,
-                    document: pending.document.map(|document| document.stored().clone()),
-                    index_updates,
-                }
+                let document = pending.document.map(|document| match document.waits_for_commit() {
+                    true => unstamped(&document, &pending.table, &index_updates),
+                    false => document.stored().clone(),
+                });
+                Write { primary: key.primary, key: key.key, document, index_updates }
             })
             .collect()
     }
+}
+
+/// A document as the log takes it that puts the timestamp of the commit into it and its keys.
+fn unstamped(document: &Document, table: &Table, updates: &[IndexUpdate]) -> Bytes {
+    // A document that is pending was made from an object.
+    let object = document.to_object().unwrap_or_default();
+    let mut in_keys = Vec::new();
+    for (position, update) in updates.iter().enumerate() {
+        let index = table.indexes.iter().find(|index| index.id == update.index);
+        let places = index.map(|index| key::commit_timestamps(&object, index.key_fields()));
+        in_keys.extend(places.into_iter().flatten().map(|place| (position as u32, place as u32)));
+    }
+    let size = u32::try_from(document.size_bytes()).unwrap_or(u32::MAX);
+    contract::document::encode_unstamped(document.json(), COMMIT_TIMESTAMP_JSON, size, &in_keys)
 }
 
 /// The keys of a document of `table` in every index but the primary.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use value::{FieldPath, IndexName, JsonFormat, TableName, Value};
+use value::{FieldPath, IndexName, TableName, Value};
 
 use crate::limits::TransactionLimits;
 
@@ -203,7 +203,7 @@ pub(crate) fn value_or_undefined(json: serde_json::Value) -> Result<Option<Value
     if json.as_object().is_some_and(|fields| fields.len() == 1 && fields.contains_key("$undefined")) {
         return Ok(None);
     }
-    Ok(Some(Value::from_serde_json(json, JsonFormat::ConvexEncoded)?))
+    Ok(Some(Value::from_serde_json_with_placeholder(json)?))
 }
 
 pub(crate) fn invalid(message: String) -> Error {

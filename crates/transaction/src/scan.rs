@@ -1,19 +1,20 @@
 //! Walking an index: committed rows and pending writes, merged in the order of the index.
 
-use std::{collections::VecDeque, ops::Bound, sync::Arc};
+use std::{borrow::Cow, collections::VecDeque, ops::Bound, sync::Arc};
 
 use bytes::Bytes;
 use contract::{IndexId, Interval, Order, Read, ReadResult, Row};
-use value::key;
+use value::{ComponentId, IndexName, Value, key};
 
 use crate::{
     Document, Error, Query, Result, Table, Transaction,
-    catalog::{Index, IndexState},
+    catalog::{COMPONENT_FIELD, Index, IndexState},
     catalog_cache::unexpected_result,
     fact::Fact,
     pending::DocumentKey,
-    query::Operator,
+    query::{Operator, RangeComparison, RangeExpression},
     range::interval_of,
+    system_tables::COMPONENT_INDEX,
 };
 
 /// An open query of a transaction.
@@ -37,6 +38,8 @@ pub(crate) struct Scan {
     /// Rows to ask for next time; grows.
     rows: usize,
     rows_max: usize,
+    /// The component whose function sees the documents, where the table holds those of all components.
+    shown_to: Option<ComponentId>,
 }
 
 /// An open query: a scan and what happens to each document on its way.
@@ -71,7 +74,14 @@ impl Scan {
             unread,
             rows,
             rows_max,
+            shown_to: None,
         }
+    }
+
+    /// The same for a function of a component, of whose documents it sees as much as applications may.
+    pub(crate) fn for_function_of(self, component: ComponentId) -> Scan {
+        let shown_to = self.table.is_system().then_some(component);
+        Scan { shown_to, ..self }
     }
 
     pub(crate) fn table(&self) -> &Arc<Table> {
@@ -99,6 +109,20 @@ impl Scan {
 
     /// The next document and its key in the index; `None` at the end. The caller counts the read.
     pub(crate) async fn next(&mut self, transaction: &mut Transaction) -> Result<Option<(Bytes, Document)>> {
+        loop {
+            let Some((key, document)) = self.next_of_all(transaction).await? else { return Ok(None) };
+            match self.shown_to {
+                None => return Ok(Some((key, document))),
+                Some(component) => {
+                    if let Some(shown) = document.shown_to(component)? {
+                        return Ok(Some((key, shown)));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next_of_all(&mut self, transaction: &mut Transaction) -> Result<Option<(Bytes, Document)>> {
         if self.exhausted {
             return Ok(None);
         }
@@ -254,10 +278,11 @@ impl Transaction {
         let scan = match self.index_to_read(&query)? {
             None => None,
             Some((table, index)) => {
-                let interval = interval_of(&index, &query.source.range)?;
+                let interval = interval_of(&index, &self.conditions(&index, &query))?;
                 self.count_range(index.id, &interval)?;
                 let rows = first_rows(&query.operators, self.limits.prefetch_documents);
-                Some(Scan::new(&table, index.id, interval, query.source.order, rows, usize::MAX))
+                let scan = Scan::new(&table, index.id, interval, query.source.order, rows, usize::MAX);
+                Some(scan.for_function_of(self.component()))
             }
         };
         let id = QueryId(self.next_query);
@@ -299,7 +324,9 @@ impl Transaction {
         if !name.is_reserved() {
             self.facts.rely_on(Fact::Index(table.tablet, name.clone()));
         }
-        let index = Arc::clone(table.index(name.as_str()).ok_or_else(not_found)?);
+        let is_by_creation = name.as_str() == IndexName::BY_CREATION_TIME;
+        let used = if table.is_system() && is_by_creation { COMPONENT_INDEX } else { name.as_str() };
+        let index = Arc::clone(table.index(used).ok_or_else(not_found)?);
         if index.staged {
             let message =
                 format!("the index `{shown}` is staged: it can't be queried until it is declared without");
@@ -314,6 +341,22 @@ impl Transaction {
                 ),
             )),
         }
+    }
+
+    /// The conditions of a query on the index that it reads. What the system keeps for all components is by component there.
+    pub(crate) fn conditions<'q>(&self, index: &Index, query: &'q Query) -> Cow<'q, [RangeExpression]> {
+        let conditions = &query.source.range;
+        if index.name.as_str() != COMPONENT_INDEX || !query.source.table.is_system() {
+            return Cow::Borrowed(conditions);
+        }
+        let component = self.component();
+        let of_component = RangeExpression {
+            comparison: RangeComparison::Eq,
+            field: COMPONENT_FIELD.parse().expect("a legal path"),
+            // As rows say it: those of the app itself say nothing.
+            value: (!component.is_root()).then(|| Value::from(component.to_string())),
+        };
+        Cow::Owned([of_component].into_iter().chain(conditions.iter().cloned()).collect())
     }
 }
 

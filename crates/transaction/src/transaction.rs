@@ -10,7 +10,7 @@ use contract::{
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
-use value::{ComponentId, ComponentPath, InternalId, TableName, id};
+use value::{ComponentId, InternalId, TableName, id};
 
 use crate::{
     Catalog, CatalogCache, DeploymentCatalog, Document, Error, Limits, Metric, NestedLimits, Result, Table,
@@ -193,16 +193,6 @@ impl Transaction {
         &self.log
     }
 
-    /// The instance of a component at this path; `None` if there is none.
-    pub fn component_at(&self, path: &ComponentPath) -> Option<ComponentId> {
-        path.is_root().then_some(ComponentId::ROOT)
-    }
-
-    /// Every component that has tables, by path.
-    pub fn component_paths(&self) -> Vec<(ComponentPath, ComponentId)> {
-        vec![(ComponentPath::root(), ComponentId::ROOT)]
-    }
-
     /// Makes the outermost function one of `component`.
     ///
     /// # Panics
@@ -210,6 +200,12 @@ impl Transaction {
     pub fn enter(&mut self, component: ComponentId) {
         assert!(self.frames.len() == 1, "only the outermost function enters a component");
         self.frames[0].component = component;
+    }
+
+    /// The component in which the running function has worked until now.
+    pub(crate) fn set_component(&mut self, component: ComponentId) -> ComponentId {
+        let frame = self.frames.last_mut().expect("never empty");
+        std::mem::replace(&mut frame.component, component)
     }
 
     /// The component in which the running function works: the app itself, unless another was entered.
@@ -364,6 +360,18 @@ impl Transaction {
     /// How deep the running function is nested; 0 for the outermost.
     pub fn depth(&self) -> usize {
         self.frames.len() - 1
+    }
+
+    /// Counts on where the running function of another transaction stands, and under its limits: what is done here is done in
+    /// its name.
+    pub fn count_for(&mut self, other: &Transaction) {
+        self.usage = other.usage;
+        self.frames[0].caps = other.frame().caps;
+    }
+
+    /// Takes over what another transaction has counted, which was begun for this one ([`Transaction::count_for`]).
+    pub fn take_count(&mut self, other: &Transaction) {
+        self.usage = other.usage;
     }
 
     /// What the transaction has used so far.

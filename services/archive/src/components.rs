@@ -17,12 +17,21 @@ pub(crate) fn component_at(
     })
 }
 
-/// A component and all that are mounted within it, it first.
+/// A component and all that are mounted within it, it first and the others by path. Errors: `ComponentNotFound`.
 pub(crate) fn components_from(
     transaction: &mut Transaction,
     path: &str,
 ) -> contract::Result<Vec<(ComponentPath, ComponentId)>> {
-    Ok(vec![component_at(transaction, path)?])
+    let root = component_at(transaction, path)?;
+    let within = |path: &ComponentPath| {
+        let rest = path.as_str().strip_prefix(root.0.as_str());
+        root.0.is_root() || rest.is_some_and(|rest| rest.starts_with('/'))
+    };
+    let instances = transaction.instances();
+    let mounted =
+        instances.into_iter().filter(|(_, stored)| stored.row.is_mounted && within(&stored.row.path));
+    let mounted = mounted.map(|(id, stored)| (stored.row.path.clone(), id)).collect::<Vec<_>>();
+    Ok(std::iter::once(root).chain(mounted).collect())
 }
 
 /// The path of a component within another one's: of `a/b/c` within `a` that is `b/c`.

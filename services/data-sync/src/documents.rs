@@ -38,7 +38,7 @@ impl ExportedTable {
 pub(crate) fn tables_of(transaction: &Transaction) -> Vec<ExportedTable> {
     let catalog = transaction.deployment_catalog();
     let mut tables: Vec<ExportedTable> = Vec::new();
-    for (path, component) in transaction.component_paths() {
+    for (path, component) in catalog.component_paths() {
         let of_component = catalog.of(component).tables();
         tables.extend(
             of_component

@@ -8,6 +8,7 @@
 
 mod analysis;
 mod crons;
+mod definitions;
 mod deployed;
 mod evaluate;
 mod finish;

@@ -23,6 +23,10 @@ group! {
     push:
     /// What one push may bring.
     pub struct PushLimits {
+        /// Instances of components that an app mounts, at whatever depth (`TooManyComponents`).
+        components_max: usize = 512,
+        /// Components within components (`TooManyComponents`): calls between them nest no deeper.
+        component_depth_max: usize = 16,
         /// Modules of one component (`ModulesTooLarge`).
         modules_max: usize = 4_096,
         /// Functions and HTTP routes of all modules (`ModulesTooLarge`): `convex function-spec` shows them in one array.

@@ -1,49 +1,20 @@
 //! What this version does not serve yet. A push that needs it is refused whole, with the file and the export named, so
 //! that nobody finds out in production.
 
-use contract::{Error, Evaluation, Push, Result};
+use contract::{Error, Result};
 use schema::DatabaseSchema;
-use serde_json::Value as Json;
 
-/// Refuses what can be seen without running the code.
-pub fn check_bundles(push: &Push) -> Result<()> {
-    if let Some(component) = push.components.first() {
-        return Err(Error::bad_request(
-            "ComponentsNotSupported",
-            format!(
-                "`convex.config.js` (default export) mounts the component `{}`: components are not supported by this \
-                 version of Tidemark.",
-                component
-            ),
-        ));
-    }
-    Ok(())
-}
-
-/// Refuses what shows only once the code was run.
-pub fn check_evaluation(evaluation: &Evaluation) -> Result<()> {
-    if let Some(definition) = &evaluation.app_definition {
-        let definition: Json = serde_json::from_str(definition)
-            .map_err(|error| Error::internal(format!("the app definition is not JSON: {error}")))?;
-        if definition.get("childComponents").and_then(Json::as_array).is_some_and(|list| !list.is_empty()) {
-            return Err(Error::bad_request(
-                "ComponentsNotSupported",
-                "`convex.config.js` (default export) mounts a component: components are not supported by this version \
-                 of Tidemark.",
-            ));
-        }
-    }
-    Ok(())
-}
+use crate::definitions::place;
 
 /// Refuses index kinds that are not built yet.
-pub fn check_schema(schema: &DatabaseSchema) -> Result<()> {
+pub fn check_schema(definition: &str, schema: &DatabaseSchema) -> Result<()> {
+    let place = place(definition, "schema.js");
     for table in schema.tables.values() {
         if let Some(index) = table.search_indexes.keys().chain(table.staged_search_indexes.keys()).next() {
             return Err(Error::bad_request(
                 "SearchIndexesNotSupported",
                 format!(
-                    "`schema.js` (default export) defines the search index `{}.{}`: search indexes are not supported \
+                    "{place} (default export) defines the search index `{}.{}`: search indexes are not supported \
                      by this version of Tidemark.",
                     table.name, index
                 ),
@@ -53,7 +24,7 @@ pub fn check_schema(schema: &DatabaseSchema) -> Result<()> {
             return Err(Error::bad_request(
                 "VectorIndexesNotSupported",
                 format!(
-                    "`schema.js` (default export) defines the vector index `{}.{}`: vector indexes are not supported \
+                    "{place} (default export) defines the vector index `{}.{}`: vector indexes are not supported \
                      by this version of Tidemark.",
                     table.name, index
                 ),

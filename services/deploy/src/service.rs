@@ -66,7 +66,7 @@ pub struct Handle {
 pub(crate) struct Shared {
     pub options: Options,
     pub dependencies: Dependencies,
-    /// The schema that is being prepared for each deployment, and what stops the work on it.
+    /// The schemas that are being prepared for each deployment, and what stops the work on it.
     pub preparing: Mutex<BTreeMap<DeploymentRef, Preparing>>,
     pub metrics: Operations<{ STEPS.len() }>,
     pub tasks: TaskTracker,
@@ -135,7 +135,7 @@ impl Deploy for Handle {
     }
 
     async fn evaluate_push(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaDifference> {
-        Ok(self.counted(Step::Evaluate, self.evaluate(deployment, push)).await?.difference(None))
+        Ok(self.counted(Step::Evaluate, self.evaluate(deployment, push)).await?.difference(&BTreeMap::new()))
     }
 
     async fn evaluate_schema(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaEvaluation> {
@@ -149,10 +149,10 @@ impl Deploy for Handle {
     async fn wait_for_schema(
         &self,
         deployment: DeploymentRef,
-        schema: Option<SchemaId>,
+        schemas: BTreeMap<String, SchemaId>,
         wait: Duration,
     ) -> Result<SchemaProgress> {
-        self.wait(deployment, schema, wait).await
+        self.wait(deployment, schemas, wait).await
     }
 
     async fn finish_push(&self, deployment: DeploymentRef, finish: FinishPush) -> Result<PushDifference> {

@@ -24,6 +24,7 @@ mod audit;
 mod authentication;
 mod bodies;
 mod clock;
+mod components;
 mod connections;
 mod console;
 mod control;

@@ -174,7 +174,7 @@ impl Deploy for Broken {
     async fn wait_for_schema(
         &self,
         _: DeploymentRef,
-        _: Option<SchemaId>,
+        _: BTreeMap<String, SchemaId>,
         _: Duration,
     ) -> Result<SchemaProgress> {
         Err(broken())

@@ -302,7 +302,7 @@ impl contract::Runner for Handle {
         let _call = self.begin_call()?;
         let Ok(path) = call.path.parse::<FunctionPath>() else { return Ok(None) };
         let mut transaction = self.shared.transactions.snapshot(call.deployment).await?;
-        let Some(component) = component_at(&transaction, &call.component) else { return Ok(None) };
+        let Some(component) = component_at(&mut transaction, &call.component) else { return Ok(None) };
         transaction.enter(component);
         if path.module.is_system() {
             return Ok(system::kind(&call.path).filter(|_| call.identity.is_admin()));

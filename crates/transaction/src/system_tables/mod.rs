@@ -2,6 +2,7 @@
 //! and indexes are the same in every deployment and need no rows of their own.
 
 mod archive_rows;
+mod component_rows;
 mod cron_rows;
 mod directory_rows;
 mod history_rows;
@@ -21,6 +22,7 @@ use crate::catalog::{Index, IndexState, Table, TableState};
 pub use archive_rows::{
     Claim, ExportRow, ExportState, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState, ImportTable,
 };
+pub use component_rows::{ComponentRow, VariableBinding};
 pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};
 pub use directory_rows::{DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow};
 pub use history_rows::{ChangeHistoryRow, DataSyncRow, HistoryStateRow};
@@ -69,6 +71,9 @@ pub enum SystemTable {
     FileStorage = 28,
     /// Imports, those too that are over ([`ImportRow`]).
     SnapshotImports = 29,
+    /// The instances of components ([`ComponentRow`]), those included that are not mounted any more; the internal id of a row is
+    /// the instance's.
+    Components = 32,
     /// When cron jobs ran and will run ([`CronNextRunRow`]); the internal id of a row is that of its job.
     CronNextRun = 35,
     /// The objects that hold the bytes of files ([`FileObjectRow`]), those too that no file has yet, or has any more.
@@ -101,6 +106,8 @@ pub const DUE_INDEX: &str = "by_due";
 pub const CRON_JOBS_INDEX: &str = "by_component_and_name";
 /// The index of [`SystemTable::CronJobLogs`] by component, name and time.
 pub const CRON_RUNS_INDEX: &str = "by_component_name_and_ts";
+/// The index of the tables that applications see, by component: those of a component are neighbours.
+pub(crate) const COMPONENT_INDEX: &str = "by_component";
 
 /// Numbers up to here were given out by older systems; the numbers of system tables lie above.
 const RESERVED_NUMBERS: u32 = 512;
@@ -111,7 +118,7 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
 
 impl SystemTable {
     /// All of them.
-    pub const ALL: [SystemTable; 27] = [
+    pub const ALL: [SystemTable; 28] = [
         SystemTable::Tables,
         SystemTable::Indexes,
         SystemTable::Metadata,
@@ -128,6 +135,7 @@ impl SystemTable {
         SystemTable::ScheduledJobs,
         SystemTable::FileStorage,
         SystemTable::SnapshotImports,
+        SystemTable::Components,
         SystemTable::CronNextRun,
         SystemTable::FileObjects,
         SystemTable::Directory,
@@ -160,6 +168,7 @@ impl SystemTable {
             SystemTable::ScheduledJobs => "_scheduled_jobs",
             SystemTable::FileStorage => "_file_storage",
             SystemTable::SnapshotImports => "_snapshot_imports",
+            SystemTable::Components => "_components",
             SystemTable::CronNextRun => "_cron_next_run",
             SystemTable::FileObjects => "_file_objects",
             SystemTable::Directory => "_directory",
@@ -204,7 +213,7 @@ impl SystemTable {
             ],
             SystemTable::DueRuns => &[(DUE_INDEX, &["due"])],
             SystemTable::ScheduledJobs => {
-                &[("by_component", &["component"]), ("by_completed_time", &["completedTime"])]
+                &[(COMPONENT_INDEX, &["component"]), ("by_completed_time", &["completedTime"])]
             }
             SystemTable::Deployments => &[
                 ("by_name", &["name"]),
@@ -212,11 +221,12 @@ impl SystemTable {
                 ("by_project_and_identifier", &["project", "identifier"]),
             ],
             SystemTable::DeployKeys => &[("by_owner", &["scope", "of", "name"])],
+            SystemTable::FileStorage => &[(COMPONENT_INDEX, &["component"])],
             SystemTable::Metadata
             | SystemTable::Exports
             | SystemTable::Auth
-            | SystemTable::FileStorage
             | SystemTable::SnapshotImports
+            | SystemTable::Components
             | SystemTable::CronNextRun
             | SystemTable::Directory
             | SystemTable::ClaimLeases
@@ -240,6 +250,7 @@ impl SystemTable {
                 | SystemTable::UdfConfig
                 | SystemTable::Auth
                 | SystemTable::ChangeHistory
+                | SystemTable::Components
         )
     }
 
@@ -331,7 +342,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 27 + 27 + 27 + 22);
+        assert_eq!(ids.len(), 28 + 28 + 28 + 23);
     }
 
     #[test]

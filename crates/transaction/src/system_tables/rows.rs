@@ -161,10 +161,12 @@ pub struct UdfConfigRow {
     pub import_time_ms: u64,
     /// The functions folder, as the command line tool names it.
     pub functions_directory: String,
-    /// Changes with anything that an image of the code is made of; hexadecimal.
+    /// Of the app: changes with anything that the images of its code and of its components' are made of; hexadecimal.
     pub code_hash: String,
     /// What its modules for Node.js need.
     pub node: NodeConfig,
+    /// Of the app: below which path of the site its router answers requests, with a slash at both ends; `None` for all of it.
+    pub http_prefix: Option<String>,
 }
 
 /// What the modules for Node.js of pushed code need. Rows that say nothing of it need nothing.
@@ -552,6 +554,7 @@ impl SystemRow for UdfConfigRow {
                     None => None,
                 },
             },
+            http_prefix: fields.optional_text("httpPrefix")?.map(str::to_owned),
         })
     }
 
@@ -572,6 +575,9 @@ impl SystemRow for UdfConfigRow {
         }
         if let Some(lock) = &self.node.lock {
             fields.insert("nodeLock", hex::encode(lock.0));
+        }
+        if let Some(prefix) = &self.http_prefix {
+            fields.insert("httpPrefix", prefix.as_str());
         }
         fields
     }
@@ -1019,6 +1025,7 @@ pub(super) mod tests {
             functions_directory: "convex/".into(),
             code_hash: "00".into(),
             node: NodeConfig::default(),
+            http_prefix: None,
         };
         let node = NodeConfig {
             version: Some("24".into()),

@@ -4,6 +4,7 @@
 //! them, `answer` writes what the tool then checks field by field.
 
 mod answer;
+mod definitions;
 mod request;
 
 use std::{future::Future, time::Duration};
@@ -73,7 +74,7 @@ pub(crate) fn routes() -> Router<SharedEdge> {
                 let wait_ms_max = edge.limits.gateway.long_poll_ms_max;
                 let wait = Duration::from_millis(body.timeout_ms.unwrap_or(wait_ms_max).min(wait_ms_max));
                 let deploy = &edge.services.deploy;
-                let progress = deploy.wait_for_schema(at, body.schema_change.schema(), wait).await?;
+                let progress = deploy.wait_for_schema(at, body.schema_change.schemas(), wait).await?;
                 Ok(answer::schema_progress(&progress))
             }),
         )

@@ -217,6 +217,7 @@ impl Harness {
             functions_directory: "convex/".to_owned(),
             code_hash: String::new(),
             node: NodeConfig::default(),
+            http_prefix: None,
         };
         self.transact(async move |transaction| {
             write(transaction, &rows).await;
@@ -298,7 +299,10 @@ impl Harness {
             deployment: DEPLOYMENT,
             modules: modules.to_vec(),
             schema: None,
-            app_definition: None,
+            definition: None,
+            definitions: BTreeMap::new(),
+            component: String::new(),
+            site_path: String::new(),
             environment_variables,
             import_phase: None,
         };

@@ -1,0 +1,30 @@
+// better-auth: its tables are the component's, its handler is the app's.
+import { createClient, type GenericCtx } from "@convex-dev/better-auth";
+import { convex } from "@convex-dev/better-auth/plugins";
+import { betterAuth } from "better-auth";
+import { components } from "./_generated/api.js";
+import type { DataModel } from "./_generated/dataModel.js";
+import { httpAction, query } from "./_generated/server.js";
+import authConfig from "./auth.config.js";
+
+export const authComponent = createClient<DataModel>(components.betterAuth);
+
+export const createAuth = (ctx: GenericCtx<DataModel>) =>
+  betterAuth({
+    baseURL: process.env.CONVEX_SITE_URL,
+    secret: process.env.BETTER_AUTH_SECRET,
+    trustedOrigins: ["http://page.example"],
+    database: authComponent.adapter(ctx),
+    emailAndPassword: { enabled: true, requireEmailVerification: false },
+    plugins: [convex({ authConfig })],
+  });
+
+export const handle = httpAction(async (ctx, request) => createAuth(ctx).handler(request));
+
+export const me = query({
+  args: {},
+  handler: async (ctx) => {
+    const user = await authComponent.safeGetAuthUser(ctx);
+    return user ? { name: user.name, email: user.email } : null;
+  },
+});
