@@ -28,7 +28,9 @@ mod position;
 mod requester;
 mod runner;
 mod schedules;
+mod search;
 mod sequencer;
+mod text;
 mod transaction_log;
 
 pub use blob::{
@@ -36,10 +38,10 @@ pub use blob::{
     ObjectWriter,
 };
 pub use deploy::{
-    AuthDifference, CronDifference, DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind,
-    IndexDifference, IndexEvaluation, ModuleHash, Push, PushDifference, PushedModule, SchemaDifference,
-    SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedPush, TableCheck, TableEvaluation,
-    VariableChange,
+    AuthDifference, CronDifference, DeclaredIndex, DeclaredIndexKind, Deploy, DeployedCode, FinishPush,
+    IndexChangeKind, IndexDifference, IndexEvaluation, ModuleHash, Push, PushDifference, PushedModule,
+    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedPush, TableCheck,
+    TableEvaluation, VariableChange,
 };
 pub use deployment::{CLOUD_URL_VARIABLE, Deployment, SITE_URL_VARIABLE};
 pub use directory::{
@@ -66,7 +68,12 @@ pub use runner::{
     QueryOutcome, ReadMoment, Runner, SessionRequest,
 };
 pub use schedules::{JobsOf, Schedules};
+pub use search::{
+    InternalDocumentId, Search, SearchIndexState, TextMatch, TextMatches, TextSearch, VectorMatch,
+    VectorSearch, WrittenText,
+};
 pub use sequencer::Sequencer;
+pub use text::{FilterValue, TextCondition, TextFilter, TextKey, is_announced_only};
 pub use transaction_log::{
     BackfillProgress, BackfillStep, Commit, CommitNotice, CommitOutcome, Conflict, IndexUpdate, Lookup,
     Order, Read, ReadAt, ReadResult, Row, StreamEvent, StreamEvents, TouchedKey, TransactionLog, Version,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use contract::{IndexId, IndexUpdate, Order, Write};
+use contract::{IndexId, IndexUpdate, Order, Write, is_announced_only};
 use value::Object;
 
 use crate::{Document, catalog::Table};
@@ -98,7 +98,7 @@ impl Pending {
         let pending = self.documents.remove(key)?;
         if pending.document.is_some() {
             self.overlay(key.primary).remove(&key.key);
-            for (index, index_key) in &pending.keys {
+            for (index, index_key) in ordered(&pending.keys) {
                 self.overlay(*index).remove(index_key);
             }
         }
@@ -110,7 +110,7 @@ impl Pending {
         let primary = self.overlay(key.primary);
         if pending.document.is_some() {
             let mut before = primary.insert(key.key.clone(), key.key.clone());
-            for (index, index_key) in &pending.keys {
+            for (index, index_key) in ordered(&pending.keys) {
                 before = before.or(self.overlay(*index).insert(index_key.clone(), key.key.clone()));
             }
             assert!(before.is_none(), "a key of an index belongs to one document");
@@ -139,6 +139,18 @@ impl Pending {
         let key = DocumentKey { primary, key: key.clone() };
         let document = self.documents.get(&key).and_then(|pending| pending.document.as_ref());
         Some((index_key, document.expect("an overlay holds only documents that are there")))
+    }
+
+    /// The pending documents of a table: their keys, whether they are there in the committed state, and what they are now.
+    pub(crate) fn of_table(
+        &self,
+        primary: IndexId,
+    ) -> impl Iterator<Item = (&Bytes, bool, Option<&Document>)> {
+        let first = DocumentKey { primary, key: Bytes::new() };
+        self.documents
+            .range(first..)
+            .take_while(move |(key, _)| key.primary == primary)
+            .map(|(key, pending)| (&key.key, pending.committed, pending.document.as_ref()))
     }
 
     /// The definitions of the tables of all pending documents, as they were when they were written.
@@ -196,7 +208,12 @@ impl Pending {
     }
 }
 
-/// The keys of a document of `table` in every index but the primary.
+/// The keys of a document of `table` in every index but the primary, as far as it is in them.
 fn keys_of(table: &Table, document: &Object) -> Vec<(IndexId, Bytes)> {
-    table.indexes.iter().map(|index| (index.id, index.key_of(document).into())).collect()
+    table.indexes.iter().filter_map(|index| Some((index.id, index.key_of(document)?))).collect()
+}
+
+/// The keys that are in an order, each of one document.
+fn ordered(keys: &[(IndexId, Bytes)]) -> impl Iterator<Item = &(IndexId, Bytes)> {
+    keys.iter().filter(|(_, key)| !is_announced_only(key))
 }

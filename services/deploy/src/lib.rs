@@ -17,6 +17,7 @@ mod node;
 mod prepared;
 mod refusal;
 mod schema_change;
+mod search;
 mod service;
 mod start;
 mod variables;

@@ -2,7 +2,6 @@
 //! that nobody finds out in production.
 
 use contract::{Error, Evaluation, Push, Result};
-use schema::DatabaseSchema;
 use serde_json::Value as Json;
 
 /// Refuses what can be seen without running the code.
@@ -30,33 +29,6 @@ pub fn check_evaluation(evaluation: &Evaluation) -> Result<()> {
                 "ComponentsNotSupported",
                 "`convex.config.js` (default export) mounts a component: components are not supported by this version \
                  of Tidemark.",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses index kinds that are not built yet.
-pub fn check_schema(schema: &DatabaseSchema) -> Result<()> {
-    for table in schema.tables.values() {
-        if let Some(index) = table.search_indexes.keys().chain(table.staged_search_indexes.keys()).next() {
-            return Err(Error::bad_request(
-                "SearchIndexesNotSupported",
-                format!(
-                    "`schema.js` (default export) defines the search index `{}.{}`: search indexes are not supported \
-                     by this version of Tidemark.",
-                    table.name, index
-                ),
-            ));
-        }
-        if let Some(index) = table.vector_indexes.keys().chain(table.staged_vector_indexes.keys()).next() {
-            return Err(Error::bad_request(
-                "VectorIndexesNotSupported",
-                format!(
-                    "`schema.js` (default export) defines the vector index `{}.{}`: vector indexes are not supported \
-                     by this version of Tidemark.",
-                    table.name, index
-                ),
             ));
         }
     }

@@ -155,9 +155,6 @@ impl Handle {
             }
             None => None,
         };
-        if let Some(schema) = &schema {
-            refusal::check_schema(schema)?;
-        }
         let modules = self.store(bundles, &evaluation).await?;
         let node_config = self.node_config(node.as_ref(), push.node_version, push.node_packages).await?;
         let base_code_hash = transaction.udf_config().map(|config| config.row.code_hash).unwrap_or_default();
@@ -331,6 +328,7 @@ impl Work for PrepareSchema {
                         id: IndexId(rand::random()),
                         name: wanted.name.clone(),
                         fields: wanted.fields.clone(),
+                        kind: wanted.index_kind.clone(),
                         state: IndexState::Backfilling,
                         staged: wanted.staged,
                     };

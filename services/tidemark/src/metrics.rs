@@ -146,6 +146,12 @@ impl Metrics {
         self.add_limits(move || limits.limits_used().to_vec());
     }
 
+    pub fn search(&self, search: search::Handle) {
+        let limits = search.clone();
+        self.add(&[("search", SEARCH)], move || search.metrics());
+        self.add_limits(move || limits.limits_used().to_vec());
+    }
+
     pub fn deploy(&self, deploy: deploy::Handle) {
         self.add(&[("deploy", DEPLOY)], move || deploy.metrics());
     }
@@ -199,6 +205,7 @@ mod tests {
         of(&mut all, "node", NODE);
         of(&mut all, "fanout", FANOUT);
         of(&mut all, "scheduler", SCHEDULER);
+        of(&mut all, "search", SEARCH);
         of(&mut all, "files", FILES);
         of(&mut all, "blob", BLOB);
         of(&mut all, "deploy", DEPLOY);

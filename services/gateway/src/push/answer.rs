@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use contract::{
-    DeclaredIndex, DeployedCode, Error, IndexChangeKind, IndexDifference, PushDifference, Result,
-    SchemaDifference, SchemaEvaluation, SchemaProgress, StartedPush, TableCheck,
+    DeclaredIndex, DeclaredIndexKind, DeployedCode, Error, IndexChangeKind, IndexDifference, PushDifference,
+    Result, SchemaDifference, SchemaEvaluation, SchemaProgress, StartedPush, TableCheck,
 };
 use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 use serde_json::{Value as Json, json, value::RawValue};
@@ -196,11 +196,21 @@ fn index_difference(difference: &IndexDifference) -> Json {
 }
 
 fn index(index: &DeclaredIndex) -> Json {
-    let mut json = json!({
-        "name": format!("{}.{}", index.table, index.name),
-        "type": "database",
-        "fields": index.fields,
-    });
+    let name = format!("{}.{}", index.table, index.name);
+    let over = index.fields.first();
+    let mut json = match &index.kind {
+        DeclaredIndexKind::Database => json!({"name": name, "type": "database", "fields": index.fields}),
+        DeclaredIndexKind::Text { filter_fields } => {
+            json!({"name": name, "type": "search", "searchField": over, "filterFields": filter_fields})
+        }
+        DeclaredIndexKind::Vector { dimensions, filter_fields } => json!({
+            "name": name,
+            "type": "vector",
+            "dimensions": dimensions,
+            "vectorField": over,
+            "filterFields": filter_fields,
+        }),
+    };
     if index.staged {
         json["staged"] = Json::Bool(true);
     }

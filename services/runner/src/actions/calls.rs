@@ -67,6 +67,7 @@ impl Calls {
                 Ok(json!({"name": deployment.name, "class": "s16"}).to_string())
             }
             "1.0/getRequestMetadata" => Ok(request_json(&self.call, self.descent.job)),
+            "1.0/actions/vectorSearch" => self.vector_search(name, arguments).await,
             "1.0/createFunctionHandle" => self.handle_of(parse(name, arguments)?).await,
             "1.0/actions/schedule"
             | "1.0/actions/cancel_job"
