@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use machine::{Expiry, Machine};
 use tables::{
     BLOB, CERTIFICATE, DEPLOY, DISK, FANOUT, FILES, GATEWAY, LIMIT, LOG, NODE, PROCESS, RAFT, ROLE, RUNNER,
-    SCHEDULER, STORE,
+    SCHEDULER, SEARCH, STORE,
 };
 pub use text::CONTENT_TYPE;
 use text::{Kind, Sample};
