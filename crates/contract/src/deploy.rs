@@ -215,10 +215,33 @@ pub struct DeclaredIndex {
     pub table: String,
     /// Its name, unique within the table.
     pub name: String,
-    /// All fields of its key but `_id`: those that are declared, then `_creationTime`.
+    /// All fields of its key but `_id`: those that are declared, then `_creationTime`. Of an index for searches the one field that it is
+    /// over.
     pub fields: Vec<String>,
+    /// What kind of index it is.
+    pub kind: DeclaredIndexKind,
     /// Filled and kept up to date, but not to be queried yet.
     pub staged: bool,
+}
+
+/// What kind of index a schema declares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DeclaredIndexKind {
+    /// Documents in the order of their fields.
+    #[default]
+    Database,
+    /// For text search.
+    Text {
+        /// By which searches may filter.
+        filter_fields: Vec<String>,
+    },
+    /// For vector search.
+    Vector {
+        /// How many numbers a vector has.
+        dimensions: u32,
+        /// By which searches may filter.
+        filter_fields: Vec<String>,
+    },
 }
 
 /// The indexes that a push changes, by what becomes of them.

@@ -31,7 +31,9 @@ mod position;
 mod requester;
 mod runner;
 mod schedules;
+mod search;
 mod sequencer;
+mod text;
 mod transaction_log;
 
 pub use archives::{Archives, NewExport, NewImport, PartUpload, StoredExport};
@@ -45,10 +47,10 @@ pub use data_sync::{
 };
 pub use deploy::{
     AuthDifference, ComponentChange, ComponentDifference, ComponentSchema, ComponentSchemaEvaluation,
-    CronDifference, DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind, IndexDifference,
-    IndexEvaluation, ModuleHash, Push, PushDifference, PushedComponent, PushedModule, SchemaDifference,
-    SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedDefinition, StartedPush, TableCheck,
-    TableEvaluation, VariableChange,
+    CronDifference, DeclaredIndex, DeclaredIndexKind, Deploy, DeployedCode, FinishPush, IndexChangeKind,
+    IndexDifference, IndexEvaluation, ModuleHash, Push, PushDifference, PushedComponent, PushedModule,
+    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedDefinition,
+    StartedPush, TableCheck, TableEvaluation, VariableChange,
 };
 pub use deployment::{CLOUD_URL_VARIABLE, Deployment, SITE_URL_VARIABLE};
 pub use directory::{
@@ -76,7 +78,12 @@ pub use runner::{
     QueryOutcome, ReadMoment, Runner, SessionRequest,
 };
 pub use schedules::{JobsOf, Schedules};
+pub use search::{
+    InternalDocumentId, Search, SearchIndexState, TextMatch, TextMatches, TextSearch, VectorMatch,
+    VectorSearch, WrittenText,
+};
 pub use sequencer::Sequencer;
+pub use text::{FilterValue, TextCondition, TextFilter, TextKey, is_announced_only};
 pub use transaction_log::{
     BackfillProgress, BackfillStep, Commit, CommitNotice, CommitOutcome, Conflict, IndexUpdate, Lookup,
     Order, Read, ReadAt, ReadResult, Row, StreamEvent, StreamEvents, TouchedKey, TransactionLog, Version,

@@ -140,7 +140,8 @@ pub struct Write {
     pub index_updates: Vec<IndexUpdate>,
 }
 
-/// `old` is `None` for a document that was not there, `new` for one that is deleted.
+/// `old` is `None` for a document that was not there, `new` for one that is deleted. Keys that are announced only
+/// ([`crate::is_announced_only`]) are not stored: no read finds them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexUpdate {
     /// The index.

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, LazyLock, OnceLock},
 };
 
+use bytes::Bytes;
 use contract::{IndexId, Timestamp};
 use schema::DatabaseSchema;
 use schema::SchemaLimits;
@@ -16,6 +17,7 @@ use value::{
 
 use crate::{
     Error, Result,
+    search_fields::{IndexKind, text_key},
     system_tables::{
         AuthRow, ComponentRow, EnvironmentVariableRow, IndexRow, ModuleRow, SchemaRow, SchemaState, Stored,
         SystemRow, SystemTable, TableRow, UdfConfigRow,
@@ -59,8 +61,10 @@ pub struct Index {
     pub id: IndexId,
     /// Under which queries know it.
     pub name: IndexName,
-    /// As declared; empty for `by_id` and `by_creation_time`.
+    /// As declared; empty for `by_id` and `by_creation_time`. Of a text or vector index the one field that it is over.
     pub fields: Vec<FieldPath>,
+    /// What kind of index it is.
+    pub kind: IndexKind,
     /// How complete it is.
     pub state: IndexState,
     /// Maintained, but not to be queried until it is declared without.
@@ -159,7 +163,19 @@ impl Table {
 }
 
 impl Index {
+    /// An index of documents in an order.
     pub(crate) fn new(
+        id: IndexId,
+        name: IndexName,
+        fields: Vec<FieldPath>,
+        state: IndexState,
+        staged: bool,
+    ) -> Index {
+        Index::of_kind(IndexKind::Ordered, id, name, fields, state, staged)
+    }
+
+    fn of_kind(
+        kind: IndexKind,
         id: IndexId,
         name: IndexName,
         fields: Vec<FieldPath>,
@@ -172,17 +188,23 @@ impl Index {
             key_fields.push(built_in(CREATION_TIME_FIELD));
         }
         key_fields.push(built_in(ID_FIELD));
-        Index { id, name, fields, state, staged, key_fields }
+        Index { id, name, fields, kind, state, staged, key_fields }
     }
 
     /// What its keys are made of, and what a query may bound in this order: the declared fields, `_creationTime` (not in
-    /// `by_id`), `_id`.
+    /// `by_id`), `_id`. Of no meaning for text and vector indexes.
     pub fn key_fields(&self) -> &[FieldPath] {
         &self.key_fields
     }
 
-    pub(crate) fn key_of(&self, document: &Object) -> Vec<u8> {
-        key::encode_fields(document, &self.key_fields)
+    /// The document's key in it, if it has one.
+    pub(crate) fn key_of(&self, document: &Object) -> Option<Bytes> {
+        match &self.kind {
+            IndexKind::Ordered => Some(key::encode_fields(document, &self.key_fields).into()),
+            IndexKind::Text { filter_fields } => text_key(document, &self.fields, filter_fields),
+            // Nobody reads them in a transaction.
+            IndexKind::Vector { .. } => None,
+        }
     }
 }
 
@@ -381,7 +403,7 @@ impl Catalog {
     }
 
     /// The application's tables in whatever state, in no order.
-    pub(crate) fn all_tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+    pub fn all_tables(&self) -> impl Iterator<Item = &Arc<Table>> {
         self.by_tablet.values()
     }
 
@@ -542,7 +564,7 @@ impl Catalog {
             let Some(table) = self.by_tablet.get_mut(&new.table) else {
                 return Err(Error::stored(format!("index {id} is over a table that is not there")));
             };
-            let index = Index::new(new.id, new.name, new.fields, new.state, new.staged);
+            let index = Index::of_kind(new.kind, new.id, new.name, new.fields, new.state, new.staged);
             Arc::make_mut(table).indexes.push(Arc::new(index));
         }
         Ok(())

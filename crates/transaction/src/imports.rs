@@ -76,6 +76,7 @@ impl Transaction {
                 id: self.new_index_id(),
                 name: index.name.clone(),
                 fields: index.fields.clone(),
+                kind: index.kind.clone(),
                 // There is nothing that would have to be put into it.
                 state: if index.staged { IndexState::Backfilled } else { IndexState::Enabled },
                 staged: index.staged,

@@ -42,10 +42,13 @@ mod query;
 mod range;
 mod scan;
 mod schedules;
+mod search;
+mod search_fields;
 mod system_rows;
 pub mod system_tables;
 mod transaction;
 mod usage;
+mod vector_search;
 
 pub use crate::limits::{CronLimits, Limits, PREFETCH_DOCUMENTS, RetryLimits, TransactionLimits};
 pub use attempts::{Attempts, Next};
@@ -66,6 +69,7 @@ pub use page::{Page, PageRequest, PageStatus};
 pub use query::Query;
 pub use scan::QueryId;
 pub use schedules::{Cancellation, DueRun, NewJob, QueuedJobs, RunEnd, held_from};
+pub use search_fields::{IndexKind, filter_values, normalized, text_of, vector_of};
 pub use system_tables::{
     AuditLogRow, AuthRow, ChangeHistoryRow, Claim, ComponentRow, CronJobRow, CronNextRunRow, CronOutcome,
     CronRunRow, DataSyncRow, DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow,
@@ -77,3 +81,4 @@ pub use system_tables::{
 };
 pub use transaction::{Finished, NestedOutcome, Options, Transaction, primary_key_of};
 pub use usage::{Metric, NestedLimits, Usage, UsageWarning};
+pub use vector_search::CheckedVectorSearch;

@@ -5,8 +5,8 @@ use std::{
 
 use bytes::Bytes;
 use contract::{
-    Commit, CommitId, DeploymentRef, Epoch, IndexId, Interval, Read, ReadAt, ReadResult, ReadSet,
-    TransactionLog, Version, Write,
+    Commit, CommitId, DeploymentRef, Epoch, IndexId, Interval, Read, ReadAt, ReadResult, ReadSet, Search,
+    TextCondition, TransactionLog, Version, Write,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
@@ -46,6 +46,8 @@ pub struct Options {
 /// A failed operation changes nothing and leaves the transaction usable, except that what it read is in the read set.
 pub struct Transaction {
     log: Arc<dyn TransactionLog>,
+    /// Answers text searches.
+    pub(crate) search: Option<Arc<dyn Search>>,
     deployment: DeploymentRef,
     begin: ReadAt,
     pub(crate) limits: Arc<Limits>,
@@ -146,6 +148,7 @@ impl Transaction {
         let caps = Caps::of(&options.limits.transaction);
         let mut transaction = Transaction {
             log,
+            search: None,
             deployment,
             begin: at,
             limits: options.limits,
@@ -171,6 +174,11 @@ impl Transaction {
         };
         transaction.push_frame(ComponentId::ROOT, caps);
         Ok(transaction)
+    }
+
+    /// Has text searches answered; without it they fail with `SearchIndexesUnavailable`.
+    pub fn search_by(&mut self, search: Arc<dyn Search>) {
+        self.search = Some(search);
     }
 
     /// Whose data it reads.
@@ -488,6 +496,10 @@ impl Transaction {
 
     pub(crate) fn record_interval(&mut self, index: IndexId, interval: Interval) {
         self.read_set.add(index, interval);
+    }
+
+    pub(crate) fn record_search(&mut self, index: IndexId, condition: TextCondition) {
+        self.read_set.add_search(index, condition);
     }
 
     pub(crate) fn record_stream(&mut self, stream: &QueryStream) {

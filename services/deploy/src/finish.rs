@@ -381,6 +381,7 @@ impl Finish {
                         id: IndexId(rand::random()),
                         name: wanted.name.clone(),
                         fields: wanted.fields.clone(),
+                        kind: wanted.index_kind.clone(),
                         state: if wanted.staged { IndexState::Backfilled } else { IndexState::Enabled },
                         staged: wanted.staged,
                     };

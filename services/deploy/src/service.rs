@@ -6,7 +6,7 @@ use crate::Limits;
 use async_trait::async_trait;
 use contract::{
     BlobStore, Deploy, DeployedCode, DeploymentRef, FinishPush, Push, PushDifference, Result, Runner,
-    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, StartedPush, VariableChange,
+    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Search, StartedPush, VariableChange,
 };
 use counters::{Operations, OperationsSnapshot, Stopwatch};
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ pub struct Dependencies {
     pub transactions: SystemTransactions,
     pub runner: Arc<dyn Runner>,
     pub blobs: Arc<dyn BlobStore>,
+    /// Fills the indexes for searches.
+    pub search: Arc<dyn Search>,
 }
 
 /// The deploy service of one process. It owns the work that goes on between the requests of a push.

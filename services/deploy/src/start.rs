@@ -24,7 +24,6 @@ use crate::{
     definitions::{self, APP, Exported, Variables, place},
     imports,
     prepared::{Definition, Prepared, Settings},
-    refusal,
     schema_change::SchemaChange,
 };
 
@@ -374,9 +373,6 @@ impl Handle {
             }
             None => None,
         };
-        if let Some(schema) = &schema {
-            refusal::check_schema(path, schema)?;
-        }
         Ok(EvaluatedDefinition {
             modules: self.store(bundles, &evaluation).await?,
             exported: evaluation.definition,
@@ -554,6 +550,7 @@ async fn prepare(
                     id: IndexId(rand::random()),
                     name: wanted.name.clone(),
                     fields: wanted.fields.clone(),
+                    kind: wanted.index_kind.clone(),
                     state: IndexState::Backfilling,
                     staged: wanted.staged,
                 };

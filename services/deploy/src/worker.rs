@@ -15,7 +15,9 @@ use contract::{
 use schema::{DatabaseSchema, TableSchema};
 use system_transaction::Work;
 use tokio_util::sync::CancellationToken;
-use transaction::{Catalog, IndexRow, IndexState, SchemaFailure, SchemaRow, SchemaState, Table, Transaction};
+use transaction::{
+    Catalog, IndexKind, IndexRow, IndexState, SchemaFailure, SchemaRow, SchemaState, Table, Transaction,
+};
 use value::{DocumentId, TableName, Value};
 
 use crate::{Handle, start::index_rows};
@@ -148,13 +150,21 @@ impl Handle {
 
     async fn fill_indexes(&self, deployment: DeploymentRef) -> Result<()> {
         let mut transaction = self.transactions().snapshot(deployment).await?;
-        for (_, row) in index_rows(&mut transaction).await?.into_values() {
+        let mut rows: Vec<_> = index_rows(&mut transaction).await?.into_values().collect();
+        // The search service fills its own meanwhile.
+        rows.sort_by_key(|(_, row)| row.kind != IndexKind::Ordered);
+        for (_, row) in rows {
             if row.state != IndexState::Backfilling {
                 continue;
             }
             let catalog = transaction.deployment_catalog().of(row.component);
             let Some(table) = catalog.table_by_tablet(&row.table).cloned() else { continue };
             let Some(index) = table.indexes.iter().find(|index| index.id == row.id) else { continue };
+            if row.kind != IndexKind::Ordered {
+                self.wait_for_search_index(deployment, row.id).await?;
+                self.transactions().transact(deployment, &MarkFilled { index: row.id }).await?;
+                continue;
+            }
             let mut from = None;
             loop {
                 let step = BackfillStep {

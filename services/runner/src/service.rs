@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use contract::{
     ActionOutcome, BlobStore, Deployment, DeploymentRef, Error, Evaluation, EvaluationRequest, Files,
     FunctionCall, FunctionKind, FunctionLogPage, HttpAnswer, HttpCall, MutationCall, MutationOutcome,
-    NodeEvaluation, NodeEvaluationRequest, QueryCall, QueryOutcome, ReadAt, Result, Sequencer, Timestamp,
-    TransactionLog,
+    NodeEvaluation, NodeEvaluationRequest, QueryCall, QueryOutcome, ReadAt, Result, Search, Sequencer,
+    Timestamp, TransactionLog,
 };
 use deployment_tasks::for_each_deployment;
 use fair_queue::Shares;
@@ -31,7 +31,7 @@ use crate::{
     metrics::{Load, Metrics},
     node::Node,
     source_map::SourceMapCache,
-    transaction::component_at,
+    transaction::{Searches, Snapshot, component_at},
     turns::{TurnLimits, Turns},
 };
 
@@ -45,6 +45,8 @@ pub struct Dependencies {
     pub files: Arc<dyn Files>,
     /// For what actions ask of other servers.
     pub http: egress::Client,
+    /// Answers searches.
+    pub search: Arc<dyn Search>,
     /// What functions see as the time.
     pub clock: Clock,
 }
@@ -78,6 +80,7 @@ pub(crate) struct Shared {
     pub log: Arc<dyn TransactionLog>,
     pub sequencer: Arc<dyn Sequencer>,
     pub blobs: Arc<dyn BlobStore>,
+    pub search: Arc<dyn Search>,
     pub clock: Clock,
     pub catalogs: Arc<CatalogCache>,
     pub cursor_key: CursorKey,
@@ -115,7 +118,7 @@ impl Service {
         dependencies: Dependencies,
         shutdown: CancellationToken,
     ) -> Result<Service> {
-        let Dependencies { transactions, blobs, files, http, clock } = dependencies;
+        let Dependencies { transactions, blobs, files, http, search, clock } = dependencies;
         let metrics = Arc::new(Metrics::default());
         let function = options.limits.function;
         let images =
@@ -132,6 +135,7 @@ impl Service {
             log: transactions.log.clone(),
             sequencer: transactions.sequencer.clone(),
             blobs,
+            search,
             catalogs: transactions.catalogs.clone(),
             cursor_key: transactions.cursor_key.clone(),
             transactions,
@@ -376,7 +380,14 @@ impl Shared {
             cursor_key: self.cursor_key.clone(),
             journal,
         };
-        Transaction::begin(log, deployment, at, &self.catalogs, options).await
+        let mut transaction = Transaction::begin(log, deployment, at, &self.catalogs, options).await?;
+        transaction.search_by(Arc::new(self.searches(None)));
+        Ok(transaction)
+    }
+
+    /// What answers the searches of a transaction.
+    pub(crate) fn searches(&self, snapshot: Option<Arc<Snapshot>>) -> Searches {
+        Searches { search: self.search.clone(), runtime: self.runtime.clone(), snapshot }
     }
 }
 

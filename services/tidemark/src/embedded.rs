@@ -1,6 +1,6 @@
 //! The services of one process: all of them for `tidemark dev`, and those of its node for `tidemark serve`.
 //!
-//! They are started in the order in which they need each other (log, sequencer, blobs, directory, files, runner, fan-out, scheduler, deploy,
+//! They are started in the order in which they need each other (log, sequencer, blobs, directory, files, search, runner, fan-out, scheduler, deploy,
 //! archive, gateway) and stopped in reverse, each with a token of its own, so that nobody is left calling somebody who has gone. What other nodes call stops
 //! just before the log, once it has handed over its lead.
 //!
@@ -16,7 +16,7 @@ use std::{
 use anyhow::Context as _;
 use contract::{
     Archives, BlobStore, Deploy, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory,
-    DueRunner, Fanout, Files, GroupId, ObjectStore, Runner, Schedules, TransactionLog,
+    DueRunner, Fanout, Files, GroupId, ObjectStore, Runner, Schedules, Search, TransactionLog,
 };
 use directory::DefaultDeployment;
 use gateway::Listeners;
@@ -24,7 +24,7 @@ use mtls::{AllowRoles, EdgeTls, Role, Roles};
 use proto::admin::v1::admin_server::AdminServer;
 use rpc::{
     BlobServer, DeployServer, DueRunnerServer, FanoutServer, FilesServer, RunnerServer, SchedulesServer,
-    TransactionLogServer,
+    SearchServer, TransactionLogServer,
 };
 use system_transaction::SystemTransactions;
 use tokio::net::TcpListener;
@@ -59,18 +59,20 @@ const READS_LOG: Roles = Roles::ALL;
 const USES_BLOBS: Roles = Roles::of(&[Role::Runner, Role::Deploy, Role::Blob, Role::Txlog, Role::Gateway]);
 const USES_FILES: Roles = Roles::of(&[Role::Gateway, Role::Runner]);
 const CALLS_FUNCTIONS: Roles = Roles::of(&[Role::Gateway, Role::Fanout, Role::Deploy]);
+const SEARCHES: Roles = Roles::of(&[Role::Runner, Role::Deploy]);
 const GATEWAY: Roles = Roles::of(&[Role::Gateway]);
 /// Who may ask how the cluster does.
 const ASKS: Roles = Roles::ALL.with(Roles::of(&[Role::Operator]));
 
 /// The services that take requests for a role, as `/readyz` names them.
 fn services_of(roles: Roles) -> Vec<&'static str> {
-    const SERVICES: [(Role, &[&str]); 7] = [
+    const SERVICES: [(Role, &[&str]); 8] = [
         (Role::Txlog, &["txlog", "sequencer"]),
         (Role::Blob, &["blob", "files"]),
         (Role::Runner, &["runner"]),
         (Role::Fanout, &["fanout"]),
         (Role::Scheduler, &["scheduler"]),
+        (Role::Search, &["search"]),
         (Role::Deploy, &["deploy"]),
         (Role::Gateway, &["gateway"]),
     ];
@@ -346,6 +348,26 @@ async fn start(
         files = elsewhere().files();
     }
 
+    let search: Arc<dyn Search>;
+    if roles.has(Role::Search) {
+        let token = CancellationToken::new();
+        let options = search::Options {
+            limits: limits.search,
+            deployments: directory.deployments(),
+            folder: folder.path().join("search"),
+        };
+        let dependencies = search::Dependencies { transactions: transactions.clone() };
+        let service = search::Service::start(options, dependencies, token.clone());
+        search = Arc::new(service.handle());
+        metrics.search(service.handle());
+        health.started("search", token.clone());
+        parts.add(token, service.stopped());
+        let service = SearchServer::service(search.clone(), limits.rpc);
+        routes.add_service(InterceptedService::new(service, AllowRoles::of(SEARCHES)));
+    } else {
+        search = elsewhere().search();
+    }
+
     let runner: Arc<dyn Runner>;
     let due_runner: Arc<dyn DueRunner>;
     if roles.has(Role::Runner) {
@@ -367,6 +389,7 @@ async fn start(
             blobs: blobs.clone(),
             files: files.clone(),
             http: http.clone(),
+            search: search.clone(),
             clock: runner::Clock::new(SystemTime::now),
         };
         let service =
@@ -433,8 +456,12 @@ async fn start(
     if roles.has(Role::Deploy) {
         let token = CancellationToken::new();
         let options = deploy::Options { limits: limits.of_deploy() };
-        let dependencies =
-            deploy::Dependencies { transactions: transactions.clone(), runner: runner.clone(), blobs };
+        let dependencies = deploy::Dependencies {
+            transactions: transactions.clone(),
+            runner: runner.clone(),
+            blobs,
+            search,
+        };
         let service = deploy::Service::start(options, dependencies, token.clone());
         deploy = Arc::new(service.handle());
         metrics.deploy(service.handle());

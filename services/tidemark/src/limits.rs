@@ -21,6 +21,7 @@ use rpc::RpcLimits;
 use runner::{ActionLimits, FunctionLimits};
 use scheduler::ScheduleLimits;
 use schema::SchemaLimits;
+use search::SearchLimits;
 use transaction::{CronLimits, RetryLimits, TransactionLimits};
 use txlog::{LogLimits, StoreLimits};
 use value::ValueLimits;
@@ -89,6 +90,7 @@ pub struct Limits {
     pub auth: AuthLimits,
     pub egress: EgressLimits,
     pub schedule: ScheduleLimits,
+    pub search: SearchLimits,
     pub cron: CronLimits,
     pub files: FileLimits,
     pub archive: ArchiveLimits,
@@ -121,6 +123,7 @@ impl Limits {
         auth: AuthLimits::DEFAULT,
         egress: EgressLimits::DEFAULT,
         schedule: ScheduleLimits::DEFAULT,
+        search: SearchLimits::DEFAULT,
         cron: CronLimits::DEFAULT,
         files: FileLimits::DEFAULT,
         archive: ArchiveLimits::DEFAULT,
@@ -197,6 +200,7 @@ impl Limits {
             self.auth.no_limit(),
             self.egress.no_limit(),
             self.schedule.no_limit(),
+            self.search.no_limit(),
             self.cron.no_limit(),
             self.files.no_limit(),
             self.archive.no_limit(),
@@ -284,6 +288,10 @@ impl Limits {
         require!(
             log.stream_heartbeat_ms < self.schedule.stream_silence_ms_max,
             "schedule.stream_silence_ms_max must be longer than log.stream_heartbeat_ms"
+        );
+        require!(
+            log.stream_heartbeat_ms < self.search.stream_silence_ms_max,
+            "search.stream_silence_ms_max must be longer than log.stream_heartbeat_ms"
         );
         require!(
             self.schedule.conflict_pause_ms_min <= self.schedule.conflict_pause_ms_max
@@ -719,6 +727,13 @@ mod tests {
         "action.http_request_bytes_max",
         "action.http_response_bytes_max",
         "action.call_depth_max",
+        "search.text_memory_bytes_max",
+        "search.vectors_plain_bytes_max",
+        "search.vectors_expansion",
+        "search.builds_max",
+        "search.documents_read_max",
+        "search.bytes_read_max",
+        "search.commits_taken_max",
         "schedule.entries_known_max",
         "schedule.results_removed_max",
         "schedule.jobs_cancelled_max",
@@ -760,6 +775,7 @@ mod tests {
             AuthLimits::NAMES,
             EgressLimits::NAMES,
             ScheduleLimits::NAMES,
+            SearchLimits::NAMES,
             CronLimits::NAMES,
             FileLimits::NAMES,
             ArchiveLimits::NAMES,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use machine::{Expiry, Machine};
 use tables::{
     BLOB, CERTIFICATE, DEPLOY, DISK, FANOUT, FILES, GATEWAY, LIMIT, LOG, NODE, PROCESS, RAFT, ROLE, RUNNER,
-    SCHEDULER, STORE,
+    SCHEDULER, SEARCH, STORE,
 };
 pub use text::CONTENT_TYPE;
 use text::{Kind, Sample};
@@ -150,6 +150,12 @@ impl Metrics {
         self.add_limits(move || limits.limits_used().to_vec());
     }
 
+    pub fn search(&self, search: search::Handle) {
+        let limits = search.clone();
+        self.add(&[("search", SEARCH)], move || search.metrics());
+        self.add_limits(move || limits.limits_used().to_vec());
+    }
+
     pub fn deploy(&self, deploy: deploy::Handle) {
         self.add(&[("deploy", DEPLOY)], move || deploy.metrics());
     }
@@ -203,6 +209,7 @@ mod tests {
         of(&mut all, "node", NODE);
         of(&mut all, "fanout", FANOUT);
         of(&mut all, "scheduler", SCHEDULER);
+        of(&mut all, "search", SEARCH);
         of(&mut all, "files", FILES);
         of(&mut all, "blob", BLOB);
         of(&mut all, "deploy", DEPLOY);

@@ -65,6 +65,8 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/runner/src/transaction/run.rs", 4, "seeds of runs; how long one took"),
     ("services/runner/src/turns.rs", 1, "how long calls wait for turns and hold them"),
     ("services/scheduler/src/deployment.rs", 1, "request ids"),
+    ("services/search/src/deployment.rs", 6, "how long a stream was silent; when the past is forgotten next"),
+    ("services/search/src/service.rs", 1, "until when a search waits for its moment"),
     (
         "services/tidemark/src/embedded.rs",
         4,

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use contract::{
     AuthDifference, ComponentChange, ComponentDifference, ComponentSchema, ComponentSchemaEvaluation,
-    CronDifference, DeclaredIndex, DeployedCode, FinishPush, IndexChangeKind, IndexDifference,
-    IndexEvaluation, ModuleHash, Push, PushDifference, PushedComponent, PushedModule, SchemaDifference,
-    SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedDefinition, StartedPush, TableCheck,
-    TableEvaluation, VariableChange,
+    CronDifference, DeclaredIndex, DeclaredIndexKind, DeployedCode, FinishPush, IndexChangeKind,
+    IndexDifference, IndexEvaluation, ModuleHash, Push, PushDifference, PushedComponent, PushedModule,
+    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedDefinition,
+    StartedPush, TableCheck, TableEvaluation, VariableChange,
 };
 use proto::{common::v1::Nothing, deploy::v1 as wire};
 
@@ -135,11 +135,31 @@ pub fn push(push: wire::PushedCode) -> Decoded<Push> {
 }
 
 fn index_to_wire(index: DeclaredIndex) -> wire::DeclaredIndex {
-    wire::DeclaredIndex { table: index.table, name: index.name, fields: index.fields, staged: index.staged }
+    let search = match index.kind {
+        DeclaredIndexKind::Database => None,
+        DeclaredIndexKind::Text { filter_fields } => {
+            Some(wire::SearchIndexKind { filter_fields, dimensions: None })
+        }
+        DeclaredIndexKind::Vector { dimensions, filter_fields } => {
+            Some(wire::SearchIndexKind { filter_fields, dimensions: Some(dimensions) })
+        }
+    };
+    let DeclaredIndex { table, name, fields, staged, .. } = index;
+    wire::DeclaredIndex { table, name, fields, staged, search }
 }
 
 fn index(index: wire::DeclaredIndex) -> DeclaredIndex {
-    DeclaredIndex { table: index.table, name: index.name, fields: index.fields, staged: index.staged }
+    let kind = match index.search {
+        None => DeclaredIndexKind::Database,
+        Some(wire::SearchIndexKind { filter_fields, dimensions: None }) => {
+            DeclaredIndexKind::Text { filter_fields }
+        }
+        Some(wire::SearchIndexKind { filter_fields, dimensions: Some(dimensions) }) => {
+            DeclaredIndexKind::Vector { dimensions, filter_fields }
+        }
+    };
+    let wire::DeclaredIndex { table, name, fields, staged, .. } = index;
+    DeclaredIndex { table, name, fields, kind, staged }
 }
 
 fn indexes_to_wire(difference: IndexDifference) -> wire::IndexDifference {

@@ -10,7 +10,10 @@ use value::{
 };
 
 use super::SystemTable;
-use crate::catalog::{IndexState, TableState};
+use crate::{
+    catalog::{IndexState, TableState},
+    search_fields::IndexKind,
+};
 
 /// A row of a system table: fields of a document, without `_id` and `_creationTime`.
 pub trait SystemRow: Sized {
@@ -63,8 +66,10 @@ pub struct IndexRow {
     pub id: IndexId,
     /// Under which queries know it.
     pub name: IndexName,
-    /// As declared: without the `_creationTime` and `_id` that end every key.
+    /// As declared: without the `_creationTime` and `_id` that end every key. Of a text or vector index the one field that it is over.
     pub fields: Vec<FieldPath>,
+    /// What kind of index it is.
+    pub kind: IndexKind,
     /// How complete it is.
     pub state: IndexState,
     /// Declared as staged: maintained, but not to be queried.
@@ -382,6 +387,7 @@ impl SystemRow for IndexRow {
                 .iter()
                 .map(|path| path.parse().map_err(|error| format!("`fields`: {error}")))
                 .collect::<Result<_, String>>()?,
+            kind: IndexKind::from_fields(fields.0)?,
             state: IndexState::from_name(fields.text("state")?).ok_or("`state` is not known")?,
             staged: fields.boolean("staged")?,
         })
@@ -394,6 +400,7 @@ impl SystemRow for IndexRow {
             "id" => hex::encode(self.id.0),
             "name" => self.name.as_str(),
             "fields" => texts(self.fields.iter().map(FieldPath::to_string)),
+            "kind" => self.kind.to_value(),
             "state" => self.state.name(),
             "staged" => self.staged,
         }
@@ -997,9 +1004,25 @@ pub(super) mod tests {
             id: IndexId([255; 16]),
             name: "by_author".parse().unwrap(),
             fields: vec!["author.name".parse().unwrap(), "kind".parse().unwrap()],
+            kind: IndexKind::Ordered,
             state: IndexState::Backfilling,
             staged: true,
         });
+        for kind in [
+            IndexKind::Text { filter_fields: vec!["author.name".parse().unwrap()] },
+            IndexKind::Vector { dimensions: 4_096, filter_fields: Vec::new() },
+        ] {
+            comes_back(IndexRow {
+                component,
+                table: InternalId::from_bytes([1; 16]),
+                id: IndexId([254; 16]),
+                name: "search".parse().unwrap(),
+                fields: vec!["body".parse().unwrap()],
+                kind,
+                state: IndexState::Enabled,
+                staged: false,
+            });
+        }
         comes_back(SchemaRow {
             component,
             state: SchemaState::Failed,

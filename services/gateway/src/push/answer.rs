@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use contract::{
-    ComponentChange, ComponentDifference, ComponentSchemaEvaluation, DeclaredIndex, DeployedCode,
-    IndexChangeKind, IndexDifference, PushDifference, Result, SchemaDifference, SchemaEvaluation,
-    SchemaProgress, StartedPush, TableCheck,
+    ComponentChange, ComponentDifference, ComponentSchemaEvaluation, DeclaredIndex, DeclaredIndexKind,
+    DeployedCode, IndexChangeKind, IndexDifference, PushDifference, Result, SchemaDifference,
+    SchemaEvaluation, SchemaProgress, StartedPush, TableCheck,
 };
 use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::{Value as Json, json, value::RawValue};
@@ -170,11 +170,21 @@ fn index_difference(difference: &IndexDifference) -> Json {
 }
 
 fn index(index: &DeclaredIndex) -> Json {
-    let mut json = json!({
-        "name": format!("{}.{}", index.table, index.name),
-        "type": "database",
-        "fields": index.fields,
-    });
+    let name = format!("{}.{}", index.table, index.name);
+    let over = index.fields.first();
+    let mut json = match &index.kind {
+        DeclaredIndexKind::Database => json!({"name": name, "type": "database", "fields": index.fields}),
+        DeclaredIndexKind::Text { filter_fields } => {
+            json!({"name": name, "type": "search", "searchField": over, "filterFields": filter_fields})
+        }
+        DeclaredIndexKind::Vector { dimensions, filter_fields } => json!({
+            "name": name,
+            "type": "vector",
+            "dimensions": dimensions,
+            "vectorField": over,
+            "filterFields": filter_fields,
+        }),
+    };
     if index.staged {
         json["staged"] = Json::Bool(true);
     }

@@ -73,6 +73,7 @@ impl Calls {
                 Ok(json!({"name": deployment.name, "class": "s16"}).to_string())
             }
             "1.0/getRequestMetadata" => Ok(request_json(&self.call, self.descent.job)),
+            "1.0/actions/vectorSearch" => self.vector_search(name, arguments).await,
             "1.0/createFunctionHandle" => {
                 let (mut transaction, target) = self.look_up(parse(name, arguments)?).await?;
                 handle_of(&self.handle.shared, &mut transaction, target)

@@ -478,6 +478,7 @@ impl Shared {
         let image = transaction.deployment_catalog().of(component).clone();
         let Some(Ok(image)) = self.images.ready(&image) else { return Ok(OnThread::NotReady(transaction)) };
         transaction.enter(component);
+        transaction.search_by(Arc::new(self.searches(Some(snapshot.clone()))));
         snapshot.begun();
         let mut outermost =
             run.on_thread(self, transaction, image, now_ns / 1_000_000, Some(snapshot.clone()));

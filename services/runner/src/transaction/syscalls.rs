@@ -519,7 +519,6 @@ pub(crate) fn request_json(call: &FunctionCall, job: Option<DocumentId>) -> Stri
 /// The feature that a known operation belongs to, if it is one of those that are still to come.
 pub(crate) fn not_yet(operation: &str) -> Option<&'static str> {
     Some(match operation {
-        "1.0/actions/vectorSearch" => "vector searches",
         "1.0/storageStore" | "1.0/storageGet" | "storage/storeBlob" | "storage/getBlob" => {
             "files whose bytes a function has"
         }
@@ -555,7 +554,7 @@ mod tests {
 
     #[test]
     fn operations_of_coming_features_are_told_from_unknown_ones() {
-        assert_eq!(not_yet("1.0/actions/vectorSearch"), Some("vector searches"));
+        assert_eq!(not_yet("1.0/signJwt"), Some("signed tokens"));
         assert_eq!(not_yet("1.0/getSomething"), None);
     }
 }
