@@ -123,12 +123,13 @@ impl Transaction {
 
     /// Whether a table has no document.
     pub async fn is_empty(&mut self, table: &Arc<Table>) -> Result<bool> {
-        Ok(self.count_up_to(table, 1).await? == 0)
+        Ok(self.documents_up_to(table, 1).await? == 0)
     }
 
-    /// The number of a table's documents, if there are not more than `max`; else `max`.
-    pub async fn count_up_to(&mut self, table: &Arc<Table>, max: usize) -> Result<usize> {
-        let mut scan = Scan::new(table, table.by_id.id, Interval::all(), Order::Ascending, max, max);
+    /// The number of a table's documents that the running function may see, if there are not more than `max`; else `max`.
+    pub async fn documents_up_to(&mut self, table: &Arc<Table>, max: usize) -> Result<usize> {
+        let scan = Scan::new(table, table.by_id.id, Interval::all(), Order::Ascending, max, max);
+        let mut scan = scan.for_function_of(self.component());
         let mut count = 0;
         while count < max && scan.next(self).await?.is_some() {
             count += 1;

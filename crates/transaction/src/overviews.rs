@@ -38,23 +38,11 @@ impl Transaction {
     /// Counts documents of a table, `documents_max` at most; none if there is no such table. The count holds until one that was
     /// counted goes or, where all were, another one comes. Not held to the limits on documents read.
     pub async fn count_up_to(&mut self, table: &str, documents_max: usize) -> Result<Count> {
-        let nothing = Count { documents: 0, is_exact: true };
-        let Some(table) = self.table_to_read(table.parse()?)? else { return Ok(nothing) };
-        let index = table.by_id.id;
-        let rows = documents_max.saturating_add(1);
-        let mut scan = Scan::new(&table, index, Interval::all(), Order::Ascending, rows, rows);
-        let mut count = nothing;
-        while scan.next(self).await?.is_some() {
-            if count.documents == documents_max {
-                count.is_exact = false;
-                break;
-            }
-            count.documents += 1;
-        }
-        if let Some((index, interval)) = scan.consumed() {
-            self.record_interval(index, interval);
-        }
-        Ok(count)
+        let Some(table) = self.table_to_read(table.parse()?)? else {
+            return Ok(Count { documents: 0, is_exact: true });
+        };
+        let counted = self.documents_up_to(&table, documents_max.saturating_add(1)).await?;
+        Ok(Count { documents: counted.min(documents_max), is_exact: counted <= documents_max })
     }
 
     /// The jobs of the running function's component that wait for their time, the next one first: those among the first `rows_max`

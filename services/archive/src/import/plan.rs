@@ -306,7 +306,7 @@ impl<'j> Planning<'j> {
     }
 
     fn count(&mut self, table: &Arc<Table>) -> Result<usize> {
-        Ok(self.job.wait(self.transaction.count_up_to(table, COUNTED_MAX + 1))??)
+        Ok(self.job.wait(self.transaction.documents_up_to(table, COUNTED_MAX + 1))??)
     }
 
     fn shown(&self, component: ComponentId, table: &TableName) -> String {

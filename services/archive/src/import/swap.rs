@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use system_transaction::{Result as Transacted, Work};
 use transaction::{
-    ImportMode, ImportOrder, ImportRow, ImportState, ImportTable, ImportedFile, SchemaFailure, SchemaRow,
-    SchemaState, Table, TableState, Transaction,
+    ImportMode, ImportOrder, ImportRow, ImportState, ImportTable, ImportedFile, IndexKind, SchemaFailure,
+    SchemaRow, SchemaState, Table, TableState, Transaction,
 };
-use value::{ComponentId, TableName, TableNumber};
+use value::{ComponentId, FieldPath, TableName, TableNumber};
 
 use super::{load::mine, numbers::each_reference, plan::not_empty};
 use crate::job::{Job, Result, Stop};
@@ -192,8 +192,8 @@ impl Swap<'_> {
     }
 }
 
-/// What must be the same of the table that comes and the one that goes.
-fn indexes_of(table: &Table) -> BTreeSet<(String, Vec<String>, bool)> {
-    let fields = |index: &transaction::Index| index.fields.iter().map(ToString::to_string).collect();
-    table.declared_in_use().map(|index| (index.name.to_string(), fields(index), index.staged)).collect()
+/// What must be the same of the table that comes and the one that goes: fields, kind, and whether it is staged, by name.
+fn indexes_of(table: &Table) -> BTreeMap<&str, (&[FieldPath], &IndexKind, bool)> {
+    let indexes = table.declared_in_use();
+    indexes.map(|index| (index.name.as_str(), (&index.fields[..], &index.kind, index.staged))).collect()
 }
