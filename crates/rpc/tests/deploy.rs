@@ -9,10 +9,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use contract::{
     AuthDifference, ComponentChange, ComponentDifference, ComponentSchema, ComponentSchemaEvaluation,
-    CronDifference, DeclaredIndex, Deploy, DeployedCode, DeploymentId, DeploymentRef, Error, FinishPush,
-    GroupId, IndexChangeKind, IndexDifference, IndexEvaluation, ModuleHash, ModuleSource, NodePackage, Push,
-    PushDifference, PushedComponent, PushedModule, Result, SchemaDifference, SchemaEvaluation, SchemaId,
-    SchemaProgress, SchemaTexts, StartedDefinition, StartedPush, TableCheck, TableEvaluation, VariableChange,
+    CronDifference, DeclaredIndex, DeclaredIndexKind, Deploy, DeployedCode, DeploymentId, DeploymentRef,
+    Error, FinishPush, GroupId, IndexChangeKind, IndexDifference, IndexEvaluation, ModuleHash, ModuleSource,
+    NodePackage, Push, PushDifference, PushedComponent, PushedModule, Result, SchemaDifference,
+    SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedDefinition, StartedPush, TableCheck,
+    TableEvaluation, VariableChange,
 };
 use parking_lot::Mutex;
 use rpc::{DeployServer, GrpcDeploy, RpcLimits};
@@ -30,6 +31,11 @@ fn index(name: &str, staged: bool) -> DeclaredIndex {
         table: "messages".to_owned(),
         name: name.to_owned(),
         fields: vec!["a".to_owned(), "_creationTime".to_owned()],
+        kind: match name {
+            "added" => DeclaredIndexKind::Text { filter_fields: vec!["b".to_owned()] },
+            "removed" => DeclaredIndexKind::Vector { dimensions: 4_096, filter_fields: Vec::new() },
+            _ => DeclaredIndexKind::Database,
+        },
         staged,
     }
 }

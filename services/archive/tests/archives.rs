@@ -18,8 +18,8 @@ use futures::TryStreamExt as _;
 use system_transaction::{SystemTransactions, Work};
 use tokio_util::sync::CancellationToken;
 use transaction::{
-    ExportRow, ExportState, FileObjectRow, ImportRow, ImportState, IndexRow, IndexState, SchemaRow,
-    SchemaState, TableRow, Transaction,
+    ExportRow, ExportState, FileObjectRow, ImportRow, ImportState, IndexKind, IndexRow, IndexState,
+    SchemaRow, SchemaState, TableRow, Transaction,
 };
 use value::{ComponentId, DocumentId, JsonFormat, Object, Value, object};
 use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
@@ -544,6 +544,7 @@ async fn declare(harness: &Harness) {
             id: transaction.new_index_id(),
             name: "by_author".parse().expect("a name"),
             fields: vec!["author".parse().expect("a path")],
+            kind: IndexKind::Ordered,
             state: IndexState::Enabled,
             staged: false,
         };
