@@ -147,6 +147,9 @@ async fn an_instance_is_found_as_long_as_it_is_mounted() {
     store.must_commit(transaction).await;
     let transaction = store.begin().await;
     assert_eq!(transaction.deployment_catalog().component_path(a), Some(path("a")));
+    // Its data is kept.
+    let all = ["", "a", "a/b"].map(|at| (path(at), component_id(&path(at))));
+    assert_eq!(transaction.deployment_catalog().component_paths(), all);
 }
 
 #[tokio::test]
