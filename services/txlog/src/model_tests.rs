@@ -159,11 +159,6 @@ fn a_batch_of_unknown_fate_that_counts_as_refused_is_found() {
 }
 
 #[test]
-fn ages_that_follow_timestamps_are_found() {
-    seeds_to_find(Bug::AgesFollowTimestamps);
-}
-
-#[test]
 fn gaps_that_ignore_writes_are_found() {
     seeds_to_find(Bug::GapsIgnoreWrites);
 }
