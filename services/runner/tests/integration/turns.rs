@@ -114,6 +114,7 @@ async fn start(
             options.limits.function.turn_wait_ms_max = wait_ms;
             options.limits.function.turn_held_ms_max = held_ms;
             options.limits.transaction.retry.conflict_retry_ms_max = FOR_EVER_MS;
+            options.limits.transaction.retry.conflict_attempts_max = 10_000;
             options.limits.function.slot_wait_ms_max = FOR_EVER_MS;
         },
         |log| directed.insert(Directed::new(log, tells_head)).clone(),
