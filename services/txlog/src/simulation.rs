@@ -129,7 +129,6 @@ found! {
     a_log_that_tells_before_it_is_durable_is_found: LogTellsBeforeItIsDurable by 0,
     an_apply_that_passes_its_own_log_is_found: ApplyPassesLog by 47,
     a_commit_that_leaves_no_record_is_found: RecordIsNotWritten by 0,
-    a_record_that_forgets_which_run_it_was_is_found: RecordForgetsRun by 19,
     ages_that_follow_timestamps_are_found: AgesFollowTimestamps by 141,
     a_membership_that_is_forgotten_is_found: MembershipIsForgotten by 2,
     a_snapshot_that_lacks_records_is_found: SnapshotLacksRecords by 1,
