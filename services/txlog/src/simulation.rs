@@ -27,7 +27,7 @@ use world::Summary;
 use crate::planted::{Bug, plant};
 
 /// Of a short run.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 200;
 /// A planted bug may need more.
 const SEEDS_WITH_A_BUG: u64 = 400;
 
