@@ -1,6 +1,6 @@
 //! Calling other processes.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{future::ready, io, net::SocketAddr, sync::Arc};
 
 use contract::NodeId;
 use hyper_util::rt::TokioIo;
@@ -39,22 +39,26 @@ pub fn connect(endpoint: Endpoint, expected: Expected, security: &Security) -> R
     let uri = endpoint.uri();
     let (host, port) = (uri.host().unwrap_or_default().to_owned(), uri.port_u16().unwrap_or_default());
     security.check_called(&host, port)?;
-    Ok(connect_to(endpoint, expected, security, move || Some((host.clone(), port))))
+    Ok(connect_to(endpoint, expected, security, move || ready(Some((host.clone(), port)))))
 }
 
-/// The same to whichever process `choose` names, as host and port, each time that it connects; `None` if there is none now.
-pub fn connect_to(
+/// The same to whichever process `choose` names, as host and port, each time that it connects; `None` if there is none. It
+/// may take a part of the time for the connection.
+pub fn connect_to<F>(
     endpoint: Endpoint,
     expected: Expected,
     security: &Security,
-    choose: impl Fn() -> Option<(String, u16)> + Send + Sync + 'static,
-) -> Channel {
+    choose: impl Fn() -> F + Send + Sync + 'static,
+) -> Channel
+where
+    F: Future<Output = Option<(String, u16)>> + Send + 'static,
+{
     let security = security.clone();
     let connector = tower::service_fn(move |_: Uri| {
         let (chosen, security) = (choose(), security.clone());
         async move {
             let nobody = || io::Error::new(io::ErrorKind::NotConnected, "no process is known that does this");
-            let (host, port) = chosen.ok_or_else(nobody)?;
+            let (host, port) = chosen.await.ok_or_else(nobody)?;
             let stream = opened(host.trim_matches(['[', ']']), port, &security).await?;
             let stream: Box<dyn Stream> = match &security {
                 Security::Loopback => Box::new(stream),

@@ -13,8 +13,8 @@ use std::{
 use contract::NodeId;
 use futures::future::join_all;
 use mtls::{Expected, Role, Roles};
-use parking_lot::RwLock;
 use proto::admin::v1::{StatusReply, StatusRequest, admin_client::AdminClient};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, transport::Channel};
 
@@ -25,6 +25,8 @@ use crate::{
 
 /// How often the peers are asked.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often while somebody waits for a role that nobody has, as when all start at once.
+const LOOK_WANTED: Duration = Duration::from_millis(100);
 /// How long one may take to answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -33,8 +35,13 @@ const ANYBODY: Expected = Expected { roles: Roles::ALL, node: None };
 
 /// The processes that answered when they were last asked. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Pools {
-    processes: Arc<RwLock<Vec<Process>>>,
+pub struct Pools(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    processes: watch::Sender<Vec<Process>>,
+    /// Told by whoever waits for a role that nobody has.
+    wanted: Notify,
 }
 
 /// A process of the cluster.
@@ -89,8 +96,9 @@ impl Pools {
                     async move { client.status(request).await.ok().map(|reply| reply.into_inner()) }
                 });
                 let answers = join_all(answers).await;
-                *self.processes.write() = distinct(answers.into_iter().flatten());
-                tokio::time::sleep(LOOK).await;
+                self.0.processes.send_replace(distinct(answers.into_iter().flatten()));
+                tokio::time::sleep(LOOK_WANTED).await;
+                let _ = tokio::time::timeout(LOOK - LOOK_WANTED, self.0.wanted.notified()).await;
             }
         };
         shutdown.run_until_cancelled(following).await;
@@ -98,7 +106,7 @@ impl Pools {
 
     /// Those with a role.
     pub fn with_role(&self, role: Role) -> Vec<Process> {
-        self.processes.read().iter().filter(|process| process.roles.has(role)).cloned().collect()
+        self.0.processes.borrow().iter().filter(|process| process.roles.has(role)).cloned().collect()
     }
 
     /// One of those with a role, in the zone if there is one. Each call may choose another.
@@ -110,12 +118,31 @@ impl Pools {
         Some((process.host.clone(), process.port))
     }
 
-    /// A channel to one of those with a role.
+    /// The same as soon as there is one: the look at the peers goes on for whoever waits.
+    async fn chosen(&self, role: Role, zone: &str) -> (String, u16) {
+        let mut processes = self.0.processes.subscribe();
+        loop {
+            processes.mark_unchanged();
+            if let Some(chosen) = self.choose(role, zone) {
+                return chosen;
+            }
+            self.0.wanted.notify_one();
+            processes.changed().await.expect("the sender is held");
+        }
+    }
+
+    /// A channel to one of those with a role. While nobody has it, its connections wait for somebody, for half the time that a
+    /// connection may take.
     pub fn channel(&self, role: Role, zone: String, calls: &Calls) -> Channel {
         let endpoint = rpc::endpoint(NOWHERE.parse().expect("it is a URI"), &calls.rpc);
         let expected = Expected { roles: Roles::of(&[role]), node: None };
         let pools = self.clone();
-        mtls::connect_to(endpoint, expected, &calls.security, move || pools.choose(role, &zone))
+        let wait = Duration::from_millis(calls.rpc.connect_ms_max) / 2;
+        let choose = move || {
+            let (pools, zone) = (pools.clone(), zone.clone());
+            async move { tokio::time::timeout(wait, pools.chosen(role, &zone)).await.ok() }
+        };
+        mtls::connect_to(endpoint, expected, &calls.security, choose)
     }
 }
 
@@ -141,8 +168,11 @@ mod tests {
     fn one_in_the_same_zone_is_chosen_and_another_where_there_is_none() {
         let pools = Pools::default();
         assert_eq!(pools.choose(Role::Runner, "a"), None);
-        *pools.processes.write() =
-            vec![process(1, "all", "a"), process(2, "gateway", "b"), process(3, "runner+fanout", "b")];
+        pools.0.processes.send_replace(vec![
+            process(1, "all", "a"),
+            process(2, "gateway", "b"),
+            process(3, "runner+fanout", "b"),
+        ]);
         for _ in 0..20 {
             assert_eq!(pools.choose(Role::Runner, "b"), Some(("host3".into(), 3213)));
             assert_eq!(pools.choose(Role::Txlog, "b"), Some(("host1".into(), 3213)));
@@ -150,6 +180,19 @@ mod tests {
         let chosen: std::collections::HashSet<_> =
             (0..100).map(|_| pools.choose(Role::Runner, "c")).collect();
         assert_eq!(chosen.len(), 2, "each in its turn");
+    }
+
+    #[tokio::test]
+    async fn who_wants_what_nobody_does_waits_for_somebody() {
+        let pools = Pools::default();
+        let waiting = pools.clone();
+        let waiting = tokio::spawn(async move { waiting.chosen(Role::Runner, "a").await });
+        // It asks for another look, also after one that found nobody with that role.
+        pools.0.wanted.notified().await;
+        pools.0.processes.send_replace(vec![process(1, "gateway", "a")]);
+        pools.0.wanted.notified().await;
+        pools.0.processes.send_replace(vec![process(2, "runner", "b")]);
+        assert_eq!(waiting.await.expect("it ends"), ("host2".into(), 3213));
     }
 
     #[test]
