@@ -24,7 +24,7 @@ use super::{TextDocument, memory::MemoryPart};
 use crate::error::{Result, damaged};
 
 /// Documents that were closed. Their numbers are those that they had in memory.
-pub(super) struct DiskPart {
+pub(crate) struct DiskPart {
     index: Index,
     documents: u32,
     text: Arc<InvertedIndexReader>,

@@ -9,7 +9,7 @@ use super::TextDocument;
 
 /// Documents with their terms, and which documents have a term.
 #[derive(Debug, Default)]
-pub(super) struct MemoryPart {
+pub(crate) struct MemoryPart {
     documents: Vec<Document>,
     /// Numbers of terms.
     numbers: BTreeMap<Box<str>, u32>,

@@ -110,16 +110,6 @@ impl VectorPart {
         &self.ids
     }
 
-    pub fn document(&self, number: u32) -> VectorDocument {
-        let filters = self.filters_of(number as usize);
-        VectorDocument {
-            id: self.id(number),
-            from: self.from(number),
-            filters: filters.to_vec(),
-            vector: self.vector(number).to_vec(),
-        }
-    }
-
     fn filters_of(&self, number: usize) -> &[FilterValue] {
         &self.filters[number * self.filter_count..(number + 1) * self.filter_count]
     }
