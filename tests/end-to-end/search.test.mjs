@@ -155,8 +155,8 @@ test("indexes are filled by a push, and are there after a stop and after a kill"
   await assert.rejects(http.query(things.count, { text: "word" }), /IndexStagedError/);
   const indexes = `.searchIndex("by_text", { searchField: "text" }).vectorIndex("by_vector", { vectorField: "vector", dimensions: 2 })`;
   await project.write("convex/schema.ts", schema(indexes));
-  const { stderr } = await push();
-  assert.match(stderr, /things\.by_vector/);
+  const { output } = await push();
+  assert.match(output, /things\.by_vector/);
   assert.equal(await http.query(things.count, { text: "word" }), 900);
   assert.equal(await http.query(things.count, { text: "w12" }), 11);
   await http.mutation(things.fill, { from: 900, to: 1000 });
