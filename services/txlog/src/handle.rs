@@ -817,6 +817,7 @@ mod tests {
                 keys: Vec::new(),
                 read_set: Arc::default(),
                 writes: Arc::default(),
+                waits_for_timestamp: false,
                 encoded: CommitWrites::default(),
                 bytes: 0,
             };

@@ -287,6 +287,7 @@ impl Attempt {
             begin: self.begin,
             read_set: Arc::new(read_set),
             keys: touched_keys(&writes),
+            waits_for_timestamp: false,
             encoded: CommitWrites::Inlined(encode_writes(&writes)),
             bytes: 1,
             writes: writes.into(),
