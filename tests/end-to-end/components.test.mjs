@@ -582,12 +582,19 @@ test("static-hosting: its own program uploads a site, which is served where it i
   assert.equal(await (await fetch(`${site}/some/page`)).text(), "<h1>The site</h1>");
 });
 
-test("batch-worker takes a hundred enqueues at the same time without a failed mutation", LIMIT, async () => {
-  const began = Date.now();
-  await Promise.all(Array.from({ length: 100 }, (_, at) => client.mutation(packages.addEvent, { value: at })));
-  const { sum, left } = await eventually(() => client.query(packages.summed), ({ left }) => left === 0);
-  assert.deepEqual([sum, left], [4_950, 0]);
-  console.log(`batch-worker: 100 jobs in ${Date.now() - began} ms`);
+test("batch-worker takes a hundred enqueues at the same time without a failed mutation", LIMIT, async (context) => {
+  const storm = async (enqueue, sum) => {
+    const began = Date.now();
+    await Promise.all(Array.from({ length: 100 }, (_, at) => client.mutation(enqueue, { value: at })));
+    const summed = await eventually(() => client.query(packages.summed), ({ left }) => left === 0);
+    assert.deepEqual([summed.sum, summed.left], [sum, 0]);
+    return Math.round(100_000 / (Date.now() - began));
+  };
+  // A first one starts the loop.
+  await storm(packages.addEvent, 4_950);
+  const batched = await storm(packages.addEvent, 9_900);
+  const plain = await storm(packages.addScheduledEvent, 14_850);
+  context.diagnostic(`batch-worker: ${batched} jobs a second; a scheduled mutation for each: ${plain}`);
 });
 
 test("a component that is not mounted any more keeps its data, and has it when it is mounted again", LIMIT, async () => {
