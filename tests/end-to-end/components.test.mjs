@@ -2,7 +2,7 @@
 // official command line pushes.
 import assert from "node:assert/strict";
 import { createHmac, randomBytes } from "node:crypto";
-import * as node from "node:test";
+import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
@@ -12,7 +12,6 @@ import { connect, follow } from "./harness/live.mjs";
 import { createProject } from "./harness/project.mjs";
 import { siteUrlOf, startTidemark } from "./harness/tidemark.mjs";
 
-const { before, test } = node;
 const { agents, auth, betterAuth, library, mail, packages, streaming, walls, work } = anyApi;
 const LIMIT = { timeout: 300_000 };
 const APP = new URL("components-app", import.meta.url).pathname;
@@ -20,28 +19,22 @@ const WEBHOOK_KEY = randomBytes(24).toString("base64");
 /** For what happens by itself. */
 const WAIT_MS_MAX = 120_000;
 
-let tidemark;
-let project;
-let client;
-let pushed;
-
-before(async () => {
-  tidemark = await startTidemark(node, { limits: { cron: { splay_seconds: 1 } } });
-  project = await createProject(node, tidemark, { app: APP, isInstalled: true, alone: true });
-  const { privateKey, publicKey } = await generateKeyPair("RS256", { extractable: true });
-  await setVariables(tidemark, {
-    GREETING: "hello",
-    JWT_PRIVATE_KEY: (await exportPKCS8(privateKey)).trimEnd().replaceAll("\n", " "),
-    JWKS: JSON.stringify({ keys: [{ use: "sig", ...(await exportJWK(publicKey)) }] }),
-    SITE_URL: "http://page.example",
-    ONLY_OF_APP: "yes",
-    BETTER_AUTH_SECRET: randomBytes(32).toString("base64"),
-    RESEND_API_KEY: "re_none",
-    RESEND_WEBHOOK_SECRET: `whsec_${WEBHOOK_KEY}`,
-  });
-  pushed = await project.mustRun("deploy", "--typecheck", "disable");
-  client = new ConvexHttpClient(tidemark.url, { logger: false });
-}, LIMIT);
+const file = { after };
+const tidemark = await startTidemark(file, { limits: { cron: { splay_seconds: 1 } } });
+const project = await createProject(file, tidemark, { app: APP, isInstalled: true, alone: true });
+const client = new ConvexHttpClient(tidemark.url, { logger: false });
+const { privateKey, publicKey } = await generateKeyPair("RS256", { extractable: true });
+await setVariables(tidemark, {
+  GREETING: "hello",
+  ONLY_OF_APP: "yes",
+  BETTER_AUTH_SECRET: randomBytes(32).toString("base64"),
+  RESEND_API_KEY: "re_none",
+  RESEND_WEBHOOK_SECRET: `whsec_${WEBHOOK_KEY}`,
+  JWT_PRIVATE_KEY: (await exportPKCS8(privateKey)).trimEnd().replaceAll("\n", " "),
+  JWKS: JSON.stringify({ keys: [{ use: "sig", ...(await exportJWK(publicKey)) }] }),
+  SITE_URL: "http://page.example",
+});
+const pushed = await project.mustRun("deploy", "--typecheck", "disable");
 
 /** Asks until `check` holds for the answer, which comes back. */
 async function eventually(ask, check) {

@@ -15,8 +15,9 @@ use value::{
 };
 
 use crate::{
-    DeploymentCatalog, Error, FileObjectRow, FileRow, FileState, IndexRow, IndexState, Result, Stored, StoredSchema, SystemRow,
-    SystemTable, Table, TableRow, TableState, Transaction, documents::Target, fact::Fact, scan::Scan,
+    DeploymentCatalog, Error, FileObjectRow, FileRow, FileState, IndexRow, IndexState, Result, Stored,
+    StoredSchema, SystemRow, SystemTable, Table, TableRow, TableState, Transaction, documents::Target,
+    fact::Fact, scan::Scan,
 };
 
 /// A file that an import brings.

@@ -199,7 +199,8 @@ async fn what_is_not_mounted_any_more_can_be_deleted_and_nothing_else() {
     let mut transaction = store.begin().await;
     let refused = transaction.delete_instance(a, 10).await.expect_err("it is mounted");
     assert!(refused.to_string().contains("mounted"), "{refused}");
-    let nowhere = transaction.delete_instance(component_id(&path("c")), 10).await.expect_err("nothing is there");
+    let nowhere =
+        transaction.delete_instance(component_id(&path("c")), 10).await.expect_err("nothing is there");
     assert!(nowhere.to_string().contains("no such component"), "{nowhere}");
     let stored = transaction.deployment_catalog().instance(a).expect("it is there").clone();
     let row = ComponentRow { is_mounted: false, ..stored.row.clone() };

@@ -176,7 +176,8 @@ fn mount(
     for child in &exported.child_components {
         let Child { name, path: of, env, args } = child;
         if args.as_ref().is_some_and(|args| !args.is_empty()) {
-            let message = format!("it gives arguments to `{name}`: a component is given environment variables");
+            let message =
+                format!("it gives arguments to `{name}`: a component is given environment variables");
             return Err(refused(definition, message));
         }
         if !definitions.contains_key(of) || of == APP {
@@ -355,7 +356,10 @@ mod tests {
             (json!([child("a b", "c")]), "can't be mounted"),
             (json!([child("", "c")]), "can't be mounted"),
             (json!([child("a/b", "c")]), "can't be mounted"),
-            (json!([{"name": "a", "path": "c", "args": [["x", {"type": "value", "value": "1"}]]}]), "gives arguments"),
+            (
+                json!([{"name": "a", "path": "c", "args": [["x", {"type": "value", "value": "1"}]]}]),
+                "gives arguments",
+            ),
         ];
         for (children, reason) in refusals {
             let all = [("", json!({"childComponents": children})), ("c", json!({}))];

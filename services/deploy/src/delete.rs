@@ -13,8 +13,7 @@ impl Handle {
         let path: ComponentPath = path.parse().map_err(|_| {
             Error::bad_request("ComponentNotFound", "What names the component is no path of one.")
         })?;
-        let delete =
-            Delete { component: component_id(&path), jobs_max: self.limits().push.deleted_jobs_max };
+        let delete = Delete { component: component_id(&path), jobs_max: self.limits().push.deleted_jobs_max };
         // Jobs go first, some at a time: as long as there are any, the component can still be named.
         while !self.transactions().transact(deployment, &delete).await? {}
         Ok(())
