@@ -60,6 +60,10 @@ pub trait Deploy: Send + Sync + 'static {
     /// Serves the pushed code from one commit on. MUST be atomic: no call sees a part of it. Finishing the same push again
     /// changes nothing.
     async fn finish_push(&self, deployment: DeploymentRef, finish: FinishPush) -> Result<PushDifference>;
+
+    /// Deletes what is left of the component at a path, which no push mounts any more: its tables, its files, its jobs, and that it
+    /// was ever there. MUST be atomic as to tables and files. Components that were mounted within it stay.
+    async fn delete_component(&self, deployment: DeploymentRef, path: &str) -> Result<()>;
 }
 
 /// What becomes of an environment variable.

@@ -254,6 +254,10 @@ impl Deploy for Notes {
         }
         Err(Error::new(contract::ErrorKind::Conflict, "RaceDetected", "somebody else was faster"))
     }
+    async fn delete_component(&self, deployment: DeploymentRef, path: &str) -> Result<()> {
+        self.note(deployment, path);
+        Err(Error::bad_request("ComponentMustBeUnmounted", "it is mounted"))
+    }
 }
 
 fn debug(value: impl std::fmt::Debug) -> String {
@@ -289,6 +293,8 @@ async fn pushes_cross_unchanged_both_ways() {
     let earnest = FinishPush { dry_run: false, ..finish() };
     let error = deploy.finish_push(DEV, earnest.clone()).await.expect_err("it is refused");
     assert_eq!((error.kind, &*error.code), (contract::ErrorKind::Conflict, "RaceDetected"));
+    let error = deploy.delete_component(DEV, "a/b").await.expect_err("it is refused");
+    assert_eq!(&*error.code, "ComponentMustBeUnmounted");
 
     let waited = debug((schemas(), Duration::from_millis(7)));
     let expected = [
@@ -305,6 +311,7 @@ async fn pushes_cross_unchanged_both_ways() {
         waited,
         debug(finish()),
         debug(earnest),
+        debug("a/b"),
     ];
     assert!(*notes.asked.lock() == expected);
 }

@@ -2,12 +2,19 @@
 
 use std::sync::Arc;
 
+use contract::Order;
 use sha2::{Digest, Sha256};
-use value::{ComponentId, ComponentPath, DocumentId, InternalId};
+use value::{ComponentId, ComponentPath, DocumentId, InternalId, Value};
 
 use crate::{
-    DeploymentCatalog, Error, Result, Stored, SystemTable, Transaction, fact::Fact,
-    system_tables::ComponentRow,
+    DeploymentCatalog, DueRow, Error, Result, ScheduledJobRow, SchemaRow, Stored, SystemTable, TableState,
+    Transaction,
+    fact::Fact,
+    range::prefix_interval,
+    scan::Scan,
+    schedules::due_id,
+    system_rows::stored_row,
+    system_tables::{COMPONENT_INDEX, ComponentRow},
 };
 
 /// The id of the instance at a path. It follows from the path alone, so that what names an instance (function handles in
@@ -155,6 +162,57 @@ impl Transaction {
         let beside = DocumentId::new(SystemTable::Components.number(), internal);
         self.insert_row_beside(beside, row).await?;
         Ok(id)
+    }
+
+    /// Deletes an instance that is not mounted any more, with its jobs, its files and its tables; their documents go later
+    /// ([`Transaction::erase_dropped`]). Of more than `jobs_max` jobs only so many are deleted, and nothing else: `false` comes back,
+    /// and it has to be called again. Errors: `ComponentNotFound`, `ComponentMustBeUnmounted`.
+    pub async fn delete_instance(&mut self, id: ComponentId, jobs_max: usize) -> Result<bool> {
+        if self.is_mounted(id) {
+            let message = "a component that is mounted can't be deleted: push the app without it first";
+            return Err(Error::user("ComponentMustBeUnmounted", message));
+        }
+        let stored = self.catalog.instance(id).cloned();
+        let stored = stored.ok_or_else(|| Error::user("ComponentNotFound", "there is no such component"))?;
+        if self.delete_jobs(id, jobs_max).await? {
+            return Ok(false);
+        }
+        self.delete_files(id).await?;
+        let own = self.set_component(id);
+        let tables: Vec<_> = self.catalog().all_tables().cloned().collect();
+        for table in tables.iter().filter(|table| table.state != TableState::Deleting) {
+            self.set_table_state(table, TableState::Deleting).await?;
+        }
+        self.set_component(own);
+        let prefix = [Value::from(id.to_string())];
+        for schema in self.rows::<SchemaRow>("by_component_and_state", &prefix).await? {
+            self.delete_row::<SchemaRow>(schema.id).await?;
+        }
+        self.delete_row::<ComponentRow>(stored.id).await?;
+        Ok(true)
+    }
+
+    /// Deletes jobs that a component has scheduled, those that are over as well: at most `rows_max`. Whether there may be more.
+    async fn delete_jobs(&mut self, id: ComponentId, rows_max: usize) -> Result<bool> {
+        let table = SystemTable::ScheduledJobs;
+        let interval = prefix_interval(&[Value::from(id.to_string())]);
+        let index = table.index(COMPONENT_INDEX).id;
+        let mut scan = Scan::new(table.table(), index, interval, Order::Ascending, rows_max, rows_max);
+        let mut jobs = Vec::new();
+        while jobs.len() < rows_max {
+            let Some((_, document)) = scan.next(self).await? else { break };
+            jobs.push(stored_row::<ScheduledJobRow>(&document)?.id);
+        }
+        if let Some((index, interval)) = scan.consumed() {
+            self.record_interval(index, interval);
+        }
+        for job in &jobs {
+            self.delete_row::<ScheduledJobRow>(*job).await?;
+            if self.row::<DueRow>(due_id(*job)).await?.is_some() {
+                self.delete_row::<DueRow>(due_id(*job)).await?;
+            }
+        }
+        Ok(jobs.len() == rows_max)
     }
 }
 

@@ -15,8 +15,9 @@ use value::{
 };
 
 use crate::{
-    Error, FileObjectRow, FileRow, FileState, IndexRow, IndexState, Result, Stored, StoredSchema, SystemRow,
-    SystemTable, Table, TableRow, TableState, Transaction, documents::Target, fact::Fact, scan::Scan,
+    DeploymentCatalog, Error, FileObjectRow, FileRow, FileState, IndexRow, IndexState, Result, Stored,
+    StoredSchema, SystemRow, SystemTable, Table, TableRow, TableState, Transaction, documents::Target,
+    fact::Fact, scan::Scan,
 };
 
 /// A file that an import brings.
@@ -292,6 +293,14 @@ impl Transaction {
         self.write(Target::new(Arc::clone(table.table()), id), None, Some(fields)).await?;
         let (state, since_ms) = (FileState::Kept { file: id.internal_id }, self.now_ms());
         self.replace_row(object, &FileObjectRow { component, uuid, state, since_ms }).await
+    }
+}
+
+impl DeploymentCatalog {
+    /// Whether [`Transaction::erase_dropped`] has something to do.
+    pub fn has_dropped_tables(&self) -> bool {
+        let mut tables = self.components().flat_map(|catalog| catalog.all_tables());
+        tables.any(|table| table.state == TableState::Deleting)
     }
 }
 

@@ -172,6 +172,69 @@ async fn mounting_disturbs_those_alone_who_have_looked_for_what_is_mounted() {
 }
 
 #[tokio::test]
+async fn what_is_not_mounted_any_more_can_be_deleted_and_nothing_else() {
+    let store = Store::new();
+    mount(&store, &["a", "b"]).await;
+    let (a, b) = (component_id(&path("a")), component_id(&path("b")));
+    let mut transaction = store.begin().await;
+    for component in [a, b] {
+        within(&mut transaction, component, async |transaction| {
+            transaction.insert("t", json(json!({}))).await.expect("it is inserted");
+            for _ in 0..3 {
+                let job = NewJob {
+                    component,
+                    function: "m:f".parse().unwrap(),
+                    arguments: Object::new(),
+                    time_ms: 1_000.0,
+                    now_ms: 0.0,
+                    parent: None,
+                };
+                transaction.schedule(job).await.expect("it is scheduled");
+            }
+        })
+        .await;
+    }
+    store.must_commit(transaction).await;
+
+    let mut transaction = store.begin().await;
+    let refused = transaction.delete_instance(a, 10).await.expect_err("it is mounted");
+    assert!(refused.to_string().contains("mounted"), "{refused}");
+    let nowhere =
+        transaction.delete_instance(component_id(&path("c")), 10).await.expect_err("nothing is there");
+    assert!(nowhere.to_string().contains("no such component"), "{nowhere}");
+    let stored = transaction.deployment_catalog().instance(a).expect("it is there").clone();
+    let row = ComponentRow { is_mounted: false, ..stored.row.clone() };
+    transaction.replace_row(stored.id, &row).await.expect("it is not mounted any more");
+    store.must_commit(transaction).await;
+
+    // Two jobs of three, the third, then all else.
+    for is_gone in [false, true] {
+        let mut transaction = store.begin().await;
+        assert_eq!(transaction.delete_instance(a, 2).await.expect("it is deleted"), is_gone);
+        store.must_commit(transaction).await;
+    }
+    loop {
+        let mut transaction = store.begin().await;
+        assert!(transaction.deployment_catalog().instance(a).is_none());
+        if !transaction.deployment_catalog().has_dropped_tables() {
+            break;
+        }
+        assert!(transaction.erase_dropped(10).await.expect("documents go"));
+        store.must_commit(transaction).await;
+    }
+
+    mount(&store, &["a"]).await;
+    let mut transaction = store.begin().await;
+    for (component, documents, jobs) in [(a, 0, 0), (b, 1, 3)] {
+        let seen = within(&mut transaction, component, async |transaction| {
+            let jobs = transaction.queued_jobs(None, None, 100).await.expect("they are read").jobs.len();
+            (texts(transaction, "t").await.len(), jobs)
+        });
+        assert_eq!(seen.await, (documents, jobs));
+    }
+}
+
+#[tokio::test]
 async fn requests_go_to_the_longest_prefix_that_has_a_router() {
     let store = Store::new();
     let mut transaction = store.begin().await;

@@ -121,10 +121,15 @@ impl Worker {
         let (imports, exports) =
             (rows_of::<ImportRow>(&mut transaction).await?, rows_of::<ExportRow>(&mut transaction).await?);
         let now_ms = transaction.now_ms();
+        let has_dropped_tables = transaction.deployment_catalog().has_dropped_tables();
         drop(transaction);
         let is_older = |made_ms: f64, age_ms: u64| now_ms as f64 - made_ms > age_ms as f64;
         let limits = &shared.limits;
-        let mut is_quiet = true;
+        let mut is_quiet = !has_dropped_tables;
+        if has_dropped_tables {
+            let erase = import::Erase { rows_max: limits.removed_max };
+            shared.transactions.transact(self.deployment, &erase).await?;
+        }
         for Found { id, made_ms, row } in imports {
             let given_up = match row.state {
                 ImportState::Uploading if is_older(made_ms, limits.upload_ms_max) => {

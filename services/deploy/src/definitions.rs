@@ -40,6 +40,9 @@ struct Child {
     /// Absent or null in definitions that were made with older libraries.
     #[serde(default)]
     env: Option<Vec<(String, Binding)>>,
+    /// What older libraries could give besides: always empty, or absent.
+    #[serde(default)]
+    args: Option<Vec<serde::de::IgnoredAny>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -171,7 +174,12 @@ fn mount(
 ) -> Result<()> {
     let Some(exported) = definitions.get(definition) else { return Ok(()) };
     for child in &exported.child_components {
-        let Child { name, path: of, env } = child;
+        let Child { name, path: of, env, args } = child;
+        if args.as_ref().is_some_and(|args| !args.is_empty()) {
+            let message =
+                format!("it gives arguments to `{name}`: a component is given environment variables");
+            return Err(refused(definition, message));
+        }
         if !definitions.contains_key(of) || of == APP {
             return Err(refused(definition, format!("it mounts `{of}`, which is not a part of the push")));
         }
@@ -348,6 +356,10 @@ mod tests {
             (json!([child("a b", "c")]), "can't be mounted"),
             (json!([child("", "c")]), "can't be mounted"),
             (json!([child("a/b", "c")]), "can't be mounted"),
+            (
+                json!([{"name": "a", "path": "c", "args": [["x", {"type": "value", "value": "1"}]]}]),
+                "gives arguments",
+            ),
         ];
         for (children, reason) in refusals {
             let all = [("", json!({"childComponents": children})), ("c", json!({}))];

@@ -9,6 +9,7 @@
 mod analysis;
 mod crons;
 mod definitions;
+mod delete;
 mod deployed;
 mod evaluate;
 mod finish;

@@ -160,4 +160,8 @@ impl Deploy for Handle {
     async fn finish_push(&self, deployment: DeploymentRef, finish: FinishPush) -> Result<PushDifference> {
         self.counted(Step::Finish, self.finish(deployment, finish)).await
     }
+
+    async fn delete_component(&self, deployment: DeploymentRef, path: &str) -> Result<()> {
+        self.delete(deployment, path).await
+    }
 }

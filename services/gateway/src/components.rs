@@ -1,10 +1,14 @@
 //! Components as tools name them: by their ids, where everything else names paths.
 
+use axum::{body::Bytes, extract::State, http::HeaderMap};
 use contract::{Caller, FunctionCall, Identity, QueryCall, ReadMoment, Requester};
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::{
-    edge::{Addressed, Edge},
+    audit,
+    authentication::require_admin,
+    edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
 };
 
@@ -18,6 +22,31 @@ const LIST: &str = "_system/frontend/components:list";
 struct Component {
     id: String,
     path: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DeleteBody {
+    component_id: String,
+}
+
+/// Deletes what is left of a component that is not mounted any more.
+pub(crate) async fn delete(
+    State(edge): State<SharedEdge>,
+    addressed: Addressed,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(), ApiError> {
+    let deployment = &addressed.deployment;
+    let identity = require_admin(&headers, &deployment.admin_keys)?;
+    let DeleteBody { component_id } = serde_json::from_slice(&body).map_err(|error| {
+        ApiError::bad_request("InvalidJson", format!("The body does not name a component: {error}"))
+    })?;
+    let path = path_of(&edge, &addressed, &identity, Some(&component_id)).await?;
+    edge.services.deploy.delete_component(deployment.reference, &path).await?;
+    let metadata = json!({ "component": path });
+    audit::record(&edge, deployment, &addressed.requester, "delete_component", metadata).await;
+    Ok(())
 }
 
 /// The path of the component that an administrator names by its id; tools that name none mean the app itself.

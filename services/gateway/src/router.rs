@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 
 use crate::{
     addressing::Addressee,
-    archives, audit, bodies,
+    archives, audit, bodies, components,
     connections::Connection,
     console, control, data_sync,
     deployments::Deployment,
@@ -74,6 +74,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/v1/list_environment_variables", get(variables::list))
         .route("/api/cancel_job", post(jobs::cancel))
         .route("/api/cancel_all_jobs", post(jobs::cancel_all))
+        .route("/api/delete_component", post(components::delete))
         .merge(archives::routes())
         .merge(audit::routes())
         .merge(data_sync::routes())
@@ -249,7 +250,6 @@ pub(crate) fn client_version(headers: &HeaderMap) -> Result<Option<ClientVersion
 const NOT_IMPLEMENTED: &[&str] = &[
     "/api/actions/",
     "/api/app_metrics/",
-    "/api/delete_component",
     "/api/delete_scheduled_functions_table",
     "/api/delete_tables",
     "/api/deploy2/",

@@ -183,6 +183,10 @@ impl Deploy for Broken {
     async fn finish_push(&self, _: DeploymentRef, _: FinishPush) -> Result<PushDifference> {
         Err(broken())
     }
+
+    async fn delete_component(&self, _: DeploymentRef, _: &str) -> Result<()> {
+        Err(broken())
+    }
 }
 
 #[async_trait]

@@ -95,6 +95,10 @@ async fn answer(deploy: Arc<dyn Deploy>, content: Bytes, limits: RpcLimits) -> R
             let difference = deploy.finish_push(of, convert::finish_push(finish)).await?;
             Reply::PushFinished(convert::push_difference_to_wire(difference))
         }
+        Call::DeleteComponent(path) => {
+            deploy.delete_component(of, &path).await?;
+            Reply::ComponentDeleted(Nothing {})
+        }
     })
 }
 
@@ -232,6 +236,14 @@ impl Deploy for GrpcDeploy {
             Reply::PushFinished(difference) => {
                 convert::push_difference(difference).map_err(Malformed::answer)
             }
+            _ => Err(errors::of_another_call()),
+        }
+    }
+
+    async fn delete_component(&self, deployment: DeploymentRef, path: &str) -> Result<()> {
+        let call = Call::DeleteComponent(path.to_owned());
+        match ask(&self.pushes, deployment, call).await.map_err(errors::not_again)? {
+            Reply::ComponentDeleted(_) => Ok(()),
             _ => Err(errors::of_another_call()),
         }
     }

@@ -44,7 +44,8 @@ pub(crate) async fn drop_hidden_tables(transaction: &mut Transaction, row: &Impo
 fn clear(job: &Job) -> Result<()> {
     let (transactions, deployment) = (&job.shared.transactions, job.deployment);
     while job.wait(transactions.transact(deployment, &Discard(job)))?? > 0 {}
-    while job.wait(transactions.transact(deployment, &Erase(job)))?? {}
+    let erase = Erase { rows_max: job.shared.limits.removed_max };
+    while job.wait(transactions.transact(deployment, &erase))?? {}
     job.wait(transactions.transact(deployment, &Cleared(job)))??;
     Ok(())
 }
@@ -61,14 +62,18 @@ impl Work for Discard<'_> {
     }
 }
 
-struct Erase<'j>(&'j Job);
+/// Deletes documents of tables that were dropped.
+pub(crate) struct Erase {
+    pub rows_max: usize,
+}
 
 #[async_trait]
-impl Work for Erase<'_> {
+impl Work for Erase {
+    /// Whether there may be more.
     type Output = bool;
 
     async fn run(&self, transaction: &mut Transaction) -> Transacted<bool> {
-        Ok(transaction.erase_dropped(self.0.shared.limits.removed_max).await?)
+        Ok(transaction.erase_dropped(self.rows_max).await?)
     }
 }
 

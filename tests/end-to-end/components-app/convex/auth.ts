@@ -1,30 +1,16 @@
-// better-auth: its tables are the component's, its handler is the app's.
-import { createClient, type GenericCtx } from "@convex-dev/better-auth";
-import { convex } from "@convex-dev/better-auth/plugins";
-import { betterAuth } from "better-auth";
-import { components } from "./_generated/api.js";
-import type { DataModel } from "./_generated/dataModel.js";
-import { httpAction, query } from "./_generated/server.js";
-import authConfig from "./auth.config.js";
+// Convex Auth, which is no component: its tables and functions are the app's.
+import { Anonymous } from "@convex-dev/auth/providers/Anonymous";
+import { Password } from "@convex-dev/auth/providers/Password";
+import { convexAuth, getAuthUserId } from "@convex-dev/auth/server";
+import { query } from "./_generated/server.js";
 
-export const authComponent = createClient<DataModel>(components.betterAuth);
+export const { auth, signIn, signOut, store, isAuthenticated } = convexAuth({ providers: [Password, Anonymous] });
 
-export const createAuth = (ctx: GenericCtx<DataModel>) =>
-  betterAuth({
-    baseURL: process.env.CONVEX_SITE_URL,
-    secret: process.env.BETTER_AUTH_SECRET,
-    trustedOrigins: ["http://page.example"],
-    database: authComponent.adapter(ctx),
-    emailAndPassword: { enabled: true, requireEmailVerification: false },
-    plugins: [convex({ authConfig })],
-  });
-
-export const handle = httpAction(async (ctx, request) => createAuth(ctx).handler(request));
-
-export const me = query({
+export const whoAmI = query({
   args: {},
   handler: async (ctx) => {
-    const user = await authComponent.safeGetAuthUser(ctx);
-    return user ? { name: user.name, email: user.email } : null;
+    const id = await getAuthUserId(ctx);
+    const user = id === null ? null : await ctx.db.get(id);
+    return user && { email: user.email ?? null, isAnonymous: user.isAnonymous ?? false };
   },
 });

@@ -1,5 +1,6 @@
 import actionCache from "@convex-dev/action-cache/convex.config.js";
 import actionRetrier from "@convex-dev/action-retrier/convex.config.js";
+import agent from "@convex-dev/agent/convex.config.js";
 import aggregate from "@convex-dev/aggregate/convex.config.js";
 import batchWorker from "@convex-dev/batch-worker/convex.config.js";
 import betterAuth from "@convex-dev/better-auth/convex.config";
@@ -7,6 +8,7 @@ import crons from "@convex-dev/crons/convex.config.js";
 import migrations from "@convex-dev/migrations/convex.config.js";
 import persistentTextStreaming from "@convex-dev/persistent-text-streaming/convex.config.js";
 import presence from "@convex-dev/presence/convex.config.js";
+import rag from "@convex-dev/rag/convex.config.js";
 import rateLimiter from "@convex-dev/rate-limiter/convex.config.js";
 import resend from "@convex-dev/resend/convex.config.js";
 import shardedCounter from "@convex-dev/sharded-counter/convex.config.js";
@@ -34,6 +36,8 @@ app.use(persistentTextStreaming);
 app.use(presence);
 app.use(resend);
 app.use(betterAuth);
+app.use(agent);
+app.use(rag);
 app.use(batchWorker, { env: { LOG_LEVEL: "REPORT" } });
 app.use(staticHosting, { httpPrefix: "/" });
 

@@ -1,6 +1,7 @@
 import { httpRouter } from "convex/server";
 import { httpAction } from "./_generated/server.js";
-import { handle } from "./auth.js";
+import { auth } from "./auth.js";
+import { handle, keys } from "./betterAuth.js";
 import { webhook } from "./mail.js";
 import { streamText } from "./streaming.js";
 
@@ -11,4 +12,6 @@ http.route({ path: "/mail", method: "POST", handler: webhook });
 // The app's routes are below /api, and so is the package's path.
 http.route({ pathPrefix: "/auth/", method: "GET", handler: handle });
 http.route({ pathPrefix: "/auth/", method: "POST", handler: handle });
+http.route({ path: "/keys", method: "GET", handler: keys });
+auth.addHttpRoutes(http);
 export default http;

@@ -11,7 +11,7 @@ import { ShardedCounter } from "@convex-dev/sharded-counter";
 import { v } from "convex/values";
 import { components, internal } from "./_generated/api.js";
 import type { DataModel } from "./_generated/dataModel.js";
-import { action, internalAction, internalMutation, internalQuery, mutation, query } from "./_generated/server.js";
+import { action, internalAction, internalMutation, internalQuery, mutation, query, type MutationCtx } from "./_generated/server.js";
 
 /** What something has come to, for whoever waits for it. */
 export const result = query({
@@ -202,6 +202,21 @@ export const addEvent = mutation({
     });
   },
 });
+/** The same without the package: a scheduled mutation for each. */
+export const addScheduledEvent = mutation({
+  args: { value: v.number() },
+  handler: async (ctx, { value }) => {
+    const id = await ctx.db.insert("events", { value, insertedAt: ctx.db.vars.commitTs });
+    await ctx.scheduler.runAfter(0, internal.packages.processEvent, { id, value });
+  },
+});
+export const processEvent = internalMutation({
+  args: { id: v.id("events"), value: v.number() },
+  handler: async (ctx, { id, value }) => {
+    await ctx.db.delete(id);
+    await addUp(ctx, value);
+  },
+});
 export const getBatch = internalQuery({
   args: vQueryArgs,
   returns: vQueryReturns,
@@ -225,12 +240,15 @@ export const processBatch = internalMutation({
       sum += value;
       await ctx.db.delete(id);
     }
-    const before = await ctx.db.query("sums").first();
-    await (before
-      ? ctx.db.patch(before._id, { sum: before.sum + sum, batches: before.batches + 1 })
-      : ctx.db.insert("sums", { sum, batches: 1 }));
+    await addUp(ctx, sum);
   },
 });
+async function addUp(ctx: MutationCtx, sum: number) {
+  const before = await ctx.db.query("sums").first();
+  await (before
+    ? ctx.db.patch(before._id, { sum: before.sum + sum, batches: before.batches + 1 })
+    : ctx.db.insert("sums", { sum, batches: 1 }));
+}
 export const summed = query({
   args: {},
   handler: async (ctx) => {

@@ -1,7 +1,9 @@
+import { authTables } from "@convex-dev/auth/server";
 import { defineSchema, defineTable } from "convex/server";
 import { v } from "convex/values";
 
 export default defineSchema({
+  ...authTables,
   notes: defineTable({ text: v.string() }),
   scores: defineTable({ name: v.string(), score: v.number() }),
   results: defineTable({ what: v.string(), value: v.any() }).index("by_what", ["what"]),
