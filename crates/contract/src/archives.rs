@@ -41,9 +41,9 @@ pub trait Archives: Send + Sync + 'static {
         import: NewImport,
     ) -> Result<String>;
 
-    /// Has an import take effect. When this returns, it no longer waits to be confirmed. Confirmed again, it stays as it is.
-    /// Errors: `ImportNotFound`, `ImportNotReady`.
-    async fn perform_import(&self, deployment: DeploymentRef, import: &str) -> Result<()>;
+    /// Has an import take effect. When this returns, it no longer waits to be confirmed. What it imports comes back; `None` if it was
+    /// confirmed before, and stays as it is. Errors: `ImportNotFound`, `ImportNotReady`.
+    async fn perform_import(&self, deployment: DeploymentRef, import: &str) -> Result<Option<NewImport>>;
 
     /// Gives up an import that is not over; nothing if it is. Errors: `ImportNotFound`.
     async fn cancel_import(&self, deployment: DeploymentRef, import: &str) -> Result<()>;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use contract::{
     Archives, DeploymentRef, Deployments, Error, ErrorKind, NewExport, NewImport, ObjectBytes, ObjectStore,
-    PartUpload, Result, StoredExport,
+    PartUpload, Result, Search, StoredExport,
 };
 use deployment_tasks::for_each_deployment;
 use system_transaction::{Result as Transacted, SystemTransactions, Work};
@@ -31,6 +31,8 @@ pub struct Options {
 pub struct Dependencies {
     pub transactions: SystemTransactions,
     pub objects: Arc<dyn ObjectStore>,
+    /// Fills the indexes for searches of the tables that imports fill.
+    pub search: Arc<dyn Search>,
 }
 
 pub struct Service {
@@ -50,6 +52,7 @@ pub(crate) struct Shared {
     /// For the one commit by which an import takes effect, which may write a row for each of its files.
     pub swaps: SystemTransactions,
     pub objects: Arc<dyn ObjectStore>,
+    pub search: Arc<dyn Search>,
     /// Names this process among those that work for a deployment.
     pub holder: [u8; 16],
     /// Changes when there is something new to do.
@@ -63,7 +66,7 @@ pub(crate) struct Shared {
 impl Service {
     /// Runs on the current runtime. What is under way when `shutdown` is cancelled goes on with the next start, or elsewhere.
     pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
-        let Dependencies { transactions, objects } = dependencies;
+        let Dependencies { transactions, objects, search } = dependencies;
         let mut swaps = transactions.clone();
         let mut swap_limits = *transactions.limits;
         swap_limits.transaction.system_written_documents_max = usize::MAX;
@@ -74,6 +77,7 @@ impl Service {
             transactions,
             swaps,
             objects,
+            search,
             holder: rand::random(),
             wanted: watch::Sender::new(0),
             places: Arc::new(Semaphore::new(options.limits.jobs_max)),
@@ -146,7 +150,7 @@ impl Archives for Handle {
         Ok(upload.to_owned())
     }
 
-    async fn perform_import(&self, deployment: DeploymentRef, import: &str) -> Result<()> {
+    async fn perform_import(&self, deployment: DeploymentRef, import: &str) -> Result<Option<NewImport>> {
         self.transact(deployment, Perform(import_id(import)?)).await
     }
 
@@ -320,22 +324,28 @@ struct Perform(DocumentId);
 
 #[async_trait]
 impl Work for Perform {
-    type Output = ();
+    type Output = Option<NewImport>;
 
-    async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<Option<NewImport>> {
         let row = import_row(transaction, self.0).await?;
         match row.state {
             ImportState::WaitingForConfirmation { .. } => {
                 let state = ImportState::InProgress { message: "Importing".to_owned(), done: Vec::new() };
                 let row = ImportRow { state, claim: None, attempts: 0, ..row };
-                Ok(transaction.replace_row(self.0, &row).await?)
+                transaction.replace_row(self.0, &row).await?;
+                Ok(row.order.map(|order| NewImport {
+                    format: order.format.name().to_owned(),
+                    mode: order.mode.name().to_owned(),
+                    table: order.table.map(|table| table.to_string()),
+                    component: order.component,
+                }))
             }
             ImportState::Uploading | ImportState::Uploaded => {
                 let message = "The import has not been read yet.";
                 Err(Error::bad_request("ImportNotReady", message).into())
             }
             ImportState::InProgress { .. } | ImportState::Completed { .. } | ImportState::Failed { .. } => {
-                Ok(())
+                Ok(None)
             }
         }
     }

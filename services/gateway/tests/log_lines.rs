@@ -225,7 +225,7 @@ impl Archives for Broken {
         Err(broken())
     }
 
-    async fn perform_import(&self, _: DeploymentRef, _: &str) -> Result<()> {
+    async fn perform_import(&self, _: DeploymentRef, _: &str) -> Result<Option<NewImport>> {
         Err(broken())
     }
 
