@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use contract::{
     Archives, DeploymentRef, Deployments, Error, ErrorKind, NewExport, NewImport, ObjectBytes, ObjectStore,
-    PartUpload, Result, Search, StoredExport,
+    PartUpload, Result, Search, StoredExport, StreamedRecord,
 };
 use deployment_tasks::for_each_deployment;
 use system_transaction::{Result as Transacted, SystemTransactions, Work};
@@ -17,7 +17,14 @@ use transaction::{
 };
 use value::{ComponentId, DocumentId, TableName};
 
-use crate::{ArchiveLimits, components::component_at, import::drop_hidden_tables, jobs, upload};
+use crate::{
+    ArchiveLimits,
+    components::component_at,
+    import::drop_hidden_tables,
+    jobs,
+    streamed::{self, ClearTables, Filling},
+    upload,
+};
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -60,7 +67,9 @@ pub(crate) struct Shared {
     /// For exports and imports that are worked on.
     pub places: Arc<Semaphore>,
     pub tasks: TaskTracker,
+    pub shutdown: CancellationToken,
     pub runtime: tokio::runtime::Handle,
+    pub filling: Filling,
 }
 
 impl Service {
@@ -82,7 +91,9 @@ impl Service {
             wanted: watch::Sender::new(0),
             places: Arc::new(Semaphore::new(options.limits.jobs_max)),
             tasks: TaskTracker::new(),
+            shutdown: shutdown.clone(),
             runtime: tokio::runtime::Handle::current(),
+            filling: Filling::default(),
         });
         let working = shared.clone();
         let all = for_each_deployment(options.worked_on, shutdown.clone(), move |deployment, token| {
@@ -194,6 +205,35 @@ impl Archives for Handle {
     async fn read_export(&self, export: &StoredExport) -> Result<ObjectBytes> {
         let bytes = self.shared.objects.read(export.object, 0..export.size_bytes).await?;
         bytes.ok_or_else(export_not_found)
+    }
+
+    async fn add_primary_key_indexes(
+        &self,
+        deployment: DeploymentRef,
+        keys: BTreeMap<String, Vec<Vec<String>>>,
+    ) -> Result<()> {
+        streamed::add_indexes(&self.shared, deployment, keys).await
+    }
+
+    async fn primary_key_indexes_ready(
+        &self,
+        deployment: DeploymentRef,
+        tables: Vec<String>,
+    ) -> Result<bool> {
+        streamed::are_ready(&self.shared, deployment, tables).await
+    }
+
+    async fn import_records(
+        &self,
+        deployment: DeploymentRef,
+        streams: BTreeMap<String, Option<Vec<Vec<String>>>>,
+        records: Vec<StreamedRecord>,
+    ) -> Result<()> {
+        streamed::import_records(&self.shared, deployment, streams, records).await
+    }
+
+    async fn clear_tables(&self, deployment: DeploymentRef, tables: Vec<String>) -> Result<()> {
+        self.transact(deployment, ClearTables::new(&tables)?).await
     }
 }
 

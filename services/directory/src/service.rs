@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use contract::{
-    DIRECTORY, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory, DirectoryEntry, Error,
+    DIRECTORY, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory, DirectoryEntry, Door, Error,
     GroupId, KeyOwner, NewDeployment, NewKey, NodeId, ObjectStore, ReadAt, Result,
 };
 use parking_lot::Mutex;
@@ -15,7 +15,7 @@ use transaction::DirectoryRow;
 
 use crate::{
     Clock, DirectoryLimits, UrlPatterns,
-    changes::{ClaimPreview, Context, Create, CreateKey, Delete, DeleteKey, Found, check_share},
+    changes::{ClaimPreview, Context, Create, CreateKey, Delete, DeleteKey, Found, SetUrl, check_share},
     follow::Follower,
     known::{Known, Reading},
     names, removal,
@@ -251,6 +251,23 @@ impl Directory for Handle {
         let default = &self.shared.reading.default;
         let number = self.shared.change(&Delete { name, default }).await?;
         self.shared.heard(|deployments| !has(deployments, number)).await;
+        Ok(())
+    }
+
+    async fn set_url(&self, deployment: DeploymentRef, door: Door, url: Option<&str>) -> Result<()> {
+        let url = url.map(own_url).transpose()?;
+        let (reading, number) = (&self.shared.reading, deployment.deployment.0);
+        self.shared.change(&SetUrl { reading, number, door, url: url.clone() }).await?;
+        let is_known = |deployments: &Deployments| {
+            let entry = deployments.get(deployment).ok();
+            let shown = entry.map(|entry| match door {
+                Door::Api => &entry.deployment.cloud_url,
+                Door::Site => &entry.deployment.site_url,
+            });
+            // What it has by default need not be known here.
+            url.is_none() || shown == url.as_ref()
+        };
+        self.shared.heard(is_known).await;
         Ok(())
     }
 

@@ -42,12 +42,17 @@ export async function startTidemark(context, { allowedInLog = [], environment = 
   return tidemark;
 }
 
-async function writeLimits(file, limits) {
+/** As a configuration has them. */
+export function limitsText(limits) {
   const groups = Object.entries(limits).map(([group, values]) => {
     const lines = Object.entries(values).map(([name, value]) => `${name} = ${value}\n`);
     return `[limits.${group}]\n${lines.join("")}`;
   });
-  await writeFile(file, groups.join("\n"));
+  return groups.join("\n");
+}
+
+async function writeLimits(file, limits) {
+  await writeFile(file, limitsText(limits));
   return file;
 }
 
