@@ -71,8 +71,8 @@ pub use page::{Page, PageRequest, PageStatus};
 pub use query::Query;
 pub use scan::QueryId;
 pub use schedules::{Cancellation, DueRun, NewJob, QueuedJobs, RunEnd, held_from};
-pub use streamed::PRIMARY_KEY_INDEX;
 pub use search_fields::{IndexKind, filter_values, normalized, text_of, vector_of};
+pub use streamed::PRIMARY_KEY_INDEX;
 pub use system_tables::{
     AuditLogRow, AuthRow, ChangeHistoryRow, Claim, ComponentRow, CronJobRow, CronNextRunRow, CronOutcome,
     CronRunRow, DataSyncRow, DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow,

@@ -6,7 +6,8 @@ use contract::{IndexId, Interval, Order};
 use value::{DocumentId, FieldPath, Object, TableName, key};
 
 use crate::{
-    Error, Index, IndexKind, IndexRow, IndexState, Result, Stored, Table, Transaction, document_id, scan::Scan,
+    Error, Index, IndexKind, IndexRow, IndexState, Result, Stored, Table, Transaction, document_id,
+    scan::Scan,
 };
 
 /// The name of the index. Schemas can't declare one that begins with an underscore.
@@ -81,6 +82,7 @@ impl Transaction {
         }
         let Some((_, document)) = found else { return Ok(None) };
         let id = document_id(&document.to_object()?)?;
-        id.map(Some).ok_or_else(|| Error::stored(format!("a document of the table `{}` has no id", table.name)))
+        id.map(Some)
+            .ok_or_else(|| Error::stored(format!("a document of the table `{}` has no id", table.name)))
     }
 }

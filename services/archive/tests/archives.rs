@@ -11,8 +11,8 @@ use archive::{ArchiveLimits, Handle};
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    Archives as _, Deployment, DeploymentId, DeploymentRef, Deployments, Files as _, GroupId, NewExport, NewFile,
-    NewImport, ObjectStore, Search as _, Sequencer, TransactionLog, Uploader,
+    Archives as _, Deployment, DeploymentId, DeploymentRef, Deployments, Files as _, GroupId, NewExport,
+    NewFile, NewImport, ObjectStore, Search as _, Sequencer, TransactionLog, Uploader,
 };
 use futures::TryStreamExt as _;
 use system_transaction::{SystemTransactions, Work};

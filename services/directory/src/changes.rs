@@ -146,7 +146,6 @@ impl Context<'_> {
         transaction.replace_row(id, &directory).await?;
         Ok(number)
     }
-
 }
 
 /// A host name is one deployment's. Where it follows from the name, that is unique already.

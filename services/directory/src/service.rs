@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use contract::{
-    DIRECTORY, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory, DirectoryEntry, Door, Error,
-    GroupId, KeyOwner, NewDeployment, NewKey, NodeId, ObjectStore, ReadAt, Result,
+    DIRECTORY, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory, DirectoryEntry, Door,
+    Error, GroupId, KeyOwner, NewDeployment, NewKey, NodeId, ObjectStore, ReadAt, Result,
 };
 use parking_lot::Mutex;
 use system_transaction::{SystemTransactions, Work};

@@ -80,10 +80,8 @@ pub(crate) async fn import_records(
     require_admin(&headers, &deployment.admin_keys)?;
     let Records { tables, messages } = read(&body)?;
     let streams = tables.into_iter().map(|(name, stream)| (name, stream.primary_key)).collect();
-    let record = |message: Message| StreamedRecord {
-        table: message.table_name,
-        data: message.data.get().to_owned(),
-    };
+    let record =
+        |message: Message| StreamedRecord { table: message.table_name, data: message.data.get().to_owned() };
     let records = messages.into_iter().map(record).collect();
     edge.services.archives.import_records(deployment.reference, streams, records).await?;
     Ok(Json(json!({})))

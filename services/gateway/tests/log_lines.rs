@@ -7,13 +7,13 @@ use auth::AuthLimits;
 use contract::{
     ActionOutcome, ActiveSyncs, Archives, AuditEntry, AuditPage, CreatedLogStream, DataSync, DeltasRequest,
     Deploy, DeployedCode, Deployment, DeploymentId, DeploymentRef, Deployments, Directory, DirectoryEntry,
-    Door, Error, Evaluation, EvaluationRequest, Fanout, FanoutSession, FileName, FileUpload, Files, FinishPush,
-    FunctionCall, FunctionKind, FunctionLogPage, GroupId, HttpAnswer, HttpCall, JobsOf, KeyOwner, LogStreams,
-    MutationCall, MutationOutcome, NewDeployment, NewExport, NewFile, NewImport, NewKey, NodeEvaluation,
-    NodeEvaluationRequest, ObjectBytes, PartUpload, Position, Push, PushDifference, QueryCall, QueryOutcome,
-    Result, Runner, Schedules, SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, SchemasRequest,
-    Sequencer, SessionStart, SnapshotPage, SnapshotRequest, StartedPush, StoredExport, StoredFile,
-    StreamedRecord, SyncPage, SyncRequest, VariableChange,
+    Door, Error, Evaluation, EvaluationRequest, Fanout, FanoutSession, FileName, FileUpload, Files,
+    FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, HttpAnswer, HttpCall, JobsOf, KeyOwner,
+    LogStreams, MutationCall, MutationOutcome, NewDeployment, NewExport, NewFile, NewImport, NewKey,
+    NodeEvaluation, NodeEvaluationRequest, ObjectBytes, PartUpload, Position, Push, PushDifference,
+    QueryCall, QueryOutcome, Result, Runner, Schedules, SchemaDifference, SchemaEvaluation, SchemaId,
+    SchemaProgress, SchemasRequest, Sequencer, SessionStart, SnapshotPage, SnapshotRequest, StartedPush,
+    StoredExport, StoredFile, StreamedRecord, SyncPage, SyncRequest, VariableChange,
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{

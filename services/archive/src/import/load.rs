@@ -9,8 +9,8 @@ use bytes::Bytes;
 use contract::{IndexId, ObjectSummary};
 use system_transaction::{Error, Result as Transacted, Work};
 use transaction::{
-    FileObjectRow, FileRow, FileState, ImportMode, ImportRow, ImportState, ImportTable, ImportedFile, IndexKind,
-    Stored, TableState, Transaction, object_name,
+    FileObjectRow, FileRow, FileState, ImportMode, ImportRow, ImportState, ImportTable, ImportedFile,
+    IndexKind, Stored, TableState, Transaction, object_name,
 };
 use value::{ComponentId, DocumentId, Object};
 
@@ -69,7 +69,8 @@ pub(crate) fn run(job: &Job, row: ImportRow) -> Result<()> {
 /// The indexes for searches of tables that nobody sees yet.
 fn search_indexes_of(transaction: &Transaction, tables: &[ImportTable]) -> Vec<IndexId> {
     let catalog = transaction.deployment_catalog();
-    let filled = tables.iter().filter_map(|table| catalog.of(table.component).table_by_tablet(&table.tablet?));
+    let filled =
+        tables.iter().filter_map(|table| catalog.of(table.component).table_by_tablet(&table.tablet?));
     let hidden = filled.filter(|table| table.state == TableState::Hidden);
     let indexes = hidden.flat_map(|table| &table.indexes);
     indexes.filter(|index| index.kind != IndexKind::Ordered).map(|index| index.id).collect()
