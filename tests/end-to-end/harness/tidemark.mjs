@@ -37,8 +37,8 @@ export async function startTidemark(context, { allowedInLog = [], environment = 
   const tidemark = new Tidemark(folder, allowedInLog);
   if (grpc) tidemark.grpcPort = 0;
   whenOver(context, () => tidemark.end());
-  const configuration = limits ? { TIDEMARK_CONFIG: await writeLimits(join(folder, "tidemark.toml"), limits) } : {};
-  await tidemark.start({ ...configuration, ...environment });
+  if (limits) tidemark.configuration = { TIDEMARK_CONFIG: await writeLimits(join(folder, "tidemark.toml"), limits) };
+  await tidemark.start(environment);
   return tidemark;
 }
 
@@ -65,6 +65,8 @@ export class Tidemark {
   secrets = [];
   port = 0;
   sitePort = 0;
+  /** In the environment of every start, unless that says otherwise. */
+  configuration = {};
   /** Where gRPC is served, if it is. */
   grpcPort = null;
 
@@ -87,7 +89,7 @@ export class Tidemark {
     const child = spawn(
       tidemarkBinary(),
       [...this.#words(), ...more],
-      { env: { TIDEMARK_NODE: NODE, ...process.env, ...environment }, stdio: ["ignore", "pipe", "pipe"] },
+      { env: { TIDEMARK_NODE: NODE, ...process.env, ...this.configuration, ...environment }, stdio: ["ignore", "pipe", "pipe"] },
     );
     this.#process = child;
     this.#closed = once(child, "close");
