@@ -41,6 +41,9 @@ fn table_name(name: &str) -> Result<TableName> {
 /// Paths are lists of field names.
 fn key_of(table: &TableName, paths: &[Vec<String>]) -> Result<Key> {
     let path = |path: &Vec<String>| {
+        if path.iter().any(|name| name.contains('.')) {
+            return Err(invalid(format!("The primary key of `{table}` has a field with a dot in its name.")));
+        }
         let parsed = path.join(".").parse::<FieldPath>();
         parsed.map_err(|error| invalid(format!("The primary key of `{table}` can't be: {error}.")))
     };
@@ -253,7 +256,7 @@ impl Work for ClearTables {
     async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
         for name in &self.tables {
             let Some(known) = transaction.table(name) else { continue };
-            let empty = transaction.create_hidden_table(name, Some(known.number), Some(&known)).await?;
+            let empty = transaction.create_hidden_table(name, Some(known.number), Some(&*known)).await?;
             transaction.set_table_state(&known, TableState::Deleting).await?;
             transaction.set_table_state(&empty, TableState::Active).await?;
         }
@@ -286,7 +289,7 @@ mod tests {
         let path = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
         let key = key_of(&table, &[path(&["id"]), path(&["of", "it"])]).expect("a key");
         assert_eq!(key.iter().map(ToString::to_string).collect::<Vec<_>>(), ["id", "of.it"]);
-        for wrong in [vec![], vec![path(&[])], vec![path(&["$a"])]] {
+        for wrong in [vec![], vec![path(&[])], vec![path(&["$a"])], vec![path(&["a.b"])]] {
             assert_eq!(key_of(&table, &wrong).expect_err("no key").code, "InvalidStreamingImport");
         }
         assert!(PRIMARY_KEY_INDEX.parse::<value::IndexName>().expect("a name").is_reserved());

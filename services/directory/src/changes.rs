@@ -177,19 +177,25 @@ pub(crate) struct SetUrl<'c> {
 
 #[async_trait]
 impl Work for SetUrl<'_> {
-    type Output = ();
+    /// Whether it was another one.
+    type Output = bool;
 
-    async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<bool> {
         let key = [Value::Float64(f64::from(self.number))];
         let found = transaction.rows::<DeploymentRow>("by_number", &key).await?.pop();
         let served = found.filter(|stored| stored.row.state == DeploymentState::Serving);
         let Stored { id, mut row } = served.ok_or_else(contract::deployment_not_found)?;
-        match self.door {
-            Door::Api => row.cloud_url = self.url.clone(),
-            Door::Site => row.site_url = self.url.clone(),
+        let own = match self.door {
+            Door::Api => &mut row.cloud_url,
+            Door::Site => &mut row.site_url,
+        };
+        if *own == self.url {
+            return Ok(false);
         }
+        *own = self.url.clone();
         check_addresses(transaction, self.reading, &row).await?;
-        Ok(transaction.replace_row(id, &row).await?)
+        transaction.replace_row(id, &row).await?;
+        Ok(true)
     }
 }
 

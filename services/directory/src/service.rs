@@ -256,18 +256,16 @@ impl Directory for Handle {
 
     async fn set_url(&self, deployment: DeploymentRef, door: Door, url: Option<&str>) -> Result<()> {
         let url = url.map(own_url).transpose()?;
+        let before = shown_url(&self.shared.shown.borrow(), deployment, door);
         let (reading, number) = (&self.shared.reading, deployment.deployment.0);
-        self.shared.change(&SetUrl { reading, number, door, url: url.clone() }).await?;
-        let is_known = |deployments: &Deployments| {
-            let entry = deployments.get(deployment).ok();
-            let shown = entry.map(|entry| match door {
-                Door::Api => &entry.deployment.cloud_url,
-                Door::Site => &entry.deployment.site_url,
-            });
-            // What it has by default need not be known here.
-            url.is_none() || shown == url.as_ref()
-        };
-        self.shared.heard(is_known).await;
+        let is_changed = self.shared.change(&SetUrl { reading, number, door, url: url.clone() }).await?;
+        if is_changed {
+            let is_known = |deployments: &Deployments| {
+                let shown = shown_url(deployments, deployment, door);
+                if url.is_some() { shown == url } else { shown != before }
+            };
+            self.shared.heard(is_known).await;
+        }
         Ok(())
     }
 
@@ -304,6 +302,15 @@ impl Directory for Handle {
         self.shared.heard(|deployments| !has_key(deployments, &owner, name)).await;
         Ok(())
     }
+}
+
+/// One of a deployment's addresses, if it is served.
+fn shown_url(deployments: &Deployments, deployment: DeploymentRef, door: Door) -> Option<String> {
+    let shown = &deployments.get(deployment).ok()?.deployment;
+    Some(match door {
+        Door::Api => shown.cloud_url.clone(),
+        Door::Site => shown.site_url.clone(),
+    })
 }
 
 fn check_owner(owner: &KeyOwner) -> Result<()> {
