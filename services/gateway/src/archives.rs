@@ -215,7 +215,9 @@ struct ImportBody {
     table_name: Option<String>,
     #[serde(default)]
     component_path: Option<String>,
-    mode: String,
+    /// `requireEmpty` if nobody says otherwise.
+    #[serde(default)]
+    mode: Option<String>,
     format: String,
 }
 
@@ -229,6 +231,7 @@ async fn finish_upload(
     let FinishBody { import, upload_token, part_tokens } =
         read(&body, "The body does not describe an import")?;
     let ImportBody { table_name, component_path, mode, format } = import;
+    let mode = mode.unwrap_or_else(|| "requireEmpty".to_owned());
     let import = NewImport { format, mode, table: table_name, component: component_path.unwrap_or_default() };
     let archives = &edge.services.archives;
     let id = archives.finish_upload(deployment.reference, &upload_token, part_tokens, import).await?;
