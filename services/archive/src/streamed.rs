@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use contract::{BackfillStep, DeploymentRef, Error, Result, StreamedRecord};
 use parking_lot::Mutex;
 use system_transaction::{Result as Transacted, Work};
-use transaction::{ImportRow, ImportState, IndexState, PRIMARY_KEY_INDEX, TableState, Transaction};
+use transaction::{ImportRow, ImportState, IndexState, TableState, Transaction};
 use value::{FieldPath, JsonFormat, Object, TableName, Value};
 
 use crate::service::Shared;
@@ -278,6 +278,8 @@ impl Work for ClearTables {
 
 #[cfg(test)]
 mod tests {
+    use transaction::PRIMARY_KEY_INDEX;
+
     use super::*;
 
     #[test]
