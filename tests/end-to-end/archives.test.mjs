@@ -6,14 +6,19 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
+import { killLeaders } from "./conformance/cluster.mjs";
+import { anywhere, askAsAdmin, valueOf } from "./harness/anywhere.mjs";
 import { whenOver } from "./harness/cleanup.mjs";
+import { OF_A_LOST_NODE, startCluster } from "./harness/cluster.mjs";
 import { asAdmin, callFunction, post } from "./harness/functions.mjs";
+import { randomFrom } from "./harness/load.mjs";
 import { pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
 const { data } = anyApi;
 const LIMIT = { timeout: 900_000 };
 const UNTIL_MS_MAX = 120_000;
+const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 /** Tidemark with the app, and a client of it. */
 async function serveApp(context, options = {}) {
@@ -220,4 +225,72 @@ test("an export that is killed is made anew, of one moment", LIMIT, async (conte
   assert.ok(Buffer.from(await response.arrayBuffer()).equals(before), "equal data makes equal bytes");
   assert.equal((await fetch(`${tidemark.url}/api/export/zip/${start}`)).status, 401);
   assert.equal((await fetch(`${tidemark.url}/api/export/zip/7`, asAdmin(tidemark))).status, 404);
+});
+
+/** A node that takes over says of what it takes that it is begun again. */
+const OF_A_JOB = /is begun again|is written down later/;
+
+test(`imports and exports go on while whoever leads is killed every 20 seconds, and are never a mix (SEED=${SEED})`, LIMIT, async (context) => {
+  const random = randomFrom(SEED);
+  const limits = { archive: { batch_documents_max: 50, lease_ms: 3_000, beat_ms: 500 } };
+  const cluster = await startCluster(context, { allowedInLog: [...OF_A_LOST_NODE, OF_A_JOB], limits });
+  await pushApp(context, cluster.nodes[0], "archives");
+  const ask = (path, request) => anywhere(cluster, random, (node) => askAsAdmin(node, path, request));
+  const value = (path, args) => anywhere(cluster, random, (node) => valueOf(node, "query", path, args));
+  const send = async (path, body, type = "application/json") =>
+    JSON.parse((await ask(path, { method: "POST", body, headers: { "Content-Type": type } })).toString() || "null");
+
+  const herd = 2_000;
+  const importHerd = async (name) => {
+    const lines = Array.from({ length: herd }, (_, number) => `{"name":"${name} ${number}"}\n`).join("");
+    const { uploadToken } = await send("/api/import/start_upload", "");
+    const part = await send(`/api/import/upload_part?uploadToken=${uploadToken}&partNumber=1`, lines, "application/octet-stream");
+    const order = { tableName: "zebras", mode: "replace", format: "jsonLines" };
+    const { importId } = await send("/api/import/finish_upload", JSON.stringify({ import: order, uploadToken, partTokens: [part] }));
+    const state = async () => (await value("_system/cli/queryImport:default", { importId })).state;
+    await until(async () => (await state()).state === "waiting_for_confirmation", "read");
+    await send("/api/perform_import", JSON.stringify({ importId }));
+    const over = await until(async () => (({ state }) => state !== "in_progress" && state)(await state()), "over");
+    assert.equal(over, "completed", JSON.stringify(await state()));
+  };
+  const exported = async () => {
+    await anywhere(cluster, random, (node) =>
+      askAsAdmin(node, "/api/export/request/zip?includeStorage=true", { method: "POST" }).catch((error) => {
+        // The answer to the same request was lost.
+        if (!error.message.includes("ExportInProgress")) throw error;
+      }),
+    );
+    const completed = await until(async () => {
+      const state = await value("_system/cli/exports:getLatest");
+      assert.notEqual(state.state, "failed", JSON.stringify(state));
+      return state.state === "completed" && state;
+    }, "exported");
+    return ask(`/api/export/zip/${completed.start_ts}`);
+  };
+
+  await importHerd("herd-0");
+  const kills = killLeaders(context, { cluster, prefer: () => {} }, { everyMs: 20_000, awayMs: 3_000 });
+  let [imported, isOver] = [0, false];
+  const seen = new Set();
+  const watching = (async () => {
+    while (!isOver) {
+      const herds = await value("data:herds");
+      assert.deepEqual(Object.values(herds), [herd], "the old data or the new, never a mix");
+      seen.add(Object.keys(herds)[0]);
+      await sleep(100);
+    }
+  })();
+  watching.catch(() => {});
+  whenOver(context, () => (isOver = true));
+  while (kills.length < 4 || imported < 4) {
+    imported += 1;
+    await importHerd(`herd-${imported}`);
+    assert.deepEqual(await value("data:herds"), { [`herd-${imported}`]: herd });
+    const once = await exported();
+    assert.ok(once.equals(await exported()), "equal data makes equal bytes");
+  }
+  isOver = true;
+  await watching;
+  assert.ok(seen.size > 2, `only ${[...seen]} were seen`);
+  context.diagnostic(`${imported} imports and ${2 * imported} exports through ${kills.length} kills`);
 });

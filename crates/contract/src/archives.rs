@@ -1,5 +1,7 @@
 //! The contract of the archive service: a deployment's data as files that people keep, and back.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -41,9 +43,9 @@ pub trait Archives: Send + Sync + 'static {
         import: NewImport,
     ) -> Result<String>;
 
-    /// Has an import take effect. When this returns, it no longer waits to be confirmed. Confirmed again, it stays as it is.
-    /// Errors: `ImportNotFound`, `ImportNotReady`.
-    async fn perform_import(&self, deployment: DeploymentRef, import: &str) -> Result<()>;
+    /// Has an import take effect. When this returns, it no longer waits to be confirmed. What it imports comes back; `None` if it was
+    /// confirmed before, and stays as it is. Errors: `ImportNotFound`, `ImportNotReady`.
+    async fn perform_import(&self, deployment: DeploymentRef, import: &str) -> Result<Option<NewImport>>;
 
     /// Gives up an import that is not over; nothing if it is. Errors: `ImportNotFound`.
     async fn cancel_import(&self, deployment: DeploymentRef, import: &str) -> Result<()>;
@@ -67,6 +69,42 @@ pub trait Archives: Send + Sync + 'static {
 
     /// The bytes of an export. Errors: `ExportNotFound` if it has gone meanwhile.
     async fn read_export(&self, export: &StoredExport) -> Result<ObjectBytes>;
+
+    /// Has tables of the app be indexed by primary keys, by which streamed records are found; tables that are not there are made. A key
+    /// is a list of paths, each a list of names. Errors: `InvalidStreamingImport`.
+    async fn add_primary_key_indexes(
+        &self,
+        deployment: DeploymentRef,
+        keys: BTreeMap<String, Vec<Vec<String>>>,
+    ) -> Result<()>;
+
+    /// Whether the indexes of these tables hold all documents. It goes on with what is missing, as long as somebody asks. Errors:
+    /// `InvalidStreamingImport`; `IndexNotFoundError` if one has none.
+    async fn primary_key_indexes_ready(&self, deployment: DeploymentRef, tables: Vec<String>)
+    -> Result<bool>;
+
+    /// Writes records into tables of the app, in their order and each batch of them by one commit. `streams` has the primary key of each
+    /// table, if it has one: a record that has the key of a document takes its place. Sent again, records without one come again.
+    ///
+    /// Errors: `InvalidStreamingImport`, `IndexNotFoundError`, `IndexBackfillingError`, and what documents can be refused for.
+    async fn import_records(
+        &self,
+        deployment: DeploymentRef,
+        streams: BTreeMap<String, Option<Vec<Vec<String>>>>,
+        records: Vec<StreamedRecord>,
+    ) -> Result<()>;
+
+    /// Removes all documents of these tables of the app by one commit. Errors: `InvalidStreamingImport`.
+    async fn clear_tables(&self, deployment: DeploymentRef, tables: Vec<String>) -> Result<()>;
+}
+
+/// A record of another system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamedRecord {
+    /// Where it goes.
+    pub table: String,
+    /// JSON: the fields of the document.
+    pub data: String,
 }
 
 /// What is to be exported.

@@ -21,7 +21,7 @@ pub trait DataSync: Send + Sync + 'static {
     /// A page of the documents as of one moment, by table and id. That of the first page is chosen; once it can't be read any
     /// more (`log.retention_ms_min`), documents come as they are now, and the deltas from the snapshot on make it whole.
     ///
-    /// Errors: `InvalidCursor`; `SnapshotTooOld` if the deltas from it are not kept any more.
+    /// Errors: `InvalidCursor`; `InvalidSelection`; `SnapshotTooOld` if the deltas from it are not kept any more.
     async fn list_snapshot(
         &self,
         deployment: DeploymentRef,
@@ -31,7 +31,7 @@ pub trait DataSync: Send + Sync + 'static {
     /// What has changed above a moment, commit by commit and none of them in part: each document as its last change has left it.
     /// One that has changed again later comes with that change.
     ///
-    /// Errors: `DocumentDeltasCursorRequired`; `InvalidWindowToReadDocuments` if the moment is older than what is kept, or not
+    /// Errors: `DocumentDeltasCursorRequired`; `InvalidSelection`; `InvalidWindowToReadDocuments` if the moment is older than what is kept, or not
     /// there yet.
     async fn document_deltas(
         &self,
@@ -72,6 +72,8 @@ pub struct SnapshotRequest {
     pub cursor: Option<String>,
     /// The moment, in nanoseconds, if it is known.
     pub snapshot: Option<u64>,
+    /// As that of a sync; everything without it.
+    pub selection: Option<String>,
 }
 
 /// Which changes.
@@ -85,6 +87,8 @@ pub struct DeltasRequest {
     pub format: Option<String>,
     /// Nanoseconds; what comes is above it.
     pub cursor: Option<u64>,
+    /// As that of a sync; everything without it.
+    pub selection: Option<String>,
 }
 
 /// Which schemas.

@@ -36,7 +36,7 @@ mod sequencer;
 mod text;
 mod transaction_log;
 
-pub use archives::{Archives, NewExport, NewImport, PartUpload, StoredExport};
+pub use archives::{Archives, NewExport, NewImport, PartUpload, StoredExport, StreamedRecord};
 pub use blob::{
     BlobDigest, BlobStore, ObjectBytes, ObjectName, ObjectPart, ObjectParts, ObjectStore, ObjectSummary,
     ObjectWriter,

@@ -269,6 +269,7 @@ pub struct DeploymentCatalog {
     auth: Option<Stored<AuthRow>>,
     /// The changes of documents are noted.
     keeps_changes: bool,
+    is_paused: bool,
 }
 
 /// Tables, indexes, schemas, modules, environment and configuration of one component.
@@ -327,6 +328,11 @@ impl DeploymentCatalog {
         self.keeps_changes
     }
 
+    /// Whether the deployment is paused: it runs no functions.
+    pub fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
     /// Follows a change of a row of a metadata table: `old` and `new` are the document's fields before and after.
     /// Loading a catalog is the same: every row is new. Tables must come before their indexes.
     pub(crate) fn apply(
@@ -342,6 +348,10 @@ impl DeploymentCatalog {
         }
         if table == SystemTable::ChangeHistory {
             self.keeps_changes = new.is_some();
+            return Ok(());
+        }
+        if table == SystemTable::BackendState {
+            self.is_paused = new.is_some();
             return Ok(());
         }
         if table == SystemTable::Components {
@@ -517,7 +527,8 @@ impl Catalog {
             | SystemTable::HistoryStates
             | SystemTable::DataSyncs
             | SystemTable::LogStreams
-            | SystemTable::AuditLog => {}
+            | SystemTable::AuditLog
+            | SystemTable::BackendState => {}
         }
         Ok(())
     }

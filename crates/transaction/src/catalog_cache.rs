@@ -50,7 +50,7 @@ struct CatalogKey {
 }
 
 /// The tables that a catalog is loaded from; tables come before their indexes.
-const LOADED: [SystemTable; 9] = [
+const LOADED: [SystemTable; 10] = [
     SystemTable::Components,
     SystemTable::Tables,
     SystemTable::Indexes,
@@ -60,6 +60,7 @@ const LOADED: [SystemTable; 9] = [
     SystemTable::UdfConfig,
     SystemTable::Auth,
     SystemTable::ChangeHistory,
+    SystemTable::BackendState,
 ];
 
 impl CatalogCache {

@@ -36,6 +36,8 @@ pub(crate) enum Fact {
     Auth,
     /// Whether the changes of documents are noted: every write of a document relies on it.
     ChangeHistory,
+    /// Whether the deployment is paused: every call of a function relies on it.
+    Pause,
 }
 
 impl Fact {
@@ -91,6 +93,7 @@ impl Fact {
             Fact::Components => add(SystemTable::Components, "by_id", &[]),
             Fact::Auth => add(SystemTable::Auth, "by_id", &[]),
             Fact::ChangeHistory => add(SystemTable::ChangeHistory, "by_id", &[]),
+            Fact::Pause => add(SystemTable::BackendState, "by_id", &[]),
         }
         ranges
     }

@@ -37,6 +37,7 @@ mod leases;
 mod limits;
 mod overviews;
 mod page;
+mod pause;
 mod pending;
 mod query;
 mod range;
@@ -44,6 +45,7 @@ mod scan;
 mod schedules;
 mod search;
 mod search_fields;
+mod streamed;
 mod system_rows;
 pub mod system_tables;
 mod transaction;
@@ -70,13 +72,14 @@ pub use query::Query;
 pub use scan::QueryId;
 pub use schedules::{Cancellation, DueRun, NewJob, QueuedJobs, RunEnd, held_from};
 pub use search_fields::{IndexKind, filter_values, normalized, text_of, vector_of};
+pub use streamed::PRIMARY_KEY_INDEX;
 pub use system_tables::{
     AuditLogRow, AuthRow, ChangeHistoryRow, Claim, ComponentRow, CronJobRow, CronNextRunRow, CronOutcome,
     CronRunRow, DataSyncRow, DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow,
     DueKind, DueRow, EnvironmentVariableRow, ExportRow, ExportState, FileObjectRow, FileRow, FileState,
     HistoryStateRow, Holder, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState, ImportTable,
     IndexRow, JobState, LeaseRow, LogStreamRow, LogStreamState, ModuleEnvironment, ModuleRow, NodeConfig,
-    ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
+    PauseRow, ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
     SystemTable, TableRow, UdfConfigRow, VariableBinding,
 };
 pub use transaction::{Finished, NestedOutcome, Options, Transaction, primary_key_of};

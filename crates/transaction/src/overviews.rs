@@ -92,6 +92,8 @@ impl Transaction {
     pub async fn indexes_of(&mut self, table: &str) -> Result<Vec<Stored<IndexRow>>> {
         let Some(table) = self.table(&table.parse()?) else { return Ok(Vec::new()) };
         let tablet = table.tablet.to_string();
-        self.rows("by_table_and_name", &[Value::from(tablet)]).await
+        let mut rows = self.rows::<IndexRow>("by_table_and_name", &[Value::from(tablet)]).await?;
+        rows.retain(|index| !index.row.name.is_reserved());
+        Ok(rows)
     }
 }

@@ -12,6 +12,8 @@
 //!     └ import::load, swap        documents into hidden tables; one commit puts these in their places
 //! ```
 //!
+//! Records that other systems stream in (`streamed`) are written at once, and need no row.
+//!
 //! Archives are read and written by blocking code, on threads for that; what one holds in memory is bounded, however much data there is.
 //!
 //! This crate knows nothing of HTTP, JavaScript, or how the log stores things.
@@ -23,6 +25,7 @@ mod job;
 mod jobs;
 mod limits;
 mod service;
+mod streamed;
 mod upload;
 
 pub use crate::limits::ArchiveLimits;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use contract::{
     Archives, DeploymentRef, Deployments, Error, ErrorKind, NewExport, NewImport, ObjectBytes, ObjectStore,
-    PartUpload, Result, StoredExport,
+    PartUpload, Result, Search, StoredExport, StreamedRecord,
 };
 use deployment_tasks::for_each_deployment;
 use system_transaction::{Result as Transacted, SystemTransactions, Work};
@@ -17,7 +17,14 @@ use transaction::{
 };
 use value::{ComponentId, DocumentId, TableName};
 
-use crate::{ArchiveLimits, components::component_at, import::drop_hidden_tables, jobs, upload};
+use crate::{
+    ArchiveLimits,
+    components::component_at,
+    import::drop_hidden_tables,
+    jobs,
+    streamed::{self, ClearTables, Filling},
+    upload,
+};
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -31,6 +38,8 @@ pub struct Options {
 pub struct Dependencies {
     pub transactions: SystemTransactions,
     pub objects: Arc<dyn ObjectStore>,
+    /// Fills the indexes for searches of the tables that imports fill.
+    pub search: Arc<dyn Search>,
 }
 
 pub struct Service {
@@ -50,6 +59,7 @@ pub(crate) struct Shared {
     /// For the one commit by which an import takes effect, which may write a row for each of its files.
     pub swaps: SystemTransactions,
     pub objects: Arc<dyn ObjectStore>,
+    pub search: Arc<dyn Search>,
     /// Names this process among those that work for a deployment.
     pub holder: [u8; 16],
     /// Changes when there is something new to do.
@@ -57,13 +67,15 @@ pub(crate) struct Shared {
     /// For exports and imports that are worked on.
     pub places: Arc<Semaphore>,
     pub tasks: TaskTracker,
+    pub shutdown: CancellationToken,
     pub runtime: tokio::runtime::Handle,
+    pub filling: Filling,
 }
 
 impl Service {
     /// Runs on the current runtime. What is under way when `shutdown` is cancelled goes on with the next start, or elsewhere.
     pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
-        let Dependencies { transactions, objects } = dependencies;
+        let Dependencies { transactions, objects, search } = dependencies;
         let mut swaps = transactions.clone();
         let mut swap_limits = *transactions.limits;
         swap_limits.transaction.system_written_documents_max = usize::MAX;
@@ -74,11 +86,14 @@ impl Service {
             transactions,
             swaps,
             objects,
+            search,
             holder: rand::random(),
             wanted: watch::Sender::new(0),
             places: Arc::new(Semaphore::new(options.limits.jobs_max)),
             tasks: TaskTracker::new(),
+            shutdown: shutdown.clone(),
             runtime: tokio::runtime::Handle::current(),
+            filling: Filling::default(),
         });
         let working = shared.clone();
         let all = for_each_deployment(options.worked_on, shutdown.clone(), move |deployment, token| {
@@ -146,7 +161,7 @@ impl Archives for Handle {
         Ok(upload.to_owned())
     }
 
-    async fn perform_import(&self, deployment: DeploymentRef, import: &str) -> Result<()> {
+    async fn perform_import(&self, deployment: DeploymentRef, import: &str) -> Result<Option<NewImport>> {
         self.transact(deployment, Perform(import_id(import)?)).await
     }
 
@@ -190,6 +205,35 @@ impl Archives for Handle {
     async fn read_export(&self, export: &StoredExport) -> Result<ObjectBytes> {
         let bytes = self.shared.objects.read(export.object, 0..export.size_bytes).await?;
         bytes.ok_or_else(export_not_found)
+    }
+
+    async fn add_primary_key_indexes(
+        &self,
+        deployment: DeploymentRef,
+        keys: BTreeMap<String, Vec<Vec<String>>>,
+    ) -> Result<()> {
+        streamed::add_indexes(&self.shared, deployment, keys).await
+    }
+
+    async fn primary_key_indexes_ready(
+        &self,
+        deployment: DeploymentRef,
+        tables: Vec<String>,
+    ) -> Result<bool> {
+        streamed::are_ready(&self.shared, deployment, tables).await
+    }
+
+    async fn import_records(
+        &self,
+        deployment: DeploymentRef,
+        streams: BTreeMap<String, Option<Vec<Vec<String>>>>,
+        records: Vec<StreamedRecord>,
+    ) -> Result<()> {
+        streamed::import_records(&self.shared, deployment, streams, records).await
+    }
+
+    async fn clear_tables(&self, deployment: DeploymentRef, tables: Vec<String>) -> Result<()> {
+        self.transact(deployment, ClearTables::new(&tables)?).await
     }
 }
 
@@ -320,22 +364,28 @@ struct Perform(DocumentId);
 
 #[async_trait]
 impl Work for Perform {
-    type Output = ();
+    type Output = Option<NewImport>;
 
-    async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<Option<NewImport>> {
         let row = import_row(transaction, self.0).await?;
         match row.state {
             ImportState::WaitingForConfirmation { .. } => {
                 let state = ImportState::InProgress { message: "Importing".to_owned(), done: Vec::new() };
                 let row = ImportRow { state, claim: None, attempts: 0, ..row };
-                Ok(transaction.replace_row(self.0, &row).await?)
+                transaction.replace_row(self.0, &row).await?;
+                Ok(row.order.map(|order| NewImport {
+                    format: order.format.name().to_owned(),
+                    mode: order.mode.name().to_owned(),
+                    table: order.table.map(|table| table.to_string()),
+                    component: order.component,
+                }))
             }
             ImportState::Uploading | ImportState::Uploaded => {
                 let message = "The import has not been read yet.";
                 Err(Error::bad_request("ImportNotReady", message).into())
             }
             ImportState::InProgress { .. } | ImportState::Completed { .. } | ImportState::Failed { .. } => {
-                Ok(())
+                Ok(None)
             }
         }
     }

@@ -11,8 +11,8 @@ use archive::{ArchiveLimits, Handle};
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    Archives as _, Deployment, DeploymentId, DeploymentRef, Files as _, GroupId, NewExport, NewFile,
-    NewImport, ObjectStore, Sequencer, TransactionLog, Uploader,
+    Archives as _, Deployment, DeploymentId, DeploymentRef, Deployments, Files as _, GroupId, NewExport,
+    NewFile, NewImport, ObjectStore, Search as _, Sequencer, TransactionLog, Uploader,
 };
 use futures::TryStreamExt as _;
 use system_transaction::{SystemTransactions, Work};
@@ -41,8 +41,14 @@ struct Ground {
     transactions: SystemTransactions,
     objects: Arc<dyn ObjectStore>,
     log: txlog::Service,
+    search: search::Service,
     shutdown: CancellationToken,
     _folder: tempfile::TempDir,
+}
+
+fn deployments() -> tokio::sync::watch::Receiver<Arc<Deployments>> {
+    let (name, reference) = ("d1".to_owned(), DEPLOYMENT);
+    Deployment::fixed([Deployment { reference, name, cloud_url: String::new(), site_url: String::new() }])
 }
 
 /// The service on it.
@@ -67,17 +73,24 @@ impl Ground {
         let transactions = SystemTransactions::new(handle, sequencer, 1 << 20, &[7; 32], limits);
         let options = blob::Options { folder: folder.path().join("blobs"), is_shared: false };
         let blobs = blob::Service::start(options, CancellationToken::new()).await.expect("the blobs open");
-        Ground { transactions, objects: Arc::new(blobs.handle()), log, shutdown, _folder: folder }
+        let options = search::Options {
+            limits: search::SearchLimits::DEFAULT,
+            deployments: deployments(),
+            folder: folder.path().join("search"),
+        };
+        let dependencies = search::Dependencies { transactions: transactions.clone() };
+        let search = search::Service::start(options, dependencies, shutdown.child_token());
+        Ground { transactions, objects: Arc::new(blobs.handle()), log, search, shutdown, _folder: folder }
     }
 
     fn serve(self, limits: ArchiveLimits) -> Harness {
         let stop = CancellationToken::new();
-        let name = "d1".to_owned();
-        let known =
-            Deployment { reference: DEPLOYMENT, name, cloud_url: String::new(), site_url: String::new() };
-        let options = archive::Options { limits, worked_on: Deployment::fixed([known]) };
-        let dependencies =
-            archive::Dependencies { transactions: self.transactions.clone(), objects: self.objects.clone() };
+        let options = archive::Options { limits, worked_on: deployments() };
+        let dependencies = archive::Dependencies {
+            transactions: self.transactions.clone(),
+            objects: self.objects.clone(),
+            search: Arc::new(self.search.handle()),
+        };
         let service = archive::Service::start(options, dependencies, stop.clone());
         Harness { archives: service.handle(), ground: self, service, stop }
     }
@@ -88,6 +101,7 @@ impl Ground {
 
     async fn stop(self) {
         self.shutdown.cancel();
+        self.search.stopped().await;
         drop(self.transactions);
         self.log.stopped().await;
     }
@@ -535,7 +549,7 @@ async fn declare(harness: &Harness) {
         let schema = r#"{"schemaValidation":true,"tables":[
             {"tableName":"posts","indexes":[{"indexDescriptor":"by_author","fields":["author"]}],"searchIndexes":[],"vectorIndexes":[],
              "documentType":{"type":"object","value":{"author":{"fieldType":{"type":"id","tableName":"users"},"optional":false}}}},
-            {"tableName":"users","indexes":[],"searchIndexes":[],"vectorIndexes":[],
+            {"tableName":"users","indexes":[],"searchIndexes":[{"indexDescriptor":"search_name","searchField":"name","filterFields":[]}],"vectorIndexes":[],
              "documentType":{"type":"object","value":{"name":{"fieldType":{"type":"string"},"optional":false}}}}]}"#;
         let posts = transaction.table(&"posts".parse().expect("a name")).expect("it is there");
         let row = IndexRow {
@@ -547,6 +561,16 @@ async fn declare(harness: &Harness) {
             kind: IndexKind::Ordered,
             state: IndexState::Enabled,
             staged: false,
+        };
+        transaction.insert_row(&row).await?;
+        let users = transaction.table(&"users".parse().expect("a name")).expect("it is there");
+        let row = IndexRow {
+            table: users.tablet,
+            id: transaction.new_index_id(),
+            name: "search_name".parse().expect("a name"),
+            fields: vec!["name".parse().expect("a path")],
+            kind: IndexKind::Text { filter_fields: Vec::new() },
+            ..row
         };
         transaction.insert_row(&row).await?;
         let (component, state, error) = (ComponentId::ROOT, SchemaState::Active, None);
@@ -561,6 +585,14 @@ async fn imports_keep_to_the_schema_and_its_indexes() {
     let names = "{\"name\":\"Ada\"}\n{\"name\":\"Bob\"}\n";
     assert_eq!(harness.import(names.as_bytes(), rows_for("users", "jsonLines", "requireEmpty")).await, Ok(2));
     let users = harness.documents("users").await.expect("they are there");
+    // Whoever sees the documents can search them.
+    let mut transaction = harness.ground.snapshot().await;
+    let table = transaction.table(&"users".parse().expect("a name")).expect("it is there");
+    let index = table.index("search_name").expect("it has the index").id;
+    let search = harness.ground.search.handle();
+    let state = search.search_index(DEPLOYMENT, index).await.expect("it is known");
+    assert_eq!((state.is_complete, state.documents), (true, 2));
+    drop(transaction);
     let id_of = |line: &str| {
         let fields =
             Value::from_json_in(line, JsonFormat::Export).expect("JSON").into_object().expect("an object");

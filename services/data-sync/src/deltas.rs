@@ -8,6 +8,7 @@ use crate::{
     documents::{ExportedTable, json_with, object_of, only_id, tables_of},
     history,
     page::changes_above,
+    selection::{Columns, Selection},
     service::{Shared, format_of},
 };
 
@@ -17,6 +18,7 @@ pub(crate) async fn page(
     request: DeltasRequest,
 ) -> Result<SnapshotPage> {
     let format = format_of(request.format.as_deref())?;
+    let selection = Selection::parse(request.selection.as_deref())?;
     let Some(cursor) = request.cursor else {
         return Err(Error::bad_request(
             "DocumentDeltasCursorRequired",
@@ -28,21 +30,24 @@ pub(crate) async fn page(
     let from = window(cursor, history::floor_of(&mut transaction).await?, at.timestamp)?;
     history::note(shared, deployment, &mut transaction).await?;
     let component = request.component.as_deref().unwrap_or_default();
-    let by_primary: HashMap<IndexId, ExportedTable> = tables_of(&transaction)
+    let by_primary: HashMap<IndexId, (ExportedTable, Columns)> = tables_of(&transaction)
         .into_iter()
         .filter(|table| {
             request.table.as_ref().is_none_or(|wanted| table.name() == wanted && table.component == component)
         })
-        .map(|table| (table.table.by_id.id, table))
+        .filter_map(|table| {
+            let columns = selection.columns(&table.component, table.name())?;
+            Some((table.table.by_id.id, (table, columns)))
+        })
         .collect();
     let log = transaction.log().clone();
     let is_wanted = |primary: IndexId| by_primary.contains_key(&primary);
     let changed = changes_above(&*log, (deployment, at), from, is_wanted, &shared.limits).await?;
     let mut values = Vec::with_capacity(changed.documents.len());
     for document in changed.documents {
-        let table = &by_primary[&document.primary];
+        let (table, columns) = &by_primary[&document.primary];
         let object = match &document.version {
-            Some(version) => object_of(version)?,
+            Some(version) => columns.filter(object_of(version)?),
             None => only_id(&document.key)?,
         };
         let mut fields = added_fields(table, document.timestamp);

@@ -9,6 +9,7 @@ use crate::{
     deltas::added_fields,
     documents::{ExportedTable, FoundDocuments, documents_behind, json_with, object_of, tables_of},
     history,
+    selection::Selection,
     service::{Shared, format_of, invalid_cursor},
 };
 
@@ -31,6 +32,7 @@ pub(crate) async fn page(
     request: SnapshotRequest,
 ) -> Result<SnapshotPage> {
     let format = format_of(request.format.as_deref())?;
+    let selection = Selection::parse(request.selection.as_deref())?;
     let place = match &request.cursor {
         Some(cursor) => Some(read_cursor(shared, deployment, cursor)?),
         None => None,
@@ -52,6 +54,7 @@ pub(crate) async fn page(
     let mut page = SnapshotPage { values: Vec::new(), cursor: None, timestamp: snapshot, has_more: false };
     let mut room = (shared.limits.page_documents_max, shared.limits.page_bytes_max);
     for table in tables_of(&transaction).into_iter().filter(is_wanted) {
+        let Some(columns) = selection.columns(&table.component, table.name()) else { continue };
         let mut after = None;
         if let Some(place) = &place {
             let here = (table.component.as_str(), table.name());
@@ -70,7 +73,8 @@ pub(crate) async fn page(
             room.1 = room.1.saturating_sub(found.bytes);
             for document in &found.documents {
                 let fields = added_fields(&table, document.version.timestamp);
-                page.values.push(json_with(object_of(&document.version)?, format, &fields));
+                let object = columns.filter(object_of(&document.version)?);
+                page.values.push(json_with(object, format, &fields));
             }
             after = found.documents.last().map(|document| document.key.to_vec()).or(after);
             let is_full = room.0 == 0 || room.1 == 0;

@@ -116,9 +116,9 @@ fn is_in_active(catalog: &Catalog, table: &Table, index: &Index) -> bool {
         })
 }
 
-/// The indexes that schemas declare: all but the built-in ones.
+/// The indexes that schemas declare: all but those that every table has, and the system's own.
 pub fn declared_indexes(table: &Table) -> impl Iterator<Item = &Arc<Index>> {
-    table.indexes.iter().filter(|index| index.name.as_str() != IndexName::BY_CREATION_TIME)
+    table.indexes.iter().filter(|index| !index.name.is_reserved())
 }
 
 impl IndexChange {

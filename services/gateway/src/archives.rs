@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::{
+    audit,
     authentication::require_admin,
     bodies,
     edge::{Addressed, Edge, SharedEdge},
@@ -66,23 +67,28 @@ struct ExportQuery {
 
 async fn request_export(
     State(edge): State<SharedEdge>,
-    Addressed { deployment, .. }: Addressed,
+    Addressed { deployment, requester, .. }: Addressed,
     headers: HeaderMap,
     Query(ExportQuery { include_storage, component }): Query<ExportQuery>,
 ) -> Result<(), ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
     let export = NewExport { include_storage, component: component.unwrap_or_default() };
-    Ok(edge.services.archives.request_export(deployment.reference, export).await?)
+    let metadata = json!({ "include_storage": include_storage, "component_path": export.component });
+    edge.services.archives.request_export(deployment.reference, export).await?;
+    audit::record(&edge, &deployment, &requester, "request_export", metadata).await;
+    Ok(())
 }
 
 async fn cancel_export(
     State(edge): State<SharedEdge>,
-    Addressed { deployment, .. }: Addressed,
+    Addressed { deployment, requester, .. }: Addressed,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<(), ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
-    Ok(edge.services.archives.cancel_export(deployment.reference, &id).await?)
+    edge.services.archives.cancel_export(deployment.reference, &id).await?;
+    audit::record(&edge, &deployment, &requester, "cancel_export", json!({ "id": id })).await;
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -94,14 +100,17 @@ struct Expiration {
 
 async fn set_expiration(
     State(edge): State<SharedEdge>,
-    Addressed { deployment, .. }: Addressed,
+    Addressed { deployment, requester, .. }: Addressed,
     headers: HeaderMap,
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<(), ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
     let Expiration { expiration_ts_ns } = read(&body, "The body does not say when the export goes")?;
-    Ok(edge.services.archives.set_export_expiration(deployment.reference, &id, expiration_ts_ns).await?)
+    edge.services.archives.set_export_expiration(deployment.reference, &id, expiration_ts_ns).await?;
+    let metadata = json!({ "id": id, "expiration_ts_ns": expiration_ts_ns });
+    audit::record(&edge, &deployment, &requester, "set_export_expiration", metadata).await;
+    Ok(())
 }
 
 async fn download(
@@ -206,7 +215,9 @@ struct ImportBody {
     table_name: Option<String>,
     #[serde(default)]
     component_path: Option<String>,
-    mode: String,
+    /// `requireEmpty` if nobody says otherwise.
+    #[serde(default)]
+    mode: Option<String>,
     format: String,
 }
 
@@ -220,6 +231,7 @@ async fn finish_upload(
     let FinishBody { import, upload_token, part_tokens } =
         read(&body, "The body does not describe an import")?;
     let ImportBody { table_name, component_path, mode, format } = import;
+    let mode = mode.unwrap_or_else(|| "requireEmpty".to_owned());
     let import = NewImport { format, mode, table: table_name, component: component_path.unwrap_or_default() };
     let archives = &edge.services.archives;
     let id = archives.finish_upload(deployment.reference, &upload_token, part_tokens, import).await?;
@@ -234,13 +246,24 @@ struct ImportName {
 
 async fn perform_import(
     State(edge): State<SharedEdge>,
-    Addressed { deployment, .. }: Addressed,
+    Addressed { deployment, requester, .. }: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(), ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
     let ImportName { import_id } = read(&body, "The body does not name an import")?;
-    Ok(edge.services.archives.perform_import(deployment.reference, &import_id).await?)
+    let confirmed = edge.services.archives.perform_import(deployment.reference, &import_id).await?;
+    if let Some(NewImport { format, mode, table, component }) = confirmed {
+        let metadata = json!({
+            "id": import_id,
+            "format": format,
+            "mode": mode,
+            "table_name": table,
+            "component_path": component,
+        });
+        audit::record(&edge, &deployment, &requester, "snapshot_import", metadata).await;
+    }
+    Ok(())
 }
 
 async fn cancel_import(

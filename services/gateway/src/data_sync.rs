@@ -37,6 +37,8 @@ struct SnapshotArguments {
     format: Option<String>,
     cursor: Option<String>,
     snapshot: Option<u64>,
+    /// In the body alone.
+    selection: Option<Box<RawValue>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -46,6 +48,8 @@ struct DeltasArguments {
     component: Option<String>,
     format: Option<String>,
     cursor: Option<u64>,
+    /// In the body alone.
+    selection: Option<Box<RawValue>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -98,8 +102,10 @@ async fn list_snapshot(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
-    let SnapshotArguments { table_name, component, format, cursor, snapshot } = arguments(query, &body)?;
-    let request = SnapshotRequest { table: table_name, component, format, cursor, snapshot };
+    let SnapshotArguments { table_name, component, format, cursor, snapshot, selection } =
+        arguments(query, &body)?;
+    let selection = selection.map(|selection| selection.get().to_owned());
+    let request = SnapshotRequest { table: table_name, component, format, cursor, snapshot, selection };
     let page = edge.services.data_sync.list_snapshot(deployment.reference, request).await?;
     let rest = json!({
         "cursor": page.cursor,
@@ -117,8 +123,9 @@ async fn document_deltas(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
-    let DeltasArguments { table_name, component, format, cursor } = arguments(query, &body)?;
-    let request = DeltasRequest { table: table_name, component, format, cursor };
+    let DeltasArguments { table_name, component, format, cursor, selection } = arguments(query, &body)?;
+    let selection = selection.map(|selection| selection.get().to_owned());
+    let request = DeltasRequest { table: table_name, component, format, cursor, selection };
     let page = edge.services.data_sync.document_deltas(deployment.reference, request).await?;
     let rest = json!({ "cursor": page.timestamp.as_nanoseconds(), "hasMore": page.has_more });
     Ok(page_text(page, &rest))

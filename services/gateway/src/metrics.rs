@@ -72,9 +72,13 @@ impl Api {
             "/api/stream_function_logs" => Api::FunctionLog,
             "/api/cancel_job" | "/api/cancel_all_jobs" | "/api/check_admin_key" => Api::Administration,
             "/api/perform_import" | "/api/cancel_import" => Api::Administration,
+            "/api/v1/pause_deployment" | "/api/v1/unpause_deployment" | "/api/v1/update_canonical_url" => {
+                Api::Administration
+            }
             route if route.starts_with("/api/export/") || route.starts_with("/api/import/") => {
                 Api::Administration
             }
+            route if route.starts_with("/api/streaming_import/") => Api::Administration,
             route if route.starts_with("/api/deploy2/") => Api::Push,
             route if route.ends_with("_environment_variables") => Api::Administration,
             _ => Api::Other,

@@ -29,9 +29,9 @@ use crate::{
     error::ApiError,
     functions, information, jobs, log_streams, logs,
     metrics::Api,
-    push,
+    pause, push,
     requester::requester_of,
-    site, storage, sync, variables,
+    site, storage, streaming_import, sync, variables,
 };
 
 static CONVEX_CLIENT: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("convex-client"));
@@ -46,6 +46,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/run/{*path}", post(functions::run))
         .route("/api/query_at_ts", post(functions::query_at_timestamp))
         .route("/api/run_test_function", post(functions::inline_query))
+        .route("/api/streaming_import/import_airbyte_records", post(streaming_import::import_records))
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(edge.call_bodies.clone(), bodies::read_whole));
     let pushes = push::routes()
@@ -62,6 +63,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/instance_name", get(information::instance_name))
         .route("/echo", any(information::echo))
         .route("/api/v1/get_canonical_urls", get(information::canonical_urls))
+        .route("/api/v1/update_canonical_url", post(information::update_canonical_url))
         .route("/api/v1/deployment_info", get(information::deployment))
         .route("/api/check_admin_key", get(information::check_admin_key))
         .route("/api/debug_event", post(information::debug_event))
@@ -79,6 +81,8 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .merge(audit::routes())
         .merge(data_sync::routes())
         .merge(log_streams::routes())
+        .merge(pause::routes())
+        .merge(streaming_import::routes())
         .route("/console", get(console::to_folder))
         .route("/console/", get(console::page))
         .route("/console/{name}", get(console::asset))
@@ -250,11 +254,13 @@ pub(crate) fn client_version(headers: &HeaderMap) -> Result<Option<ClientVersion
 const NOT_IMPLEMENTED: &[&str] = &[
     "/api/actions/",
     "/api/app_metrics/",
+    "/api/data_sync_cursor_from_deltas",
     "/api/delete_scheduled_functions_table",
     "/api/delete_tables",
     "/api/deploy2/",
     "/api/get_config",
     "/api/get_indexes",
+    "/api/get_table_column_names",
     "/api/import",
     "/api/prepare_schema",
     "/api/push_config",

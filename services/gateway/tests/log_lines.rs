@@ -7,13 +7,13 @@ use auth::AuthLimits;
 use contract::{
     ActionOutcome, ActiveSyncs, Archives, AuditEntry, AuditPage, CreatedLogStream, DataSync, DeltasRequest,
     Deploy, DeployedCode, Deployment, DeploymentId, DeploymentRef, Deployments, Directory, DirectoryEntry,
-    Error, Evaluation, EvaluationRequest, Fanout, FanoutSession, FileName, FileUpload, Files, FinishPush,
-    FunctionCall, FunctionKind, FunctionLogPage, GroupId, HttpAnswer, HttpCall, JobsOf, KeyOwner, LogStreams,
-    MutationCall, MutationOutcome, NewDeployment, NewExport, NewFile, NewImport, NewKey, NodeEvaluation,
-    NodeEvaluationRequest, ObjectBytes, PartUpload, Position, Push, PushDifference, QueryCall, QueryOutcome,
-    Result, Runner, Schedules, SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, SchemasRequest,
-    Sequencer, SessionStart, SnapshotPage, SnapshotRequest, StartedPush, StoredExport, StoredFile, SyncPage,
-    SyncRequest, VariableChange,
+    Door, Error, Evaluation, EvaluationRequest, Fanout, FanoutSession, FileName, FileUpload, Files,
+    FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, HttpAnswer, HttpCall, JobsOf, KeyOwner,
+    LogStreams, MutationCall, MutationOutcome, NewDeployment, NewExport, NewFile, NewImport, NewKey,
+    NodeEvaluation, NodeEvaluationRequest, ObjectBytes, PartUpload, Position, Push, PushDifference,
+    QueryCall, QueryOutcome, Result, Runner, Schedules, SchemaDifference, SchemaEvaluation, SchemaId,
+    SchemaProgress, SchemasRequest, Sequencer, SessionStart, SnapshotPage, SnapshotRequest, StartedPush,
+    StoredExport, StoredFile, StreamedRecord, SyncPage, SyncRequest, VariableChange,
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{
@@ -51,6 +51,10 @@ fn broken() -> Error {
 
 #[async_trait]
 impl Directory for Broken {
+    async fn set_url(&self, _: DeploymentRef, _: Door, _: Option<&str>) -> Result<()> {
+        Err(broken())
+    }
+
     fn deployments(&self) -> watch::Receiver<Arc<Deployments>> {
         let (cloud_url, site_url) = ("http://x".to_owned(), String::new());
         Deployment::fixed([Deployment {
@@ -229,7 +233,32 @@ impl Archives for Broken {
         Err(broken())
     }
 
-    async fn perform_import(&self, _: DeploymentRef, _: &str) -> Result<()> {
+    async fn add_primary_key_indexes(
+        &self,
+        _: DeploymentRef,
+        _: BTreeMap<String, Vec<Vec<String>>>,
+    ) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn primary_key_indexes_ready(&self, _: DeploymentRef, _: Vec<String>) -> Result<bool> {
+        Err(broken())
+    }
+
+    async fn import_records(
+        &self,
+        _: DeploymentRef,
+        _: BTreeMap<String, Option<Vec<Vec<String>>>>,
+        _: Vec<StreamedRecord>,
+    ) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn clear_tables(&self, _: DeploymentRef, _: Vec<String>) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn perform_import(&self, _: DeploymentRef, _: &str) -> Result<Option<NewImport>> {
         Err(broken())
     }
 

@@ -176,6 +176,10 @@ impl Service {
                 }
             }
         }));
+        let following = handle.clone();
+        sweeps.spawn(async move {
+            following.shutdown.run_until_cancelled(following.follow_addresses()).await;
+        });
         let renewing = handle.clone();
         sweeps.spawn(async move {
             // Actions may go on for a while after the shutdown has begun.
@@ -250,6 +254,23 @@ impl Handle {
         used.extend(self.actions.limits_used());
         used.extend(self.node.limits_used());
         used
+    }
+
+    /// Code sees the addresses of its deployment when it is evaluated: where they change, it is evaluated anew.
+    async fn follow_addresses(&self) {
+        let mut deployments = self.shared.options.deployments.clone();
+        let mut before = deployments.borrow_and_update().clone();
+        // Nobody will say more once this fails.
+        while deployments.changed().await.is_ok() {
+            let now = deployments.borrow_and_update().clone();
+            for entry in before.iter() {
+                let known = now.get(entry.reference());
+                if known.is_ok_and(|known| addresses(&known.deployment) != addresses(&entry.deployment)) {
+                    self.shared.images.forget(entry.reference());
+                }
+            }
+            before = now;
+        }
     }
 
     /// To be held for as long as a call takes.
@@ -389,6 +410,10 @@ impl Shared {
     pub(crate) fn searches(&self, snapshot: Option<Arc<Snapshot>>) -> Searches {
         Searches { search: self.search.clone(), runtime: self.runtime.clone(), snapshot }
     }
+}
+
+fn addresses(deployment: &Deployment) -> (&str, &str) {
+    (&deployment.cloud_url, &deployment.site_url)
 }
 
 /// What every log line about a call is marked with.

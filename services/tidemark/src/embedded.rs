@@ -59,7 +59,8 @@ const READS_LOG: Roles = Roles::ALL;
 const USES_BLOBS: Roles = Roles::of(&[Role::Runner, Role::Deploy, Role::Blob, Role::Txlog, Role::Gateway]);
 const USES_FILES: Roles = Roles::of(&[Role::Gateway, Role::Runner]);
 const CALLS_FUNCTIONS: Roles = Roles::of(&[Role::Gateway, Role::Fanout, Role::Deploy]);
-const SEARCHES: Roles = Roles::of(&[Role::Runner, Role::Deploy]);
+/// Gateways import, and wait for the indexes of what they have filled.
+const SEARCHES: Roles = Roles::of(&[Role::Runner, Role::Deploy, Role::Gateway]);
 const GATEWAY: Roles = Roles::of(&[Role::Gateway]);
 /// Who may ask how the cluster does.
 const ASKS: Roles = Roles::ALL.with(Roles::of(&[Role::Operator]));
@@ -460,7 +461,7 @@ async fn start(
             transactions: transactions.clone(),
             runner: runner.clone(),
             blobs,
-            search,
+            search: search.clone(),
         };
         let service = deploy::Service::start(options, dependencies, token.clone());
         deploy = Arc::new(service.handle());
@@ -548,7 +549,7 @@ async fn start(
         }
         let token = CancellationToken::new();
         let options = archive::Options { limits: limits.archive, worked_on: directory.deployments() };
-        let dependencies = archive::Dependencies { transactions: transactions.clone(), objects };
+        let dependencies = archive::Dependencies { transactions: transactions.clone(), objects, search };
         let service = archive::Service::start(options, dependencies, token.clone());
         let archives: Arc<dyn Archives> = Arc::new(service.handle());
         metrics.archive(service.handle());

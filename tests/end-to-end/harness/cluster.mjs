@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { whenOver } from "./cleanup.mjs";
-import { Tidemark, temporaryFolder, tidemarkBinary } from "./tidemark.mjs";
+import { Tidemark, limitsText, temporaryFolder, tidemarkBinary } from "./tidemark.mjs";
 
 const run = promisify(execFile);
 const LEADER_MS_MAX = 60_000;
@@ -29,9 +29,10 @@ export const OF_A_LOST_NODE = [
 
 /**
  * Starts the cluster that `make cluster` starts, and waits until every node serves. They are stopped when the test ends, as one alone is.
- * `settings` (texts by name) go before what its configurations have, `environment` is that of each node.
+ * `settings` (texts by name) go before what its configurations have, `limits` (by group and name) behind it, `environment` is that of each
+ * node.
  */
-export async function startCluster(context, { allowedInLog = [], settings = {}, environment = {} } = {}) {
+export async function startCluster(context, { allowedInLog = [], settings = {}, limits = {}, environment = {} } = {}) {
   const folder = await temporaryFolder(context);
   const xtask = join(dirname(tidemarkBinary()), "xtask");
   const manifest = new URL("../../../xtask", import.meta.url).pathname;
@@ -39,7 +40,7 @@ export async function startCluster(context, { allowedInLog = [], settings = {}, 
   const { nodes, gateway } = JSON.parse(await readFile(join(folder, "cluster.json"), "utf8"));
   const lines = Object.entries(settings).map(([name, text]) => `${name} = ${JSON.stringify(text)}\n`);
   for (const { config } of nodes) {
-    await writeFile(config, lines.join("") + (await readFile(config, "utf8")));
+    await writeFile(config, `${lines.join("")}${await readFile(config, "utf8")}\n${limitsText(limits)}`);
   }
   const started = nodes.map(({ node, zone, config, internal, url, siteUrl }) =>
     Object.assign(new Tidemark(dirname(config), [...allowedInLog, OF_THE_END], config), { node, zone, internal, api: url, site: siteUrl }),

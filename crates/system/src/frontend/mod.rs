@@ -3,6 +3,7 @@
 mod code;
 mod documents;
 mod files;
+mod pause;
 mod schedules;
 mod tables;
 
@@ -18,13 +19,16 @@ pub(crate) enum Function {
     CreateTable,
     DeleteDocuments,
     DeleteFiles,
+    DeploymentState,
     Documents,
     FileMetadata,
     GenerateUploadUrl,
     GetDocument,
     Indexes,
     PatchDocuments,
+    Pause,
     ReplaceDocument,
+    Resume,
     Schemas,
     TableSize,
     UpcomingJobs,
@@ -32,11 +36,14 @@ pub(crate) enum Function {
 }
 
 /// By canonical path.
-const FUNCTIONS: [(&str, Function); 16] = [
+const FUNCTIONS: [(&str, Function); 19] = [
     ("_system/frontend/addDocument:default", Function::AddDocuments),
     ("_system/frontend/clearTablePage:default", Function::ClearTablePage),
     ("_system/frontend/createTable:default", Function::CreateTable),
     ("_system/frontend/deleteDocuments:default", Function::DeleteDocuments),
+    ("_system/frontend/deploymentState:default", Function::DeploymentState),
+    ("_system/frontend/deploymentState:pause", Function::Pause),
+    ("_system/frontend/deploymentState:resume", Function::Resume),
     ("_system/frontend/fileStorageV2:deleteFiles", Function::DeleteFiles),
     ("_system/frontend/fileStorageV2:fileMetadata", Function::FileMetadata),
     ("_system/frontend/fileStorageV2:generateUploadUrl", Function::GenerateUploadUrl),
@@ -60,10 +67,10 @@ impl Function {
     pub(crate) fn kind(self) -> FunctionKind {
         use Function::*;
         match self {
-            Documents | FileMetadata | GetDocument | Indexes | Schemas | TableSize | UpcomingJobs
-            | Version => FunctionKind::Query,
+            DeploymentState | Documents | FileMetadata | GetDocument | Indexes | Schemas | TableSize
+            | UpcomingJobs | Version => FunctionKind::Query,
             AddDocuments | ClearTablePage | CreateTable | DeleteDocuments | DeleteFiles
-            | GenerateUploadUrl | PatchDocuments | ReplaceDocument => FunctionKind::Mutation,
+            | GenerateUploadUrl | PatchDocuments | Pause | ReplaceDocument | Resume => FunctionKind::Mutation,
         }
     }
 
@@ -79,13 +86,16 @@ impl Function {
             Function::CreateTable => tables::create(transaction, arguments).await,
             Function::DeleteDocuments => documents::delete(transaction, arguments).await,
             Function::DeleteFiles => files::delete(transaction, arguments).await,
+            Function::DeploymentState => Ok(pause::state(transaction)),
             Function::Documents => documents::page(transaction, arguments).await,
             Function::FileMetadata => files::page(transaction, arguments, environment).await,
             Function::GenerateUploadUrl => files::upload_url(transaction, environment),
             Function::GetDocument => documents::get(transaction, arguments).await,
             Function::Indexes => tables::indexes(transaction, arguments).await,
             Function::PatchDocuments => documents::patch(transaction, arguments).await,
+            Function::Pause => Ok(transaction.pause().await?.to_string()),
             Function::ReplaceDocument => documents::replace(transaction, arguments).await,
+            Function::Resume => Ok(transaction.resume().await?.to_string()),
             Function::Schemas => tables::schemas(transaction).await,
             Function::TableSize => tables::size_up_to(transaction, arguments).await,
             Function::UpcomingJobs => schedules::upcoming(transaction, arguments).await,

@@ -7,6 +7,7 @@ mod cron_rows;
 mod directory_rows;
 mod history_rows;
 mod log_stream_rows;
+mod pause_rows;
 mod rows;
 
 use std::{
@@ -27,6 +28,7 @@ pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};
 pub use directory_rows::{DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow};
 pub use history_rows::{ChangeHistoryRow, DataSyncRow, HistoryStateRow};
 pub use log_stream_rows::{AuditLogRow, LogStreamRow, LogStreamState};
+pub use pause_rows::PauseRow;
 pub use rows::{
     AuthRow, DueKind, DueRow, EnvironmentVariableRow, FileObjectRow, FileRow, FileState, Holder, IndexRow,
     JobState, LeaseRow, ModuleEnvironment, ModuleRow, NodeConfig, ScheduledJobRow, SchemaFailure, SchemaRow,
@@ -95,6 +97,8 @@ pub enum SystemTable {
     LogStreams = 93,
     /// What was changed of a deployment ([`AuditLogRow`]).
     AuditLog = 94,
+    /// Whether the deployment is paused ([`PauseRow`]): it has a row, or none.
+    BackendState = 95,
     /// That processes are there which have claimed something of [`SystemTable::DueRuns`] ([`LeaseRow`]); the internal id of a row is
     /// the boot of its process.
     ClaimLeases = 73,
@@ -118,7 +122,7 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
 
 impl SystemTable {
     /// All of them.
-    pub const ALL: [SystemTable; 28] = [
+    pub const ALL: [SystemTable; 29] = [
         SystemTable::Tables,
         SystemTable::Indexes,
         SystemTable::Metadata,
@@ -147,6 +151,7 @@ impl SystemTable {
         SystemTable::DataSyncs,
         SystemTable::LogStreams,
         SystemTable::AuditLog,
+        SystemTable::BackendState,
     ];
 
     /// Begins with an underscore, as no table of the application does.
@@ -180,6 +185,7 @@ impl SystemTable {
             SystemTable::DataSyncs => "_data_syncs",
             SystemTable::LogStreams => "_log_sinks",
             SystemTable::AuditLog => "_deployment_audit_log",
+            SystemTable::BackendState => "_backend_state",
         }
     }
 
@@ -232,7 +238,8 @@ impl SystemTable {
             | SystemTable::ClaimLeases
             | SystemTable::ChangeHistory
             | SystemTable::HistoryStates
-            | SystemTable::LogStreams => &[],
+            | SystemTable::LogStreams
+            | SystemTable::BackendState => &[],
             SystemTable::AuditLog => &[("by_time", &["timeMs"])],
             SystemTable::DataSyncs => &[("by_updated", &["updatedMs"])],
         }
@@ -250,6 +257,7 @@ impl SystemTable {
                 | SystemTable::UdfConfig
                 | SystemTable::Auth
                 | SystemTable::ChangeHistory
+                | SystemTable::BackendState
                 | SystemTable::Components
         )
     }
@@ -342,7 +350,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 28 + 28 + 28 + 23);
+        assert_eq!(ids.len(), 29 + 29 + 29 + 23);
     }
 
     #[test]

@@ -2,15 +2,15 @@
 //!
 //! Each commit writes some documents and, in the import's row, how many those are in all. Whoever goes on after a crash begins there.
 
-use std::{collections::BTreeMap, io::Read as _};
+use std::{collections::BTreeMap, io::Read as _, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contract::ObjectSummary;
+use contract::{IndexId, ObjectSummary};
 use system_transaction::{Error, Result as Transacted, Work};
 use transaction::{
-    FileObjectRow, FileRow, FileState, ImportMode, ImportRow, ImportState, ImportedFile, Stored, TableState,
-    Transaction, object_name,
+    FileObjectRow, FileRow, FileState, ImportMode, ImportRow, ImportState, ImportTable, ImportedFile,
+    IndexKind, Stored, TableState, Transaction, object_name,
 };
 use value::{ComponentId, DocumentId, Object};
 
@@ -59,9 +59,37 @@ pub(crate) fn run(job: &Job, row: ImportRow) -> Result<()> {
     let mut transaction = job.wait(transactions.snapshot(deployment))??;
     let scope = components_from(&mut transaction, &order.component)?;
     let scope = scope.into_iter().map(|(_, component)| component).collect();
+    let indexes = search_indexes_of(&transaction, &row.tables);
     drop(transaction);
+    await_search_indexes(job, &indexes)?;
     let swap = Swap { job, order: &order, scope, documents: position, storages, files };
     swap::run(&swap)
+}
+
+/// The indexes for searches of tables that nobody sees yet.
+fn search_indexes_of(transaction: &Transaction, tables: &[ImportTable]) -> Vec<IndexId> {
+    let catalog = transaction.deployment_catalog();
+    let filled =
+        tables.iter().filter_map(|table| catalog.of(table.component).table_by_tablet(&table.tablet?));
+    let hidden = filled.filter(|table| table.state == TableState::Hidden);
+    let indexes = hidden.flat_map(|table| &table.indexes);
+    indexes.filter(|index| index.kind != IndexKind::Ordered).map(|index| index.id).collect()
+}
+
+/// Until the search service has every document in them: it follows what is written, and may be behind.
+fn await_search_indexes(job: &Job, indexes: &[IndexId]) -> Result<()> {
+    let pause = Duration::from_millis(job.shared.limits.look_ms);
+    for index in indexes {
+        loop {
+            match job.wait(job.shared.search.search_index(job.deployment, *index))? {
+                Ok(state) if state.is_complete => break,
+                Ok(_) => {}
+                Err(error) => tracing::debug!("a search index is looked at later: {error}"),
+            }
+            job.wait(tokio::time::sleep(pause))?;
+        }
+    }
+    Ok(())
 }
 
 /// Creates the tables that are filled.

@@ -80,6 +80,9 @@ impl Handle {
         if transaction.module(ROUTER_MODULE).is_none() {
             return Ok(None);
         }
+        if transaction.is_paused() {
+            return Thrown::paused(run.call().caller).map(|thrown| Some(Err(thrown)));
+        }
         let function = Function {
             path: ROUTER.parse::<FunctionPath>().expect("a path"),
             kind: FunctionKind::HttpAction,

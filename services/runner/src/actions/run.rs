@@ -179,6 +179,9 @@ impl Handle {
             return Ok(Err(Thrown::for_tools(sentence)));
         };
         transaction.enter(component);
+        if transaction.is_paused() {
+            return Thrown::paused(call.caller).map(Err);
+        }
         let no_function = || Ok(Err(Thrown::no_function(run.identifier())));
         let Some(path) = run.path().filter(|path| !path.module.is_system()) else { return no_function() };
         let allowed = AllowedVisibility::of(call);

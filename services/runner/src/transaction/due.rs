@@ -15,6 +15,7 @@ use value::{DocumentId, Value};
 
 use super::mutation::Once;
 use crate::{
+    calls::Thrown,
     functions::AllowedVisibility,
     service::{Handle, span_of},
 };
@@ -72,6 +73,9 @@ impl Handle {
         let mut transaction = self.shared.begin(deployment, at, self.shared.now_at(at), None).await?;
         let run = transaction.due_run(id).await.map_err(transaction::Error::of_the_system)?;
         let Some(run) = run.filter(|run| run.due.holder.is_none()) else { return Ok(None) };
+        if transaction.is_paused() {
+            Thrown::paused(Caller::Scheduler)?;
+        }
         let component = transaction.deployment_catalog().component_path(run.due.component);
         let component =
             component.ok_or_else(|| Error::internal("an entry of the queue is of no component"))?.to_string();

@@ -178,6 +178,9 @@ pub(super) struct Outermost {
 
 impl Outermost {
     pub(super) async fn run(&mut self, slots: &mut Slots) -> Outcome {
+        if self.host.transaction.is_paused() {
+            return Ok(Err(Thrown::paused(self.host.call.caller)?));
+        }
         if self.is_due && self.host.is_action(&self.path)? {
             // It was none when its entry was looked at. Who asks again finds out.
             let (code, message) = ("OptimisticConcurrencyControlFailure", "a push has made it an action");

@@ -66,6 +66,19 @@ export const count = query({
   },
 });
 
+/** How many zebras there are of each herd, which is the first word of their names. */
+export const herds = query({
+  args: {},
+  handler: async (ctx) => {
+    const herds: Record<string, number> = {};
+    for (const { name } of await ctx.db.query("zebras").collect()) {
+      const [herd] = name.split(" ");
+      herds[herd] = (herds[herd] ?? 0) + 1;
+    }
+    return herds;
+  },
+});
+
 export const uploadUrl = mutation({ args: {}, handler: (ctx) => ctx.storage.generateUploadUrl() });
 
 export const values = query({
