@@ -1,8 +1,8 @@
 // What functions have done and printed, as it happens.
 import { useEffect, useMemo, useRef, useState } from "react";
+import { useFunctionHref } from "../catalog";
 import { Icon } from "../icons";
 import { type Execution, type Kind, type LogStream, useLog } from "../logs";
-import { hrefOf } from "../route";
 import { Badge, Button, CopyButton, Dialog, Empty, Loading, Page, Problem, SearchField, clockOf, countOf, dateOf, durationOf, useMatcher } from "../ui";
 import { KindMark } from "./Functions";
 
@@ -157,6 +157,7 @@ const CALLERS: Record<string, string> = {
 const IDENTITIES: Record<string, string> = { user: ", in a user's name", instance_admin: ", as administrator" };
 
 function Details({ execution, onClose }: { execution: Execution; onClose: () => void }) {
+  const functionHref = useFunctionHref();
   useEffect(() => document.querySelector<HTMLElement>("dialog.drawer h2")?.scrollIntoView(), []);
   const facts: [string, string][] = [
     ["Ended", `${dateOf(execution.timeMs)}`],
@@ -200,7 +201,7 @@ function Details({ execution, onClose }: { execution: Execution; onClose: () => 
       )}
       {execution.kind !== "HttpAction" && (
         <footer>
-          <a className="button" href={hrefOf("functions", [execution.function])}>
+          <a className="button" href={functionHref(execution.function, execution.component)}>
             <Icon name="functions" />
             Show the function
           </a>

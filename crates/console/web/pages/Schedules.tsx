@@ -103,7 +103,7 @@ function Upcoming() {
             {jobs.map((job) => (
               <tr key={job._id}>
                 <td className="nowrap">
-                  <Time ms={job.nextTs} now={now} />
+                  <Time ms={job.nextTs} now={now} />{" "}
                   {job.nextTs < now - 5_000 && <Badge tone="warn">late</Badge>}
                 </td>
                 <td>
@@ -159,7 +159,7 @@ function Past() {
               <th>Outcome</th>
               <th>Function</th>
               <th>Arguments</th>
-              <th>Delay</th>
+              <th className="number">Delay</th>
             </tr>
           </thead>
           <tbody>
