@@ -122,7 +122,11 @@ export function Chart({ title, hint, series, times, look, format, least = 1 }: P
                 </g>
               ))}
         </svg>
-        {isEmpty && <p className="plot-empty soft">Nothing in this time</p>}
+        {isEmpty && (
+          <p className="plot-empty soft">
+            <span>Nothing in this time</span>
+          </p>
+        )}
         {at !== null && (
           <div className={`tip ${x(at) > width / 2 ? "left" : "right"}`} ref={(tip) => void tip?.style.setProperty("--x", `${x(at) > width / 2 ? width - x(at) : x(at)}px`)}>
             <strong>{HOUR.format(times[at])}</strong>

@@ -53,7 +53,7 @@ export function Health({ logs }: { logs: LogStream }) {
     <Page
       title="Health"
       isWide
-      hint="From the executions that the server remembers, and all that come while this tab is open"
+      hint="From the executions that this server remembers, and all that come while this tab is open"
       actions={<Tabs<Span> label="Time" value={span} onChange={setSpan} options={SPANS.map(([value, name]) => [value, name])} />}
     >
       {problem && <Problem message={`The log can't be followed: ${problem}`} />}
