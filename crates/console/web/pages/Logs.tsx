@@ -1,5 +1,5 @@
 // What functions have done and printed, as it happens.
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useMemo, useRef, useState } from "react";
 import { useFunctionHref } from "../catalog";
 import { Icon } from "../icons";
 import { type Execution, type Kind, type LogStream, useLog } from "../logs";
@@ -162,7 +162,6 @@ const IDENTITIES: Record<string, string> = { user: ", in a user's name", instanc
 
 function Details({ execution, onClose }: { execution: Execution; onClose: () => void }) {
   const functionHref = useFunctionHref();
-  useEffect(() => document.querySelector<HTMLElement>("dialog.drawer h2")?.scrollIntoView(), []);
   const facts: [string, string][] = [
     ["Ended", `${dateOf(execution.timeMs)}`],
     ["Took", durationOf(execution.durationMs)],

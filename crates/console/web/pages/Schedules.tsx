@@ -165,7 +165,7 @@ function Past() {
           <tbody>
             {results.map((job) => (
               <tr key={job._id}>
-                <td className="nowrap">{job.completedTime !== undefined && <Time ms={job.completedTime} now={now} />}</td>
+                <td className="nowrap">{job.completedTime !== undefined && <Time ms={job.completedTime} now={Math.max(now, job.completedTime)} />}</td>
                 <td>
                   <Badge tone={TONES[job.state.kind]}>{job.state.kind}</Badge>
                 </td>
