@@ -1,9 +1,9 @@
 // Who is signed in, and what surrounds every page.
 import { useEffect, useMemo, useState } from "react";
 import { ConvexProvider, ConvexReactClient, useConvexConnectionState } from "convex/react";
+import { useComponents } from "./catalog";
 import { Icon, Logo, type IconName } from "./icons";
 import { LogStream } from "./logs";
-import { useLive } from "./live";
 import { Palette } from "./Palette";
 import { hrefOf, navigate, useRoute } from "./route";
 import { base, forgetKey, SessionContext, storedKey, type Session, useSession } from "./session";
@@ -118,17 +118,10 @@ function Content({ page, logs }: { page: string; logs: LogStream }) {
   }
 }
 
-interface ComponentRow {
-  id: string;
-  path: string;
-  state: string;
-}
-
 function Sidebar({ page, component, onHelp, onPalette }: { page: string; component: string | null; onHelp: () => void; onPalette: () => void }) {
   const session = useSession();
   const [theme, setTheme] = useTheme();
-  const components = useLive<ComponentRow[]>("_system/frontend/components:list", {});
-  const others = components.state === "ready" ? components.value.filter(({ path }) => path !== "") : [];
+  const components = useComponents();
   const { isWebSocketConnected } = useConvexConnectionState();
   return (
     <nav className="sidebar" aria-label="Pages">
@@ -144,12 +137,12 @@ function Sidebar({ page, component, onHelp, onPalette }: { page: string; compone
         Go to…
         <kbd>Ctrl K</kbd>
       </button>
-      {others.length > 0 && (
+      {components.length > 0 && (
         <label className="component">
           <span className="label">Component</span>
           <select value={component ?? ""} onChange={(event) => navigate(hrefOf(page, [], { component: event.target.value }))}>
             <option value="">app</option>
-            {others.map(({ id, path, state }) => (
+            {components.map(({ id, path, state }) => (
               <option key={id} value={id}>
                 {path}
                 {state === "unmounted" && " (unmounted)"}

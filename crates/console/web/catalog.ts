@@ -1,7 +1,26 @@
 // What the deployment consists of: its tables, its functions.
 import { useMemo } from "react";
 import { type Live, useComponent, useLive } from "./live";
+import { hrefOf } from "./route";
 import type { Validator } from "./validators";
+
+export interface ComponentRow {
+  id: string;
+  path: string;
+  state: string;
+}
+
+/** All components but the app itself, those included that are not mounted any more. */
+export function useComponents(): ComponentRow[] {
+  const components = useLive<ComponentRow[]>("_system/frontend/components:list", {});
+  return useMemo(() => (components.state === "ready" ? components.value.filter(({ path }) => path !== "") : []), [components]);
+}
+
+/** Where a function is shown; calls and logs name components by their paths. */
+export function useFunctionHref(): (name: string, componentPath: string | null) => string {
+  const components = useComponents();
+  return (name, componentPath) => hrefOf("functions", [name], { component: components.find(({ path }) => path === componentPath)?.id ?? null });
+}
 
 /** The names of all tables. */
 export function useTableNames(): Live<string[]> {

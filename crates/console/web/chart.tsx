@@ -27,10 +27,10 @@ const BOTTOM = 20;
 const TOP = 8;
 const HOUR = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
 
-/** Round numbers for the scale: 1, 2 or 5 times a power of ten. */
+/** Round numbers for the scale, whose halves are round, too. */
 function topOf(max: number): number {
   const power = 10 ** Math.floor(Math.log10(max));
-  return ([1, 2, 5, 10].find((step) => step * power >= max) ?? 10) * power;
+  return ([1, 2, 4, 6, 8, 10].find((step) => step * power >= max) ?? 10) * power;
 }
 
 export function Chart({ title, hint, series, times, look, format, least = 1 }: Props) {
@@ -122,7 +122,11 @@ export function Chart({ title, hint, series, times, look, format, least = 1 }: P
                 </g>
               ))}
         </svg>
-        {isEmpty && <p className="plot-empty soft">Nothing in this time</p>}
+        {isEmpty && (
+          <p className="plot-empty soft">
+            <span>Nothing in this time</span>
+          </p>
+        )}
         {at !== null && (
           <div className={`tip ${x(at) > width / 2 ? "left" : "right"}`} ref={(tip) => void tip?.style.setProperty("--x", `${x(at) > width / 2 ? width - x(at) : x(at)}px`)}>
             <strong>{HOUR.format(times[at])}</strong>

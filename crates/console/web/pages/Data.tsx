@@ -346,7 +346,7 @@ function Documents({
   );
 }
 
-/** The id, the fields as the schema declares them, then others that documents have, and the time of creation. */
+/** The id, the fields of the schema, then others that documents have, and the time of creation. */
 function columnsOf(rows: Row[], schema: TableSchema | null): string[] {
   const declared = schema?.documentType?.type === "object" ? Object.keys(schema.documentType.value) : [];
   const present = new Set(rows.flatMap((row) => Object.keys(row)));

@@ -143,7 +143,7 @@ export function Files() {
                     <td>{file.contentType ?? <span className="soft">unknown</span>}</td>
                     <td className="number">{bytesOf(file.size)}</td>
                     <td className="nowrap">
-                      <Time ms={file._creationTime} now={now} />
+                      <Time ms={file._creationTime} now={Math.max(now, file._creationTime)} />
                     </td>
                     <td className="actions-cell">
                       <a className="icon-button" href={here(file.url)} target="_blank" rel="noreferrer" aria-label={`Open ${file._id}`} title="Open">

@@ -2,7 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "react";
 import { makeFunctionReference } from "convex/server";
 import { convexToJson, jsonToConvex, type Value } from "convex/values";
-import { useFunctions, useTableNames, type ServerFunction } from "../catalog";
+import { useComponents, useFunctions, useTableNames, type ServerFunction } from "../catalog";
 import { Icon } from "../icons";
 import { messageOf, useComponent, useLive } from "../live";
 import { parse, print } from "../literal";
@@ -333,7 +333,7 @@ function Runner({ shown }: { shown: ServerFunction }) {
   );
 }
 
-function Result({ outcome: { value, error, data, lines } }: { outcome: Outcome }) {
+function Result({ outcome: { isLive, value, error, data, lines } }: { outcome: Outcome }) {
   const box = useRef<HTMLPreElement>(null);
   const text = value === undefined ? "" : print(value, true);
   return (
@@ -360,7 +360,7 @@ function Result({ outcome: { value, error, data, lines } }: { outcome: Outcome }
           </ol>
         </>
       )}
-      {lines.length === 0 && error === null && (
+      {lines.length === 0 && error === null && !isLive && (
         <p className="soft small">
           <Icon name="logs" size={13} /> It printed nothing.
         </p>
@@ -383,6 +383,5 @@ function readObject(text: string): { args: Record<string, Value> | null; wrong: 
 
 /** Calls name components by their path. */
 function useComponentPath(component: string | null): string | null {
-  const components = useLive<{ id: string; path: string }[]>("_system/frontend/components:list", component === null ? "skip" : {});
-  return components.state === "ready" ? (components.value.find(({ id }) => id === component)?.path ?? null) : null;
+  return useComponents().find(({ id }) => id === component)?.path ?? null;
 }

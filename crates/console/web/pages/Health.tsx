@@ -1,9 +1,10 @@
 // How the deployment is: what runs, how fast, what fails.
 import { useEffect, useMemo, useState } from "react";
+import { useFunctionHref } from "../catalog";
 import { Chart, type Series } from "../chart";
 import { type Kind, type LogStream, MINUTE_MS, type Minutes, type Tally, useLog } from "../logs";
 import { useComponent, useLive } from "../live";
-import { hrefOf, navigate } from "../route";
+import { navigate } from "../route";
 import { base } from "../session";
 import { Badge, Empty, Loading, Page, Problem, Tabs, countOf, durationOf, useNow } from "../ui";
 import { KindMark } from "./Functions";
@@ -52,7 +53,7 @@ export function Health({ logs }: { logs: LogStream }) {
     <Page
       title="Health"
       isWide
-      hint="From the executions that the server remembers, and all that come while this tab is open"
+      hint="From the executions that this server remembers, and all that come while this tab is open"
       actions={<Tabs<Span> label="Time" value={span} onChange={setSpan} options={SPANS.map(([value, name]) => [value, name])} />}
     >
       {problem && <Problem message={`The log can't be followed: ${problem}`} />}
@@ -62,7 +63,7 @@ export function Health({ logs }: { logs: LogStream }) {
       ) : (
         <>
           <div className="charts">
-            <Chart title="Executions" hint="a minute" look="bars" series={plots.calls} times={times} format={countOf} least={5} />
+            <Chart title="Executions" hint="a minute" look="bars" series={plots.calls} times={times} format={countOf} least={4} />
             <Chart title="Time to run" hint="by minute" look="lines" series={plots.times} times={times} format={shortDuration} least={1} />
             <Chart title="Failures" hint="a minute" look="bars" series={plots.failures} times={times} format={countOf} least={2} />
             <Chart title="Conflicts" hint="a minute" look="bars" series={plots.conflicts} times={times} format={countOf} least={2} />
@@ -166,7 +167,7 @@ function usePing(): number | "lost" | null {
 }
 
 function ByFunction({ seen }: { seen: Seen }) {
-  const component = useComponent();
+  const functionHref = useFunctionHref();
   const rows = useMemo(() => {
     const groups = Object.entries(Object.groupBy(seen.flat(), ({ kind, component, function: name }) => `${kind} ${component ?? ""} ${name}`));
     return groups
@@ -203,7 +204,7 @@ function ByFunction({ seen }: { seen: Seen }) {
           </thead>
           <tbody>
             {rows.map(({ id, name, kind, component: of, calls, failed, median, slow }) => (
-              <tr key={id} className="clickable" onClick={() => kind !== "HttpAction" && navigate(hrefOf("functions", [name], { component }))}>
+              <tr key={id} className="clickable" onClick={() => kind !== "HttpAction" && navigate(functionHref(name, of))}>
                 <td>
                   <KindMark kind={kind} />
                   <code>

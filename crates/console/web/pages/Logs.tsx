@@ -1,8 +1,8 @@
 // What functions have done and printed, as it happens.
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useMemo, useRef, useState } from "react";
+import { useFunctionHref } from "../catalog";
 import { Icon } from "../icons";
 import { type Execution, type Kind, type LogStream, useLog } from "../logs";
-import { hrefOf } from "../route";
 import { Badge, Button, CopyButton, Dialog, Empty, Loading, Page, Problem, SearchField, clockOf, countOf, dateOf, durationOf, useMatcher } from "../ui";
 import { KindMark } from "./Functions";
 
@@ -28,6 +28,9 @@ type Wanted = (typeof OUTCOMES)[number][0];
 const textOf = (execution: Execution) =>
   [execution.function, execution.component, execution.requestId, execution.error, ...execution.lines.map(({ text }) => text)].filter(Boolean).join("\n");
 
+/** Failed for good: what is run again has not. */
+const hasFailed = ({ error, willRetry }: Execution) => error !== null && !willRetry;
+
 function fits(execution: Execution, kind: Kind | "", wanted: Wanted): boolean {
   if (kind && execution.kind !== kind) {
     return false;
@@ -38,7 +41,7 @@ function fits(execution: Execution, kind: Kind | "", wanted: Wanted): boolean {
     case "warned":
       return execution.error !== null || execution.lines.some(({ level }) => level === "WARN" || level === "ERROR");
     case "failed":
-      return execution.error !== null;
+      return hasFailed(execution);
     default:
       return true;
   }
@@ -113,11 +116,11 @@ export function Logs({ logs }: { logs: LogStream }) {
 }
 
 function Entry({ execution, onOpen }: { execution: Execution; onOpen: () => void }) {
-  const failed = execution.error !== null;
+  const failed = hasFailed(execution);
   const isNew = useRef(Date.now() - execution.timeMs < 3_000).current;
   return (
     <li className={`${failed ? "failed" : ""} ${isNew ? "new" : ""}`}>
-      <button type="button" className="entry" onClick={onOpen} aria-label={`${execution.function}, ${failed ? "failed" : "succeeded"}, at ${clockOf(execution.timeMs)}`}>
+      <button type="button" className="entry" onClick={onOpen} aria-label={`${execution.function}, ${failed ? "failed" : execution.willRetry ? "to be run again" : "succeeded"}, at ${clockOf(execution.timeMs)}`}>
         <time title={dateOf(execution.timeMs)}>{clockOf(execution.timeMs)}</time>
         <KindMark kind={execution.kind} />
         <span className="name">
@@ -125,7 +128,8 @@ function Entry({ execution, onOpen }: { execution: Execution; onOpen: () => void
           {execution.function}
         </span>
         {execution.conflict !== null && <Badge tone="warn">conflict</Badge>}
-        {failed && <Badge tone="bad">{execution.willRetry ? "again" : "failed"}</Badge>}
+        {execution.willRetry && <Badge tone="warn">again</Badge>}
+        {failed && <Badge tone="bad">failed</Badge>}
         {execution.status && <Badge tone={Number(execution.status) >= 400 ? "bad" : "neutral"}>{execution.status}</Badge>}
         <span className="duration">{durationOf(execution.durationMs)}</span>
       </button>
@@ -136,8 +140,8 @@ function Entry({ execution, onOpen }: { execution: Execution; onOpen: () => void
         </p>
       ))}
       {execution.error !== null && (
-        <p className="line level-ERROR">
-          <span className="level">error</span>
+        <p className={`line level-${failed ? "ERROR" : "WARN"}`}>
+          <span className="level">{failed ? "error" : "again"}</span>
           <span>{execution.error.split("\n")[0]}</span>
         </p>
       )}
@@ -157,7 +161,7 @@ const CALLERS: Record<string, string> = {
 const IDENTITIES: Record<string, string> = { user: ", in a user's name", instance_admin: ", as administrator" };
 
 function Details({ execution, onClose }: { execution: Execution; onClose: () => void }) {
-  useEffect(() => document.querySelector<HTMLElement>("dialog.drawer h2")?.scrollIntoView(), []);
+  const functionHref = useFunctionHref();
   const facts: [string, string][] = [
     ["Ended", `${dateOf(execution.timeMs)}`],
     ["Took", durationOf(execution.durationMs)],
@@ -200,7 +204,7 @@ function Details({ execution, onClose }: { execution: Execution; onClose: () => 
       )}
       {execution.kind !== "HttpAction" && (
         <footer>
-          <a className="button" href={hrefOf("functions", [execution.function])}>
+          <a className="button" href={functionHref(execution.function, execution.component)}>
             <Icon name="functions" />
             Show the function
           </a>

@@ -103,7 +103,7 @@ function Upcoming() {
             {jobs.map((job) => (
               <tr key={job._id}>
                 <td className="nowrap">
-                  <Time ms={job.nextTs} now={now} />
+                  <Time ms={job.nextTs} now={now} />{" "}
                   {job.nextTs < now - 5_000 && <Badge tone="warn">late</Badge>}
                 </td>
                 <td>
@@ -159,13 +159,13 @@ function Past() {
               <th>Outcome</th>
               <th>Function</th>
               <th>Arguments</th>
-              <th>Delay</th>
+              <th className="number">Delay</th>
             </tr>
           </thead>
           <tbody>
             {results.map((job) => (
               <tr key={job._id}>
-                <td className="nowrap">{job.completedTime !== undefined && <Time ms={job.completedTime} now={now} />}</td>
+                <td className="nowrap">{job.completedTime !== undefined && <Time ms={job.completedTime} now={Math.max(now, job.completedTime)} />}</td>
                 <td>
                   <Badge tone={TONES[job.state.kind]}>{job.state.kind}</Badge>
                 </td>
