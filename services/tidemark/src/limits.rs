@@ -385,6 +385,11 @@ impl Limits {
             "gateway.request_ms_max must be longer than gateway.long_poll_ms_max, body_ms_max and push_body_ms_max"
         );
         require!(
+            self.gateway.last_request_ms < self.gateway.shutdown_ms_max
+                && self.gateway.shutdown_ms_max < self.health.stop_ms_max,
+            "gateway.last_request_ms, gateway.shutdown_ms_max and health.stop_ms_max must grow in this order, or the process ends before its requests have"
+        );
+        require!(
             self.sync.ping_interval_ms < self.sync.client_silence_ms_max,
             "sync.client_silence_ms_max must be longer than sync.ping_interval_ms"
         );
@@ -524,6 +529,10 @@ impl Limits {
         require!(
             log.read_wait_ms_max < self.rpc.call_ms_max && self.rpc.call_ms_max < log.commit_record_age_ms,
             "rpc.call_ms_max must be longer than log.read_wait_ms_max, and shorter than log.commit_record_age_ms"
+        );
+        require!(
+            self.rpc.call_ms_max.saturating_add(self.retry.lookup_ms_max) < log.commit_record_age_ms,
+            "log.commit_record_age_ms must be longer than rpc.call_ms_max and retry.lookup_ms_max together: a commit whose call had no answer is looked up"
         );
         require!(
             self.tls.connection_grace_ms_max < self.tls.connection_age_ms_max,

@@ -38,17 +38,26 @@ pub struct Door {
     pub url: String,
     /// In microseconds of the run.
     heard: AtomicU64,
+    /// When it was heard again after it had stood still, in microseconds of the run; 0 if it never has.
+    woke: AtomicU64,
 }
 
 impl Door {
-    /// Whether the client neither sends anything nor connects anew. One that is alive answers pings, gives up a connection in which
-    /// nothing comes, and makes another one, each within half a minute.
-    pub fn stands_still(&self, world: &World) -> bool {
-        Duration::from_micros(world.micros() - self.heard.load(Relaxed)) > CLIENT_SILENCE_MAX
+    /// Whether the client neither sends anything nor connects anew, or did not at some time in the last `time`: it may come back after
+    /// minutes. One that is alive answers pings, gives up a connection in which nothing comes, and makes another one, each within half a
+    /// minute.
+    pub fn stood_still(&self, world: &World, time: Duration) -> bool {
+        let (now, woke) = (world.micros(), self.woke.load(Relaxed));
+        let since = |then: u64| Duration::from_micros(now.saturating_sub(then));
+        since(self.heard.load(Relaxed)) > CLIENT_SILENCE_MAX || (woke > 0 && since(woke) < time)
     }
 
     fn hear(&self, world: &World) {
-        self.heard.store(world.micros(), Relaxed);
+        let now = world.micros();
+        let before = self.heard.swap(now, Relaxed);
+        if Duration::from_micros(now.saturating_sub(before)) > CLIENT_SILENCE_MAX {
+            self.woke.store(now, Relaxed);
+        }
     }
 }
 
@@ -57,7 +66,7 @@ impl Door {
 pub async fn to_any_member(world: Arc<World>) -> Result<Arc<Door>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listen for clients")?;
     let url = format!("http://{}", listener.local_addr()?);
-    let door = Arc::new(Door { url, heard: AtomicU64::new(world.micros()) });
+    let door = Arc::new(Door { url, heard: AtomicU64::new(world.micros()), woke: AtomicU64::new(0) });
     let of_client = door.clone();
     tokio::spawn(async move {
         while let Ok((mut client, from)) = listener.accept().await {

@@ -48,7 +48,7 @@ pub async fn view(world: Arc<World>, number: u64) {
             () = watch(&world, &mut client, &owner, &shown) => None,
         };
         let Some(unanswered) = silent else { continue };
-        if door.stands_still(&world) {
+        if door.stood_still(&world, OFFICIAL_TIME_MAX) {
             say(&world, format_args!("{owner} makes no connection any more: another client takes its place"));
         } else {
             let shown = Duration::from_micros(world.micros() - shown.load(Relaxed));

@@ -223,7 +223,7 @@ pub async fn call_by_official_client(world: Arc<World>, number: u64) {
             Ok(Err(_)) => transaction.note(&world, &by, start, Outcome::Unknown, None),
             Err(_) => {
                 transaction.note(&world, &by, start, Outcome::Unknown, None);
-                if door.stands_still(&world) {
+                if door.stood_still(&world, OFFICIAL_TIME_MAX) {
                     say(
                         &world,
                         format_args!(
