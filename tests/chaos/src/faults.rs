@@ -35,6 +35,8 @@ const NOTICE_TIME_MAX: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(20);
 const CHANGE_TIME_MAX: Duration = Duration::from_secs(60);
 const CHANGE_ATTEMPTS_MAX: u32 = 5;
+/// When no fault goes on. Some of the nodes that are asked may themselves be gone, or new and know nobody.
+const LAST_CHANGE_ATTEMPTS_MAX: u32 = 30;
 const CHANGE_PAUSE: Duration = Duration::from_secs(1);
 /// One way, and up to twice as much.
 const DELAY_MS: std::ops::Range<u64> = 5..150;
@@ -448,7 +450,7 @@ impl Round<'_> {
                 delete(&rules).await?;
                 sleep(if rules.is_empty() { Duration::ZERO } else { COMES_BACK }).await;
                 if !is_done {
-                    self.change_members(gone, next, CHANGE_ATTEMPTS_MAX)
+                    self.change_members(gone, next, LAST_CHANGE_ATTEMPTS_MAX)
                         .await
                         .context("no fault goes on, and still")?;
                 }
