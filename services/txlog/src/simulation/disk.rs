@@ -8,7 +8,7 @@ use std::{
     ops::Bound,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -59,7 +59,7 @@ impl Disk {
             flushed: self.flushed.clone(),
             since: Mutex::default(),
             unflushed_bytes: AtomicU64::new(0),
-            folder: tempfile::tempdir().expect("a folder"),
+            folder: OnceLock::new(),
         })
     }
 }
@@ -185,7 +185,7 @@ pub struct SimulatedState {
     since: Mutex<Vec<Change>>,
     unflushed_bytes: AtomicU64,
     /// Where folders of files that come in are made. The files themselves are in memory.
-    folder: tempfile::TempDir,
+    folder: OnceLock<tempfile::TempDir>,
 }
 
 impl SimulatedState {
@@ -378,7 +378,9 @@ impl NodeStore {
     pub fn incoming(&self) -> PathBuf {
         match self {
             NodeStore::Files(store) => store.incoming(),
-            NodeStore::Simulated(state) => state.folder.path().to_owned(),
+            NodeStore::Simulated(state) => {
+                state.folder.get_or_init(|| tempfile::tempdir().expect("a folder")).path().to_owned()
+            }
         }
     }
 

@@ -21,12 +21,15 @@ use std::{
     ops::{Add, AddAssign, Sub, SubAssign},
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::{Arc, LazyLock, Weak},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use openraft::{AsyncRuntime, OptionalSend, impls::TokioRuntime};
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng};
@@ -51,7 +54,8 @@ impl Owner {
 
 struct Simulation {
     state: Mutex<State>,
-    woken: Arc<Mutex<Woken>>,
+    /// Tasks that can go on, in the order of their numbers, each once.
+    woken: Arc<Mutex<Vec<Arc<Task>>>>,
     /// Whether to print what is noted.
     tells: bool,
 }
@@ -59,58 +63,49 @@ struct Simulation {
 struct State {
     now: Duration,
     random: ChaCha8Rng,
-    tasks: BTreeMap<u64, Task>,
+    tasks: BTreeMap<u64, Arc<Task>>,
     timers: BTreeMap<Timer, Waker>,
     /// Of tasks, timers and owners.
     next_number: u64,
     /// Whose task is at it.
     running: Owner,
-    paused: BTreeSet<Owner>,
+    /// Those that stand still, and their tasks that could go on otherwise.
+    paused: BTreeMap<Owner, Vec<Arc<Task>>>,
     killed: BTreeSet<Owner>,
-    /// Those among which the next one is drawn, while that is done.
-    can_go_on: Vec<u64>,
     trace: DefaultHasher,
 }
 
+/// A task, and what wakes it.
 struct Task {
-    owner: Owner,
-    waker: Waker,
-    /// Out while it is at it.
-    future: Option<BoxFuture<'static, ()>>,
-}
-
-/// The task that goes on.
-struct Drawn {
     number: u64,
     owner: Owner,
-    waker: Waker,
-    future: BoxFuture<'static, ()>,
+    /// It is among those that can go on, or would be if its owner did not stand still.
+    is_woken: AtomicBool,
+    /// Out while it is at it, and once it has ended.
+    future: Mutex<Option<BoxFuture<'static, ()>>>,
+    woken: Arc<Mutex<Vec<Arc<Task>>>>,
 }
 
 /// When it goes off, and a number, so that no two are the same.
 type Timer = (Duration, u64);
 
-/// Tasks that were woken, in order, each once. They need not be there any more.
-type Woken = Vec<u64>;
-
-struct TaskWaker {
-    task: u64,
-    woken: Arc<Mutex<Woken>>,
-}
-
-impl Wake for TaskWaker {
+impl Wake for Task {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        wake(&mut self.woken.lock(), self.task);
+        if !self.is_woken.swap(true, Ordering::Relaxed) {
+            self.go_on();
+        }
     }
 }
 
-fn wake(woken: &mut Woken, task: u64) {
-    if let Err(at) = woken.binary_search(&task) {
-        woken.insert(at, task);
+impl Task {
+    fn go_on(self: &Arc<Self>) {
+        let mut woken = self.woken.lock();
+        let at = woken.partition_point(|task| task.number < self.number);
+        woken.insert(at, self.clone());
     }
 }
 
@@ -122,16 +117,24 @@ thread_local! {
 }
 
 fn current() -> Option<Arc<Simulation>> {
-    CURRENT.with(|current| current.borrow().clone())
+    CURRENT.with_borrow(Clone::clone)
 }
 
 /// Whether this thread runs a simulation.
 pub fn is_simulated() -> bool {
-    CURRENT.with(|current| current.borrow().is_some())
+    CURRENT.with_borrow(Option::is_some)
 }
 
 fn here() -> Arc<Simulation> {
     current().expect("only in a simulation")
+}
+
+/// Changes the state, for which nothing else may be asked meanwhile.
+fn with_state<T>(change: impl FnOnce(&mut State) -> T) -> T {
+    CURRENT.with_borrow(|current| {
+        let simulation = current.as_ref().expect("only in a simulation");
+        change(&mut simulation.state.lock())
+    })
 }
 
 /// Runs a world until it ends; what it returned, and a hash of everything that was done, and when.
@@ -149,9 +152,8 @@ pub fn run<T: Send + 'static>(seed: u64, world: impl Future<Output = T> + Send +
         timers: BTreeMap::new(),
         next_number: 1,
         running: Owner::WORLD,
-        paused: BTreeSet::new(),
+        paused: BTreeMap::new(),
         killed: BTreeSet::new(),
-        can_go_on: Vec::new(),
         trace: DefaultHasher::new(),
     };
     let tells = std::env::var_os("SIMULATION_LOG").is_some();
@@ -182,7 +184,7 @@ pub fn run<T: Send + 'static>(seed: u64, world: impl Future<Output = T> + Send +
 
 impl Simulation {
     fn spawn(&self, owner: Owner, future: BoxFuture<'static, ()>) {
-        let number = {
+        let task = {
             let mut state = self.state.lock();
             if state.killed.contains(&owner) {
                 drop(state);
@@ -190,38 +192,36 @@ impl Simulation {
                 return;
             }
             let number = state.number();
-            let waker = Waker::from(Arc::new(TaskWaker { task: number, woken: self.woken.clone() }));
-            state.tasks.insert(number, Task { owner, waker, future: Some(future) });
-            number
+            let (is_woken, future) = (AtomicBool::new(true), Mutex::new(Some(future)));
+            let task = Arc::new(Task { number, owner, is_woken, future, woken: self.woken.clone() });
+            state.tasks.insert(number, task.clone());
+            task
         };
-        wake(&mut self.woken.lock(), number);
+        task.go_on();
     }
 
     /// Lets one task go on, or time.
     fn step(&self) {
         self.ring();
-        let Some(Drawn { number, owner, waker, mut future }) = self.draw() else { return self.leap() };
+        let Some((task, mut future)) = self.draw() else { return self.leap() };
+        let waker = Waker::from(task.clone());
         let mut context = Context::from_waker(&waker);
         let polled =
             std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context).is_ready()));
         let mut state = self.state.lock();
         state.running = Owner::WORLD;
         match polled {
-            Ok(true) => {
-                state.tasks.remove(&number);
+            Ok(false) if state.tasks.contains_key(&task.number) => *task.future.lock() = Some(future),
+            // It has ended, or was killed by what it did. What it held may do something when it is dropped.
+            Ok(_) => {
+                state.tasks.remove(&task.number);
+                drop(state);
+                drop(future);
             }
-            Ok(false) => match state.tasks.get_mut(&number) {
-                Some(task) => task.future = Some(future),
-                // It was killed by what it did. What it held may do something when it is dropped.
-                None => {
-                    drop(state);
-                    drop(future);
-                }
-            },
             Err(panic) if panic.is::<Ended>() => {
                 drop(state);
                 drop(future);
-                kill(owner);
+                kill(task.owner);
             }
             Err(panic) => {
                 drop(state);
@@ -231,33 +231,30 @@ impl Simulation {
     }
 
     /// A task that can go on, with what it does.
-    fn draw(&self) -> Option<Drawn> {
+    fn draw(&self) -> Option<(Arc<Task>, BoxFuture<'static, ()>)> {
         let mut woken = self.woken.lock();
         let mut state = self.state.lock();
-        let State { tasks, paused, can_go_on, random, .. } = &mut *state;
-        can_go_on.clear();
-        woken.retain(|number| {
-            let task = tasks.get(number);
-            if task.is_some_and(|task| !paused.contains(&task.owner)) {
-                can_go_on.push(*number);
+        let State { now, random, running, paused, trace, .. } = &mut *state;
+        let (task, future) = loop {
+            if woken.is_empty() {
+                return None;
             }
-            task.is_some()
-        });
-        if can_go_on.is_empty() {
-            return None;
-        }
-        let number = can_go_on[random.random_range(0..can_go_on.len())];
-        let took = Duration::from_nanos(random.random_range(1..=STEP_NS_MAX));
-        let at = woken.binary_search(&number).expect("it was woken");
-        woken.remove(at);
-        let task = tasks.get_mut(&number)?;
-        let (owner, waker) = (task.owner, task.waker.clone());
-        let future = task.future.take().expect("one step at a time");
-        state.now += took;
-        state.running = owner;
-        let now = state.now;
-        (number, now).hash(&mut state.trace);
-        Some(Drawn { number, owner, waker, future })
+            let at = random.random_range(0..woken.len());
+            let task = woken.remove(at);
+            if let Some(stopped) = paused.get_mut(&task.owner) {
+                stopped.push(task);
+                continue;
+            }
+            let future = task.future.lock().take();
+            if let Some(future) = future {
+                break (task, future);
+            }
+        };
+        task.is_woken.store(false, Ordering::Relaxed);
+        *now += Duration::from_nanos(random.random_range(1..=STEP_NS_MAX));
+        *running = task.owner;
+        (task.number, *now).hash(trace);
+        Some((task, future))
     }
 
     /// Wakes whoever waited until now.
@@ -285,20 +282,32 @@ impl Simulation {
     /// What is dropped may wake others, and spawn.
     fn drop_tasks(&self, which: impl Fn(Owner) -> bool) {
         loop {
-            let gone: Vec<Task> = {
-                let mut state = self.state.lock();
-                let numbers: Vec<u64> = state
-                    .tasks
-                    .iter()
-                    .filter(|(_, task)| which(task.owner))
-                    .map(|(number, _)| *number)
-                    .collect();
-                numbers.into_iter().filter_map(|number| state.tasks.remove(&number)).collect()
-            };
+            let gone: Vec<Arc<Task>> = self
+                .state
+                .lock()
+                .tasks
+                .extract_if(.., |_, task| which(task.owner))
+                .map(|(_, task)| task)
+                .collect();
             if gone.is_empty() {
                 return;
             }
+            for task in gone {
+                let future = task.future.lock().take();
+                drop(future);
+            }
         }
+    }
+}
+
+/// Wakers hold tasks, and tasks wakers: one of both must go first, after a panic as well.
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        for (_, task) in std::mem::take(&mut self.state.get_mut().tasks) {
+            let future = task.future.lock().take();
+            drop(future);
+        }
+        self.woken.lock().clear();
     }
 }
 
@@ -311,7 +320,7 @@ impl State {
 
 /// An owner that has no tasks yet.
 pub fn owner() -> Owner {
-    Owner(here().state.lock().number())
+    Owner(with_state(State::number))
 }
 
 /// As `kill -9`: its tasks are gone, in the middle of what they did.
@@ -331,21 +340,25 @@ pub fn end() -> ! {
 }
 
 pub fn is_alive(owner: Owner) -> bool {
-    !here().state.lock().killed.contains(&owner)
+    with_state(|state| !state.killed.contains(&owner))
 }
 
 /// As SIGSTOP: its tasks stand still, and the world goes on.
 pub fn pause(owner: Owner) {
-    here().state.lock().paused.insert(owner);
+    with_state(|state| {
+        state.paused.entry(owner).or_default();
+    });
 }
 
 pub fn go_on(owner: Owner) {
-    here().state.lock().paused.remove(&owner);
+    for task in with_state(|state| state.paused.remove(&owner)).unwrap_or_default() {
+        task.go_on();
+    }
 }
 
 /// Draws something.
 pub fn random<T>(draw: impl FnOnce(&mut ChaCha8Rng) -> T) -> T {
-    draw(&mut here().state.lock().random)
+    with_state(|state| draw(&mut state.random))
 }
 
 /// Whether something happens that does so in so many of a thousand cases.
@@ -372,10 +385,10 @@ pub fn note(what: fmt::Arguments<'_>) {
 
 /// Since the simulation began; outside of one, since the process did something here.
 pub fn time() -> Duration {
-    match current() {
+    CURRENT.with_borrow(|current| match current {
         Some(simulation) => simulation.state.lock().now,
         None => STARTED.elapsed(),
-    }
+    })
 }
 
 static STARTED: LazyLock<tokio::time::Instant> = LazyLock::new(tokio::time::Instant::now);
@@ -442,7 +455,11 @@ impl SubAssign<Duration> for Instant {
 pub struct Sleep(SleepOf);
 
 enum SleepOf {
-    Simulation { simulation: Weak<Simulation>, until: Duration, timer: Option<Timer> },
+    Simulation {
+        until: Duration,
+        /// And whom it wakes, once somebody waits.
+        timer: Option<(Timer, Waker)>,
+    },
     Tokio(Pin<Box<tokio::time::Sleep>>),
 }
 
@@ -452,11 +469,9 @@ pub fn sleep(duration: Duration) -> Sleep {
 
 pub fn sleep_until(instant: Instant) -> Sleep {
     let until = instant.0.saturating_sub(BEFORE);
-    Sleep(match current() {
-        Some(simulation) => {
-            SleepOf::Simulation { simulation: Arc::downgrade(&simulation), until, timer: None }
-        }
-        None => SleepOf::Tokio(Box::pin(tokio::time::sleep_until(*STARTED + until))),
+    Sleep(match is_simulated() {
+        true => SleepOf::Simulation { until, timer: None },
+        false => SleepOf::Tokio(Box::pin(tokio::time::sleep_until(*STARTED + until))),
     })
 }
 
@@ -466,26 +481,31 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         match &mut self.0 {
             SleepOf::Tokio(sleep) => sleep.as_mut().poll(context),
-            SleepOf::Simulation { simulation, until, timer } => {
-                let Some(simulation) = simulation.upgrade() else { return Poll::Ready(()) };
-                let mut state = simulation.state.lock();
+            SleepOf::Simulation { until, timer } => with_state(|state| {
                 if state.now >= *until {
                     return Poll::Ready(());
                 }
-                let timer = *timer.get_or_insert_with(|| (*until, state.number()));
-                state.timers.insert(timer, context.waker().clone());
+                let waker = context.waker();
+                if timer.as_ref().is_none_or(|(_, before)| !before.will_wake(waker)) {
+                    let of = timer.as_ref().map_or_else(|| (*until, state.number()), |(timer, _)| *timer);
+                    *timer = Some((of, waker.clone()));
+                    state.timers.insert(of, waker.clone());
+                }
                 Poll::Pending
-            }
+            }),
         }
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let SleepOf::Simulation { simulation, timer: Some(timer), .. } = &self.0
-            && let Some(simulation) = simulation.upgrade()
-        {
-            simulation.state.lock().timers.remove(timer);
+        if let SleepOf::Simulation { timer: Some((timer, _)), .. } = &self.0 {
+            // Once the simulation has ended there is nothing to take away.
+            CURRENT.with_borrow(|current| {
+                if let Some(simulation) = current {
+                    simulation.state.lock().timers.remove(timer);
+                }
+            });
         }
     }
 }
@@ -577,10 +597,10 @@ where
     F::Output: Send + 'static,
 {
     let (result, done) = oneshot::channel();
-    let task = async move {
+    let task = future.map(|output| {
         // Whoever waited may have gone.
-        let _ = result.send(future.await);
-    };
+        let _ = result.send(output);
+    });
     here().spawn(owner, Box::pin(task));
     JoinHandle::Simulation(done)
 }
