@@ -281,15 +281,15 @@ pub fn options(founders: u64) -> Options {
     limits.commit_record_age_ms = 12_000;
     limits.read_wait_ms_max = 200;
     limits.stream_heartbeat_ms = 150;
-    limits.stream_quiet_ms = 20;
+    limits.stream_quiet_ms = 40;
     limits.clock_jump_ms_max = 20_000;
     limits.clock_jump_trusted_ms = 3_000;
-    limits.clock_look_ms = 300;
+    limits.clock_look_ms = 600;
     let store = &mut options.store;
-    store.unflushed_look_ms = 20;
-    store.unflushed_ms_max = 150;
+    store.unflushed_look_ms = 40;
+    store.unflushed_ms_max = runtime::random(|random| [50, 150, 1_000][random.random_range(0..3)]);
     store.unflushed_bytes_max = 20_000;
-    store.sweep_look_ms = 40;
+    store.sweep_look_ms = 80;
     store.sweep_keys_max = 3;
     store.gaps_max = 8;
     store.gap_keys_min = 1;
@@ -308,7 +308,7 @@ pub fn options(founders: u64) -> Options {
     store.hand_over_ms_max = 1_000;
     store.log_entry_cache_bytes_max = 4_000;
     store.apply_bytes_max = 400;
-    store.heartbeat_ms = 50;
+    store.heartbeat_ms = 100;
     store.election_ms_min = 250;
     store.election_ms_max = 500;
     options

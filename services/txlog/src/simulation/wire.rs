@@ -12,6 +12,7 @@ use std::{
 
 use futures::stream;
 use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Body as _;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{
     Status,
@@ -34,10 +35,12 @@ pub enum Wire {
 
 type Frame = hyper::body::Frame<Bytes>;
 
-/// A part of a message on its way, or its end.
-enum Part {
-    Frame(Frame),
-    End,
+/// A part of a message on its way.
+struct Part {
+    /// `None` if there is only the end.
+    frame: Option<Frame>,
+    /// It is the last one.
+    ends: bool,
 }
 
 type Parts = mpsc::UnboundedReceiver<(Instant, Part)>;
@@ -118,18 +121,15 @@ impl Arrivals {
 /// Sends a body, until it ends or nobody takes it any more.
 async fn send(mut body: Body, to: mpsc::UnboundedSender<(Instant, Part)>, mut arrivals: Arrivals) {
     loop {
-        let part = tokio::select! {
+        let frame = tokio::select! {
             biased;
             () = to.closed() => return,
-            frame = body.frame() => match frame {
-                Some(Ok(frame)) => Part::Frame(frame),
-                // The other side sees a connection that breaks.
-                Some(Err(_)) => return,
-                None => Part::End,
-            },
+            frame = body.frame() => frame,
         };
-        let ends = matches!(part, Part::End);
-        if to.send((arrivals.next(), part)).is_err() || ends {
+        // The other side sees a connection that breaks.
+        let Ok(frame) = frame.transpose() else { return };
+        let ends = frame.is_none() || body.is_end_stream();
+        if to.send((arrivals.next(), Part { frame, ends })).is_err() || ends {
             return;
         }
     }
@@ -145,10 +145,8 @@ fn receive(arriving: Parts, network: Arc<Network>, link: Link) -> Body {
         if !network.is_open(link) {
             return broken;
         }
-        match part {
-            Part::Frame(frame) => Some((Ok(frame), Some((arriving, network)))),
-            Part::End => None,
-        }
+        let rest = (!part.ends).then_some((arriving, network));
+        part.frame.map(|frame| (Ok(frame), rest))
     });
     Body::new(StreamBody::new(parts))
 }
