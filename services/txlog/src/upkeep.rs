@@ -17,6 +17,7 @@ use crate::{
     members::{is_heard_of, keep_in_order},
     network::Peers,
     options::Options,
+    planted::{self, Bug},
     proposer::{GroupRaft, propose},
     raft_log::RaftLog,
     raft_types::{LogId, Node},
@@ -44,6 +45,9 @@ pub async fn flush_in_time(
             () = runtime::sleep(look) => {}
         }
         for (group, raft, log) in &groups {
+            if planted::is(Bug::PurgePassesFlushed) {
+                let _ = raft.trigger().snapshot().await;
+            }
             purge(group, raft, log, &options.store).await;
         }
         let bytes = store.unflushed_bytes();
