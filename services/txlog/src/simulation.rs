@@ -123,16 +123,16 @@ macro_rules! found {
 }
 
 found! {
-    a_fence_that_is_open_is_found: FenceIsOpen by 51,
-    an_apply_that_ignores_the_previous_timestamp_is_found: ApplyIgnoresPrevious by 51,
+    a_fence_that_is_open_is_found: FenceIsOpen by 22,
+    an_apply_that_ignores_the_previous_timestamp_is_found: ApplyIgnoresPrevious by 22,
     an_answer_before_a_commit_is_published_is_found: AnsweredBeforePublished by 0,
     a_log_that_tells_before_it_is_durable_is_found: LogTellsBeforeItIsDurable by 1,
-    an_apply_that_passes_its_own_log_is_found: ApplyPassesLog by 47,
+    an_apply_that_passes_its_own_log_is_found: ApplyPassesLog by 37,
     a_commit_that_leaves_no_record_is_found: RecordIsNotWritten by 0,
-    ages_that_follow_timestamps_are_found: AgesFollowTimestamps by 141,
+    ages_that_follow_timestamps_are_found: AgesFollowTimestamps by 5,
     a_purge_that_passes_what_is_flushed_is_found: PurgePassesFlushed by 1,
     a_membership_that_is_forgotten_is_found: MembershipIsForgotten by 0,
     a_snapshot_that_lacks_records_is_found: SnapshotLacksRecords by 0,
-    an_installed_state_that_is_not_flushed_is_found: InstallIsNotFlushed by 0,
+    an_installed_state_that_is_not_flushed_is_found: InstallIsNotFlushed by 64,
     a_stream_that_begins_where_nobody_leads_is_found: StreamBeginsUnproved by 0,
 }
