@@ -527,8 +527,8 @@ impl Limits {
             "rpc.calls_bytes_max must hold the largest transaction"
         );
         require!(
-            log.read_wait_ms_max < self.rpc.call_ms_max && self.rpc.call_ms_max < log.commit_record_age_ms,
-            "rpc.call_ms_max must be longer than log.read_wait_ms_max, and shorter than log.commit_record_age_ms"
+            log.read_wait_ms_max < self.rpc.call_ms_max,
+            "rpc.call_ms_max must be longer than log.read_wait_ms_max"
         );
         require!(
             self.rpc.call_ms_max.saturating_add(self.retry.lookup_ms_max) < log.commit_record_age_ms,
@@ -641,6 +641,24 @@ mod tests {
         assert_eq!(limits.broken_relation(), None);
         let sentence = limits.broken_relation_between_processes().expect("it is refused");
         assert!(sentence.contains("rpc.function_call_ms_max"), "{sentence}");
+    }
+
+    #[test]
+    fn times_of_which_one_ends_before_the_other_are_compared() {
+        let mut limits = Limits::DEFAULT;
+        limits.gateway.shutdown_ms_max = limits.health.stop_ms_max;
+        let sentence = limits.broken_relation().expect("requests would be cut off");
+        assert!(sentence.contains("health.stop_ms_max"), "{sentence}");
+        let mut limits = Limits::DEFAULT;
+        limits.gateway.last_request_ms = limits.gateway.shutdown_ms_max;
+        assert!(
+            limits.broken_relation().is_some_and(|sentence| sentence.contains("gateway.last_request_ms"))
+        );
+        let mut limits = Limits::DEFAULT;
+        limits.rpc.call_ms_max = limits.log.commit_record_age_ms - limits.retry.lookup_ms_max;
+        assert_eq!(limits.broken_relation(), None);
+        let sentence = limits.broken_relation_between_processes().expect("a record would end too early");
+        assert!(sentence.contains("retry.lookup_ms_max"), "{sentence}");
     }
 
     /// Limits of one thing (a value, a message, a transaction, a session, a process, a step of work) or of a cache that has a metric of its

@@ -122,7 +122,6 @@ impl Pools {
     async fn chosen(&self, role: Role, zone: &str) -> (String, u16) {
         let mut processes = self.0.processes.subscribe();
         loop {
-            processes.mark_unchanged();
             if let Some(chosen) = self.choose(role, zone) {
                 return chosen;
             }

@@ -40,7 +40,8 @@ export async function startCounting(context, port) {
 function forward(stream, headers, counted) {
   const { onwards } = stream.session;
   stream.on("error", () => {});
-  if (onwards.destroyed) {
+  // It has ended, or takes no more requests.
+  if (onwards.closed || onwards.destroyed) {
     stream.close(constants.NGHTTP2_REFUSED_STREAM);
     return;
   }
