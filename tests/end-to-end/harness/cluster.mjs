@@ -17,8 +17,9 @@ const BEHIND_MAX = 20;
 const SILENT_MS_MAX = 1_000;
 const POLL_MS = 100;
 
-// At its end all nodes stop one after the other, and the last but one may find nobody who would lead.
-const OF_THE_END = /the lead was not handed over/;
+// At its end all nodes stop one after the other: the last but one may find nobody who would lead, and jobs of the last one can't commit any
+// more, until its time for stopping is over.
+const OF_THE_END = /the lead was not handed over|raft stopped|receive from RaftCore|services had not ended when the time for stopping/;
 
 /** What the nodes that are left say of the one that is gone. */
 export const OF_A_LOST_NODE = [
