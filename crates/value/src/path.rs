@@ -135,6 +135,7 @@ impl ComponentPath {
 
     /// The instance with this name within this one.
     pub fn child(&self, name: &str) -> Result<Self, ValueError> {
+        check_identifier(name, "the component name")?;
         match self.is_root() {
             true => name.parse(),
             false => format!("{self}/{name}").parse(),

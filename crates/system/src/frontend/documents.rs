@@ -70,7 +70,10 @@ impl Filters {
     fn read(text: &str) -> Result<Filters> {
         let json =
             BASE64.decode(text).map_err(|error| wrong(&format!("`filters` is not base 64: {error}")))?;
-        serde_json::from_slice(&json).map_err(|error| wrong(&format!("`filters` can't be read: {error}")))
+        // A list of the fields' values would be taken too, if it were read at once.
+        serde_json::from_slice(&json)
+            .and_then(|fields: serde_json::Map<_, _>| serde_json::from_value(fields.into()))
+            .map_err(|error| wrong(&format!("`filters` can't be read: {error}")))
     }
 
     /// The query in the form of the function library. `index_fields` are those of the index by which it is ordered.
