@@ -12,14 +12,21 @@ const UNTIL_MS_MAX = 60_000;
 
 /** The connector sends bodies with GET, which fetch does not. */
 async function ask(tidemark, method, endpoint, body) {
-  const headers = { Authorization: `Convex ${tidemark.adminKey}`, "Content-Type": "application/json", "Convex-Client": "streaming-import-0.1.0" };
+  const json = JSON.stringify(body);
+  // Without its length Node sends no body by GET.
+  const headers = {
+    Authorization: `Convex ${tidemark.adminKey}`,
+    "Content-Type": "application/json",
+    "Content-Length": Buffer.byteLength(json),
+    "Convex-Client": "streaming-import-0.1.0",
+  };
   return new Promise((resolve, reject) => {
     const sent = request(`${tidemark.url}/api/streaming_import/${endpoint}`, { method, headers }, async (response) => {
       const chunks = [];
       for await (const chunk of response) chunks.push(chunk);
       resolve({ status: response.statusCode, body: JSON.parse(Buffer.concat(chunks)) });
     });
-    sent.on("error", reject).end(JSON.stringify(body));
+    sent.on("error", reject).end(json);
   });
 }
 

@@ -810,13 +810,13 @@ async fn requests_that_can_not_be_are_refused_by_their_codes() {
     let harness = Harness::start().await;
     let code = |result: contract::Result<()>| result.expect_err("it is refused").code;
     let archives = &harness.archives;
-    assert_eq!(code(archives.perform_import(DEPLOYMENT, "x").await), "ImportNotFound");
+    assert_eq!(code(archives.perform_import(DEPLOYMENT, "x").await.map(drop)), "ImportNotFound");
     assert_eq!(code(archives.cancel_import(DEPLOYMENT, "x").await), "ImportNotFound");
     assert_eq!(code(archives.cancel_export(DEPLOYMENT, "x").await), "ExportNotFound");
     let unknown = NewExport { include_storage: false, component: "nope".to_owned() };
     assert_eq!(code(archives.request_export(DEPLOYMENT, unknown).await), "ComponentNotFound");
     let upload = archives.start_upload(DEPLOYMENT).await.expect("it begins");
-    assert_eq!(code(archives.perform_import(DEPLOYMENT, &upload).await), "ImportNotReady");
+    assert_eq!(code(archives.perform_import(DEPLOYMENT, &upload).await.map(drop)), "ImportNotReady");
     assert_eq!(code(archives.begin_part(DEPLOYMENT, &upload, 0).await.map(drop)), "InvalidImport");
     let finish = async |parts: Vec<String>, component: &str| {
         let import = NewImport { component: component.to_owned(), ..rows_for("t", "csv", "append") };

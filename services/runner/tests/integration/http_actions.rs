@@ -100,7 +100,6 @@ async fn a_request_gets_to_the_router_and_its_answer_back() {
             "method": "GET",
             "headers": [["host", "site.example"], ["x-name", "gr\u{fc}n"]],
             "hasBody": false,
-            "route": "/hello",
         })
     );
     let call = HttpCall { body: body_of(&["you ", "there"]), ..request("POST", "/hello") };

@@ -163,7 +163,7 @@ export const people = query({
 });
 export const migrationStatus = query({
   args: {},
-  handler: async (ctx) => migrations.getStatus(ctx, { migrations: [internal.packages.addNicknames] }),
+  handler: async (ctx): Promise<unknown> => migrations.getStatus(ctx, { migrations: [internal.packages.addNicknames] }),
 });
 
 // action-cache
@@ -176,7 +176,7 @@ export const slow = internalAction({
   },
 });
 export const cached = action({ args: { of: v.number() }, handler: async (ctx, { of }): Promise<number> => cache.fetch(ctx, { of }) });
-export const uncache = mutation({ args: { of: v.number() }, handler: async (ctx, { of }) => cache.remove(ctx, { of }) });
+export const uncache = mutation({ args: { of: v.number() }, handler: async (ctx, { of }): Promise<unknown> => cache.remove(ctx, { of }) });
 
 // presence
 const presence = new Presence(components.presence);

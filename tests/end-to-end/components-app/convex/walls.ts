@@ -104,7 +104,7 @@ export const listOwn = internalQuery({
 
 export const handles = query({
   args: {},
-  handler: async () => ({
+  handler: async (): Promise<{ record: string; list: string; other: string }> => ({
     record: await createFunctionHandle(internal.walls.record),
     list: await createFunctionHandle(components.first.lib.list),
     other: await createFunctionHandle(components.second.lib.list),
@@ -113,13 +113,13 @@ export const handles = query({
 
 export const byHandle = mutation({
   args: { text: v.string() },
-  handler: async (ctx, { text }) =>
+  handler: async (ctx, { text }): Promise<unknown> =>
     ctx.runMutation(components.first.lib.callUp, { handle: await createFunctionHandle(internal.walls.record), text }),
 });
 
 export const stale = mutation({
   args: {},
-  handler: async (ctx) =>
+  handler: async (ctx): Promise<unknown> =>
     ctx.runMutation(components.first.lib.readStale, { handle: await createFunctionHandle(internal.walls.listOwn) }),
 });
 
@@ -127,7 +127,7 @@ export const later = mutation({ args: { text: v.string() }, handler: async (ctx,
 
 export const scheduleUp = mutation({
   args: { text: v.string() },
-  handler: async (ctx, { text }) =>
+  handler: async (ctx, { text }): Promise<unknown> =>
     ctx.runMutation(components.first.lib.scheduleUp, { handle: await createFunctionHandle(internal.walls.record), text }),
 });
 

@@ -102,7 +102,7 @@ export const readStale = mutation({
 
 export const later = mutation({
   args: { text: v.string() },
-  handler: async (ctx, { text }) => {
+  handler: async (ctx, { text }): Promise<string> => {
     const job = await ctx.scheduler.runAfter(0, internal.lib.addScheduled, { text });
     await ctx.db.insert("notes", { text: `job of ${text}`, job, committed: ctx.db.vars.commitTs });
     return job;
