@@ -151,8 +151,10 @@ fn malformed(error: crate::entry::EntryError) -> Status {
 /// its. The snapshot is not needed then, and openraft takes it for granted that one is ahead of what its leader had written.
 fn holds(raft: &GroupRaft, vote: &Vote, last: &LogId) -> bool {
     let written = raft.data_metrics().borrow_watched().last_log;
-    let of_this_leader = written.is_some_and(|written| written.leader_id.term == vote.leader_id.term && written >= *last);
-    of_this_leader || raft.watch_log_progress().get().is_some_and(|at| at.vote == *vote && at.last_log_id >= Some(*last))
+    let of_this_leader =
+        written.is_some_and(|written| written.leader_id.term == vote.leader_id.term && written >= *last);
+    of_this_leader
+        || raft.watch_log_progress().get().is_some_and(|at| at.vote == *vote && at.last_log_id >= Some(*last))
 }
 
 /// Waits until what [`holds`] has found is durable: the leader counts it as that once it is answered.
