@@ -700,10 +700,8 @@ async fn an_import_goes_on_wherever_it_was_interrupted_and_brings_each_document_
         assert_eq!(harness.over(&id).await, Ok(200), "{mode}");
         let there = harness.documents("t").await.expect("there");
         assert_eq!(there.len(), if mode == "append" { 201 } else { 200 });
-        let numbers: std::collections::BTreeSet<&str> = there
-            .iter()
-            .filter_map(|line| Some(line.split_once("\"n\":")?.1.split(['}', ',']).next()?))
-            .collect();
+        let numbers: std::collections::BTreeSet<&str> =
+            there.iter().filter_map(|line| line.split_once("\"n\":")?.1.split(['}', ',']).next()).collect();
         assert_eq!(numbers.len(), 200, "each document came once");
         assert!(interrupted > 0, "it was interrupted");
         harness.becomes_tidy().await;

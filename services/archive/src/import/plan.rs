@@ -246,9 +246,9 @@ impl<'j> Planning<'j> {
     fn others(&mut self, tables: &mut Vec<ImportTable>) -> Result<Vec<Line>> {
         let mode = self.order.mode;
         let mut lines = Vec::new();
-        for index in 0..tables.len() {
-            let (component, name) = (tables[index].component, tables[index].name.clone());
-            let known = self.table(component, &name);
+        for ImportTable { component, name, documents, .. } in tables.iter() {
+            let (component, created) = (*component, *documents);
+            let known = self.table(component, name);
             let there = match &known {
                 Some(table) if mode != ImportMode::Append => self.count(table)?,
                 _ => 0,
@@ -256,8 +256,8 @@ impl<'j> Planning<'j> {
             if mode == ImportMode::RequireEmpty && there > 0 {
                 return Err(not_empty(name.as_str()));
             }
-            let table = self.shown(component, &name);
-            lines.push(Line { table, created: tables[index].documents, deleted: there });
+            let table = self.shown(component, name);
+            lines.push(Line { table, created, deleted: there });
         }
         if mode == ImportMode::Append {
             return Ok(lines);
