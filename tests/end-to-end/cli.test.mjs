@@ -364,55 +364,6 @@ test("a push that fails changes nothing and says what to mend", LIMIT, async (co
   assert.deepEqual(await readMessages(tidemark, channel), ["still here"]);
 });
 
-const schemaWith = (index) => `
-  import { defineSchema, defineTable } from "convex/server";
-  import { v } from "convex/values";
-  export default defineSchema({
-    notes: defineTable({ text: v.string(), place: v.array(v.float64()) }).${index},
-  });
-`;
-
-// What Tidemark doesn't do yet is refused when it is pushed, never silently left out.
-const UNSUPPORTED = {
-  "a component": {
-    names: [/convex\.config|component/i, /widget/],
-    files: {
-      "convex/convex.config.ts": `
-        import { defineApp } from "convex/server";
-        import widget from "./widget/convex.config";
-        const app = defineApp();
-        app.use(widget);
-        export default app;`,
-      "convex/widget/convex.config.ts": `
-        import { defineComponent } from "convex/server";
-        export default defineComponent("widget");`,
-    },
-  },
-  "a search index": {
-    names: [/schema/, /search_text/],
-    files: { "convex/schema.ts": schemaWith('searchIndex("search_text", { searchField: "text" })') },
-  },
-  "a vector index": {
-    names: [/schema/, /by_place/],
-    files: { "convex/schema.ts": schemaWith('vectorIndex("by_place", { vectorField: "place", dimensions: 2 })') },
-  },
-};
-
-for (const [feature, { files, names }] of Object.entries(UNSUPPORTED)) {
-  test(`${feature} is refused by name when it is pushed`, LIMIT, async (context) => {
-    const tidemark = await startTidemark(context);
-    const project = await createProject(context, tidemark, { files });
-    const push = await project.convex("dev", "--once", "--typecheck", "disable");
-    assert.equal(push.code, 1, push.output);
-    assert.match(push.output, /400/);
-    for (const name of names) {
-      assert.match(push.output, name);
-    }
-    assert.match(push.output, /not supported|not yet/i);
-    assert.deepEqual(await deployedHashes(tidemark), []);
-  });
-}
-
 const withExport = (declaration) => `
   import { v } from "convex/values";
   import { query } from "./_generated/server";
