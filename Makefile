@@ -73,6 +73,7 @@ lint: setup ## Checks formatting, lints and the repository's own rules.
 	@cargo fmt --check --manifest-path tests/chaos/Cargo.toml
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@$(XTASK) check
+	@cd crates/console && npm run --silent typecheck
 	@cd examples/chat && npm run --silent typecheck
 	@cd examples/studio && npm run --silent typecheck
 

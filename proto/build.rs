@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
 use protox::prost::Message as _;
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "tidemark/admin/v1/admin.proto",
     "tidemark/blob/v1/blob.proto",
     "tidemark/common/v1/common.proto",
@@ -15,6 +15,7 @@ const FILES: [&str; 13] = [
     "tidemark/files/v1/files.proto",
     "tidemark/runner/v1/runner.proto",
     "tidemark/scheduler/v1/scheduler.proto",
+    "tidemark/search/v1/search.proto",
     "tidemark/sequencer/v1/sequencer.proto",
     "tidemark/txlog/v1/entry.proto",
     "tidemark/txlog/v1/log.proto",

@@ -70,6 +70,13 @@ pub mod scheduler {
     }
 }
 
+pub mod search {
+    pub mod v1 {
+        #![allow(missing_docs, clippy::all)]
+        tonic::include_proto!("tidemark.search.v1");
+    }
+}
+
 pub mod sequencer {
     pub mod v1 {
         #![allow(missing_docs, clippy::all)]

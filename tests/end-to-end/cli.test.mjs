@@ -243,7 +243,6 @@ test("convex logs leaves out what the tools themselves ask", LIMIT, async (conte
 
 // What is not there is told by the first line that the tool prints: under it are the tool's own frames.
 const SENTENCES = {
-  "convex import": { words: ["import", "--table", "notes", "notes.jsonl"], says: /Imports are not supported by this version/ },
   "convex data of a component": { words: ["data", "--component", "nope"], says: /There is no component `nope`\./ },
   "convex run in a component": { words: ["run", "channels:list", "--component", "nope"], says: /There is no component `nope`\./ },
 };
@@ -251,7 +250,7 @@ const SENTENCES = {
 for (const [command, { words, says }] of Object.entries(SENTENCES)) {
   test(`${command} says first what is missing`, LIMIT, async (context) => {
     const tidemark = await startTidemark(context);
-    const project = await createProject(context, tidemark, { app: chat, files: { "notes.jsonl": '{"text":"x"}\n' } });
+    const project = await createProject(context, tidemark, { app: chat });
     const run = await project.convex(...words);
     assert.equal(run.code, 1, run.output);
     // Node.js itself shows the line of code that threw, before the error.
@@ -364,55 +363,6 @@ test("a push that fails changes nothing and says what to mend", LIMIT, async (co
   assert.deepEqual(await deployedHashes(tidemark), hashes);
   assert.deepEqual(await readMessages(tidemark, channel), ["still here"]);
 });
-
-const schemaWith = (index) => `
-  import { defineSchema, defineTable } from "convex/server";
-  import { v } from "convex/values";
-  export default defineSchema({
-    notes: defineTable({ text: v.string(), place: v.array(v.float64()) }).${index},
-  });
-`;
-
-// What Tidemark doesn't do yet is refused when it is pushed, never silently left out.
-const UNSUPPORTED = {
-  "a component": {
-    names: [/convex\.config|component/i, /widget/],
-    files: {
-      "convex/convex.config.ts": `
-        import { defineApp } from "convex/server";
-        import widget from "./widget/convex.config";
-        const app = defineApp();
-        app.use(widget);
-        export default app;`,
-      "convex/widget/convex.config.ts": `
-        import { defineComponent } from "convex/server";
-        export default defineComponent("widget");`,
-    },
-  },
-  "a search index": {
-    names: [/schema/, /search_text/],
-    files: { "convex/schema.ts": schemaWith('searchIndex("search_text", { searchField: "text" })') },
-  },
-  "a vector index": {
-    names: [/schema/, /by_place/],
-    files: { "convex/schema.ts": schemaWith('vectorIndex("by_place", { vectorField: "place", dimensions: 2 })') },
-  },
-};
-
-for (const [feature, { files, names }] of Object.entries(UNSUPPORTED)) {
-  test(`${feature} is refused by name when it is pushed`, LIMIT, async (context) => {
-    const tidemark = await startTidemark(context);
-    const project = await createProject(context, tidemark, { files });
-    const push = await project.convex("dev", "--once", "--typecheck", "disable");
-    assert.equal(push.code, 1, push.output);
-    assert.match(push.output, /400/);
-    for (const name of names) {
-      assert.match(push.output, name);
-    }
-    assert.match(push.output, /not supported|not yet/i);
-    assert.deepEqual(await deployedHashes(tidemark), []);
-  });
-}
 
 const withExport = (declaration) => `
   import { v } from "convex/values";

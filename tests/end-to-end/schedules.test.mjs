@@ -252,7 +252,7 @@ test("administrators cancel one job, those of a function, or all that wait", LIM
   };
   for (const path of ["/api/cancel_job", "/api/cancel_all_jobs"]) {
     assert.equal(await refused(path, { id: ids[0] }, {}), "401 MissingAdminKey");
-    assert.equal(await refused(path, { id: ids[0], componentId: "x" }), path === "/api/cancel_job" ? "400 ComponentsNotSupported" : "400 InvalidJson");
+    assert.equal(await refused(path, { id: ids[0], componentId: "x" }), path === "/api/cancel_job" ? "400 ComponentNotFound" : "400 InvalidJson");
   }
   assert.equal(await refused("/api/cancel_job", { id: "nonsense" }), "400 InvalidArgument");
   assert.equal(await refused("/api/cancel_job", {}), "400 InvalidJson");

@@ -6,6 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,8 +26,12 @@ const START_TIME_MAX: Duration = Duration::from_secs(120);
 const NAME: &str = "local";
 const ZONES: [&str; 3] = ["zone-a", "zone-b", "zone-c"];
 const GATEWAY: &str = "gateway";
-/// The ports of the first zone; those of the others are ten and twenty above them, where these are free.
-const PORTS: [u16; 5] = [3210, 3211, 3212, 3213, 3214];
+/// The first port of the first zone, as people know it; its others follow, and those of the other zones are ten and twenty above them,
+/// where these are free.
+const FIRST_PORT: u16 = 3210;
+/// Among these is the first port of a cluster that is only prepared: such ones run side by side. They are below those that the system
+/// gives to whoever connects, which would take a node's while it is down.
+const FIRST_PORTS_PREPARED: Range<u16> = 10_000..30_000;
 const PORTS_APART: u16 = 10;
 const DAYS: i64 = 365;
 
@@ -34,7 +39,9 @@ pub fn run(root: &Path, prepared: Option<PathBuf>) -> Result<()> {
     if let Some(folder) = prepared {
         let folder = std::path::absolute(folder)?;
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        prepare(&folder)?;
+        let Range { start, end } = FIRST_PORTS_PREPARED;
+        let [one, other, ..] = secret_bytes()?;
+        prepare(&folder, start + u16::from_be_bytes([one, other]) % (end - start))?;
         return Ok(());
     }
     let folder = TemporaryFolder::new("cluster")?;
@@ -50,7 +57,7 @@ fn show(root: &Path, folder: &Path) -> Result<()> {
     let mut processes = Processes::new();
     let started = Instant::now();
     println!("Making certificates, a secret and a configuration for each of {} zones …", ZONES.len());
-    let nodes = prepare(folder)?;
+    let nodes = prepare(folder, FIRST_PORT)?;
     let program = tidemark_binary()?;
     for node in &nodes {
         println!("Starting {} …", node.zone);
@@ -131,12 +138,12 @@ struct Shared {
 
 /// Makes the folders, certificates, ports and configurations, and `cluster.json`, which names them: of a node in each zone, and of
 /// a gateway without a replica of its own, which nobody starts but a test.
-fn prepare(folder: &Path) -> Result<Vec<Node>> {
+fn prepare(folder: &Path, first_port: u16) -> Result<Vec<Node>> {
     let (secret, ca) = (folder.join("secret"), folder.join("ca.pem"));
     private(&secret, &secret_bytes()?)?;
     let authority = Authority::new()?;
     fs::write(&ca, &authority.pem)?;
-    let ports = free_ports()?;
+    let ports = free_ports(first_port)?;
     let internal = |ports: &[u16; 5]| format!("127.0.0.1:{}", ports[3]);
     let peers = ports.iter().take(ZONES.len()).map(internal).collect();
     let shared = Shared { authority, ca, secret, blobs: folder.join("blobs"), peers };
@@ -196,13 +203,13 @@ impl Shared {
 }
 
 /// Per process a free port for each purpose; all are held until all are known.
-fn free_ports() -> Result<Vec<[u16; 5]>> {
+fn free_ports(first: u16) -> Result<Vec<[u16; 5]>> {
     let mut held = Vec::new();
     let mut ports = Vec::new();
     for zone in 0..=ZONES.len() as u16 {
         let mut of_zone = [0; 5];
-        for (port, wanted) in of_zone.iter_mut().zip(PORTS) {
-            let listener = TcpListener::bind(("127.0.0.1", wanted + zone * PORTS_APART))
+        for (port, wanted) in of_zone.iter_mut().zip(first + zone * PORTS_APART..) {
+            let listener = TcpListener::bind(("127.0.0.1", wanted))
                 .or_else(|_| TcpListener::bind(("127.0.0.1", 0)))
                 .context("find a free port")?;
             *port = listener.local_addr()?.port();

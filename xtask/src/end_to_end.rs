@@ -1,8 +1,10 @@
 //! Runs the end-to-end tests by Node's own test runner against the binary that was built beside this program.
 
+use std::num::NonZero;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::available_parallelism;
 
 use anyhow::{Context, Result, ensure};
 
@@ -14,6 +16,9 @@ const PROGRAMS: [(&str, &str, &str); 3] = [
     ("examples/grpc/rust", "grpc-caller", "GRPC_CALLER"),
     ("tests/chaos", "chaos", "CHAOS"),
 ];
+
+/// Files of tests that run at the same time, where there are as many processors.
+const FILES_AT_ONCE_MAX: usize = 4;
 
 /// What the test runner prints where, unless it is told otherwise: everything, and at the end what failed.
 const REPORTERS: [&str; 4] = [
@@ -30,7 +35,9 @@ pub fn run(root: &Path, words: Vec<String>) -> Result<()> {
     let target = tidemark.ancestors().nth(2).context("the folder of everything built")?.join("rust-client");
     let mut node = Command::new("node");
     let (options, files): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| word.starts_with("--"));
-    node.args(["--test", "--test-concurrency=1"]);
+    // Each file has servers and folders of its own, and waits for most of its time.
+    let at_once = available_parallelism().map_or(1, NonZero::get).min(FILES_AT_ONCE_MAX);
+    node.args(["--test", &format!("--test-concurrency={at_once}")]);
     if !options.iter().any(|option| option.starts_with("--test-reporter")) {
         node.args(REPORTERS);
     }

@@ -1,5 +1,5 @@
 //! Installs what building and testing need and this machine does not have: Debian packages, and the packages of the
-//! isolate's platform, the runner, the examples and the tests from npm and PyPI, as lock files name them. Does nothing, quickly,
+//! isolate's platform, the runner, the console, the examples and the tests from npm and PyPI, as lock files name them. Does nothing, quickly,
 //! where nothing is missing.
 
 use std::fs;
@@ -64,11 +64,16 @@ const PROMETHEUS_FOLDER: &str = "tests/end-to-end/.prometheus";
 const PROMETHEUS_PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
 
 /// Folders with a `requirements.txt`; what it names is installed in their `.venv`.
-const TEST_PYTHON_FOLDERS: [&str; 4] =
-    ["examples/grpc/python", "tests/end-to-end/clients", "tests/end-to-end/s3", "tests/helm"];
+const TEST_PYTHON_FOLDERS: [&str; 5] = [
+    "examples/grpc/python",
+    "tests/end-to-end/airbyte",
+    "tests/end-to-end/clients",
+    "tests/end-to-end/s3",
+    "tests/helm",
+];
 
 /// Folders with a `package-lock.json`.
-const NODE_FOLDERS: [&str; 3] = ["crates/intl", "crates/isolate", "services/runner"];
+const NODE_FOLDERS: [&str; 4] = ["crates/console", "crates/intl", "crates/isolate", "services/runner"];
 const TEST_NODE_FOLDERS: [&str; 4] =
     [Example::Chat.folder(), Example::Studio.folder(), "examples/grpc/node", "tests/end-to-end"];
 

@@ -54,18 +54,22 @@ impl KeySet {
         Ok(KeySet { keys: keys.iter().filter_map(Key::from_json).collect() })
     }
 
-    /// Whether a signature is that of one of the keys: of the one that the token names; or, if it names none, or none that has
-    /// an id, of the only one that is of the right kind.
+    /// Whether a signature is that of one of the keys: of the one that the token names; or, if it names none, or none that is
+    /// there, of the only one of the right kind that has no name; or, if it names none and all have one, of the only one of the
+    /// right kind.
     pub(crate) fn verify(&self, token: &Token<'_>, algorithm: Algorithm) -> Result<(), Refusal> {
         let fits = |key: &&Key| key.public.algorithm() == algorithm;
-        let fitting = || self.keys.iter().filter(fits);
-        let candidates: Vec<&Key> = match &token.key_id {
-            None => fitting().collect(),
-            Some(id) => {
-                let named: Vec<&Key> = fitting().filter(|key| key.id.as_ref() == Some(id)).collect();
-                if named.is_empty() { fitting().filter(|key| key.id.is_none()).collect() } else { named }
-            }
+        let fitting = |id: Option<&String>| -> Vec<&Key> {
+            self.keys.iter().filter(fits).filter(|key| key.id.as_ref() == id).collect()
         };
+        let named = token.key_id.as_ref();
+        let mut candidates = fitting(named);
+        if candidates.is_empty() {
+            candidates = match named {
+                Some(_) => fitting(None),
+                None => self.keys.iter().filter(fits).collect(),
+            };
+        }
         match candidates[..] {
             [key] if key.public.verifies(token) => Ok(()),
             [_] => Err(Refusal::BadSignature),

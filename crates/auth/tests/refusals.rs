@@ -48,6 +48,21 @@ fn what_need_not_be_there_need_not_be_there() {
     }
 }
 
+#[test]
+fn a_token_that_names_no_key_is_of_the_one_without_a_name() {
+    let fixtures = Fixtures::read();
+    let sets = ["other", "rsaWithoutId"].map(|set| {
+        let set: Value = serde_json::from_str(&fixtures.key_set_json(set)).expect("it is JSON");
+        set["keys"].as_array().expect("a list").clone()
+    });
+    let both = json!({ "keys": sets.concat() }).to_string();
+    let both = KeySet::parse(both.as_bytes(), &AuthLimits::DEFAULT).expect("it is a key set");
+    for providers in [oidc(), custom("RS256")] {
+        let verified = verify(&providers, fixtures.token("withoutKeyId"), &both, NOW_MS);
+        assert!(verified.is_ok(), "{verified:?}");
+    }
+}
+
 const UNAUTHENTICATED: &str = "Unauthenticated";
 const NO_PROVIDER: &str = "NoAuthProvider";
 const INVALID: &str = "InvalidAuthHeader";

@@ -24,23 +24,42 @@ pub fn environment_hash<'a>(variables: impl IntoIterator<Item = (&'a String, &'a
     hex::encode(hash.finish())
 }
 
-/// Names everything that a push can change of the code: all that an image is made of, and the source maps;
-/// hexadecimal. `modules` are paths with [`module_hash`], in the order of the paths.
-pub fn code_hash<'a>(
-    modules: impl IntoIterator<Item = (&'a str, &'a Sha256Digest)>,
-    import_seed: u64,
-    import_time_ms: u64,
-    environment_hash: &str,
-) -> String {
-    let mut hash = Fields::new();
-    for (path, digest) in modules {
-        hash.add(path.as_bytes());
-        hash.add(digest);
+/// Names everything that a push can change of the code: all that images are made of but their import phases, and the source
+/// maps.
+pub struct CodeHash(Fields);
+
+impl CodeHash {
+    /// Of code that sees these environment variables ([`environment_hash`]).
+    pub fn new(environment_hash: &str) -> CodeHash {
+        let mut fields = Fields::new();
+        fields.add(environment_hash.as_bytes());
+        CodeHash(fields)
     }
-    hash.add(&import_seed.to_le_bytes());
-    hash.add(&import_time_ms.to_le_bytes());
-    hash.add(environment_hash.as_bytes());
-    hex::encode(hash.finish())
+
+    /// Adds a component, the app itself among them, in the order of their paths. `settings` is what its parent says of it;
+    /// `modules` are paths with [`module_hash`], in the order of the paths.
+    pub fn add<'a>(
+        &mut self,
+        path: &str,
+        definition: &str,
+        settings: &str,
+        modules: impl IntoIterator<Item = (&'a str, &'a Sha256Digest)>,
+    ) {
+        let modules: Vec<_> = modules.into_iter().collect();
+        for text in [path, definition, settings] {
+            self.0.add(text.as_bytes());
+        }
+        self.0.add(&(modules.len() as u64).to_le_bytes());
+        for (path, digest) in modules {
+            self.0.add(path.as_bytes());
+            self.0.add(digest);
+        }
+    }
+
+    /// Hexadecimal.
+    pub fn finish(self) -> String {
+        hex::encode(self.0.finish())
+    }
 }
 
 /// A hash over fields. Each is preceded by its length, so that no two lists of fields look alike.
@@ -96,22 +115,31 @@ mod tests {
         let modules = |paths: &[&'static str], byte: u8| -> Vec<(&'static str, Sha256Digest)> {
             paths.iter().map(|path| (*path, [byte; 32])).collect()
         };
-        let hash = |modules: &[(&'static str, Sha256Digest)], seed, time, environment| {
-            code_hash(modules.iter().map(|(path, digest)| (*path, digest)), seed, time, environment)
+        type Modules = Vec<(&'static str, Sha256Digest)>;
+        let hash = |environment: &str, components: &[(&str, &str, &str, &Modules)]| {
+            let mut hash = CodeHash::new(environment);
+            for (path, definition, settings, modules) in components {
+                hash.add(path, definition, settings, modules.iter().map(|(path, digest)| (*path, digest)));
+            }
+            hash.finish()
         };
-        let one = modules(&["a.js"], 1);
+        let (none, one) = (modules(&[], 1), modules(&["a.js"], 1));
         let all = [
-            hash(&one, 1, 2, "e"),
-            hash(&modules(&["a.js"], 2), 1, 2, "e"),
-            hash(&modules(&["b.js"], 1), 1, 2, "e"),
-            hash(&modules(&["a.js", "b.js"], 1), 1, 2, "e"),
-            hash(&one, 2, 2, "e"),
-            hash(&one, 1, 3, "e"),
-            hash(&one, 1, 2, "f"),
+            hash("e", &[("", "", "", &one)]),
+            hash("e", &[("", "", "", &none)]),
+            hash("e", &[("", "", "", &modules(&["a.js"], 2))]),
+            hash("e", &[("", "", "", &modules(&["b.js"], 1))]),
+            hash("e", &[("", "", "", &modules(&["a.js", "b.js"], 1))]),
+            hash("f", &[("", "", "", &one)]),
+            hash("e", &[("", "", "", &one), ("c", "d", "", &none)]),
+            hash("e", &[("", "", "", &one), ("d", "d", "", &none)]),
+            hash("e", &[("", "", "", &one), ("c", "e", "", &none)]),
+            hash("e", &[("", "", "", &one), ("c", "d", "s", &none)]),
+            hash("e", &[("", "", "", &none), ("c", "d", "", &one)]),
         ];
         for (position, one) in all.iter().enumerate() {
             assert!(!all[..position].contains(one), "{position}");
         }
-        assert_eq!(all[0], hash(&one, 1, 2, "e"));
+        assert_eq!(all[0], hash("e", &[("", "", "", &one)]));
     }
 }

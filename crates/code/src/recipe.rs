@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use contract::{BlobDigest, DeploymentRef};
 use sha2::{Digest, Sha256};
 use transaction::{Catalog, ModuleEnvironment};
-use value::ComponentId;
 
 use crate::{hashes::Fields, is_in_image};
 
-/// Everything that the memory of evaluated code depends on, the engine aside: a process has one.
+/// Everything that the memory of evaluated code depends on, the engine aside: a process has one. Instances of one definition
+/// that see the same environment have one recipe, and so one image.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ImageRecipe {
     pub deployment: DeploymentRef,
-    pub component: ComponentId,
     /// By path.
     pub modules: BTreeMap<String, BlobDigest>,
     /// What `process.env` holds.
@@ -28,11 +27,10 @@ pub struct ImageRecipe {
 pub struct ImageKey([u8; 32]);
 
 impl ImageRecipe {
-    /// What the catalog's code is made of; `None` if there is none. `platform` are the variables that every deployment
-    /// has.
+    /// What the code of a component's catalog is made of; `None` if there is none. `platform` are the variables that every
+    /// deployment has.
     pub fn of(
         deployment: DeploymentRef,
-        component: ComponentId,
         catalog: &Catalog,
         platform: &BTreeMap<String, String>,
     ) -> Option<ImageRecipe> {
@@ -50,7 +48,6 @@ impl ImageRecipe {
         environment.extend(platform.clone());
         Some(ImageRecipe {
             deployment,
-            component,
             modules,
             environment,
             import_seed: config.import_seed,
@@ -63,7 +60,6 @@ impl ImageRecipe {
         let mut hash = Fields::new();
         hash.add(&self.deployment.group.0.to_le_bytes());
         hash.add(&self.deployment.deployment.0.to_le_bytes());
-        hash.add(self.component.to_string().as_bytes());
         hash.add(&(self.modules.len() as u64).to_le_bytes());
         for (path, digest) in &self.modules {
             hash.add(path.as_bytes());
@@ -93,7 +89,6 @@ mod tests {
     fn recipe() -> ImageRecipe {
         ImageRecipe {
             deployment: DeploymentRef { group: GroupId(1), deployment: DeploymentId(2) },
-            component: ComponentId::ROOT,
             modules: BTreeMap::from([("a.js".to_owned(), BlobDigest([1; 32]))]),
             environment: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
             import_seed: 3,
@@ -103,8 +98,7 @@ mod tests {
 
     #[test]
     fn everything_that_an_image_is_made_of_is_in_its_key() {
-        let changes: [fn(&mut ImageRecipe); 8] = [
-            |recipe| recipe.component = value::InternalId::from_bytes([1; 16]).into(),
+        let changes: [fn(&mut ImageRecipe); 7] = [
             |recipe| recipe.deployment.deployment = DeploymentId(3),
             |recipe| {
                 recipe.modules.insert("b.js".to_owned(), BlobDigest([1; 32]));

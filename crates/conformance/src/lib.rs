@@ -11,6 +11,7 @@ pub mod files;
 pub mod object_store;
 pub mod runner;
 pub mod schedules;
+pub mod search;
 pub mod sequencer;
 pub mod transaction_log;
 
@@ -18,7 +19,7 @@ use std::{any::Any, pin::Pin, sync::Arc};
 
 use contract::{
     BlobDigest, BlobStore, DeploymentRef, DueRunner, Fanout, FileName, Files, ObjectStore, Runner, Schedules,
-    Sequencer, Timestamp, TransactionLog,
+    Search, Sequencer, Timestamp, TransactionLog,
 };
 
 type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -95,6 +96,30 @@ pub struct SchedulesSubject {
     pub kept: Box<dyn Any + Send>,
 }
 
+/// A search service to be tested, whose deployment has one table with a text index over `text` and a vector index of two dimensions over
+/// `vector`, both with the filter field `kind`, and no documents.
+pub struct SearchSubject {
+    pub search: Arc<dyn Search>,
+    pub deployment: DeploymentRef,
+    /// The indexes.
+    pub text: contract::IndexId,
+    pub vectors: contract::IndexId,
+    /// Writes a document: its text, its vector and its kind, or deletes the one with this text. The moment of the commit comes back.
+    pub write: Box<dyn Fn(SearchedDocument) -> Answer<Timestamp> + Send + Sync>,
+    /// What it stands on; dropped after it.
+    pub kept: Box<dyn Any + Send>,
+}
+
+/// A document of a [`SearchSubject`].
+#[derive(Clone, Debug)]
+pub struct SearchedDocument {
+    pub text: &'static str,
+    pub vector: [f64; 2],
+    pub kind: &'static str,
+    /// It goes.
+    pub is_deleted: bool,
+}
+
 /// A runner of what is due to be tested.
 pub struct DueRunnerSubject {
     pub runner: Arc<dyn DueRunner>,
@@ -154,6 +179,7 @@ macro_rules! transaction_log {
             a_large_commit_is_whole_or_not_there
             backfill_completes_an_index_while_writes_go_on
             deployments_and_groups_that_are_not_there_are_refused
+            what_is_written_by_commit_lies_in_the_order_of_the_commits
             a_commit_tells_once_whatever_becomes_of_it
         }
     };
@@ -314,6 +340,22 @@ macro_rules! schedules {
             $crate::schedules, $start,
             a_job_is_cancelled_once_and_stays_so
             all_jobs_are_cancelled_or_those_of_one_function
+        }
+    };
+}
+
+/// The tests of the search service's contract; `$start` is an `async fn() -> SearchSubject`.
+#[macro_export]
+macro_rules! search {
+    ($start:expr) => {
+        $crate::tests_of! {
+            $crate::search, $start,
+            the_best_comes_first_and_of_equal_ones_the_newest
+            a_search_sees_its_moment_and_no_other
+            what_the_transaction_has_written_stands_in_the_place_of_what_is_there
+            filters_leave_out_what_does_not_pass
+            the_nearest_vectors_come_first_and_deleted_ones_never
+            an_index_that_is_not_there_is_not_found
         }
     };
 }

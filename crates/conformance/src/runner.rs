@@ -1,6 +1,6 @@
 //! The contract of function runners.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use contract::{
@@ -255,7 +255,10 @@ pub async fn code_is_evaluated_without_being_served(subject: RunnerSubject) {
             deployment: subject.deployment,
             modules: vec![source],
             schema: None,
-            app_definition: None,
+            definition: None,
+            definitions: BTreeMap::new(),
+            component: String::new(),
+            site_path: String::new(),
             environment_variables: [("NAME".to_owned(), "value".to_owned())].into(),
             import_phase: None,
         };

@@ -588,6 +588,34 @@ pub async fn a_changed_document_has_moved_in_every_index(subject: LogSubject) {
     }
 }
 
+pub async fn what_is_written_by_commit_lies_in_the_order_of_the_commits(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let note = |text: &str| Write {
+        primary: IndexId::BY_COMMIT,
+        key: bytes("k"),
+        document: Some(document_of(text)),
+        index_updates: Vec::new(),
+    };
+    let mut commits = Vec::new();
+    for text in ["one", "two", "three"] {
+        commits.push(writer.committed(vec![Writer::write(text, None, Some(text)), note(text)]).await);
+        writer.put("another", text).await;
+    }
+    let keys = |rows: &[Row]| rows.iter().map(|row| row.key.to_vec()).collect::<Vec<_>>();
+    let expected: Vec<Vec<u8>> = commits.iter().map(|commit| IndexId::by_commit_key(*commit, b"k")).collect();
+    let rows = writer.all(writer.published(), IndexId::BY_COMMIT).await;
+    assert_eq!(keys(&rows), expected);
+    let written: Vec<_> =
+        rows.iter().map(|row| (row.version.timestamp, row.version.document.clone())).collect();
+    let texts = ["one", "two", "three"].map(document_of);
+    assert_eq!(written, commits.iter().copied().zip(texts).collect::<Vec<_>>());
+    // What goes is named as it lies there.
+    let gone = Write { document: None, key: expected[1].clone().into(), ..note("") };
+    let deleted = writer.committed(vec![gone]).await;
+    let left = writer.all(ReadAt::published(deleted), IndexId::BY_COMMIT).await;
+    assert_eq!(keys(&left), [expected[0].clone(), expected[2].clone()]);
+}
+
 pub async fn a_moment_that_is_not_published_is_not_yet(subject: LogSubject) {
     let read = [everything(BY_KEY)];
     let future = ReadAt::published(Timestamp::MAX);

@@ -48,17 +48,22 @@ pub trait Deploy: Send + Sync + 'static {
     /// does no harm.
     async fn start_push(&self, deployment: DeploymentRef, push: Push) -> Result<StartedPush>;
 
-    /// How far the preparation is: at once when it has ended, else after `wait`.
+    /// How far the preparation is: at once when it has ended, else after `wait`. `schemas` are those of [`ComponentSchema`], by
+    /// their components' paths.
     async fn wait_for_schema(
         &self,
         deployment: DeploymentRef,
-        schema: Option<SchemaId>,
+        schemas: BTreeMap<String, SchemaId>,
         wait: Duration,
     ) -> Result<SchemaProgress>;
 
     /// Serves the pushed code from one commit on. MUST be atomic: no call sees a part of it. Finishing the same push again
     /// changes nothing.
     async fn finish_push(&self, deployment: DeploymentRef, finish: FinishPush) -> Result<PushDifference>;
+
+    /// Deletes what is left of the component at a path, which no push mounts any more: its tables, its files, its jobs, and that it
+    /// was ever there. MUST be atomic as to tables and files. Components that were mounted within it stay.
+    async fn delete_component(&self, deployment: DeploymentRef, path: &str) -> Result<()>;
 }
 
 /// What becomes of an environment variable.
@@ -127,12 +132,29 @@ pub struct Push {
     pub changed_modules: Vec<PushedModule>,
     /// Modules whose text is the deployed one.
     pub unchanged_modules: Vec<ModuleHash>,
-    /// The folders of the components that the app mounts.
-    pub components: Vec<String>,
+    /// The definitions of components that the app mounts, and those that these mount, each once.
+    pub components: Vec<PushedComponent>,
     /// The version of Node.js that the app asks for, `22` or `24`; any will do if it is not said.
     pub node_version: Option<String>,
     /// Packages that the app's Node.js actions import.
     pub node_packages: Vec<NodePackage>,
+}
+
+/// The definition of a component.
+#[derive(Clone, Debug)]
+pub struct PushedComponent {
+    /// Names it in this push: the path of its folder, not of an instance.
+    pub path: String,
+    /// Its `convex.config.js`.
+    pub definition: PushedModule,
+    /// The paths of the definitions that this one imports.
+    pub dependencies: Vec<String>,
+    /// Its `schema.js`.
+    pub schema: Option<PushedModule>,
+    /// All its modules.
+    pub modules: Vec<PushedModule>,
+    /// The version of the client library that it was bundled with.
+    pub server_version: String,
 }
 
 /// A module whose text comes with the push.
@@ -149,25 +171,41 @@ pub struct PushedModule {
 pub struct StartedPush {
     /// For [`FinishPush::prepared`]: JSON that means something to the deploy service alone.
     pub prepared: Arc<str>,
-    /// Per module path (chunks left out), as [`crate::Evaluation::modules`].
-    pub modules: BTreeMap<String, Arc<str>>,
-    /// The schema's JSON; `None` without one.
-    pub schema: Option<Arc<str>>,
-    /// The `export()` of `convex.config.js`.
-    pub app_definition: Option<Arc<str>>,
+    /// By the path of the definition; that of the app is empty.
+    pub definitions: BTreeMap<String, StartedDefinition>,
+    /// The instances of the components, each with the path of its definition, by their own paths. The app itself is left out.
+    pub instances: BTreeMap<String, String>,
     /// The auth providers: a JSON array.
     pub auth_providers: Arc<str>,
-    /// The version of the client library, as it was pushed.
-    pub server_version: String,
     /// Names what was installed for the modules for Node.js; `None` if they import no package.
     pub node_packages_id: Option<String>,
     /// What the push will change in the schema and its indexes.
     pub difference: SchemaDifference,
 }
 
-/// What a push changes in the schema.
+/// What the evaluation of a definition has shown.
+#[derive(Clone, Debug)]
+pub struct StartedDefinition {
+    /// The `export()` of `convex.config.js`.
+    pub definition: Option<Arc<str>>,
+    /// Per module path (chunks left out), as [`crate::Evaluation::modules`].
+    pub modules: BTreeMap<String, Arc<str>>,
+    /// The schema's JSON; `None` without one.
+    pub schema: Option<Arc<str>>,
+    /// The version of the client library, as it was pushed.
+    pub server_version: String,
+}
+
+/// What a push changes in the schemas, by the paths of the components.
 #[derive(Clone, Debug)]
 pub struct SchemaDifference {
+    /// Those of all components that will be mounted, the app's among them.
+    pub components: BTreeMap<String, ComponentSchema>,
+}
+
+/// What a push changes in the schema of a component.
+#[derive(Clone, Debug)]
+pub struct ComponentSchema {
     /// The schema to wait for; `None` without one, and where nothing was written.
     pub schema: Option<SchemaId>,
     /// The indexes that it adds, removes, enables and disables.
@@ -181,10 +219,33 @@ pub struct DeclaredIndex {
     pub table: String,
     /// Its name, unique within the table.
     pub name: String,
-    /// All fields of its key but `_id`: those that are declared, then `_creationTime`.
+    /// All fields of its key but `_id`: those that are declared, then `_creationTime`. Of an index for searches the one field that it is
+    /// over.
     pub fields: Vec<String>,
+    /// What kind of index it is.
+    pub kind: DeclaredIndexKind,
     /// Filled and kept up to date, but not to be queried yet.
     pub staged: bool,
+}
+
+/// What kind of index a schema declares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DeclaredIndexKind {
+    /// Documents in the order of their fields.
+    #[default]
+    Database,
+    /// For text search.
+    Text {
+        /// By which searches may filter.
+        filter_fields: Vec<String>,
+    },
+    /// For vector search.
+    Vector {
+        /// How many numbers a vector has.
+        dimensions: u32,
+        /// By which searches may filter.
+        filter_fields: Vec<String>,
+    },
 }
 
 /// The indexes that a push changes, by what becomes of them.
@@ -203,6 +264,17 @@ pub struct IndexDifference {
 /// What a push would do to the tables and indexes.
 #[derive(Clone, Debug)]
 pub struct SchemaEvaluation {
+    /// By the paths of the components.
+    pub components: BTreeMap<String, ComponentSchemaEvaluation>,
+    /// The paths of the definitions of which nothing is deployed.
+    pub new_definitions: Vec<String>,
+}
+
+/// What a push would do to the tables and indexes of a component.
+#[derive(Clone, Debug)]
+pub struct ComponentSchemaEvaluation {
+    /// The path of its definition; empty for the app itself.
+    pub definition: String,
     /// Documents are held against the schema.
     pub schema_validation: bool,
     /// Every table of the pushed schema.
@@ -279,6 +351,8 @@ pub enum SchemaProgress {
     Complete,
     /// A document does not fit. The push can't be finished.
     Failed {
+        /// The path of the document's component; empty for the app itself.
+        component: String,
         /// A sentence on the document and what does not fit.
         message: String,
         /// The document's table.
@@ -295,15 +369,37 @@ pub struct FinishPush {
     pub dry_run: bool,
     /// [`StartedPush::prepared`], unchanged but for its order and white space.
     pub prepared: Arc<str>,
-    /// [`SchemaDifference::schema`].
-    pub schema: Option<SchemaId>,
+    /// Those of [`ComponentSchema`], by the paths of the components.
+    pub schemas: BTreeMap<String, SchemaId>,
 }
 
 /// What a finished push has changed.
 #[derive(Clone, Debug)]
 pub struct PushDifference {
-    /// Nothing was deployed before.
-    pub is_first: bool,
+    /// The auth providers that were changed.
+    pub auth_providers: AuthDifference,
+    /// By the paths of the components: the app itself, and those others in which anything has changed.
+    pub components: BTreeMap<String, ComponentDifference>,
+}
+
+/// What a push has made of a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComponentChange {
+    /// It was not there before.
+    Created,
+    /// It is another one now, or the same.
+    Modified,
+    /// Nothing mounts it any more. Its data is kept.
+    Unmounted,
+    /// It was unmounted, and is mounted again.
+    Remounted,
+}
+
+/// What a finished push has changed in a component.
+#[derive(Clone, Debug)]
+pub struct ComponentDifference {
+    /// What has become of it.
+    pub change: ComponentChange,
     /// Paths of modules that were not there before.
     pub modules_added: Vec<String>,
     /// Paths of modules that are there no more.
@@ -314,8 +410,6 @@ pub struct PushDifference {
     pub indexes: IndexDifference,
     /// Where it has changed.
     pub schema: Option<SchemaTexts>,
-    /// The auth providers that were changed.
-    pub auth_providers: AuthDifference,
     /// The cron jobs that were changed.
     pub crons: CronDifference,
 }

@@ -27,9 +27,14 @@ pub struct Deployment {
 impl Deployment {
     /// The environment variables that its functions see whatever its own are.
     pub fn platform_variables(&self) -> BTreeMap<String, String> {
+        self.platform_variables_below("")
+    }
+
+    /// The same for functions of a component that answers requests below a path of the site: `/local`.
+    pub fn platform_variables_below(&self, site_path: &str) -> BTreeMap<String, String> {
         BTreeMap::from([
             (CLOUD_URL_VARIABLE.to_owned(), self.cloud_url.clone()),
-            (SITE_URL_VARIABLE.to_owned(), self.site_url.clone()),
+            (SITE_URL_VARIABLE.to_owned(), format!("{}{site_path}", self.site_url)),
         ])
     }
 

@@ -42,6 +42,12 @@ pub trait Directory: Send + Sync + 'static {
     /// Errors: `DeploymentNotFound`; `DefaultDeployment`, since requests that name none are for that one.
     async fn delete(&self, name: &str) -> Result<()>;
 
+    /// Gives a deployment another address, which has a host name of its own: for its API, or for HTTP actions. `None` for the one that it
+    /// has by default. When this returns, this node knows it, and the others soon: it is what functions and tools are told.
+    ///
+    /// Errors: `DeploymentNotFound`, `InvalidDeploymentUrl`; `DeploymentUrlTaken` if another one has the host name.
+    async fn set_url(&self, deployment: DeploymentRef, door: Door, url: Option<&str>) -> Result<()>;
+
     /// The preview deployment of a project that `identifier` names. Without `reuse` one that is there is deleted first, so that
     /// the new one is empty. Using one moves its expiry on. Whether it is new comes back as well.
     ///

@@ -1,10 +1,10 @@
-//! Intervals of index keys, and the read set made of them.
+//! Intervals of index keys, and the read set made of them and of the conditions of text searches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::IndexId;
+use crate::{IndexId, TextCondition, text::may_fit};
 
 /// A half-open interval of index keys: `start` ≤ key < `end`, or up to the end of the index if `end` is `None`.
 /// Keys compare as bytes.
@@ -48,12 +48,14 @@ impl Interval {
     }
 }
 
-/// What a transaction has read: per index, intervals that are sorted, disjoint and not adjacent.
+/// What a transaction has read: per index, intervals that are sorted, disjoint and not adjacent; and of text indexes, what was searched
+/// for.
 ///
 /// A superset of what was read is always safe; it can only cause a conflict or a run that was not needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadSet {
     intervals: BTreeMap<IndexId, Vec<Interval>>,
+    searches: BTreeMap<IndexId, BTreeSet<TextCondition>>,
 }
 
 impl ReadSet {
@@ -89,15 +91,28 @@ impl ReadSet {
         intervals.splice(first..last, [merged]);
     }
 
+    /// Adds a search of a text index.
+    pub fn add_search(&mut self, index: IndexId, condition: TextCondition) {
+        self.searches.entry(index).or_default().insert(condition);
+    }
+
     /// Adds everything that `other` holds.
     pub fn merge(&mut self, other: &ReadSet) {
         for (index, interval) in other.iter() {
             self.add(index, interval.clone());
         }
+        for (index, condition) in other.searches() {
+            self.add_search(index, condition.clone());
+        }
     }
 
     /// Whether the key was read.
     pub fn contains(&self, index: IndexId, key: &[u8]) -> bool {
+        if let Some(searches) = self.searches.get(&index)
+            && searches.iter().any(|condition| may_fit(condition, key))
+        {
+            return true;
+        }
         let Some(intervals) = self.intervals.get(&index) else { return false };
         let after = intervals.partition_point(|interval| *interval.start <= *key);
         after > 0 && intervals[after - 1].contains(key)
@@ -115,14 +130,22 @@ impl ReadSet {
         self.intervals.iter().map(|(index, intervals)| (*index, intervals.as_slice()))
     }
 
-    /// The number of intervals over all indexes.
+    /// All searches of text indexes, by index.
+    pub fn searches(&self) -> impl Iterator<Item = (IndexId, &TextCondition)> {
+        self.searches
+            .iter()
+            .flat_map(|(index, searches)| searches.iter().map(move |condition| (*index, condition)))
+    }
+
+    /// The number of intervals over all indexes, and of searches.
     pub fn len(&self) -> usize {
-        self.intervals.values().map(Vec::len).sum()
+        let searches: usize = self.searches.values().map(BTreeSet::len).sum();
+        self.intervals.values().map(Vec::len).sum::<usize>() + searches
     }
 
     /// Whether nothing was read.
     pub fn is_empty(&self) -> bool {
-        self.intervals.is_empty()
+        self.intervals.is_empty() && self.searches.is_empty()
     }
 }
 

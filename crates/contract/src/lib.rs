@@ -11,8 +11,10 @@
 
 #![warn(missing_docs)]
 
+mod archives;
 mod blob;
 pub mod code;
+mod data_sync;
 mod deploy;
 mod deployment;
 mod directory;
@@ -24,22 +26,31 @@ mod files;
 mod http;
 mod identity;
 mod interval;
+mod log_streams;
 mod position;
 mod requester;
 mod runner;
 mod schedules;
+mod search;
 mod sequencer;
+mod text;
 mod transaction_log;
 
+pub use archives::{Archives, NewExport, NewImport, PartUpload, StoredExport, StreamedRecord};
 pub use blob::{
     BlobDigest, BlobStore, ObjectBytes, ObjectName, ObjectPart, ObjectParts, ObjectStore, ObjectSummary,
     ObjectWriter,
 };
+pub use data_sync::{
+    ActiveSync, ActiveSyncs, DataSync, DeltasRequest, SchemasRequest, SnapshotPage, SnapshotRequest,
+    SyncPage, SyncRequest, SyncTruncate, SyncedDocument,
+};
 pub use deploy::{
-    AuthDifference, CronDifference, DeclaredIndex, Deploy, DeployedCode, FinishPush, IndexChangeKind,
-    IndexDifference, IndexEvaluation, ModuleHash, Push, PushDifference, PushedModule, SchemaDifference,
-    SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedPush, TableCheck, TableEvaluation,
-    VariableChange,
+    AuthDifference, ComponentChange, ComponentDifference, ComponentSchema, ComponentSchemaEvaluation,
+    CronDifference, DeclaredIndex, DeclaredIndexKind, Deploy, DeployedCode, FinishPush, IndexChangeKind,
+    IndexDifference, IndexEvaluation, ModuleHash, Push, PushDifference, PushedComponent, PushedModule,
+    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedDefinition,
+    StartedPush, TableCheck, TableEvaluation, VariableChange,
 };
 pub use deployment::{CLOUD_URL_VARIABLE, Deployment, SITE_URL_VARIABLE};
 pub use directory::{
@@ -55,6 +66,7 @@ pub use files::{FileName, FileUpload, Files, NewFile, StoredFile, Uploader};
 pub use http::{HttpAnswer, HttpBody, HttpCall, HttpResponse};
 pub use identity::{Identity, IdentityKind, UserIdentity};
 pub use interval::{Interval, ReadSet};
+pub use log_streams::{AuditEntry, AuditPage, CreatedLogStream, LogStreams};
 pub use position::{
     CommitId, DeploymentId, DeploymentRef, Epoch, GroupId, IndexId, LeaderHint, NodeId, Position, Timestamp,
 };
@@ -66,7 +78,12 @@ pub use runner::{
     QueryOutcome, ReadMoment, Runner, SessionRequest,
 };
 pub use schedules::{JobsOf, Schedules};
+pub use search::{
+    InternalDocumentId, Search, SearchIndexState, TextMatch, TextMatches, TextSearch, VectorMatch,
+    VectorSearch, WrittenText,
+};
 pub use sequencer::Sequencer;
+pub use text::{FilterValue, TextCondition, TextFilter, TextKey, is_announced_only};
 pub use transaction_log::{
     BackfillProgress, BackfillStep, Commit, CommitNotice, CommitOutcome, Conflict, IndexUpdate, Lookup,
     Order, Read, ReadAt, ReadResult, Row, StreamEvent, StreamEvents, TouchedKey, TransactionLog, Version,

@@ -85,6 +85,18 @@ impl fmt::Display for DeploymentRef {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IndexId(pub [u8; 16]);
 
+impl IndexId {
+    /// An index of each deployment whose keys begin with the timestamp of the commit that wrote them, 8 bytes, big-endian: the log
+    /// puts it before the key that the commit names when it applies it. What is deleted there is named by the whole key. Until
+    /// it is published, what a commit writes there is not to be read.
+    pub const BY_COMMIT: IndexId = IndexId([0xff; 16]);
+
+    /// The key in [`IndexId::BY_COMMIT`] of what the commit at `timestamp` wrote there as `key`.
+    pub fn by_commit_key(timestamp: Timestamp, key: &[u8]) -> Vec<u8> {
+        [&timestamp.as_nanoseconds().to_be_bytes()[..], key].concat()
+    }
+}
+
 impl fmt::Debug for IndexId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("index:")?;

@@ -210,13 +210,19 @@ pub struct ActionOutcome {
 pub struct EvaluationRequest {
     /// For which deployment.
     pub deployment: DeploymentRef,
-    /// The root app's function modules, chunks (`_deps/…`) and `auth.config.js`.
+    /// The path of the component whose code it is; empty for the app itself.
+    pub component: String,
+    /// Below which path of the site the component answers requests: `/local`; empty for all of it.
+    pub site_path: String,
+    /// The function modules, chunks (`_deps/…`) and the app's `auth.config.js`.
     pub modules: Vec<ModuleSource>,
     /// `schema.js`, if there is one.
     pub schema: Option<ModuleSource>,
     /// `convex.config.js`, if there is one.
-    pub app_definition: Option<ModuleSource>,
-    /// What `process.env` holds.
+    pub definition: Option<ModuleSource>,
+    /// The definitions of components that it may import, by their paths: the name that each has for itself.
+    pub definitions: BTreeMap<String, String>,
+    /// What `process.env` holds besides what it always holds.
     pub environment_variables: BTreeMap<String, String>,
     /// `None` gives it a new one, as a push does.
     pub import_phase: Option<ImportPhase>,
@@ -249,8 +255,8 @@ pub struct Evaluation {
     pub modules: BTreeMap<String, Arc<str>>,
     /// The schema's `export()`.
     pub schema: Option<Arc<str>>,
-    /// The app definition's `export()`.
-    pub app_definition: Option<Arc<str>>,
+    /// The `export()` of `convex.config.js`.
+    pub definition: Option<Arc<str>>,
     /// The `providers` of `auth.config.js`.
     pub auth_providers: Option<Arc<str>>,
     /// Part of the deployed code.

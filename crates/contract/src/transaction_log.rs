@@ -131,7 +131,7 @@ pub struct Commit {
 pub struct Write {
     /// The table's primary index, which holds the documents themselves.
     pub primary: IndexId,
-    /// The document's key there.
+    /// The document's key there; in [`IndexId::BY_COMMIT`] without the timestamp, unless it is deleted.
     pub key: Bytes,
     /// The document ([`crate::document`]); `None` deletes it.
     pub document: Option<Bytes>,
@@ -140,7 +140,8 @@ pub struct Write {
     pub index_updates: Vec<IndexUpdate>,
 }
 
-/// `old` is `None` for a document that was not there, `new` for one that is deleted.
+/// `old` is `None` for a document that was not there, `new` for one that is deleted. Keys that are announced only
+/// ([`crate::is_announced_only`]) are not stored: no read finds them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexUpdate {
     /// The index.

@@ -16,6 +16,7 @@ const NO_CODES: &[&str] = &[
     "HttpAction",
     "HttpApi",
     "HttpEndpoint",
+    "IndexRange",
     "InvalidAccessError",
     "KeptKey",
     "NotSupportedError",

@@ -24,12 +24,14 @@ pub enum Role {
     Scheduler,
     /// Takes pushes.
     Deploy,
+    /// Keeps text and vector indexes.
+    Search,
     /// Administers the cluster: no process of it, but whoever holds the certificate.
     Operator,
 }
 
 /// The roles of processes, by their names.
-const ROLES: [(&str, Role); 8] = [
+const ROLES: [(&str, Role); 9] = [
     ("txlog", Role::Txlog),
     ("runner", Role::Runner),
     ("fanout", Role::Fanout),
@@ -37,19 +39,20 @@ const ROLES: [(&str, Role); 8] = [
     ("blob", Role::Blob),
     ("scheduler", Role::Scheduler),
     ("deploy", Role::Deploy),
+    ("search", Role::Search),
     ("operator", Role::Operator),
 ];
 const ALL: &str = "all";
 
 /// A set of roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Roles(u8);
+pub struct Roles(u16);
 
 impl Roles {
     /// No role.
     pub const NONE: Roles = Roles(0);
     /// Every role of a process, which an operator's is not.
-    pub const ALL: Roles = Roles(!Roles::bit(Role::Operator));
+    pub const ALL: Roles = Roles(Roles::bit(Role::Operator) - 1);
 
     /// These roles.
     pub const fn of(roles: &[Role]) -> Roles {
@@ -61,7 +64,8 @@ impl Roles {
         Roles(set)
     }
 
-    const fn bit(role: Role) -> u8 {
+    /// An operator's is the last one.
+    const fn bit(role: Role) -> u16 {
         1 << role as u8
     }
 
@@ -150,7 +154,7 @@ pub enum InvalidIdentity {
     Cluster,
     /// A role.
     #[error(
-        "`{0}` is no role: there are all, txlog, runner, fanout, gateway, blob, scheduler, deploy and operator"
+        "`{0}` is no role: there are all, txlog, runner, fanout, gateway, blob, scheduler, deploy, search and operator"
     )]
     Role(String),
     /// None is named.

@@ -182,9 +182,20 @@ impl<D: Copy + Eq + Hash> Window<D> {
                 })
             });
         }
-        read_set.iter().find_map(|(index, interval)| {
+        let in_interval = read_set.iter().find_map(|(index, interval)| {
             let (key, timestamp) = self.indexes.get(&(deployment, index))?.find(after, interval)?;
             Some(ConflictingWrite { index, key, timestamp })
+        });
+        // What searches read is in no order: every key of their index since then is looked at.
+        let mut searches = read_set.searches();
+        in_interval.or_else(|| {
+            searches.find_map(|(index, _)| {
+                let (key, timestamp) = self
+                    .indexes
+                    .get(&(deployment, index))?
+                    .find_where(after, |key| read_set.contains(index, key))?;
+                Some(ConflictingWrite { index, key, timestamp })
+            })
         })
     }
 }
@@ -304,11 +315,19 @@ impl IndexWindow {
                     .map(|(key, timestamp)| (key.key.clone(), *timestamp))
             })
     }
+
+    fn find_where(&self, after: Timestamp, is_read: impl Fn(&[u8]) -> bool) -> Option<(Bytes, Timestamp)> {
+        let newer = self.chunks.values().filter(|chunk| chunk.newest > after).flat_map(|chunk| &chunk.keys);
+        newer
+            .filter(|(_, timestamp)| *timestamp > after)
+            .find(|(key, _)| is_read(&key.key))
+            .map(|(key, timestamp)| (key.key.clone(), *timestamp))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use contract::{DeploymentId, TouchedKey};
+    use contract::{DeploymentId, TextCondition, TextFilter, TextKey, TouchedKey};
     use proptest::prelude::*;
 
     use super::*;
@@ -386,6 +405,32 @@ mod tests {
                 prop_assert!(window.find(DeploymentId(2), after, &read_set).is_none(), "deployments are apart");
             }
         }
+    }
+
+    #[test]
+    fn a_search_is_in_the_way_of_what_it_would_find_however_much_was_written() {
+        let text_key = |term: &str, filter: u8| TextKey::encode(&[[filter; 16]], [term]);
+        let mut window = Window::new(Timestamp::ZERO);
+        for at in 1..=300 {
+            let keys = vec![TouchedKey { index: INDEX, key: text_key(&format!("t{at}"), (at % 2) as u8) }];
+            window.add(DEPLOYMENT, Arc::new(CommitNotice { timestamp: timestamp(at), keys }));
+        }
+        let found = |after: u64, prefix: &str, filter: u8| {
+            let mut read_set = ReadSet::new();
+            let filters = vec![TextFilter { field: 0, value: [filter; 16] }];
+            read_set
+                .add_search(INDEX, TextCondition { terms: Vec::new(), prefix: prefix.to_owned(), filters });
+            let found = window.find(DEPLOYMENT, timestamp(after), &read_set);
+            found.map(|write| write.timestamp.as_nanoseconds())
+        };
+        // By the few writes since, and by all that are known.
+        for after in [298, 0] {
+            assert_eq!(found(after, "t300", 0), Some(300));
+            assert_eq!(found(after, "t300", 1), None, "another value is filtered by");
+            assert_eq!(found(after, "u", 0), None);
+        }
+        assert_eq!(found(0, "t17", 1), Some(17));
+        assert_eq!(found(179, "t17", 1), None, "that was before");
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::{
 
 use contract::{IndexId, Interval, ReadSet};
 
-/// Maps the intervals of many read sets to the entries they belong to.
+use crate::search_index::SearchIndex;
+
+/// Maps the intervals and the searches of many read sets to the entries they belong to.
 ///
 /// Finding the entries of a key takes time in proportion to the logarithm of the number of intervals plus the number
 /// of intervals found, however much the intervals overlap. Equal intervals are kept once, so that thousands of
@@ -16,6 +18,7 @@ use contract::{IndexId, Interval, ReadSet};
 #[derive(Debug)]
 pub struct IntervalIndex<Id> {
     trees: HashMap<IndexId, Tree<Id>>,
+    searches: HashMap<IndexId, SearchIndex<Id>>,
     priorities: Priorities,
 }
 
@@ -27,7 +30,7 @@ impl<Id: Ord + Copy> Default for IntervalIndex<Id> {
 
 impl<Id: Ord + Copy> IntervalIndex<Id> {
     pub fn new() -> Self {
-        IntervalIndex { trees: HashMap::new(), priorities: Priorities::new() }
+        IntervalIndex { trees: HashMap::new(), searches: HashMap::new(), priorities: Priorities::new() }
     }
 
     pub fn insert(&mut self, id: Id, read_set: &ReadSet) {
@@ -37,6 +40,9 @@ impl<Id: Ord + Copy> IntervalIndex<Id> {
                 let priority = self.priorities.next();
                 tree.insert(interval, id, priority);
             }
+        }
+        for (index, condition) in read_set.searches() {
+            self.searches.entry(index).or_default().insert(condition, id);
         }
     }
 
@@ -55,6 +61,13 @@ impl<Id: Ord + Copy> IntervalIndex<Id> {
                 self.trees.remove(&index);
             }
         }
+        for (index, condition) in read_set.searches() {
+            let searches = self.searches.get_mut(&index).expect("what is removed was inserted");
+            searches.remove(condition, id);
+            if searches.is_empty() {
+                self.searches.remove(&index);
+            }
+        }
     }
 
     /// Adds to `found` each entry that has read `key` of `index`.
@@ -62,10 +75,13 @@ impl<Id: Ord + Copy> IntervalIndex<Id> {
         if let Some(tree) = self.trees.get(&index) {
             tree.find(tree.root, key, found);
         }
+        if let Some(searches) = self.searches.get(&index) {
+            searches.find(key, found);
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.trees.is_empty()
+        self.trees.is_empty() && self.searches.is_empty()
     }
 }
 

@@ -16,6 +16,7 @@
 mod flights;
 mod interval_index;
 mod results;
+mod search_index;
 
 pub use flights::{AnsweredFor, Flight, FlightId, Flights, Relieved};
 pub use interval_index::IntervalIndex;

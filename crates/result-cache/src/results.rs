@@ -277,6 +277,7 @@ fn read_set_bytes(read_set: &ReadSet) -> usize {
         .iter()
         .map(|(_, interval)| interval.start.len() + interval.end.as_ref().map_or(0, |end| end.len()))
         .sum();
+    let searches: usize = read_set.searches().map(|(_, condition)| condition.bytes()).sum();
     // Twice: the read set itself and its nodes in the index.
-    2 * (keys + read_set.len() * size_of::<Interval>())
+    2 * (keys + searches + read_set.len() * size_of::<Interval>())
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use contract::{
     BackfillStep, Commit, CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, DeploymentRef,
     Epoch, Error, GroupId, IndexId, IndexUpdate, Interval, LeaderHint, Lookup, NodeId, Order, Position, Read,
-    ReadAt, ReadResult, ReadSet, Result, Row, StreamEvent, Timestamp, TouchedKey, Version, Write,
+    ReadAt, ReadResult, ReadSet, Result, Row, StreamEvent, TextCondition, TextFilter, Timestamp, TouchedKey,
+    Version, Write,
 };
 use prost::Message;
 use proto::{common::v1 as common, txlog::v1 as wire};
@@ -156,8 +157,39 @@ pub fn read_set_to_wire(read_set: &ReadSet, limits: &RpcLimits) -> Vec<wire::Ind
                 .iter()
                 .map(|interval| interval_to_wire(&cut_outward(interval, bytes_max)))
                 .collect(),
+            searches: Vec::new(),
         })
+        .chain(read_set.searches().map(|(index, condition)| wire::IndexIntervals {
+            index: index_bytes(index),
+            intervals: Vec::new(),
+            searches: vec![condition_to_wire(condition)],
+        }))
         .collect()
+}
+
+pub fn condition_to_wire(condition: &TextCondition) -> common::TextCondition {
+    common::TextCondition {
+        terms: condition.terms.clone(),
+        prefix: condition.prefix.clone(),
+        filters: condition.filters.iter().map(filter_to_wire).collect(),
+    }
+}
+
+pub fn condition(condition: common::TextCondition) -> Decoded<TextCondition> {
+    Ok(TextCondition {
+        terms: condition.terms,
+        prefix: condition.prefix,
+        filters: condition.filters.into_iter().map(filter).collect::<Decoded<_>>()?,
+    })
+}
+
+pub fn filter_to_wire(filter: &TextFilter) -> common::IndexFilter {
+    common::IndexFilter { field: filter.field.into(), value: Bytes::copy_from_slice(&filter.value) }
+}
+
+pub fn filter(filter: common::IndexFilter) -> Decoded<TextFilter> {
+    let field = u8::try_from(filter.field).map_err(|_| Malformed::new("a filter's field is out of range"))?;
+    Ok(TextFilter { field, value: sixteen(&filter.value, "a filter's value")? })
 }
 
 pub fn read_set(indexes: Vec<wire::IndexIntervals>) -> Decoded<ReadSet> {
@@ -166,6 +198,9 @@ pub fn read_set(indexes: Vec<wire::IndexIntervals>) -> Decoded<ReadSet> {
         let id = index_id(&index.index)?;
         for read in index.intervals {
             read_set.add(id, interval(read));
+        }
+        for search in index.searches {
+            read_set.add_search(id, condition(search)?);
         }
     }
     Ok(read_set)

@@ -8,10 +8,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use contract::{
-    AuthDifference, CronDifference, DeclaredIndex, Deploy, DeployedCode, DeploymentId, DeploymentRef, Error,
-    FinishPush, GroupId, IndexChangeKind, IndexDifference, IndexEvaluation, ModuleHash, ModuleSource,
-    NodePackage, Push, PushDifference, PushedModule, Result, SchemaDifference, SchemaEvaluation, SchemaId,
-    SchemaProgress, SchemaTexts, StartedPush, TableCheck, TableEvaluation, VariableChange,
+    AuthDifference, ComponentChange, ComponentDifference, ComponentSchema, ComponentSchemaEvaluation,
+    CronDifference, DeclaredIndex, DeclaredIndexKind, Deploy, DeployedCode, DeploymentId, DeploymentRef,
+    Error, FinishPush, GroupId, IndexChangeKind, IndexDifference, IndexEvaluation, ModuleHash, ModuleSource,
+    NodePackage, Push, PushDifference, PushedComponent, PushedModule, Result, SchemaDifference,
+    SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedDefinition, StartedPush, TableCheck,
+    TableEvaluation, VariableChange,
 };
 use parking_lot::Mutex;
 use rpc::{DeployServer, GrpcDeploy, RpcLimits};
@@ -29,6 +31,11 @@ fn index(name: &str, staged: bool) -> DeclaredIndex {
         table: "messages".to_owned(),
         name: name.to_owned(),
         fields: vec!["a".to_owned(), "_creationTime".to_owned()],
+        kind: match name {
+            "added" => DeclaredIndexKind::Text { filter_fields: vec!["b".to_owned()] },
+            "removed" => DeclaredIndexKind::Vector { dimensions: 4_096, filter_fields: Vec::new() },
+            _ => DeclaredIndexKind::Database,
+        },
         staged,
     }
 }
@@ -43,7 +50,16 @@ fn indexes() -> IndexDifference {
 }
 
 fn schema_difference() -> SchemaDifference {
-    SchemaDifference { schema: Some(SchemaId("the schema".to_owned())), indexes: indexes() }
+    let app = ComponentSchema { schema: Some(SchemaId("the schema".to_owned())), indexes: indexes() };
+    let inner = ComponentSchema { schema: None, indexes: IndexDifference::default() };
+    SchemaDifference { components: [(String::new(), app), ("a/b".to_owned(), inner)].into() }
+}
+
+fn schemas() -> BTreeMap<String, SchemaId> {
+    BTreeMap::from([
+        (String::new(), SchemaId("one".to_owned())),
+        ("a/b".to_owned(), SchemaId("two".to_owned())),
+    ])
 }
 
 fn schema_evaluation() -> SchemaEvaluation {
@@ -54,7 +70,8 @@ fn schema_evaluation() -> SchemaEvaluation {
         needs_backfill: change == IndexChangeKind::Added,
         documents: 9,
     };
-    SchemaEvaluation {
+    let component = ComponentSchemaEvaluation {
+        definition: "folder".to_owned(),
         schema_validation: true,
         tables: [TableCheck::NotValidated, TableCheck::Proved, TableCheck::Walked].map(table).into(),
         indexes: [
@@ -66,36 +83,52 @@ fn schema_evaluation() -> SchemaEvaluation {
         ]
         .map(change)
         .into(),
-    }
+    };
+    let components = [("a".to_owned(), component)].into();
+    SchemaEvaluation { components, new_definitions: vec!["folder".to_owned()] }
 }
 
 fn started_push() -> StartedPush {
+    let definition = |schema: Option<&str>| StartedDefinition {
+        definition: schema.map(text),
+        modules: BTreeMap::from([("messages.js".to_owned(), text("{}"))]),
+        schema: schema.map(text),
+        server_version: "1.48.0".to_owned(),
+    };
     StartedPush {
         prepared: text("{\"prepared\":1}"),
-        modules: BTreeMap::from([("messages.js".to_owned(), text("{}"))]),
-        schema: Some(text("{}")),
-        app_definition: None,
+        definitions: [(String::new(), definition(None)), ("folder".to_owned(), definition(Some("{}")))]
+            .into(),
+        instances: [("a".to_owned(), "folder".to_owned())].into(),
         auth_providers: text("[]"),
-        server_version: "1.48.0".to_owned(),
         node_packages_id: Some("id".to_owned()),
         difference: schema_difference(),
     }
 }
 
 fn push_difference() -> PushDifference {
-    PushDifference {
-        is_first: true,
+    let component = |change| ComponentDifference {
+        change,
         modules_added: vec!["a.js".to_owned()],
         modules_removed: vec!["b.js".to_owned()],
         server_version: Some((String::new(), "1.48.0".to_owned())),
         indexes: indexes(),
         schema: Some(SchemaTexts { before: None, now: Some(text("{}")) }),
-        auth_providers: AuthDifference { added: vec!["1".to_owned()], removed: vec!["2".to_owned()] },
         crons: CronDifference {
             added: vec!["a".to_owned()],
             updated: vec!["b".to_owned()],
             deleted: vec!["c".to_owned()],
         },
+    };
+    let changes = [
+        ("", ComponentChange::Created),
+        ("a", ComponentChange::Modified),
+        ("a/b", ComponentChange::Unmounted),
+        ("c", ComponentChange::Remounted),
+    ];
+    PushDifference {
+        auth_providers: AuthDifference { added: vec!["1".to_owned()], removed: vec!["2".to_owned()] },
+        components: changes.map(|(path, change)| (path.to_owned(), component(change))).into(),
     }
 }
 
@@ -132,14 +165,21 @@ fn push() -> Push {
         // More than one message can hold.
         changed_modules: vec![module("a.js", 3_000_000), module("b.js", 3_000_000)],
         unchanged_modules: vec![hash()],
-        components: vec!["c".to_owned()],
+        components: vec![PushedComponent {
+            path: "folder".to_owned(),
+            definition: module("convex.config.js", 3),
+            dependencies: vec!["other".to_owned()],
+            schema: Some(module("schema.js", 3)),
+            modules: vec![module("lib.js", 4)],
+            server_version: "1.49.0".to_owned(),
+        }],
         node_version: None,
         node_packages: deployed_code().node_packages,
     }
 }
 
 fn finish() -> FinishPush {
-    FinishPush { dry_run: true, prepared: text("{}"), schema: Some(SchemaId("the schema".to_owned())) }
+    FinishPush { dry_run: true, prepared: text("{}"), schemas: schemas() }
 }
 
 fn changes() -> Vec<VariableChange> {
@@ -201,10 +241,10 @@ impl Deploy for Notes {
     async fn wait_for_schema(
         &self,
         deployment: DeploymentRef,
-        schema: Option<SchemaId>,
+        schemas: BTreeMap<String, SchemaId>,
         wait: Duration,
     ) -> Result<SchemaProgress> {
-        self.note(deployment, (schema, wait));
+        self.note(deployment, (schemas, wait));
         Ok(self.progress.lock().remove(0))
     }
     async fn finish_push(&self, deployment: DeploymentRef, finish: FinishPush) -> Result<PushDifference> {
@@ -213,6 +253,10 @@ impl Deploy for Notes {
             return Ok(push_difference());
         }
         Err(Error::new(contract::ErrorKind::Conflict, "RaceDetected", "somebody else was faster"))
+    }
+    async fn delete_component(&self, deployment: DeploymentRef, path: &str) -> Result<()> {
+        self.note(deployment, path);
+        Err(Error::bad_request("ComponentMustBeUnmounted", "it is mounted"))
     }
 }
 
@@ -237,21 +281,22 @@ async fn pushes_cross_unchanged_both_ways() {
     let progress = [
         SchemaProgress::Preparing { documents_checked: true, indexes_filled: 1, indexes_total: 2 },
         SchemaProgress::Complete,
-        SchemaProgress::Failed { message: "no".to_owned(), table: None },
+        SchemaProgress::Failed { component: "a/b".to_owned(), message: "no".to_owned(), table: None },
         SchemaProgress::Overwritten,
     ];
     notes.progress.lock().extend(progress.clone());
-    let schema = Some(SchemaId("the schema".to_owned()));
     for expected in progress {
-        let seen = deploy.wait_for_schema(DEV, schema.clone(), Duration::from_millis(7)).await;
+        let seen = deploy.wait_for_schema(DEV, schemas(), Duration::from_millis(7)).await;
         assert_eq!(seen, Ok(expected));
     }
     assert_eq!(debug(deploy.finish_push(DEV, finish()).await.unwrap()), debug(push_difference()));
     let earnest = FinishPush { dry_run: false, ..finish() };
     let error = deploy.finish_push(DEV, earnest.clone()).await.expect_err("it is refused");
     assert_eq!((error.kind, &*error.code), (contract::ErrorKind::Conflict, "RaceDetected"));
+    let error = deploy.delete_component(DEV, "a/b").await.expect_err("it is refused");
+    assert_eq!(&*error.code, "ComponentMustBeUnmounted");
 
-    let waited = debug((schema, Duration::from_millis(7)));
+    let waited = debug((schemas(), Duration::from_millis(7)));
     let expected = [
         debug("code"),
         debug("providers"),
@@ -266,6 +311,7 @@ async fn pushes_cross_unchanged_both_ways() {
         waited,
         debug(finish()),
         debug(earnest),
+        debug("a/b"),
     ];
     assert!(*notes.asked.lock() == expected);
 }

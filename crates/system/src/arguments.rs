@@ -1,5 +1,5 @@
 use transaction::{Error, Result};
-use value::{Object, Value};
+use value::{ComponentId, Object, Value};
 
 /// A function's arguments, read with errors that name the field.
 pub(crate) struct Arguments<'a>(&'a Object);
@@ -28,12 +28,46 @@ impl<'a> Arguments<'a> {
         text.ok_or_else(|| wrong(&format!("`{name}` must be a string")))
     }
 
-    fn optional_text(&self, name: &str) -> Result<Option<String>> {
+    pub(crate) fn optional_text(&self, name: &str) -> Result<Option<String>> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(_) => Err(wrong(&format!("`{name}` must be a string or null"))),
         }
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Result<f64> {
+        let number = self.0.get(name).and_then(Value::as_f64);
+        number.ok_or_else(|| wrong(&format!("`{name}` must be a number")))
+    }
+
+    pub(crate) fn object(&self, name: &str) -> Result<&'a Object> {
+        let object = self.0.get(name).and_then(Value::as_object);
+        object.ok_or_else(|| wrong(&format!("`{name}` must be an object")))
+    }
+
+    pub(crate) fn list(&self, name: &str) -> Result<&'a [Value]> {
+        let list = self.0.get(name).and_then(Value::as_array);
+        list.ok_or_else(|| wrong(&format!("`{name}` must be an array")))
+    }
+
+    pub(crate) fn texts(&self, name: &str) -> Result<Vec<&'a str>> {
+        let texts = self.list(name)?.iter().map(Value::as_str).collect::<Option<_>>();
+        texts.ok_or_else(|| wrong(&format!("`{name}` must be an array of strings")))
+    }
+
+    /// None where nothing is said.
+    pub(crate) fn optional_texts(&self, name: &str) -> Result<Vec<&'a str>> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(_) => self.texts(name),
+        }
+    }
+
+    /// The component in which the function is to work, if the arguments name another one than the call.
+    pub(crate) fn component(&self) -> Result<Option<ComponentId>> {
+        let Some(id) = self.optional_text("componentId")? else { return Ok(None) };
+        id.parse().map(Some).map_err(|_| wrong("`componentId` is not the id of a component"))
     }
 
     /// Ascending where nothing else is said.

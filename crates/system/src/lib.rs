@@ -1,23 +1,26 @@
 //! The `_system` functions that the command line tool and the dashboard call.
 //!
 //! They are native code, but otherwise ordinary queries: each runs in a [`Transaction`], so that its result holds until a
-//! commit touches what it has read, and can be subscribed to. Only admins may call them; whoever calls [`call`] has
-//! checked that.
+//! commit touches what it has read, and can be subscribed to. Some of those for consoles are mutations. Only admins may call them;
+//! whoever calls [`call`] has checked that.
 //!
 //! This crate knows nothing of JavaScript, HTTP or where results go.
 
+mod archives;
 mod arguments;
+mod components;
 mod crons;
 mod deployment;
+mod frontend;
 mod tables;
 
 use std::collections::BTreeMap;
 
-use contract::CLOUD_URL_VARIABLE;
+use contract::{CLOUD_URL_VARIABLE, FunctionKind};
 use transaction::{Error, Result, Transaction};
 use value::{FunctionPath, Value};
 
-use arguments::Arguments;
+use arguments::{Arguments, wrong};
 
 /// What the functions tell about the deployment and the catalog does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,33 +33,51 @@ pub struct Environment {
 enum SystemFunction {
     ApiSpec,
     CloudUrl,
+    Components,
     CronJobs,
     CronRuns,
     EnvironmentVariable,
     EnvironmentVariables,
+    Frontend(frontend::Function),
+    Import,
+    Imports,
+    LatestExport,
     TableData,
     TableSize,
     Tables,
     WatchTable,
 }
 
-/// By canonical path. All of them are queries.
-const FUNCTIONS: [(&str, SystemFunction); 10] = [
+/// By canonical path. All of them are queries. Those that consoles alone call are in [`frontend`].
+const FUNCTIONS: [(&str, SystemFunction); 14] = [
     ("_system/cli/convexUrl:cloudUrl", SystemFunction::CloudUrl),
+    ("_system/cli/exports:getLatest", SystemFunction::LatestExport),
     ("_system/cli/modules:apiSpec", SystemFunction::ApiSpec),
     ("_system/cli/queryEnvironmentVariables:default", SystemFunction::EnvironmentVariables),
     ("_system/cli/queryEnvironmentVariables:get", SystemFunction::EnvironmentVariable),
+    ("_system/cli/queryImport:default", SystemFunction::Import),
+    ("_system/cli/queryImport:list", SystemFunction::Imports),
     ("_system/cli/queryTable:default", SystemFunction::WatchTable),
     ("_system/cli/tableData:default", SystemFunction::TableData),
     ("_system/cli/tableSize:default", SystemFunction::TableSize),
     ("_system/cli/tables:default", SystemFunction::Tables),
+    ("_system/frontend/components:list", SystemFunction::Components),
     ("_system/frontend/listCronJobRuns:default", SystemFunction::CronRuns),
     ("_system/frontend/listCronJobs:default", SystemFunction::CronJobs),
 ];
 
 fn function(path: &str) -> Option<SystemFunction> {
     let path = path.parse::<FunctionPath>().ok()?.to_string();
-    FUNCTIONS.iter().find(|(known, _)| *known == path).map(|(_, function)| *function)
+    let of_tools = FUNCTIONS.iter().find(|(known, _)| *known == path).map(|(_, function)| *function);
+    of_tools.or_else(|| frontend::function(&path).map(SystemFunction::Frontend))
+}
+
+/// The kind of the function that a path names, in any of a path's spellings; `None` if it names none.
+pub fn kind(path: &str) -> Option<FunctionKind> {
+    function(path).map(|function| match function {
+        SystemFunction::Frontend(function) => function.kind(),
+        _ => FunctionKind::Query,
+    })
 }
 
 /// Whether a path names one of the functions, in any of a path's spellings.
@@ -64,20 +85,12 @@ pub fn exists(path: &str) -> bool {
     function(path).is_some()
 }
 
-/// What the command line tool asks for by functions that this version does not have.
-const NOT_SERVED: [(&str, &str); 2] =
-    [("_system/cli/exports", "Exports"), ("_system/cli/queryImport", "Imports")];
-
 /// Why a path names none of the functions, as a sentence for whoever types commands; `None` if it names one.
 pub fn why_missing(path: &str) -> Option<String> {
     if exists(path) {
         return None;
     }
-    let feature = NOT_SERVED.iter().find(|(begin, _)| path.starts_with(begin));
-    Some(match feature {
-        Some((_, feature)) => format!("{feature} are not supported by this version of Tidemark."),
-        None => format!("This version of Tidemark does not have the system function `{}`.", excerpt(path)),
-    })
+    Some(format!("This version of Tidemark does not have the system function `{}`.", excerpt(path)))
 }
 
 fn excerpt(path: &str) -> String {
@@ -86,8 +99,9 @@ fn excerpt(path: &str) -> String {
 
 /// Runs the function that a path names; its result comes back as Convex JSON.
 ///
-/// `arguments` is the object that the function takes, alone or as the one element of an array. Fails with
-/// `FunctionNotFound`, with `ArgumentValidationError` for wrong arguments, and as the transaction does.
+/// `arguments` is the object that the function takes, alone or as the one element of an array. Where its `componentId` names a
+/// component, the function works there, otherwise in the transaction's. Fails with `FunctionNotFound`, with
+/// `ArgumentValidationError` for wrong arguments, and as the transaction does.
 pub async fn call(
     path: &str,
     arguments: &Value,
@@ -99,10 +113,18 @@ pub async fn call(
         return Err(Error::user("FunctionNotFound", message));
     };
     let arguments = Arguments::new(arguments)?;
+    if let Some(component) = arguments.component()? {
+        if !transaction.deployment_catalog().has(component) {
+            return Err(wrong("there is no component with this `componentId`"));
+        }
+        transaction.enter(component);
+    }
     match function {
+        SystemFunction::Frontend(function) => function.call(&arguments, transaction, environment).await,
         SystemFunction::CloudUrl => {
             Ok(Value::from(environment.variables.get(CLOUD_URL_VARIABLE).map(String::as_str)).to_json())
         }
+        SystemFunction::Components => Ok(components::list(transaction)),
         SystemFunction::CronJobs => crons::jobs(transaction).await,
         SystemFunction::CronRuns => crons::runs(transaction).await,
         SystemFunction::ApiSpec => deployment::api_spec(transaction),
@@ -110,6 +132,9 @@ pub async fn call(
             deployment::environment_variable(transaction, environment, arguments.text("name")?)
         }
         SystemFunction::EnvironmentVariables => Ok(deployment::environment_variables(transaction)),
+        SystemFunction::Import => archives::import(transaction, arguments.text("importId")?).await,
+        SystemFunction::Imports => archives::imports(transaction).await,
+        SystemFunction::LatestExport => archives::latest_export(transaction).await,
         SystemFunction::TableData => tables::table_data(transaction, &arguments).await,
         SystemFunction::TableSize => tables::table_size(transaction, arguments.text("tableName")?).await,
         SystemFunction::Tables => tables::tables(transaction, &arguments),
@@ -124,10 +149,6 @@ mod tests {
     #[test]
     fn a_tool_that_asks_for_what_is_not_served_gets_a_sentence() {
         assert_eq!(why_missing("_system/cli/tables"), None);
-        assert_eq!(
-            why_missing("_system/cli/queryImport:list").as_deref(),
-            Some("Imports are not supported by this version of Tidemark.")
-        );
         assert_eq!(
             why_missing("_system/cli/nope").as_deref(),
             Some("This version of Tidemark does not have the system function `_system/cli/nope`.")

@@ -45,7 +45,7 @@ pub(crate) async fn table_size(transaction: &mut Transaction, table: &str) -> Re
 }
 
 /// Functions see no rows of the system's own tables; people who name one are told so.
-fn readable(table: &str) -> Result<TableName> {
+pub(crate) fn readable(table: &str) -> Result<TableName> {
     let name: TableName = table.parse()?;
     if SystemTable::may_be_read(&name) {
         return Ok(name);

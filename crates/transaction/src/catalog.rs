@@ -1,11 +1,12 @@
 //! What a deployment and its components consist of besides documents, as of one moment.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Arc, LazyLock, OnceLock},
 };
 
+use bytes::Bytes;
 use contract::{IndexId, Timestamp};
 use schema::DatabaseSchema;
 use schema::SchemaLimits;
@@ -16,9 +17,10 @@ use value::{
 
 use crate::{
     Error, Result,
+    search_fields::{IndexKind, text_key},
     system_tables::{
-        AuthRow, EnvironmentVariableRow, IndexRow, ModuleRow, SchemaRow, SchemaState, Stored, SystemRow,
-        SystemTable, TableRow, UdfConfigRow,
+        AuthRow, ComponentRow, EnvironmentVariableRow, IndexRow, ModuleRow, SchemaRow, SchemaState, Stored,
+        SystemRow, SystemTable, TableRow, UdfConfigRow,
     },
 };
 
@@ -59,8 +61,10 @@ pub struct Index {
     pub id: IndexId,
     /// Under which queries know it.
     pub name: IndexName,
-    /// As declared; empty for `by_id` and `by_creation_time`.
+    /// As declared; empty for `by_id` and `by_creation_time`. Of a text or vector index the one field that it is over.
     pub fields: Vec<FieldPath>,
+    /// What kind of index it is.
+    pub kind: IndexKind,
     /// How complete it is.
     pub state: IndexState,
     /// Maintained, but not to be queried until it is declared without.
@@ -159,7 +163,19 @@ impl Table {
 }
 
 impl Index {
+    /// An index of documents in an order.
     pub(crate) fn new(
+        id: IndexId,
+        name: IndexName,
+        fields: Vec<FieldPath>,
+        state: IndexState,
+        staged: bool,
+    ) -> Index {
+        Index::of_kind(IndexKind::Ordered, id, name, fields, state, staged)
+    }
+
+    fn of_kind(
+        kind: IndexKind,
         id: IndexId,
         name: IndexName,
         fields: Vec<FieldPath>,
@@ -172,17 +188,23 @@ impl Index {
             key_fields.push(built_in(CREATION_TIME_FIELD));
         }
         key_fields.push(built_in(ID_FIELD));
-        Index { id, name, fields, state, staged, key_fields }
+        Index { id, name, fields, kind, state, staged, key_fields }
     }
 
     /// What its keys are made of, and what a query may bound in this order: the declared fields, `_creationTime` (not in
-    /// `by_id`), `_id`.
+    /// `by_id`), `_id`. Of no meaning for text and vector indexes.
     pub fn key_fields(&self) -> &[FieldPath] {
         &self.key_fields
     }
 
-    pub(crate) fn key_of(&self, document: &Object) -> Vec<u8> {
-        key::encode_fields(document, &self.key_fields)
+    /// The document's key in it, if it has one.
+    pub(crate) fn key_of(&self, document: &Object) -> Option<Bytes> {
+        match &self.kind {
+            IndexKind::Ordered => Some(key::encode_fields(document, &self.key_fields).into()),
+            IndexKind::Text { filter_fields } => text_key(document, &self.fields, filter_fields),
+            // Nobody reads them in a transaction.
+            IndexKind::Vector { .. } => None,
+        }
     }
 }
 
@@ -242,7 +264,12 @@ impl fmt::Debug for StoredSchema {
 pub struct DeploymentCatalog {
     version: Timestamp,
     components: BTreeMap<ComponentId, Arc<Catalog>>,
+    /// Which components there are, mounted or not.
+    pub(crate) instances: BTreeMap<ComponentId, Arc<Stored<ComponentRow>>>,
     auth: Option<Stored<AuthRow>>,
+    /// The changes of documents are noted.
+    keeps_changes: bool,
+    is_paused: bool,
 }
 
 /// Tables, indexes, schemas, modules, environment and configuration of one component.
@@ -254,7 +281,7 @@ pub struct Catalog {
     by_tablet: HashMap<InternalId, Arc<Table>>,
     /// Active tables of the application.
     by_name: HashMap<TableName, InternalId>,
-    /// Of the application's tables, those that still occupy their number.
+    /// The same. Tables that are being filled or removed may have the number of one in use.
     by_number: BTreeMap<TableNumber, InternalId>,
     schemas: Vec<Arc<StoredSchema>>,
     modules: BTreeMap<String, Arc<Stored<ModuleRow>>>,
@@ -281,6 +308,11 @@ impl DeploymentCatalog {
         self.components.get(&component).unwrap_or(&EMPTY)
     }
 
+    /// Whether there is anything of this component: the app itself is always there.
+    pub fn has(&self, component: ComponentId) -> bool {
+        component.is_root() || self.components.contains_key(&component)
+    }
+
     /// The catalogs of all components that have any metadata.
     pub fn components(&self) -> impl Iterator<Item = &Arc<Catalog>> {
         self.components.values()
@@ -289,6 +321,16 @@ impl DeploymentCatalog {
     /// The configuration of the deployment's auth providers.
     pub fn auth(&self) -> Option<&Stored<AuthRow>> {
         self.auth.as_ref()
+    }
+
+    /// Whether the changes of documents are noted, for those who follow them.
+    pub fn keeps_changes(&self) -> bool {
+        self.keeps_changes
+    }
+
+    /// Whether the deployment is paused: it runs no functions.
+    pub fn is_paused(&self) -> bool {
+        self.is_paused
     }
 
     /// Follows a change of a row of a metadata table: `old` and `new` are the document's fields before and after.
@@ -302,6 +344,22 @@ impl DeploymentCatalog {
     ) -> Result<()> {
         if table == SystemTable::Auth {
             self.auth = row(id, new)?;
+            return Ok(());
+        }
+        if table == SystemTable::ChangeHistory {
+            self.keeps_changes = new.is_some();
+            return Ok(());
+        }
+        if table == SystemTable::BackendState {
+            self.is_paused = new.is_some();
+            return Ok(());
+        }
+        if table == SystemTable::Components {
+            let component = ComponentId::from(id.internal_id);
+            match row(id, new)? {
+                Some(stored) => drop(self.instances.insert(component, Arc::new(stored))),
+                None => drop(self.instances.remove(&component)),
+            }
             return Ok(());
         }
         let Some(component) = component_of(table, id, new.or(old))? else { return Ok(()) };
@@ -323,8 +381,8 @@ fn component_of(table: SystemTable, id: DocumentId, fields: Option<&Object>) -> 
         .ok_or_else(|| Error::stored(format!("row {id} of {}: `component` is not known", table.name())))
 }
 
-/// Every row of a metadata table but that of auth providers names its component here.
-const COMPONENT_FIELD: &str = "component";
+/// Every row of a metadata table names its component here, but those of auth providers and of components themselves.
+pub(crate) const COMPONENT_FIELD: &str = "component";
 
 impl Catalog {
     /// The active table of this name. Names that begin with an underscore are the system's: its own ones, and the two
@@ -341,8 +399,7 @@ impl Catalog {
         if let Some(table) = SystemTable::by_number(number) {
             return Some(table.table());
         }
-        let table = &self.by_tablet[self.by_number.get(&number)?];
-        (table.state == TableState::Active).then_some(table)
+        Some(&self.by_tablet[self.by_number.get(&number)?])
     }
 
     /// The table with this identity, in whatever state.
@@ -352,21 +409,19 @@ impl Catalog {
 
     /// The application's active tables, by number.
     pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
-        self.by_number
-            .values()
-            .map(|tablet| &self.by_tablet[tablet])
-            .filter(|table| table.state == TableState::Active)
+        self.by_number.values().map(|tablet| &self.by_tablet[tablet])
     }
 
     /// The application's tables in whatever state, in no order.
-    pub(crate) fn all_tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+    pub fn all_tables(&self) -> impl Iterator<Item = &Arc<Table>> {
         self.by_tablet.values()
     }
 
-    /// The smallest number that no table occupies.
+    /// The smallest number that no table has, in whatever state: ids of one that is being removed may still be about.
     pub(crate) fn free_table_number(&self) -> Option<TableNumber> {
+        let taken: BTreeSet<TableNumber> = self.by_tablet.values().map(|table| table.number).collect();
         let mut free = TableNumber::FIRST_USER.get();
-        for number in self.by_number.keys() {
+        for number in taken {
             if number.get() == free {
                 free += 1;
             }
@@ -452,7 +507,10 @@ impl Catalog {
             }
             SystemTable::UdfConfig => self.udf_config = row(id, new)?,
             SystemTable::Auth
+            | SystemTable::Components
             | SystemTable::Metadata
+            | SystemTable::Exports
+            | SystemTable::SnapshotImports
             | SystemTable::SessionRequests
             | SystemTable::ScheduledJobs
             | SystemTable::DueRuns
@@ -464,7 +522,13 @@ impl Catalog {
             | SystemTable::Directory
             | SystemTable::Deployments
             | SystemTable::DeployKeys
-            | SystemTable::ClaimLeases => {}
+            | SystemTable::ClaimLeases
+            | SystemTable::ChangeHistory
+            | SystemTable::HistoryStates
+            | SystemTable::DataSyncs
+            | SystemTable::LogStreams
+            | SystemTable::AuditLog
+            | SystemTable::BackendState => {}
         }
         Ok(())
     }
@@ -472,7 +536,9 @@ impl Catalog {
     fn apply_table(&mut self, old: Option<Stored<TableRow>>, new: Option<Stored<TableRow>>) {
         let mut indexes = None;
         if let Some(Stored { row: old, .. }) = old {
-            self.by_number.remove(&old.number);
+            if self.by_number.get(&old.number) == Some(&old.tablet) {
+                self.by_number.remove(&old.number);
+            }
             if self.by_name.get(&old.name) == Some(&old.tablet) {
                 self.by_name.remove(&old.name);
             }
@@ -491,8 +557,8 @@ impl Catalog {
             if let Some(indexes) = indexes {
                 table.indexes = indexes;
             }
-            self.by_number.insert(table.number, table.tablet);
             if table.state == TableState::Active {
+                self.by_number.insert(table.number, table.tablet);
                 self.by_name.insert(table.name.clone(), table.tablet);
             }
             self.by_tablet.insert(table.tablet, Arc::new(table));
@@ -509,7 +575,7 @@ impl Catalog {
             let Some(table) = self.by_tablet.get_mut(&new.table) else {
                 return Err(Error::stored(format!("index {id} is over a table that is not there")));
             };
-            let index = Index::new(new.id, new.name, new.fields, new.state, new.staged);
+            let index = Index::of_kind(new.kind, new.id, new.name, new.fields, new.state, new.staged);
             Arc::make_mut(table).indexes.push(Arc::new(index));
         }
         Ok(())

@@ -50,7 +50,8 @@ struct CatalogKey {
 }
 
 /// The tables that a catalog is loaded from; tables come before their indexes.
-const LOADED: [SystemTable; 7] = [
+const LOADED: [SystemTable; 10] = [
+    SystemTable::Components,
     SystemTable::Tables,
     SystemTable::Indexes,
     SystemTable::Schemas,
@@ -58,6 +59,8 @@ const LOADED: [SystemTable; 7] = [
     SystemTable::EnvironmentVariables,
     SystemTable::UdfConfig,
     SystemTable::Auth,
+    SystemTable::ChangeHistory,
+    SystemTable::BackendState,
 ];
 
 impl CatalogCache {

@@ -225,6 +225,20 @@ impl Transaction {
         self.set_next_cron_run(job.component, run.next.job, Some(at), next.map(|next| next.at)).await
     }
 
+    /// Moves the jobs whose time has come on to their next run after now, without a run.
+    pub(crate) async fn leave_out_due_cron_runs(&mut self) -> Result<()> {
+        let (now, limits) = (moment(self.now_ms() as f64), self.limits.cron);
+        for Stored { row: next, .. } in self.rows::<CronNextRunRow>("by_id", &[]).await? {
+            if next.next > now || next.is_running {
+                continue;
+            }
+            let Some(job) = self.row::<CronJobRow>(next.job).await? else { continue };
+            let following = timetable(job.spec(), next.job, &limits).next_run(next.next, now);
+            self.set_next_cron_run(job.component, next.job, None, following.map(|next| next.at)).await?;
+        }
+        Ok(())
+    }
+
     /// The runs of a job that its log keeps, the oldest first.
     async fn cron_runs(&mut self, component: ComponentId, name: &str) -> Result<Vec<Stored<CronRunRow>>> {
         self.rows(CRON_RUNS_INDEX, &[Value::from(component.to_string()), Value::from(name)]).await

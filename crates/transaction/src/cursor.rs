@@ -43,6 +43,7 @@ enum Purpose {
     Cursor = 1,
     Journal = 2,
     Upload = 3,
+    Export = 4,
 }
 
 /// The right to upload files, as an upload URL holds it.
@@ -113,6 +114,16 @@ impl CursorKey {
         let (issued_ms, component) = plain.split_first_chunk()?;
         let component = std::str::from_utf8(component).ok()?.parse().ok()?;
         Some(UploadGrant { component, issued_ms: u64::from_be_bytes(*issued_ms) })
+    }
+
+    /// A cursor of somebody who copies a deployment's data: whatever it says comes back unchanged.
+    pub fn seal_export(&self, deployment: DeploymentRef, plain: &[u8]) -> String {
+        self.encrypt(Purpose::Export, deployment, plain)
+    }
+
+    /// What such a cursor of this deployment says; `None` if it is none.
+    pub fn open_export(&self, deployment: DeploymentRef, cursor: &str) -> Option<Vec<u8>> {
+        self.decrypt(Purpose::Export, deployment, cursor)
     }
 
     fn seal(

@@ -1,7 +1,7 @@
 use bytes::Bytes;
-use value::Object;
+use value::{COMMIT_TIMESTAMP_JSON, ComponentId, Object};
 
-use crate::{Error, Result};
+use crate::{Error, Result, catalog::COMPONENT_FIELD};
 
 /// A document, as it is stored. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,9 +34,30 @@ impl Document {
         self.decoded().0
     }
 
+    /// Whether it holds the timestamp of a commit that has none yet.
+    pub(crate) fn waits_for_commit(&self) -> bool {
+        self.json().contains(COMMIT_TIMESTAMP_JSON)
+    }
+
     /// The size that limits count.
     pub fn size_bytes(&self) -> usize {
         self.decoded().1 as usize
+    }
+
+    /// A document that the system keeps for an application, as functions of a component see it; `None` if it is another one's.
+    pub(crate) fn shown_to(&self, component: ComponentId) -> Result<Option<Document>> {
+        let mut object = self.to_object()?;
+        let owner = match object.remove(COMPONENT_FIELD) {
+            None => ComponentId::ROOT,
+            Some(owner) => match owner.as_str().map(str::parse) {
+                Some(Ok(owner)) => owner,
+                _ => return Err(Error::stored("a document of no component")),
+            },
+        };
+        Ok((owner == component).then(|| match owner.is_root() {
+            true => self.clone(),
+            false => Document::from_object(&object),
+        }))
     }
 
     /// Parses the document. Costs time: once per document and use.

@@ -31,14 +31,14 @@ pub struct GetRequest<'r> {
 }
 
 /// A document that an operation is about: its table, and its key there.
-struct Target {
+pub(crate) struct Target {
     table: Arc<Table>,
     id: DocumentId,
-    key: DocumentKey,
+    pub(crate) key: DocumentKey,
 }
 
 impl Target {
-    fn new(table: Arc<Table>, id: DocumentId) -> Target {
+    pub(crate) fn new(table: Arc<Table>, id: DocumentId) -> Target {
         let key = DocumentKey { primary: table.by_id.id, key: table.primary_key(id.internal_id).into() };
         Target { table, id, key }
     }
@@ -71,7 +71,11 @@ impl Transaction {
                 None => committed.next().expect("one was read for each that is not pending"),
             };
             transaction.count_read(&target.table, document.as_ref())?;
-            Ok(document)
+            match document {
+                // The system keeps those of all components in one table.
+                Some(document) if target.table.is_system() => document.shown_to(transaction.component()),
+                document => Ok(document),
+            }
         };
         targets
             .into_iter()
@@ -199,11 +203,6 @@ impl Transaction {
 
     /// Sets and removes top-level fields of a document. One that stays as it was is read, but not written.
     pub async fn patch(&mut self, id: &str, table: Option<&str>, patch: Patch) -> Result<()> {
-        let placeholder =
-            |value: &Option<Value>| value.as_ref().is_some_and(Value::contains_commit_timestamp);
-        if patch.0.values().any(placeholder) {
-            return Err(commit_timestamp_not_supported());
-        }
         let (target, before) = self.target_of_write(id, table).await?;
         let mut after = before.clone();
         patch.apply(&mut after);
@@ -315,7 +314,12 @@ impl Transaction {
 
     /// Writes a document: `before` is as the transaction sees it now, `None` for an insert, `after` is complete, `None`
     /// for a delete. Everything is checked before anything changes.
-    async fn write(&mut self, target: Target, before: Option<Object>, after: Option<Object>) -> Result<()> {
+    pub(crate) async fn write(
+        &mut self,
+        target: Target,
+        before: Option<Object>,
+        after: Option<Object>,
+    ) -> Result<()> {
         let Target { table, id, key } = target;
         let system_table = SystemTable::by_number(table.number);
         let document = match &after {
@@ -353,7 +357,9 @@ impl Transaction {
                 // The write lists the keys in every index, and must fit the schemas.
                 self.facts.rely_on(Fact::Indexes(table.tablet));
                 self.facts.rely_on(Fact::Schemas(table.component));
+                // Whoever fills a hidden table checks what it writes against the tables that there will be.
                 if let Some(object) = &after
+                    && table.state != TableState::Hidden
                     && let Err(error) = self.enforce_schemas(&table, id, object).await
                 {
                     self.usage = usage_before;
@@ -403,7 +409,8 @@ impl Transaction {
         let Some(table) = self.table_to_read(table.parse()?)? else { return Ok(0) };
         let by_id = Arc::clone(&table.by_id);
         self.count_range(by_id.id, &Interval::all())?;
-        let mut scan = Scan::new(&table, by_id.id, Interval::all(), Order::Ascending, usize::MAX, usize::MAX);
+        let scan = Scan::new(&table, by_id.id, Interval::all(), Order::Ascending, usize::MAX, usize::MAX);
+        let mut scan = scan.for_function_of(self.component());
         self.record_interval(by_id.id, Interval::all());
         let mut count = 0;
         while scan.next(self).await?.is_some() {
@@ -534,14 +541,7 @@ pub(crate) fn parse_id(id: &str) -> Result<DocumentId> {
 }
 
 fn into_document(value: Value) -> Result<Object> {
-    if value.contains_commit_timestamp() {
-        return Err(commit_timestamp_not_supported());
-    }
     value.into_object().map_err(|other| ValueError::NotADocument { type_name: other.type_name() }.into())
-}
-
-fn commit_timestamp_not_supported() -> Error {
-    Error::user("CommitTimestampNotSupported", "this version can't store `commitTs` in documents")
 }
 
 fn nonexistent(id: DocumentId) -> Error {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::{Interval, Order};
+use contract::{Interval, Order, Timestamp};
 
 use crate::{
     Result, Stored, SystemRow, SystemTable, Table, Transaction, scan::Scan, system_rows::stored_row,
@@ -12,6 +12,14 @@ impl Transaction {
     /// Deletes documents of the deployment, whatever they are: at most `rows_max`, and about the bytes of one large document.
     /// How many; 0 when nothing is left but the one document that names the catalog.
     pub async fn erase(&mut self, rows_max: usize) -> Result<usize> {
+        // First, so that what goes is not noted as a change.
+        if self.end_changes().await? {
+            return Ok(1);
+        }
+        let notes = self.forget_changes(Timestamp::MAX, rows_max).await?;
+        if notes > 0 {
+            return Ok(notes);
+        }
         let documents = self.erase_from(self.tables_of_documents(), rows_max).await?;
         if documents > 0 {
             return Ok(documents);
@@ -20,7 +28,7 @@ impl Transaction {
         self.erase_from(tables_of_definitions(), rows_max).await
     }
 
-    async fn erase_from(&mut self, tables: Vec<Arc<Table>>, rows_max: usize) -> Result<usize> {
+    pub(crate) async fn erase_from(&mut self, tables: Vec<Arc<Table>>, rows_max: usize) -> Result<usize> {
         let (mut rows, mut bytes) = (0, 0);
         for table in tables {
             if rows == rows_max || bytes >= self.limits.value.document_bytes_max {

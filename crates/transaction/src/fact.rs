@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use contract::{IndexId, Interval, ReadSet};
-use value::{ComponentId, IndexName, InternalId, TableName, TableNumber, Value};
+use value::{ComponentId, DocumentId, IndexName, InternalId, TableName, TableNumber, Value};
 
 use crate::{
     range::prefix_interval,
@@ -29,7 +29,15 @@ pub(crate) enum Fact {
     EnvironmentVariable(ComponentId, String),
     EnvironmentVariables(ComponentId),
     UdfConfig(ComponentId),
+    /// Whether this instance of a component is there and mounted.
+    Component(ComponentId),
+    /// Which instances of components there are.
+    Components,
     Auth,
+    /// Whether the changes of documents are noted: every write of a document relies on it.
+    ChangeHistory,
+    /// Whether the deployment is paused: every call of a function relies on it.
+    Pause,
 }
 
 impl Fact {
@@ -77,7 +85,15 @@ impl Fact {
                 add(SystemTable::EnvironmentVariables, name, &[of(component)]);
             }
             Fact::UdfConfig(component) => add(SystemTable::UdfConfig, "by_component", &[of(component)]),
+            Fact::Component(component) => {
+                let id =
+                    component.internal_id().map(|id| DocumentId::new(SystemTable::Components.number(), id));
+                add(SystemTable::Components, "by_id", &id.map(Value::from).into_iter().collect::<Vec<_>>());
+            }
+            Fact::Components => add(SystemTable::Components, "by_id", &[]),
             Fact::Auth => add(SystemTable::Auth, "by_id", &[]),
+            Fact::ChangeHistory => add(SystemTable::ChangeHistory, "by_id", &[]),
+            Fact::Pause => add(SystemTable::BackendState, "by_id", &[]),
         }
         ranges
     }

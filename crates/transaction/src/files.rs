@@ -70,11 +70,16 @@ impl Transaction {
 
     /// Notes an object that is about to be stored; its id comes back.
     pub async fn note_object(&mut self, component: ComponentId) -> Result<DocumentId> {
-        let mut random = [0; 16];
-        self.random().fill_bytes(&mut random);
-        let uuid = uuid::Builder::from_random_bytes(random).into_uuid().hyphenated().to_string();
+        let uuid = self.new_uuid();
         let (state, since_ms) = (FileState::Arriving, self.now_ms());
         self.insert_row(&FileObjectRow { component, uuid, state, since_ms }).await
+    }
+
+    /// By which a URL can name a file.
+    pub(crate) fn new_uuid(&mut self) -> String {
+        let mut random = [0; 16];
+        self.random().fill_bytes(&mut random);
+        uuid::Builder::from_random_bytes(random).into_uuid().hyphenated().to_string()
     }
 
     /// Makes a file of an object that has arrived; the id of its document comes back. Fails with `UploadTooSlow` if the object

@@ -19,7 +19,9 @@
 mod attempts;
 mod catalog;
 mod catalog_cache;
+mod changes;
 mod commits;
+mod components;
 mod crons;
 mod cursor;
 mod document;
@@ -30,40 +32,56 @@ mod error;
 mod expression;
 mod fact;
 mod files;
+mod imports;
 mod leases;
 mod limits;
+mod overviews;
 mod page;
+mod pause;
 mod pending;
 mod query;
 mod range;
 mod scan;
 mod schedules;
+mod search;
+mod search_fields;
+mod streamed;
 mod system_rows;
 pub mod system_tables;
 mod transaction;
 mod usage;
+mod vector_search;
 
 pub use crate::limits::{CronLimits, Limits, PREFETCH_DOCUMENTS, RetryLimits, TransactionLimits};
 pub use attempts::{Attempts, Next};
 pub use catalog::{Catalog, DeploymentCatalog, Index, IndexState, StoredSchema, Table, TableState};
 pub use catalog_cache::CatalogCache;
+pub use changes::{Change, ChangedDocument, Changes, read_changes};
 pub use commits::{Commits, Settled, result_lost, unknown_outcome};
+pub use components::component_id;
 pub use crons::CronChanges;
 pub use cursor::{CursorKey, UploadGrant};
 pub use document::Document;
 pub use documents::GetRequest;
 pub use error::{Error, Result, UserError};
 pub use files::{File, object_name};
+pub use imports::{ImportedFile, document_id};
+pub use overviews::{Count, UpcomingJob};
 pub use page::{Page, PageRequest, PageStatus};
 pub use query::Query;
 pub use scan::QueryId;
 pub use schedules::{Cancellation, DueRun, NewJob, QueuedJobs, RunEnd, held_from};
+pub use search_fields::{IndexKind, filter_values, normalized, text_of, vector_of};
+pub use streamed::PRIMARY_KEY_INDEX;
 pub use system_tables::{
-    AuthRow, CronJobRow, CronNextRunRow, CronOutcome, CronRunRow, DeployKeyRow, DeployKeyScope,
-    DeploymentRow, DeploymentState, DirectoryRow, DueKind, DueRow, EnvironmentVariableRow, FileObjectRow,
-    FileRow, FileState, Holder, IndexRow, JobState, LeaseRow, ModuleEnvironment, ModuleRow, NodeConfig,
-    ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
-    SystemTable, TableRow, UdfConfigRow,
+    AuditLogRow, AuthRow, ChangeHistoryRow, Claim, ComponentRow, CronJobRow, CronNextRunRow, CronOutcome,
+    CronRunRow, DataSyncRow, DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow,
+    DueKind, DueRow, EnvironmentVariableRow, ExportRow, ExportState, FileObjectRow, FileRow, FileState,
+    HistoryStateRow, Holder, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState, ImportTable,
+    IndexRow, JobState, LeaseRow, LogStreamRow, LogStreamState, ModuleEnvironment, ModuleRow, NodeConfig,
+    PauseRow, ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
+    SystemTable, TableRow, UdfConfigRow, VariableBinding,
 };
 pub use transaction::{Finished, NestedOutcome, Options, Transaction, primary_key_of};
 pub use usage::{Metric, NestedLimits, Usage, UsageWarning};
+pub use vector_search::CheckedVectorSearch;

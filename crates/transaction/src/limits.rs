@@ -75,6 +75,19 @@ group! {
         page_items_max: usize = 32_000,
         /// From how many items of a page on the client is advised to split it: three quarters of an array.
         page_items_split: usize = 6_144,
+        /// Documents that one text search finds, the best ones; whoever wants more fails
+        /// (`SearchQueryScannedTooManyDocumentsError`).
+        search_documents_max: usize = 1_024,
+        /// From how many of them on the client is advised to split a page: three quarters.
+        search_documents_split: usize = 768,
+        /// Terms of a search's text; the rest is ignored.
+        search_terms_max: usize = 16,
+        /// Equalities of one text search (`TooManySearchFilters`).
+        search_filters_max: usize = 8,
+        /// Documents that a vector search finds (`VectorLimitTooLargeError`).
+        vector_matches_max: usize = 256,
+        /// Conditions of a vector search's filter (`TooManyVectorFilters`).
+        vector_filters_max: usize = 64,
         /// Queries that may be open at once in one function (`TooManyOpenQueries`).
         open_queries_max: usize = 1_000,
         /// Percentage of a limit from which a warning is appended to the function's log.

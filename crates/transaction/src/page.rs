@@ -8,7 +8,7 @@ use crate::{
     Document, Error, Query, Result, Transaction,
     cursor::{CursorPosition, Fingerprint},
     range::interval_of,
-    scan::{Scan, first_rows, passes},
+    scan::{Scan, Walk, first_rows, passes},
 };
 
 /// A page to read.
@@ -110,11 +110,16 @@ impl Transaction {
         let bytes_left = bytes_left.saturating_sub(self.limits.value.document_bytes_max).max(1);
         let rows = page_limit("maximumRowsRead", maximum_rows_read, rows_left.max(1))?;
         let bytes = page_limit("maximumBytesRead", maximum_bytes_read, bytes_left)?;
+        let is_search = query.source.search.is_some();
         let (target, fields, interval) = match self.index_to_read(&query)? {
+            Some((table, index)) if is_search => {
+                let fields = [&index.fields[..], index.kind.filter_fields()].concat();
+                (Some((table, index)), fields, Interval::all())
+            }
             Some((table, index)) => {
-                let interval = interval_of(&index, &query.source.range)?;
+                let interval = interval_of(&index, &self.conditions(&index, &query))?;
                 let fields = index.key_fields().to_vec();
-                (Some((table, index.id)), fields, interval)
+                (Some((table, index)), fields, interval)
             }
             None => (None, Vec::new(), Interval::all()),
         };
@@ -136,26 +141,29 @@ impl Transaction {
             },
         };
         let interval = between(interval, order, begin.as_ref(), end.as_ref());
-        if let (Some((_, index)), Some(interval)) = (&target, &interval) {
-            self.count_range(*index, interval)?;
-        }
-        let mut read = PageRead::default();
-        if let (Some((table, index)), Some(interval)) = (target, interval) {
-            let rows_first = match end {
-                Some(_) => self.limits.prefetch_documents,
-                None => first_rows(&query.operators, items),
-            };
-            let mut scan = Scan::new(&table, index, interval, order, rows_first, usize::MAX);
-            let page_end = PageEnd { items: end.is_none().then_some(items), rows, bytes };
-            let result = read.fill(self, &mut scan, query.operators, &page_end, end.is_some()).await;
-            // Also what a failed run has read decides when it may be run again.
-            if let Some((index, interval)) = scan.consumed() {
-                self.record_interval(index, interval);
+        let rows_first = match end {
+            Some(_) => self.limits.prefetch_documents,
+            None => first_rows(&query.operators, items),
+        };
+        let mut walk = match (target, interval) {
+            (Some((table, index)), Some(interval)) if is_search => {
+                self.search_scan(&table, &index, &query, interval)?.map_or(Walk::Nothing, Walk::Search)
             }
-            result?;
-        } else {
-            read.reached_end = true;
+            (Some((table, index)), Some(interval)) => {
+                self.count_range(index.id, &interval)?;
+                let scan = Scan::new(&table, index.id, interval, order, rows_first, usize::MAX);
+                Walk::Index(scan.for_function_of(self.component()))
+            }
+            _ => Walk::Nothing,
+        };
+        let mut read = PageRead::default();
+        let page_end = PageEnd { items: end.is_none().then_some(items), rows, bytes };
+        let result = read.fill(self, &mut walk, query.operators, &page_end, end.is_some()).await;
+        // Also what a failed run has read decides when it may be run again.
+        if let Some((index, interval)) = walk.consumed() {
+            self.record_interval(index, interval);
         }
+        result?;
 
         let position = match end {
             Some(end) => end,
@@ -168,6 +176,7 @@ impl Transaction {
         let status = if read.cut {
             Some(PageStatus::SplitRequired)
         } else if read.documents.len() > limits.page_items_split
+            || (is_search && read.keys.len() > limits.search_documents_split)
             || much(read.keys.len(), rows)
             || much(read.bytes, bytes)
         {
@@ -221,7 +230,7 @@ impl PageRead {
     async fn fill(
         &mut self,
         transaction: &mut Transaction,
-        scan: &mut Scan,
+        walk: &mut Walk,
         mut operators: Vec<crate::query::Operator>,
         end: &PageEnd,
         whole_interval: bool,
@@ -241,11 +250,11 @@ impl PageRead {
                 self.reached_end = true;
                 return Ok(());
             }
-            let Some((key, document)) = scan.next(transaction).await? else {
-                self.reached_end = scan.is_exhausted();
+            let Some((key, document, table)) = walk.next(transaction).await? else {
+                self.reached_end = walk.is_exhausted();
                 return Ok(());
             };
-            transaction.count_read(scan.table(), Some(&document))?;
+            transaction.count_read(table, Some(&document))?;
             self.keys.push(key);
             self.bytes += document.size_bytes();
             if passes(&mut operators, &document)? {

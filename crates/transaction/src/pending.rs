@@ -7,10 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use contract::{IndexId, IndexUpdate, Order, Write};
-use value::Object;
+use contract::{IndexId, IndexUpdate, Order, Write, is_announced_only};
+use value::{COMMIT_TIMESTAMP_JSON, Object, key};
 
-use crate::{Document, catalog::Table};
+use crate::{Document, IndexKind, catalog::Table, changes::ChangedDocument};
 
 /// Names a document: its table's primary index and its key there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,7 +98,7 @@ impl Pending {
         let pending = self.documents.remove(key)?;
         if pending.document.is_some() {
             self.overlay(key.primary).remove(&key.key);
-            for (index, index_key) in &pending.keys {
+            for (index, index_key) in ordered(&pending.keys) {
                 self.overlay(*index).remove(index_key);
             }
         }
@@ -110,7 +110,7 @@ impl Pending {
         let primary = self.overlay(key.primary);
         if pending.document.is_some() {
             let mut before = primary.insert(key.key.clone(), key.key.clone());
-            for (index, index_key) in &pending.keys {
+            for (index, index_key) in ordered(&pending.keys) {
                 before = before.or(self.overlay(*index).insert(index_key.clone(), key.key.clone()));
             }
             assert!(before.is_none(), "a key of an index belongs to one document");
@@ -141,6 +141,18 @@ impl Pending {
         Some((index_key, document.expect("an overlay holds only documents that are there")))
     }
 
+    /// The pending documents of a table: their keys, whether they are there in the committed state, and what they are now.
+    pub(crate) fn of_table(
+        &self,
+        primary: IndexId,
+    ) -> impl Iterator<Item = (&Bytes, bool, Option<&Document>)> {
+        let first = DocumentKey { primary, key: Bytes::new() };
+        self.documents
+            .range(first..)
+            .take_while(move |(key, _)| key.primary == primary)
+            .map(|(key, pending)| (&key.key, pending.committed, pending.document.as_ref()))
+    }
+
     /// The definitions of the tables of all pending documents, as they were when they were written.
     pub(crate) fn tables(&self) -> Vec<Arc<Table>> {
         let mut tables: Vec<Arc<Table>> = Vec::new();
@@ -168,6 +180,18 @@ impl Pending {
         }
     }
 
+    /// The documents of applications that are to be committed, and whether each is deleted. Those that were inserted and deleted
+    /// again are left out.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = ChangedDocument> + '_ {
+        let changed = |pending: &PendingDocument| pending.committed || pending.document.is_some();
+        let of_applications = self.documents.iter().filter(|(_, pending)| !pending.table.is_system());
+        of_applications.filter(move |(_, pending)| changed(pending)).map(|(key, pending)| ChangedDocument {
+            primary: key.primary,
+            key: key.key.clone(),
+            deleted: pending.document.is_none(),
+        })
+    }
+
     /// What is to be committed. Documents that were inserted and deleted again are left out.
     pub(crate) fn into_writes(self) -> Vec<Write> {
         let changed = |pending: &PendingDocument| pending.committed || pending.document.is_some();
@@ -185,18 +209,38 @@ impl Pending {
                         index_updates.push(IndexUpdate { index: index.id, old, new });
                     }
                 }
-                Write {
-                    primary: key.primary,
-                    key: key.key,
-                    document: pending.document.map(|document| document.stored().clone()),
-                    index_updates,
-                }
+                let document = pending.document.map(|document| match document.waits_for_commit() {
+                    true => unstamped(&document, &pending.table, &index_updates),
+                    false => document.stored().clone(),
+                });
+                Write { primary: key.primary, key: key.key, document, index_updates }
             })
             .collect()
     }
 }
 
-/// The keys of a document of `table` in every index but the primary.
+/// A document as the log takes it that puts the timestamp of the commit into it and its keys.
+fn unstamped(document: &Document, table: &Table, updates: &[IndexUpdate]) -> Bytes {
+    // A document that is pending was made from an object.
+    let object = document.to_object().unwrap_or_default();
+    let mut in_keys = Vec::new();
+    for (position, update) in updates.iter().enumerate() {
+        // What is only announced has no places for it.
+        let index =
+            table.indexes.iter().find(|index| index.id == update.index && index.kind == IndexKind::Ordered);
+        let places = index.map(|index| key::commit_timestamps(&object, index.key_fields()));
+        in_keys.extend(places.into_iter().flatten().map(|place| (position as u32, place as u32)));
+    }
+    let size = u32::try_from(document.size_bytes()).unwrap_or(u32::MAX);
+    contract::document::encode_unstamped(document.json(), COMMIT_TIMESTAMP_JSON, size, &in_keys)
+}
+
+/// The keys of a document of `table` in every index but the primary, as far as it is in them.
 fn keys_of(table: &Table, document: &Object) -> Vec<(IndexId, Bytes)> {
-    table.indexes.iter().map(|index| (index.id, index.key_of(document).into())).collect()
+    table.indexes.iter().filter_map(|index| Some((index.id, index.key_of(document)?))).collect()
+}
+
+/// The keys that are in an order, each of one document.
+fn ordered(keys: &[(IndexId, Bytes)]) -> impl Iterator<Item = &(IndexId, Bytes)> {
+    keys.iter().filter(|(_, key)| !is_announced_only(key))
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use value::{FieldPath, IndexName, JsonFormat, TableName, Value};
+use value::{FieldPath, IndexName, TableName, Value};
 
 use crate::limits::TransactionLimits;
 
@@ -23,6 +23,17 @@ pub(crate) struct Source {
     pub index: IndexName,
     pub range: Vec<RangeExpression>,
     pub order: contract::Order,
+    /// What a text index is searched for; the best documents come first. Then there is no range.
+    pub search: Option<Vec<SearchExpression>>,
+}
+
+/// One condition of a text search.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum SearchExpression {
+    /// The field of the index has any of the text's terms.
+    Text { field: FieldPath, text: String },
+    /// A field is this; `None` is undefined.
+    Equal { field: FieldPath, value: Option<Value> },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +72,14 @@ struct QueryJson {
 enum SourceJson {
     FullTableScan { table_name: String, order: Option<OrderJson> },
     IndexRange { index_name: String, range: Vec<RangeJson>, order: Option<OrderJson> },
-    Search {},
+    Search { index_name: String, filters: Vec<SearchJson> },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+enum SearchJson {
+    Search { field_path: String, value: String },
+    Eq { field_path: String, value: serde_json::Value },
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -96,25 +114,17 @@ impl Query {
                 index: IndexName::BY_CREATION_TIME.parse()?,
                 range: Vec::new(),
                 order: order_of(order),
+                search: None,
             },
             SourceJson::IndexRange { index_name, range, order } => {
-                let Some((table, index)) = index_name.split_once('.') else {
-                    return Err(invalid(format!(
-                        "{index_name:?} must be the table and the index, with a dot between"
-                    )));
-                };
-                Source {
-                    table: table.parse()?,
-                    index: index.parse()?,
-                    range: range.into_iter().map(RangeExpression::from_json).collect::<Result<_>>()?,
-                    order: order_of(order),
-                }
+                let (table, index) = table_and_index(&index_name)?;
+                let range = range.into_iter().map(RangeExpression::from_json).collect::<Result<_>>()?;
+                Source { table, index, range, order: order_of(order), search: None }
             }
-            SourceJson::Search {} => {
-                return Err(Error::user(
-                    "SearchNotSupported",
-                    "this version has no text search indexes; use an index range and `filter`",
-                ));
+            SourceJson::Search { index_name, filters } => {
+                let (table, index) = table_and_index(&index_name)?;
+                let filters = filters.into_iter().map(SearchExpression::from_json).collect::<Result<_>>()?;
+                Source { table, index, range: Vec::new(), order: order_of(None), search: Some(filters) }
             }
         };
         if operators.len() > limits.query_operators_max {
@@ -140,7 +150,7 @@ impl Query {
         let source = serde_json::json!({"type": "FullTableScan", "tableName": table, "order": order_name});
         let index = IndexName::BY_CREATION_TIME.parse().expect("a legal name");
         Query {
-            source: Source { table, index, range: Vec::new(), order },
+            source: Source { table, index, range: Vec::new(), order, search: None },
             operators: Vec::new(),
             json: serde_json::json!({"source": source, "operators": []}),
         }
@@ -169,6 +179,27 @@ impl RangeExpression {
             value: value_or_undefined(json.value)?,
         })
     }
+}
+
+impl SearchExpression {
+    fn from_json(json: SearchJson) -> Result<SearchExpression> {
+        Ok(match json {
+            SearchJson::Search { field_path, value } => {
+                SearchExpression::Text { field: field_path.parse()?, text: value }
+            }
+            SearchJson::Eq { field_path, value } => {
+                SearchExpression::Equal { field: field_path.parse()?, value: value_or_undefined(value)? }
+            }
+        })
+    }
+}
+
+/// The parts of an index's full name.
+pub(crate) fn table_and_index(name: &str) -> Result<(TableName, IndexName)> {
+    let Some((table, index)) = name.split_once('.') else {
+        return Err(invalid(format!("{name:?} must be the table and the index, with a dot between")));
+    };
+    Ok((table.parse()?, index.parse()?))
 }
 
 impl Operator {
@@ -203,7 +234,7 @@ pub(crate) fn value_or_undefined(json: serde_json::Value) -> Result<Option<Value
     if json.as_object().is_some_and(|fields| fields.len() == 1 && fields.contains_key("$undefined")) {
         return Ok(None);
     }
-    Ok(Some(Value::from_serde_json(json, JsonFormat::ConvexEncoded)?))
+    Ok(Some(Value::from_serde_json_with_placeholder(json)?))
 }
 
 pub(crate) fn invalid(message: String) -> Error {

@@ -1,19 +1,21 @@
 //! Walking an index: committed rows and pending writes, merged in the order of the index.
 
-use std::{collections::VecDeque, ops::Bound, sync::Arc};
+use std::{borrow::Cow, collections::VecDeque, ops::Bound, sync::Arc};
 
 use bytes::Bytes;
 use contract::{IndexId, Interval, Order, Read, ReadResult, Row};
-use value::key;
+use value::{ComponentId, IndexName, Value, key};
 
 use crate::{
     Document, Error, Query, Result, Table, Transaction,
-    catalog::{Index, IndexState},
+    catalog::{COMPONENT_FIELD, Index, IndexState},
     catalog_cache::unexpected_result,
     fact::Fact,
     pending::DocumentKey,
-    query::Operator,
+    query::{Operator, RangeComparison, RangeExpression},
     range::interval_of,
+    search::{SearchScan, check_kind},
+    system_tables::COMPONENT_INDEX,
 };
 
 /// An open query of a transaction.
@@ -37,14 +39,56 @@ pub(crate) struct Scan {
     /// Rows to ask for next time; grows.
     rows: usize,
     rows_max: usize,
+    /// The component whose function sees the documents, where the table holds those of all components.
+    shown_to: Option<ComponentId>,
 }
 
 /// An open query: a scan and what happens to each document on its way.
 #[derive(Debug)]
 pub(crate) struct QueryStream {
-    /// `None` if there is no such table.
-    pub scan: Option<Scan>,
+    walk: Walk,
     operators: Vec<Operator>,
+}
+
+/// Where the documents of a query come from.
+#[derive(Debug)]
+pub(crate) enum Walk {
+    /// There can be none.
+    Nothing,
+    Index(Scan),
+    Search(SearchScan),
+}
+
+impl Walk {
+    /// The next document, its place in the order of the query, and its table.
+    pub(crate) async fn next(
+        &mut self,
+        transaction: &mut Transaction,
+    ) -> Result<Option<(Bytes, Document, &Arc<Table>)>> {
+        let (next, table) = match self {
+            Walk::Nothing => return Ok(None),
+            Walk::Index(scan) => (scan.next(transaction).await?, &scan.table),
+            Walk::Search(scan) => (scan.next(transaction).await?, scan.table()),
+        };
+        Ok(next.map(|(place, document)| (place, document, table)))
+    }
+
+    pub(crate) fn is_exhausted(&self) -> bool {
+        match self {
+            Walk::Nothing => true,
+            Walk::Index(scan) => scan.exhausted,
+            Walk::Search(scan) => scan.is_exhausted(),
+        }
+    }
+
+    /// What of an index was seen, besides what is in the read set already.
+    pub(crate) fn consumed(&self) -> Option<(IndexId, Interval)> {
+        match self {
+            Walk::Index(scan) => scan.consumed(),
+            // A search is in the read set from when it was made.
+            Walk::Nothing | Walk::Search(_) => None,
+        }
+    }
 }
 
 impl Scan {
@@ -71,16 +115,14 @@ impl Scan {
             unread,
             rows,
             rows_max,
+            shown_to: None,
         }
     }
 
-    pub(crate) fn table(&self) -> &Arc<Table> {
-        &self.table
-    }
-
-    /// Whether the interval's end was reached.
-    pub(crate) fn is_exhausted(&self) -> bool {
-        self.exhausted
+    /// The same for a function of a component, of whose documents it sees as much as applications may.
+    pub(crate) fn for_function_of(self, component: ComponentId) -> Scan {
+        let shown_to = self.table.is_system().then_some(component);
+        Scan { shown_to, ..self }
     }
 
     /// The part of the interval whose contents were seen; `None` if nothing was.
@@ -99,6 +141,20 @@ impl Scan {
 
     /// The next document and its key in the index; `None` at the end. The caller counts the read.
     pub(crate) async fn next(&mut self, transaction: &mut Transaction) -> Result<Option<(Bytes, Document)>> {
+        loop {
+            let Some((key, document)) = self.next_of_all(transaction).await? else { return Ok(None) };
+            match self.shown_to {
+                None => return Ok(Some((key, document))),
+                Some(component) => {
+                    if let Some(shown) = document.shown_to(component)? {
+                        return Ok(Some((key, shown)));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next_of_all(&mut self, transaction: &mut Transaction) -> Result<Option<(Bytes, Document)>> {
         if self.exhausted {
             return Ok(None);
         }
@@ -203,18 +259,17 @@ impl Scan {
 impl QueryStream {
     /// What of its index was seen.
     pub(crate) fn consumed(&self) -> Option<(IndexId, Interval)> {
-        self.scan.as_ref()?.consumed()
+        self.walk.consumed()
     }
 
     /// The next document that passes all operators.
     pub(crate) async fn next(&mut self, transaction: &mut Transaction) -> Result<Option<Document>> {
-        let Some(scan) = &mut self.scan else { return Ok(None) };
         loop {
             if self.operators.iter().any(|operator| matches!(operator, Operator::Limit(0))) {
                 return Ok(None);
             }
-            let Some((_, document)) = scan.next(transaction).await? else { return Ok(None) };
-            transaction.count_read(scan.table(), Some(&document))?;
+            let Some((_, document, table)) = self.walk.next(transaction).await? else { return Ok(None) };
+            transaction.count_read(table, Some(&document))?;
             if passes(&mut self.operators, &document)? {
                 return Ok(Some(document));
             }
@@ -251,18 +306,22 @@ impl Transaction {
             let message = format!("a function may iterate over at most {open_max} queries at the same time");
             return Err(Error::user("TooManyOpenQueries", message));
         }
-        let scan = match self.index_to_read(&query)? {
-            None => None,
+        let walk = match self.index_to_read(&query)? {
+            None => Walk::Nothing,
+            Some((table, index)) if query.source.search.is_some() => {
+                self.search_scan(&table, &index, &query, Interval::all())?.map_or(Walk::Nothing, Walk::Search)
+            }
             Some((table, index)) => {
-                let interval = interval_of(&index, &query.source.range)?;
+                let interval = interval_of(&index, &self.conditions(&index, &query))?;
                 self.count_range(index.id, &interval)?;
                 let rows = first_rows(&query.operators, self.limits.prefetch_documents);
-                Some(Scan::new(&table, index.id, interval, query.source.order, rows, usize::MAX))
+                let scan = Scan::new(&table, index.id, interval, query.source.order, rows, usize::MAX);
+                Walk::Index(scan.for_function_of(self.component()))
             }
         };
         let id = QueryId(self.next_query);
         self.next_query += 1;
-        self.streams.insert(id, QueryStream { scan, operators: query.operators });
+        self.streams.insert(id, QueryStream { walk, operators: query.operators });
         Ok(id)
     }
 
@@ -299,7 +358,10 @@ impl Transaction {
         if !name.is_reserved() {
             self.facts.rely_on(Fact::Index(table.tablet, name.clone()));
         }
-        let index = Arc::clone(table.index(name.as_str()).ok_or_else(not_found)?);
+        let is_by_creation = name.as_str() == IndexName::BY_CREATION_TIME;
+        let used = if table.is_system() && is_by_creation { COMPONENT_INDEX } else { name.as_str() };
+        let index = Arc::clone(table.index(used).ok_or_else(not_found)?);
+        check_kind(&index, query.source.search.is_some(), &shown)?;
         if index.staged {
             let message =
                 format!("the index `{shown}` is staged: it can't be queried until it is declared without");
@@ -314,6 +376,22 @@ impl Transaction {
                 ),
             )),
         }
+    }
+
+    /// The conditions of a query on the index that it reads. What the system keeps for all components is by component there.
+    pub(crate) fn conditions<'q>(&self, index: &Index, query: &'q Query) -> Cow<'q, [RangeExpression]> {
+        let conditions = &query.source.range;
+        if index.name.as_str() != COMPONENT_INDEX || !query.source.table.is_system() {
+            return Cow::Borrowed(conditions);
+        }
+        let component = self.component();
+        let of_component = RangeExpression {
+            comparison: RangeComparison::Eq,
+            field: COMPONENT_FIELD.parse().expect("a legal path"),
+            // As rows say it: those of the app itself say nothing.
+            value: (!component.is_root()).then(|| Value::from(component.to_string())),
+        };
+        Cow::Owned([of_component].into_iter().chain(conditions.iter().cloned()).collect())
     }
 }
 

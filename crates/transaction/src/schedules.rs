@@ -360,6 +360,6 @@ pub fn held_from() -> Bytes {
 }
 
 /// Of the row in the queue that a job has while it waits.
-fn due_id(job: DocumentId) -> DocumentId {
+pub(crate) fn due_id(job: DocumentId) -> DocumentId {
     DocumentId::new(SystemTable::DueRuns.number(), job.internal_id)
 }

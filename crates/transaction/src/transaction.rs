@@ -5,17 +5,18 @@ use std::{
 
 use bytes::Bytes;
 use contract::{
-    Commit, CommitId, DeploymentRef, Epoch, IndexId, Interval, Read, ReadAt, ReadResult, ReadSet,
-    TransactionLog, Version, Write,
+    Commit, CommitId, DeploymentRef, Epoch, IndexId, Interval, Read, ReadAt, ReadResult, ReadSet, Search,
+    TextCondition, TransactionLog, Version, Write,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
-use value::{ComponentId, ComponentPath, InternalId, TableName, id};
+use value::{ComponentId, InternalId, TableName, id};
 
 use crate::{
     Catalog, CatalogCache, DeploymentCatalog, Document, Error, Limits, Metric, NestedLimits, Result, Table,
     Usage,
     catalog_cache::{metadata_document, metadata_key, unexpected_result},
+    changes,
     cursor::CursorKey,
     fact::{Fact, Facts},
     pending::{DocumentKey, Pending, UndoMark},
@@ -45,6 +46,8 @@ pub struct Options {
 /// A failed operation changes nothing and leaves the transaction usable, except that what it read is in the read set.
 pub struct Transaction {
     log: Arc<dyn TransactionLog>,
+    /// Answers text searches.
+    pub(crate) search: Option<Arc<dyn Search>>,
     deployment: DeploymentRef,
     begin: ReadAt,
     pub(crate) limits: Arc<Limits>,
@@ -59,6 +62,8 @@ pub struct Transaction {
     known: HashMap<DocumentKey, Option<Document>>,
     known_bytes: usize,
     pub(crate) pending: Pending,
+    /// Notes of changes that go.
+    pub(crate) forgotten: Vec<Write>,
     pub(crate) usage: Usage,
     /// The function that runs and those that have called it, outermost first; never empty.
     frames: Vec<Frame>,
@@ -143,6 +148,7 @@ impl Transaction {
         let caps = Caps::of(&options.limits.transaction);
         let mut transaction = Transaction {
             log,
+            search: None,
             deployment,
             begin: at,
             limits: options.limits,
@@ -154,6 +160,7 @@ impl Transaction {
             known: HashMap::new(),
             known_bytes: 0,
             pending: Pending::default(),
+            forgotten: Vec::new(),
             usage: Usage::default(),
             frames: Vec::new(),
             streams: BTreeMap::new(),
@@ -167,6 +174,11 @@ impl Transaction {
         };
         transaction.push_frame(ComponentId::ROOT, caps);
         Ok(transaction)
+    }
+
+    /// Has text searches answered; without it they fail with `SearchIndexesUnavailable`.
+    pub fn search_by(&mut self, search: Arc<dyn Search>) {
+        self.search = Some(search);
     }
 
     /// Whose data it reads.
@@ -189,11 +201,6 @@ impl Transaction {
         &self.log
     }
 
-    /// The instance of a component at this path; `None` if there is none.
-    pub fn component_at(&self, path: &ComponentPath) -> Option<ComponentId> {
-        path.is_root().then_some(ComponentId::ROOT)
-    }
-
     /// Makes the outermost function one of `component`.
     ///
     /// # Panics
@@ -201,6 +208,12 @@ impl Transaction {
     pub fn enter(&mut self, component: ComponentId) {
         assert!(self.frames.len() == 1, "only the outermost function enters a component");
         self.frames[0].component = component;
+    }
+
+    /// The component in which the running function has worked until now.
+    pub(crate) fn set_component(&mut self, component: ComponentId) -> ComponentId {
+        let frame = self.frames.last_mut().expect("never empty");
+        std::mem::replace(&mut frame.component, component)
     }
 
     /// The component in which the running function works: the app itself, unless another was entered.
@@ -357,6 +370,18 @@ impl Transaction {
         self.frames.len() - 1
     }
 
+    /// Counts on where the running function of another transaction stands, and under its limits: what is done here is done in
+    /// its name.
+    pub fn count_for(&mut self, other: &Transaction) {
+        self.usage = other.usage;
+        self.frames[0].caps = other.frame().caps;
+    }
+
+    /// Takes over what another transaction has counted, which was begun for this one ([`Transaction::count_for`]).
+    pub fn take_count(&mut self, other: &Transaction) {
+        self.usage = other.usage;
+    }
+
     /// What the transaction has used so far.
     pub fn usage(&self) -> &Usage {
         &self.usage
@@ -380,8 +405,16 @@ impl Transaction {
         for (_, stream) in std::mem::take(&mut self.streams) {
             self.record_stream(&stream);
         }
+        let has_changes = self.pending.changes().next().is_some();
+        if has_changes {
+            self.facts.rely_on(Fact::ChangeHistory);
+        }
+        let is_noted = has_changes && self.catalog.keeps_changes();
+        let note = is_noted.then(|| changes::note(self.pending.changes()));
         self.facts.add_to(&mut self.read_set);
         let mut writes = self.pending.into_writes();
+        writes.extend(note);
+        writes.append(&mut self.forgotten);
         let metadata_indexes: Vec<IndexId> = SystemTable::ALL
             .into_iter()
             .filter(|table| table.is_metadata())
@@ -463,6 +496,10 @@ impl Transaction {
 
     pub(crate) fn record_interval(&mut self, index: IndexId, interval: Interval) {
         self.read_set.add(index, interval);
+    }
+
+    pub(crate) fn record_search(&mut self, index: IndexId, condition: TextCondition) {
+        self.read_set.add_search(index, condition);
     }
 
     pub(crate) fn record_stream(&mut self, stream: &QueryStream) {

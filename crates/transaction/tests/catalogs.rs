@@ -153,6 +153,7 @@ async fn a_writer_that_does_not_know_a_new_index_conflicts() {
         id: index,
         name: "by_x".parse().unwrap(),
         fields: vec!["x".parse().unwrap()],
+        kind: transaction::IndexKind::Ordered,
         state: IndexState::Backfilling,
         staged: false,
     };

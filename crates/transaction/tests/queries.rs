@@ -202,7 +202,7 @@ async fn an_index_can_be_queried_only_when_it_is_enabled() {
 fn queries_that_are_not_well_formed_are_refused() {
     let limits = transaction::Limits::DEFAULT.transaction;
     let scan = |operators: serde_json::Value| json!({"source": {"type": "FullTableScan", "tableName": "t", "order": null}, "operators": operators});
-    let search = json!({"source": {"type": "Search", "indexName": "t.s", "filters": []}, "operators": []});
+    let search = |filters: serde_json::Value| json!({"source": {"type": "Search", "indexName": "t.s", "filters": filters}, "operators": []});
     for (query, expected) in [
         (json!([]), "InvalidQuery"),
         (json!({"source": {"type": "Other"}, "operators": []}), "InvalidQuery"),
@@ -219,7 +219,8 @@ fn queries_that_are_not_well_formed_are_refused() {
         (scan(json!([{"limit": 1, "filter": {"$literal": true}}])), "InvalidQuery"),
         (scan(json!([{"sort": 1}])), "InvalidQuery"),
         (scan(json!(vec![json!({"limit": 1}); 257])), "TooManyQueryOperators"),
-        (search, "SearchNotSupported"),
+        (search(json!([{"type": "Eq", "fieldPath": "a"}])), "InvalidQuery"),
+        (search(json!([{"type": "Search", "fieldPath": "a", "value": 1}])), "InvalidQuery"),
     ] {
         assert_eq!(code(Query::from_serde_json(query.clone(), &limits)), expected, "{query}");
     }

@@ -92,9 +92,14 @@ impl Value {
         parse::from_json(text, format, false)
     }
 
+    /// As [`Value::from_json_with_placeholder`], for JSON that was parsed already.
+    pub fn from_serde_json_with_placeholder(json: serde_json::Value) -> Result<Self, ValueError> {
+        parse::from_serde_json(json, JsonFormat::ConvexEncoded, true)
+    }
+
     /// As [`Value::from_json_in`], for JSON that was parsed already.
     pub fn from_serde_json(json: serde_json::Value, format: JsonFormat) -> Result<Self, ValueError> {
-        parse::from_serde_json(json, format)
+        parse::from_serde_json(json, format, false)
     }
 
     /// The canonical convex-encoded text: fields in the order of their names, no white space, numbers in the shortest
@@ -118,6 +123,15 @@ impl Value {
     pub fn to_serde_json(&self) -> serde_json::Value {
         serde_json::to_value(self).expect("values have string keys and finite numbers")
     }
+}
+
+/// The canonical text of the placeholder of the commit timestamp. No other text of canonical JSON holds it: within a string its
+/// quotation marks would be escaped.
+pub const COMMIT_TIMESTAMP_JSON: &str = r#"{"$commitTs":null}"#;
+
+/// Puts the timestamp of the commit, in nanoseconds, in place of every placeholder in canonical JSON.
+pub fn resolve_commit_timestamp(json: &str, timestamp: i64) -> String {
+    json.replace(COMMIT_TIMESTAMP_JSON, &Value::Int64(timestamp).to_json())
 }
 
 impl Object {

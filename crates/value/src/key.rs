@@ -68,6 +68,18 @@ pub fn encode_fields<'f>(document: &Object, fields: impl IntoIterator<Item = &'f
     key
 }
 
+/// Where the placeholder of the commit timestamp stands in the key of a document in an index over these fields: for each, where
+/// the 8 bytes of its integer begin.
+pub fn commit_timestamps(document: &Object, fields: &[FieldPath]) -> Vec<usize> {
+    let mut other = document.clone();
+    other.resolve_commit_timestamp(i64::MAX - 1);
+    let (key, other) = (encode_fields(document, fields), encode_fields(&other, fields));
+    debug_assert_eq!(key.len(), other.len(), "both integers have 8 bytes");
+    // They differ in the last bit of each integer.
+    let differing = key.iter().zip(&other).enumerate().filter(|(_, (one, two))| one != two);
+    differing.map(|(position, _)| position - 7).collect()
+}
+
 /// Appends one part to a key.
 pub fn push(key: &mut Vec<u8>, part: Option<&Value>) {
     match part {
@@ -330,6 +342,32 @@ fn check_int64_tag(tag: u8, integer: i64) -> Result<(), KeyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_places_of_the_commit_timestamp_in_a_key_are_known() {
+        let document = crate::object! {
+            "a" => "text",
+            "b" => vec![Value::CommitTimestamp, Value::Int64(i64::MAX), Value::CommitTimestamp],
+            "c" => Value::CommitTimestamp,
+        };
+        let fields = |names: &[&str]| -> Vec<FieldPath> {
+            names.iter().map(|name| name.parse().expect("a legal path")).collect()
+        };
+        for (names, count) in
+            [(&["a"][..], 0), (&["c"], 1), (&["a", "c"], 1), (&["a", "b", "c"], 3), (&["d"], 0)]
+        {
+            let fields = fields(names);
+            let mut key = encode_fields(&document, &fields);
+            let places = commit_timestamps(&document, &fields);
+            assert_eq!(places.len(), count, "{names:?}");
+            for place in places {
+                key[place..place + 8].copy_from_slice(&(1i64 << 60).to_be_bytes());
+            }
+            let mut resolved = document.clone();
+            resolved.resolve_commit_timestamp(1 << 60);
+            assert_eq!(key, encode_fields(&resolved, &fields), "{names:?}");
+        }
+    }
 
     #[test]
     fn known_keys() {

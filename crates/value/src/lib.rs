@@ -42,7 +42,9 @@ pub use document::{CREATION_TIME_FIELD, ID_FIELD, check_document};
 pub use error::ValueError;
 pub use field_path::FieldPath;
 pub use id::{DocumentId, IdError, InternalId, TableNumber};
-pub use json::{JsonFormat, Patch, ValueOrUndefined, push_with_fractions};
+pub use json::{
+    COMMIT_TIMESTAMP_JSON, JsonFormat, Patch, ValueOrUndefined, push_with_fractions, resolve_commit_timestamp,
+};
 pub use name::{FieldName, IndexName, TableName};
 pub use object::Object;
 pub use path::{ComponentId, ComponentPath, FunctionHandle, FunctionPath, ModulePath};

@@ -132,6 +132,23 @@ impl ComponentPath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The instance with this name within this one.
+    pub fn child(&self, name: &str) -> Result<Self, ValueError> {
+        check_identifier(name, "the component name")?;
+        match self.is_root() {
+            true => name.parse(),
+            false => format!("{self}/{name}").parse(),
+        }
+    }
+
+    /// The instance that this one is within, and its name there; `None` for the app itself.
+    pub fn parent(&self) -> Option<(Self, &str)> {
+        match self.0.rsplit_once('/') {
+            Some((parent, name)) => Some((Self(parent.into()), name)),
+            None => (!self.is_root()).then(|| (Self::root(), self.as_str())),
+        }
+    }
 }
 
 impl Default for ComponentPath {

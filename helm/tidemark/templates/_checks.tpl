@@ -12,7 +12,7 @@
 {{- fail "nodes.roles must have txlog, or all: the nodes keep the data" -}}
 {{- end -}}
 {{- if not (has "all" $values.nodes.roles) -}}
-{{- range $role := list "runner" "fanout" "gateway" "blob" "scheduler" "deploy" -}}
+{{- range $role := list "runner" "fanout" "gateway" "blob" "scheduler" "search" "deploy" -}}
 {{- if not (or (has $role $values.nodes.roles) (has $role $pools)) -}}
 {{- fail (printf "nobody has the role %s: add it to nodes.roles or enable pools.%s" $role $role) -}}
 {{- end -}}

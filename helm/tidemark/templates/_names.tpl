@@ -104,7 +104,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* Of (root, component): the number that the processes of a pool have. Below 1000 are nodes. */}}
 {{- define "tidemark.poolNode" -}}
-{{- index (dict "gateway" 1001 "fanout" 1002 "runner" 1003 "scheduler" 1004 "deploy" 1005 "blob" 1006) .component -}}
+{{- index (dict "gateway" 1001 "fanout" 1002 "runner" 1003 "scheduler" 1004 "deploy" 1005 "blob" 1006 "search" 1007) .component -}}
 {{- end -}}
 
 {{/* Of the pod of `helm test`. */}}

@@ -3,14 +3,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{Limits, variables::PLATFORM_VARIABLES};
+use crate::Limits;
 use auth::{AuthLimits, Providers};
 use code::AUTH_CONFIG_MODULE;
 use contract::{Error, Evaluation, Result};
-use schema::{TableLookup, Validator};
+use schema::Validator;
 use serde::Deserialize;
 use serde_json::Value as Json;
-use value::{TableName, TableNumber, Value, name::ExportName};
+use value::name::ExportName;
 
 /// A module's analysis, as far as it matters here.
 #[derive(Deserialize)]
@@ -28,8 +28,9 @@ struct Function {
     returns: Option<String>,
 }
 
-/// Refuses functions whose names or validators can't be read. `modules` are analyses by path.
-pub fn check_functions(modules: &BTreeMap<String, Arc<str>>, limits: &Limits) -> Result<()> {
+/// Refuses functions whose names or validators can't be read. `modules` are analyses by path. How many functions and routes
+/// there are comes back.
+pub fn check_functions(modules: &BTreeMap<String, Arc<str>>, limits: &Limits) -> Result<usize> {
     let mut count = 0;
     for (path, analysis) in modules {
         let module: Module = serde_json::from_str(analysis)
@@ -46,7 +47,7 @@ pub fn check_functions(modules: &BTreeMap<String, Arc<str>>, limits: &Limits) ->
         );
         return Err(Error::bad_request("ModulesTooLarge", message));
     }
-    Ok(())
+    Ok(count)
 }
 
 fn check_function(path: &str, function: &Function, limits: &Limits) -> Result<()> {
@@ -64,72 +65,6 @@ fn check_function(path: &str, function: &Function, limits: &Limits) -> Result<()
     Ok(())
 }
 
-/// `defineApp({ env })` may ask for variables that must be set, and say which values they may have.
-pub fn check_declared_variables(
-    evaluation: &Evaluation,
-    environment: &BTreeMap<String, String>,
-    limits: &Limits,
-) -> Result<()> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Definition {
-        #[serde(default)]
-        env_vars: Vec<(String, Declared)>,
-    }
-    #[derive(Deserialize)]
-    struct Declared {
-        /// JSON within JSON.
-        value: Option<String>,
-        #[serde(default)]
-        optional: bool,
-    }
-    let Some(definition) = &evaluation.app_definition else { return Ok(()) };
-    let definition: Definition = serde_json::from_str(definition).map_err(|error| {
-        let message = format!("`convex.config.js` (default export) can't be read: {error}.");
-        Error::bad_request("InvalidAppDefinition", message)
-    })?;
-    let mut missing = Vec::new();
-    for (name, declared) in &definition.env_vars {
-        let refused = |code, reason: String| {
-            let message =
-                format!("`convex.config.js` (default export), the environment variable `{name}`: {reason}.");
-            Err(Error::bad_request(code, message))
-        };
-        let validator = match declared
-            .value
-            .as_deref()
-            .map(|text| Validator::from_json(text, &limits.transaction.schema))
-        {
-            Some(Ok(validator)) => validator,
-            Some(Err(error)) => return refused(error.code(), error.to_string()),
-            None => Validator::String,
-        };
-        match environment.get(name) {
-            // What it is set to may be a secret, and is not told.
-            Some(value) if validator.check(&Value::from(value.as_str()), &NoTables).is_err() => {
-                return refused(
-                    "InvalidEnvironmentVariable",
-                    format!("it is set to another value than {validator} accepts"),
-                );
-            }
-            Some(_) => {}
-            None if declared.optional || PLATFORM_VARIABLES.contains(&name.as_str()) => {}
-            None => missing.push(name.as_str()),
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    // The command line tool looks for what stands between the last two words and the full stop.
-    Err(Error::bad_request(
-        "MissingEnvironmentVariables",
-        format!(
-            "Environment variables that `convex.config.js` (default export) requires are not set: {}.",
-            missing.join(", ")
-        ),
-    ))
-}
-
 /// Who the app trusts to say who its users are; nobody without an `auth.config`.
 pub fn auth_providers(evaluation: &Evaluation, limits: &AuthLimits) -> Result<Providers> {
     let Some(providers) = &evaluation.auth_providers else { return Ok(Providers::default()) };
@@ -140,15 +75,6 @@ pub fn auth_providers(evaluation: &Evaluation, limits: &AuthLimits) -> Result<Pr
     })
 }
 
-/// The value of a variable is no document's id.
-struct NoTables;
-
-impl TableLookup for NoTables {
-    fn number_of(&self, _: &TableName) -> Option<TableNumber> {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use contract::ImportPhase;
@@ -156,12 +82,12 @@ mod tests {
 
     use super::*;
 
-    fn evaluation(modules: &[(&str, Json)], app_definition: Option<Json>) -> Evaluation {
+    fn evaluation(modules: &[(&str, Json)]) -> Evaluation {
         let modules = modules.iter().map(|(path, analysis)| (path.to_string(), analysis.to_string().into()));
         Evaluation {
             modules: modules.collect(),
             schema: None,
-            app_definition: app_definition.map(|definition| definition.to_string().into()),
+            definition: None,
             auth_providers: None,
             import_phase: ImportPhase { seed: 0, time_ms: 0 },
         }
@@ -171,9 +97,9 @@ mod tests {
         json!({"name": name, "args": args, "returns": returns, "udfType": "Query"})
     }
 
-    fn checked(functions: &[Json]) -> Result<()> {
+    fn checked(functions: &[Json]) -> Result<usize> {
         let module = json!({"functions": functions, "httpRoutes": null});
-        check_functions(&evaluation(&[("notes.js", module)], None).modules, &Limits::DEFAULT)
+        check_functions(&evaluation(&[("notes.js", module)]).modules, &Limits::DEFAULT)
     }
 
     /// Objects in objects; each adds three levels of JSON.
@@ -201,8 +127,8 @@ mod tests {
             let named = format!("`notes.js` (export `list`), the validator of its {what}: ");
             assert!(error.message.starts_with(&named) && error.message.contains(reason), "{error}");
         }
-        assert_eq!(checked(&[function("list", &nested(19), &nested(19))]), Ok(()));
-        assert_eq!(checked(&[function("list", r#"{"type":"function"}"#, "null")]), Ok(()));
+        assert_eq!(checked(&[function("list", &nested(19), &nested(19))]), Ok(1));
+        assert_eq!(checked(&[function("list", r#"{"type":"function"}"#, "null")]), Ok(1));
     }
 
     #[test]
@@ -215,17 +141,17 @@ mod tests {
                 "{error}"
             );
         }
-        assert_eq!(checked(&[function("default", "null", "null")]), Ok(()));
+        assert_eq!(checked(&[function("default", "null", "null")]), Ok(1));
     }
 
     #[test]
     fn more_functions_than_one_list_can_show_are_refused() {
         let functions = vec![function("list", "null", "null"); Limits::DEFAULT.push.functions_max];
-        assert_eq!(checked(&functions), Ok(()));
+        assert_eq!(checked(&functions), Ok(Limits::DEFAULT.push.functions_max));
         let routes = json!({"functions": [], "httpRoutes": [{"route": {"path": "/", "method": "GET"}}]});
         let modules = [("http.js", routes), ("notes.js", json!({"functions": functions}))];
         let error =
-            check_functions(&evaluation(&modules, None).modules, &Limits::DEFAULT).expect_err("one too many");
+            check_functions(&evaluation(&modules).modules, &Limits::DEFAULT).expect_err("one too many");
         assert_eq!(error.code, "ModulesTooLarge");
     }
 
@@ -233,7 +159,7 @@ mod tests {
     fn auth_providers_that_no_token_could_be_held_against_are_refused_with_their_place() {
         let read = |providers: Json| {
             let evaluation =
-                Evaluation { auth_providers: Some(providers.to_string().into()), ..evaluation(&[], None) };
+                Evaluation { auth_providers: Some(providers.to_string().into()), ..evaluation(&[]) };
             auth_providers(&evaluation, &AuthLimits::DEFAULT)
         };
         let oidc = json!({"domain": "x.example", "applicationID": "convex"});
@@ -260,25 +186,6 @@ mod tests {
                 "{error}"
             );
         }
-        assert_eq!(auth_providers(&evaluation(&[], None), &AuthLimits::DEFAULT), Ok(Providers::default()));
-    }
-
-    #[test]
-    fn a_declared_variable_must_be_set_to_what_it_may_be() {
-        let union = json!({"type": "union", "value": [
-            {"type": "literal", "value": "DEBUG"}, {"type": "literal", "value": "WARN"},
-        ]});
-        let declared = |optional: bool, validator: &Json| json!({"envVars": [["LEVEL", {"type": "value", "value": validator.to_string(), "optional": optional}]]});
-        let check = |definition: Json, value: Option<&str>| {
-            let environment = value.map(|value| ("LEVEL".to_owned(), value.to_owned())).into_iter().collect();
-            let evaluation = evaluation(&[], Some(definition));
-            check_declared_variables(&evaluation, &environment, &Limits::DEFAULT).map_err(|error| error.code)
-        };
-        assert_eq!(check(declared(false, &union), Some("WARN")), Ok(()));
-        assert_eq!(check(declared(true, &union), None), Ok(()));
-        assert_eq!(check(declared(false, &union), None), Err("MissingEnvironmentVariables".into()));
-        assert_eq!(check(declared(true, &union), Some("LOUD")), Err("InvalidEnvironmentVariable".into()));
-        assert_eq!(check(declared(true, &json!({"type": "x"})), Some("1")), Err("InvalidValidator".into()));
-        assert_eq!(check(json!({}), None), Ok(()));
+        assert_eq!(auth_providers(&evaluation(&[]), &AuthLimits::DEFAULT), Ok(Providers::default()));
     }
 }

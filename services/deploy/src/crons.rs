@@ -12,7 +12,7 @@ use value::{ComponentId, FunctionPath, Value};
 /// The one module whose default export schedules something.
 const CRONS_MODULE: &str = "crons.js";
 
-/// Reads and checks them. `analyses` is what evaluating showed of each module, by path.
+/// Reads and checks them; they are said to be the app's. `analyses` is what evaluating showed of each module, by path.
 pub(crate) fn declared(analyses: &BTreeMap<String, Arc<str>>) -> Result<Vec<CronJobRow>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

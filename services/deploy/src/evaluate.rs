@@ -1,13 +1,16 @@
 //! `evaluate_schema`: what a push would do to the tables and indexes, and how large they are.
 
+use std::collections::BTreeMap;
+
 use contract::{
-    DeploymentRef, IndexChangeKind, IndexEvaluation, Interval, Order, Push, Read, ReadAt, ReadResult, Result,
-    SchemaEvaluation, TableCheck, TableEvaluation, document,
+    ComponentSchemaEvaluation, DeploymentRef, IndexChangeKind, IndexEvaluation, Interval, Order, Push, Read,
+    ReadAt, ReadResult, Result, SchemaEvaluation, TableCheck, TableEvaluation, document,
 };
+use schema::DatabaseSchema;
 use transaction::Table;
 use value::TableName;
 
-use crate::{Handle, start::Evaluated, worker::tables_to_walk};
+use crate::{Handle, definitions::APP, start::Compared, worker::tables_to_walk};
 
 /// How large a table is, counted up to a limit.
 #[derive(Clone, Copy, Default)]
@@ -20,9 +23,28 @@ impl Handle {
     pub(crate) async fn sizes(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaEvaluation> {
         let evaluated = self.evaluate(deployment, push).await?;
         let moment = self.transactions().snapshot(deployment).await?.begin_at();
-        let mut indexes = Vec::with_capacity(evaluated.change.indexes.len());
-        for index in &evaluated.change.indexes {
-            let size = self.size_of(deployment, moment, &evaluated, &index.table).await?;
+        let mut components = BTreeMap::new();
+        for (path, compared) in &evaluated.components {
+            let schema = evaluated.definitions[&compared.definition].schema.as_ref();
+            let evaluation = self.sizes_of(deployment, moment, compared, schema).await?;
+            components.insert(path.to_string(), evaluation);
+        }
+        let is_deployed =
+            |path: &String| evaluated.deployed.instances().any(|(_, stored)| stored.row.definition == *path);
+        let new = evaluated.definitions.keys().filter(|path| *path != APP && !is_deployed(path));
+        Ok(SchemaEvaluation { components, new_definitions: new.cloned().collect() })
+    }
+
+    async fn sizes_of(
+        &self,
+        deployment: DeploymentRef,
+        moment: ReadAt,
+        compared: &Compared,
+        schema: Option<&DatabaseSchema>,
+    ) -> Result<ComponentSchemaEvaluation> {
+        let mut indexes = Vec::with_capacity(compared.change.indexes.len());
+        for index in &compared.change.indexes {
+            let size = self.size_of(deployment, moment, compared, &index.table).await?;
             indexes.push(IndexEvaluation {
                 index: index.declared(),
                 change: index.kind,
@@ -30,9 +52,10 @@ impl Handle {
                 documents: size.documents,
             });
         }
-        Ok(SchemaEvaluation {
-            schema_validation: evaluated.schema.as_ref().is_some_and(|schema| schema.schema_validation),
-            tables: self.tables(deployment, moment, &evaluated).await?,
+        Ok(ComponentSchemaEvaluation {
+            definition: compared.definition.clone(),
+            schema_validation: schema.is_some_and(|schema| schema.schema_validation),
+            tables: self.tables(deployment, moment, compared, schema).await?,
             indexes,
         })
     }
@@ -41,10 +64,11 @@ impl Handle {
         &self,
         deployment: DeploymentRef,
         moment: ReadAt,
-        evaluated: &Evaluated,
+        compared: &Compared,
+        schema: Option<&DatabaseSchema>,
     ) -> Result<Vec<TableEvaluation>> {
-        let Some(schema) = &evaluated.schema else { return Ok(Vec::new()) };
-        let walked = tables_to_walk(&evaluated.catalog, schema)?;
+        let Some(schema) = schema else { return Ok(Vec::new()) };
+        let walked = tables_to_walk(&compared.catalog, schema)?;
         let mut tables = Vec::with_capacity(schema.tables.len());
         for name in schema.tables.keys() {
             let check = match walked.iter().any(|table| table.name == *name) {
@@ -52,7 +76,7 @@ impl Handle {
                 true => TableCheck::Walked,
                 false => TableCheck::Proved,
             };
-            let TableSize { documents, bytes } = self.size_of(deployment, moment, evaluated, name).await?;
+            let TableSize { documents, bytes } = self.size_of(deployment, moment, compared, name).await?;
             tables.push(TableEvaluation { table: name.to_string(), check, documents, bytes });
         }
         Ok(tables)
@@ -62,10 +86,10 @@ impl Handle {
         &self,
         deployment: DeploymentRef,
         moment: ReadAt,
-        evaluated: &Evaluated,
+        compared: &Compared,
         table: &TableName,
     ) -> Result<TableSize> {
-        match evaluated.catalog.table(table.as_str()) {
+        match compared.catalog.table(table.as_str()) {
             Some(table) => self.count(deployment, moment, table).await,
             None => Ok(TableSize::default()),
         }

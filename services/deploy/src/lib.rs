@@ -8,6 +8,8 @@
 
 mod analysis;
 mod crons;
+mod definitions;
+mod delete;
 mod deployed;
 mod evaluate;
 mod finish;
@@ -15,8 +17,8 @@ mod imports;
 mod limits;
 mod node;
 mod prepared;
-mod refusal;
 mod schema_change;
+mod search;
 mod service;
 mod start;
 mod variables;

@@ -23,6 +23,10 @@ group! {
     push:
     /// What one push may bring.
     pub struct PushLimits {
+        /// Instances of components that an app mounts, at whatever depth (`TooManyComponents`).
+        components_max: usize = 512,
+        /// Components within components (`TooManyComponents`): calls between them nest no deeper.
+        component_depth_max: usize = 16,
         /// Modules of one component (`ModulesTooLarge`).
         modules_max: usize = 4_096,
         /// Functions and HTTP routes of all modules (`ModulesTooLarge`): `convex function-spec` shows them in one array.
@@ -45,6 +49,8 @@ group! {
         checked_documents_max: usize = 64,
         /// Bytes of such documents, one document excepted.
         checked_bytes_max: usize = 256 * KIB,
+        /// Jobs of a component that one commit deletes with it.
+        deleted_jobs_max: usize = 256,
         /// Up to here the documents of a table are counted for the command line tool, which asks before it drops or
         /// fills an index of 100,000 and more.
         counted_documents_max: usize = 200_000,

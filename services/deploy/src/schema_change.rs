@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use contract::{DeclaredIndex, IndexChangeKind, IndexDifference};
 use schema::DatabaseSchema;
-use transaction::{Catalog, Index, IndexState, Table};
+use transaction::{Catalog, Index, IndexKind, IndexState, Table};
 use value::{CREATION_TIME_FIELD, FieldPath, IndexName, TableName};
+
+use crate::search;
 
 /// What becomes of one index.
 #[derive(Clone, Debug)]
@@ -13,6 +15,7 @@ pub struct IndexChange {
     pub table: TableName,
     pub name: IndexName,
     pub fields: Vec<FieldPath>,
+    pub index_kind: IndexKind,
     pub staged: bool,
     pub kind: IndexChangeKind,
     /// The index that is there, for every kind but `Added` to begin with; for `Added` one that an earlier push which
@@ -34,10 +37,8 @@ impl SchemaChange {
         let mut change = SchemaChange::default();
         let mut wanted_indexes = BTreeMap::new();
         for table in wanted.into_iter().flat_map(|schema| schema.tables.values()) {
-            let enabled = table.indexes.iter().map(|(name, index)| (name, index, false));
-            let staged = table.staged_indexes.iter().map(|(name, index)| (name, index, true));
-            for (name, index, staged) in enabled.chain(staged) {
-                wanted_indexes.insert((table.name.clone(), name.clone()), (index.fields.clone(), staged));
+            for (name, fields, index_kind, staged) in search::declared(table) {
+                wanted_indexes.insert((table.name.clone(), name), (fields, index_kind, staged));
             }
         }
         for table in catalog.tables() {
@@ -46,12 +47,12 @@ impl SchemaChange {
                 let is_served =
                     index.state == IndexState::Enabled || index.staged && is_in_active(catalog, table, index);
                 let matching =
-                    wanted_indexes.get(&key).filter(|(fields, _)| *fields == index.fields).cloned();
+                    wanted_indexes.get(&key).filter(|wanted| search::is_same(index, wanted)).cloned();
                 let kind = match &matching {
                     Some(_) if !is_served => IndexChangeKind::Added,
-                    Some((_, staged)) if *staged == index.staged => IndexChangeKind::Identical,
-                    Some((_, true)) => IndexChangeKind::Disabled,
-                    Some((_, false)) => IndexChangeKind::Enabled,
+                    Some((_, _, staged)) if *staged == index.staged => IndexChangeKind::Identical,
+                    Some((_, _, true)) => IndexChangeKind::Disabled,
+                    Some((_, _, false)) => IndexChangeKind::Enabled,
                     None if is_served => IndexChangeKind::Dropped,
                     None => {
                         change.abandoned.push((table.name.clone(), index.clone()));
@@ -65,15 +66,24 @@ impl SchemaChange {
                     table: table.name.clone(),
                     name: index.name.clone(),
                     fields: index.fields.clone(),
-                    staged: matching.map_or(index.staged, |(_, staged)| staged),
+                    index_kind: index.kind.clone(),
+                    staged: matching.map_or(index.staged, |(_, _, staged)| staged),
                     kind,
                     existing: Some(index.clone()),
                 });
             }
         }
-        for ((table, name), (fields, staged)) in wanted_indexes {
+        for ((table, name), (fields, index_kind, staged)) in wanted_indexes {
             let kind = IndexChangeKind::Added;
-            change.indexes.push(IndexChange { table, name, fields, staged, kind, existing: None });
+            change.indexes.push(IndexChange {
+                table,
+                name,
+                fields,
+                index_kind,
+                staged,
+                kind,
+                existing: None,
+            });
         }
         change
     }
@@ -100,22 +110,28 @@ fn is_in_active(catalog: &Catalog, table: &Table, index: &Index) -> bool {
         .and_then(|stored| stored.schema().ok())
         .and_then(|schema| schema.tables.get(&table.name).cloned())
         .is_some_and(|table| {
-            table.staged_indexes.get(&index.name).is_some_and(|known| known.fields == index.fields)
+            search::declared(&table).any(|(name, fields, kind, staged)| {
+                name == index.name && search::is_same(index, &(fields, kind, staged)) && staged
+            })
         })
 }
 
-/// The indexes that schemas declare: all but the built-in ones.
+/// The indexes that schemas declare: all but those that every table has, and the system's own.
 pub fn declared_indexes(table: &Table) -> impl Iterator<Item = &Arc<Index>> {
-    table.indexes.iter().filter(|index| index.name.as_str() != IndexName::BY_CREATION_TIME)
+    table.indexes.iter().filter(|index| !index.name.is_reserved())
 }
 
 impl IndexChange {
     pub fn declared(&self) -> DeclaredIndex {
-        let fields = self.fields.iter().map(FieldPath::to_string);
+        let mut fields: Vec<String> = self.fields.iter().map(FieldPath::to_string).collect();
+        if self.index_kind == IndexKind::Ordered {
+            fields.push(CREATION_TIME_FIELD.to_owned());
+        }
         DeclaredIndex {
             table: self.table.to_string(),
             name: self.name.to_string(),
-            fields: fields.chain([CREATION_TIME_FIELD.to_owned()]).collect(),
+            fields,
+            kind: search::declared_kind(&self.index_kind),
             staged: self.staged,
         }
     }

@@ -6,7 +6,7 @@ use crate::Limits;
 use async_trait::async_trait;
 use contract::{
     BlobStore, Deploy, DeployedCode, DeploymentRef, FinishPush, Push, PushDifference, Result, Runner,
-    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, StartedPush, VariableChange,
+    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Search, StartedPush, VariableChange,
 };
 use counters::{Operations, OperationsSnapshot, Stopwatch};
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ pub struct Dependencies {
     pub transactions: SystemTransactions,
     pub runner: Arc<dyn Runner>,
     pub blobs: Arc<dyn BlobStore>,
+    /// Fills the indexes for searches.
+    pub search: Arc<dyn Search>,
 }
 
 /// The deploy service of one process. It owns the work that goes on between the requests of a push.
@@ -66,7 +68,7 @@ pub struct Handle {
 pub(crate) struct Shared {
     pub options: Options,
     pub dependencies: Dependencies,
-    /// The schema that is being prepared for each deployment, and what stops the work on it.
+    /// The schemas that are being prepared for each deployment, and what stops the work on it.
     pub preparing: Mutex<BTreeMap<DeploymentRef, Preparing>>,
     pub metrics: Operations<{ STEPS.len() }>,
     pub tasks: TaskTracker,
@@ -135,7 +137,7 @@ impl Deploy for Handle {
     }
 
     async fn evaluate_push(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaDifference> {
-        Ok(self.counted(Step::Evaluate, self.evaluate(deployment, push)).await?.difference(None))
+        Ok(self.counted(Step::Evaluate, self.evaluate(deployment, push)).await?.difference(&BTreeMap::new()))
     }
 
     async fn evaluate_schema(&self, deployment: DeploymentRef, push: Push) -> Result<SchemaEvaluation> {
@@ -149,13 +151,17 @@ impl Deploy for Handle {
     async fn wait_for_schema(
         &self,
         deployment: DeploymentRef,
-        schema: Option<SchemaId>,
+        schemas: BTreeMap<String, SchemaId>,
         wait: Duration,
     ) -> Result<SchemaProgress> {
-        self.wait(deployment, schema, wait).await
+        self.wait(deployment, schemas, wait).await
     }
 
     async fn finish_push(&self, deployment: DeploymentRef, finish: FinishPush) -> Result<PushDifference> {
         self.counted(Step::Finish, self.finish(deployment, finish)).await
+    }
+
+    async fn delete_component(&self, deployment: DeploymentRef, path: &str) -> Result<()> {
+        self.delete(deployment, path).await
     }
 }

@@ -1,4 +1,4 @@
-//! `start_push`: evaluates the bundles, and begins to prepare what the new schema needs.
+//! `start_push`: evaluates the bundles, and begins to prepare what the new schemas need.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,41 +7,65 @@ use auth::Providers;
 use bytes::Bytes;
 use code::{AUTH_CONFIG_MODULE, environment_hash, module_hash};
 use contract::{
-    BlobDigest, DeploymentRef, Error, Evaluation, EvaluationRequest, IndexChangeKind, IndexId, ModuleSource,
-    NodeEvaluation, Push, PushedModule, Result, SchemaDifference, SchemaId, StartedPush,
+    BlobDigest, ComponentSchema, DeploymentRef, Error, Evaluation, EvaluationRequest, ImportPhase,
+    IndexChangeKind, IndexId, ModuleSource, NodeEvaluation, Push, PushedComponent, PushedModule, Result,
+    SchemaDifference, SchemaId, StartedDefinition, StartedPush,
 };
 use schema::DatabaseSchema;
 use system_transaction::Work;
 use transaction::{
-    Catalog, IndexRow, IndexState, ModuleEnvironment, ModuleRow, NodeConfig, SchemaRow, SchemaState,
-    Transaction,
+    Catalog, ComponentRow, DeploymentCatalog, IndexRow, IndexState, ModuleEnvironment, ModuleRow, NodeConfig,
+    SchemaRow, SchemaState, Transaction, component_id,
 };
-use value::{ComponentId, DocumentId, ModulePath};
+use value::{ComponentId, ComponentPath, DocumentId, ModulePath};
 
 use crate::{
-    Handle, analysis, crons, imports,
-    prepared::{Config, Prepared},
-    refusal,
+    Handle, analysis, crons,
+    definitions::{self, APP, Exported, Variables, place},
+    imports,
+    prepared::{Definition, Prepared, Settings},
     schema_change::SchemaChange,
 };
 
 /// A push whose code has been evaluated; nothing is written yet but blobs.
 pub(crate) struct Evaluated {
-    /// With the analyses of all modules, those for Node.js included.
-    pub evaluation: Evaluation,
+    /// By their paths; that of the app is empty.
+    pub definitions: BTreeMap<String, EvaluatedDefinition>,
+    /// Parents before their children.
+    pub instances: Vec<ComponentRow>,
+    /// Each component compared with what was deployed when it was evaluated, the app among them.
+    pub components: BTreeMap<ComponentPath, Compared>,
+    /// What was deployed then.
+    pub deployed: Arc<DeploymentCatalog>,
     node: Option<NodeEvaluation>,
     node_config: NodeConfig,
-    pub schema: Option<DatabaseSchema>,
-    pub auth_providers: Providers,
-    /// Compared with what was deployed when it was evaluated.
-    pub change: SchemaChange,
-    /// The state that it was compared with.
-    pub catalog: Arc<Catalog>,
-    modules: Vec<ModuleRow>,
-    server_version: String,
+    auth_providers: Providers,
+    http_prefix: Option<String>,
     functions: String,
     base_code_hash: String,
     environment_hash: String,
+}
+
+/// A definition that was evaluated.
+pub(crate) struct EvaluatedDefinition {
+    /// The `export()` of its `convex.config.js`.
+    exported: Option<Arc<str>>,
+    /// The analyses of all its modules, those for Node.js included.
+    analyses: BTreeMap<String, Arc<str>>,
+    pub schema: Option<DatabaseSchema>,
+    modules: Vec<ModuleRow>,
+    import_phase: ImportPhase,
+    server_version: String,
+}
+
+/// A component of a push, beside what is deployed of it.
+pub(crate) struct Compared {
+    /// The path of its definition.
+    pub definition: String,
+    pub id: ComponentId,
+    pub change: SchemaChange,
+    /// The state that it was compared with.
+    pub catalog: Arc<Catalog>,
 }
 
 /// A module with its text, on its way to be evaluated.
@@ -54,6 +78,25 @@ struct Bundle {
 }
 
 impl Bundle {
+    fn of(definition: &str, pushed: &PushedModule) -> Result<Bundle> {
+        let PushedModule { module, environment } = pushed;
+        check_module_path(&module.path)?;
+        let environment = environment_of(&module.path, environment)?;
+        if environment == ModuleEnvironment::Node && definition != APP {
+            let place = place(definition, &module.path);
+            let message =
+                format!("{place} begins with \"use node\": components have no modules for Node.js.");
+            return Err(Error::bad_request("InvalidModules", message));
+        }
+        Ok(Bundle {
+            path: module.path.clone(),
+            environment,
+            source: module.source.clone(),
+            source_map: module.source_map.clone(),
+            hash: module_hash(&module.source, module.source_map.as_deref()),
+        })
+    }
+
     fn module(&self) -> ModuleSource {
         ModuleSource {
             path: self.path.clone(),
@@ -61,33 +104,42 @@ impl Bundle {
             source_map: self.source_map.clone(),
         }
     }
+
+    fn bytes(&self) -> usize {
+        self.source.len() + self.source_map.as_deref().map_or(0, str::len)
+    }
 }
 
 impl Evaluated {
-    pub fn difference(&self, schema: Option<DocumentId>) -> SchemaDifference {
-        SchemaDifference {
-            schema: schema.map(|id| SchemaId(id.to_string())),
-            indexes: self.change.difference(),
-        }
+    /// `schemas` are the rows that were written of the new schemas.
+    pub fn difference(&self, schemas: &BTreeMap<ComponentPath, DocumentId>) -> SchemaDifference {
+        let component = |(path, compared): (&ComponentPath, &Compared)| {
+            let schema = schemas.get(path).map(|id| SchemaId(id.to_string()));
+            (path.to_string(), ComponentSchema { schema, indexes: compared.change.difference() })
+        };
+        SchemaDifference { components: self.components.iter().map(component).collect() }
     }
 
     /// What `finish_push` needs of it.
     fn prepared(&self) -> Prepared {
-        let config = Config {
-            server_version: &self.server_version,
+        let definitions = self.definitions.iter().map(|(path, of)| {
+            let definition = Definition {
+                modules: &of.modules,
+                schema: of.schema.as_ref().map(DatabaseSchema::to_json),
+                server_version: &of.server_version,
+                import_phase: of.import_phase,
+            };
+            (path.clone(), definition)
+        });
+        let settings = Settings {
+            auth_providers: self.auth_providers.to_json().to_string(),
             functions: &self.functions,
-            import_phase: self.evaluation.import_phase,
+            http_prefix: self.http_prefix.clone(),
+            base_code_hash: self.base_code_hash.clone(),
+            environment_hash: self.environment_hash.clone(),
             node: &self.node_config,
         };
-        let schema = self.schema.as_ref().map(DatabaseSchema::to_json);
-        Prepared::new(
-            &self.modules,
-            schema,
-            self.auth_providers.to_json().to_string(),
-            &config,
-            self.base_code_hash.clone(),
-            self.environment_hash.clone(),
-        )
+        Prepared::new(definitions, &self.instances, settings)
     }
 }
 
@@ -95,44 +147,82 @@ impl Handle {
     pub(crate) async fn start(&self, deployment: DeploymentRef, push: Push) -> Result<StartedPush> {
         let writes = !push.dry_run && !push.for_codegen;
         let evaluated = self.evaluate(deployment, push).await?;
-        let schema_id = if writes { self.prepare_schema(deployment, &evaluated).await? } else { None };
+        let schemas = match writes {
+            true => self.prepare_schemas(deployment, &evaluated).await?,
+            false => BTreeMap::new(),
+        };
         if writes {
-            self.keep_preparing(deployment, schema_id);
+            self.keep_preparing(deployment, schemas.values().copied().collect());
         }
+        let instance = |row: &ComponentRow| (row.path.to_string(), row.definition.clone());
         Ok(StartedPush {
             prepared: evaluated.prepared().to_json(),
-            difference: evaluated.difference(schema_id),
-            schema: evaluated.schema.as_ref().map(|schema| schema.to_json().into()),
+            difference: evaluated.difference(&schemas),
+            instances: evaluated.instances.iter().map(instance).collect(),
             auth_providers: evaluated.auth_providers.to_json().to_string().into(),
-            modules: evaluated.evaluation.modules,
-            app_definition: evaluated.evaluation.app_definition,
-            server_version: evaluated.server_version,
             node_packages_id: evaluated.node.and_then(|node| node.packages_id),
+            definitions: evaluated
+                .definitions
+                .into_iter()
+                .map(|(path, of)| {
+                    let started = StartedDefinition {
+                        definition: of.exported,
+                        modules: of.analyses,
+                        schema: of.schema.as_ref().map(|schema| schema.to_json().into()),
+                        server_version: of.server_version,
+                    };
+                    (path, started)
+                })
+                .collect(),
         })
     }
 
     /// Runs the code of a push, refuses what is not served, and compares the result with what is deployed.
     pub(crate) async fn evaluate(&self, deployment: DeploymentRef, push: Push) -> Result<Evaluated> {
-        refusal::check_bundles(&push)?;
         let mut transaction = self.transactions().snapshot(deployment).await?;
-        let bundles = self.bundles(&mut transaction, &push).await?;
-        let environment: BTreeMap<String, String> = transaction
+        let environment: Variables = transaction
             .environment_variables()
             .into_iter()
             .map(|variable| (variable.row.name, variable.row.value))
             .collect();
+        let app_bundles = self.app_bundles(&mut transaction, &push).await?;
+        let components = definitions::in_order(push.components.clone())?;
+        let component_bundles = components
+            .iter()
+            .map(|component| {
+                let bundles = component.modules.iter().map(|pushed| Bundle::of(&component.path, pushed));
+                checked(&component.path, bundles.collect::<Result<_>>()?, self.limits().push.modules_max)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        self.check_bytes(app_bundles.iter().chain(component_bundles.iter().flatten()))?;
+
+        let mut exported: BTreeMap<String, Exported> = BTreeMap::new();
+        let mut names: BTreeMap<String, String> = BTreeMap::new();
+        let mut declared = Vec::with_capacity(components.len());
+        for component in &components {
+            let path = &component.path;
+            let evaluation = self.evaluate_definition(deployment, component, names.clone()).await?;
+            let definition = Exported::read(path, evaluation.definition.as_deref())?;
+            names.insert(path.clone(), definition.default_name(path));
+            exported.insert(path.clone(), definition);
+            declared.push(evaluation);
+        }
+
         let modules_of = |environment: ModuleEnvironment| {
-            let bundles = bundles.iter().filter(|bundle| bundle.environment == environment);
+            let bundles = app_bundles.iter().filter(|bundle| bundle.environment == environment);
             bundles.map(Bundle::module).collect::<Vec<_>>()
         };
-        let mut evaluation = self
+        let mut app = self
             .dependencies()
             .runner
             .evaluate(EvaluationRequest {
                 deployment,
+                component: String::new(),
+                site_path: String::new(),
                 modules: modules_of(ModuleEnvironment::Isolate),
                 schema: push.schema.as_ref().map(|pushed| pushed.module.clone()),
-                app_definition: push.app_definition.as_ref().map(|pushed| pushed.module.clone()),
+                definition: push.app_definition.as_ref().map(|pushed| pushed.module.clone()),
+                definitions: names,
                 environment_variables: environment.clone(),
                 import_phase: None,
             })
@@ -140,63 +230,163 @@ impl Handle {
         let node_modules = modules_of(ModuleEnvironment::Node);
         let node = self.evaluate_node(deployment, node_modules, &environment, &push).await?;
         if let Some(node) = &node {
-            evaluation.modules.extend(node.modules.clone());
+            app.modules.extend(node.modules.clone());
         }
-        refusal::check_evaluation(&evaluation)?;
-        crons::declared(&evaluation.modules)?;
-        analysis::check_functions(&evaluation.modules, self.limits())?;
-        analysis::check_declared_variables(&evaluation, &environment, self.limits())?;
-        let auth_providers = analysis::auth_providers(&evaluation, &self.limits().auth)?;
-        let schema = match &evaluation.schema {
-            Some(text) => {
-                Some(DatabaseSchema::from_json(text, &self.limits().transaction.schema).map_err(|error| {
-                    Error::bad_request(error.code(), format!("`schema.js` (default export): {error}."))
-                })?)
+        let auth_providers = analysis::auth_providers(&app, &self.limits().auth)?;
+        exported.insert(APP.to_owned(), Exported::read(APP, app.definition.as_deref())?);
+
+        let instances = definitions::instances(&exported, &self.limits().push)?;
+        let variables = definitions::variables_of(&instances, &environment);
+        if !push.for_codegen {
+            definitions::check_variables(&exported, &instances, &variables, self.limits())?;
+        }
+
+        let deployed = Arc::clone(transaction.deployment_catalog());
+        let mut definitions = BTreeMap::new();
+        let server_version = push.server_version.clone();
+        definitions.insert(APP.to_owned(), self.definition(APP, app_bundles, app, server_version).await?);
+        for ((component, bundles), mut evaluation) in
+            components.into_iter().zip(component_bundles).zip(declared)
+        {
+            let instance = instances.iter().find(|row| row.definition == component.path);
+            if let Some(instance) = instance {
+                let site_path = definitions::site_path(&instances, &instance.path);
+                let variables = &variables[&instance.path];
+                let of = self
+                    .evaluate_modules(deployment, instance, &bundles, variables, site_path, &deployed)
+                    .await?;
+                (evaluation.modules, evaluation.import_phase) = of;
             }
-            None => None,
-        };
-        if let Some(schema) = &schema {
-            refusal::check_schema(schema)?;
+            let PushedComponent { path, server_version, .. } = component;
+            let definition = self.definition(&path, bundles, evaluation, server_version).await?;
+            definitions.insert(path, definition);
         }
-        let modules = self.store(bundles, &evaluation).await?;
         let node_config = self.node_config(node.as_ref(), push.node_version, push.node_packages).await?;
         let base_code_hash = transaction.udf_config().map(|config| config.row.code_hash).unwrap_or_default();
-        let catalog = transaction.catalog().clone();
+        let http_prefix = exported[APP].http_prefix.as_deref();
+        let http_prefix = http_prefix.map(|prefix| definitions::checked_prefix(APP, prefix)).transpose()?;
+        let app = (ComponentPath::root(), APP);
+        let of_components = instances.iter().map(|row| (row.path.clone(), row.definition.as_str()));
+        let compare = |(path, definition): (ComponentPath, &str)| {
+            let id = component_id(&path);
+            let catalog = Arc::clone(deployed.of(id));
+            let change = SchemaChange::between(&catalog, definitions[definition].schema.as_ref());
+            (path, Compared { definition: definition.to_owned(), id, change, catalog })
+        };
         Ok(Evaluated {
-            change: SchemaChange::between(&catalog, schema.as_ref()),
-            evaluation,
+            components: [app].into_iter().chain(of_components).map(compare).collect(),
+            definitions,
+            instances,
+            deployed,
             node,
             node_config,
-            schema,
             auth_providers,
-            catalog,
-            modules,
-            server_version: push.server_version,
+            http_prefix,
             functions: push.functions_folder,
             base_code_hash,
             environment_hash: environment_hash(&environment),
         })
     }
 
-    /// All modules of the push with their text: those that came with it, and the deployed ones that it names.
-    async fn bundles(&self, transaction: &mut Transaction, push: &Push) -> Result<Vec<Bundle>> {
-        let limits = &self.limits().push;
-        let count = push.changed_modules.len() + push.unchanged_modules.len();
-        if count > limits.modules_max {
-            let message = format!("{count} modules are too many (the maximum is {}).", limits.modules_max);
-            return Err(Error::bad_request("ModulesTooLarge", message));
-        }
-        let mut bundles = Vec::with_capacity(count);
-        for PushedModule { module, environment } in &push.changed_modules {
-            check_module_path(&module.path)?;
-            bundles.push(Bundle {
-                path: module.path.clone(),
-                environment: environment_of(&module.path, environment)?,
-                source: module.source.clone(),
-                source_map: module.source_map.clone(),
-                hash: module_hash(&module.source, module.source_map.as_deref()),
+    /// The definition of a component itself, and its schema. `names` are those of the definitions before it.
+    async fn evaluate_definition(
+        &self,
+        deployment: DeploymentRef,
+        component: &PushedComponent,
+        names: BTreeMap<String, String>,
+    ) -> Result<Evaluation> {
+        let request = EvaluationRequest {
+            deployment,
+            component: String::new(),
+            site_path: String::new(),
+            modules: Vec::new(),
+            schema: component.schema.as_ref().map(|pushed| pushed.module.clone()),
+            definition: Some(component.definition.module.clone()),
+            definitions: names,
+            environment_variables: Variables::new(),
+            import_phase: None,
+        };
+        let evaluated = self.dependencies().runner.evaluate(request).await;
+        evaluated.map_err(|error| of_definition(&component.path, error))
+    }
+
+    /// What the modules of a definition show, as one of its instances sees them. What is deployed just so is not evaluated again.
+    async fn evaluate_modules(
+        &self,
+        deployment: DeploymentRef,
+        instance: &ComponentRow,
+        bundles: &[Bundle],
+        variables: &Variables,
+        site_path: String,
+        deployed: &DeploymentCatalog,
+    ) -> Result<(BTreeMap<String, Arc<str>>, ImportPhase)> {
+        let id = component_id(&instance.path);
+        let catalog = deployed.of(id);
+        let before: Variables = catalog
+            .environment_variables()
+            .map(|variable| (variable.row.name.clone(), variable.row.value.clone()))
+            .collect();
+        let is_same = catalog.modules().count() == bundles.len()
+            && bundles.iter().all(|bundle| {
+                catalog.module(&bundle.path).is_some_and(|module| module.row.hash == bundle.hash)
             });
+        if let Some(config) = catalog.udf_config().filter(|_| is_same && before == *variables) {
+            let analysis = |module: &Arc<transaction::Stored<ModuleRow>>| {
+                Some((module.row.path.clone(), module.row.analysis.clone()?))
+            };
+            let phase = ImportPhase { seed: config.row.import_seed, time_ms: config.row.import_time_ms };
+            return Ok((catalog.modules().filter_map(analysis).collect(), phase));
         }
+        let request = EvaluationRequest {
+            deployment,
+            component: instance.path.to_string(),
+            site_path,
+            modules: bundles.iter().map(Bundle::module).collect(),
+            schema: None,
+            definition: None,
+            definitions: BTreeMap::new(),
+            environment_variables: variables.clone(),
+            import_phase: None,
+        };
+        let evaluated = self.dependencies().runner.evaluate(request).await;
+        let evaluation = evaluated.map_err(|error| of_definition(&instance.definition, error))?;
+        Ok((evaluation.modules, evaluation.import_phase))
+    }
+
+    /// Checks what evaluating a definition has shown, and stores its texts.
+    async fn definition(
+        &self,
+        path: &str,
+        bundles: Vec<Bundle>,
+        evaluation: Evaluation,
+        server_version: String,
+    ) -> Result<EvaluatedDefinition> {
+        let named = |error| of_definition(path, error);
+        crons::declared(&evaluation.modules).map_err(named)?;
+        analysis::check_functions(&evaluation.modules, self.limits()).map_err(named)?;
+        let schema = match &evaluation.schema {
+            Some(text) => {
+                Some(DatabaseSchema::from_json(text, &self.limits().transaction.schema).map_err(|error| {
+                    let place = place(path, "schema.js");
+                    Error::bad_request(error.code(), format!("{place} (default export): {error}."))
+                })?)
+            }
+            None => None,
+        };
+        Ok(EvaluatedDefinition {
+            modules: self.store(bundles, &evaluation).await?,
+            exported: evaluation.definition,
+            analyses: evaluation.modules,
+            schema,
+            import_phase: evaluation.import_phase,
+            server_version,
+        })
+    }
+
+    /// All modules of the app with their text: those that came with the push, and the deployed ones that it names.
+    async fn app_bundles(&self, transaction: &mut Transaction, push: &Push) -> Result<Vec<Bundle>> {
+        let mut bundles =
+            push.changed_modules.iter().map(|pushed| Bundle::of(APP, pushed)).collect::<Result<Vec<_>>>()?;
         for named in &push.unchanged_modules {
             let deployed = transaction.module(&named.path).filter(|deployed| {
                 hex::encode(deployed.row.hash) == named.sha256.to_ascii_lowercase()
@@ -218,23 +408,17 @@ impl Handle {
                 hash: deployed.row.hash,
             });
         }
-        bundles.sort_by(|one, two| one.path.cmp(&two.path));
-        if let Some(pair) = bundles.windows(2).find(|pair| pair[0].path == pair[1].path) {
-            let message = format!("The push brings `{}` twice.", pair[0].path);
-            return Err(Error::bad_request("InvalidModules", message));
-        }
-        let bytes: usize = bundles
-            .iter()
-            .map(|bundle| bundle.source.len() + bundle.source_map.as_deref().map_or(0, str::len))
-            .sum();
-        if bytes > limits.modules_bytes_max {
-            let message = format!(
-                "The modules have {bytes} bytes in all (the maximum is {}).",
-                limits.modules_bytes_max
-            );
+        checked(APP, bundles, self.limits().push.modules_max)
+    }
+
+    fn check_bytes<'b>(&self, bundles: impl Iterator<Item = &'b Bundle>) -> Result<()> {
+        let (bytes, bytes_max) =
+            (bundles.map(Bundle::bytes).sum::<usize>(), self.limits().push.modules_bytes_max);
+        if bytes > bytes_max {
+            let message = format!("The modules have {bytes} bytes in all (the maximum is {bytes_max}).");
             return Err(Error::bad_request("ModulesTooLarge", message));
         }
-        Ok(bundles)
+        Ok(())
     }
 
     pub(crate) async fn text_of(&self, digest: BlobDigest, path: &str) -> Result<Arc<str>> {
@@ -272,88 +456,116 @@ impl Handle {
         Ok(rows)
     }
 
-    /// Writes the pending schema and the new indexes, in place of those of a push that never finished. Returns the
-    /// schema's row, if there is anything to wait for in it.
-    async fn prepare_schema(
+    /// Writes the pending schemas and the new indexes, in place of those of a push that never finished. The rows of the schemas
+    /// come back: those of components that are there already.
+    async fn prepare_schemas(
         &self,
         deployment: DeploymentRef,
         evaluated: &Evaluated,
-    ) -> Result<Option<DocumentId>> {
-        Ok(self
-            .transactions()
-            .transact(deployment, &PrepareSchema { schema: evaluated.schema.clone() })
-            .await?)
+    ) -> Result<BTreeMap<ComponentPath, DocumentId>> {
+        let schema = |compared: &Compared| evaluated.definitions[&compared.definition].schema.clone();
+        let components = evaluated.components.iter();
+        let wanted = components.map(|(path, compared)| (path.clone(), (compared.id, schema(compared))));
+        Ok(self.transactions().transact(deployment, &PrepareSchemas(wanted.collect())).await?)
     }
 }
 
-/// Writes the pending schema and the new indexes, in place of those of a push that never finished.
-struct PrepareSchema {
-    schema: Option<DatabaseSchema>,
+/// An error of a component's code, with its definition named.
+fn of_definition(definition: &str, error: Error) -> Error {
+    if definition == APP {
+        return error;
+    }
+    Error { message: format!("The component at `{definition}`: {}", error.message), ..error }
 }
+
+/// The bundles of a definition, by path.
+fn checked(definition: &str, mut bundles: Vec<Bundle>, modules_max: usize) -> Result<Vec<Bundle>> {
+    if bundles.len() > modules_max {
+        let message = format!("{} modules are too many (the maximum is {modules_max}).", bundles.len());
+        return Err(of_definition(definition, Error::bad_request("ModulesTooLarge", message)));
+    }
+    bundles.sort_by(|one, two| one.path.cmp(&two.path));
+    if let Some(pair) = bundles.windows(2).find(|pair| pair[0].path == pair[1].path) {
+        let message = format!("The push brings {} twice.", place(definition, &pair[0].path));
+        return Err(Error::bad_request("InvalidModules", message));
+    }
+    Ok(bundles)
+}
+
+/// Writes the pending schemas and the new indexes, in place of those of a push that never finished.
+struct PrepareSchemas(BTreeMap<ComponentPath, (ComponentId, Option<DatabaseSchema>)>);
 
 #[async_trait]
-impl Work for PrepareSchema {
-    /// The schema's row, if there is a schema.
-    type Output = Option<DocumentId>;
+impl Work for PrepareSchemas {
+    /// The rows of the schemas.
+    type Output = BTreeMap<ComponentPath, DocumentId>;
 
-    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<Option<DocumentId>> {
-        for state in [SchemaState::Pending, SchemaState::Validated, SchemaState::Failed] {
-            let rows = transaction
-                .rows::<SchemaRow>(
-                    "by_component_and_state",
-                    &[ComponentId::ROOT.to_string().into(), state.name().into()],
-                )
-                .await;
-            for old in rows? {
-                transaction.delete_row::<SchemaRow>(old.id).await?;
-            }
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<Self::Output> {
+        let all = transaction.rows::<SchemaRow>("by_creation_time", &[]).await?;
+        for old in all.into_iter().filter(|old| old.row.state != SchemaState::Active) {
+            transaction.delete_row::<SchemaRow>(old.id).await?;
         }
-        let change = SchemaChange::between(transaction.catalog(), self.schema.as_ref());
         let rows = index_rows(transaction).await?;
-        for (_, index) in &change.abandoned {
-            if let Some((id, _)) = rows.get(&index.id) {
-                transaction.delete_row::<IndexRow>(*id).await?;
+        let mut schemas = BTreeMap::new();
+        for (path, (id, schema)) in &self.0 {
+            // What is mounted for the first time has no documents: its schema and its tables come with it.
+            if !id.is_root() && transaction.deployment_catalog().instance(*id).is_none() {
+                continue;
+            }
+            transaction.enter(*id);
+            if let Some(row) = prepare(transaction, schema.as_ref(), &rows).await? {
+                schemas.insert(path.clone(), row);
             }
         }
-        for wanted in change.indexes.iter().filter(|index| index.kind == IndexChangeKind::Added) {
-            match wanted.existing.as_ref().and_then(|index| rows.get(&index.id)) {
-                Some((id, row)) if row.staged != wanted.staged => {
-                    let row = IndexRow { staged: wanted.staged, ..row.clone() };
-                    transaction.replace_row(*id, &row).await?;
-                }
-                Some(_) => {}
-                None => {
-                    // An index of a table that isn't there yet is made with the table, when the push finishes.
-                    let Some(table) = transaction.catalog().table(wanted.table.as_str()) else { continue };
-                    let row = IndexRow {
-                        component: ComponentId::ROOT,
-                        table: table.tablet,
-                        id: IndexId(rand::random()),
-                        name: wanted.name.clone(),
-                        fields: wanted.fields.clone(),
-                        state: IndexState::Backfilling,
-                        staged: wanted.staged,
-                    };
-                    transaction.insert_row(&row).await?;
-                }
-            }
-        }
-        let Some(text) = self.schema.as_ref().map(|schema| Arc::from(schema.to_json())) else {
-            return Ok(None);
-        };
-        if let Some(active) = transaction.catalog().active_schema()
-            && active.row.schema == text
-        {
-            return Ok(Some(active.id));
-        }
-        let row = SchemaRow {
-            component: ComponentId::ROOT,
-            state: SchemaState::Pending,
-            schema: text,
-            error: None,
-        };
-        Ok(Some(transaction.insert_row(&row).await?))
+        Ok(schemas)
     }
+}
+
+/// Prepares the schema of the component in which the transaction is; its row, if there is a schema.
+async fn prepare(
+    transaction: &mut Transaction,
+    schema: Option<&DatabaseSchema>,
+    rows: &BTreeMap<IndexId, (DocumentId, IndexRow)>,
+) -> system_transaction::Result<Option<DocumentId>> {
+    let component = transaction.component();
+    let change = SchemaChange::between(transaction.catalog(), schema);
+    for (_, index) in &change.abandoned {
+        if let Some((id, _)) = rows.get(&index.id) {
+            transaction.delete_row::<IndexRow>(*id).await?;
+        }
+    }
+    for wanted in change.indexes.iter().filter(|index| index.kind == IndexChangeKind::Added) {
+        match wanted.existing.as_ref().and_then(|index| rows.get(&index.id)) {
+            Some((id, row)) if row.staged != wanted.staged => {
+                let row = IndexRow { staged: wanted.staged, ..row.clone() };
+                transaction.replace_row(*id, &row).await?;
+            }
+            Some(_) => {}
+            None => {
+                // An index of a table that isn't there yet is made with the table, when the push finishes.
+                let Some(table) = transaction.catalog().table(wanted.table.as_str()) else { continue };
+                let row = IndexRow {
+                    component,
+                    table: table.tablet,
+                    id: IndexId(rand::random()),
+                    name: wanted.name.clone(),
+                    fields: wanted.fields.clone(),
+                    kind: wanted.index_kind.clone(),
+                    state: IndexState::Backfilling,
+                    staged: wanted.staged,
+                };
+                transaction.insert_row(&row).await?;
+            }
+        }
+    }
+    let Some(text) = schema.map(|schema| Arc::from(schema.to_json())) else { return Ok(None) };
+    if let Some(active) = transaction.catalog().active_schema()
+        && active.row.schema == text
+    {
+        return Ok(Some(active.id));
+    }
+    let row = SchemaRow { component, state: SchemaState::Pending, schema: text, error: None };
+    Ok(Some(transaction.insert_row(&row).await?))
 }
 
 /// The rows of all declared indexes, by the index they are of.

@@ -8,20 +8,23 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use auth::Providers;
-use code::{AUTH_CONFIG_MODULE, code_hash, environment_hash};
+use code::{AUTH_CONFIG_MODULE, environment_hash};
 use contract::{
     CLOUD_URL_VARIABLE, DeploymentRef, Error, Evaluation, EvaluationRequest, ImportPhase, ModuleSource,
     NodeEvaluation, Result, SITE_URL_VARIABLE, VariableChange,
 };
 use system_transaction::Work;
 use transaction::{
-    CronJobRow, EnvironmentVariableRow, ModuleEnvironment, ModuleRow, Transaction, UdfConfigRow,
+    ComponentRow, CronJobRow, ModuleEnvironment, ModuleRow, Transaction, UdfConfigRow, component_id,
 };
 use value::ComponentId;
 
-use crate::{Handle, PushLimits, analysis, crons, finish::write_auth_providers, refusal};
-
-type Variables = BTreeMap<String, String>;
+use crate::{
+    Handle, PushLimits, analysis, crons,
+    definitions::{Variables, variables_of},
+    finish::{write_auth_providers, write_variables},
+    prepared::hash_of_code,
+};
 
 /// The variables that every deployment has, whatever its own are.
 pub(crate) const PLATFORM_VARIABLES: [&str; 2] = [CLOUD_URL_VARIABLE, SITE_URL_VARIABLE];
@@ -99,9 +102,12 @@ impl Handle {
         let evaluate = |modules| {
             self.dependencies().runner.evaluate(EvaluationRequest {
                 deployment,
+                component: String::new(),
+                site_path: String::new(),
                 modules,
                 schema: None,
-                app_definition: None,
+                definition: None,
+                definitions: BTreeMap::new(),
                 environment_variables: after.clone(),
                 import_phase: Some(ImportPhase { seed: config.import_seed, time_ms: config.import_time_ms }),
             })
@@ -115,7 +121,7 @@ impl Handle {
             let evaluated = self.evaluate_deployed_node(deployment, node, after, &config.node).await;
             // Actions that can't be loaded, or for which there is no Node.js now, say so when they are called.
             let checked = |evaluation: NodeEvaluation| {
-                analysis::check_functions(&evaluation.modules, self.limits()).map(|()| evaluation)
+                analysis::check_functions(&evaluation.modules, self.limits()).map(|_| evaluation)
             };
             update.node_evaluation = evaluated
                 .and_then(checked)
@@ -127,7 +133,6 @@ impl Handle {
         }
         update.evaluated = match evaluate(functions).await {
             Ok(evaluation) => {
-                refusal::check_evaluation(&evaluation)?;
                 analysis::check_functions(&evaluation.modules, self.limits())?;
                 analyses.extend(evaluation.modules.clone());
                 Some(Evaluated { crons: crons::declared(&analyses)?, evaluation })
@@ -225,6 +230,23 @@ struct Evaluated {
     crons: Vec<CronJobRow>,
 }
 
+/// Gives the mounted components what they have of the app's variables; which these are.
+async fn write_variables_of_components(
+    transaction: &mut Transaction,
+    app: &Variables,
+) -> system_transaction::Result<Vec<ComponentRow>> {
+    // By their paths, so that parents come before their children.
+    let instances = transaction.instances().into_iter().map(|(_, stored)| stored.row.clone());
+    let instances: Vec<ComponentRow> = instances.filter(|row| row.is_mounted).collect();
+    let variables = variables_of(&instances, app);
+    for row in &instances {
+        transaction.enter(component_id(&row.path));
+        write_variables(transaction, variables[&row.path].clone()).await?;
+    }
+    transaction.enter(ComponentId::ROOT);
+    Ok(instances)
+}
+
 const RACE: &str = "RaceDetected";
 
 #[async_trait]
@@ -240,33 +262,22 @@ impl Work for Update {
                 "The code or the environment variables have changed meanwhile; send the change again.";
             return Err(Error::bad_request(RACE, message).into());
         }
-        let mut after = self.after.clone();
-        for old in transaction.environment_variables() {
-            match after.remove(&old.row.name) {
-                None => transaction.delete_row::<EnvironmentVariableRow>(old.id).await?,
-                Some(value) if value == old.row.value => {}
-                Some(value) => {
-                    let row = EnvironmentVariableRow { value, ..old.row };
-                    transaction.replace_row(old.id, &row).await?;
-                }
-            }
-        }
-        for (name, value) in after {
-            transaction
-                .insert_row(&EnvironmentVariableRow { component: ComponentId::ROOT, name, value })
-                .await?;
-        }
+        write_variables(transaction, self.after.clone()).await?;
+        let instances = write_variables_of_components(transaction, &self.after).await?;
         if let Some(providers) = &self.auth_providers {
             write_auth_providers(transaction, providers).await?;
         }
         let Some(config) = config else { return Ok(()) };
         let modules = transaction.modules();
-        let hashes = modules.iter().map(|module| (module.row.path.as_str(), &module.row.hash));
-        let code_hash = code_hash(
-            hashes,
-            config.row.import_seed,
-            config.row.import_time_ms,
+        let deployed = Arc::clone(transaction.deployment_catalog());
+        let hashes = |component: ComponentId| {
+            let modules = deployed.of(component).modules();
+            modules.map(|module| (module.row.path.as_str(), &module.row.hash)).collect::<Vec<_>>()
+        };
+        let code_hash = hash_of_code(
             &environment_hash(&self.after),
+            hashes(ComponentId::ROOT),
+            instances.iter().map(|row| (row, hashes(component_id(&row.path)))),
         );
         let row = UdfConfigRow { code_hash, ..config.row };
         transaction.replace_row(config.id, &row).await?;

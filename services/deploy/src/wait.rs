@@ -1,6 +1,9 @@
 //! `wait_for_schema`: how far the preparation is.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use contract::{DeploymentRef, Error, Result, SchemaId, SchemaProgress};
 use tokio::time::Instant;
@@ -9,47 +12,57 @@ use value::DocumentId;
 
 use crate::{Handle, start::index_rows, worker::schema_row};
 
-/// The row of a pushed schema.
-pub(crate) fn row_id(schema: Option<&SchemaId>) -> Result<Option<DocumentId>> {
+/// The rows of pushed schemas, by the paths of their components.
+pub(crate) fn row_ids(schemas: &BTreeMap<String, SchemaId>) -> Result<BTreeMap<String, DocumentId>> {
     let invalid = |_| Error::bad_request("InvalidPush", "`schemaChange` is not what start_push answered.");
-    schema.map(|schema| schema.0.parse().map_err(invalid)).transpose()
+    let row = |(path, schema): (&String, &SchemaId)| Ok((path.clone(), schema.0.parse().map_err(invalid)?));
+    schemas.iter().map(row).collect()
 }
 
 impl Handle {
     pub(crate) async fn wait(
         &self,
         deployment: DeploymentRef,
-        schema: Option<SchemaId>,
+        schemas: BTreeMap<String, SchemaId>,
         wait: Duration,
     ) -> Result<SchemaProgress> {
-        let id = row_id(schema.as_ref())?;
+        let ids: BTreeSet<DocumentId> = row_ids(&schemas)?.into_values().collect();
         let pause = Duration::from_millis(self.limits().push.schema_look_ms);
         let deadline = Instant::now() + wait;
         loop {
-            let progress = self.progress(deployment, id).await?;
+            let progress = self.progress(deployment, &ids).await?;
             let has_ended = !matches!(progress, SchemaProgress::Preparing { .. });
             if has_ended || Instant::now() >= deadline || self.shared.shutdown.is_cancelled() {
                 return Ok(progress);
             }
             // After a restart nobody is at work yet.
-            self.keep_preparing(deployment, id);
+            self.keep_preparing(deployment, ids.clone());
             tokio::time::sleep(pause).await;
         }
     }
 
-    async fn progress(&self, deployment: DeploymentRef, id: Option<DocumentId>) -> Result<SchemaProgress> {
+    async fn progress(
+        &self,
+        deployment: DeploymentRef,
+        ids: &BTreeSet<DocumentId>,
+    ) -> Result<SchemaProgress> {
         let mut transaction = self.transactions().snapshot(deployment).await?;
         let mut documents_checked = true;
-        if let Some(id) = id {
+        for id in ids {
             // A later push has taken it away.
-            let Some(row) = schema_row(&mut transaction, id).await? else {
+            let Some(row) = schema_row(&mut transaction, *id).await? else {
                 return Ok(SchemaProgress::Overwritten);
             };
             match row.state {
                 SchemaState::Failed => {
                     let failure =
                         row.error.ok_or_else(|| Error::internal("a schema failed without a reason"))?;
-                    return Ok(SchemaProgress::Failed { message: failure.message, table: failure.table });
+                    let component = transaction.deployment_catalog().component_path(row.component);
+                    return Ok(SchemaProgress::Failed {
+                        component: component.unwrap_or_default().to_string(),
+                        message: failure.message,
+                        table: failure.table,
+                    });
                 }
                 SchemaState::Pending => documents_checked = false,
                 SchemaState::Validated | SchemaState::Active => {}

@@ -1,7 +1,11 @@
 //! The work between `start_push` and `finish_push`: checks the documents against the pending schema, fills the new
 //! indexes. It can be stopped at any point and begun again.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use contract::{
@@ -11,44 +15,46 @@ use contract::{
 use schema::{DatabaseSchema, TableSchema};
 use system_transaction::Work;
 use tokio_util::sync::CancellationToken;
-use transaction::{Catalog, IndexRow, IndexState, SchemaFailure, SchemaRow, SchemaState, Table, Transaction};
+use transaction::{
+    Catalog, IndexKind, IndexRow, IndexState, SchemaFailure, SchemaRow, SchemaState, Table, Transaction,
+};
 use value::{DocumentId, TableName, Value};
 
 use crate::{Handle, start::index_rows};
 
-/// One preparation of a schema that is under way.
+/// One preparation of schemas that is under way.
 pub(crate) struct Preparing {
-    schema: Option<DocumentId>,
+    schemas: BTreeSet<DocumentId>,
     stop: CancellationToken,
 }
 
 impl Handle {
-    /// Makes sure that the schema with this id, and all new indexes, are being prepared; work for another schema stops.
-    pub(crate) fn keep_preparing(&self, deployment: DeploymentRef, schema: Option<DocumentId>) {
+    /// Makes sure that the schemas with these ids, and all new indexes, are being prepared; work for others stops.
+    pub(crate) fn keep_preparing(&self, deployment: DeploymentRef, schemas: BTreeSet<DocumentId>) {
         let mut preparing = self.shared.preparing.lock();
         if let Some(current) = preparing.get(&deployment) {
-            if current.schema == schema && !current.stop.is_cancelled() {
+            if current.schemas == schemas && !current.stop.is_cancelled() {
                 return;
             }
             current.stop.cancel();
         }
         let stop = self.shared.shutdown.child_token();
-        preparing.insert(deployment, Preparing { schema, stop: stop.clone() });
+        preparing.insert(deployment, Preparing { schemas: schemas.clone(), stop: stop.clone() });
         let deploy = self.clone();
         self.shared.tasks.spawn(async move {
             // Whoever waits next starts it again if there is still something to do.
             let finished = stop.clone().drop_guard();
-            let work = deploy.prepare(deployment, schema);
+            let work = deploy.prepare(deployment, schemas);
             let _ = stop.run_until_cancelled(work).await;
             drop(finished);
         });
     }
 
-    async fn prepare(&self, deployment: DeploymentRef, schema: Option<DocumentId>) {
+    async fn prepare(&self, deployment: DeploymentRef, schemas: BTreeSet<DocumentId>) {
         loop {
             let done = async {
-                if let Some(schema) = schema {
-                    self.check_documents(deployment, schema).await?;
+                for schema in &schemas {
+                    self.check_documents(deployment, *schema).await?;
                 }
                 self.fill_indexes(deployment).await
             };
@@ -78,7 +84,7 @@ impl Handle {
             .map_err(|error| Error::internal(format!("a pending schema can't be read: {error}")))?;
         // Writes after this moment read the pending schema themselves, and fail it if they don't fit.
         let moment = transaction.begin_at();
-        let catalog = transaction.catalog().clone();
+        let catalog = transaction.deployment_catalog().of(row.component).clone();
         let mut failure = None;
         for table in tables_to_walk(&catalog, &schema)? {
             failure =
@@ -144,12 +150,21 @@ impl Handle {
 
     async fn fill_indexes(&self, deployment: DeploymentRef) -> Result<()> {
         let mut transaction = self.transactions().snapshot(deployment).await?;
-        for (_, row) in index_rows(&mut transaction).await?.into_values() {
+        let mut rows: Vec<_> = index_rows(&mut transaction).await?.into_values().collect();
+        // The search service fills its own meanwhile.
+        rows.sort_by_key(|(_, row)| row.kind != IndexKind::Ordered);
+        for (_, row) in rows {
             if row.state != IndexState::Backfilling {
                 continue;
             }
-            let Some(table) = transaction.catalog().table_by_tablet(&row.table).cloned() else { continue };
+            let catalog = transaction.deployment_catalog().of(row.component);
+            let Some(table) = catalog.table_by_tablet(&row.table).cloned() else { continue };
             let Some(index) = table.indexes.iter().find(|index| index.id == row.id) else { continue };
+            if row.kind != IndexKind::Ordered {
+                self.wait_for_search_index(deployment, row.id).await?;
+                self.transactions().transact(deployment, &MarkFilled { index: row.id }).await?;
+                continue;
+            }
             let mut from = None;
             loop {
                 let step = BackfillStep {

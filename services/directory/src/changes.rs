@@ -1,7 +1,9 @@
 //! What changes the directory, each as one transaction.
 
 use async_trait::async_trait;
-use contract::{DeploymentKind, Error, ErrorKind, GroupId, KeyOwner, NewDeployment, Result, Retry, Share};
+use contract::{
+    DeploymentKind, Door, Error, ErrorKind, GroupId, KeyOwner, NewDeployment, Result, Retry, Share,
+};
 use system_transaction::{Result as Transacted, Work};
 use transaction::{
     DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow, Stored, Transaction,
@@ -135,7 +137,7 @@ impl Context<'_> {
             share_percent_max: new.share.percent_max,
             secret: self.reading.seal.close(number, &DeploymentSecret::new()),
         };
-        self.check_addresses(transaction, &row).await?;
+        check_addresses(transaction, self.reading, &row).await?;
         transaction.insert_row(&row).await?;
         directory.next_deployment = number
             .checked_add(1)
@@ -144,20 +146,56 @@ impl Context<'_> {
         transaction.replace_row(id, &directory).await?;
         Ok(number)
     }
+}
 
-    /// A host name is one deployment's. Where it follows from the name, that is unique already.
-    async fn check_addresses(&self, transaction: &mut Transaction, row: &DeploymentRow) -> Transacted<()> {
-        if row.cloud_url.is_none() && row.site_url.is_none() {
-            return Ok(());
+/// A host name is one deployment's. Where it follows from the name, that is unique already.
+async fn check_addresses(
+    transaction: &mut Transaction,
+    reading: &Reading,
+    row: &DeploymentRow,
+) -> Transacted<()> {
+    if row.cloud_url.is_none() && row.site_url.is_none() {
+        return Ok(());
+    }
+    let addresses = reading.addresses(row);
+    for other in transaction.rows::<DeploymentRow>("by_name", &[]).await? {
+        if other.row.number != row.number && addresses.collide_with(&reading.addresses(&other.row)) {
+            let message = format!("The deployment {} has one of the host names.", other.row.name);
+            return Err(name_taken("DeploymentUrlTaken", message).into());
         }
-        let addresses = self.reading.addresses(row);
-        for other in transaction.rows::<DeploymentRow>("by_name", &[]).await? {
-            if addresses.collide_with(&self.reading.addresses(&other.row)) {
-                let message = format!("The deployment {} has one of the host names.", other.row.name);
-                return Err(name_taken("DeploymentUrlTaken", message).into());
-            }
+    }
+    Ok(())
+}
+
+/// Gives a deployment another address, or the one that it has by default.
+pub(crate) struct SetUrl<'c> {
+    pub reading: &'c Reading,
+    pub number: u32,
+    pub door: Door,
+    pub url: Option<String>,
+}
+
+#[async_trait]
+impl Work for SetUrl<'_> {
+    /// Whether it was another one.
+    type Output = bool;
+
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<bool> {
+        let key = [Value::Float64(f64::from(self.number))];
+        let found = transaction.rows::<DeploymentRow>("by_number", &key).await?.pop();
+        let served = found.filter(|stored| stored.row.state == DeploymentState::Serving);
+        let Stored { id, mut row } = served.ok_or_else(contract::deployment_not_found)?;
+        let own = match self.door {
+            Door::Api => &mut row.cloud_url,
+            Door::Site => &mut row.site_url,
+        };
+        if *own == self.url {
+            return Ok(false);
         }
-        Ok(())
+        *own = self.url.clone();
+        check_addresses(transaction, self.reading, &row).await?;
+        transaction.replace_row(id, &row).await?;
+        Ok(true)
     }
 }
 

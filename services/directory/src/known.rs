@@ -175,13 +175,19 @@ impl Reading {
     /// The addresses of a deployment, and the host names that alone tell which requests are for it.
     pub(crate) fn addresses(&self, row: &DeploymentRow) -> Addresses {
         let DefaultDeployment { cloud_url, site_url, .. } = &self.default;
+        let of_row = |own: &Option<String>, otherwise: String| own.clone().unwrap_or(otherwise);
         if row.number == self.default.reference.deployment.0 {
-            let site_host = host_of(site_url).filter(|host| Some(host) != host_of(cloud_url).as_ref());
-            let (cloud_url, site_url) = (cloud_url.clone(), site_url.clone());
-            return Addresses { cloud_url, site_url, api_host: None, site_host };
+            let (reached, reached_site) = (host_of(cloud_url), host_of(site_url));
+            let cloud_url = of_row(&row.cloud_url, cloud_url.clone());
+            let site_url = of_row(&row.site_url, site_url.clone());
+            let (api, site) = (host_of(&cloud_url), host_of(&site_url));
+            // It is reached where it was as well, and a host that has both ports does not tell which of them is meant.
+            let site_host = site.clone().filter(|host| ![&api, &reached].contains(&&Some(host.clone())));
+            let api_host = api.filter(|_| row.cloud_url.is_some());
+            let api_host = api_host.filter(|host| ![&site, &reached_site].contains(&&Some(host.clone())));
+            return Addresses { cloud_url, site_url, api_host, site_host };
         }
         let shared = [host_of(cloud_url), host_of(site_url)];
-        let of_row = |own: &Option<String>, pattern: String| own.clone().unwrap_or(pattern);
         let cloud_url = of_row(&row.cloud_url, self.urls.cloud_url(&row.name));
         let site_url = of_row(&row.site_url, self.urls.site_url(&row.name));
         let own_host = |url: &str| host_of(url).filter(|host| !shared.iter().flatten().any(|it| it == host));

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use contract::{
-    DIRECTORY, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory, DirectoryEntry, Error,
-    GroupId, KeyOwner, NewDeployment, NewKey, NodeId, ObjectStore, ReadAt, Result,
+    DIRECTORY, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory, DirectoryEntry, Door,
+    Error, GroupId, KeyOwner, NewDeployment, NewKey, NodeId, ObjectStore, ReadAt, Result,
 };
 use parking_lot::Mutex;
 use system_transaction::{SystemTransactions, Work};
@@ -15,7 +15,7 @@ use transaction::DirectoryRow;
 
 use crate::{
     Clock, DirectoryLimits, UrlPatterns,
-    changes::{ClaimPreview, Context, Create, CreateKey, Delete, DeleteKey, Found, check_share},
+    changes::{ClaimPreview, Context, Create, CreateKey, Delete, DeleteKey, Found, SetUrl, check_share},
     follow::Follower,
     known::{Known, Reading},
     names, removal,
@@ -254,6 +254,21 @@ impl Directory for Handle {
         Ok(())
     }
 
+    async fn set_url(&self, deployment: DeploymentRef, door: Door, url: Option<&str>) -> Result<()> {
+        let url = url.map(own_url).transpose()?;
+        let before = shown_url(&self.shared.shown.borrow(), deployment, door);
+        let (reading, number) = (&self.shared.reading, deployment.deployment.0);
+        let is_changed = self.shared.change(&SetUrl { reading, number, door, url: url.clone() }).await?;
+        if is_changed {
+            let is_known = |deployments: &Deployments| {
+                let shown = shown_url(deployments, deployment, door);
+                if url.is_some() { shown == url } else { shown != before }
+            };
+            self.shared.heard(is_known).await;
+        }
+        Ok(())
+    }
+
     async fn claim_preview(
         &self,
         project: &str,
@@ -287,6 +302,15 @@ impl Directory for Handle {
         self.shared.heard(|deployments| !has_key(deployments, &owner, name)).await;
         Ok(())
     }
+}
+
+/// One of a deployment's addresses, if it is served.
+fn shown_url(deployments: &Deployments, deployment: DeploymentRef, door: Door) -> Option<String> {
+    let shown = &deployments.get(deployment).ok()?.deployment;
+    Some(match door {
+        Door::Api => shown.cloud_url.clone(),
+        Door::Site => shown.site_url.clone(),
+    })
 }
 
 fn check_owner(owner: &KeyOwner) -> Result<()> {

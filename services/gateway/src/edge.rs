@@ -6,7 +6,10 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, request::Parts},
 };
-use contract::{AuthToken, Deploy, Directory, Fanout, Files, Requester, Runner, Schedules, Sequencer};
+use contract::{
+    Archives, AuthToken, DataSync, Deploy, Directory, Fanout, Files, LogStreams, Requester, Runner,
+    Schedules, Sequencer,
+};
 use fair_queue::{Places, Shares};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -41,8 +44,11 @@ pub struct Services {
     pub sequencer: Arc<dyn Sequencer>,
     pub deploy: Arc<dyn Deploy>,
     pub files: Arc<dyn Files>,
+    pub archives: Arc<dyn Archives>,
     pub schedules: Arc<dyn Schedules>,
     pub directory: Arc<dyn Directory>,
+    pub data_sync: Arc<dyn DataSync>,
+    pub log_streams: Arc<dyn LogStreams>,
 }
 
 /// Whom a request is for, who has sent it, and by which name the log and the answers speak of it. The router finds out before anything

@@ -27,7 +27,7 @@ use value::{FunctionPath, JsonFormat, Value, ValueError, push_with_fractions};
 
 use crate::{
     authentication::{self, Sender, require_admin},
-    bodies,
+    bodies, components,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
     metrics::OfTheApp,
@@ -125,10 +125,11 @@ struct Bundle<'a> {
 /// A query that is not deployed, for administrators: its code comes with the request.
 pub(crate) async fn inline_query(
     State(edge): State<SharedEdge>,
-    Addressed { deployment, request_id, requester }: Addressed,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    let deployment = &addressed.deployment;
     let read = || {
         serde_json::from_slice::<InlineBody<'_>>(&body)
             .map_err(|error| ApiError::not_repeated("The body is not a query with its code", &error))
@@ -140,7 +141,7 @@ pub(crate) async fn inline_query(
         let key = body.admin_key.as_deref().unwrap_or_default();
         (authentication::admin(&deployment.admin_keys, key, None)?, body)
     };
-    require_root(body.component_id.as_deref())?;
+    let component = components::path_of(&edge, &addressed, &identity, body.component_id.as_deref()).await?;
     let path: FunctionPath = body.bundle.path.parse().map_err(value_error)?;
     if path.module.is_system() {
         let message = "A module whose path begins with `_system/` is the server's own.";
@@ -149,28 +150,16 @@ pub(crate) async fn inline_query(
     let (arguments, format) = arguments_of(body.args, body.format)?;
     let function = FunctionCall {
         deployment: deployment.reference,
-        component: String::new(),
+        component,
         path: path.to_string(),
         arguments,
         identity,
         caller: Caller::HttpApi,
-        requester,
-        request_id: request_id.to_string(),
+        requester: addressed.requester.clone(),
+        request_id: addressed.request_id.to_string(),
     };
     let run = run_inline_query(&edge, function, body.bundle.source.into());
     answered(&edge, deployment.reference, format, run).await
-}
-
-/// How tools name the app itself where they name a component.
-const ROOT_COMPONENT: &str = "_App";
-
-/// Tools that name no component mean the app itself.
-pub(crate) fn require_root(component_id: Option<&str>) -> Result<(), ApiError> {
-    if component_id.is_some_and(|id| id != ROOT_COMPONENT) {
-        let message = "Components are not supported by this version of Tidemark.";
-        return Err(ApiError::bad_request("ComponentsNotSupported", message));
-    }
-    Ok(())
 }
 
 pub(crate) async fn mutation(

@@ -2,13 +2,17 @@
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{Request, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
+use contract::Door;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
+    audit,
     authentication::require_admin,
     bodies,
     edge::{Addressed, SharedEdge},
@@ -52,6 +56,42 @@ pub(crate) async fn canonical_urls(
 ) -> Result<Json<Value>, ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
     Ok(Json(json!({ "convexCloudUrl": deployment.cloud_url, "convexSiteUrl": deployment.site_url })))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CanonicalUrl {
+    request_destination: Destination,
+    /// Absent or null for the one that it has by default.
+    #[serde(default)]
+    url: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Destination {
+    ConvexCloud,
+    ConvexSite,
+}
+
+pub(crate) async fn update_canonical_url(
+    State(edge): State<SharedEdge>,
+    Addressed { deployment, requester, .. }: Addressed,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(), ApiError> {
+    require_admin(&headers, &deployment.admin_keys)?;
+    let CanonicalUrl { request_destination, url } = serde_json::from_slice(&body)
+        .map_err(|error| ApiError::not_repeated("The body does not say which address", &error))?;
+    let (door, destination) = match request_destination {
+        Destination::ConvexCloud => (Door::Api, "convexCloud"),
+        Destination::ConvexSite => (Door::Site, "convexSite"),
+    };
+    edge.services.directory.set_url(deployment.reference, door, url.as_deref()).await?;
+    let action = if url.is_some() { "update_canonical_url" } else { "delete_canonical_url" };
+    let metadata = json!({ "request_destination": destination, "url": url });
+    audit::record(&edge, &deployment, &requester, action, metadata).await;
+    Ok(())
 }
 
 /// What kind of deployment it is.

@@ -6,10 +6,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
+    audit,
     authentication::require_admin,
+    components,
     edge::{Addressed, SharedEdge},
     error::ApiError,
-    functions::require_root,
 };
 
 #[derive(Deserialize)]
@@ -34,29 +35,36 @@ struct CancelAllBody {
 
 pub(crate) async fn cancel(
     State(edge): State<SharedEdge>,
-    Addressed { deployment, .. }: Addressed,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(), ApiError> {
-    require_admin(&headers, &deployment.admin_keys)?;
+    let deployment = &addressed.deployment;
+    let identity = require_admin(&headers, &deployment.admin_keys)?;
     let CancelBody { id, component_id } = read(&body, "The body does not name a job")?;
-    require_root(component_id.as_deref())?;
-    let jobs = JobsOf { deployment: deployment.reference, component: String::new() };
-    Ok(edge.services.schedules.cancel(jobs, &id).await?)
+    let component = components::path_of(&edge, &addressed, &identity, component_id.as_deref()).await?;
+    let jobs = JobsOf { deployment: deployment.reference, component };
+    edge.services.schedules.cancel(jobs, &id).await?;
+    audit::record(&edge, deployment, &addressed.requester, "cancel_scheduled_function", json!({ "id": id }))
+        .await;
+    Ok(())
 }
 
 /// Answers with how many were cancelled.
 pub(crate) async fn cancel_all(
     State(edge): State<SharedEdge>,
-    Addressed { deployment, .. }: Addressed,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    require_admin(&headers, &deployment.admin_keys)?;
+    let deployment = &addressed.deployment;
+    let identity = require_admin(&headers, &deployment.admin_keys)?;
     let CancelAllBody { udf_path, component_id } = read(&body, "The body does not say which jobs")?;
-    require_root(component_id.as_deref())?;
-    let jobs = JobsOf { deployment: deployment.reference, component: String::new() };
+    let component = components::path_of(&edge, &addressed, &identity, component_id.as_deref()).await?;
+    let jobs = JobsOf { deployment: deployment.reference, component };
     let canceled = edge.services.schedules.cancel_all(jobs, udf_path.as_deref()).await?;
+    let metadata = json!({ "udf_path": udf_path, "canceled": canceled });
+    audit::record(&edge, deployment, &addressed.requester, "cancel_all_scheduled_functions", metadata).await;
     Ok(Json(json!({ "canceled": canceled })))
 }
 

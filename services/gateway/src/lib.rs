@@ -4,7 +4,9 @@
 //! * the gRPC API for app servers, on a port of its own, which has live queries, too;
 //! * the WebSocket sync protocol (`/api/{version}/sync`), for live queries and exactly-once mutations;
 //! * files, which clients upload to addresses that functions give them, and read by others;
+//! * exports and imports, by which data goes out and in;
 //! * the deploy API, by which the command line tool pushes code, and the log stream that it prints;
+//! * the web console, at `/console`;
 //! * the site address, where the app answers by its HTTP actions.
 //!
 //! The gateway authenticates, checks sizes, gives each call a request id, and passes on: the runners execute, the fan-out
@@ -17,11 +19,16 @@
 
 mod addressing;
 mod admin_key;
+mod archives;
+mod audit;
 mod authentication;
 mod bodies;
 mod clock;
+mod components;
 mod connections;
+mod console;
 mod control;
+mod data_sync;
 mod deployments;
 mod edge;
 mod error;
@@ -30,8 +37,10 @@ mod grpc;
 mod information;
 mod jobs;
 mod limits;
+mod log_streams;
 mod logs;
 mod metrics;
+mod pause;
 mod push;
 mod request_id;
 mod requester;
@@ -40,6 +49,7 @@ mod sendfile;
 mod server;
 mod site;
 mod storage;
+mod streaming_import;
 mod sync;
 mod tokens;
 mod variables;

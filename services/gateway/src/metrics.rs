@@ -32,7 +32,7 @@ pub(crate) enum Api {
     Upload,
     Download,
     Push,
-    /// Environment variables, jobs, and the like.
+    /// Environment variables, jobs, exports, and the like.
     Administration,
     /// The log of functions, which is waited for.
     FunctionLog,
@@ -66,11 +66,19 @@ impl Api {
             "/api/action" => Api::Action,
             "/api/function" | "/api/run/{*path}" => Api::Function,
             "/api/sync" | "/api/{version}/sync" => Api::Session,
-            "/api/storage/upload" => Api::Upload,
-            "/api/storage/{uuid}" => Api::Download,
+            "/api/storage/upload" | "/api/import/upload_part" => Api::Upload,
+            "/api/storage/{uuid}" | "/api/export/zip/{name}" => Api::Download,
             "/api/get_config_hashes" => Api::Push,
             "/api/stream_function_logs" => Api::FunctionLog,
             "/api/cancel_job" | "/api/cancel_all_jobs" | "/api/check_admin_key" => Api::Administration,
+            "/api/perform_import" | "/api/cancel_import" => Api::Administration,
+            "/api/v1/pause_deployment" | "/api/v1/unpause_deployment" | "/api/v1/update_canonical_url" => {
+                Api::Administration
+            }
+            route if route.starts_with("/api/export/") || route.starts_with("/api/import/") => {
+                Api::Administration
+            }
+            route if route.starts_with("/api/streaming_import/") => Api::Administration,
             route if route.starts_with("/api/deploy2/") => Api::Push,
             route if route.ends_with("_environment_variables") => Api::Administration,
             _ => Api::Other,

@@ -21,17 +21,17 @@ use tracing::Instrument as _;
 
 use crate::{
     addressing::Addressee,
-    bodies,
+    archives, audit, bodies, components,
     connections::Connection,
-    control,
+    console, control, data_sync,
     deployments::Deployment,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
-    functions, information, jobs, logs,
+    functions, information, jobs, log_streams, logs,
     metrics::Api,
-    push,
+    pause, push,
     requester::requester_of,
-    site, storage, sync, variables,
+    site, storage, streaming_import, sync, variables,
 };
 
 static CONVEX_CLIENT: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("convex-client"));
@@ -46,6 +46,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/run/{*path}", post(functions::run))
         .route("/api/query_at_ts", post(functions::query_at_timestamp))
         .route("/api/run_test_function", post(functions::inline_query))
+        .route("/api/streaming_import/import_airbyte_records", post(streaming_import::import_records))
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(edge.call_bodies.clone(), bodies::read_whole));
     let pushes = push::routes()
@@ -62,6 +63,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/instance_name", get(information::instance_name))
         .route("/echo", any(information::echo))
         .route("/api/v1/get_canonical_urls", get(information::canonical_urls))
+        .route("/api/v1/update_canonical_url", post(information::update_canonical_url))
         .route("/api/v1/deployment_info", get(information::deployment))
         .route("/api/check_admin_key", get(information::check_admin_key))
         .route("/api/debug_event", post(information::debug_event))
@@ -74,6 +76,16 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/v1/list_environment_variables", get(variables::list))
         .route("/api/cancel_job", post(jobs::cancel))
         .route("/api/cancel_all_jobs", post(jobs::cancel_all))
+        .route("/api/delete_component", post(components::delete))
+        .merge(archives::routes())
+        .merge(audit::routes())
+        .merge(data_sync::routes())
+        .merge(log_streams::routes())
+        .merge(pause::routes())
+        .merge(streaming_import::routes())
+        .route("/console", get(console::to_folder))
+        .route("/console/", get(console::page))
+        .route("/console/{name}", get(console::asset))
         .layer(DefaultBodyLimit::max(limits.other_body_bytes_max));
     functions
         .merge(pushes)
@@ -83,6 +95,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .layer(middleware::from_fn_with_state(edge.clone(), within_time))
         // Files have times of their own.
         .merge(storage::routes().method_not_allowed_fallback(wrong_method))
+        .merge(archives::long_routes().method_not_allowed_fallback(wrong_method))
         .layer(middleware::from_fn(known_client))
         .layer(middleware::map_response(described))
         .layer(middleware::from_fn_with_state((edge.clone(), None::<Api>), addressed))
@@ -241,18 +254,14 @@ pub(crate) fn client_version(headers: &HeaderMap) -> Result<Option<ClientVersion
 const NOT_IMPLEMENTED: &[&str] = &[
     "/api/actions/",
     "/api/app_metrics/",
-    "/api/delete_component",
+    "/api/data_sync_cursor_from_deltas",
     "/api/delete_scheduled_functions_table",
     "/api/delete_tables",
     "/api/deploy2/",
-    "/api/document_deltas",
-    "/api/export/",
     "/api/get_config",
     "/api/get_indexes",
-    "/api/import/",
-    "/api/json_schemas",
-    "/api/list_snapshot",
-    "/api/perform_import",
+    "/api/get_table_column_names",
+    "/api/import",
     "/api/prepare_schema",
     "/api/push_config",
     "/api/query_batch",

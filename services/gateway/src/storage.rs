@@ -147,7 +147,11 @@ async fn store(
 }
 
 /// A place for a file on its way, once there is one.
-async fn place(edge: &Edge, places: &Places, deployment: DeploymentRef) -> Result<Place, ApiError> {
+pub(crate) async fn place(
+    edge: &Edge,
+    places: &Places,
+    deployment: DeploymentRef,
+) -> Result<Place, ApiError> {
     let wait = Duration::from_millis(edge.limits.slot_wait_ms_max);
     timeout(wait, places.take(deployment, 1)).await.map_err(|_| {
         ApiError::new(
@@ -304,7 +308,10 @@ fn giving_way<P>(pieces: impl Stream<Item = P>) -> impl Stream<Item = P> {
     })
 }
 
-fn body_with(place: Place, pieces: impl Stream<Item = contract::Result<Bytes>> + Send + 'static) -> Body {
+pub(crate) fn body_with(
+    place: Place,
+    pieces: impl Stream<Item = contract::Result<Bytes>> + Send + 'static,
+) -> Body {
     Body::from_stream(pieces.map(move |piece| {
         let _place = &place;
         // The client sees that the answer breaks off.

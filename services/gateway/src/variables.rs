@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
+    audit,
     authentication::require_admin,
     edge::{Addressed, SharedEdge},
     error::ApiError,
@@ -27,7 +28,7 @@ struct Change {
 /// All of the changes, or none.
 pub(crate) async fn update(
     State(edge): State<SharedEdge>,
-    Addressed { deployment, .. }: Addressed,
+    Addressed { deployment, requester, .. }: Addressed,
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Result<(), ApiError> {
@@ -35,7 +36,20 @@ pub(crate) async fn update(
     let body: Changes = serde_json::from_slice(&body)
         .map_err(|error| ApiError::not_repeated("The body is not a list of changes", &error))?;
     let changes = body.changes.into_iter().map(|Change { name, value }| VariableChange { name, value });
-    edge.services.deploy.update_environment_variables(deployment.reference, changes.collect()).await?;
+    let changes: Vec<VariableChange> = changes.collect();
+    let deploy = &edge.services.deploy;
+    let before = deploy.environment_variables(deployment.reference).await?;
+    deploy.update_environment_variables(deployment.reference, changes.clone()).await?;
+    for change in changes {
+        let action = match (before.contains_key(&change.name), change.value) {
+            (true, Some(_)) => "update_environment_variable",
+            (true, None) => "delete_environment_variable",
+            (false, Some(_)) => "create_environment_variable",
+            (false, None) => continue,
+        };
+        let metadata = json!({ "variable_name": change.name });
+        audit::record(&edge, &deployment, &requester, action, metadata).await;
+    }
     Ok(())
 }
 

@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, io::Write, ops::Range, sync::Arc, time::Duratio
 use async_trait::async_trait;
 use auth::AuthLimits;
 use contract::{
-    ActionOutcome, Deploy, DeployedCode, Deployment, DeploymentId, DeploymentRef, Deployments, Directory,
-    DirectoryEntry, Error, Evaluation, EvaluationRequest, Fanout, FanoutSession, FileName, FileUpload, Files,
+    ActionOutcome, ActiveSyncs, Archives, AuditEntry, AuditPage, CreatedLogStream, DataSync, DeltasRequest,
+    Deploy, DeployedCode, Deployment, DeploymentId, DeploymentRef, Deployments, Directory, DirectoryEntry,
+    Door, Error, Evaluation, EvaluationRequest, Fanout, FanoutSession, FileName, FileUpload, Files,
     FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, HttpAnswer, HttpCall, JobsOf, KeyOwner,
-    MutationCall, MutationOutcome, NewDeployment, NewFile, NewKey, NodeEvaluation, NodeEvaluationRequest,
-    ObjectBytes, Position, Push, PushDifference, QueryCall, QueryOutcome, Result, Runner, Schedules,
-    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, Sequencer, SessionStart, StartedPush,
-    StoredFile, VariableChange,
+    LogStreams, MutationCall, MutationOutcome, NewDeployment, NewExport, NewFile, NewImport, NewKey,
+    NodeEvaluation, NodeEvaluationRequest, ObjectBytes, PartUpload, Position, Push, PushDifference,
+    QueryCall, QueryOutcome, Result, Runner, Schedules, SchemaDifference, SchemaEvaluation, SchemaId,
+    SchemaProgress, SchemasRequest, Sequencer, SessionStart, SnapshotPage, SnapshotRequest, StartedPush,
+    StoredExport, StoredFile, StreamedRecord, SyncPage, SyncRequest, VariableChange,
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{
@@ -49,6 +51,10 @@ fn broken() -> Error {
 
 #[async_trait]
 impl Directory for Broken {
+    async fn set_url(&self, _: DeploymentRef, _: Door, _: Option<&str>) -> Result<()> {
+        Err(broken())
+    }
+
     fn deployments(&self) -> watch::Receiver<Arc<Deployments>> {
         let (cloud_url, site_url) = ("http://x".to_owned(), String::new());
         Deployment::fixed([Deployment {
@@ -172,13 +178,17 @@ impl Deploy for Broken {
     async fn wait_for_schema(
         &self,
         _: DeploymentRef,
-        _: Option<SchemaId>,
+        _: BTreeMap<String, SchemaId>,
         _: Duration,
     ) -> Result<SchemaProgress> {
         Err(broken())
     }
 
     async fn finish_push(&self, _: DeploymentRef, _: FinishPush) -> Result<PushDifference> {
+        Err(broken())
+    }
+
+    async fn delete_component(&self, _: DeploymentRef, _: &str) -> Result<()> {
         Err(broken())
     }
 }
@@ -205,6 +215,132 @@ impl Schedules for Broken {
     }
 
     async fn cancel_all(&self, _: JobsOf, _: Option<&str>) -> Result<u64> {
+        Err(broken())
+    }
+}
+
+#[async_trait]
+impl Archives for Broken {
+    async fn start_upload(&self, _: DeploymentRef) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn begin_part(&self, _: DeploymentRef, _: &str, _: u32) -> Result<Box<dyn PartUpload>> {
+        Err(broken())
+    }
+
+    async fn finish_upload(&self, _: DeploymentRef, _: &str, _: Vec<String>, _: NewImport) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn add_primary_key_indexes(
+        &self,
+        _: DeploymentRef,
+        _: BTreeMap<String, Vec<Vec<String>>>,
+    ) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn primary_key_indexes_ready(&self, _: DeploymentRef, _: Vec<String>) -> Result<bool> {
+        Err(broken())
+    }
+
+    async fn import_records(
+        &self,
+        _: DeploymentRef,
+        _: BTreeMap<String, Option<Vec<Vec<String>>>>,
+        _: Vec<StreamedRecord>,
+    ) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn clear_tables(&self, _: DeploymentRef, _: Vec<String>) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn perform_import(&self, _: DeploymentRef, _: &str) -> Result<Option<NewImport>> {
+        Err(broken())
+    }
+
+    async fn cancel_import(&self, _: DeploymentRef, _: &str) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn request_export(&self, _: DeploymentRef, _: NewExport) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn cancel_export(&self, _: DeploymentRef, _: &str) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn set_export_expiration(&self, _: DeploymentRef, _: &str, _: u64) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn find_export(&self, _: DeploymentRef, _: &str) -> Result<Option<StoredExport>> {
+        Err(broken())
+    }
+
+    async fn read_export(&self, _: &StoredExport) -> Result<ObjectBytes> {
+        Err(broken())
+    }
+}
+
+#[async_trait]
+impl DataSync for Broken {
+    async fn list_snapshot(&self, _: DeploymentRef, _: SnapshotRequest) -> Result<SnapshotPage> {
+        Err(broken())
+    }
+
+    async fn document_deltas(&self, _: DeploymentRef, _: DeltasRequest) -> Result<SnapshotPage> {
+        Err(broken())
+    }
+
+    async fn json_schemas(&self, _: DeploymentRef, _: SchemasRequest) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn sync(&self, _: DeploymentRef, _: SyncRequest) -> Result<SyncPage> {
+        Err(broken())
+    }
+
+    async fn active_syncs(&self, _: DeploymentRef, _: Option<String>, _: usize) -> Result<ActiveSyncs> {
+        Err(broken())
+    }
+}
+
+#[async_trait]
+impl LogStreams for Broken {
+    async fn create(&self, _: DeploymentRef, _: &str) -> Result<CreatedLogStream> {
+        Err(broken())
+    }
+
+    async fn update(&self, _: DeploymentRef, _: &str, _: &str) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn delete(&self, _: DeploymentRef, _: &str) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn list(&self, _: DeploymentRef) -> Result<Vec<String>> {
+        Err(broken())
+    }
+
+    async fn get(&self, _: DeploymentRef, _: &str) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn rotate_webhook_secret(&self, _: DeploymentRef, _: &str) -> Result<String> {
+        Err(broken())
+    }
+
+    async fn audit(&self, _: DeploymentRef, _: AuditEntry) -> Result<()> {
+        Err(broken())
+    }
+
+    async fn audit_log(&self, _: DeploymentRef, _: u64, _: Option<String>, _: usize) -> Result<AuditPage> {
         Err(broken())
     }
 }
@@ -251,8 +387,11 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
         sequencer: broken.clone(),
         deploy: broken.clone(),
         files: broken.clone(),
+        archives: broken.clone(),
         schedules: broken.clone(),
         directory: broken.clone(),
+        data_sync: broken.clone(),
+        log_streams: broken.clone(),
     };
     let [api, site, grpc] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
     let (api, site) = (api.await.expect("a port"), site.await.expect("a port"));

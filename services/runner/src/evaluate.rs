@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use code::{AUTH_CONFIG_MODULE, ImageRecipe, expand_seed};
 use contract::{BlobDigest, Error, Evaluation, EvaluationRequest, ImportPhase, ModuleSource, Result};
 use isolate::{
@@ -10,13 +11,16 @@ use isolate::{
 };
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
-use value::ComponentId;
+use transaction::component_id;
+use value::{ComponentId, ComponentPath};
 
 use crate::{images::source_of, service::Handle, source_map::SourceMaps};
 
 /// What one bundle declares by its default export.
 struct Declared<'m> {
     module: &'m ModuleSource,
+    /// What else it may import.
+    imports: Vec<isolate::ModuleSource>,
     declaration: Declaration,
     unset_variables: UnsetVariables,
     /// The code of the error if it can't be evaluated.
@@ -25,14 +29,18 @@ struct Declared<'m> {
 
 impl Handle {
     pub(crate) async fn evaluate_code(&self, request: EvaluationRequest) -> Result<Evaluation> {
+        let component: ComponentPath = request
+            .component
+            .parse()
+            .map_err(|error| Error::internal(format!("code of no component is evaluated: {error}")))?;
         let mut environment = request.environment_variables;
-        environment.extend(self.shared.deployment(request.deployment)?.platform_variables());
+        let deployment = self.shared.deployment(request.deployment)?;
+        environment.extend(deployment.platform_variables_below(&request.site_path));
         let (auth_config, functions): (Vec<&ModuleSource>, Vec<&ModuleSource>) =
             request.modules.iter().partition(|module| module.path == AUTH_CONFIG_MODULE);
         let import_phase = request.import_phase.unwrap_or_else(|| self.new_import_phase());
         let recipe = ImageRecipe {
             deployment: request.deployment,
-            component: ComponentId::ROOT,
             modules: functions
                 .iter()
                 .map(|module| {
@@ -43,10 +51,17 @@ impl Handle {
             import_seed: import_phase.seed,
             import_time_ms: import_phase.time_ms,
         };
-        let modules = self.evaluate_functions(&recipe, &functions).await?;
+        let modules = match functions.is_empty() {
+            true => BTreeMap::new(),
+            false => self.evaluate_functions(component_id(&component), &recipe, &functions).await?,
+        };
         let declare = async |module: Option<&ModuleSource>, declaration, unset_variables, code| match module {
             Some(module) => {
-                let declared = Declared { module, declaration, unset_variables, code };
+                let imports = match declaration {
+                    Declaration::Definition => request.definitions.iter().map(stand_in).collect(),
+                    Declaration::Schema | Declaration::AuthConfig => Vec::new(),
+                };
+                let declared = Declared { module, imports, declaration, unset_variables, code };
                 self.evaluate_declaration(&recipe, declared).await.map(Some)
             }
             None => Ok(None),
@@ -54,8 +69,8 @@ impl Handle {
         let undefined = UnsetVariables::Undefined;
         let schema =
             declare(request.schema.as_ref(), Declaration::Schema, undefined, "InvalidSchema").await?;
-        let definition = request.app_definition.as_ref();
-        let app_definition =
+        let definition = request.definition.as_ref();
+        let definition =
             declare(definition, Declaration::Definition, undefined, "InvalidAppDefinition").await?;
         let auth_config = auth_config.first().copied();
         let auth_config =
@@ -63,7 +78,7 @@ impl Handle {
         Ok(Evaluation {
             modules,
             schema: schema.map(Arc::from),
-            app_definition: app_definition.map(Arc::from),
+            definition: definition.map(Arc::from),
             auth_providers: auth_config.map(|config| providers_of(&config)).transpose()?,
             import_phase,
         })
@@ -77,6 +92,7 @@ impl Handle {
     /// Evaluates the function modules together. Their image is kept: it will serve the code once it is pushed.
     async fn evaluate_functions(
         &self,
+        component: ComponentId,
         recipe: &ImageRecipe,
         modules: &[&ModuleSource],
     ) -> Result<BTreeMap<String, Arc<str>>> {
@@ -93,7 +109,7 @@ impl Handle {
             blocking(move || image.analyze()).await?
         };
         let analyzed = analyzed.map_err(|error| refusal("InvalidModules", &error, modules))?;
-        self.shared.images.prepare((recipe.deployment, recipe.component), recipe.key(), image).await?;
+        self.shared.images.prepare((recipe.deployment, component), recipe.key(), image).await?;
         let maps = maps_of(modules);
         let mut analyses = BTreeMap::new();
         for module in analyzed {
@@ -106,13 +122,14 @@ impl Handle {
     }
 
     async fn evaluate_declaration(&self, recipe: &ImageRecipe, declared: Declared<'_>) -> Result<String> {
-        let Declared { module, declaration, unset_variables, code } = declared;
+        let Declared { module, imports, declaration, unset_variables, code } = declared;
+        let entry_point = isolate::ModuleSource {
+            path: module.path.clone(),
+            source: module.source.to_string(),
+            is_entry_point: true,
+        };
         let source = ImageSource {
-            modules: vec![isolate::ModuleSource {
-                path: module.path.clone(),
-                source: module.source.to_string(),
-                is_entry_point: true,
-            }],
+            modules: imports.into_iter().chain([entry_point]).collect(),
             environment: recipe.environment.clone(),
             unset_variables,
             import_seed: expand_seed(recipe.import_seed),
@@ -125,6 +142,16 @@ impl Handle {
         let path = module.path.clone();
         let text = blocking(move || image.declaration(&path, declaration)).await?;
         text.map_err(|error| refusal(code, &error, &[module]))
+    }
+}
+
+/// What a definition imports in place of another component's: the bundler has left the import, under this name.
+fn stand_in((path, name): (&String, &String)) -> isolate::ModuleSource {
+    let definition = json!({ "componentDefinitionPath": path, "defaultName": name });
+    isolate::ModuleSource {
+        path: format!("_componentDeps/{}", BASE64.encode(path)),
+        source: format!("export default {definition};"),
+        is_entry_point: false,
     }
 }
 

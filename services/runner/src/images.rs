@@ -1,8 +1,8 @@
 //! The images of deployed code: built once, kept until newer code replaces them, used for as long as a call needs them.
 //!
 //! Of each component one image is kept: that of the newest moment that was asked for, and beside it that of code which
-//! a push has evaluated and not deployed yet. What was replaced is known as long as a call holds it; who asks for an
-//! older moment after that has it built again.
+//! a push has evaluated and not deployed yet. Instances of one definition that see the same environment share theirs.
+//! What was replaced is known as long as a call holds it; who asks for an older moment after that has it built again.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use isolate::{Engine, Image, ImageSource, ImportError, ImportLimits, ModuleSourc
 use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
-use transaction::Catalog;
+use transaction::{Catalog, DeploymentCatalog};
 use value::ComponentId;
 
 use crate::{
@@ -122,20 +122,21 @@ impl Images {
         self.kept.lock().bytes
     }
 
-    /// The image of a catalog's code. `None` if there is no code. `version` is that of the whole deployment's catalog.
-    pub(crate) async fn of_catalog(
+    /// The image of a component's code. `None` if there is no code.
+    pub(crate) async fn of_component(
         &self,
-        (deployment, component): Place,
-        version: Timestamp,
-        catalog: &Arc<Catalog>,
+        component: ComponentId,
+        catalogs: &DeploymentCatalog,
         known_as: &Deployment,
     ) -> Result<Option<Built>, Error> {
+        let (deployment, version) = (known_as.reference, catalogs.version());
+        let catalog = catalogs.of(component);
         if let Some(built) = self.ready(catalog) {
             return Ok(Some(built));
         }
         let address = Arc::as_ptr(catalog) as usize;
-        let platform = known_as.platform_variables();
-        let Some(recipe) = ImageRecipe::of(deployment, component, catalog, &platform) else {
+        let platform = known_as.platform_variables_below(&catalogs.site_path(component));
+        let Some(recipe) = ImageRecipe::of(deployment, catalog, &platform) else {
             return Ok(None);
         };
         let key = recipe.key();
@@ -155,7 +156,7 @@ impl Images {
             self.metrics.images_built.increment();
             Ok(built)
         };
-        self.get((deployment, component), key, build).await.map(Some)
+        self.get(key, build).await.map(Some)
     }
 
     /// The image of a catalog's code, if it was built already.
@@ -170,7 +171,7 @@ impl Images {
     pub(crate) async fn prepare(&self, place: Place, key: ImageKey, image: Arc<Image>) -> Result<(), Error> {
         self.kept.lock().prepare(place, key);
         self.metrics.images_built.increment();
-        self.get(place, key, || async { Ok(Ok(image)) }).await.map(|_| ())
+        self.get(key, || async { Ok(Ok(image)) }).await.map(|_| ())
     }
 
     /// Lets go of the images of a deployment that is served no more.
@@ -180,8 +181,8 @@ impl Images {
         let newest: Vec<(Place, ImageKey)> =
             kept.newest.extract_if(|place, _| is_of(place)).map(|(place, (_, key))| (place, key)).collect();
         let prepared: Vec<(Place, ImageKey)> = kept.prepared.extract_if(|place, _| is_of(place)).collect();
-        for (place, key) in newest.into_iter().chain(prepared) {
-            kept.drop_unless_wanted(place, key);
+        for (_, key) in newest.into_iter().chain(prepared) {
+            kept.drop_unless_wanted(key);
         }
     }
 
@@ -197,7 +198,7 @@ impl Images {
         NumberedImage::new(number, image, Arc::clone(&self.metrics))
     }
 
-    async fn get<B>(&self, place: Place, key: ImageKey, build: impl FnOnce() -> B) -> Result<Built, Error>
+    async fn get<B>(&self, key: ImageKey, build: impl FnOnce() -> B) -> Result<Built, Error>
     where
         B: Future<Output = Result<Result<Arc<Image>, ImportError>, Error>>,
     {
@@ -210,7 +211,7 @@ impl Images {
                     Err(ImportError::Internal(message)) => return Err(Error::internal(message)),
                     Err(error) => Err(Arc::new(error)),
                 };
-                self.kept.lock().add(place, key, &cell, &built);
+                self.kept.lock().add(key, &cell, &built);
                 Ok(built)
             })
             .await;
@@ -256,7 +257,7 @@ impl Kept {
                     self.prepared.remove(&place);
                 }
                 if let Some((_, older)) = self.newest.insert(place, (version, key)) {
-                    self.drop_unless_wanted(place, older);
+                    self.drop_unless_wanted(older);
                 }
             }
         }
@@ -264,12 +265,12 @@ impl Kept {
 
     fn prepare(&mut self, place: Place, key: ImageKey) {
         if let Some(older) = self.prepared.insert(place, key) {
-            self.drop_unless_wanted(place, older);
+            self.drop_unless_wanted(older);
         }
     }
 
     /// Counts an image that has come into its cell, and lets the least recently used ones go; those that run keep theirs.
-    fn add(&mut self, place: Place, key: ImageKey, cell: &Arc<OnceCell<Built>>, built: &Built) {
+    fn add(&mut self, key: ImageKey, cell: &Arc<OnceCell<Built>>, built: &Built) {
         let mut is_kept = self.images.peek(&key).is_some_and(|kept| Arc::ptr_eq(kept, cell));
         if is_kept {
             let bytes = built.as_ref().map_or(BROKEN_BYTES, |built| built.image.resident_bytes());
@@ -277,7 +278,7 @@ impl Kept {
             let other = self.sizes.insert(key, bytes);
             assert!(other.is_none(), "an image is counted once");
             self.replaced.remove(&key);
-            self.drop_unless_wanted(place, key);
+            self.drop_unless_wanted(key);
             is_kept = self.sizes.contains_key(&key);
         }
         // If it was replaced while it was built, it is for those who wait for it, and nobody else.
@@ -294,9 +295,9 @@ impl Kept {
         assert_eq!(self.sizes.is_empty(), self.bytes == 0, "what is kept, and only that, is counted");
     }
 
-    fn drop_unless_wanted(&mut self, place: Place, key: ImageKey) {
-        let is_newest = self.newest.get(&place).is_some_and(|(_, newest)| *newest == key);
-        if is_newest || self.prepared.get(&place) == Some(&key) {
+    fn drop_unless_wanted(&mut self, key: ImageKey) {
+        let mut newest = self.newest.values().map(|(_, newest)| newest);
+        if newest.any(|newest| *newest == key) || self.prepared.values().any(|prepared| *prepared == key) {
             return;
         }
         let Some(cell) = self.images.pop(&key) else { return };

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use contract::{
     ActionOutcome, BlobStore, Deployment, DeploymentRef, Error, Evaluation, EvaluationRequest, Files,
     FunctionCall, FunctionKind, FunctionLogPage, HttpAnswer, HttpCall, MutationCall, MutationOutcome,
-    NodeEvaluation, NodeEvaluationRequest, QueryCall, QueryOutcome, ReadAt, Result, Sequencer, Timestamp,
-    TransactionLog,
+    NodeEvaluation, NodeEvaluationRequest, QueryCall, QueryOutcome, ReadAt, Result, Search, Sequencer,
+    Timestamp, TransactionLog,
 };
 use deployment_tasks::for_each_deployment;
 use fair_queue::Shares;
@@ -31,7 +31,7 @@ use crate::{
     metrics::{Load, Metrics},
     node::Node,
     source_map::SourceMapCache,
-    transaction::component_at,
+    transaction::{Searches, Snapshot, component_at},
     turns::{TurnLimits, Turns},
 };
 
@@ -45,6 +45,8 @@ pub struct Dependencies {
     pub files: Arc<dyn Files>,
     /// For what actions ask of other servers.
     pub http: egress::Client,
+    /// Answers searches.
+    pub search: Arc<dyn Search>,
     /// What functions see as the time.
     pub clock: Clock,
 }
@@ -78,6 +80,7 @@ pub(crate) struct Shared {
     pub log: Arc<dyn TransactionLog>,
     pub sequencer: Arc<dyn Sequencer>,
     pub blobs: Arc<dyn BlobStore>,
+    pub search: Arc<dyn Search>,
     pub clock: Clock,
     pub catalogs: Arc<CatalogCache>,
     pub cursor_key: CursorKey,
@@ -115,7 +118,7 @@ impl Service {
         dependencies: Dependencies,
         shutdown: CancellationToken,
     ) -> Result<Service> {
-        let Dependencies { transactions, blobs, files, http, clock } = dependencies;
+        let Dependencies { transactions, blobs, files, http, search, clock } = dependencies;
         let metrics = Arc::new(Metrics::default());
         let function = options.limits.function;
         let images =
@@ -132,6 +135,7 @@ impl Service {
             log: transactions.log.clone(),
             sequencer: transactions.sequencer.clone(),
             blobs,
+            search,
             catalogs: transactions.catalogs.clone(),
             cursor_key: transactions.cursor_key.clone(),
             transactions,
@@ -172,6 +176,10 @@ impl Service {
                 }
             }
         }));
+        let following = handle.clone();
+        sweeps.spawn(async move {
+            following.shutdown.run_until_cancelled(following.follow_addresses()).await;
+        });
         let renewing = handle.clone();
         sweeps.spawn(async move {
             // Actions may go on for a while after the shutdown has begun.
@@ -248,6 +256,23 @@ impl Handle {
         used
     }
 
+    /// Code sees the addresses of its deployment when it is evaluated: where they change, it is evaluated anew.
+    async fn follow_addresses(&self) {
+        let mut deployments = self.shared.options.deployments.clone();
+        let mut before = deployments.borrow_and_update().clone();
+        // Nobody will say more once this fails.
+        while deployments.changed().await.is_ok() {
+            let now = deployments.borrow_and_update().clone();
+            for entry in before.iter() {
+                let known = now.get(entry.reference());
+                if known.is_ok_and(|known| addresses(&known.deployment) != addresses(&entry.deployment)) {
+                    self.shared.images.forget(entry.reference());
+                }
+            }
+            before = now;
+        }
+    }
+
     /// To be held for as long as a call takes.
     pub(crate) fn begin_call(&self) -> Result<TaskTrackerToken> {
         let call = self.calls.token();
@@ -302,11 +327,10 @@ impl contract::Runner for Handle {
         let _call = self.begin_call()?;
         let Ok(path) = call.path.parse::<FunctionPath>() else { return Ok(None) };
         let mut transaction = self.shared.transactions.snapshot(call.deployment).await?;
-        let Some(component) = component_at(&transaction, &call.component) else { return Ok(None) };
+        let Some(component) = component_at(&mut transaction, &call.component) else { return Ok(None) };
         transaction.enter(component);
         if path.module.is_system() {
-            let is_callable = call.identity.is_admin() && system::exists(&call.path);
-            return Ok(is_callable.then_some(FunctionKind::Query));
+            return Ok(system::kind(&call.path).filter(|_| call.identity.is_admin()));
         }
         let allowed = AllowedVisibility::of(call);
         let function = self.shared.functions.find(&mut transaction, &path, allowed)?;
@@ -377,8 +401,19 @@ impl Shared {
             cursor_key: self.cursor_key.clone(),
             journal,
         };
-        Transaction::begin(log, deployment, at, &self.catalogs, options).await
+        let mut transaction = Transaction::begin(log, deployment, at, &self.catalogs, options).await?;
+        transaction.search_by(Arc::new(self.searches(None)));
+        Ok(transaction)
     }
+
+    /// What answers the searches of a transaction.
+    pub(crate) fn searches(&self, snapshot: Option<Arc<Snapshot>>) -> Searches {
+        Searches { search: self.search.clone(), runtime: self.runtime.clone(), snapshot }
+    }
+}
+
+fn addresses(deployment: &Deployment) -> (&str, &str) {
+    (&deployment.cloud_url, &deployment.site_url)
 }
 
 /// What every log line about a call is marked with.

@@ -6,8 +6,7 @@ use contract::{BlobDigest, BlobStore};
 use lru::LruCache;
 use parking_lot::Mutex;
 use sourcemap::SourceMap;
-use transaction::DeploymentCatalog;
-use value::ComponentId;
+use transaction::Catalog;
 
 /// How many frames of a stack are shown.
 const FRAMES_MAX: usize = 32;
@@ -32,12 +31,12 @@ impl SourceMapCache {
         SourceMapCache { maps: Mutex::new(LruCache::new(capacity)) }
     }
 
-    /// The maps that the stacks in these texts need. Those that can't be had are left out: for people, an error without its
+    /// The maps that the stacks in these texts need, of a component with this catalog. Those that can't be had are left out: for people, an error without its
     /// place is better than none.
     pub async fn for_people<'t>(
         &self,
         texts: impl IntoIterator<Item = &'t str>,
-        catalog: &DeploymentCatalog,
+        catalog: &Catalog,
         blobs: &dyn BlobStore,
     ) -> SourceMaps {
         self.maps_of(texts, catalog, blobs).await.0
@@ -48,7 +47,7 @@ impl SourceMapCache {
     pub async fn for_functions(
         &self,
         text: &str,
-        catalog: &DeploymentCatalog,
+        catalog: &Catalog,
         blobs: &dyn BlobStore,
     ) -> contract::Result<SourceMaps> {
         match self.maps_of([text], catalog, blobs).await {
@@ -61,15 +60,13 @@ impl SourceMapCache {
     async fn maps_of<'t>(
         &self,
         texts: impl IntoIterator<Item = &'t str>,
-        catalog: &DeploymentCatalog,
+        catalog: &Catalog,
         blobs: &dyn BlobStore,
     ) -> (SourceMaps, Option<contract::Error>) {
         let mut maps = SourceMaps::default();
         let mut failed = None;
         for module in modules_of(texts) {
-            let Some(digest) =
-                catalog.of(ComponentId::ROOT).module(module).and_then(|module| module.row.source_map)
-            else {
+            let Some(digest) = catalog.module(module).and_then(|module| module.row.source_map) else {
                 continue;
             };
             let known = self.maps.lock().get(&digest).cloned();

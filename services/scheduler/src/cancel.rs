@@ -30,7 +30,7 @@ impl Schedules for Handle {
         let (mut cancelled, mut end) = (0, None);
         loop {
             let mut transaction = shared.transactions.snapshot(jobs.deployment).await?;
-            let component = component_of(&transaction, &jobs)?;
+            let component = component_of(&mut transaction, &jobs)?;
             transaction.enter(component);
             let part =
                 transaction.queued_jobs(end, function.as_ref(), shared.limits.jobs_cancelled_max).await;
@@ -76,7 +76,7 @@ impl Shared {
     }
 }
 
-fn component_of(transaction: &Transaction, jobs: &JobsOf) -> Result<ComponentId> {
+fn component_of(transaction: &mut Transaction, jobs: &JobsOf) -> Result<ComponentId> {
     let component =
         jobs.component.parse::<ComponentPath>().ok().and_then(|path| transaction.component_at(&path));
     component.ok_or_else(|| {

@@ -41,6 +41,10 @@ pub(crate) struct Deployment {
     /// Up to here the stream was heard, and the window is exact. `None`: there is no window.
     heard: Option<Timestamp>,
     runs: JoinSet<Ended>,
+    /// Whether the deployment is paused, so that nothing is begun; `None` until that is looked up.
+    paused: Option<bool>,
+    /// That says so.
+    pause: IndexId,
     /// A place that was asked for because all were taken.
     wish: Option<Pin<Box<dyn Future<Output = Place> + Send>>>,
 }
@@ -88,8 +92,20 @@ impl Deployment {
     ) -> Deployment {
         let index = SystemTable::DueRuns.table().index(DUE_INDEX).expect("the table has it").id;
         let window = Window::new(shared.limits.entries_known_max);
-        let (held_from, runs) = (held_from(), JoinSet::new());
-        Deployment { shared, deployment, shutdown, index, held_from, window, heard: None, runs, wish: None }
+        let pause = SystemTable::BackendState.table().by_id.id;
+        Deployment {
+            shared,
+            deployment,
+            shutdown,
+            index,
+            held_from: held_from(),
+            window,
+            heard: None,
+            runs: JoinSet::new(),
+            paused: None,
+            pause,
+            wish: None,
+        }
     }
 
     /// Until the deployment goes or the service stops, and then until what runs has ended.
@@ -129,12 +145,13 @@ impl Deployment {
         if self.heard.is_none() {
             self.window.forget();
             self.heard = Some(from);
+            self.paused = None;
         }
         let shutdown = self.shutdown.clone();
         let silence_max = Duration::from_millis(shared.limits.stream_silence_ms_max);
         loop {
             self.look_ahead().await?;
-            let next_ms = self.begin_due();
+            let next_ms = if self.is_paused().await? { None } else { self.begin_due() };
             tokio::select! {
                 // What is bounded by the places comes first, so that a busy stream doesn't keep it waiting.
                 biased;
@@ -179,12 +196,29 @@ impl Deployment {
     }
 
     fn hear(&mut self, commit: &CommitNotice) {
-        for touched in commit.keys.iter().filter(|touched| touched.index == self.index) {
-            if touched.key < self.held_from {
+        for touched in &commit.keys {
+            if touched.index == self.index && touched.key < self.held_from {
                 self.window.touch(&touched.key);
+            } else if touched.index == self.pause {
+                self.paused = None;
             }
         }
         self.heard = Some(commit.timestamp);
+    }
+
+    /// Whether the deployment is paused. While it is, nothing is begun, and nobody waits for what is due.
+    async fn is_paused(&mut self) -> Result<bool> {
+        if let (None, Some(heard)) = (self.paused, self.heard) {
+            let transactions = &self.shared.transactions;
+            let transaction = transactions.snapshot_at(self.deployment, ReadAt::published(heard)).await?;
+            self.paused = Some(transaction.deployment_catalog().is_paused());
+        }
+        let is_paused = self.paused == Some(true);
+        if is_paused {
+            self.wish = None;
+            self.shared.metrics.waits_since(self.deployment, None);
+        }
+        Ok(is_paused)
     }
 
     /// Reads what follows the known part of the queue, if that is half used up.

@@ -1,7 +1,7 @@
 //! The services of one process: all of them for `tidemark dev`, and those of its node for `tidemark serve`.
 //!
-//! They are started in the order in which they need each other (log, sequencer, blobs, directory, files, runner, fan-out, scheduler, deploy,
-//! gateway) and stopped in reverse, each with a token of its own, so that nobody is left calling somebody who has gone. What other nodes call stops
+//! They are started in the order in which they need each other (log, sequencer, blobs, directory, files, search, runner, fan-out, scheduler, deploy,
+//! archive, gateway) and stopped in reverse, each with a token of its own, so that nobody is left calling somebody who has gone. What other nodes call stops
 //! just before the log, once it has handed over its lead.
 //!
 //! Which deployments there are, the services learn from the directory, whenever they come and go. It is opened while other nodes can call this one already,
@@ -15,8 +15,8 @@ use std::{
 
 use anyhow::Context as _;
 use contract::{
-    BlobStore, Deploy, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory, DueRunner,
-    Fanout, Files, GroupId, ObjectStore, Runner, Schedules, TransactionLog,
+    Archives, BlobStore, Deploy, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory,
+    DueRunner, Fanout, Files, GroupId, ObjectStore, Runner, Schedules, Search, TransactionLog,
 };
 use directory::DefaultDeployment;
 use gateway::Listeners;
@@ -24,7 +24,7 @@ use mtls::{AllowRoles, EdgeTls, Role, Roles};
 use proto::admin::v1::admin_server::AdminServer;
 use rpc::{
     BlobServer, DeployServer, DueRunnerServer, FanoutServer, FilesServer, RunnerServer, SchedulesServer,
-    TransactionLogServer,
+    SearchServer, TransactionLogServer,
 };
 use system_transaction::SystemTransactions;
 use tokio::net::TcpListener;
@@ -55,22 +55,25 @@ const TEAM: &str = "tidemark";
 const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
 /// Everybody: the directory is read there, and a gateway writes it.
 const READS_LOG: Roles = Roles::ALL;
-/// Who leads a group deletes what was in its deployments.
-const USES_BLOBS: Roles = Roles::of(&[Role::Runner, Role::Deploy, Role::Blob, Role::Txlog]);
+/// Who leads a group deletes what was in its deployments; gateways export and import.
+const USES_BLOBS: Roles = Roles::of(&[Role::Runner, Role::Deploy, Role::Blob, Role::Txlog, Role::Gateway]);
 const USES_FILES: Roles = Roles::of(&[Role::Gateway, Role::Runner]);
 const CALLS_FUNCTIONS: Roles = Roles::of(&[Role::Gateway, Role::Fanout, Role::Deploy]);
+/// Gateways import, and wait for the indexes of what they have filled.
+const SEARCHES: Roles = Roles::of(&[Role::Runner, Role::Deploy, Role::Gateway]);
 const GATEWAY: Roles = Roles::of(&[Role::Gateway]);
 /// Who may ask how the cluster does.
 const ASKS: Roles = Roles::ALL.with(Roles::of(&[Role::Operator]));
 
 /// The services that take requests for a role, as `/readyz` names them.
 fn services_of(roles: Roles) -> Vec<&'static str> {
-    const SERVICES: [(Role, &[&str]); 7] = [
+    const SERVICES: [(Role, &[&str]); 8] = [
         (Role::Txlog, &["txlog", "sequencer"]),
         (Role::Blob, &["blob", "files"]),
         (Role::Runner, &["runner"]),
         (Role::Fanout, &["fanout"]),
         (Role::Scheduler, &["scheduler"]),
+        (Role::Search, &["search"]),
         (Role::Deploy, &["deploy"]),
         (Role::Gateway, &["gateway"]),
     ];
@@ -333,7 +336,8 @@ async fn start(
     if roles.has(Role::Blob) {
         let token = CancellationToken::new();
         let options = files::Options { limits: limits.files, swept: directory.deployments() };
-        let dependencies = files::Dependencies { transactions: transactions.clone(), objects };
+        let dependencies =
+            files::Dependencies { transactions: transactions.clone(), objects: objects.clone() };
         let service = files::Service::start(options, dependencies, token.clone());
         files = Arc::new(service.handle());
         metrics.files(service.handle());
@@ -343,6 +347,26 @@ async fn start(
         routes.add_service(InterceptedService::new(service, AllowRoles::of(USES_FILES)));
     } else {
         files = elsewhere().files();
+    }
+
+    let search: Arc<dyn Search>;
+    if roles.has(Role::Search) {
+        let token = CancellationToken::new();
+        let options = search::Options {
+            limits: limits.search,
+            deployments: directory.deployments(),
+            folder: folder.path().join("search"),
+        };
+        let dependencies = search::Dependencies { transactions: transactions.clone() };
+        let service = search::Service::start(options, dependencies, token.clone());
+        search = Arc::new(service.handle());
+        metrics.search(service.handle());
+        health.started("search", token.clone());
+        parts.add(token, service.stopped());
+        let service = SearchServer::service(search.clone(), limits.rpc);
+        routes.add_service(InterceptedService::new(service, AllowRoles::of(SEARCHES)));
+    } else {
+        search = elsewhere().search();
     }
 
     let runner: Arc<dyn Runner>;
@@ -366,6 +390,7 @@ async fn start(
             blobs: blobs.clone(),
             files: files.clone(),
             http: http.clone(),
+            search: search.clone(),
             clock: runner::Clock::new(SystemTime::now),
         };
         let service =
@@ -432,8 +457,12 @@ async fn start(
     if roles.has(Role::Deploy) {
         let token = CancellationToken::new();
         let options = deploy::Options { limits: limits.of_deploy() };
-        let dependencies =
-            deploy::Dependencies { transactions: transactions.clone(), runner: runner.clone(), blobs };
+        let dependencies = deploy::Dependencies {
+            transactions: transactions.clone(),
+            runner: runner.clone(),
+            blobs,
+            search: search.clone(),
+        };
         let service = deploy::Service::start(options, dependencies, token.clone());
         deploy = Arc::new(service.handle());
         metrics.deploy(service.handle());
@@ -444,6 +473,43 @@ async fn start(
     } else {
         deploy = elsewhere().deploy();
     }
+
+    // Where the gateway is: it keeps nothing of its own, and there may be many.
+    let data_sync = match roles.has(Role::Gateway) {
+        true => {
+            let token = CancellationToken::new();
+            let options =
+                data_sync::Options { limits: limits.data_sync, deployments: directory.deployments() };
+            let dependencies = data_sync::Dependencies { transactions: transactions.clone() };
+            let service = data_sync::Service::start(options, dependencies, token.clone());
+            let handle = service.handle();
+            parts.add(token, service.stopped());
+            Some(Arc::new(handle))
+        }
+        false => None,
+    };
+
+    // Where functions run, and where changes come in.
+    let log_streams = match roles.has(Role::Runner) || roles.has(Role::Gateway) {
+        true => {
+            let token = CancellationToken::new();
+            let options = log_streams::Options {
+                limits: limits.log_streams,
+                deployments: directory.deployments(),
+                seal_key: folder.derive_key("tidemark log streams seal v1"),
+            };
+            let dependencies = log_streams::Dependencies {
+                transactions: transactions.clone(),
+                http: http.clone(),
+                runner: roles.has(Role::Runner).then(|| runner.clone()),
+            };
+            let service = log_streams::Service::start(options, dependencies, token.clone());
+            let handle = service.handle();
+            parts.add(token, service.stopped());
+            Some(Arc::new(handle))
+        }
+        false => None,
+    };
 
     let opening = async { directory_handle.open().await.context("open the directory") };
     if let Some(node) = node {
@@ -477,10 +543,18 @@ async fn start(
         opening.await?;
     }
 
-    if let Some(listeners) = listeners {
+    if let (Some(listeners), Some(data_sync), Some(log_streams)) = (listeners, data_sync, log_streams) {
         if let Some(tls) = listeners.tls.clone() {
             parts.spawn(|token| async move { tls.follow(&limits.tls, token).await });
         }
+        let token = CancellationToken::new();
+        let options = archive::Options { limits: limits.archive, worked_on: directory.deployments() };
+        let dependencies = archive::Dependencies { transactions: transactions.clone(), objects, search };
+        let service = archive::Service::start(options, dependencies, token.clone());
+        let archives: Arc<dyn Archives> = Arc::new(service.handle());
+        metrics.archive(service.handle());
+        parts.add(token, service.stopped());
+
         let token = CancellationToken::new();
         let options = gateway::Options {
             limits: limits.of_gateway(),
@@ -488,7 +562,18 @@ async fn start(
             team: TEAM.to_owned(),
         };
         let directory = directory.clone();
-        let services = gateway::Services { runner, fanout, sequencer, deploy, files, schedules, directory };
+        let services = gateway::Services {
+            runner,
+            fanout,
+            sequencer,
+            deploy,
+            files,
+            archives,
+            schedules,
+            directory,
+            data_sync,
+            log_streams,
+        };
         let dependencies = gateway::Dependencies { services, http, listeners };
         let service = gateway::Service::start(options, dependencies, token.clone());
         metrics.gateway(service.handle());

@@ -3,7 +3,9 @@
 //! A limit lives in the crate that enforces it. Where several enforce it together, it lives in one, and the others are
 //! given its value here.
 
+use archive::ArchiveLimits;
 use auth::AuthLimits;
+use data_sync::DataSyncLimits;
 use deploy::PushLimits;
 use directory::DirectoryLimits;
 use egress::EgressLimits;
@@ -12,12 +14,14 @@ use files::FileLimits;
 use gateway::{GatewayLimits, GrpcLimits, SyncLimits};
 use limits::KIB;
 use log_router::RouterLimits;
+use log_streams::LogStreamLimits;
 use mtls::TlsLimits;
 use nodejs::NodeLimits;
 use rpc::RpcLimits;
 use runner::{ActionLimits, FunctionLimits};
 use scheduler::ScheduleLimits;
 use schema::SchemaLimits;
+use search::SearchLimits;
 use transaction::{CronLimits, RetryLimits, TransactionLimits};
 use txlog::{LogLimits, StoreLimits};
 use value::ValueLimits;
@@ -86,12 +90,16 @@ pub struct Limits {
     pub auth: AuthLimits,
     pub egress: EgressLimits,
     pub schedule: ScheduleLimits,
+    pub search: SearchLimits,
     pub cron: CronLimits,
     pub files: FileLimits,
+    pub archive: ArchiveLimits,
     pub node: NodeLimits,
     pub health: HealthLimits,
     pub telemetry: TelemetryLimits,
     pub directory: DirectoryLimits,
+    pub data_sync: DataSyncLimits,
+    pub log_streams: LogStreamLimits,
 }
 
 impl Limits {
@@ -115,12 +123,16 @@ impl Limits {
         auth: AuthLimits::DEFAULT,
         egress: EgressLimits::DEFAULT,
         schedule: ScheduleLimits::DEFAULT,
+        search: SearchLimits::DEFAULT,
         cron: CronLimits::DEFAULT,
         files: FileLimits::DEFAULT,
+        archive: ArchiveLimits::DEFAULT,
         node: NodeLimits::DEFAULT,
         health: HealthLimits::DEFAULT,
         telemetry: TelemetryLimits::DEFAULT,
         directory: DirectoryLimits::DEFAULT,
+        data_sync: DataSyncLimits::DEFAULT,
+        log_streams: LogStreamLimits::DEFAULT,
     };
 
     /// What transactions are held to, wherever they run.
@@ -188,12 +200,16 @@ impl Limits {
             self.auth.no_limit(),
             self.egress.no_limit(),
             self.schedule.no_limit(),
+            self.search.no_limit(),
             self.cron.no_limit(),
             self.files.no_limit(),
+            self.archive.no_limit(),
             self.node.no_limit(),
             self.health.no_limit(),
             self.telemetry.no_limit(),
             self.directory.no_limit(),
+            self.data_sync.no_limit(),
+            self.log_streams.no_limit(),
         ];
         let mut group = 0;
         while group < no_limits.len() {
@@ -272,6 +288,10 @@ impl Limits {
         require!(
             log.stream_heartbeat_ms < self.schedule.stream_silence_ms_max,
             "schedule.stream_silence_ms_max must be longer than log.stream_heartbeat_ms"
+        );
+        require!(
+            log.stream_heartbeat_ms < self.search.stream_silence_ms_max,
+            "search.stream_silence_ms_max must be longer than log.stream_heartbeat_ms"
         );
         require!(
             self.schedule.conflict_pause_ms_min <= self.schedule.conflict_pause_ms_max
@@ -441,6 +461,22 @@ impl Limits {
         require!(
             self.files.swept_max <= transaction.system_written_documents_max,
             "files.swept_max must be at most transaction.system_written_documents_max"
+        );
+        require!(
+            self.archive.batch_documents_max < transaction.written_documents_max
+                && self.archive.batch_bytes_max.saturating_add(value.document_bytes_max)
+                    < transaction.written_bytes_max
+                && self.archive.removed_max < transaction.written_documents_max
+                && self.archive.removed_max < transaction.system_written_documents_max,
+            "a transaction must be able to write archive.batch_documents_max, archive.batch_bytes_max and one document more, and to delete archive.removed_max"
+        );
+        require!(
+            value.document_bytes_max <= self.archive.line_bytes_max,
+            "archive.line_bytes_max must hold a document of value.document_bytes_max"
+        );
+        require!(
+            self.archive.beat_ms.saturating_mul(3) <= self.archive.lease_ms,
+            "archive.lease_ms must be at least three times archive.beat_ms: a process that misses a sign is still there"
         );
         require!(
             self.directory.removed_documents_max <= transaction.system_written_documents_max
@@ -666,6 +702,16 @@ mod tests {
         "fanout.unlistened_bytes_max",
         "fanout.events_taken_max",
         "directory.",
+        "archive.parts_max",
+        "archive.part_bytes_max",
+        "archive.array_bytes_max",
+        "archive.line_bytes_max",
+        "archive.entries_max",
+        "archive.files_max",
+        "archive.batch_documents_max",
+        "archive.batch_bytes_max",
+        "archive.attempts_max",
+        "archive.removed_max",
         "function.long_call_niceness",
         "files.file_bytes_max",
         "files.content_type_bytes_max",
@@ -708,6 +754,13 @@ mod tests {
         "action.http_request_bytes_max",
         "action.http_response_bytes_max",
         "action.call_depth_max",
+        "search.text_memory_bytes_max",
+        "search.vectors_plain_bytes_max",
+        "search.vectors_expansion",
+        "search.builds_max",
+        "search.documents_read_max",
+        "search.bytes_read_max",
+        "search.commits_taken_max",
         "schedule.entries_known_max",
         "schedule.results_removed_max",
         "schedule.jobs_cancelled_max",
@@ -723,6 +776,8 @@ mod tests {
         "log.backfill_keys_max",
         "store.",
         "telemetry.",
+        "data_sync.",
+        "log_streams.",
     ];
 
     #[test]
@@ -747,12 +802,16 @@ mod tests {
             AuthLimits::NAMES,
             EgressLimits::NAMES,
             ScheduleLimits::NAMES,
+            SearchLimits::NAMES,
             CronLimits::NAMES,
             FileLimits::NAMES,
+            ArchiveLimits::NAMES,
             NodeLimits::NAMES,
             DirectoryLimits::NAMES,
             HealthLimits::NAMES,
             TelemetryLimits::NAMES,
+            DataSyncLimits::NAMES,
+            LogStreamLimits::NAMES,
         ]
         .concat();
         let reference = include_str!("../../../docs/reference/metrics.md");

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use machine::{Expiry, Machine};
 use tables::{
     BLOB, CERTIFICATE, DEPLOY, DISK, FANOUT, FILES, GATEWAY, LIMIT, LOG, NODE, PROCESS, RAFT, ROLE, RUNNER,
-    SCHEDULER, STORE,
+    SCHEDULER, SEARCH, STORE,
 };
 pub use text::CONTENT_TYPE;
 use text::{Kind, Sample};
@@ -127,6 +127,10 @@ impl Metrics {
         self.add(&[("files", FILES)], move || files.metrics());
     }
 
+    pub fn archive(&self, archive: archive::Handle) {
+        self.add_limits(move || archive.limits_used());
+    }
+
     pub fn runner(&self, runner: runner::Handle) {
         let (node, limits) = (runner.clone(), runner.clone());
         self.add(&[("runner", RUNNER)], move || runner.metrics());
@@ -143,6 +147,12 @@ impl Metrics {
     pub fn scheduler(&self, scheduler: scheduler::Handle) {
         let limits = scheduler.clone();
         self.add(&[("scheduler", SCHEDULER)], move || scheduler.metrics());
+        self.add_limits(move || limits.limits_used().to_vec());
+    }
+
+    pub fn search(&self, search: search::Handle) {
+        let limits = search.clone();
+        self.add(&[("search", SEARCH)], move || search.metrics());
         self.add_limits(move || limits.limits_used().to_vec());
     }
 
@@ -199,6 +209,7 @@ mod tests {
         of(&mut all, "node", NODE);
         of(&mut all, "fanout", FANOUT);
         of(&mut all, "scheduler", SCHEDULER);
+        of(&mut all, "search", SEARCH);
         of(&mut all, "files", FILES);
         of(&mut all, "blob", BLOB);
         of(&mut all, "deploy", DEPLOY);

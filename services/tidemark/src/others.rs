@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use contract::{Deploy, DueRunner, Fanout, Files, Runner, Schedules};
+use contract::{Deploy, DueRunner, Fanout, Files, Runner, Schedules, Search};
 use mtls::Role;
-use rpc::{GrpcBlobs, GrpcDeploy, GrpcDueRunner, GrpcFanout, GrpcFiles, GrpcRunner, GrpcSchedules};
+use rpc::{
+    GrpcBlobs, GrpcDeploy, GrpcDueRunner, GrpcFanout, GrpcFiles, GrpcRunner, GrpcSchedules, GrpcSearch,
+};
 use tonic::transport::Channel;
 
 use crate::{node::Calls, pools::Pools};
@@ -44,6 +46,10 @@ impl Others {
 
     pub fn schedules(&self) -> Arc<dyn Schedules> {
         Arc::new(GrpcSchedules::new(self.channel(Role::Scheduler), self.calls.rpc))
+    }
+
+    pub fn search(&self) -> Arc<dyn Search> {
+        Arc::new(GrpcSearch::new(self.channel(Role::Search), self.calls.rpc))
     }
 
     pub fn deploy(&self) -> Arc<dyn Deploy> {

@@ -42,7 +42,7 @@ pub fn set_up_log(traced: Option<TraceOptions>) -> Result<Option<Traces>, Refusa
     Ok(Some(traces))
 }
 
-const SERVICES: &str = "warn,tidemark=info,gateway=info,deploy=info,runner=info,fanout=info,scheduler=info,txlog=info,nodejs=info,mtls=info";
+const SERVICES: &str = "warn,tidemark=info,gateway=info,deploy=info,runner=info,fanout=info,scheduler=info,search=info,txlog=info,nodejs=info,mtls=info";
 
 /// openraft warns of what is ordinary whenever a leader is elected: of it only errors are logged, unless `chosen` names it.
 fn filter(chosen: &str) -> Result<EnvFilter, Refusal> {

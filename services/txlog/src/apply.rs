@@ -5,7 +5,10 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use bytes::Bytes;
-use contract::{BackfillProgress, CommitId, CommitNotice, DeploymentId, Epoch, IndexId, Timestamp, Write};
+use contract::{
+    BackfillProgress, CommitId, CommitNotice, DeploymentId, Epoch, IndexId, Timestamp, Write,
+    is_announced_only,
+};
 use proto::txlog::v1 as wire;
 
 use crate::{
@@ -452,12 +455,21 @@ fn put_write(
         keys::push_timestamp(&mut stored, timestamp);
         changes.put(Family::Data, &stored, &value.encode());
     };
-    put(write.primary, &write.key, write.document.as_deref().map_or(Stored::Gone, Stored::Document));
+    match &write.document {
+        Some(document) if write.primary == IndexId::BY_COMMIT => {
+            put(write.primary, &IndexId::by_commit_key(timestamp, &write.key), Stored::Document(document));
+        }
+        Some(document) => put(write.primary, &write.key, Stored::Document(document)),
+        None => put(write.primary, &write.key, Stored::Gone),
+    }
+    let is_stored = |key: &&Bytes| !is_announced_only(key);
     for update in &write.index_updates {
-        if let Some(old) = update.old.as_ref().filter(|old| update.new.as_ref() != Some(old)) {
+        if let Some(old) =
+            update.old.as_ref().filter(|old| update.new.as_ref() != Some(old)).filter(is_stored)
+        {
             put(update.index, old, Stored::Gone);
         }
-        if let Some(new) = &update.new {
+        if let Some(new) = update.new.as_ref().filter(is_stored) {
             put(update.index, new, Stored::Reference { primary: write.primary, key: &write.key });
         }
     }

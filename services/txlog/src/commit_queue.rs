@@ -7,14 +7,14 @@ use std::{sync::Arc, time::Duration};
 
 use contract::{
     CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, Epoch, LeaderHint, Lookup, ReadAt,
-    ReadSet, Timestamp, TouchedKey, Write,
+    ReadSet, Timestamp, TouchedKey, Write, document,
 };
 
 use crate::{
     ages::Ages,
     apply::{Applied, AppliedCommit},
     batcher::{BatchLimits, BatchNumber, Batcher, ProposalError},
-    entry::{Batch, CommitWrites, StampedCommit},
+    entry::{Batch, CommitWrites, StampedCommit, encode_writes, touched_keys},
     overlay::Overlay,
     planted,
     undecided::{Committed, Known, OpenCommit, Taken, Undecided},
@@ -82,8 +82,21 @@ pub struct Request {
     /// Each key that the writes touch.
     pub keys: Vec<TouchedKey>,
     pub encoded: CommitWrites,
+    /// Whether its timestamp is to be put into documents that it writes.
+    pub waits_for_timestamp: bool,
     /// Memory that it takes until it is decided.
     pub bytes: usize,
+}
+
+impl Request {
+    /// Puts the timestamp into what waits for it.
+    fn stamp(&mut self, timestamp: Timestamp) -> contract::Result<()> {
+        let stamped = self.writes.iter().map(|write| document::stamp(write, timestamp));
+        self.writes = stamped.collect::<contract::Result<_>>()?;
+        self.keys = touched_keys(&self.writes);
+        self.encoded = CommitWrites::Inlined(encode_writes(&self.writes));
+        Ok(())
+    }
 }
 
 /// What [`CommitQueue::check`] has already done for a request.
@@ -319,14 +332,22 @@ impl<W> CommitQueue<W> {
             true => self.validator.head(),
             false => checked.up_to,
         };
-        let reading = Reading { deployment: request.deployment, seen, read_set: &request.read_set };
         if request.writes.is_empty() {
+            let reading = Reading { deployment: request.deployment, seen, read_set: &request.read_set };
             return match self.validator.check(reading) {
                 Ok(checked) => Received::Unchanged { waiter, checked },
                 Err(refusal) => Received::Answered(waiter, self.refuse(refusal)),
             };
         }
         self.assert_holds();
+        if request.waits_for_timestamp {
+            // It names the timestamp in its documents and keys, so that it is encoded anew: few commits do.
+            match self.validator.next(clock).map(|timestamp| request.stamp(timestamp)) {
+                Some(Ok(())) => {}
+                _ => return Received::Answered(waiter, self.refuse(Refusal::EndOfTime)),
+            }
+        }
+        let reading = Reading { deployment: request.deployment, seen, read_set: &request.read_set };
         let keys = std::mem::take(&mut request.keys);
         let notice = match self.validator.validate(reading, keys, clock) {
             Ok(notice) => notice,
@@ -674,6 +695,7 @@ mod tests {
             writes: Arc::new([write]),
             keys: Vec::new(),
             encoded: CommitWrites::default(),
+            waits_for_timestamp: false,
             bytes: 0,
         }
     }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch,
     Error, ErrorKind, GroupId, LeaderHint, Lookup, NodeId, Position, Read, ReadAt, ReadResult, ReadSet,
-    Result, Retry, StreamEvents, Timestamp, TransactionLog, code,
+    Result, Retry, StreamEvents, Timestamp, TransactionLog, code, document,
 };
 use counters::Stopwatch;
 use openraft::{async_runtime::WatchReceiver, raft::ReadPolicy};
@@ -441,6 +441,21 @@ impl HandleGroup {
             return Err(Error::overloaded("CommitterFullError", "too many commits wait for the log"));
         }
         let encoded = if commit.writes.is_empty() { Bytes::new() } else { encode_writes(&commit.writes) };
+        let waits_for_timestamp = commit.writes.iter().any(document::is_unstamped);
+        if waits_for_timestamp {
+            // One that can't be stamped is refused before anything depends on it.
+            commit.writes.iter().try_for_each(|write| document::stamp(write, Timestamp::MAX).map(drop))?;
+            if encoded.len() > limits.single_entry_bytes_max {
+                return Err(Error::bad_request(
+                    "CommitTimestampInLargeCommit",
+                    format!(
+                        "A mutation that stores `commitTs` can write at most {} bytes, and this one writes {}.",
+                        limits.single_entry_bytes_max,
+                        encoded.len()
+                    ),
+                ));
+            }
+        }
         let request = Request {
             deployment: commit.deployment.deployment,
             epoch: commit.epoch,
@@ -451,6 +466,7 @@ impl HandleGroup {
             read_set: commit.read_set,
             writes: commit.writes.into(),
             encoded: CommitWrites::Inlined(encoded.clone()),
+            waits_for_timestamp,
             // The documents, and the same again encoded.
             bytes: encoded.len().saturating_mul(2),
         };
@@ -801,6 +817,7 @@ mod tests {
                 keys: Vec::new(),
                 read_set: Arc::default(),
                 writes: Arc::default(),
+                waits_for_timestamp: false,
                 encoded: CommitWrites::default(),
                 bytes: 0,
             };

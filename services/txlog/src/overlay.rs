@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use contract::{DeploymentId, IndexId, Interval, Timestamp, Write};
+use contract::{DeploymentId, IndexId, Interval, Timestamp, Write, is_announced_only};
 
 use crate::planted;
 
@@ -103,6 +103,7 @@ fn versions(writes: &[Write]) -> impl Iterator<Item = (IndexId, &Bytes, Option<&
             gone.map(|key| (update.index, key, None))
                 .into_iter()
                 .chain(there.map(|key| (update.index, key, write.document.as_ref())))
+                .filter(|(_, key, _)| !is_announced_only(key))
         });
         std::iter::once(primary).chain(others)
     })

@@ -16,7 +16,7 @@ use openraft::{
     alias::SnapshotOf,
     async_runtime::WatchReceiver,
     base::BoxStream,
-    raft::{AppendEntriesResponse, ReadPolicy, StreamAppendError},
+    raft::{AppendEntriesResponse, FlushPoint, ReadPolicy, StreamAppendError},
 };
 use parking_lot::RwLock;
 use proto::txlog::v1::{self as wire, raft_server, snapshot_piece::Piece};
@@ -35,7 +35,7 @@ use crate::{
         append_from_wire, appended_to_wire, last_of, transfer_from_wire, transferred_to_wire, vote,
         vote_request_from_wire, vote_response_to_wire,
     },
-    raft_types::{Node, RaftTypes},
+    raft_types::{LogId, Node, RaftTypes, Vote},
     runtime,
     snapshot::{self, SnapshotData},
     state_machine::meta_of,
@@ -145,6 +145,27 @@ impl RaftService {
 
 fn malformed(error: crate::entry::EntryError) -> Status {
     Status::invalid_argument(error.to_string())
+}
+
+/// Whether the leader by `vote` has had everything up to `last` written here already: by entries that overtook a snapshot of
+/// its. The snapshot is not needed then, and openraft takes it for granted that one is ahead of what its leader had written.
+fn holds(raft: &GroupRaft, vote: &Vote, last: &LogId) -> bool {
+    let written = raft.data_metrics().borrow_watched().last_log;
+    let of_this_leader =
+        written.is_some_and(|written| written.leader_id.term == vote.leader_id.term && written >= *last);
+    of_this_leader
+        || raft.watch_log_progress().get().is_some_and(|at| at.vote == *vote && at.last_log_id >= Some(*last))
+}
+
+/// Waits until what [`holds`] has found is durable: the leader counts it as that once it is answered.
+async fn durable(raft: &GroupRaft, vote: &Vote, last: LogId) -> Result<(), Status> {
+    let point = Some(FlushPoint::new(*vote, Some(last)));
+    let mut progress = raft.watch_log_progress();
+    let at = progress.wait_until_ge(&point).await.map_err(|_| Status::unavailable("this node stops"))?;
+    match at {
+        Some(at) if at.vote == *vote => Ok(()),
+        _ => Err(Status::unavailable("another one leads meanwhile")),
+    }
 }
 
 fn ended(error: impl ToString) -> Status {
@@ -274,6 +295,14 @@ impl raft_server::Raft for RaftService {
             () = self.0.closed.cancelled() => return Err(Status::unavailable("this node stops")),
             received = snapshot::receive(store, state, pieces, &self.0.tasks, permit) => received?,
         };
+        if let Some(last) = meta.last_log_id.filter(|last| holds(&served.raft, &vote, last)) {
+            tokio::select! {
+                biased;
+                () = self.0.closed.cancelled() => return Err(Status::unavailable("this node stops")),
+                durable = durable(&served.raft, &vote, last) => durable?,
+            }
+            return Ok(Response::new(wire::SnapshotReply { vote: Some(vote_to_wire(&vote)) }));
+        }
         let snapshot =
             SnapshotOf::<RaftTypes, SnapshotData> { meta, snapshot: SnapshotData::Received(received) };
         let response = served.raft.install_full_snapshot(vote, snapshot).await.map_err(ended)?;

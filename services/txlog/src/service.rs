@@ -668,6 +668,7 @@ mod tests {
             keys: touched_keys(&writes),
             read_set,
             encoded: CommitWrites::Inlined(encode_writes(&writes)),
+            waits_for_timestamp: false,
             writes: writes.into(),
             bytes: limits.commits_queued_bytes_max * limits.deployment_share_percent / 100,
         };

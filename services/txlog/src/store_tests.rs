@@ -63,6 +63,11 @@ fn key(random: &mut ChaCha8Rng) -> Bytes {
     (0..length).map(|_| [0u8, 1, 0xff, b'k'][random.random_range(0..4)]).collect::<Vec<_>>().into()
 }
 
+/// The beginning of a key in the index of names: as an index key does, it begins with the kind of its value.
+fn name(random: &mut ChaCha8Rng) -> Bytes {
+    [b"\x10", &key(random)[..]].concat().into()
+}
+
 impl World {
     fn new(seed: u64) -> World {
         let folder = tempfile::tempdir().unwrap();
@@ -116,7 +121,7 @@ impl World {
                 (Some(_), 0 | 1) => None,
                 (Some(old), 2) => Some(old.clone()),
                 // As an index key does, it ends with the id, so that no two documents share one.
-                _ => Some([&key(&mut self.random)[..], b"\x00\x05", &id].concat().into()),
+                _ => Some([&name(&mut self.random)[..], b"\x00\x05", &id].concat().into()),
             };
             let text = Bytes::from(self.random.random::<u32>().to_be_bytes().to_vec());
             match &new {
@@ -219,6 +224,7 @@ impl World {
         expected.sort();
         let interval = match self.random.random_range(0..3) {
             0 => Interval::all(),
+            _ if by_name => Interval { start: name(&mut self.random), end: Some(name(&mut self.random)) },
             _ => Interval { start: key(&mut self.random), end: Some(key(&mut self.random)) },
         };
         expected.retain(|(key, _)| interval.contains(key));

@@ -71,6 +71,11 @@ impl Validator {
         }
     }
 
+    /// The timestamp that the next commit gets; `None` at the end of time.
+    pub fn next(&self, clock: Timestamp) -> Option<Timestamp> {
+        Some(self.head.next()?.max(clock))
+    }
+
     /// Checks what is left to check and gives the commit its timestamp: `max(head + 1, clock)`. From here on others are
     /// validated against its writes.
     pub fn validate(
@@ -80,7 +85,7 @@ impl Validator {
         clock: Timestamp,
     ) -> Result<Arc<CommitNotice>, Refusal> {
         self.check(reading)?;
-        let timestamp = self.head.next().ok_or(Refusal::EndOfTime)?.max(clock);
+        let timestamp = self.next(clock).ok_or(Refusal::EndOfTime)?;
         let notice = Arc::new(CommitNotice { timestamp, keys });
         self.head = timestamp;
         if !planted::is(planted::Bug::ValidatorIgnoresInFlight) {

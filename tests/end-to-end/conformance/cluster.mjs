@@ -6,23 +6,28 @@ import { whenOver } from "../harness/cleanup.mjs";
 import { startCluster } from "../harness/cluster.mjs";
 import { startServer } from "./server.mjs";
 
-/** `prefer(leader)` has new connections go to the others first, and to the leader after them. */
-export async function startServerOfThree(context, options) {
+/** `url` and `adminKey` of a cluster; `prefer(leader)` has new connections go to the others first, and to the leader after them. */
+export async function startThree(context, options) {
   const [api, site] = [await startBalancer(context), await startBalancer(context)];
-  const place = {};
-  place.server = await startServer(context, async (environment) => {
-    const settings = { cloud_url: api.url, site_url: site.url };
-    const cluster = await startCluster(context, { ...options, settings, environment });
-    const prefer = (leader) => {
-      const order = [...cluster.nodes.filter((node) => node !== leader), leader];
-      api.prefer(order.map((node) => node.api));
-      site.prefer(order.map((node) => node.site));
-    };
-    prefer(await cluster.leader());
-    Object.assign(place, { cluster, prefer });
-    return { url: api.url, adminKey: cluster.nodes[0].adminKey };
+  const settings = { cloud_url: api.url, site_url: site.url };
+  const cluster = await startCluster(context, { ...options, settings });
+  const prefer = (leader) => {
+    const order = [...cluster.nodes.filter((node) => node !== leader), leader];
+    api.prefer(order.map((node) => node.api));
+    site.prefer(order.map((node) => node.site));
+  };
+  prefer(await cluster.leader());
+  return { url: api.url, adminKey: cluster.nodes[0].adminKey, cluster, prefer };
+}
+
+/** The same with what the rules are held against, as `server`. */
+export async function startServerOfThree(context, options) {
+  let three;
+  const server = await startServer(context, async (environment) => {
+    three = await startThree(context, { ...options, environment });
+    return three;
   });
-  return place;
+  return { ...three, server };
 }
 
 /** Kills whoever leads, every so often, and starts it again, until the tests are over. Returns the times of the kills. */

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { whenOver } from "./cleanup.mjs";
-import { Tidemark, temporaryFolder, tidemarkBinary } from "./tidemark.mjs";
+import { Tidemark, limitsText, temporaryFolder, tidemarkBinary } from "./tidemark.mjs";
 
 const run = promisify(execFile);
 const LEADER_MS_MAX = 60_000;
@@ -17,8 +17,9 @@ const BEHIND_MAX = 20;
 const SILENT_MS_MAX = 1_000;
 const POLL_MS = 100;
 
-// At its end all nodes stop one after the other, and the last but one may find nobody who would lead.
-const OF_THE_END = /the lead was not handed over/;
+// At its end all nodes stop one after the other: the last but one may find nobody who would lead, and jobs of the last one can't commit any
+// more, until its time for stopping is over.
+const OF_THE_END = /the lead was not handed over|raft stopped|receive from RaftCore|services had not ended when the time for stopping/;
 
 /** What the nodes that are left say of the one that is gone. */
 export const OF_A_LOST_NODE = [
@@ -29,9 +30,10 @@ export const OF_A_LOST_NODE = [
 
 /**
  * Starts the cluster that `make cluster` starts, and waits until every node serves. They are stopped when the test ends, as one alone is.
- * `settings` (texts by name) go before what its configurations have, `environment` is that of each node.
+ * `settings` (texts by name) go before what its configurations have, `limits` (by group and name) behind it, `environment` is that of each
+ * node.
  */
-export async function startCluster(context, { allowedInLog = [], settings = {}, environment = {} } = {}) {
+export async function startCluster(context, { allowedInLog = [], settings = {}, limits = {}, environment = {} } = {}) {
   const folder = await temporaryFolder(context);
   const xtask = join(dirname(tidemarkBinary()), "xtask");
   const manifest = new URL("../../../xtask", import.meta.url).pathname;
@@ -39,7 +41,7 @@ export async function startCluster(context, { allowedInLog = [], settings = {}, 
   const { nodes, gateway } = JSON.parse(await readFile(join(folder, "cluster.json"), "utf8"));
   const lines = Object.entries(settings).map(([name, text]) => `${name} = ${JSON.stringify(text)}\n`);
   for (const { config } of nodes) {
-    await writeFile(config, lines.join("") + (await readFile(config, "utf8")));
+    await writeFile(config, `${lines.join("")}${await readFile(config, "utf8")}\n${limitsText(limits)}`);
   }
   const started = nodes.map(({ node, zone, config, internal, url, siteUrl }) =>
     Object.assign(new Tidemark(dirname(config), [...allowedInLog, OF_THE_END], config), { node, zone, internal, api: url, site: siteUrl }),

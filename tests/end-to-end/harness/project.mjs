@@ -23,9 +23,9 @@ export const studio = new URL("../../../examples/studio", import.meta.url).pathn
  * the version of the library and of its command line, as package.json names it. `tidemark` is a server, or a deployment's `url` and `adminKey`, or
  * the `environment` by which the command line finds it. `packages` are installed besides: by name an
  * object with their files. `also` names packages of the tests that another version of the library's needs besides. An app
- * that is a path and `isInstalled` has packages and a package.json of its own.
+ * that is a path and `isInstalled` has packages and a package.json of its own, and its own command line if it is `alone`.
  */
-export async function createProject(context, tidemark, { app, isInstalled = false, files = {}, convex = "convex", packages = {}, also = [] } = {}) {
+export async function createProject(context, tidemark, { app, isInstalled = false, files = {}, convex = "convex", packages = {}, also = [], alone = false } = {}) {
   const folder = await temporaryFolder(context);
   if (app) {
     const source = app.startsWith("/") ? app : join(apps, app);
@@ -33,8 +33,9 @@ export async function createProject(context, tidemark, { app, isInstalled = fals
     await cp(join(source, "convex.json"), join(folder, "convex.json")).catch((error) => assert.equal(error.code, "ENOENT"));
   }
   await linkNodeModules(folder, isInstalled ? join(app, "node_modules") : nodeModules, convex, packages, also);
-  const { version, engines } = JSON.parse(await readFile(join(nodeModules, convex, "package.json"), "utf8"));
-  const project = new Project(context, folder, tidemark, { package: convex, node: nodeFor(engines.node) });
+  const modules = alone ? join(app, "node_modules") : nodeModules;
+  const { version, engines } = JSON.parse(await readFile(join(modules, convex, "package.json"), "utf8"));
+  const project = new Project(context, folder, tidemark, { modules, package: convex, node: nodeFor(engines.node) });
   const versions = Object.entries(packages).map(([name, its]) => [name, JSON.parse(its["package.json"]).version]);
   const dependencies = { convex: version, ...Object.fromEntries(versions) };
   const manifest = { name: "app", private: true, type: "module", dependencies };
@@ -116,18 +117,19 @@ class Project {
 
   /** Starts `convex …`; it is ended with the test if it still runs. */
   start(...words) {
-    return this.#spawn(this.#cli.node, [join(nodeModules, this.#cli.package, "bin", "main.js"), ...words]);
+    return this.#spawn(this.#cli.node, [join(this.#cli.modules, this.#cli.package, "bin", "main.js"), ...words]);
   }
 
-  /** Starts the program of another of the tests' packages in the app's folder. */
+  /** Starts the program of another of the packages in the app's folder. */
   async startPackage(name, ...words) {
-    const { bin } = JSON.parse(await readFile(join(nodeModules, name, "package.json"), "utf8"));
-    return this.#spawn(process.execPath, [join(nodeModules, name, typeof bin === "string" ? bin : Object.values(bin)[0]), ...words]);
+    const { modules, node } = this.#cli;
+    const { bin } = JSON.parse(await readFile(join(modules, name, "package.json"), "utf8"));
+    return this.#spawn(node, [join(modules, name, typeof bin === "string" ? bin : Object.values(bin)[0]), ...words]);
   }
 
   /** Runs the TypeScript compiler over the app's functions. */
   async typecheck() {
-    const command = this.#spawn(join(nodeModules, ".bin", "tsc"), ["--noEmit", "--project", "convex"]);
+    const command = this.#spawn(join(this.#cli.modules, ".bin", "tsc"), ["--noEmit", "--project", "convex"]);
     await command.ended;
     return command;
   }

@@ -37,17 +37,22 @@ export async function startTidemark(context, { allowedInLog = [], environment = 
   const tidemark = new Tidemark(folder, allowedInLog);
   if (grpc) tidemark.grpcPort = 0;
   whenOver(context, () => tidemark.end());
-  const configuration = limits ? { TIDEMARK_CONFIG: await writeLimits(join(folder, "tidemark.toml"), limits) } : {};
-  await tidemark.start({ ...configuration, ...environment });
+  if (limits) tidemark.configuration = { TIDEMARK_CONFIG: await writeLimits(join(folder, "tidemark.toml"), limits) };
+  await tidemark.start(environment);
   return tidemark;
 }
 
-async function writeLimits(file, limits) {
+/** As a configuration has them. */
+export function limitsText(limits) {
   const groups = Object.entries(limits).map(([group, values]) => {
     const lines = Object.entries(values).map(([name, value]) => `${name} = ${value}\n`);
     return `[limits.${group}]\n${lines.join("")}`;
   });
-  await writeFile(file, groups.join("\n"));
+  return groups.join("\n");
+}
+
+async function writeLimits(file, limits) {
+  await writeFile(file, limitsText(limits));
   return file;
 }
 
@@ -60,6 +65,8 @@ export class Tidemark {
   secrets = [];
   port = 0;
   sitePort = 0;
+  /** In the environment of every start, unless that says otherwise. */
+  configuration = {};
   /** Where gRPC is served, if it is. */
   grpcPort = null;
 
@@ -82,7 +89,7 @@ export class Tidemark {
     const child = spawn(
       tidemarkBinary(),
       [...this.#words(), ...more],
-      { env: { TIDEMARK_NODE: NODE, ...process.env, ...environment }, stdio: ["ignore", "pipe", "pipe"] },
+      { env: { TIDEMARK_NODE: NODE, ...process.env, ...this.configuration, ...environment }, stdio: ["ignore", "pipe", "pipe"] },
     );
     this.#process = child;
     this.#closed = once(child, "close");

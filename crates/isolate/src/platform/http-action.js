@@ -6,7 +6,6 @@ import { requestOf } from "tidemark:request";
 import { syscall } from "tidemark:requests";
 import { partsOfResponse } from "tidemark:response";
 import { streams } from "tidemark:streams";
-import { URL } from "tidemark:url";
 
 const { ReadableStream } = streams;
 
@@ -16,16 +15,16 @@ const PIECE_BYTES = 1 << 16;
 // What the router has answered.
 let answer = null;
 
-// `text` is JSON: `{ url, method, headers, hasBody }`. The promise is fulfilled when all of the answer is sent, or nobody takes
-// it any more.
+// `text` is JSON: `{ url, method, headers, hasBody, route }`; the route is the path as the router knows it. The promise is
+// fulfilled when all of the answer is sent, or nobody takes it any more.
 export async function answerRequest(router, text) {
-  const { url, method } = JSON.parse(text);
+  const { method, route: path } = JSON.parse(text);
   // What the log calls it.
-  const route = router.lookup(new URL(url).pathname, method);
+  const route = router.lookup(path, method);
   if (route) {
     syscall("tidemark/httpRoute", JSON.stringify({ method: route[1], path: route[2] }));
   }
-  await router.runRequest(text, "");
+  await router.runRequest(text, path);
   if (answer === null) {
     throw invalidResponse();
   }

@@ -1,10 +1,13 @@
 //! Between the deploy service's types and the messages.
 
+use std::collections::BTreeMap;
+
 use contract::{
-    AuthDifference, CronDifference, DeclaredIndex, DeployedCode, FinishPush, IndexChangeKind,
-    IndexDifference, IndexEvaluation, ModuleHash, Push, PushDifference, PushedModule, SchemaDifference,
-    SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedPush, TableCheck, TableEvaluation,
-    VariableChange,
+    AuthDifference, ComponentChange, ComponentDifference, ComponentSchema, ComponentSchemaEvaluation,
+    CronDifference, DeclaredIndex, DeclaredIndexKind, DeployedCode, FinishPush, IndexChangeKind,
+    IndexDifference, IndexEvaluation, ModuleHash, Push, PushDifference, PushedComponent, PushedModule,
+    SchemaDifference, SchemaEvaluation, SchemaId, SchemaProgress, SchemaTexts, StartedDefinition,
+    StartedPush, TableCheck, TableEvaluation, VariableChange,
 };
 use proto::{common::v1::Nothing, deploy::v1 as wire};
 
@@ -58,6 +61,47 @@ fn pushed_module(pushed: wire::PushedModule) -> Decoded<PushedModule> {
     Ok(PushedModule { module, environment: pushed.environment })
 }
 
+fn pushed_component_to_wire(component: PushedComponent) -> wire::PushedComponent {
+    wire::PushedComponent {
+        path: component.path,
+        definition: Some(pushed_module_to_wire(component.definition)),
+        dependencies: component.dependencies,
+        schema: component.schema.map(pushed_module_to_wire),
+        modules: component.modules.into_iter().map(pushed_module_to_wire).collect(),
+        server_version: component.server_version,
+    }
+}
+
+fn pushed_component(component: wire::PushedComponent) -> Decoded<PushedComponent> {
+    Ok(PushedComponent {
+        path: component.path,
+        definition: pushed_module(present(component.definition, "a definition")?)?,
+        dependencies: component.dependencies,
+        schema: component.schema.map(pushed_module).transpose()?,
+        modules: component.modules.into_iter().map(pushed_module).collect::<Decoded<_>>()?,
+        server_version: component.server_version,
+    })
+}
+
+/// What is said of each component, by the paths.
+type ByPath<T> = BTreeMap<String, T>;
+
+fn each_to_wire<T, W>(all: ByPath<T>, convert: impl Fn(T) -> W) -> ByPath<W> {
+    all.into_iter().map(|(path, one)| (path, convert(one))).collect()
+}
+
+fn each<T, W>(all: ByPath<W>, convert: impl Fn(W) -> Decoded<T>) -> Decoded<ByPath<T>> {
+    all.into_iter().map(|(path, one)| Ok((path, convert(one)?))).collect()
+}
+
+pub fn schema_ids_to_wire(schemas: ByPath<SchemaId>) -> ByPath<String> {
+    each_to_wire(schemas, |schema| schema.0)
+}
+
+pub fn schema_ids(schemas: ByPath<String>) -> ByPath<SchemaId> {
+    each_to_wire(schemas, SchemaId)
+}
+
 pub fn push_to_wire(push: Push) -> wire::PushedCode {
     wire::PushedCode {
         dry_run: push.dry_run,
@@ -68,7 +112,7 @@ pub fn push_to_wire(push: Push) -> wire::PushedCode {
         schema: push.schema.map(pushed_module_to_wire),
         changed_modules: push.changed_modules.into_iter().map(pushed_module_to_wire).collect(),
         unchanged_modules: push.unchanged_modules.into_iter().map(hash_to_wire).collect(),
-        components: push.components,
+        components: push.components.into_iter().map(pushed_component_to_wire).collect(),
         node_version: push.node_version,
         node_packages: push.node_packages.into_iter().map(package_to_wire).collect(),
     }
@@ -84,18 +128,38 @@ pub fn push(push: wire::PushedCode) -> Decoded<Push> {
         schema: push.schema.map(pushed_module).transpose()?,
         changed_modules: push.changed_modules.into_iter().map(pushed_module).collect::<Decoded<_>>()?,
         unchanged_modules: push.unchanged_modules.into_iter().map(hash).collect(),
-        components: push.components,
+        components: push.components.into_iter().map(pushed_component).collect::<Decoded<_>>()?,
         node_version: push.node_version,
         node_packages: push.node_packages.into_iter().map(package).collect(),
     })
 }
 
 fn index_to_wire(index: DeclaredIndex) -> wire::DeclaredIndex {
-    wire::DeclaredIndex { table: index.table, name: index.name, fields: index.fields, staged: index.staged }
+    let search = match index.kind {
+        DeclaredIndexKind::Database => None,
+        DeclaredIndexKind::Text { filter_fields } => {
+            Some(wire::SearchIndexKind { filter_fields, dimensions: None })
+        }
+        DeclaredIndexKind::Vector { dimensions, filter_fields } => {
+            Some(wire::SearchIndexKind { filter_fields, dimensions: Some(dimensions) })
+        }
+    };
+    let DeclaredIndex { table, name, fields, staged, .. } = index;
+    wire::DeclaredIndex { table, name, fields, staged, search }
 }
 
 fn index(index: wire::DeclaredIndex) -> DeclaredIndex {
-    DeclaredIndex { table: index.table, name: index.name, fields: index.fields, staged: index.staged }
+    let kind = match index.search {
+        None => DeclaredIndexKind::Database,
+        Some(wire::SearchIndexKind { filter_fields, dimensions: None }) => {
+            DeclaredIndexKind::Text { filter_fields }
+        }
+        Some(wire::SearchIndexKind { filter_fields, dimensions: Some(dimensions) }) => {
+            DeclaredIndexKind::Vector { dimensions, filter_fields }
+        }
+    };
+    let wire::DeclaredIndex { table, name, fields, staged, .. } = index;
+    DeclaredIndex { table, name, fields, kind, staged }
 }
 
 fn indexes_to_wire(difference: IndexDifference) -> wire::IndexDifference {
@@ -120,15 +184,19 @@ fn indexes(difference: Option<wire::IndexDifference>) -> Decoded<IndexDifference
 }
 
 pub fn schema_difference_to_wire(difference: SchemaDifference) -> wire::SchemaDifference {
-    wire::SchemaDifference {
-        schema: difference.schema.map(|schema| schema.0),
-        indexes: Some(indexes_to_wire(difference.indexes)),
-    }
+    let component = |component: ComponentSchema| wire::ComponentSchema {
+        schema: component.schema.map(|schema| schema.0),
+        indexes: Some(indexes_to_wire(component.indexes)),
+    };
+    wire::SchemaDifference { components: each_to_wire(difference.components, component) }
 }
 
 pub fn schema_difference(difference: wire::SchemaDifference) -> Decoded<SchemaDifference> {
-    let schema = difference.schema.map(SchemaId);
-    Ok(SchemaDifference { schema, indexes: indexes(difference.indexes)? })
+    let component = |component: wire::ComponentSchema| {
+        let schema = component.schema.map(SchemaId);
+        Ok(ComponentSchema { schema, indexes: indexes(component.indexes)? })
+    };
+    Ok(SchemaDifference { components: each(difference.components, component)? })
 }
 
 fn check_to_wire(check: TableCheck) -> wire::TableCheck {
@@ -184,10 +252,15 @@ pub fn schema_evaluation_to_wire(evaluation: SchemaEvaluation) -> wire::SchemaEv
         needs_backfill: index.needs_backfill,
         documents: index.documents,
     };
+    let component = |component: ComponentSchemaEvaluation| wire::ComponentSchemaEvaluation {
+        definition: component.definition,
+        schema_validation: component.schema_validation,
+        tables: component.tables.into_iter().map(table).collect(),
+        indexes: component.indexes.into_iter().map(index).collect(),
+    };
     wire::SchemaEvaluation {
-        schema_validation: evaluation.schema_validation,
-        tables: evaluation.tables.into_iter().map(table).collect(),
-        indexes: evaluation.indexes.into_iter().map(index).collect(),
+        components: each_to_wire(evaluation.components, component),
+        new_definitions: evaluation.new_definitions,
     }
 }
 
@@ -208,34 +281,47 @@ pub fn schema_evaluation(evaluation: wire::SchemaEvaluation) -> Decoded<SchemaEv
             documents: evaluated.documents,
         })
     };
-    Ok(SchemaEvaluation {
-        schema_validation: evaluation.schema_validation,
-        tables: evaluation.tables.into_iter().map(table).collect::<Decoded<_>>()?,
-        indexes: evaluation.indexes.into_iter().map(evaluated).collect::<Decoded<_>>()?,
-    })
+    let component = |component: wire::ComponentSchemaEvaluation| {
+        Ok(ComponentSchemaEvaluation {
+            definition: component.definition,
+            schema_validation: component.schema_validation,
+            tables: component.tables.into_iter().map(table).collect::<Decoded<_>>()?,
+            indexes: component.indexes.into_iter().map(evaluated).collect::<Decoded<_>>()?,
+        })
+    };
+    let components = each(evaluation.components, component)?;
+    Ok(SchemaEvaluation { components, new_definitions: evaluation.new_definitions })
 }
 
 pub fn started_push_to_wire(started: StartedPush) -> wire::StartedPush {
-    wire::StartedPush {
-        prepared: started.prepared.to_string(),
+    let definition = |started: StartedDefinition| wire::StartedDefinition {
+        definition: started.definition.map(|definition| definition.to_string()),
         modules: texts_to_wire(started.modules),
         schema: started.schema.map(|schema| schema.to_string()),
-        app_definition: started.app_definition.map(|definition| definition.to_string()),
-        auth_providers: started.auth_providers.to_string(),
         server_version: started.server_version,
+    };
+    wire::StartedPush {
+        prepared: started.prepared.to_string(),
+        definitions: each_to_wire(started.definitions, definition),
+        instances: started.instances,
+        auth_providers: started.auth_providers.to_string(),
         node_packages_id: started.node_packages_id,
         difference: Some(schema_difference_to_wire(started.difference)),
     }
 }
 
 pub fn started_push(started: wire::StartedPush) -> Decoded<StartedPush> {
-    Ok(StartedPush {
-        prepared: started.prepared.into(),
+    let definition = |started: wire::StartedDefinition| StartedDefinition {
+        definition: started.definition.map(Into::into),
         modules: texts_from_wire(started.modules),
         schema: started.schema.map(Into::into),
-        app_definition: started.app_definition.map(Into::into),
-        auth_providers: started.auth_providers.into(),
         server_version: started.server_version,
+    };
+    Ok(StartedPush {
+        prepared: started.prepared.into(),
+        definitions: each_to_wire(started.definitions, definition),
+        instances: started.instances,
+        auth_providers: started.auth_providers.into(),
         node_packages_id: started.node_packages_id,
         difference: schema_difference(present(started.difference, "the difference")?)?,
     })
@@ -252,7 +338,9 @@ pub fn schema_progress_to_wire(progress: SchemaProgress) -> wire::SchemaProgress
             })
         }
         SchemaProgress::Complete => Progress::Complete(Nothing {}),
-        SchemaProgress::Failed { message, table } => Progress::Failed(wire::SchemaFailed { message, table }),
+        SchemaProgress::Failed { component, message, table } => {
+            Progress::Failed(wire::SchemaFailed { message, table, component })
+        }
         SchemaProgress::Overwritten => Progress::Overwritten(Nothing {}),
     };
     wire::SchemaProgress { progress: Some(progress) }
@@ -268,7 +356,11 @@ pub fn schema_progress(progress: wire::SchemaProgress) -> Decoded<SchemaProgress
             indexes_total: count(preparing.indexes_total),
         },
         Progress::Complete(_) => SchemaProgress::Complete,
-        Progress::Failed(failed) => SchemaProgress::Failed { message: failed.message, table: failed.table },
+        Progress::Failed(failed) => SchemaProgress::Failed {
+            component: failed.component,
+            message: failed.message,
+            table: failed.table,
+        },
         Progress::Overwritten(_) => SchemaProgress::Overwritten,
     })
 }
@@ -277,7 +369,7 @@ pub fn finish_push_to_wire(finish: FinishPush) -> wire::FinishPush {
     wire::FinishPush {
         dry_run: finish.dry_run,
         prepared: finish.prepared.to_string(),
-        schema: finish.schema.map(|schema| schema.0),
+        schemas: schema_ids_to_wire(finish.schemas),
     }
 }
 
@@ -285,24 +377,45 @@ pub fn finish_push(finish: wire::FinishPush) -> FinishPush {
     FinishPush {
         dry_run: finish.dry_run,
         prepared: finish.prepared.into(),
-        schema: finish.schema.map(SchemaId),
+        schemas: schema_ids(finish.schemas),
     }
 }
 
 pub fn push_difference_to_wire(difference: PushDifference) -> wire::PushDifference {
-    let (auth, crons) = (difference.auth_providers, difference.crons);
+    let auth = difference.auth_providers;
+    wire::PushDifference {
+        auth_providers: Some(wire::AuthDifference { added: auth.added, removed: auth.removed }),
+        components: each_to_wire(difference.components, component_difference_to_wire),
+    }
+}
+
+pub fn push_difference(difference: wire::PushDifference) -> Decoded<PushDifference> {
+    let auth = present(difference.auth_providers, "the difference of the providers")?;
+    Ok(PushDifference {
+        auth_providers: AuthDifference { added: auth.added, removed: auth.removed },
+        components: each(difference.components, component_difference)?,
+    })
+}
+
+fn component_difference_to_wire(difference: ComponentDifference) -> wire::ComponentDifference {
     let texts = |texts: SchemaTexts| wire::SchemaTexts {
         before: texts.before.map(|text| text.to_string()),
         now: texts.now.map(|text| text.to_string()),
     };
-    wire::PushDifference {
-        is_first: difference.is_first,
+    let change = match difference.change {
+        ComponentChange::Created => wire::ComponentChange::Created,
+        ComponentChange::Modified => wire::ComponentChange::Modified,
+        ComponentChange::Unmounted => wire::ComponentChange::Unmounted,
+        ComponentChange::Remounted => wire::ComponentChange::Remounted,
+    };
+    let crons = difference.crons;
+    wire::ComponentDifference {
+        change: change.into(),
         modules_added: difference.modules_added,
         modules_removed: difference.modules_removed,
         server_version: difference.server_version.map(|(before, now)| wire::ServerVersions { before, now }),
         indexes: Some(indexes_to_wire(difference.indexes)),
         schema: difference.schema.map(texts),
-        auth_providers: Some(wire::AuthDifference { added: auth.added, removed: auth.removed }),
         crons: Some(wire::CronDifference {
             added: crons.added,
             updated: crons.updated,
@@ -311,21 +424,28 @@ pub fn push_difference_to_wire(difference: PushDifference) -> wire::PushDifferen
     }
 }
 
-pub fn push_difference(difference: wire::PushDifference) -> Decoded<PushDifference> {
-    let auth = present(difference.auth_providers, "the difference of the providers")?;
+fn component_difference(difference: wire::ComponentDifference) -> Decoded<ComponentDifference> {
     let crons = present(difference.crons, "the difference of the cron jobs")?;
     let texts = |texts: wire::SchemaTexts| SchemaTexts {
         before: texts.before.map(Into::into),
         now: texts.now.map(Into::into),
     };
-    Ok(PushDifference {
-        is_first: difference.is_first,
+    let change = match wire::ComponentChange::try_from(difference.change) {
+        Ok(wire::ComponentChange::Created) => ComponentChange::Created,
+        Ok(wire::ComponentChange::Modified) => ComponentChange::Modified,
+        Ok(wire::ComponentChange::Unmounted) => ComponentChange::Unmounted,
+        Ok(wire::ComponentChange::Remounted) => ComponentChange::Remounted,
+        Ok(wire::ComponentChange::Unspecified) | Err(_) => {
+            return Err(Malformed::new("a change of a component is not known"));
+        }
+    };
+    Ok(ComponentDifference {
+        change,
         modules_added: difference.modules_added,
         modules_removed: difference.modules_removed,
         server_version: difference.server_version.map(|versions| (versions.before, versions.now)),
         indexes: indexes(difference.indexes)?,
         schema: difference.schema.map(texts),
-        auth_providers: AuthDifference { added: auth.added, removed: auth.removed },
         crons: CronDifference { added: crons.added, updated: crons.updated, deleted: crons.deleted },
     })
 }

@@ -86,14 +86,18 @@ async fn answer(deploy: Arc<dyn Deploy>, content: Bytes, limits: RpcLimits) -> R
         Call::StartPush(code) => {
             Reply::PushStarted(convert::started_push_to_wire(deploy.start_push(of, push(code)?).await?))
         }
-        Call::WaitForSchema(wire::WaitForSchema { schema, wait_ms }) => {
+        Call::WaitForSchema(wire::WaitForSchema { schemas, wait_ms }) => {
             let wait = Duration::from_millis(wait_ms.min(limits.push_ms_max / 2));
-            let progress = deploy.wait_for_schema(of, schema.map(SchemaId), wait).await?;
+            let progress = deploy.wait_for_schema(of, convert::schema_ids(schemas), wait).await?;
             Reply::SchemaProgress(convert::schema_progress_to_wire(progress))
         }
         Call::FinishPush(finish) => {
             let difference = deploy.finish_push(of, convert::finish_push(finish)).await?;
             Reply::PushFinished(convert::push_difference_to_wire(difference))
+        }
+        Call::DeleteComponent(path) => {
+            deploy.delete_component(of, &path).await?;
+            Reply::ComponentDeleted(Nothing {})
         }
     })
 }
@@ -214,12 +218,12 @@ impl Deploy for GrpcDeploy {
     async fn wait_for_schema(
         &self,
         deployment: DeploymentRef,
-        schema: Option<SchemaId>,
+        schemas: BTreeMap<String, SchemaId>,
         wait: Duration,
     ) -> Result<SchemaProgress> {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let call =
-            Call::WaitForSchema(wire::WaitForSchema { schema: schema.map(|schema| schema.0), wait_ms });
+        let schemas = convert::schema_ids_to_wire(schemas);
+        let call = Call::WaitForSchema(wire::WaitForSchema { schemas, wait_ms });
         match ask(&self.pushes, deployment, call).await? {
             Reply::SchemaProgress(progress) => convert::schema_progress(progress).map_err(Malformed::answer),
             _ => Err(errors::of_another_call()),
@@ -232,6 +236,14 @@ impl Deploy for GrpcDeploy {
             Reply::PushFinished(difference) => {
                 convert::push_difference(difference).map_err(Malformed::answer)
             }
+            _ => Err(errors::of_another_call()),
+        }
+    }
+
+    async fn delete_component(&self, deployment: DeploymentRef, path: &str) -> Result<()> {
+        let call = Call::DeleteComponent(path.to_owned());
+        match ask(&self.pushes, deployment, call).await.map_err(errors::not_again)? {
+            Reply::ComponentDeleted(_) => Ok(()),
             _ => Err(errors::of_another_call()),
         }
     }

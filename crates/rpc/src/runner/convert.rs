@@ -231,9 +231,12 @@ pub fn evaluation_request_to_wire(request: EvaluationRequest) -> wire::Evaluatio
         deployment: Some(convert::deployment_to_wire(request.deployment)),
         modules: modules_to_wire(request.modules),
         schema: request.schema.map(module_to_wire),
-        app_definition: request.app_definition.map(module_to_wire),
+        definition: request.definition.map(module_to_wire),
         environment_variables: request.environment_variables,
         import_phase: request.import_phase.map(import_phase_to_wire),
+        component: request.component,
+        site_path: request.site_path,
+        definitions: request.definitions,
     }
 }
 
@@ -242,9 +245,12 @@ pub fn evaluation_request(request: wire::EvaluationRequest) -> Decoded<Evaluatio
         deployment: convert::deployment(request.deployment)?,
         modules: modules(request.modules),
         schema: request.schema.map(module),
-        app_definition: request.app_definition.map(module),
+        definition: request.definition.map(module),
         environment_variables: request.environment_variables,
         import_phase: request.import_phase.map(import_phase),
+        component: request.component,
+        site_path: request.site_path,
+        definitions: request.definitions,
     })
 }
 
@@ -252,7 +258,7 @@ pub fn evaluation_to_wire(evaluation: Evaluation) -> wire::Evaluation {
     wire::Evaluation {
         modules: texts_to_wire(evaluation.modules),
         schema: texts(evaluation.schema),
-        app_definition: texts(evaluation.app_definition),
+        definition: texts(evaluation.definition),
         auth_providers: texts(evaluation.auth_providers),
         import_phase: Some(import_phase_to_wire(evaluation.import_phase)),
     }
@@ -262,7 +268,7 @@ pub fn evaluation(evaluation: wire::Evaluation) -> Decoded<Evaluation> {
     Ok(Evaluation {
         modules: texts_from_wire(evaluation.modules),
         schema: evaluation.schema.map(Into::into),
-        app_definition: evaluation.app_definition.map(Into::into),
+        definition: evaluation.definition.map(Into::into),
         auth_providers: evaluation.auth_providers.map(Into::into),
         import_phase: import_phase(present(evaluation.import_phase, "the import phase")?),
     })

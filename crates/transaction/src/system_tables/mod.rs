@@ -1,8 +1,13 @@
 //! The tables of the system. They are tables like all others, but their definitions are code: numbers, internal ids
 //! and indexes are the same in every deployment and need no rows of their own.
 
+mod archive_rows;
+mod component_rows;
 mod cron_rows;
 mod directory_rows;
+mod history_rows;
+mod log_stream_rows;
+mod pause_rows;
 mod rows;
 
 use std::{
@@ -15,8 +20,15 @@ use value::{ComponentId, InternalId, TableName, TableNumber};
 
 use crate::catalog::{Index, IndexState, Table, TableState};
 
+pub use archive_rows::{
+    Claim, ExportRow, ExportState, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState, ImportTable,
+};
+pub use component_rows::{ComponentRow, VariableBinding};
 pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};
 pub use directory_rows::{DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow};
+pub use history_rows::{ChangeHistoryRow, DataSyncRow, HistoryStateRow};
+pub use log_stream_rows::{AuditLogRow, LogStreamRow, LogStreamState};
+pub use pause_rows::PauseRow;
 pub use rows::{
     AuthRow, DueKind, DueRow, EnvironmentVariableRow, FileObjectRow, FileRow, FileState, Holder, IndexRow,
     JobState, LeaseRow, ModuleEnvironment, ModuleRow, NodeConfig, ScheduledJobRow, SchemaFailure, SchemaRow,
@@ -34,6 +46,8 @@ pub enum SystemTable {
     /// Its one document is written by every commit that changes what a [`crate::Catalog`] holds; the commit that wrote
     /// it last names the catalog.
     Metadata = 3,
+    /// Exports, those too that are over ([`ExportRow`]).
+    Exports = 4,
     /// What pushed code needs besides its modules ([`UdfConfigRow`]).
     UdfConfig = 6,
     /// The deployment's auth providers ([`AuthRow`]).
@@ -57,6 +71,11 @@ pub enum SystemTable {
     ScheduledJobs = 27,
     /// What `_storage` shows ([`FileRow`]).
     FileStorage = 28,
+    /// Imports, those too that are over ([`ImportRow`]).
+    SnapshotImports = 29,
+    /// The instances of components ([`ComponentRow`]), those included that are not mounted any more; the internal id of a row is
+    /// the instance's.
+    Components = 32,
     /// When cron jobs ran and will run ([`CronNextRunRow`]); the internal id of a row is that of its job.
     CronNextRun = 35,
     /// The objects that hold the bytes of files ([`FileObjectRow`]), those too that no file has yet, or has any more.
@@ -68,6 +87,18 @@ pub enum SystemTable {
     Deployments = 71,
     /// Keys that somebody has made ([`DeployKeyRow`]).
     DeployKeys = 72,
+    /// Whether the changes of documents are noted ([`ChangeHistoryRow`]): it has a row, or none.
+    ChangeHistory = 90,
+    /// How far back the notes reach, and when they were asked for ([`HistoryStateRow`]).
+    HistoryStates = 91,
+    /// Who follows a deployment's data ([`DataSyncRow`]).
+    DataSyncs = 92,
+    /// Where a deployment's owner wants to be told what happens ([`LogStreamRow`]).
+    LogStreams = 93,
+    /// What was changed of a deployment ([`AuditLogRow`]).
+    AuditLog = 94,
+    /// Whether the deployment is paused ([`PauseRow`]): it has a row, or none.
+    BackendState = 95,
     /// That processes are there which have claimed something of [`SystemTable::DueRuns`] ([`LeaseRow`]); the internal id of a row is
     /// the boot of its process.
     ClaimLeases = 73,
@@ -79,6 +110,8 @@ pub const DUE_INDEX: &str = "by_due";
 pub const CRON_JOBS_INDEX: &str = "by_component_and_name";
 /// The index of [`SystemTable::CronJobLogs`] by component, name and time.
 pub const CRON_RUNS_INDEX: &str = "by_component_name_and_ts";
+/// The index of the tables that applications see, by component: those of a component are neighbours.
+pub(crate) const COMPONENT_INDEX: &str = "by_component";
 
 /// Numbers up to here were given out by older systems; the numbers of system tables lie above.
 const RESERVED_NUMBERS: u32 = 512;
@@ -89,10 +122,11 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
 
 impl SystemTable {
     /// All of them.
-    pub const ALL: [SystemTable; 20] = [
+    pub const ALL: [SystemTable; 29] = [
         SystemTable::Tables,
         SystemTable::Indexes,
         SystemTable::Metadata,
+        SystemTable::Exports,
         SystemTable::UdfConfig,
         SystemTable::Auth,
         SystemTable::Modules,
@@ -104,12 +138,20 @@ impl SystemTable {
         SystemTable::DueRuns,
         SystemTable::ScheduledJobs,
         SystemTable::FileStorage,
+        SystemTable::SnapshotImports,
+        SystemTable::Components,
         SystemTable::CronNextRun,
         SystemTable::FileObjects,
         SystemTable::Directory,
         SystemTable::Deployments,
         SystemTable::DeployKeys,
         SystemTable::ClaimLeases,
+        SystemTable::ChangeHistory,
+        SystemTable::HistoryStates,
+        SystemTable::DataSyncs,
+        SystemTable::LogStreams,
+        SystemTable::AuditLog,
+        SystemTable::BackendState,
     ];
 
     /// Begins with an underscore, as no table of the application does.
@@ -118,6 +160,7 @@ impl SystemTable {
             SystemTable::Tables => "_tables",
             SystemTable::Indexes => "_index",
             SystemTable::Metadata => "_metadata",
+            SystemTable::Exports => "_exports",
             SystemTable::UdfConfig => "_udf_config",
             SystemTable::Auth => "_auth",
             SystemTable::Modules => "_modules",
@@ -129,12 +172,20 @@ impl SystemTable {
             SystemTable::DueRuns => "_due_runs",
             SystemTable::ScheduledJobs => "_scheduled_jobs",
             SystemTable::FileStorage => "_file_storage",
+            SystemTable::SnapshotImports => "_snapshot_imports",
+            SystemTable::Components => "_components",
             SystemTable::CronNextRun => "_cron_next_run",
             SystemTable::FileObjects => "_file_objects",
             SystemTable::Directory => "_directory",
             SystemTable::Deployments => "_deployments",
             SystemTable::DeployKeys => "_deploy_keys",
             SystemTable::ClaimLeases => "_claim_leases",
+            SystemTable::ChangeHistory => "_change_history",
+            SystemTable::HistoryStates => "_history_states",
+            SystemTable::DataSyncs => "_data_syncs",
+            SystemTable::LogStreams => "_log_sinks",
+            SystemTable::AuditLog => "_deployment_audit_log",
+            SystemTable::BackendState => "_backend_state",
         }
     }
 
@@ -168,7 +219,7 @@ impl SystemTable {
             ],
             SystemTable::DueRuns => &[(DUE_INDEX, &["due"])],
             SystemTable::ScheduledJobs => {
-                &[("by_component", &["component"]), ("by_completed_time", &["completedTime"])]
+                &[(COMPONENT_INDEX, &["component"]), ("by_completed_time", &["completedTime"])]
             }
             SystemTable::Deployments => &[
                 ("by_name", &["name"]),
@@ -176,12 +227,21 @@ impl SystemTable {
                 ("by_project_and_identifier", &["project", "identifier"]),
             ],
             SystemTable::DeployKeys => &[("by_owner", &["scope", "of", "name"])],
+            SystemTable::FileStorage => &[(COMPONENT_INDEX, &["component"])],
             SystemTable::Metadata
+            | SystemTable::Exports
             | SystemTable::Auth
-            | SystemTable::FileStorage
+            | SystemTable::SnapshotImports
+            | SystemTable::Components
             | SystemTable::CronNextRun
             | SystemTable::Directory
-            | SystemTable::ClaimLeases => &[],
+            | SystemTable::ClaimLeases
+            | SystemTable::ChangeHistory
+            | SystemTable::HistoryStates
+            | SystemTable::LogStreams
+            | SystemTable::BackendState => &[],
+            SystemTable::AuditLog => &[("by_time", &["timeMs"])],
+            SystemTable::DataSyncs => &[("by_updated", &["updatedMs"])],
         }
     }
 
@@ -196,6 +256,9 @@ impl SystemTable {
                 | SystemTable::EnvironmentVariables
                 | SystemTable::UdfConfig
                 | SystemTable::Auth
+                | SystemTable::ChangeHistory
+                | SystemTable::BackendState
+                | SystemTable::Components
         )
     }
 
@@ -287,7 +350,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 20 + 20 + 20 + 20);
+        assert_eq!(ids.len(), 29 + 29 + 29 + 23);
     }
 
     #[test]

@@ -10,7 +10,10 @@ use value::{
 };
 
 use super::SystemTable;
-use crate::catalog::{IndexState, TableState};
+use crate::{
+    catalog::{IndexState, TableState},
+    search_fields::IndexKind,
+};
 
 /// A row of a system table: fields of a document, without `_id` and `_creationTime`.
 pub trait SystemRow: Sized {
@@ -63,8 +66,10 @@ pub struct IndexRow {
     pub id: IndexId,
     /// Under which queries know it.
     pub name: IndexName,
-    /// As declared: without the `_creationTime` and `_id` that end every key.
+    /// As declared: without the `_creationTime` and `_id` that end every key. Of a text or vector index the one field that it is over.
     pub fields: Vec<FieldPath>,
+    /// What kind of index it is.
+    pub kind: IndexKind,
     /// How complete it is.
     pub state: IndexState,
     /// Declared as staged: maintained, but not to be queried.
@@ -161,10 +166,12 @@ pub struct UdfConfigRow {
     pub import_time_ms: u64,
     /// The functions folder, as the command line tool names it.
     pub functions_directory: String,
-    /// Changes with anything that an image of the code is made of; hexadecimal.
+    /// Of the app: changes with anything that the images of its code and of its components' are made of; hexadecimal.
     pub code_hash: String,
     /// What its modules for Node.js need.
     pub node: NodeConfig,
+    /// Of the app: below which path of the site its router answers requests, with a slash at both ends; `None` for all of it.
+    pub http_prefix: Option<String>,
 }
 
 /// What the modules for Node.js of pushed code need. Rows that say nothing of it need nothing.
@@ -305,6 +312,20 @@ pub enum FileState {
         /// The internal id of the document.
         file: InternalId,
     },
+    /// It holds a part of what is uploaded to be imported, or an export.
+    Part {
+        /// The internal id of the import or export.
+        of: InternalId,
+        /// Which part; 1 is the first.
+        number: u32,
+    },
+    /// It holds the bytes of a file that an import brings, which is not there before the import's last commit.
+    Imported {
+        /// The internal id of the import.
+        of: InternalId,
+        /// Which file of it.
+        number: u32,
+    },
     /// No file has it any more, or ever will.
     Discarded,
 }
@@ -366,6 +387,7 @@ impl SystemRow for IndexRow {
                 .iter()
                 .map(|path| path.parse().map_err(|error| format!("`fields`: {error}")))
                 .collect::<Result<_, String>>()?,
+            kind: IndexKind::from_fields(fields.0)?,
             state: IndexState::from_name(fields.text("state")?).ok_or("`state` is not known")?,
             staged: fields.boolean("staged")?,
         })
@@ -378,6 +400,7 @@ impl SystemRow for IndexRow {
             "id" => hex::encode(self.id.0),
             "name" => self.name.as_str(),
             "fields" => texts(self.fields.iter().map(FieldPath::to_string)),
+            "kind" => self.kind.to_value(),
             "state" => self.state.name(),
             "staged" => self.staged,
         }
@@ -538,6 +561,7 @@ impl SystemRow for UdfConfigRow {
                     None => None,
                 },
             },
+            http_prefix: fields.optional_text("httpPrefix")?.map(str::to_owned),
         })
     }
 
@@ -558,6 +582,9 @@ impl SystemRow for UdfConfigRow {
         }
         if let Some(lock) = &self.node.lock {
             fields.insert("nodeLock", hex::encode(lock.0));
+        }
+        if let Some(prefix) = &self.http_prefix {
+            fields.insert("httpPrefix", prefix.as_str());
         }
         fields
     }
@@ -802,6 +829,8 @@ impl FileState {
     pub(crate) const ARRIVING: &str = "arriving";
     pub(crate) const DISCARDED: &str = "discarded";
     const KEPT: &str = "kept";
+    const PART: &str = "part";
+    const IMPORTED: &str = "imported";
 }
 
 impl SystemRow for FileObjectRow {
@@ -812,6 +841,10 @@ impl SystemRow for FileObjectRow {
         let state = match fields.text("state")? {
             FileState::ARRIVING => FileState::Arriving,
             FileState::KEPT => FileState::Kept { file: fields.parse("file")? },
+            FileState::PART => FileState::Part { of: fields.parse("file")?, number: fields.u32("number")? },
+            FileState::IMPORTED => {
+                FileState::Imported { of: fields.parse("file")?, number: fields.u32("number")? }
+            }
             FileState::DISCARDED => FileState::Discarded,
             _ => return Err("`state` is not known".to_owned()),
         };
@@ -834,11 +867,20 @@ impl SystemRow for FileObjectRow {
             match self.state {
                 FileState::Arriving => FileState::ARRIVING,
                 FileState::Kept { .. } => FileState::KEPT,
+                FileState::Part { .. } => FileState::PART,
+                FileState::Imported { .. } => FileState::IMPORTED,
                 FileState::Discarded => FileState::DISCARDED,
             },
         );
-        if let FileState::Kept { file } = self.state {
-            fields.insert("file", file.to_string());
+        match self.state {
+            FileState::Kept { file } => {
+                fields.insert("file", file.to_string());
+            }
+            FileState::Part { of, number } | FileState::Imported { of, number } => {
+                fields.insert("file", of.to_string());
+                fields.insert("number", f64::from(number));
+            }
+            FileState::Arriving | FileState::Discarded => {}
         }
         fields
     }
@@ -883,7 +925,7 @@ impl<'o> Fields<'o> {
     }
 
     /// A number that a double holds exactly.
-    fn exact_u64(&self, name: &str) -> Result<u64, String> {
+    pub(super) fn exact_u64(&self, name: &str) -> Result<u64, String> {
         let number = self.number(name)?;
         let integer = number as u64;
         if integer as f64 == number && integer < 1 << 53 {
@@ -962,9 +1004,25 @@ pub(super) mod tests {
             id: IndexId([255; 16]),
             name: "by_author".parse().unwrap(),
             fields: vec!["author.name".parse().unwrap(), "kind".parse().unwrap()],
+            kind: IndexKind::Ordered,
             state: IndexState::Backfilling,
             staged: true,
         });
+        for kind in [
+            IndexKind::Text { filter_fields: vec!["author.name".parse().unwrap()] },
+            IndexKind::Vector { dimensions: 4_096, filter_fields: Vec::new() },
+        ] {
+            comes_back(IndexRow {
+                component,
+                table: InternalId::from_bytes([1; 16]),
+                id: IndexId([254; 16]),
+                name: "search".parse().unwrap(),
+                fields: vec!["body".parse().unwrap()],
+                kind,
+                state: IndexState::Enabled,
+                staged: false,
+            });
+        }
         comes_back(SchemaRow {
             component,
             state: SchemaState::Failed,
@@ -990,6 +1048,7 @@ pub(super) mod tests {
             functions_directory: "convex/".into(),
             code_hash: "00".into(),
             node: NodeConfig::default(),
+            http_prefix: None,
         };
         let node = NodeConfig {
             version: Some("24".into()),
@@ -1028,6 +1087,8 @@ pub(super) mod tests {
         for state in [
             FileState::Arriving,
             FileState::Kept { file: InternalId::from_bytes([6; 16]) },
+            FileState::Part { of: InternalId::from_bytes([6; 16]), number: 1 },
+            FileState::Imported { of: InternalId::from_bytes([6; 16]), number: u32::MAX },
             FileState::Discarded,
         ] {
             comes_back(FileObjectRow { component, uuid: "u".into(), state, since_ms: 1_700_000_000_000 });

@@ -203,6 +203,7 @@ pub async fn create_index(transaction: &mut Transaction, table: &str, name: &str
         id: transaction.new_index_id(),
         name: name.parse().unwrap(),
         fields: fields.iter().map(|field| field.parse().unwrap()).collect(),
+        kind: transaction::IndexKind::Ordered,
         state: IndexState::Enabled,
         staged: false,
     };

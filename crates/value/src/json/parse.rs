@@ -22,8 +22,12 @@ pub(super) fn from_json(
     read(text, &rules, Node::top(&rules))
 }
 
-pub(super) fn from_serde_json(json: serde_json::Value, format: JsonFormat) -> Result<Value, ValueError> {
-    let rules = Rules::new(format, false);
+pub(super) fn from_serde_json(
+    json: serde_json::Value,
+    format: JsonFormat,
+    placeholder_allowed: bool,
+) -> Result<Value, ValueError> {
+    let rules = Rules::new(format, placeholder_allowed);
     Node::top(&rules).deserialize(json).map_err(|error| rules.fault(error))
 }
 

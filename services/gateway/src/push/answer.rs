@@ -4,11 +4,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use contract::{
-    DeclaredIndex, DeployedCode, Error, IndexChangeKind, IndexDifference, PushDifference, Result,
-    SchemaDifference, SchemaEvaluation, SchemaProgress, StartedPush, TableCheck,
+    ComponentChange, ComponentDifference, ComponentSchemaEvaluation, DeclaredIndex, DeclaredIndexKind,
+    DeployedCode, IndexChangeKind, IndexDifference, PushDifference, Result, SchemaDifference,
+    SchemaEvaluation, SchemaProgress, StartedPush, TableCheck,
 };
-use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
+use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::{Value as Json, json, value::RawValue};
+
+use super::definitions::{checked_component, definition};
 
 /// Where the functions are in a project that says nothing.
 const DEFAULT_FUNCTIONS: &str = "convex/";
@@ -49,6 +52,14 @@ pub(super) fn config_hashes(code: &DeployedCode) -> Json {
 
 /// Of `evaluate_schema`.
 pub(super) fn schema_evaluation(evaluation: &SchemaEvaluation) -> Json {
+    let components = evaluation.components.iter().map(|(path, of)| (path.clone(), component_schema(of)));
+    json!({
+        "componentSchemaEvaluations": components.collect::<serde_json::Map<_, _>>(),
+        "newComponentDefinitions": evaluation.new_definitions,
+    })
+}
+
+fn component_schema(evaluation: &ComponentSchemaEvaluation) -> Json {
     let tables = evaluation.tables.iter().map(|table| {
         json!({
             "name": table.table,
@@ -74,13 +85,12 @@ pub(super) fn schema_evaluation(evaluation: &SchemaEvaluation) -> Json {
         index["numDocs"] = Json::from(evaluated.documents);
         index
     });
-    let app = json!({
-        "definitionPath": "",
+    json!({
+        "definitionPath": evaluation.definition,
         "schemaValidation": evaluation.schema_validation,
         "tables": tables.collect::<Vec<_>>(),
         "indexes": indexes.collect::<Vec<_>>(),
-    });
-    json!({"componentSchemaEvaluations": {"": app}, "newComponentDefinitions": []})
+    })
 }
 
 /// Of `evaluate_push`.
@@ -97,7 +107,7 @@ pub(super) struct Started {
     external_deps_id: Option<String>,
     component_definition_packages: BTreeMap<&'static str, JsonText>,
     app_auth: JsonText,
-    analysis: BTreeMap<&'static str, Analysis>,
+    analysis: BTreeMap<String, Analysis>,
     app: Json,
     schema_change: Json,
 }
@@ -111,77 +121,41 @@ struct Analysis {
     udf_config: Json,
 }
 
-/// The only component that there is, so far: the app itself.
+/// The path of the app's definition.
 const APP: &str = "";
 
 pub(super) fn started(started: StartedPush) -> Result<Started> {
-    let app = json!({
-        "definitionPath": APP,
-        "componentPath": APP,
-        "args": {},
-        "childComponents": {},
-        "httpRoutes": {"httpModuleRoutes": http_routes(&started)?, "mounts": []},
-        "exports": {},
-    });
-    let analysis = Analysis {
-        definition: definition(started.app_definition.as_deref())?,
-        schema: started.schema.map(JsonText),
-        functions: started.modules.into_iter().map(|(path, analysis)| (path, JsonText(analysis))).collect(),
-        udf_config: json!({"serverVersion": started.server_version}),
-    };
+    let app = checked_component(&started)?;
+    let mut analysis = BTreeMap::new();
+    for (path, of) in started.definitions {
+        let functions = of.modules.iter().map(|(path, analysis)| (path.clone(), JsonText(analysis.clone())));
+        let shown = Analysis {
+            definition: definition(&path, &of)?,
+            functions: functions.collect(),
+            schema: of.schema.map(JsonText),
+            udf_config: json!({"serverVersion": of.server_version}),
+        };
+        analysis.insert(path, shown);
+    }
     Ok(Started {
         environment_variables: BTreeMap::new(),
         external_deps_id: started.node_packages_id,
         component_definition_packages: BTreeMap::from([(APP, JsonText(started.prepared))]),
         app_auth: JsonText(started.auth_providers),
-        analysis: BTreeMap::from([(APP, analysis)]),
+        analysis,
         app,
         schema_change: schema_change(&started.difference),
     })
 }
 
-/// The routes of HTTP actions: the analysis has more to say of each than the tree of components.
-fn http_routes(started: &StartedPush) -> Result<Option<Vec<Json>>> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Module {
-        http_routes: Option<Vec<HttpRoute>>,
-    }
-    #[derive(Deserialize)]
-    struct HttpRoute {
-        route: Json,
-    }
-    let Some(analysis) = started.modules.get("http.js") else { return Ok(None) };
-    let module: Module = serde_json::from_str(analysis)
-        .map_err(|error| Error::internal(format!("the analysis of http.js can't be read: {error}")))?;
-    Ok(module.http_routes.map(|routes| routes.into_iter().map(|route| route.route).collect()))
-}
-
-/// The app's definition. `exported` is what its `convex.config.js` exports.
-fn definition(exported: Option<&str>) -> Result<Json> {
-    let exported: Json = serde_json::from_str(exported.unwrap_or("{}"))
-        .map_err(|error| Error::internal(format!("the app definition is not JSON: {error}")))?;
-    let mut definition = json!({
-        "path": APP,
-        "definitionType": {"type": "app"},
-        "childComponents": [],
-        "httpMounts": {},
-        "exports": {"type": "branch", "branch": []},
-    });
-    if let Some(prefix) = exported.get("httpPrefix").filter(|prefix| prefix.is_string()) {
-        definition["definitionType"]["httpPrefix"] = prefix.clone();
-    }
-    if let Some(variables) = exported.get("envVars").filter(|variables| variables.is_array()) {
-        definition["envVars"] = variables.clone();
-    }
-    Ok(definition)
-}
-
 fn schema_change(difference: &SchemaDifference) -> Json {
+    let components = difference.components.iter();
+    let ids = components.clone().map(|(path, of)| (path, of.schema.as_ref().map(|schema| &schema.0)));
+    let indexes = components.map(|(path, of)| (path, index_difference(&of.indexes)));
     json!({
         "allocatedComponentIds": {},
-        "schemaIds": {"": difference.schema.as_ref().map(|schema| &schema.0)},
-        "indexDiffs": {"": index_difference(&difference.indexes)},
+        "schemaIds": ids.collect::<BTreeMap<_, _>>(),
+        "indexDiffs": indexes.collect::<BTreeMap<_, _>>(),
     })
 }
 
@@ -196,11 +170,21 @@ fn index_difference(difference: &IndexDifference) -> Json {
 }
 
 fn index(index: &DeclaredIndex) -> Json {
-    let mut json = json!({
-        "name": format!("{}.{}", index.table, index.name),
-        "type": "database",
-        "fields": index.fields,
-    });
+    let name = format!("{}.{}", index.table, index.name);
+    let over = index.fields.first();
+    let mut json = match &index.kind {
+        DeclaredIndexKind::Database => json!({"name": name, "type": "database", "fields": index.fields}),
+        DeclaredIndexKind::Text { filter_fields } => {
+            json!({"name": name, "type": "search", "searchField": over, "filterFields": filter_fields})
+        }
+        DeclaredIndexKind::Vector { dimensions, filter_fields } => json!({
+            "name": name,
+            "type": "vector",
+            "dimensions": dimensions,
+            "vectorField": over,
+            "filterFields": filter_fields,
+        }),
+    };
     if index.staged {
         json["staged"] = Json::Bool(true);
     }
@@ -221,8 +205,8 @@ pub(super) fn schema_progress(progress: &SchemaProgress) -> Json {
             },
         }),
         SchemaProgress::Complete => json!({"type": "complete"}),
-        SchemaProgress::Failed { message, table } => {
-            json!({"type": "failed", "error": message, "componentPath": "", "tableName": table})
+        SchemaProgress::Failed { component, message, table } => {
+            json!({"type": "failed", "error": message, "componentPath": component, "tableName": table})
         }
         SchemaProgress::Overwritten => json!({"type": "raceDetected"}),
     }
@@ -230,6 +214,16 @@ pub(super) fn schema_progress(progress: &SchemaProgress) -> Json {
 
 /// Of `finish_push`.
 pub(super) fn finished(difference: &PushDifference) -> Json {
+    let components = difference.components.iter().map(|(path, of)| (path.clone(), component_difference(of)));
+    json!({
+        // Strings that hold JSON.
+        "authDiff": {"added": difference.auth_providers.added, "removed": difference.auth_providers.removed},
+        "definitionDiffs": {"": {}},
+        "componentDiffs": components.collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+fn component_difference(difference: &ComponentDifference) -> Json {
     let versions = difference
         .server_version
         .as_ref()
@@ -237,23 +231,22 @@ pub(super) fn finished(difference: &PushDifference) -> Json {
     let schema = difference.schema.as_ref().map(
         |texts| json!({"previous_schema": texts.before.as_deref(), "next_schema": texts.now.as_deref()}),
     );
+    let change = match difference.change {
+        ComponentChange::Created => "create",
+        ComponentChange::Modified => "modify",
+        ComponentChange::Unmounted => "unmount",
+        ComponentChange::Remounted => "remount",
+    };
     json!({
-        // Strings that hold JSON.
-        "authDiff": {"added": difference.auth_providers.added, "removed": difference.auth_providers.removed},
-        "definitionDiffs": {"": {}},
-        "componentDiffs": {
-            "": {
-                "diffType": {"type": if difference.is_first { "create" } else { "modify" }},
-                "moduleDiff": {"added": difference.modules_added, "removed": difference.modules_removed},
-                "udfConfigDiff": versions,
-                "cronDiff": {
-                    "added": difference.crons.added,
-                    "updated": difference.crons.updated,
-                    "deleted": difference.crons.deleted,
-                },
-                "indexDiff": index_difference(&difference.indexes),
-                "schemaDiff": schema,
-            }
+        "diffType": {"type": change},
+        "moduleDiff": {"added": difference.modules_added, "removed": difference.modules_removed},
+        "udfConfigDiff": versions,
+        "cronDiff": {
+            "added": difference.crons.added,
+            "updated": difference.crons.updated,
+            "deleted": difference.crons.deleted,
         },
+        "indexDiff": index_difference(&difference.indexes),
+        "schemaDiff": schema,
     })
 }

@@ -4,6 +4,7 @@
 //! them, `answer` writes what the tool then checks field by field.
 
 mod answer;
+mod definitions;
 mod request;
 
 use std::{future::Future, time::Duration};
@@ -17,12 +18,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, post},
 };
-use contract::{DeploymentRef, Error, Result, SchemaProgress};
+use contract::{DeploymentRef, Error, FinishPush, Result, SchemaProgress};
 use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
 use sync_protocol::{Client, ClientVersion};
 
 use self::request::{FinishBody, PushBody, WaitBody};
 use crate::{
+    audit,
     authentication::require_admin,
     edge::{Addressed, SharedEdge},
     error::ApiError,
@@ -72,14 +74,19 @@ pub(crate) fn routes() -> Router<SharedEdge> {
                 let wait_ms_max = edge.limits.gateway.long_poll_ms_max;
                 let wait = Duration::from_millis(body.timeout_ms.unwrap_or(wait_ms_max).min(wait_ms_max));
                 let deploy = &edge.services.deploy;
-                let progress = deploy.wait_for_schema(at, body.schema_change.schema(), wait).await?;
+                let progress = deploy.wait_for_schema(at, body.schema_change.schemas(), wait).await?;
                 Ok(answer::schema_progress(&progress))
             }),
         )
         .route(
             "/api/deploy2/finish_push",
             step(|edge, at, body: FinishBody| async move {
-                let difference = edge.services.deploy.finish_push(at, body.into()).await?;
+                let push: FinishPush = body.into();
+                let changes = !push.dry_run;
+                let difference = edge.services.deploy.finish_push(at, push).await?;
+                if changes {
+                    audit::record_push(&edge, at).await;
+                }
                 Ok(answer::finished(&difference))
             }),
         )

@@ -1,8 +1,10 @@
 //! The bodies of the push requests, as the command line tool sends them. What it has besides is ignored.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use contract::{FinishPush, ModuleHash, ModuleSource, NodePackage, Push, PushedModule, SchemaId};
+use contract::{
+    FinishPush, ModuleHash, ModuleSource, NodePackage, Push, PushedComponent, PushedModule, SchemaId,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -58,6 +60,13 @@ struct UnchangedModule {
 #[serde(rename_all = "camelCase")]
 struct ComponentDefinition {
     definition_path: String,
+    definition: BundledModule,
+    #[serde(default)]
+    dependencies: Vec<String>,
+    schema: Option<BundledModule>,
+    functions: Vec<BundledModule>,
+    #[serde(default)]
+    udf_server_version: String,
 }
 
 #[derive(Deserialize)]
@@ -78,9 +87,22 @@ impl From<PushBody> for Push {
             schema: app.schema.map(PushedModule::from),
             changed_modules: app.changed_modules.into_iter().map(PushedModule::from).collect(),
             unchanged_modules: app.unchanged_module_hashes.into_iter().map(ModuleHash::from).collect(),
-            components: body.component_definitions.into_iter().map(|one| one.definition_path).collect(),
+            components: body.component_definitions.into_iter().map(PushedComponent::from).collect(),
             node_version: body.node_version,
             node_packages: body.node_dependencies.into_iter().map(NodePackage::from).collect(),
+        }
+    }
+}
+
+impl From<ComponentDefinition> for PushedComponent {
+    fn from(component: ComponentDefinition) -> PushedComponent {
+        PushedComponent {
+            path: component.definition_path,
+            definition: component.definition.into(),
+            dependencies: component.dependencies,
+            schema: component.schema.map(PushedModule::from),
+            modules: component.functions.into_iter().map(PushedModule::from).collect(),
+            server_version: component.udf_server_version,
         }
     }
 }
@@ -121,19 +143,14 @@ pub(super) struct WaitBody {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SchemaChange {
-    schema_ids: SchemaIds,
-}
-
-#[derive(Deserialize)]
-struct SchemaIds {
-    /// Null for an app without a schema; but it must be there.
-    #[serde(rename = "", deserialize_with = "Option::deserialize")]
-    app: Option<String>,
+    /// By the paths of the components; null for one without a schema.
+    schema_ids: BTreeMap<String, Option<String>>,
 }
 
 impl SchemaChange {
-    pub fn schema(self) -> Option<SchemaId> {
-        self.schema_ids.app.map(SchemaId)
+    pub fn schemas(self) -> BTreeMap<String, SchemaId> {
+        let there = self.schema_ids.into_iter().filter_map(|(path, id)| Some((path, SchemaId(id?))));
+        there.collect()
     }
 }
 
@@ -164,7 +181,7 @@ impl From<FinishBody> for FinishPush {
         FinishPush {
             dry_run: body.dry_run,
             prepared: body.start_push.component_definition_packages.app.get().into(),
-            schema: body.start_push.schema_change.schema(),
+            schemas: body.start_push.schema_change.schemas(),
         }
     }
 }

@@ -7,14 +7,18 @@ use isolate::{AsyncOperation, FunctionKind, SyscallError};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use tokio::sync::Semaphore;
-use value::{ComponentId, FunctionHandle};
+use transaction::Transaction;
+use value::{ComponentId, FunctionPath};
 
 use super::run::Descent;
 use crate::{
     calls::Thrown,
-    functions::{AllowedVisibility, Function},
+    functions::Function,
     service::Handle,
-    transaction::{Address, Attempt, Failure, caught, identity_json, not_yet, parse, path_at, request_json},
+    transaction::{
+        Address, Attempt, Failure, Target, caught, find, handle_of, identity_json, not_yet, parse,
+        request_json, target,
+    },
 };
 
 /// An action, as far as others are called in its name.
@@ -57,6 +61,8 @@ impl Calls {
             "1.0/actions/query" => self.call(FunctionKind::Query, name, arguments).await,
             "1.0/actions/mutation" => self.call(FunctionKind::Mutation, name, arguments).await,
             "1.0/actions/action" => self.call(FunctionKind::Action, name, arguments).await,
+            // The user is the app's: it passes on what its components are to know.
+            "1.0/getUserIdentity" if !self.component.is_root() => Ok("null".to_owned()),
             "1.0/getUserIdentity" => identity_json(&self.call.identity),
             "1.0/getFunctionMetadata" => {
                 let name = self.function.path.to_string();
@@ -67,7 +73,11 @@ impl Calls {
                 Ok(json!({"name": deployment.name, "class": "s16"}).to_string())
             }
             "1.0/getRequestMetadata" => Ok(request_json(&self.call, self.descent.job)),
-            "1.0/createFunctionHandle" => self.handle_of(parse(name, arguments)?).await,
+            "1.0/actions/vectorSearch" => self.vector_search(name, arguments).await,
+            "1.0/createFunctionHandle" => {
+                let (mut transaction, target) = self.look_up(parse(name, arguments)?).await?;
+                handle_of(&self.handle.shared, &mut transaction, target)
+            }
             "1.0/actions/schedule"
             | "1.0/actions/cancel_job"
             | "1.0/storageDelete"
@@ -91,11 +101,11 @@ impl Calls {
     /// Each call is an execution of its own, in the name of the action's caller. Whatever becomes of it, the action may go on.
     async fn call(&self, kind: FunctionKind, operation: &str, arguments: &str) -> Attempt {
         let CallArguments { args } = parse(operation, arguments)?;
-        let path = path_at(parse::<Address>(operation, arguments)?, self.component)?;
+        let (component, path) = self.function_at(parse(operation, arguments)?).await?;
         let function = FunctionCall {
             deployment: self.call.deployment,
-            component: self.call.component.clone(),
-            path: path.to_string(),
+            component,
+            path,
             arguments: format!("[{}]", args.map_or("{}", RawValue::get)).into(),
             identity: self.call.identity.clone(),
             caller: Caller::Action,
@@ -135,14 +145,24 @@ impl Calls {
         }
     }
 
-    async fn handle_of(&self, address: Address) -> Attempt {
-        let path = path_at(address, self.component)?;
-        let shared = &self.handle.shared;
-        let mut transaction = shared.transactions.snapshot(self.call.deployment).await?;
+    /// The component and the path of a function that is to be called. One of this component is looked for when it is called.
+    async fn function_at(&self, address: Address) -> Attempt<(String, String)> {
+        if let Some(name) = address.name() {
+            return Ok((self.call.component.clone(), name.parse::<FunctionPath>()?.to_string()));
+        }
+        let (mut transaction, target) = self.look_up(address).await?;
+        if find(&self.handle.shared, &mut transaction, &target)?.is_none() {
+            return Err(Failure::Caught(Thrown::no_function(&target.function).into()));
+        }
+        let component = transaction.deployment_catalog().component_path(target.component);
+        Ok((component.unwrap_or_default().to_string(), target.function.to_string()))
+    }
+
+    /// Which function an operation names, and the newest state that says so.
+    async fn look_up(&self, address: Address) -> Attempt<(Transaction, Target)> {
+        let mut transaction = self.handle.shared.transactions.snapshot(self.call.deployment).await?;
         transaction.enter(self.component);
-        let function = shared.functions.find(&mut transaction, &path, AllowedVisibility::All)?;
-        let function = function.ok_or_else(|| Failure::Caught(Thrown::no_function(&path).into()))?;
-        let handle = FunctionHandle { component: self.component, function: function.path.clone() };
-        Ok(serde_json::Value::from(handle.to_string()).to_string())
+        let target = target(&mut transaction, address)?;
+        Ok((transaction, target))
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use isolate::{AsyncOperation, ConsoleLine, SyncHost, SyscallError};
 use serde::Deserialize;
-use transaction::DeploymentCatalog;
+use transaction::Catalog;
 
 use super::{exchange::Exchange, operations::Weight};
 use crate::{
@@ -20,7 +20,7 @@ pub(super) struct ActionHost {
     shared: Arc<Shared>,
     pub(super) tree: Tree,
     /// For stacks, in terms of the files that people wrote.
-    catalog: Arc<DeploymentCatalog>,
+    catalog: Arc<Catalog>,
     ended: Vec<EndOfWait>,
     /// Of an HTTP action.
     exchange: Option<Arc<Exchange>>,
@@ -38,7 +38,7 @@ impl ActionHost {
     pub(super) fn new(
         shared: Arc<Shared>,
         tree: Tree,
-        catalog: Arc<DeploymentCatalog>,
+        catalog: Arc<Catalog>,
         exchange: Option<Arc<Exchange>>,
     ) -> ActionHost {
         ActionHost { shared, tree, catalog, ended: Vec::new(), exchange }

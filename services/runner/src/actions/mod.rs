@@ -11,6 +11,7 @@
 //!         ├ calls     functions that it calls, and what it asks about itself
 //!         ├ alone     operations that have a transaction to themselves: to schedule, to delete a file
 //!         ├ blobs     the bytes of files
+//!         ├ vectors   vector searches
 //!         ├ timers
 //!         ├ fetches   requests to other servers
 //!         └ exchange  the request that an HTTP action answers, and its answer
@@ -34,5 +35,6 @@ mod places;
 mod requests;
 mod run;
 mod timers;
+mod vectors;
 
 pub(crate) use places::Actions;

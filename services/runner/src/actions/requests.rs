@@ -7,7 +7,8 @@ use isolate::FunctionKind;
 use schema::Validator;
 use serde_json::json;
 use tracing::Instrument as _;
-use transaction::Transaction;
+use transaction::{DeploymentCatalog, Transaction};
+use url::Url;
 use value::FunctionPath;
 
 use super::{
@@ -34,12 +35,12 @@ impl Handle {
         };
         let place = admitted.inspect_err(|_| self.shared.metrics.refused.increment())?;
         let route = format!("{} {}", request.method, path_of(&request.url));
-        let (call, body) = call_of(request);
+        let (head, body) = Head::of(request);
         let metrics = Arc::clone(&self.shared.metrics);
         let (exchange, answer) = Exchange::open(route, body, &self.actions.limits, metrics);
         let handle = self.clone();
         let act = async move {
-            let ended = handle.answer_request(&Arc::new(call), &exchange).await;
+            let ended = handle.answer_request(head, &exchange).await;
             exchange.end(|| ended);
             drop(place);
         };
@@ -48,11 +49,12 @@ impl Handle {
     }
 
     /// What became of the request, for where nothing of an answer was sent.
-    async fn answer_request(&self, call: &Arc<FunctionCall>, exchange: &Arc<Exchange>) -> Result<HttpAnswer> {
+    async fn answer_request(&self, head: Head, exchange: &Arc<Exchange>) -> Result<HttpAnswer> {
         let shared = &self.shared;
-        let run = Run::new(call, FunctionKind::HttpAction);
-        let transaction = shared.transactions.snapshot(call.deployment).await?;
+        let transaction = shared.transactions.snapshot(head.call.deployment).await?;
         let catalog = Arc::clone(transaction.deployment_catalog());
+        let Some(call) = head.routed(&catalog) else { return Ok(HttpAnswer::NoRouter) };
+        let run = Run::new(&Arc::new(call), FunctionKind::HttpAction);
         let Some(prepared) = self.prepare_router(&run, transaction).await? else {
             return Ok(HttpAnswer::NoRouter);
         };
@@ -72,11 +74,14 @@ impl Handle {
         run: &Run,
         mut transaction: Transaction,
     ) -> Result<Option<Result<Prepared, Thrown>>> {
-        let component = component_at(&transaction, &run.call().component);
+        let component = component_at(&mut transaction, &run.call().component);
         let Some(component) = component else { return Ok(None) };
         transaction.enter(component);
         if transaction.module(ROUTER_MODULE).is_none() {
             return Ok(None);
+        }
+        if transaction.is_paused() {
+            return Thrown::paused(run.call().caller).map(|thrown| Some(Err(thrown)));
         }
         let function = Function {
             path: ROUTER.parse::<FunctionPath>().expect("a path"),
@@ -89,25 +94,63 @@ impl Handle {
     }
 }
 
-/// The call of the router, and the request's body.
-fn call_of(request: HttpCall) -> (FunctionCall, Option<contract::HttpBody>) {
-    let HttpCall {
-        deployment, component, method, url, headers, body, identity, requester, request_id, ..
-    } = request;
-    let headers: Vec<_> = headers.iter().map(|(name, value)| (name, latin1(value))).collect();
-    // As http-action.js reads it.
-    let arguments = json!({ "url": url, "method": method, "headers": headers, "hasBody": body.is_some() });
-    let call = FunctionCall {
-        deployment,
-        component,
-        path: ROUTER.to_owned(),
-        arguments: arguments.to_string().into(),
-        identity,
-        caller: Caller::HttpEndpoint,
-        requester,
-        request_id,
-    };
-    (call, body)
+/// A request that is not routed yet.
+struct Head {
+    /// Without arguments.
+    call: FunctionCall,
+    url: String,
+    method: String,
+    headers: Vec<(String, String)>,
+    has_body: bool,
+}
+
+impl Head {
+    /// And the request's body.
+    fn of(request: HttpCall) -> (Head, Option<contract::HttpBody>) {
+        let HttpCall {
+            deployment,
+            component,
+            method,
+            url,
+            headers,
+            body,
+            identity,
+            requester,
+            request_id,
+            ..
+        } = request;
+        let headers = headers.into_iter().map(|(name, value)| (name, latin1(&value))).collect();
+        let call = FunctionCall {
+            deployment,
+            component,
+            path: ROUTER.to_owned(),
+            arguments: "".into(),
+            identity,
+            caller: Caller::HttpEndpoint,
+            requester,
+            request_id,
+        };
+        (Head { call, url, method, headers, has_body: body.is_some() }, body)
+    }
+
+    /// The call of the router that answers it; `None` if there is none. A component is told the path that is its own.
+    fn routed(self, catalog: &DeploymentCatalog) -> Option<FunctionCall> {
+        let Head { call, url, method, headers, has_body } = self;
+        let parsed = Url::parse(&url).ok();
+        let path = parsed.as_ref().map_or_else(|| path_of(&url), |url| url.path());
+        let (component, route) = match call.component.is_empty() {
+            true => {
+                let (id, route) = catalog.routed(path)?;
+                (catalog.component_path(id)?.to_string(), route)
+            }
+            false => (call.component, path.to_owned()),
+        };
+        // As http-action.js reads it.
+        let arguments = json!({
+            "url": url, "method": method, "headers": headers, "hasBody": has_body, "route": route,
+        });
+        Some(FunctionCall { component, arguments: arguments.to_string().into(), ..call })
+    }
 }
 
 /// Without the query.

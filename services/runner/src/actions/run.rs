@@ -19,14 +19,14 @@ use super::{
 };
 use crate::{
     calls::{
-        Guest, LogLines, NumberedImage, Outcome, Progress, Slots, Stop, Thrown, Tree, TreeLimits,
+        Guest, LogLines, NumberedImage, Origin, Outcome, Progress, Slots, Stop, Thrown, Tree, TreeLimits,
         check_arguments, check_result, engine_failed, normalize_arguments,
     },
     functions::{AllowedVisibility, Function},
     limits::FunctionLimits,
     metrics::Metrics,
     service::Handle,
-    transaction::{Fate, Run, component_at},
+    transaction::{Fate, Run, code_of, component_at},
 };
 
 /// From whom an action descends.
@@ -136,13 +136,14 @@ impl Handle {
             ..Fate::default()
         };
         let (outcome, mut log) = match prepared {
-            Ok(prepared) => self.perform(run, prepared, &catalog, descent, exchange).await,
+            Ok(prepared) => self.perform(run, prepared, descent, exchange).await,
             Err(thrown) => {
                 let lines_max = shared.options.limits.function.log_lines_max;
                 (Ok(Err(thrown)), LogLines::new(lines_max, shared.clock.clone()))
             }
         };
-        let maps = shared.source_maps.for_people(log.texts(), &catalog, &*shared.blobs).await;
+        let code = code_of(call, &catalog);
+        let maps = shared.source_maps.for_people(log.texts(), code, &*shared.blobs).await;
         log.map_stacks(&maps);
         let result = match outcome {
             Ok(result) => result.map(Arc::from),
@@ -173,11 +174,14 @@ impl Handle {
     /// Finds what is to be run.
     async fn prepare(&self, run: &Run, mut transaction: Transaction) -> Result<Result<Prepared, Thrown>> {
         let (shared, call) = (&self.shared, run.call());
-        let Some(component) = component_at(&transaction, &call.component) else {
+        let Some(component) = component_at(&mut transaction, &call.component) else {
             let sentence = format!("There is no component `{}`.", call.component);
             return Ok(Err(Thrown::for_tools(sentence)));
         };
         transaction.enter(component);
+        if transaction.is_paused() {
+            return Thrown::paused(call.caller).map(Err);
+        }
         let no_function = || Ok(Err(Thrown::no_function(run.identifier())));
         let Some(path) = run.path().filter(|path| !path.module.is_system()) else { return no_function() };
         let allowed = AllowedVisibility::of(call);
@@ -204,9 +208,9 @@ impl Handle {
         if module.is_some_and(|module| module.row.environment == ModuleEnvironment::Node) {
             return Ok(Ok(Prepared { function, component, image: None, tables }));
         }
-        let (place, version) = ((call.deployment, component), transaction.deployment_catalog().version());
         let deployment = shared.deployment(call.deployment)?;
-        match shared.images.of_catalog(place, version, &tables, &deployment).await? {
+        let catalogs = transaction.deployment_catalog();
+        match shared.images.of_component(component, catalogs, &deployment).await? {
             Some(Ok(image)) => Ok(Ok(Prepared { function, component, image: Some(image), tables })),
             Some(Err(error)) => Ok(Err(Thrown::new(format!("The deployed code can't be loaded: {error}")))),
             None => Ok(Err(Thrown::no_function(run.identifier()))),
@@ -218,7 +222,6 @@ impl Handle {
         &self,
         run: &Run,
         prepared: Prepared,
-        catalog: &Arc<DeploymentCatalog>,
         descent: Descent,
         exchange: Option<&Arc<Exchange>>,
     ) -> (Outcome, LogLines) {
@@ -236,7 +239,8 @@ impl Handle {
             None => normalize_arguments(&call.arguments),
         };
         if exchange.is_none()
-            && let Err(thrown) = check_arguments(&function, &arguments, &tables, &function_limits)
+            && let Err(thrown) =
+                check_arguments(&function, &arguments, Origin::Outside, &tables, &function_limits)
         {
             return (Ok(Err(thrown)), tree.log);
         }
@@ -246,7 +250,7 @@ impl Handle {
             let action = NodeAction { call, function: &function, component, catalog, arguments, descent };
             return self.perform_in_node(action, tree).await;
         };
-        let host = ActionHost::new(Arc::clone(shared), tree, Arc::clone(catalog), exchange.cloned());
+        let host = ActionHost::new(Arc::clone(shared), tree, Arc::clone(&tables), exchange.cloned());
         let calls = Calls::new(self.clone(), Arc::clone(call), Arc::clone(&function), component, descent);
         let fetches = Fetches::new(shared.options.trace_fetches);
         let operations = Operations::new(calls, self.http.clone(), fetches, exchange.cloned());

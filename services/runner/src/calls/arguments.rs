@@ -6,11 +6,12 @@ use schema::{TableLookup, Validator};
 use serde_json::value::RawValue;
 use value::Value;
 
-use super::Thrown;
+use super::{Origin, Thrown};
 
 /// Fails, as the caller shall see it, unless `text` is an array with one object that fits the validator.
 pub(super) fn check(
     text: &str,
+    origin: Origin,
     validator: &Validator,
     tables: &dyn TableLookup,
     bytes_max: usize,
@@ -28,7 +29,11 @@ pub(super) fn check(
         return Err(invalid(&"arguments are an object"));
     }
     // The limits of values hold whether there is a validator or not.
-    let value = Value::from_json(object.get()).map_err(|error| invalid(&error))?;
+    let value = match origin {
+        Origin::Outside => Value::from_json(object.get()),
+        Origin::Function => Value::from_json_with_placeholder(object.get()),
+    };
+    let value = value.map_err(|error| invalid(&error))?;
     let fits = validator.check(&value, tables);
     fits.map_err(|failure| Thrown::new(format!("ArgumentValidationError: {failure}")))
 }
@@ -53,7 +58,7 @@ mod tests {
     }
 
     fn failure(text: &str, validator: &Validator) -> String {
-        check(text, validator, &no_tables, 100).expect_err(text).to_log_text("")
+        check(text, Origin::Outside, validator, &no_tables, 100).expect_err(text).to_log_text("")
     }
 
     fn nested(levels: usize) -> String {
@@ -65,13 +70,13 @@ mod tests {
         for text in ["", "[", "[1]", "[{},{}]", "{}", "null", "[null]", "[{\"a\":}]"] {
             assert!(failure(text, &Validator::Any).starts_with("InvalidArguments: "), "{text}");
         }
-        assert_eq!(check(r#"[{"a":1}]"#, &Validator::Any, &no_tables, 100), Ok(()));
+        assert_eq!(check(r#"[{"a":1}]"#, Origin::Outside, &Validator::Any, &no_tables, 100), Ok(()));
     }
 
     #[test]
     fn arguments_are_held_to_their_validator_and_size() {
         let validator = Validator::Object(Default::default());
-        assert_eq!(check("[{}]", &validator, &no_tables, 100), Ok(()));
+        assert_eq!(check("[{}]", Origin::Outside, &validator, &no_tables, 100), Ok(()));
         assert!(
             failure(r#"[{"a":1}]"#, &validator)
                 .starts_with("ArgumentValidationError: Object contains the extra")
@@ -81,12 +86,18 @@ mod tests {
         for validator in [validator, Validator::Any] {
             for no_value in [r#"{"$nonsense":1}"#, r#""\ud800""#, &nested(64)] {
                 let text = format!(r#"[{{"a":{no_value}}}]"#);
-                let thrown = check(&text, &validator, &no_tables, 1_000).expect_err(&text);
+                let thrown = check(&text, Origin::Outside, &validator, &no_tables, 1_000).expect_err(&text);
                 assert!(thrown.to_log_text("").starts_with("InvalidArguments"), "{thrown:?}");
             }
         }
         assert_eq!(
-            check(&format!(r#"[{{"a":{}}}]"#, nested(63)), &Validator::Any, &no_tables, 1_000),
+            check(
+                &format!(r#"[{{"a":{}}}]"#, nested(63)),
+                Origin::Outside,
+                &Validator::Any,
+                &no_tables,
+                1_000
+            ),
             Ok(())
         );
     }

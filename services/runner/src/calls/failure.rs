@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use contract::{Error, FunctionError};
+use contract::{Caller, Error, FunctionError};
 use isolate::{FunctionKind, JsError, KillReason, SyscallError};
 use transaction::UserError;
 use value::Value;
@@ -42,6 +42,18 @@ impl Thrown {
             "Could not find function `{path}`. Is its name spelt right, is it public, and has it been pushed with `npx \
              convex dev` or `npx convex deploy`?"
         ))
+    }
+
+    /// What a call comes to while the deployment is paused. Whoever asks over HTTP is told by a status. What is due fails with an error
+    /// of the service: it has not run, and waits.
+    pub(crate) fn paused(caller: Caller) -> Result<Thrown, Error> {
+        const CODE: &str = "BackendIsNotRunning";
+        let message = "The deployment is paused. It runs functions again once somebody resumes it.";
+        match caller {
+            Caller::HttpApi | Caller::HttpEndpoint => Err(Error::bad_request(CODE, message)),
+            Caller::Scheduler | Caller::Cron => Err(Error::overloaded(CODE, message)),
+            Caller::SyncWorker | Caller::Action => Ok(Thrown::for_tools(format!("{CODE}: {message}"))),
+        }
     }
 
     pub(crate) fn wrong_kind(path: impl fmt::Display, is: FunctionKind, called_as: FunctionKind) -> Thrown {

@@ -52,7 +52,9 @@ pub(crate) fn call<'c, H: Host>(
     Box::pin(async move {
         let limits = host.tree().limits.function;
         let tables = host.tables(&function);
-        if let Err(thrown) = check_arguments(&function, arguments, &tables, &limits) {
+        // The timestamp of the commit may be named between functions of a mutation, and by what it returns.
+        let origin = if host.tree().depth() > 0 { Origin::Function } else { Origin::Outside };
+        if let Err(thrown) = check_arguments(&function, arguments, origin, &tables, &limits) {
             return Ok(Err(thrown));
         }
         let text = match run(host, slots, image, Arc::clone(&function), arguments).await? {
@@ -65,14 +67,23 @@ pub(crate) fn call<'c, H: Host>(
     })
 }
 
+/// Where arguments come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Outside,
+    /// A function within the same transaction.
+    Function,
+}
+
 /// Whether the function takes these arguments.
 pub(crate) fn check_arguments(
     function: &Function,
     arguments: &str,
+    origin: Origin,
     tables: &Catalog,
     limits: &FunctionLimits,
 ) -> Result<(), Thrown> {
-    arguments::check(arguments, &function.arguments, &Tables(tables), limits.arguments_bytes_max)
+    arguments::check(arguments, origin, &function.arguments, &Tables(tables), limits.arguments_bytes_max)
 }
 
 /// Whether the function may have this result. Warns of what is nearly too large.

@@ -15,6 +15,7 @@ use value::{DocumentId, Value};
 
 use super::mutation::Once;
 use crate::{
+    calls::Thrown,
     functions::AllowedVisibility,
     service::{Handle, span_of},
 };
@@ -25,13 +26,12 @@ impl DueRunner for Handle {
         let _call = self.begin_call()?;
         let DueCall { deployment, entry, not_before, request_id } = call;
         let id = entry.parse().map_err(|_| Error::internal("an entry of the queue has no legal id"))?;
-        let Some((run, kind)) = self.entry(deployment, id, not_before).await? else {
+        let Some(Entry { run, component, kind }) = self.entry(deployment, id, not_before).await? else {
             return Ok(DueOutcome::Gone);
         };
         let function = FunctionCall {
             deployment,
-            // There is no other one yet.
-            component: String::new(),
+            component,
             path: run.function.to_string(),
             arguments: Value::Array(vec![Value::Object(run.arguments.clone())]).to_json().into(),
             identity: Identity::Anonymous,
@@ -52,20 +52,35 @@ impl DueRunner for Handle {
     }
 }
 
+/// What an entry says is to run.
+struct Entry {
+    run: DueRun,
+    /// The path of its component, which may not be mounted any more.
+    component: String,
+    /// `None` if there is no such function.
+    kind: Option<FunctionKind>,
+}
+
 impl Handle {
-    /// What an entry says is to run, and what kind of function that is; `None` if it is gone, or somebody holds it.
+    /// `None` if it is gone, or somebody holds it.
     async fn entry(
         &self,
         deployment: DeploymentRef,
         id: DocumentId,
         not_before: Timestamp,
-    ) -> Result<Option<(DueRun, Option<FunctionKind>)>> {
+    ) -> Result<Option<Entry>> {
         let at = ReadAt::published(self.position_from(deployment.group, not_before).await?.published);
         let mut transaction = self.shared.begin(deployment, at, self.shared.now_at(at), None).await?;
         let run = transaction.due_run(id).await.map_err(transaction::Error::of_the_system)?;
         let Some(run) = run.filter(|run| run.due.holder.is_none()) else { return Ok(None) };
+        if transaction.is_paused() {
+            Thrown::paused(Caller::Scheduler)?;
+        }
+        let component = transaction.deployment_catalog().component_path(run.due.component);
+        let component =
+            component.ok_or_else(|| Error::internal("an entry of the queue is of no component"))?.to_string();
         transaction.enter(run.due.component);
         let function = self.shared.functions.find(&mut transaction, &run.function, AllowedVisibility::All)?;
-        Ok(Some((run, function.map(|function| function.kind))))
+        Ok(Some(Entry { run, component, kind: function.map(|function| function.kind) }))
     }
 }

@@ -1,6 +1,7 @@
 //! The host of a transaction: guests work on one transaction, nested calls included.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
@@ -8,9 +9,12 @@ use std::{
 use contract::{Caller, Error, FunctionCall};
 use isolate::{Answer, AsyncOperation, ConsoleLine, FunctionKind, SyncHost, SyscallError, VariablesRead};
 use transaction::{Catalog, NestedLimits, NestedOutcome, Transaction};
-use value::{DocumentId, FunctionPath};
+use value::{ComponentId, DocumentId, FunctionPath};
 
-use super::{snapshot::Snapshot, syscalls::answered};
+use super::{
+    snapshot::Snapshot,
+    syscalls::{Target, answered},
+};
 use crate::{
     calls::{self, Ground, Host, NumberedImage, Outcome, Slots, Stop, Thrown, Tree, split},
     functions::{AllowedVisibility, Function},
@@ -23,7 +27,8 @@ pub(crate) struct TransactionHost {
     pub(crate) shared: Arc<Shared>,
     pub(crate) transaction: Transaction,
     pub(crate) tree: Tree,
-    pub(crate) image: NumberedImage,
+    /// Of the components whose functions have run.
+    pub(super) images: HashMap<ComponentId, NumberedImage>,
     pub(super) call: Arc<FunctionCall>,
     /// The document of `_scheduled_functions` that runs.
     pub(super) scheduled_as: Option<DocumentId>,
@@ -61,8 +66,12 @@ impl TransactionHost {
         Ok(function.is_some_and(|function| function.kind == FunctionKind::Action))
     }
 
+    /// Calls a function of the component in which the transaction is.
     async fn call(&mut self, slots: &mut Slots, function: Arc<Function>, arguments: &str) -> Outcome {
-        let image = self.image.clone();
+        let image = match self.image().await? {
+            Ok(image) => image,
+            Err(thrown) => return Ok(Err(thrown)),
+        };
         // Modules share what they have made of the environment while they were imported: that counts for each function.
         match image.image.variables_read() {
             VariablesRead::Named(names) => {
@@ -73,7 +82,31 @@ impl TransactionHost {
         calls::call(self, slots, &image, function, arguments).await
     }
 
-    /// Finds a function. What was looked at, found or not, is in the read set.
+    /// The image of the component in which the transaction is.
+    async fn image(&mut self) -> Result<Result<NumberedImage, Thrown>, Stop> {
+        let component = self.transaction.component();
+        if let Some(image) = self.images.get(&component) {
+            return Ok(Ok(image.clone()));
+        }
+        let deployment = self.shared.deployment(self.call.deployment)?;
+        let catalogs = Arc::clone(self.transaction.deployment_catalog());
+        match self.shared.images.of_component(component, &catalogs, &deployment).await? {
+            Some(Ok(image)) => {
+                self.images.insert(component, image.clone());
+                Ok(Ok(image))
+            }
+            Some(Err(error)) => {
+                // Whatever changes may mend it.
+                self.transaction.modules();
+                self.transaction.rely_on_environment();
+                Ok(Err(Thrown::new(format!("The deployed code can't be loaded: {error}"))))
+            }
+            // Its functions were found, so there is code.
+            None => Err(Error::internal("functions without code").into()),
+        }
+    }
+
+    /// Finds a function of the component in which the transaction is. What was looked at, found or not, is in the read set.
     pub(super) fn resolve(
         &mut self,
         path: &FunctionPath,
@@ -92,15 +125,18 @@ impl TransactionHost {
     pub(super) async fn call_nested(
         &mut self,
         slots: &mut Slots,
-        function: Arc<Function>,
+        target: &Target,
+        kind: FunctionKind,
         arguments: &str,
         limits: &NestedLimits,
     ) -> Outcome {
-        let component = self.transaction.component();
-        if let Err(error) = self.transaction.begin_nested(component, limits) {
+        if let Err(error) = self.transaction.begin_nested(target.component, limits) {
             return split(error).map(Err);
         }
-        let result = self.call(slots, function, arguments).await?;
+        let result = match self.resolve(&target.function, kind, target.allowed)? {
+            Ok(function) => self.call(slots, function, arguments).await?,
+            Err(thrown) => Err(thrown),
+        };
         let outcome = if result.is_ok() { NestedOutcome::Keep } else { NestedOutcome::RollBack };
         self.transaction.end_nested(outcome);
         Ok(result)
@@ -189,7 +225,7 @@ impl SyncHost for TransactionHost {
     fn map_frames(&mut self, frames: String) -> String {
         let since = Instant::now();
         let (sender, receiver) = mpsc::sync_channel(1);
-        let (shared, catalog) = (Arc::clone(&self.shared), Arc::clone(self.transaction.deployment_catalog()));
+        let (shared, catalog) = (Arc::clone(&self.shared), Arc::clone(self.transaction.catalog()));
         let stack = frames.clone();
         let mapping = self.shared.runtime.spawn(async move {
             let maps = shared.source_maps.for_functions(&stack, &catalog, &*shared.blobs).await;

@@ -38,7 +38,7 @@ impl Handle {
         let Some(path) = run.path() else {
             return Ok(Execution::failed(transaction, log, Thrown::no_function(run.identifier())));
         };
-        let Some(component) = component_at(&transaction, &call.component) else {
+        let Some(component) = component_at(&mut transaction, &call.component) else {
             let sentence = format!("There is no component `{}`.", call.component);
             return Ok(Execution::failed(transaction, log, Thrown::for_tools(sentence)));
         };
@@ -47,14 +47,14 @@ impl Handle {
         let mut environment: BTreeMap<String, String> =
             variables.map(|variable| (variable.row.name, variable.row.value)).collect();
         let deployment = shared.deployment(call.deployment)?;
-        environment.extend(deployment.platform_variables());
+        let site_path = transaction.deployment_catalog().site_path(component);
+        environment.extend(deployment.platform_variables_below(&site_path));
         let (image, function) = match self.load(path, source, environment).await? {
             Ok((image, function)) => (shared.images.for_one_call(image), Arc::new(function)),
             Err(thrown) => return Ok(Execution::failed(transaction, log, thrown)),
         };
-        let (place, version) = ((call.deployment, component), transaction.deployment_catalog().version());
-        let catalog = Arc::clone(transaction.catalog());
-        let deployed = match shared.images.of_catalog(place, version, &catalog, &deployment).await? {
+        let catalogs = Arc::clone(transaction.deployment_catalog());
+        let deployed = match shared.images.of_component(component, &catalogs, &deployment).await? {
             Some(Ok(deployed)) => deployed,
             // There is nothing that it could call.
             _ => image.clone(),

@@ -18,14 +18,18 @@ mod mutation;
 mod query;
 mod run;
 mod schedules;
+mod search;
 mod session;
 mod snapshot;
 mod syscalls;
 
 pub(crate) use files::{file, file_operation};
 pub(crate) use mutation::kept_of_error;
-pub(crate) use run::{Fate, Run, component_at};
+pub(crate) use run::{Fate, Run, code_of, component_at};
 pub(crate) use schedules::{Scheduling, cancel, schedule};
+pub(crate) use search::Searches;
+pub(crate) use snapshot::Snapshot;
 pub(crate) use syscalls::{
-    Address, Attempt, Failure, answered, caught, identity_json, not_yet, parse, path_at, request_json,
+    Address, Attempt, Failure, Target, answered, caught, find, handle_of, identity_json, not_yet, parse,
+    request_json, target,
 };

@@ -11,7 +11,7 @@ use transaction::{
     Commits, DeploymentCatalog, DueKind, DueRun, Finished, RunEnd, SessionRequestRow, Settled, SystemTable,
     Transaction, result_lost, unknown_outcome,
 };
-use value::DocumentId;
+use value::{COMMIT_TIMESTAMP_JSON, DocumentId, resolve_commit_timestamp};
 
 use super::{
     host::TransactionHost,
@@ -382,7 +382,7 @@ impl Handle {
     ) -> MutationOutcome {
         let log_lines = self.client_lines(&ended.lines, &call.identity);
         let (result, timestamp, error) = match &ended.result {
-            Ok(result) => (Ok(result.clone()), Some(timestamp), None),
+            Ok(result) => (Ok(with_timestamp(result, timestamp)), Some(timestamp), None),
             Err(thrown) => {
                 let (error, log_text) = self.explain(thrown, call, &ended.catalog).await;
                 (Err(error), None, Some(log_text))
@@ -472,12 +472,13 @@ impl Shared {
             Begun::Recorded(record) => return Ok(OnThread::Recorded(transaction, record)),
             Begun::Gone => return Ok(OnThread::Gone(transaction)),
         }
-        let Some(component) = component_at(&transaction, &call.component) else {
+        let Some(component) = component_at(&mut transaction, &call.component) else {
             return Ok(OnThread::NotReady(transaction));
         };
         let image = transaction.deployment_catalog().of(component).clone();
         let Some(Ok(image)) = self.images.ready(&image) else { return Ok(OnThread::NotReady(transaction)) };
         transaction.enter(component);
+        transaction.search_by(Arc::new(self.searches(Some(snapshot.clone()))));
         snapshot.begun();
         let mut outermost =
             run.on_thread(self, transaction, image, now_ns / 1_000_000, Some(snapshot.clone()));
@@ -485,6 +486,14 @@ impl Shared {
         snapshot.ended();
         Ok(OnThread::Ran(Box::new(outermost.host), outcome))
     }
+}
+
+/// The result of a mutation, with the timestamp of its commit where it names it.
+pub(super) fn with_timestamp(result: &Arc<str>, timestamp: Timestamp) -> Arc<str> {
+    if !result.contains(COMMIT_TIMESTAMP_JSON) {
+        return result.clone();
+    }
+    resolve_commit_timestamp(result, timestamp.as_nanoseconds().cast_signed()).into()
 }
 
 fn conflict_error(table: Option<&str>) -> Error {

@@ -1,6 +1,7 @@
 //! One run of a function at one moment: in a transaction that was begun, up to what is left of it.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use contract::{
 };
 use isolate::FunctionKind;
 use tracing::Instrument;
-use transaction::{DeploymentCatalog, Finished, Transaction};
+use transaction::{Catalog, DeploymentCatalog, Finished, Transaction, component_id};
 use value::{ComponentId, ComponentPath, DocumentId, FunctionPath, Value};
 
 use super::{host::TransactionHost, snapshot::Snapshot};
@@ -100,11 +101,12 @@ impl Run {
         let call = &self.call;
         let limits =
             TreeLimits { function: shared.options.limits.function, transaction: shared.limits.transaction };
+        let images = HashMap::from([(transaction.component(), image)]);
         let host = TransactionHost {
             shared: Arc::clone(shared),
             transaction,
             tree: Tree::new(limits, now_ms, shared.clock.clone(), Run::seed()),
-            image,
+            images,
             call: Arc::clone(call),
             scheduled_as: self.scheduled_as,
             snapshot,
@@ -176,6 +178,9 @@ pub(super) struct Outermost {
 
 impl Outermost {
     pub(super) async fn run(&mut self, slots: &mut Slots) -> Outcome {
+        if self.host.transaction.is_paused() {
+            return Ok(Err(Thrown::paused(self.host.call.caller)?));
+        }
         if self.is_due && self.host.is_action(&self.path)? {
             // It was none when its entry was looked at. Who asks again finds out.
             let (code, message) = ("OptimisticConcurrencyControlFailure", "a push has made it an action");
@@ -204,7 +209,7 @@ impl Handle {
     ) -> Result<Execution> {
         let call = &*run.call;
         let log = self.new_log();
-        let Some(component) = component_at(&transaction, &call.component) else {
+        let Some(component) = component_at(&mut transaction, &call.component) else {
             let sentence = format!("There is no component `{}`.", call.component);
             return Ok(Execution::failed(transaction, log, Thrown::for_tools(sentence)));
         };
@@ -220,7 +225,7 @@ impl Handle {
         LogLines::new(self.shared.options.limits.function.log_lines_max, self.shared.clock.clone())
     }
 
-    /// Runs one of the server's own functions, which are queries for administrators.
+    /// Runs one of the server's own functions, which are for administrators.
     async fn run_system(&self, run: &Run, mut transaction: Transaction, log: LogLines) -> Result<Execution> {
         let call = &*run.call;
         let refused = if !call.identity.is_admin() {
@@ -230,10 +235,12 @@ impl Handle {
             Some(Thrown::new(message))
         } else if let Some(reason) = system::why_missing(&call.path) {
             Some(Thrown::for_tools(reason))
-        } else if run.kind != FunctionKind::Query {
-            Some(Thrown::wrong_kind(&call.path, FunctionKind::Query, run.kind))
         } else {
-            None
+            let kind = match system::kind(&call.path) {
+                Some(contract::FunctionKind::Mutation) => FunctionKind::Mutation,
+                _ => FunctionKind::Query,
+            };
+            (run.kind != kind).then(|| Thrown::wrong_kind(&call.path, kind, run.kind))
         };
         if let Some(thrown) = refused {
             return Ok(Execution::failed(transaction, log, thrown));
@@ -263,10 +270,9 @@ impl Handle {
         log: LogLines,
     ) -> Result<Execution> {
         let (shared, call) = (&self.shared, &*run.call);
-        let (component, catalog) = (transaction.component(), Arc::clone(transaction.catalog()));
-        let (place, version) = ((call.deployment, component), transaction.deployment_catalog().version());
+        let (component, catalogs) = (transaction.component(), Arc::clone(transaction.deployment_catalog()));
         let deployment = shared.deployment(call.deployment)?;
-        let image = match shared.images.of_catalog(place, version, &catalog, &deployment).await? {
+        let image = match shared.images.of_component(component, &catalogs, &deployment).await? {
             Some(Ok(image)) => image,
             Some(Err(error)) => {
                 // Whatever changes may mend it.
@@ -311,10 +317,7 @@ impl Handle {
         };
         let TransactionHost { transaction, tree, .. } = host;
         let mut log = tree.log;
-        let maps = shared
-            .source_maps
-            .for_people(log.texts(), transaction.deployment_catalog(), &*shared.blobs)
-            .await;
+        let maps = shared.source_maps.for_people(log.texts(), transaction.catalog(), &*shared.blobs).await;
         log.map_stacks(&maps);
         Ok(Execution { result, transaction, log, observed: tree.observed })
     }
@@ -342,6 +345,7 @@ impl Handle {
         catalog: &DeploymentCatalog,
     ) -> (FunctionError, String) {
         let blobs = &*self.shared.blobs;
+        let catalog = code_of(call, catalog);
         let maps = self.shared.source_maps.for_people([&*thrown.stack], catalog, blobs).await;
         let stack = maps.map_stack(&thrown.stack);
         let text = thrown.to_log_text(&stack);
@@ -404,7 +408,13 @@ pub(super) fn caught(error: transaction::Error) -> Result<Thrown> {
     }
 }
 
+/// The code that a call runs first.
+pub(crate) fn code_of<'c>(call: &FunctionCall, catalogs: &'c DeploymentCatalog) -> &'c Catalog {
+    let component = call.component.parse().map_or(ComponentId::ROOT, |path| component_id(&path));
+    catalogs.of(component)
+}
+
 /// The component that a call names; `None` if there is no such one.
-pub(crate) fn component_at(transaction: &Transaction, path: &str) -> Option<ComponentId> {
+pub(crate) fn component_at(transaction: &mut Transaction, path: &str) -> Option<ComponentId> {
     transaction.component_at(&path.parse::<ComponentPath>().ok()?)
 }

@@ -7,9 +7,9 @@ use value::{DocumentId, Value};
 
 use super::{
     host::TransactionHost,
-    syscalls::{Attempt, caught, parse, path_at},
+    syscalls::{Attempt, caught, find, parse, target},
 };
-use crate::{functions::AllowedVisibility, service::Shared};
+use crate::service::Shared;
 
 /// Who schedules.
 #[derive(Clone, Copy)]
@@ -56,9 +56,9 @@ pub(crate) async fn schedule(
     operation: &str,
     arguments: &str,
 ) -> Attempt {
-    let path = path_at(parse(operation, arguments)?, transaction.component())?;
-    if shared.functions.find(transaction, &path, AllowedVisibility::All)?.is_none() {
-        let message = format_args!("there is no function `{path}` that could be scheduled");
+    let target = target(transaction, parse(operation, arguments)?)?;
+    if find(shared, transaction, &target)?.is_none() {
+        let message = format_args!("there is no function `{}` that could be scheduled", target.function);
         return Err(caught("InvalidScheduledFunction", message));
     }
     let ScheduleArguments { ts, args } = parse(operation, arguments)?;
@@ -69,8 +69,8 @@ pub(crate) async fn schedule(
         return Err(caught("InvalidArgument", "the arguments of a scheduled function are an object"));
     };
     let job = NewJob {
-        component: transaction.component(),
-        function: path,
+        component: target.component,
+        function: target.function,
         arguments,
         // The seconds are milliseconds divided by a thousand; whole ones come back whole.
         time_ms: (seconds * 1e6).round() / 1e3,

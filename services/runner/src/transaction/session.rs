@@ -12,6 +12,7 @@ use system_transaction::Work;
 use transaction::{RetryLimits, SessionRequestRow, SystemTable, Transaction};
 use value::{FunctionPath, Value, key};
 
+use super::mutation::with_timestamp;
 use crate::service::Handle;
 
 const INDEX: &str = "by_session_and_request";
@@ -51,7 +52,7 @@ impl Handle {
         self.shared.metrics.session_replays.increment();
         let timestamp = self.timestamp_of_record(call.deployment, &record, seen_at).await?;
         Ok(MutationOutcome {
-            result: Ok(record.result),
+            result: Ok(with_timestamp(&record.result, timestamp)),
             timestamp: Some(timestamp),
             log_lines: record.log_lines,
         })

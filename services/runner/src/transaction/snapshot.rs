@@ -21,7 +21,7 @@ pub(super) const TURN_WANTED: &str = "TurnWanted";
 
 /// The log as a mutation's run sees it. A read that meets a key for which others are queued waits for the key's turn, and is
 /// then made at the newest moment, if what was read before is still so there.
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     log: Arc<dyn TransactionLog>,
     turns: CallTurns,
     place: ThreadPlace,
@@ -73,6 +73,11 @@ impl Snapshot {
     /// From here on the moment stays.
     pub(super) fn time_is_seen(&self) {
         self.state.lock().is_time_seen = true;
+    }
+
+    /// From here on the moment stays: something was read that the log can't tell of.
+    pub(super) fn stays(&self) {
+        self.time_is_seen();
     }
 
     /// Where the reads are made, if that has changed since this was asked.

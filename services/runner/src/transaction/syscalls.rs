@@ -6,13 +6,14 @@ use contract::{FunctionCall, Requester};
 use isolate::{Answer, FunctionKind, SyscallError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use transaction::{GetRequest, NestedLimits, PageRequest, Query, QueryId};
+use transaction::{GetRequest, NestedLimits, PageRequest, Query, QueryId, Transaction};
 use value::{ComponentId, DocumentId, FunctionHandle, FunctionPath, Patch, Value};
 
 use super::host::TransactionHost;
 use crate::{
     calls::{Slots, Stop, Thrown, split},
     functions::{AllowedVisibility, Function},
+    service::Shared,
 };
 
 /// What an operation comes to: JSON text, a failure that the function can catch, or the end of everything.
@@ -132,6 +133,14 @@ pub(crate) struct Address {
     reference: Option<String>,
 }
 
+impl Address {
+    /// The name of a function of the caller's own component, if that is how it is named.
+    pub(crate) fn name(&self) -> Option<&str> {
+        let is_alone = self.function_handle.is_none() && self.reference.is_none();
+        self.name.as_deref().filter(|_| is_alone)
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RunArguments<'a> {
@@ -157,13 +166,18 @@ impl TransactionHost {
                 let CountArguments { table } = parse(name, arguments)?;
                 Ok(Value::Float64(self.transaction.count(&table).await? as f64).to_json())
             }
+            // The user is the app's: it passes on what its components are to know.
+            "1.0/getUserIdentity" if !self.transaction.component().is_root() => Ok("null".to_owned()),
             "1.0/getUserIdentity" => {
                 self.tree.observed.identity = true;
                 identity_json(&self.call.identity)
             }
             "1.0/getFunctionMetadata" => {
                 let name = self.tree.function().path.to_string();
-                Ok(serde_json::json!({"name": name, "componentPath": ""}).to_string())
+                let component = self.transaction.component();
+                let path =
+                    self.transaction.deployment_catalog().component_path(component).unwrap_or_default();
+                Ok(serde_json::json!({"name": name, "componentPath": path.as_str()}).to_string())
             }
             "1.0/getDeploymentMetadata" => {
                 let deployment = self.shared.deployment(self.call.deployment)?;
@@ -171,10 +185,8 @@ impl TransactionHost {
             }
             "1.0/getTransactionMetrics" => Ok(self.transaction_metrics()),
             "1.0/createFunctionHandle" => {
-                let function = self.function_at(parse(name, arguments)?)?;
-                let component = self.transaction.component();
-                let handle = FunctionHandle { component, function: function.path.clone() };
-                Ok(serde_json::Value::from(handle.to_string()).to_string())
+                let target = target(&mut self.transaction, parse(name, arguments)?)?;
+                handle_of(&self.shared, &mut self.transaction, target)
             }
             "1.0/auditLog" => {
                 tracing::info!(function = %self.tree.function().path, body = arguments, "audit log");
@@ -332,22 +344,18 @@ impl TransactionHost {
                 ),
             ));
         }
-        let path = path_at(address, self.transaction.component())?;
-        let function = match self.resolve(&path, kind, AllowedVisibility::All)? {
-            Ok(function) => function,
-            Err(thrown) => return Err(Failure::Caught(thrown.into())),
-        };
+        let target = target(&mut self.transaction, address)?;
         let arguments = format!("[{}]", args.map_or("{}", RawValue::get));
         let limits = transaction_limits.unwrap_or_default();
         let result = if udf_type == "snapshotQuery" {
-            self.run_snapshot_query(slots, function, &arguments, &limits).await?
+            self.run_snapshot_query(slots, &target, &arguments, &limits).await?
         } else {
-            self.call_nested(slots, function, &arguments, &limits).await?
+            self.call_nested(slots, &target, kind, &arguments, &limits).await?
         };
         match result {
             Ok(text) => Ok(text),
             Err(thrown) => {
-                let catalog = self.transaction.deployment_catalog();
+                let catalog = self.transaction.deployment_catalog().of(target.component);
                 let maps =
                     self.shared.source_maps.for_functions(&thrown.stack, catalog, &*self.shared.blobs).await;
                 let stack = maps.map_err(Stop::from)?.map_stack(&thrown.stack);
@@ -361,23 +369,20 @@ impl TransactionHost {
     async fn run_snapshot_query(
         &mut self,
         slots: &mut Slots,
-        function: Arc<Function>,
+        target: &Target,
         arguments: &str,
         limits: &NestedLimits,
     ) -> Result<Result<String, Thrown>, Failure> {
         let (deployment, at) = (self.transaction.deployment(), self.transaction.begin_at());
         let now_ns = self.tree.now_ms.saturating_mul(1_000_000);
-        let snapshot = self.shared.begin(deployment, at, now_ns, None).await?;
+        let mut snapshot = self.shared.begin(deployment, at, now_ns, None).await?;
+        // What it reads counts, although it does not conflict.
+        snapshot.count_for(&self.transaction);
         let own = std::mem::replace(&mut self.transaction, snapshot);
-        let result = self.call_nested(slots, function, arguments, limits).await;
-        self.transaction = own;
+        let result = self.call_nested(slots, target, FunctionKind::Query, arguments, limits).await;
+        let snapshot = std::mem::replace(&mut self.transaction, own);
+        self.transaction.take_count(&snapshot);
         Ok(result?)
-    }
-
-    fn function_at(&mut self, address: Address) -> Attempt<Arc<Function>> {
-        let path = path_at(address, self.transaction.component())?;
-        let function = self.shared.functions.find(&mut self.transaction, &path, AllowedVisibility::All)?;
-        function.ok_or_else(|| Failure::Caught(Thrown::no_function(&path).into()))
     }
 
     /// Answers an operation at once.
@@ -393,6 +398,8 @@ impl TransactionHost {
                 let timestamp = self.transaction.begin_at().timestamp.as_nanoseconds();
                 Ok(Value::Int64(i64::try_from(timestamp).unwrap_or(i64::MAX)).to_json())
             }
+            // What bundles of older libraries ask for: a push gives no component any (`services/deploy/src/definitions.rs`).
+            "1.0/componentArgument" => Ok("{}".to_owned()),
             _ => Err(Failure::Caught(SyscallError::new(format!("Unknown sync operation: {name}")))),
         };
         attempt.map_err(|failure| match failure {
@@ -419,25 +426,64 @@ impl TransactionHost {
     }
 }
 
-/// The function that an operation names, where functions of `component` run.
-pub(crate) fn path_at(address: Address, component: ComponentId) -> Attempt<FunctionPath> {
-    let components =
-        || caught("NotSupportedYet", "components are not supported by this version of Tidemark yet");
-    let name = match (address.name, address.function_handle, address.reference) {
-        (Some(name), None, None) => name,
-        (None, Some(text), None) => match text.parse::<FunctionHandle>() {
-            Ok(handle) if handle.component == component => return Ok(handle.function),
-            _ => {
-                return Err(caught(
-                    "InvalidFunctionHandle",
-                    format_args!("`{text}` is no function's handle"),
-                ));
-            }
-        },
-        (None, None, Some(_)) => return Err(components()),
-        _ => return Err(caught("InvalidFunctionCall", "a call names exactly one function")),
-    };
-    Ok(name.parse::<FunctionPath>()?)
+/// A function that an operation names.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) component: ComponentId,
+    pub(crate) function: FunctionPath,
+    /// By a reference a component reaches what another one shows.
+    pub(crate) allowed: AllowedVisibility,
+}
+
+/// How references name what is within a child of the component.
+const CHILD_REFERENCE: &str = "_reference/childComponent/";
+
+/// The function that an operation names, where functions of the transaction's component run. Whether there is such a function
+/// is not looked at.
+pub(crate) fn target(transaction: &mut Transaction, address: Address) -> Attempt<Target> {
+    match (address.name, address.function_handle, address.reference) {
+        (Some(name), None, None) => Ok(Target {
+            component: transaction.component(),
+            function: name.parse()?,
+            allowed: AllowedVisibility::All,
+        }),
+        (None, Some(text), None) => {
+            let FunctionHandle { component, function } = text.parse().map_err(|_| {
+                caught("InvalidFunctionHandle", format_args!("`{text}` is no function's handle"))
+            })?;
+            transaction.check_mounted(component)?;
+            Ok(Target { component, function, allowed: AllowedVisibility::All })
+        }
+        (None, None, Some(reference)) => {
+            let invalid =
+                || caught("InvalidReference", format_args!("`{reference}` names no function of a component"));
+            let path = reference.strip_prefix(CHILD_REFERENCE).ok_or_else(invalid)?;
+            let (child, path) = path.split_once('/').ok_or_else(invalid)?;
+            let component = transaction.child_component(child)?;
+            let function = FunctionPath::from_url_path(path)?;
+            Ok(Target { component, function, allowed: AllowedVisibility::PublicOnly })
+        }
+        _ => Err(caught("InvalidFunctionCall", "a call names exactly one function")),
+    }
+}
+
+/// Finds the function that an operation names.
+pub(crate) fn find(
+    shared: &Shared,
+    transaction: &mut Transaction,
+    target: &Target,
+) -> Attempt<Option<Arc<Function>>> {
+    let find =
+        |transaction: &mut Transaction| shared.functions.find(transaction, &target.function, target.allowed);
+    Ok(transaction.looking_into(target.component, find)?)
+}
+
+/// JSON text of the handle of the function that an operation names.
+pub(crate) fn handle_of(shared: &Shared, transaction: &mut Transaction, target: Target) -> Attempt {
+    let function = find(shared, transaction, &target)?;
+    let function = function.ok_or_else(|| Failure::Caught(Thrown::no_function(&target.function).into()))?;
+    let handle = FunctionHandle { component: target.component, function: function.path.clone() };
+    Ok(serde_json::Value::from(handle.to_string()).to_string())
 }
 
 pub(super) fn required<T>(operation: &str, name: &str, value: Option<T>) -> Attempt<T> {
@@ -475,13 +521,11 @@ pub(crate) fn request_json(call: &FunctionCall, job: Option<DocumentId>) -> Stri
 /// The feature that a known operation belongs to, if it is one of those that are still to come.
 pub(crate) fn not_yet(operation: &str) -> Option<&'static str> {
     Some(match operation {
-        "1.0/actions/vectorSearch" => "vector searches",
         "1.0/storageStore" | "1.0/storageGet" | "storage/storeBlob" | "storage/getBlob" => {
             "files whose bytes a function has"
         }
         "1.0/signJwt" => "signed tokens",
         "1.0/createServiceToken" | "1.0/getServiceUrl" => "managed services",
-        "1.0/componentArgument" => "components",
         _ => return None,
     })
 }
@@ -511,7 +555,7 @@ mod tests {
 
     #[test]
     fn operations_of_coming_features_are_told_from_unknown_ones() {
-        assert_eq!(not_yet("1.0/actions/vectorSearch"), Some("vector searches"));
+        assert_eq!(not_yet("1.0/signJwt"), Some("signed tokens"));
         assert_eq!(not_yet("1.0/getSomething"), None);
     }
 }

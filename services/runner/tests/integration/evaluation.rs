@@ -62,7 +62,10 @@ async fn declarations_are_evaluated() {
         deployment: DEPLOYMENT,
         modules: vec![module("auth.config.js", auth)],
         schema: Some(module("schema.js", schema)),
-        app_definition: Some(module("convex.config.js", definition)),
+        definition: Some(module("convex.config.js", definition)),
+        definitions: BTreeMap::new(),
+        component: String::new(),
+        site_path: String::new(),
         environment_variables: variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -72,7 +75,7 @@ async fn declarations_are_evaluated() {
     let evaluation =
         harness.runner.evaluate(request(&[("DOMAIN", "https://x")])).await.expect("it can be evaluated");
     assert_eq!(evaluation.schema.map(parsed), Some(json!({"tables": [], "schemaValidation": true})));
-    assert_eq!(evaluation.app_definition.map(parsed), Some(json!({"definitionType": {"type": "app"}})));
+    assert_eq!(evaluation.definition.map(parsed), Some(json!({"definitionType": {"type": "app"}})));
     let providers = evaluation.auth_providers.map(parsed);
     assert_eq!(providers, Some(json!([{"domain": "https://x", "applicationID": "x"}])));
 

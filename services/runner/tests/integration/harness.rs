@@ -120,15 +120,26 @@ impl Harness {
         let dependencies = files::Dependencies { transactions: transactions.clone(), objects };
         let files_service = files::Service::start(of_files, dependencies, shutdown.child_token());
         let files: Arc<dyn Files> = Arc::new(files_service.handle());
-        let dependencies =
-            runner::Dependencies { transactions, blobs: Arc::clone(&blobs), files, http, clock };
         let deployment = Deployment {
             reference: DEPLOYMENT,
             name: "dev".to_owned(),
             cloud_url: "http://127.0.0.1:3210".to_owned(),
             site_url: "http://127.0.0.1:3211".to_owned(),
         };
-        let mut options = Options::new(LIMITS, Deployment::fixed([deployment]));
+        let deployments = Deployment::fixed([deployment]);
+        let of_search = search::Options {
+            limits: search::SearchLimits::DEFAULT,
+            deployments: deployments.clone(),
+            folder: folder.path().join("search"),
+        };
+        // What it reads of the log is not the runner's.
+        let transactions_of_search = SystemTransactions { log: Arc::clone(&log), ..transactions.clone() };
+        let dependencies = search::Dependencies { transactions: transactions_of_search };
+        let search_service = search::Service::start(of_search, dependencies, shutdown.child_token());
+        let search = Arc::new(search_service.handle());
+        let dependencies =
+            runner::Dependencies { transactions, blobs: Arc::clone(&blobs), files, http, search, clock };
+        let mut options = Options::new(LIMITS, deployments);
         change(&mut options);
         let start = (options, dependencies);
         let runner_service = start_runner(&start, shutdown.child_token());
@@ -217,6 +228,7 @@ impl Harness {
             functions_directory: "convex/".to_owned(),
             code_hash: String::new(),
             node: NodeConfig::default(),
+            http_prefix: None,
         };
         self.transact(async move |transaction| {
             write(transaction, &rows).await;
@@ -298,7 +310,10 @@ impl Harness {
             deployment: DEPLOYMENT,
             modules: modules.to_vec(),
             schema: None,
-            app_definition: None,
+            definition: None,
+            definitions: BTreeMap::new(),
+            component: String::new(),
+            site_path: String::new(),
             environment_variables,
             import_phase: None,
         };

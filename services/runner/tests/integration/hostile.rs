@@ -95,7 +95,7 @@ async fn operations_that_are_unknown_or_not_allowed_fail_and_can_be_caught() {
         messages.as_array().expect("a list").iter().filter_map(|text| text.as_str()).collect();
     let [unknown, search, insert, unknown_now, query] = messages[..] else { panic!("{messages:?}") };
     assert_eq!(unknown, "Unknown async operation: 1.0/nonsense");
-    assert!(search.starts_with("NotSupportedYet: vector searches"), "{search}");
+    assert_eq!(search, "Unknown async operation: 1.0/actions/vectorSearch");
     assert!(insert.starts_with("ReadOnly: "), "{insert}");
     assert_eq!(unknown_now, "Unknown sync operation: 1.0/nonsense");
     assert!(!query.is_empty());

@@ -26,7 +26,7 @@ const RESOLVED: &str = "dns:";
 pub struct ServeArguments {
     #[command(flatten)]
     pub common: DevArguments,
-    /// What this process does, separated by commas: `all`, or some of txlog, runner, fanout, gateway, blob, scheduler and
+    /// What this process does, separated by commas: `all`, or some of txlog, runner, fanout, gateway, blob, scheduler, search and
     /// deploy [default: all].
     #[arg(long, env = "TIDEMARK_ROLES", value_name = "ROLES", value_delimiter = ',')]
     pub roles: Option<Vec<String>>,

@@ -184,6 +184,19 @@ pub const SCHEDULER: &[Instrument<scheduler::MetricsSnapshot>] = instruments! {
     streams: Counter "" "Times that the scheduler began to follow the commits of a deployment.", |at| at.streams as f64;
 };
 
+pub const SEARCH: &[Instrument<search::MetricsSnapshot>] = instruments! {
+    text: Histogram "s" "How long text searches took, what they waited for their moment included.", |at| at.text_searches;
+    vectors: Histogram "s" "How long vector searches took, what they waited for their moment included.", |at| at.vector_searches;
+    unavailable: Counter "" "Searches that were not answered because their index was being built or was behind.", |at| at.unavailable as f64;
+    documents_read: Counter "" "Documents that were read to fill search indexes.", |at| at.documents_read as f64;
+    files_written: Counter "" "Parts of search indexes that were written into files.", |at| at.files_written as f64;
+    streams: Counter "" "Times that the search service began to follow the commits of a deployment.", |at| at.streams as f64;
+    indexes: Gauge "" "Search indexes that are kept.", |at| at.indexes as f64;
+    incomplete: Gauge "" "Search indexes that do not hold every document yet.", |at| at.incomplete as f64;
+    documents: Gauge "" "Documents in all search indexes.", |at| at.documents as f64;
+    memory: Gauge "By" "What search indexes have in memory and in no file yet, about.", |at| at.memory_bytes as f64;
+};
+
 pub const FILES: &[Instrument<files::MetricsSnapshot>] = instruments! {
     uploads: Counter "" "Uploads of files that were begun.", |at| at.uploads_begun as f64;
     uploads_kept: Counter "" "Uploads that have become files.", |at| at.uploads_kept as f64;

@@ -85,9 +85,10 @@ impl Keys {
     }
 }
 
-/// A document's key in the index of names: as an index key does, it ends with the id, so that no two documents share one.
+/// A document's key in the index of names: as an index key does, it begins with the kind of its value, and ends with the id, so
+/// that no two documents share one.
 pub fn name_key(name: &Bytes, id: &Bytes) -> Bytes {
-    [name, &b"\x00\x05"[..], id].concat().into()
+    [b"\x10", &name[..], b"\x00\x05", id].concat().into()
 }
 
 fn document(number: u64, name: &Bytes) -> Bytes {
@@ -287,6 +288,7 @@ impl Attempt {
             begin: self.begin,
             read_set: Arc::new(read_set),
             keys: touched_keys(&writes),
+            waits_for_timestamp: false,
             encoded: CommitWrites::Inlined(encode_writes(&writes)),
             bytes: 1,
             writes: writes.into(),

@@ -1,0 +1,399 @@
+//! What an import would do: the whole upload is read and held against the deployment, and nothing is written.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use contract::ReadAt;
+use schema::DatabaseSchema;
+use system_transaction::{Result as Transacted, Work};
+use transaction::{
+    ImportMode, ImportOrder, ImportRow, ImportState, ImportTable, Table, Transaction, document_id,
+};
+use value::{ComponentId, DocumentId, TableName, TableNumber, check_document};
+
+use super::{contents::Contents, numbers::Numbers};
+use crate::{
+    components::{components_from, path_within},
+    job::{Job, Result, Stop},
+};
+
+/// Documents are counted for people up to here.
+const COUNTED_MAX: usize = 1_000;
+/// Tables of which people are told.
+const TABLES_SHOWN: usize = 100;
+/// Ids that are looked for at once.
+const LOOKED_FOR: usize = 500;
+
+pub(crate) fn run(job: &Job, row: ImportRow) -> Result<()> {
+    let Some(order) = row.order else { return Err(Stop::Refused("The import has no order.".to_owned())) };
+    let mut contents = Contents::open(job, &order)?;
+    let mut planning = Planning::begin(job, &order)?;
+    let mut tables = planning.tables_of(&mut contents)?;
+    planning.check_numbers(&mut tables)?;
+    planning.check_documents(&mut contents, &mut tables)?;
+    // Ids behind the first document may have told more.
+    planning.check_numbers(&mut tables)?;
+    let files = planning.check_files(&mut contents)?;
+    let summary = planning.others(&mut tables)?;
+    let must_be_confirmed = summary.iter().any(|line| line.deleted > 0);
+    let state = ImportState::WaitingForConfirmation { message: told(&summary, files), must_be_confirmed };
+    let propose = Propose { job, state, tables };
+    job.wait(job.shared.transactions.transact(job.deployment, &propose))??;
+    Ok(())
+}
+
+/// What becomes of a table, for people.
+struct Line {
+    table: String,
+    created: u64,
+    deleted: usize,
+}
+
+struct Planning<'j> {
+    job: &'j Job,
+    order: &'j ImportOrder,
+    transaction: Transaction,
+    /// The components that the import is about, by their paths within that for which it is.
+    components: Vec<(String, ComponentId)>,
+}
+
+impl<'j> Planning<'j> {
+    fn begin(job: &'j Job, order: &'j ImportOrder) -> Result<Planning<'j>> {
+        let mut transaction = job.wait(job.shared.transactions.snapshot(job.deployment))??;
+        let found = components_from(&mut transaction, &order.component)
+            .map_err(|error| Stop::Refused(error.message))?;
+        let (root, _) = found.first().cloned().expect("the component that was asked for comes first");
+        let components =
+            found.iter().map(|(path, component)| (path_within(&root, path).to_owned(), *component));
+        let components = components.collect();
+        Ok(Planning { job, order, transaction, components })
+    }
+
+    fn component(&self, path: &str) -> Result<ComponentId> {
+        let found = self.components.iter().find(|(known, _)| known == path);
+        let missing = || {
+            let shown: String = path.chars().take(100).collect();
+            Stop::Refused(format!(
+                "ComponentNotFound: the archive has data of the component `{shown}`, which is not there. Push code that mounts it first."
+            ))
+        };
+        found.map(|(_, component)| *component).ok_or_else(missing)
+    }
+
+    fn table(&mut self, component: ComponentId, name: &TableName) -> Option<Arc<Table>> {
+        self.transaction.enter(component);
+        self.transaction.table(name)
+    }
+
+    fn schema(&mut self, component: ComponentId) -> Result<Option<(DocumentId, Arc<DatabaseSchema>)>> {
+        self.transaction.enter(component);
+        match self.transaction.active_schema() {
+            Some(stored) => Ok(Some((stored.id, stored.schema()?))),
+            None => Ok(None),
+        }
+    }
+
+    /// The tables of the upload, in its order, with the numbers that they will have.
+    fn tables_of(&mut self, contents: &mut Contents) -> Result<Vec<ImportTable>> {
+        let mut tables = Vec::with_capacity(contents.tables.len());
+        for index in 0..contents.tables.len() {
+            let content = &contents.tables[index];
+            let (component, name) = (self.component(&content.component)?, content.name.clone());
+            let said = content.number;
+            let number = match said {
+                Some(number) => Some(number),
+                None => contents.first_number(index)?,
+            };
+            let known = self.table(component, &name);
+            let schema = self.schema(component)?.map(|(id, _)| id);
+            tables.push(ImportTable {
+                component,
+                name,
+                number: number.or_else(|| known.map(|table| table.number)),
+                tablet: None,
+                schema,
+                must_be_empty: self.order.mode == ImportMode::RequireEmpty,
+                documents: 0,
+            });
+        }
+        Ok(tables)
+    }
+
+    /// Holds the numbers of tables against each other and those that are there.
+    fn check_numbers(&mut self, tables: &mut [ImportTable]) -> Result<()> {
+        let mut seen: BTreeMap<(ComponentId, TableNumber), TableName> = BTreeMap::new();
+        for table in tables.iter() {
+            let Some(number) = table.number else { continue };
+            if number < TableNumber::FIRST_USER {
+                let message = format!("the ids of the table `{}` are those of a system table", table.name);
+                return Err(Stop::Refused(format!("TableNumberConflict: {message}")));
+            }
+            if let Some(other) = seen.insert((table.component, number), table.name.clone()) {
+                let message =
+                    format!("the ids of the tables `{other}` and `{}` have the same number", table.name);
+                return Err(Stop::Refused(format!("TableNumberConflict: {message}")));
+            }
+            let known = self.table(table.component, &table.name);
+            if self.order.mode == ImportMode::Append
+                && let Some(known) = known
+                && known.number != number
+            {
+                return Err(Stop::Refused(format!(
+                    "TableNumberConflict: the ids that are imported are not ids of the table `{}` that is there. Leave `_id` out, or use \
+                     --replace.",
+                    table.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every document, and counts them.
+    fn check_documents(&mut self, contents: &mut Contents, tables: &mut [ImportTable]) -> Result<()> {
+        for index in 0..tables.len() {
+            let (component, name) = (tables[index].component, tables[index].name.clone());
+            let schema = self.schema(component)?.map(|(_, schema)| schema);
+            let validated = schema.as_ref().filter(|schema| schema.schema_validation);
+            let declared = validated.and_then(|schema| schema.tables.get(&name));
+            let imported = tables.iter().filter(|table| table.component == component);
+            let numbers = Numbers {
+                imported: imported.map(|table| (table.name.clone(), table.number)).collect(),
+                catalog: self.transaction.deployment_catalog().of(component).clone(),
+            };
+            let appended_to = match self.order.mode {
+                ImportMode::Append => self.table(component, &name),
+                _ => None,
+            };
+            let limits = self.transaction_limits();
+            let (job, at) = (self.job, self.transaction.begin_at());
+            let (mut number, mut documents, mut given) = (tables[index].number, 0, Vec::new());
+            contents.each_document(index, 0, &mut |document, place| {
+                job.check()?;
+                documents += 1;
+                check_document(&document, &limits).map_err(|error| place.refuse(format!("{}: {error}", error.code())))?;
+                if let Some(id) = document_id(&document).map_err(|error| place.refuse(error))? {
+                    let expected = *number.get_or_insert(id.table);
+                    if id.table != expected {
+                        return Err(place.refuse(format!(
+                            "InvalidIdError: the number of the table in the id {id} is {}, and not {expected} as with the table's other ids",
+                            id.table
+                        )));
+                    }
+                    if let Some(table) = &appended_to {
+                        given.push(id);
+                        if given.len() == LOOKED_FOR {
+                            none_exists(job, at, table, &mut given)?;
+                        }
+                    }
+                }
+                if let Some(declared) = declared {
+                    declared.check_document(&document, &numbers).map_err(|failure| {
+                        let message = format!("the document does not match the schema of the table `{name}`: {failure}");
+                        place.refuse(format!("SchemaEnforcementError: {message}"))
+                    })?;
+                }
+                Ok(())
+            })?;
+            if let Some(table) = &appended_to {
+                none_exists(job, at, table, &mut given)?;
+            }
+            (tables[index].number, tables[index].documents) = (number, documents);
+        }
+        Ok(())
+    }
+
+    fn transaction_limits(&self) -> value::ValueLimits {
+        self.job.shared.transactions.limits.value
+    }
+
+    /// How many files the upload brings.
+    fn check_files(&mut self, contents: &mut Contents) -> Result<usize> {
+        let mut count = 0;
+        for storage in 0..contents.storages.len() {
+            let component = self.component(&contents.storages[storage].component)?;
+            let files = contents.files(storage)?;
+            let (mut ids, mut uuids) = (BTreeSet::new(), BTreeSet::new());
+            for file in &files {
+                let is_new = ids.insert(file.id) && file.uuid.clone().is_none_or(|uuid| uuids.insert(uuid));
+                if !is_new {
+                    return Err(Stop::Refused(format!(
+                        "ImportConflict: the archive has two files {}",
+                        file.id
+                    )));
+                }
+            }
+            count += files.len();
+            if self.order.mode == ImportMode::RequireEmpty
+                && self.job.wait(self.transaction.has_files(component))??
+            {
+                return Err(not_empty("_storage"));
+            }
+        }
+        let files_max = self.job.shared.limits.files_max;
+        if count > files_max {
+            return Err(Stop::Refused(format!(
+                "The archive has {count} files (an import brings at most {files_max})."
+            )));
+        }
+        Ok(count)
+    }
+
+    /// What becomes of the tables that the upload does not have: those that are in the way of a number, or go. Returns what becomes
+    /// of each table.
+    fn others(&mut self, tables: &mut Vec<ImportTable>) -> Result<Vec<Line>> {
+        let mode = self.order.mode;
+        let mut lines = Vec::new();
+        for ImportTable { component, name, documents, .. } in tables.iter() {
+            let (component, created) = (*component, *documents);
+            let known = self.table(component, name);
+            let there = match &known {
+                Some(table) if mode != ImportMode::Append => self.count(table)?,
+                _ => 0,
+            };
+            if mode == ImportMode::RequireEmpty && there > 0 {
+                return Err(not_empty(name.as_str()));
+            }
+            let table = self.shown(component, name);
+            lines.push(Line { table, created, deleted: there });
+        }
+        if mode == ImportMode::Append {
+            return Ok(lines);
+        }
+        for (_, component) in self.components.clone() {
+            let imported = tables.iter().filter(|table| table.component == component);
+            let imported: BTreeMap<TableName, Option<TableNumber>> =
+                imported.map(|table| (table.name.clone(), table.number)).collect();
+            let schema = self.schema(component)?;
+            self.transaction.enter(component);
+            for table in self.transaction.tables() {
+                if imported.contains_key(&table.name) {
+                    continue;
+                }
+                let is_in_the_way = imported.values().any(|number| *number == Some(table.number));
+                let is_declared =
+                    schema.as_ref().is_some_and(|(_, schema)| schema.tables.contains_key(&table.name));
+                let there =
+                    if is_in_the_way || mode == ImportMode::ReplaceAll { self.count(&table)? } else { 0 };
+                let all_go = mode == ImportMode::ReplaceAll;
+                if is_in_the_way && !all_go && there > 0 {
+                    return Err(Stop::Refused(format!(
+                        "TableNumberConflict: ids that are imported have the number of the table `{}`, which has documents and is not in \
+                         the import. Use --replace-all, or delete its documents.",
+                        table.name
+                    )));
+                }
+                if all_go {
+                    let shown = self.shown(component, &table.name);
+                    lines.push(Line { table: shown, created: 0, deleted: there });
+                }
+                if all_go && is_declared || is_in_the_way && !all_go {
+                    tables.push(ImportTable {
+                        component,
+                        name: table.name.clone(),
+                        number: (!is_in_the_way).then_some(table.number),
+                        tablet: None,
+                        schema: schema.as_ref().map(|(id, _)| *id),
+                        must_be_empty: !all_go,
+                        documents: 0,
+                    });
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    fn count(&mut self, table: &Arc<Table>) -> Result<usize> {
+        Ok(self.job.wait(self.transaction.documents_up_to(table, COUNTED_MAX + 1))??)
+    }
+
+    fn shown(&self, component: ComponentId, table: &TableName) -> String {
+        let path = self.components.iter().find(|(_, known)| *known == component).map_or("", |(path, _)| path);
+        if path.is_empty() { table.to_string() } else { format!("{path}/{table}") }
+    }
+}
+
+/// Of documents that are appended none may be there.
+fn none_exists(job: &Job, at: ReadAt, table: &Arc<Table>, ids: &mut Vec<DocumentId>) -> Result<()> {
+    // One of its own, since a transaction remembers all that it has read.
+    let mut transaction = job.wait(job.shared.transactions.snapshot_at(job.deployment, at))??;
+    if let Some(id) = job.wait(transaction.first_existing(table, ids))?? {
+        let message = format!("the table `{}` already has a document with the id {id}", table.name);
+        return Err(Stop::Refused(format!("ImportConflict: {message}")));
+    }
+    ids.clear();
+    Ok(())
+}
+
+pub(crate) fn not_empty(table: &str) -> Stop {
+    Stop::Refused(format!(
+        "TableNotEmpty: the table `{table}` already has documents. Use --append to add to them, --replace to replace them, or \
+         --replace-all to replace everything."
+    ))
+}
+
+fn told(lines: &[Line], files: usize) -> String {
+    let mut text = "The import will change:\n".to_owned();
+    let width = lines.iter().take(TABLES_SHOWN).map(|line| line.table.len()).max().unwrap_or(0);
+    for Line { table, created, deleted } in lines.iter().take(TABLES_SHOWN) {
+        let deleted = match *deleted {
+            0 => String::new(),
+            many if many > COUNTED_MAX => format!(", delete more than {COUNTED_MAX}"),
+            some => format!(", delete {some}"),
+        };
+        text.push_str(&format!("  {table:width$}  create {created}{deleted}\n"));
+    }
+    if lines.len() > TABLES_SHOWN {
+        text.push_str(&format!("  and {} more tables\n", lines.len() - TABLES_SHOWN));
+    }
+    if files > 0 {
+        text.push_str(&format!("  {files} files\n"));
+    }
+    text.push_str("It goes on in the background once it has begun, also if this program is interrupted.");
+    text
+}
+
+struct Propose<'j> {
+    job: &'j Job,
+    state: ImportState,
+    tables: Vec<ImportTable>,
+}
+
+#[async_trait]
+impl Work for Propose<'_> {
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
+        let Some(row) = transaction.row::<ImportRow>(self.job.id).await? else { return Ok(()) };
+        if row.state == ImportState::Uploaded && self.job.is_mine(row.claim) {
+            let (state, tables) = (self.state.clone(), self.tables.clone());
+            let row = ImportRow { state, tables, claim: None, attempts: 0, ..row };
+            transaction.replace_row(self.job.id, &row).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_told_what_goes_and_what_comes() {
+        let line = |table: &str, created, deleted| Line { table: table.to_owned(), created, deleted };
+        let lines = [line("messages", 3, 0), line("a", 0, 2), line("lots", 1, COUNTED_MAX + 1)];
+        let text = told(&lines, 2);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[1..5],
+            [
+                "  messages  create 3",
+                "  a         create 0, delete 2",
+                "  lots      create 1, delete more than 1000",
+                "  2 files",
+            ]
+        );
+    }
+}

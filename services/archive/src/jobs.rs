@@ -1,0 +1,484 @@
+//! Finds the exports and imports of a deployment on which somebody must work, and works on them.
+//!
+//! Whoever works on a row has claimed it by a commit, and shows that it is still there by others. A claim that was not renewed for some
+//! time, as this process's clock counts it, another process takes. That it was still in use does no harm: every commit of a job reads
+//! its row, so whoever has lost the claim commits nothing more.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use contract::{DeploymentRef, ReadAt, Result, Timestamp};
+use system_transaction::{Result as Transacted, Work};
+use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use transaction::{Claim, ExportRow, ExportState, FileState, ImportRow, ImportState, SystemRow, Transaction};
+use value::{CREATION_TIME_FIELD, DocumentId, ID_FIELD, Value};
+
+use crate::{
+    export, import,
+    job::{Job, Stop},
+    service::{CancelImport, Shared},
+};
+
+/// With nothing to do, how long until it is looked for what is too old.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Works for one deployment, until it goes or the service stops.
+pub(crate) async fn run(shared: Arc<Shared>, deployment: DeploymentRef, shutdown: CancellationToken) {
+    let mut wanted = shared.wanted.subscribe();
+    let look = Duration::from_millis(shared.limits.look_ms);
+    let mut worker = Worker {
+        shared,
+        deployment,
+        shutdown,
+        running: HashSet::new(),
+        seen: HashMap::new(),
+        jobs: JoinSet::new(),
+    };
+    while !worker.shutdown.is_cancelled() {
+        wanted.mark_unchanged();
+        let position = worker.shared.transactions.log.position(deployment.group);
+        let mut is_quiet = false;
+        let mut position = position.ok();
+        if let Some(position) = &mut position {
+            let published = position.borrow_and_update().published;
+            match worker.look(published).await {
+                Ok(found_nothing) => is_quiet = found_nothing,
+                Err(error) => {
+                    tracing::debug!(%deployment, "exports and imports are looked for later: {error}")
+                }
+            }
+        }
+        let later = async {
+            tokio::time::sleep(look).await;
+            if let Some(position) = &mut position
+                && is_quiet
+            {
+                let _ = tokio::time::timeout(QUIET, position.changed()).await;
+            }
+        };
+        tokio::select! {
+            () = worker.shutdown.cancelled() => {}
+            _ = wanted.changed() => {}
+            Some(ended) = worker.jobs.join_next(), if !worker.jobs.is_empty() => {
+                worker.running.remove(&ended.expect("a panic ends the process"));
+            }
+            () = later => {}
+        }
+    }
+    while let Some(ended) = worker.jobs.join_next().await {
+        ended.expect("a panic ends the process");
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    deployment: DeploymentRef,
+    shutdown: CancellationToken,
+    /// The rows that this process works on.
+    running: HashSet<DocumentId>,
+    /// Claims of others, and since when they are as they are.
+    seen: HashMap<DocumentId, (Claim, Instant)>,
+    jobs: JoinSet<DocumentId>,
+}
+
+/// A row with what its document says besides.
+struct Found<R> {
+    id: DocumentId,
+    made_ms: f64,
+    row: R,
+}
+
+async fn rows_of<R: SystemRow>(transaction: &mut Transaction) -> Result<Vec<Found<R>>> {
+    let documents = transaction.row_documents::<R>("by_creation_time", &[]).await;
+    let documents = documents.map_err(transaction::Error::of_the_system)?;
+    let unreadable =
+        |error: String| contract::Error::internal(format!("a row of {}: {error}", R::TABLE.name()));
+    documents
+        .iter()
+        .map(|fields| {
+            let id = fields.get(ID_FIELD).and_then(Value::as_str).and_then(|id| id.parse().ok());
+            let made_ms = fields.get(CREATION_TIME_FIELD).and_then(Value::as_f64);
+            Ok(Found {
+                id: id.ok_or_else(|| unreadable("it has no id".to_owned()))?,
+                made_ms: made_ms.ok_or_else(|| unreadable("it has no time".to_owned()))?,
+                row: R::from_fields(fields).map_err(unreadable)?,
+            })
+        })
+        .collect()
+}
+
+impl Worker {
+    /// Begins what nobody works on, and removes what is too old. Whether there is nothing that must be looked at soon.
+    async fn look(&mut self, published: Timestamp) -> Result<bool> {
+        let shared = self.shared.clone();
+        let mut transaction =
+            shared.transactions.snapshot_at(self.deployment, ReadAt::published(published)).await?;
+        let (imports, exports) =
+            (rows_of::<ImportRow>(&mut transaction).await?, rows_of::<ExportRow>(&mut transaction).await?);
+        let now_ms = transaction.now_ms();
+        let has_dropped_tables = transaction.deployment_catalog().has_dropped_tables();
+        drop(transaction);
+        let is_older = |made_ms: f64, age_ms: u64| now_ms as f64 - made_ms > age_ms as f64;
+        let limits = &shared.limits;
+        let mut is_quiet = !has_dropped_tables;
+        if has_dropped_tables {
+            let erase = import::Erase { rows_max: limits.removed_max };
+            shared.transactions.transact(self.deployment, &erase).await?;
+        }
+        for Found { id, made_ms, row } in imports {
+            let given_up = match row.state {
+                ImportState::Uploading if is_older(made_ms, limits.upload_ms_max) => {
+                    Some("The upload was not complete in time.")
+                }
+                ImportState::WaitingForConfirmation { .. }
+                    if is_older(made_ms, limits.confirmation_ms_max) =>
+                {
+                    Some("The import was not confirmed in time.")
+                }
+                _ => None,
+            };
+            if let Some(message) = given_up {
+                let cancel = CancelImport { import: id, message: message.to_owned() };
+                shared.transactions.transact(self.deployment, &cancel).await?;
+                is_quiet = false;
+            } else if row.wants_work() {
+                is_quiet = false;
+                self.begin(id, row, import::run).await?;
+            } else if row.state.is_over() && is_older(made_ms, limits.history_ms) {
+                shared.transactions.transact(self.deployment, &ForgetRow::<ImportRow>::new(id)).await?;
+            }
+        }
+        for Found { id, made_ms, row } in exports {
+            let expired = match row.state {
+                ExportState::Completed { expires_ns, .. } => expires_ns / 1_000_000 <= now_ms,
+                ExportState::Failed { .. } | ExportState::Canceled => row.object.is_some(),
+                ExportState::Requested | ExportState::InProgress { .. } => false,
+            };
+            if expired {
+                shared.transactions.transact(self.deployment, &Expire(id)).await?;
+            } else if row.wants_work() {
+                is_quiet = false;
+                self.begin(id, row, export::run).await?;
+            } else if row.object.is_none() && is_older(made_ms, limits.history_ms) {
+                shared.transactions.transact(self.deployment, &ForgetRow::<ExportRow>::new(id)).await?;
+            }
+        }
+        Ok(is_quiet)
+    }
+
+    /// Works on a row, unless this process does already, or another one.
+    async fn begin<R: Claimed>(
+        &mut self,
+        id: DocumentId,
+        row: R,
+        run: fn(&Job, R) -> crate::job::Result<()>,
+    ) -> Result<()> {
+        if self.running.contains(&id) || !self.may_claim(id, row.claim()) {
+            return Ok(());
+        }
+        let Ok(place) = self.shared.places.clone().try_acquire_owned() else { return Ok(()) };
+        let claiming =
+            Claiming { id, seen: row.claim(), holder: self.shared.holder, row: std::marker::PhantomData };
+        let Some(row) = self.shared.transactions.transact(self.deployment, &claiming).await? else {
+            return Ok(());
+        };
+        self.running.insert(id);
+        let job = Job {
+            shared: self.shared.clone(),
+            deployment: self.deployment,
+            id,
+            token: self.shutdown.child_token(),
+            runtime: self.shared.runtime.clone(),
+            progress: Arc::new(AtomicU64::new(0)),
+        };
+        self.jobs.spawn(work(job, row, run, place));
+        Ok(())
+    }
+
+    fn may_claim(&mut self, id: DocumentId, claim: Option<Claim>) -> bool {
+        match claim {
+            Some(claim) if claim.holder != self.shared.holder => {
+                let (seen, since) = self.seen.entry(id).or_insert((claim, Instant::now()));
+                if *seen != claim {
+                    (*seen, *since) = (claim, Instant::now());
+                }
+                since.elapsed() > Duration::from_millis(self.shared.limits.lease_ms)
+            }
+            _ => {
+                self.seen.remove(&id);
+                true
+            }
+        }
+    }
+}
+
+/// Works on a row that is claimed, until it is done or must be tried again.
+async fn work<R: Claimed>(
+    job: Job,
+    row: R,
+    run: fn(&Job, R) -> crate::job::Result<()>,
+    _place: OwnedSemaphorePermit,
+) -> DocumentId {
+    let mut blocking = {
+        let job = job.clone();
+        tokio::task::spawn_blocking(move || run(&job, row))
+    };
+    let ended = tokio::select! {
+        ended = &mut blocking => ended,
+        () = beat::<R>(&job) => {
+            job.token.cancel();
+            blocking.await
+        }
+    };
+    let result = ended.expect("a panic ends the process");
+    let (shared, deployment, id) = (&job.shared, job.deployment, job.id);
+    let settled = match result {
+        Ok(()) | Err(Stop::NotOurs) => Ok(()),
+        Err(Stop::Refused(message)) => R::fail(shared, deployment, id, message).await,
+        Err(Stop::Failed(error)) => {
+            tracing::warn!(%deployment, "the work on {id} of {} is begun again: {error}", R::TABLE.name());
+            let counting = Count::<R>::new(id);
+            let counted = shared.transactions.transact(deployment, &counting).await;
+            let pause = Duration::from_millis(shared.limits.look_ms);
+            let _ = job.token.run_until_cancelled(tokio::time::sleep(pause)).await;
+            match counted {
+                Ok(attempts) if attempts >= shared.limits.attempts_max => {
+                    R::fail(shared, deployment, id, error.to_string()).await
+                }
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        }
+    };
+    if let Err(error) = settled {
+        tracing::warn!(%deployment, "what became of {id} of {} is written down later: {error}", R::TABLE.name());
+    }
+    id
+}
+
+/// Shows that somebody works on it; ends when it is no longer this process.
+async fn beat<R: Claimed>(job: &Job) {
+    let pause = Duration::from_millis(job.shared.limits.beat_ms);
+    loop {
+        tokio::time::sleep(pause).await;
+        let documents = job.progress.load(Ordering::Relaxed);
+        let beat =
+            Beat { id: job.id, holder: job.shared.holder, documents, row: std::marker::PhantomData::<R> };
+        match job.shared.transactions.transact(job.deployment, &beat).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::debug!("a claim of {} is renewed later: {error}", R::TABLE.name()),
+        }
+    }
+}
+
+/// Rows on which one process at a time works.
+pub(crate) trait Claimed: SystemRow + Clone + PartialEq + Send + Sync + 'static {
+    fn claim(&self) -> Option<Claim>;
+    fn set_claim(&mut self, claim: Claim);
+    fn attempts_mut(&mut self) -> &mut u32;
+    /// Whether somebody must work on it.
+    fn wants_work(&self) -> bool;
+    /// Shows how far the work is.
+    fn show(&mut self, documents: u64);
+    /// Writes down that nothing comes of it.
+    fn fail(
+        shared: &Shared,
+        deployment: DeploymentRef,
+        id: DocumentId,
+        message: String,
+    ) -> impl Future<Output = Result<()>> + Send;
+}
+
+impl Claimed for ImportRow {
+    fn claim(&self) -> Option<Claim> {
+        self.claim
+    }
+
+    fn set_claim(&mut self, claim: Claim) {
+        self.claim = Some(claim);
+    }
+
+    fn attempts_mut(&mut self) -> &mut u32 {
+        &mut self.attempts
+    }
+
+    fn wants_work(&self) -> bool {
+        match self.state {
+            ImportState::Uploaded | ImportState::InProgress { .. } => true,
+            ImportState::Uploading | ImportState::WaitingForConfirmation { .. } => false,
+            ImportState::Completed { .. } | ImportState::Failed { .. } => !self.is_cleared,
+        }
+    }
+
+    fn show(&mut self, _: u64) {}
+
+    async fn fail(shared: &Shared, deployment: DeploymentRef, id: DocumentId, message: String) -> Result<()> {
+        Ok(shared.transactions.transact(deployment, &CancelImport { import: id, message }).await?)
+    }
+}
+
+impl Claimed for ExportRow {
+    fn claim(&self) -> Option<Claim> {
+        self.claim
+    }
+
+    fn set_claim(&mut self, claim: Claim) {
+        self.claim = Some(claim);
+    }
+
+    fn attempts_mut(&mut self) -> &mut u32 {
+        &mut self.attempts
+    }
+
+    fn wants_work(&self) -> bool {
+        self.state.is_under_way()
+    }
+
+    fn show(&mut self, documents: u64) {
+        if let ExportState::InProgress { message } = &mut self.state {
+            *message = format!("Exported {documents} documents");
+        }
+    }
+
+    async fn fail(shared: &Shared, deployment: DeploymentRef, id: DocumentId, message: String) -> Result<()> {
+        Ok(shared.transactions.transact(deployment, &FailExport { id, message }).await?)
+    }
+}
+
+struct Claiming<R> {
+    id: DocumentId,
+    /// The claim that nobody renews any more.
+    seen: Option<Claim>,
+    holder: [u8; 16],
+    row: std::marker::PhantomData<R>,
+}
+
+#[async_trait]
+impl<R: Claimed> Work for Claiming<R> {
+    /// `None` if somebody was faster.
+    type Output = Option<R>;
+
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<Option<R>> {
+        let Some(mut row) = transaction.row::<R>(self.id).await? else { return Ok(None) };
+        if !row.wants_work() || row.claim() != self.seen {
+            return Ok(None);
+        }
+        row.set_claim(Claim { holder: self.holder, beat: 0 });
+        transaction.replace_row(self.id, &row).await?;
+        Ok(Some(row))
+    }
+}
+
+struct Beat<R> {
+    id: DocumentId,
+    holder: [u8; 16],
+    documents: u64,
+    row: std::marker::PhantomData<R>,
+}
+
+#[async_trait]
+impl<R: Claimed> Work for Beat<R> {
+    /// Whether the row is still this process's.
+    type Output = bool;
+
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<bool> {
+        let Some(mut row) = transaction.row::<R>(self.id).await? else { return Ok(false) };
+        let Some(claim) = row.claim().filter(|claim| claim.holder == self.holder) else { return Ok(false) };
+        row.set_claim(Claim { beat: claim.beat + 1, ..claim });
+        row.show(self.documents);
+        transaction.replace_row(self.id, &row).await?;
+        Ok(true)
+    }
+}
+
+/// Counts that the work has failed.
+struct Count<R> {
+    id: DocumentId,
+    row: std::marker::PhantomData<R>,
+}
+
+impl<R> Count<R> {
+    fn new(id: DocumentId) -> Count<R> {
+        Count { id, row: std::marker::PhantomData }
+    }
+}
+
+#[async_trait]
+impl<R: Claimed> Work for Count<R> {
+    type Output = u32;
+
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<u32> {
+        let Some(mut row) = transaction.row::<R>(self.id).await? else { return Ok(0) };
+        *row.attempts_mut() += 1;
+        transaction.replace_row(self.id, &row).await?;
+        Ok(*row.attempts_mut())
+    }
+}
+
+struct FailExport {
+    id: DocumentId,
+    message: String,
+}
+
+#[async_trait]
+impl Work for FailExport {
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
+        if let Some(row) = transaction.row::<ExportRow>(self.id).await?
+            && row.state.is_under_way()
+        {
+            let state = ExportState::Failed { message: self.message.clone() };
+            transaction.replace_row(self.id, &ExportRow { state, claim: None, ..row }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Lets go of the bytes of an export. What is left of one that was complete is forgotten with them.
+struct Expire(DocumentId);
+
+#[async_trait]
+impl Work for Expire {
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
+        let Some(row) = transaction.row::<ExportRow>(self.0).await? else { return Ok(()) };
+        if let Some(object) = row.object {
+            transaction.set_object_state(object, FileState::Discarded).await?;
+        }
+        match row.state {
+            ExportState::Completed { .. } => Ok(transaction.delete_row::<ExportRow>(self.0).await?),
+            _ => Ok(transaction.replace_row(self.0, &ExportRow { object: None, ..row }).await?),
+        }
+    }
+}
+
+struct ForgetRow<R> {
+    id: DocumentId,
+    row: std::marker::PhantomData<R>,
+}
+
+impl<R> ForgetRow<R> {
+    fn new(id: DocumentId) -> ForgetRow<R> {
+        ForgetRow { id, row: std::marker::PhantomData }
+    }
+}
+
+#[async_trait]
+impl<R: Claimed> Work for ForgetRow<R> {
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
+        match transaction.row::<R>(self.id).await? {
+            Some(row) if !row.wants_work() => Ok(transaction.delete_row::<R>(self.id).await?),
+            _ => Ok(()),
+        }
+    }
+}

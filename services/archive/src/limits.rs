@@ -1,0 +1,46 @@
+//! How large imports are, and how long what is left of them and of exports is kept.
+
+use limits::{MIB, group};
+
+group! {
+    archive:
+    /// Exports and imports.
+    pub struct ArchiveLimits {
+        /// Exports and imports that one process works on at the same time: each takes most of a core.
+        jobs_max: usize = 2,
+        /// Parts of one upload (400 `InvalidImport`): the tools that upload make larger parts rather than more of them.
+        parts_max: u32 = 10_000,
+        /// Bytes of one part (400 `ImportTooLarge`).
+        part_bytes_max: u64 = 1 << 30,
+        /// Bytes of an import that is one JSON array, which is read at once.
+        array_bytes_max: usize = 8 * MIB,
+        /// Bytes of the text of one document: escaped, or in base 64, it is several times as long as the document.
+        line_bytes_max: usize = 16 * MIB,
+        /// Files in an imported archive: the list of them is held in memory.
+        entries_max: usize = 200_000,
+        /// Files for `_storage` that one import brings: they appear by one commit.
+        files_max: usize = 50_000,
+        /// Documents that one commit of an import writes.
+        batch_documents_max: usize = 1_000,
+        /// Bytes of them; one document may have more.
+        batch_bytes_max: usize = 2 * MIB,
+        /// How often it is shown that somebody works on an export or import.
+        beat_ms: u64 = 2_000,
+        /// Without that sign for so long, another process goes on with it.
+        lease_ms: u64 = 10_000,
+        /// The pause before it is looked again for what is to be done, and before what failed is tried again.
+        look_ms: u64 = 1_000,
+        /// How often an export or import is begun that fails for no fault of its own.
+        attempts_max: u32 = 5,
+        /// An upload that is not complete after so long is given up.
+        upload_ms_max: u64 = 24 * 3_600_000,
+        /// An import that nobody confirms for so long is given up.
+        confirmation_ms_max: u64 = 7 * 24 * 3_600_000,
+        /// How long an export can be fetched, unless somebody says otherwise.
+        export_kept_ms: u64 = 14 * 24 * 3_600_000,
+        /// How long it is remembered what became of an export or import.
+        history_ms: u64 = 30 * 24 * 3_600_000,
+        /// Documents or objects of what is no longer used that one step removes.
+        removed_max: usize = 500,
+    }
+}

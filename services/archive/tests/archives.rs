@@ -1,0 +1,830 @@
+//! Exports and imports on a real log and a real folder.
+
+use std::{
+    collections::BTreeMap,
+    io::{Cursor, Read as _, Write as _},
+    sync::Arc,
+    time::Duration,
+};
+
+use archive::{ArchiveLimits, Handle};
+use async_trait::async_trait;
+use bytes::Bytes;
+use contract::{
+    Archives as _, Deployment, DeploymentId, DeploymentRef, Deployments, Files as _, GroupId, NewExport,
+    NewFile, NewImport, ObjectStore, Search as _, Sequencer, TransactionLog, Uploader,
+};
+use futures::TryStreamExt as _;
+use system_transaction::{SystemTransactions, Work};
+use tokio_util::sync::CancellationToken;
+use transaction::{
+    ExportRow, ExportState, FileObjectRow, ImportRow, ImportState, IndexKind, IndexRow, IndexState,
+    SchemaRow, SchemaState, TableRow, Transaction,
+};
+use value::{ComponentId, DocumentId, JsonFormat, Object, Value, object};
+use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
+
+const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
+
+/// So small that even little data needs several of everything.
+const LIMITS: ArchiveLimits = ArchiveLimits {
+    batch_documents_max: 3,
+    look_ms: 20,
+    beat_ms: 50,
+    lease_ms: 400,
+    removed_max: 2,
+    ..ArchiveLimits::DEFAULT
+};
+
+/// A log and a folder that outlive the service.
+struct Ground {
+    transactions: SystemTransactions,
+    objects: Arc<dyn ObjectStore>,
+    log: txlog::Service,
+    search: search::Service,
+    shutdown: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+fn deployments() -> tokio::sync::watch::Receiver<Arc<Deployments>> {
+    let (name, reference) = ("d1".to_owned(), DEPLOYMENT);
+    Deployment::fixed([Deployment { reference, name, cloud_url: String::new(), site_url: String::new() }])
+}
+
+/// The service on it.
+struct Harness {
+    ground: Ground,
+    archives: Handle,
+    service: archive::Service,
+    stop: CancellationToken,
+}
+
+impl Ground {
+    async fn new() -> Ground {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shutdown = CancellationToken::new();
+        let options = txlog::Options::embedded(folder.path().join("log"));
+        let log = txlog::Service::start(options, shutdown.child_token()).await.expect("the log starts");
+        let handle: Arc<dyn TransactionLog> = Arc::new(log.handle());
+        let dependencies = sequencer::Dependencies { log: handle.clone() };
+        let sequencer: Arc<dyn Sequencer> =
+            Arc::new(sequencer::Service::start(dependencies, CancellationToken::new()).handle());
+        let limits = transaction::Limits::DEFAULT;
+        let transactions = SystemTransactions::new(handle, sequencer, 1 << 20, &[7; 32], limits);
+        let options = blob::Options { folder: folder.path().join("blobs"), is_shared: false };
+        let blobs = blob::Service::start(options, CancellationToken::new()).await.expect("the blobs open");
+        let options = search::Options {
+            limits: search::SearchLimits::DEFAULT,
+            deployments: deployments(),
+            folder: folder.path().join("search"),
+        };
+        let dependencies = search::Dependencies { transactions: transactions.clone() };
+        let search = search::Service::start(options, dependencies, shutdown.child_token());
+        Ground { transactions, objects: Arc::new(blobs.handle()), log, search, shutdown, _folder: folder }
+    }
+
+    fn serve(self, limits: ArchiveLimits) -> Harness {
+        let stop = CancellationToken::new();
+        let options = archive::Options { limits, worked_on: deployments() };
+        let dependencies = archive::Dependencies {
+            transactions: self.transactions.clone(),
+            objects: self.objects.clone(),
+            search: Arc::new(self.search.handle()),
+        };
+        let service = archive::Service::start(options, dependencies, stop.clone());
+        Harness { archives: service.handle(), ground: self, service, stop }
+    }
+
+    async fn snapshot(&self) -> Transaction {
+        self.transactions.snapshot(DEPLOYMENT).await.expect("a snapshot")
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.search.stopped().await;
+        drop(self.transactions);
+        self.log.stopped().await;
+    }
+}
+
+/// Anything that is done in one transaction.
+struct Do<F>(F);
+
+#[async_trait]
+impl<F> Work for Do<F>
+where
+    F: for<'t> Fn(&'t mut Transaction) -> futures::future::BoxFuture<'t, system_transaction::Result<()>>
+        + Sync,
+{
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<()> {
+        (self.0)(transaction).await
+    }
+}
+
+fn work<F>(run: F) -> Do<F>
+where
+    F: for<'t> Fn(&'t mut Transaction) -> futures::future::BoxFuture<'t, system_transaction::Result<()>>
+        + Sync,
+{
+    Do(run)
+}
+
+macro_rules! transact {
+    ($ground:expr, |$transaction:ident| $work:block) => {
+        $ground
+            .transactions
+            .transact(
+                DEPLOYMENT,
+                &work(|$transaction| Box::pin(async move { $work Ok(()) })),
+            )
+            .await
+            .expect("it commits")
+    };
+}
+
+impl Harness {
+    async fn start() -> Harness {
+        Ground::new().await.serve(LIMITS)
+    }
+
+    /// As a crash would: nothing is waited for.
+    async fn restart(self, limits: ArchiveLimits) -> Harness {
+        self.stop.cancel();
+        self.service.stopped().await;
+        self.ground.serve(limits)
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.service.stopped().await;
+        drop(self.archives);
+        self.ground.stop().await;
+    }
+
+    /// Uploads in pieces, as the command line tool does.
+    async fn upload(&self, bytes: &[u8], import: NewImport) -> contract::Result<String> {
+        let upload = self.archives.start_upload(DEPLOYMENT).await?;
+        let mut parts = Vec::new();
+        for (number, part) in (1..).zip(bytes.chunks(700)) {
+            let mut writer = self.archives.begin_part(DEPLOYMENT, &upload, number).await?;
+            writer.write(Bytes::copy_from_slice(part)).await?;
+            parts.push(writer.finish().await?);
+        }
+        self.archives.finish_upload(DEPLOYMENT, &upload, parts, import).await
+    }
+
+    async fn import_state(&self, import: &str) -> ImportState {
+        let mut transaction = self.ground.snapshot().await;
+        let id: DocumentId = import.parse().expect("an id");
+        transaction.row::<ImportRow>(id).await.expect("it is read").expect("it is there").state
+    }
+
+    async fn until(&self, import: &str, is_it: impl Fn(&ImportState) -> bool) -> ImportState {
+        let mut state = self.import_state(import).await;
+        for _ in 0..4_000 {
+            if is_it(&state) {
+                return state;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            state = self.import_state(import).await;
+        }
+        panic!("the import stays at {state:?}");
+    }
+
+    /// What an import says that it will do.
+    async fn proposed(&self, bytes: &[u8], import: NewImport) -> Result<(String, String), String> {
+        let id = self.upload(bytes, import).await.expect("it is uploaded");
+        match self.until(&id, |state| *state != ImportState::Uploaded).await {
+            ImportState::WaitingForConfirmation { message, .. } => Ok((id, message)),
+            ImportState::Failed { message } => Err(message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// How many documents it brings.
+    async fn import(&self, bytes: &[u8], import: NewImport) -> Result<u64, String> {
+        let (id, _) = self.proposed(bytes, import).await?;
+        self.archives.perform_import(DEPLOYMENT, &id).await.expect("it is confirmed");
+        self.over(&id).await
+    }
+
+    async fn over(&self, id: &str) -> Result<u64, String> {
+        match self.until(id, ImportState::is_over).await {
+            ImportState::Completed { documents, .. } => Ok(documents),
+            ImportState::Failed { message } => Err(message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn exported(&self) -> Vec<u8> {
+        let export = NewExport { include_storage: true, component: String::new() };
+        self.archives.request_export(DEPLOYMENT, export).await.expect("it is requested");
+        self.finished_export().await
+    }
+
+    async fn finished_export(&self) -> Vec<u8> {
+        for _ in 0..4_000 {
+            let mut transaction = self.ground.snapshot().await;
+            let rows = transaction.rows::<ExportRow>("by_creation_time", &[]).await.expect("they are read");
+            let latest = rows.last().expect("one was requested");
+            match &latest.row.state {
+                ExportState::Completed { start, size_bytes, .. } => {
+                    let name = start.as_nanoseconds().to_string();
+                    let found = self.archives.find_export(DEPLOYMENT, &name).await.expect("it is looked for");
+                    let found = found.expect("it is there");
+                    let bytes = self.archives.read_export(&found).await.expect("it is read");
+                    let bytes = bytes.try_collect::<Vec<Bytes>>().await.expect("it is read").concat();
+                    assert_eq!(bytes.len() as u64, *size_bytes);
+                    return bytes;
+                }
+                state if state.is_under_way() => tokio::time::sleep(Duration::from_millis(10)).await,
+                state => panic!("{state:?}"),
+            }
+        }
+        panic!("the export comes to no end");
+    }
+
+    /// The documents of a table by id, as `export_json`; `None` if there is no such table.
+    async fn documents(&self, table: &str) -> Option<Vec<String>> {
+        let exported = entries(&self.exported().await);
+        let text = exported.get(&format!("{table}/documents.jsonl"))?;
+        Some(String::from_utf8(text.clone()).expect("text").lines().map(str::to_owned).collect())
+    }
+
+    async fn table_rows(&self) -> Vec<TableRow> {
+        let mut transaction = self.ground.snapshot().await;
+        let rows = transaction.rows::<TableRow>("by_component_and_name", &[]).await.expect("they are read");
+        rows.into_iter().map(|row| row.row).collect()
+    }
+
+    /// Until nothing is left of imports but what they have brought.
+    async fn becomes_tidy(&self) {
+        for _ in 0..4_000 {
+            let mut transaction = self.ground.snapshot().await;
+            let imports =
+                transaction.rows::<ImportRow>("by_creation_time", &[]).await.expect("they are read");
+            let tables = self.table_rows().await;
+            let tidy = imports.iter().all(|import| import.row.is_cleared || !import.row.state.is_over());
+            if tidy && tables.iter().all(|table| table.state == transaction::TableState::Active) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("something is left");
+    }
+}
+
+fn rows_for(table: &str, format: &str, mode: &str) -> NewImport {
+    let table = Some(table.to_owned());
+    NewImport { format: format.to_owned(), mode: mode.to_owned(), table, component: String::new() }
+}
+
+fn archive_for(mode: &str) -> NewImport {
+    NewImport { format: "zip".to_owned(), mode: mode.to_owned(), table: None, component: String::new() }
+}
+
+/// The files of an archive by name.
+fn entries(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let mut archive = ZipArchive::new(Cursor::new(archive)).expect("an archive");
+    (0..archive.len())
+        .map(|index| {
+            let mut entry = archive.by_index(index).expect("an entry");
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).expect("it is whole");
+            (entry.name().to_owned(), bytes)
+        })
+        .collect()
+}
+
+fn archive_of(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, text) in files {
+        zip.start_file(*name, SimpleFileOptions::default()).expect("a file");
+        zip.write_all(text.as_bytes()).expect("it is written");
+    }
+    zip.finish().expect("an archive").into_inner()
+}
+
+/// Every type of value, and what is special about each.
+fn values() -> Vec<Object> {
+    let float = |number: f64| object! { "value" => Value::Float64(number) };
+    let mut values: Vec<Object> = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.5,
+        1e300,
+        5e-324,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        9_007_199_254_740_993.0,
+    ]
+    .map(float)
+    .into();
+    values.extend([0, 1, -1, i64::MAX, i64::MIN].map(|integer| object! { "value" => Value::Int64(integer) }));
+    values.extend([
+        object! { "value" => Value::Null },
+        object! { "value" => true },
+        object! { "value" => "" },
+        object! { "value" => "line\nbreak \u{2028} \u{0} \"quoted\" é 😀" },
+        object! { "value" => "$integer" },
+        object! { "value" => Value::Bytes(Vec::new()) },
+        object! { "value" => Value::Bytes(vec![0, 255, 7]) },
+        object! { "value" => vec![Value::Int64(1), Value::Float64(1.0), Value::Array(Vec::new())] },
+        object! { "value" => object! { "" => 1.0, "a b" => Value::Int64(7), "nested" => object! {} } },
+        object! {},
+    ]);
+    values
+}
+
+/// A deployment with everything that an export has.
+async fn fill(harness: &Harness) {
+    transact!(harness.ground, |transaction| {
+        // So that the numbers of tables are not those that they would get in the order of their names.
+        let first = transaction.insert("zebras", Value::Object(object! { "name" => "z" })).await?;
+        for value in values() {
+            transaction.insert("values", Value::Object(value)).await?;
+        }
+        transaction.insert("links", Value::Object(object! { "to" => String::from(first) })).await?;
+        transaction.create_table("empty".parse().expect("a name")).await?;
+    });
+    let options = files::Options { limits: files::FileLimits::DEFAULT, swept: Deployment::fixed([]) };
+    let dependencies = files::Dependencies {
+        transactions: harness.ground.transactions.clone(),
+        objects: harness.ground.objects.clone(),
+    };
+    let files = files::Service::start(options, dependencies, CancellationToken::new()).handle();
+    for (content_type, size) in [(Some("image/png"), 3), (None, 0), (Some("x/unknown; a=\"b\""), 700_000)] {
+        let by = Uploader::Function { component: String::new() };
+        let content_type = content_type.map(str::to_owned);
+        let mut upload = files
+            .begin(NewFile { deployment: DEPLOYMENT, by, content_type, sha256: None })
+            .await
+            .expect("begun");
+        upload.write(Bytes::from(vec![size as u8; size])).await.expect("it is taken");
+        upload.finish().await.expect("it is kept");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_exported_comes_back_and_is_exported_as_the_same_bytes() {
+    let harness = Harness::start().await;
+    fill(&harness).await;
+    let before = harness.exported().await;
+    let files = entries(&before);
+    let names: Vec<&str> =
+        files.keys().map(String::as_str).filter(|name| !name.starts_with("_storage/kg")).collect();
+    assert_eq!(
+        names,
+        [
+            "README.md",
+            "_storage/documents.jsonl",
+            "_tables/documents.jsonl",
+            "empty/documents.jsonl",
+            "empty/generated_schema.jsonl",
+            "links/documents.jsonl",
+            "links/generated_schema.jsonl",
+            "values/documents.jsonl",
+            "values/generated_schema.jsonl",
+            "zebras/documents.jsonl",
+            "zebras/generated_schema.jsonl",
+        ]
+    );
+    assert_eq!(files.len(), names.len() + 3);
+    assert!(files.keys().any(|name| name.ends_with(".png")), "{:?}", files.keys());
+
+    // Into another deployment's place.
+    let other = Harness::start().await;
+    assert_eq!(other.import(&before, archive_for("requireEmpty")).await, Ok(1 + 25 + 1 + 3));
+    let after = other.exported().await;
+    assert_eq!(entries(&after), files);
+    assert_eq!(after, before, "equal data makes equal bytes");
+    // Over what is there.
+    assert_eq!(other.import(&before, archive_for("replaceAll")).await, Ok(1 + 25 + 1 + 3));
+    assert_eq!(other.exported().await, before);
+    assert_eq!(harness.import(&after, archive_for("replace")).await, Ok(1 + 25 + 1 + 3));
+    assert_eq!(harness.exported().await, before);
+    // The files are found by their ids, and by the same addresses.
+    let mut transaction = other.ground.snapshot().await;
+    for line in String::from_utf8_lossy(&files["_storage/documents.jsonl"]).lines() {
+        let fields =
+            Value::from_json_in(line, JsonFormat::Export).expect("JSON").into_object().expect("an object");
+        let text = |name: &str| fields.get(name).and_then(Value::as_str).expect("a text").to_owned();
+        let file = transaction.file(&text("_id")).await.expect("it is looked for").expect("it is there");
+        assert_eq!(file.uuid, text("internalId"));
+    }
+    other.becomes_tidy().await;
+    // Ids of tables go on behind those that came.
+    transact!(other.ground, |transaction| {
+        let id = transaction.insert("later", Value::Object(object! {})).await?;
+        assert_eq!(id.table.get(), 10_005);
+    });
+    harness.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_imported_in_every_format_and_mode() {
+    let harness = Harness::start().await;
+    let lines = (0..10).map(|n| format!("{{\"n\":{n}}}\n")).collect::<String>();
+    assert_eq!(harness.import(lines.as_bytes(), rows_for("t", "jsonLines", "requireEmpty")).await, Ok(10));
+    let there = harness.documents("t").await.expect("the table is there");
+    assert_eq!(there.len(), 10);
+    assert!(
+        there.iter().all(|line| line.contains("\"n\":") && line.contains(".0")),
+        "numbers are floats: {there:?}"
+    );
+
+    // A table with documents is left alone unless the mode says otherwise.
+    let refused =
+        harness.import(b"{}", rows_for("t", "jsonLines", "requireEmpty")).await.expect_err("it is refused");
+    assert!(refused.contains("TableNotEmpty"), "{refused}");
+    assert_eq!(
+        harness.import(b"[{\"n\":\"x\"},{\"n\":null}]", rows_for("t", "jsonArray", "append")).await,
+        Ok(2)
+    );
+    assert_eq!(harness.documents("t").await.expect("there").len(), 12);
+    assert_eq!(harness.import(b"n,s\n1,a\n2,b\n", rows_for("t", "csv", "replace")).await, Ok(2));
+    assert_eq!(harness.documents("t").await.expect("there").len(), 2);
+    // An empty file has no parts.
+    assert_eq!(harness.import(b"", rows_for("u", "jsonLines", "requireEmpty")).await, Ok(0));
+    assert_eq!(harness.documents("u").await, Some(Vec::new()));
+    assert_eq!(harness.import(b"{\"a\":1}", rows_for("u", "jsonLines", "replaceAll")).await, Ok(1));
+    assert_eq!(harness.documents("t").await, None, "a table that no schema declares goes");
+    assert_eq!(harness.documents("u").await.expect("there").len(), 1);
+    harness.becomes_tidy().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_not_be_imported_changes_nothing() {
+    let harness = Harness::start().await;
+    fill(&harness).await;
+    let before = harness.exported().await;
+    let documents = entries(&before);
+    let zebra = String::from_utf8(documents["zebras/documents.jsonl"].clone()).expect("text");
+    let link = String::from_utf8(documents["links/documents.jsonl"].clone()).expect("text");
+    let mut truncated = before.clone();
+    truncated.truncate(before.len() / 2);
+    let mut damaged = before.clone();
+    let middle = {
+        let mut archive = ZipArchive::new(Cursor::new(&before)).expect("an archive");
+        let entry = archive.by_name("values/documents.jsonl").expect("it is there");
+        (entry.data_start() + entry.compressed_size() / 2) as usize
+    };
+    damaged[middle] ^= 0xff;
+    let stored = archive_of(&[
+        ("_storage/documents.jsonl", &String::from_utf8_lossy(&documents["_storage/documents.jsonl"])),
+        ("zebras/documents.jsonl", &zebra),
+    ]);
+    let twice = format!("{zebra}{zebra}");
+    let mixed = format!("{zebra}{link}");
+    let cases: Vec<(&str, Vec<u8>, NewImport)> = vec![
+        ("not an archive", b"PK, but no archive".to_vec(), archive_for("replaceAll")),
+        ("an empty one", Vec::new(), archive_for("replaceAll")),
+        ("half of one", truncated, archive_for("replaceAll")),
+        ("no table in it", archive_of(&[("README.md", "x")]), archive_for("replaceAll")),
+        ("a system table", archive_of(&[("_cron_jobs/documents.jsonl", "{}")]), archive_for("replaceAll")),
+        (
+            "no such component",
+            archive_of(&[("_components/x/t/documents.jsonl", "{}")]),
+            archive_for("replaceAll"),
+        ),
+        ("files without bytes", stored, archive_for("replaceAll")),
+        ("a damaged one", damaged, archive_for("replaceAll")),
+        ("no JSON", b"{\"a\":1}\n{\"a\":".to_vec(), rows_for("zebras", "jsonLines", "append")),
+        ("no object", b"{\"a\":1}\n7\n".to_vec(), rows_for("zebras", "jsonLines", "append")),
+        ("a reserved field", b"{\"_a\":1}\n".to_vec(), rows_for("zebras", "jsonLines", "append")),
+        ("no id", b"{}\n{\"_id\":\"x\"}\n".to_vec(), rows_for("zebras", "jsonLines", "append")),
+        ("no time", b"{\"_creationTime\":-1}\n".to_vec(), rows_for("zebras", "jsonLines", "append")),
+        ("ids of another table", link.clone().into_bytes(), rows_for("zebras", "jsonLines", "append")),
+        ("ids that are there", zebra.clone().into_bytes(), rows_for("zebras", "jsonLines", "append")),
+        ("ids of two tables", mixed.into_bytes(), rows_for("zebras", "jsonLines", "replace")),
+        ("an id twice", twice.into_bytes(), rows_for("zebras", "jsonLines", "replace")),
+        ("the number of a table that stays", zebra.into_bytes(), rows_for("new", "jsonLines", "replace")),
+        ("no CSV", b"a,b\n1\n".to_vec(), rows_for("zebras", "csv", "append")),
+        ("no array", b"{}".to_vec(), rows_for("zebras", "jsonArray", "append")),
+        (
+            "too many bytes for an array",
+            vec![b' '; LIMITS.array_bytes_max + 1],
+            rows_for("zebras", "jsonArray", "append"),
+        ),
+    ];
+    for (what, bytes, import) in cases {
+        let result = match bytes.len() {
+            0..1_000_000 => harness.import(&bytes, import).await,
+            _ => import_large(&harness, &bytes, import).await,
+        };
+        let message = result.expect_err(what);
+        assert!(!message.is_empty(), "{what}");
+        assert_eq!(harness.exported().await, before, "{what} ({message})");
+    }
+    harness.becomes_tidy().await;
+    harness.stop().await;
+}
+
+/// As one part.
+async fn import_large(harness: &Harness, bytes: &[u8], import: NewImport) -> Result<u64, String> {
+    let archives = &harness.archives;
+    let upload = archives.start_upload(DEPLOYMENT).await.expect("it begins");
+    let mut part = archives.begin_part(DEPLOYMENT, &upload, 1).await.expect("it begins");
+    part.write(Bytes::copy_from_slice(bytes)).await.expect("it is taken");
+    let parts = vec![part.finish().await.expect("it is stored")];
+    let id = archives.finish_upload(DEPLOYMENT, &upload, parts, import).await.expect("it is uploaded");
+    match harness.until(&id, |state| *state != ImportState::Uploaded).await {
+        ImportState::Failed { message } => Err(message),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Without them an import would know of no index and no schema.
+async fn declare(harness: &Harness) {
+    transact!(harness.ground, |transaction| {
+        for name in ["posts", "users"] {
+            transaction.create_table(name.parse().expect("a name")).await?;
+        }
+        let schema = r#"{"schemaValidation":true,"tables":[
+            {"tableName":"posts","indexes":[{"indexDescriptor":"by_author","fields":["author"]}],"searchIndexes":[],"vectorIndexes":[],
+             "documentType":{"type":"object","value":{"author":{"fieldType":{"type":"id","tableName":"users"},"optional":false}}}},
+            {"tableName":"users","indexes":[],"searchIndexes":[{"indexDescriptor":"search_name","searchField":"name","filterFields":[]}],"vectorIndexes":[],
+             "documentType":{"type":"object","value":{"name":{"fieldType":{"type":"string"},"optional":false}}}}]}"#;
+        let posts = transaction.table(&"posts".parse().expect("a name")).expect("it is there");
+        let row = IndexRow {
+            component: ComponentId::ROOT,
+            table: posts.tablet,
+            id: transaction.new_index_id(),
+            name: "by_author".parse().expect("a name"),
+            fields: vec!["author".parse().expect("a path")],
+            kind: IndexKind::Ordered,
+            state: IndexState::Enabled,
+            staged: false,
+        };
+        transaction.insert_row(&row).await?;
+        let users = transaction.table(&"users".parse().expect("a name")).expect("it is there");
+        let row = IndexRow {
+            table: users.tablet,
+            id: transaction.new_index_id(),
+            name: "search_name".parse().expect("a name"),
+            fields: vec!["name".parse().expect("a path")],
+            kind: IndexKind::Text { filter_fields: Vec::new() },
+            ..row
+        };
+        transaction.insert_row(&row).await?;
+        let (component, state, error) = (ComponentId::ROOT, SchemaState::Active, None);
+        transaction.insert_row(&SchemaRow { component, state, schema: schema.into(), error }).await?;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn imports_keep_to_the_schema_and_its_indexes() {
+    let harness = Harness::start().await;
+    declare(&harness).await;
+    let names = "{\"name\":\"Ada\"}\n{\"name\":\"Bob\"}\n";
+    assert_eq!(harness.import(names.as_bytes(), rows_for("users", "jsonLines", "requireEmpty")).await, Ok(2));
+    let users = harness.documents("users").await.expect("they are there");
+    // Whoever sees the documents can search them.
+    let mut transaction = harness.ground.snapshot().await;
+    let table = transaction.table(&"users".parse().expect("a name")).expect("it is there");
+    let index = table.index("search_name").expect("it has the index").id;
+    let search = harness.ground.search.handle();
+    let state = search.search_index(DEPLOYMENT, index).await.expect("it is known");
+    assert_eq!((state.is_complete, state.documents), (true, 2));
+    drop(transaction);
+    let id_of = |line: &str| {
+        let fields =
+            Value::from_json_in(line, JsonFormat::Export).expect("JSON").into_object().expect("an object");
+        fields.get("_id").and_then(Value::as_str).expect("an id").to_owned()
+    };
+    let posts: String = users.iter().map(|user| format!("{{\"author\":\"{}\"}}\n", id_of(user))).collect();
+    assert_eq!(harness.import(posts.as_bytes(), rows_for("posts", "jsonLines", "replace")).await, Ok(2));
+    // The table that came has the index, and all documents are in it.
+    let mut transaction = harness.ground.snapshot().await;
+    let table = transaction.table(&"posts".parse().expect("a name")).expect("it is there");
+    let index = table.index("by_author").expect("it has the index").id;
+    let read = contract::Read::Range {
+        index,
+        interval: contract::Interval::all(),
+        order: contract::Order::Ascending,
+        rows_max: 10,
+        bytes_max: 1 << 20,
+    };
+    let results =
+        transaction.log().read(DEPLOYMENT, transaction.begin_at(), &[read]).await.expect("it is read");
+    assert!(
+        matches!(&results[..], [contract::ReadResult::Range { rows, .. }] if rows.len() == 2),
+        "{results:?}"
+    );
+    drop(transaction);
+
+    // Documents that don't fit are named, and nothing changes.
+    for (text, what) in [
+        ("{\"name\":7}", "SchemaEnforcementError"),
+        ("{\"name\":\"x\",\"more\":1}", "SchemaEnforcementError"),
+    ] {
+        for mode in ["append", "replace"] {
+            let refused = harness.import(text.as_bytes(), rows_for("users", "jsonLines", mode)).await;
+            let refused = refused.expect_err(text);
+            assert!(refused.contains(what) && refused.contains("line 1"), "{refused}");
+        }
+    }
+    assert_eq!(harness.documents("users").await.expect("there"), users);
+
+    // Ids that documents of another table have must go on to be ids of the table.
+    let others = "{\"_id\":\"NEW\",\"name\":\"Eve\"}".replace(
+        "NEW",
+        &DocumentId::new(
+            value::TableNumber::new(10_077).expect("a number"),
+            value::InternalId::from_bytes([9; 16]),
+        )
+        .to_string(),
+    );
+    let refused = harness.import(others.as_bytes(), rows_for("users", "jsonLines", "replace")).await;
+    assert!(refused.as_ref().is_err_and(|message| message.contains("ImportForeignKey")), "{refused:?}");
+    // With everything else cleared, it may.
+    assert_eq!(harness.import(others.as_bytes(), rows_for("users", "jsonLines", "replaceAll")).await, Ok(1));
+    assert_eq!(harness.documents("posts").await, Some(Vec::new()), "a declared table is cleared, and stays");
+    harness.becomes_tidy().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_meanwhile_makes_an_import_fail_that_did_not_know_of_it() {
+    let harness = Harness::start().await;
+    declare(&harness).await;
+    let (id, _) = harness
+        .proposed(b"{\"name\":\"Ada\"}", rows_for("users", "jsonLines", "replace"))
+        .await
+        .expect("it could be");
+    transact!(harness.ground, |transaction| {
+        let schema = transaction.active_schema().expect("it is there");
+        transaction.delete_row::<SchemaRow>(schema.id).await?;
+    });
+    harness.archives.perform_import(DEPLOYMENT, &id).await.expect("it is confirmed");
+    let refused = harness.over(&id).await.expect_err("it can't be");
+    assert!(refused.contains("ImportSchemaChanged"), "{refused}");
+    assert_eq!(harness.documents("users").await, Some(Vec::new()));
+    harness.becomes_tidy().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_goes_on_wherever_it_was_interrupted_and_brings_each_document_once() {
+    for mode in ["append", "replace"] {
+        let slow = ArchiveLimits { batch_documents_max: 1, ..LIMITS };
+        let mut harness = Ground::new().await.serve(slow);
+        transact!(harness.ground, |transaction| {
+            transaction.insert("t", Value::Object(object! { "old" => true })).await?;
+        });
+        let lines = (0..200).map(|n| format!("{{\"n\":{n}}}\n")).collect::<String>();
+        let (id, _) =
+            harness.proposed(lines.as_bytes(), rows_for("t", "jsonLines", mode)).await.expect("it can be");
+        harness.archives.perform_import(DEPLOYMENT, &id).await.expect("it is confirmed");
+        let mut interrupted = 0;
+        while !harness.import_state(&id).await.is_over() {
+            let mut transaction = harness.ground.snapshot().await;
+            let there = transaction.count("t").await.expect("it is counted");
+            drop(transaction);
+            match mode {
+                "append" => assert!((1..=201).contains(&there), "{there}"),
+                _ => assert!(there == 1 || there == 200, "the old documents or the new: {there}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            if interrupted < 4 {
+                harness = harness.restart(slow).await;
+                interrupted += 1;
+            }
+        }
+        assert_eq!(harness.over(&id).await, Ok(200), "{mode}");
+        let there = harness.documents("t").await.expect("there");
+        assert_eq!(there.len(), if mode == "append" { 201 } else { 200 });
+        let numbers: std::collections::BTreeSet<&str> =
+            there.iter().filter_map(|line| line.split_once("\"n\":")?.1.split(['}', ',']).next()).collect();
+        assert_eq!(numbers.len(), 200, "each document came once");
+        assert!(interrupted > 0, "it was interrupted");
+        harness.becomes_tidy().await;
+        harness.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canceled_import_leaves_nothing() {
+    let slow = ArchiveLimits { batch_documents_max: 1, ..LIMITS };
+    let harness = Ground::new().await.serve(slow);
+    let lines = (0..500).map(|n| format!("{{\"n\":{n}}}\n")).collect::<String>();
+    let (id, message) =
+        harness.proposed(lines.as_bytes(), rows_for("t", "jsonLines", "replace")).await.expect("it can be");
+    assert!(message.contains("create 500"), "{message}");
+    harness.archives.perform_import(DEPLOYMENT, &id).await.expect("it is confirmed");
+    harness.archives.cancel_import(DEPLOYMENT, &id).await.expect("it is canceled");
+    let refused = harness.over(&id).await.expect_err("it is given up");
+    assert!(refused.contains("canceled"), "{refused}");
+    // Given up twice, or confirmed afterwards, it stays as it is.
+    harness.archives.cancel_import(DEPLOYMENT, &id).await.expect("nothing is to be done");
+    harness.archives.perform_import(DEPLOYMENT, &id).await.expect("nothing is to be done");
+    harness.becomes_tidy().await;
+    assert_eq!(harness.documents("t").await, None);
+    assert!(harness.table_rows().await.is_empty());
+    let mut transaction = harness.ground.snapshot().await;
+    let objects = transaction.rows::<FileObjectRow>("by_id", &[]).await.expect("they are read");
+    let kept = objects.iter().filter(|object| object.row.state != transaction::FileState::Discarded);
+    // But for the export that was just made.
+    assert_eq!(kept.count(), 1);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_is_of_one_moment_and_survives_a_restart() {
+    let harness = Harness::start().await;
+    transact!(harness.ground, |transaction| {
+        transaction.insert("left", Value::Object(object! { "n" => 0.0 })).await?;
+        transaction.insert("right", Value::Object(object! { "n" => 0.0 })).await?;
+    });
+    // Two documents that are always equal.
+    let writing = CancellationToken::new();
+    let writer = {
+        let (transactions, writing) = (harness.ground.transactions.clone(), writing.clone());
+        tokio::spawn(async move {
+            let mut n = 0.0;
+            while !writing.is_cancelled() {
+                n += 1.0;
+                let insert = work(move |transaction| {
+                    Box::pin(async move {
+                        for table in ["left", "right"] {
+                            transaction.insert(table, Value::Object(object! { "n" => n })).await?;
+                        }
+                        Ok(())
+                    })
+                });
+                transactions.transact(DEPLOYMENT, &insert).await.expect("it commits");
+            }
+        })
+    };
+    let numbers = |archive: &[u8], table: &str| -> Vec<String> {
+        let text =
+            String::from_utf8(entries(archive)[&format!("{table}/documents.jsonl")].clone()).expect("text");
+        let mut numbers: Vec<String> =
+            text.lines().map(|line| line.split_once("\"n\":").expect("a number").1.to_owned()).collect();
+        numbers.sort();
+        numbers
+    };
+    for _ in 0..3 {
+        let archive = harness.exported().await;
+        assert_eq!(numbers(&archive, "left"), numbers(&archive, "right"));
+    }
+    let export = NewExport { include_storage: false, component: String::new() };
+    harness.archives.request_export(DEPLOYMENT, export.clone()).await.expect("it is requested");
+    let second = harness.archives.request_export(DEPLOYMENT, export).await;
+    let harness = harness.restart(LIMITS).await;
+    let archive = harness.finished_export().await;
+    assert_eq!(numbers(&archive, "left"), numbers(&archive, "right"));
+    if let Err(error) = second {
+        assert_eq!(error.code, "ExportInProgress");
+    }
+    writing.cancel();
+    writer.await.expect("it ends");
+
+    // It goes when it is told to.
+    let mut transaction = harness.ground.snapshot().await;
+    let rows = transaction.rows::<ExportRow>("by_creation_time", &[]).await.expect("they are read");
+    drop(transaction);
+    let id = rows.last().expect("one is there").id.to_string();
+    assert!(harness.archives.find_export(DEPLOYMENT, &id).await.expect("it is looked for").is_some());
+    harness.archives.set_export_expiration(DEPLOYMENT, &id, 1).await.expect("it is told");
+    for _ in 0..1_000 {
+        if harness.archives.find_export(DEPLOYMENT, &id).await.expect("it is looked for").is_none() {
+            harness.stop().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the export stays");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_can_not_be_are_refused_by_their_codes() {
+    let harness = Harness::start().await;
+    let code = |result: contract::Result<()>| result.expect_err("it is refused").code;
+    let archives = &harness.archives;
+    assert_eq!(code(archives.perform_import(DEPLOYMENT, "x").await.map(drop)), "ImportNotFound");
+    assert_eq!(code(archives.cancel_import(DEPLOYMENT, "x").await), "ImportNotFound");
+    assert_eq!(code(archives.cancel_export(DEPLOYMENT, "x").await), "ExportNotFound");
+    let unknown = NewExport { include_storage: false, component: "nope".to_owned() };
+    assert_eq!(code(archives.request_export(DEPLOYMENT, unknown).await), "ComponentNotFound");
+    let upload = archives.start_upload(DEPLOYMENT).await.expect("it begins");
+    assert_eq!(code(archives.perform_import(DEPLOYMENT, &upload).await.map(drop)), "ImportNotReady");
+    assert_eq!(code(archives.begin_part(DEPLOYMENT, &upload, 0).await.map(drop)), "InvalidImport");
+    let finish = async |parts: Vec<String>, component: &str| {
+        let import = NewImport { component: component.to_owned(), ..rows_for("t", "csv", "append") };
+        archives.finish_upload(DEPLOYMENT, &upload, parts, import).await.map(drop)
+    };
+    assert_eq!(code(finish(vec!["x".to_owned()], "").await), "InvalidImport");
+    assert_eq!(code(finish(vec![upload.clone()], "").await), "InvalidImport");
+    assert_eq!(code(finish(Vec::new(), "nope").await), "ComponentNotFound");
+    finish(Vec::new(), "").await.expect("an empty file has no parts");
+    finish(Vec::new(), "").await.expect("it comes again");
+    assert_eq!(code(archives.begin_part(DEPLOYMENT, &upload, 1).await.map(drop)), "InvalidImport");
+    harness.stop().await;
+}

@@ -1,0 +1,208 @@
+//! One stream's events on their way to its receiver.
+
+use std::{sync::Arc, time::Duration};
+
+use contract::DeploymentRef;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+use transaction::LogStreamState;
+use value::DocumentId;
+
+use crate::{
+    configuration::Secrets,
+    events::{Event, Origin},
+    rows::Enter,
+    service::Shared,
+    sinks::{Told, told},
+};
+
+/// A stream whose events are being sent.
+pub(crate) struct Stream {
+    pub secrets: Secrets,
+    queue: mpsc::Sender<Arc<Event>>,
+    /// Ends it.
+    token: CancellationToken,
+}
+
+/// Bytes of an answer that are read: nobody wants them, but a connection can be used again behind them.
+const ANSWER_BYTES_MAX: usize = 16_384;
+
+/// Why a receiver did not take a request.
+#[derive(Debug, PartialEq, Eq)]
+struct Refusal {
+    /// A clause, without anything that the receiver says.
+    reason: String,
+    /// It may take it later.
+    again: bool,
+}
+
+impl Stream {
+    pub fn start(
+        shared: Arc<Shared>,
+        (deployment, origin): (DeploymentRef, Origin),
+        (id, secrets): (DocumentId, Secrets),
+        state: LogStreamState,
+        shutdown: &CancellationToken,
+    ) -> Stream {
+        let (queue, events) = mpsc::channel(shared.limits.events_queued_max);
+        let token = shutdown.child_token();
+        let sender =
+            Sender { shared: shared.clone(), deployment, origin, id, secrets: secrets.clone(), state };
+        let ended = token.clone();
+        shared.tasks.spawn(async move {
+            ended.run_until_cancelled(sender.run(events)).await;
+        });
+        Stream { secrets, queue, token }
+    }
+
+    /// Takes an event if it is for the stream, unless too many wait.
+    pub fn take(&self, shared: &Shared, event: &Arc<Event>) {
+        if self.secrets.configuration.wants(event.topic) && self.queue.try_send(event.clone()).is_err() {
+            shared.metrics.events_dropped.add(1);
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.token.cancel();
+    }
+}
+
+/// Sends the events of one stream.
+pub(crate) struct Sender {
+    pub shared: Arc<Shared>,
+    pub deployment: DeploymentRef,
+    pub origin: Origin,
+    pub id: DocumentId,
+    pub secrets: Secrets,
+    /// As it was entered last.
+    pub state: LogStreamState,
+}
+
+impl Sender {
+    async fn run(mut self, mut events: mpsc::Receiver<Arc<Event>>) {
+        while let Some(first) = events.recv().await {
+            let batch = self.gather(first, &mut events).await;
+            self.tell(&batch).await;
+        }
+    }
+
+    /// What goes with an event into one request.
+    async fn gather(&self, first: Arc<Event>, events: &mut mpsc::Receiver<Arc<Event>>) -> Vec<Arc<Event>> {
+        let limits = &self.shared.limits;
+        let until = Instant::now() + Duration::from_millis(limits.flush_ms_max);
+        let size = |event: &Event| serde_json::to_string(&event.fields).map_or(0, |json| json.len());
+        let mut bytes = size(&first);
+        let mut batch = vec![first];
+        while batch.len() < limits.batch_events_max && bytes < limits.batch_bytes_max {
+            let Ok(Some(event)) = tokio::time::timeout_at(until, events.recv()).await else { break };
+            bytes += size(&event);
+            batch.push(event);
+        }
+        batch
+    }
+
+    /// Tells the receiver, and the deployment whether that works.
+    pub async fn tell(&mut self, events: &[Arc<Event>]) {
+        let requests = told(&self.secrets, &self.origin, events);
+        let mut outcome = Ok(());
+        for request in &requests {
+            let sent = self.send(request).await;
+            // Where one is lost the others may still come.
+            outcome = outcome.and(sent);
+        }
+        let metrics = &self.shared.metrics;
+        let state = match outcome {
+            Ok(()) => {
+                metrics.events_sent.add(events.len() as u64);
+                LogStreamState::Active
+            }
+            Err(reason) => {
+                metrics.events_dropped.add(events.len() as u64);
+                LogStreamState::Failed { reason }
+            }
+        };
+        if state != self.state {
+            self.enter(state).await;
+        }
+    }
+
+    async fn enter(&mut self, state: LogStreamState) {
+        if let LogStreamState::Failed { reason } = &state {
+            let (deployment, kind) = (self.deployment, self.secrets.configuration.kind());
+            tracing::info!(%deployment, kind, "events of a log stream are lost: {reason}");
+        }
+        let work = Enter { id: self.id, state: state.clone() };
+        match self.shared.transactions.transact(self.deployment, &work).await {
+            Ok(()) => self.state = state,
+            Err(error) => tracing::debug!(%error, "whether a log stream works is entered later"),
+        }
+    }
+
+    /// Until the receiver takes it, or enough was tried.
+    async fn send(&self, request: &Told) -> Result<(), String> {
+        let limits = &self.shared.limits;
+        for attempt in 1.. {
+            self.shared.metrics.requests_sent.add(1);
+            let Err(refusal) = self.attempt(request).await else { return Ok(()) };
+            self.shared.metrics.requests_failed.add(1);
+            if !refusal.again || attempt >= limits.attempts_max {
+                return Err(refusal.reason);
+            }
+            let doubled =
+                limits.pause_ms_min.saturating_mul(1_u64.checked_shl(attempt as u32 - 1).unwrap_or(u64::MAX));
+            tokio::time::sleep(Duration::from_millis(doubled.min(limits.pause_ms_max))).await;
+        }
+        unreachable!("attempts are counted")
+    }
+
+    async fn attempt(&self, request: &Told) -> Result<(), Refusal> {
+        let answered = async {
+            let mut answer = self.shared.http.send(request.request()).await?;
+            let mut bytes = 0;
+            while bytes < ANSWER_BYTES_MAX
+                && let Ok(Some(chunk)) = answer.chunk().await
+            {
+                bytes += chunk.len();
+            }
+            Ok::<u16, egress::Error>(answer.status)
+        };
+        let patience = Duration::from_millis(self.shared.limits.answer_ms_max);
+        match tokio::time::timeout(patience, answered).await {
+            Ok(Ok(status)) => judged(status),
+            Ok(Err(error)) => {
+                let is_final = matches!(
+                    error,
+                    egress::Error::InvalidUrl | egress::Error::Denied { .. } | egress::Error::Redirected
+                );
+                Err(Refusal { reason: format!("the receiver {error}"), again: !is_final })
+            }
+            Err(_) => Err(Refusal { reason: "the receiver did not answer in time".to_owned(), again: true }),
+        }
+    }
+}
+
+fn judged(status: u16) -> Result<(), Refusal> {
+    let again = match status {
+        200..=299 => return Ok(()),
+        408 | 425 | 429 | 500..=599 => true,
+        _ => false,
+    };
+    Err(Refusal { reason: format!("the receiver answered with status {status}"), again })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_what_is_refused_is_not() {
+        assert_eq!(judged(204), Ok(()));
+        for (status, again) in
+            [(400, false), (401, false), (404, false), (429, true), (500, true), (503, true), (301, false)]
+        {
+            assert_eq!(judged(status).expect_err("no success").again, again, "{status}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! One deployment's streams, as this process serves them: it follows which there are, and what its own runner runs.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use contract::{DeploymentRef, ReadAt, Result, Runner, Timestamp};
+use tokio_util::sync::CancellationToken;
+use value::DocumentId;
+
+use crate::{
+    delivery::Stream,
+    events::{Event, Origin, of_execution},
+    rows,
+    service::{Local, Shared},
+};
+
+/// Serves a deployment until it goes or the service stops.
+pub(crate) async fn run(shared: Arc<Shared>, deployment: DeploymentRef, shutdown: CancellationToken) {
+    let local = shared.local(deployment);
+    let mut served = Served {
+        shared: shared.clone(),
+        deployment,
+        streams: HashMap::new(),
+        seen: None,
+        cursor: None,
+        shutdown: shutdown.clone(),
+    };
+    shutdown.run_until_cancelled(served.follow(&local)).await;
+    shared.forget(deployment);
+}
+
+struct Served {
+    shared: Arc<Shared>,
+    deployment: DeploymentRef,
+    streams: HashMap<DocumentId, Stream>,
+    /// The moment at which the streams were looked at.
+    seen: Option<Timestamp>,
+    /// Up to where the runner's log was told; `None` where nobody wants it.
+    cursor: Option<u64>,
+    shutdown: CancellationToken,
+}
+
+impl Served {
+    async fn follow(&mut self, local: &Local) {
+        let look = Duration::from_millis(self.shared.limits.look_ms);
+        loop {
+            if let Err(error) = self.look().await {
+                tracing::debug!(deployment = %self.deployment, %error, "log streams are looked at later");
+            }
+            let looked = tokio::time::sleep(look);
+            tokio::pin!(looked);
+            loop {
+                tokio::select! {
+                    () = &mut looked => break,
+                    () = local.changed.notified() => break,
+                    event = local.next() => self.tell(&event),
+                    events = executions(self.shared.runner.as_deref(), self.deployment, self.cursor) => {
+                        self.cursor = Some(events.cursor);
+                        events.events.iter().for_each(|event| self.tell(event));
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&self, event: &Arc<Event>) {
+        self.streams.values().for_each(|stream| stream.take(&self.shared, event));
+    }
+
+    /// Begins and ends streams, if anything was committed since the last look.
+    async fn look(&mut self) -> Result<()> {
+        let log = &self.shared.transactions.log;
+        let published = log.position(self.deployment.group)?.borrow().published;
+        if self.seen == Some(published) {
+            return Ok(());
+        }
+        let at = ReadAt::published(published);
+        let mut transaction = self.shared.transactions.snapshot_at(self.deployment, at).await?;
+        let streams = rows::all(&self.shared.seal, self.deployment, &mut transaction).await?;
+        let entries = self.shared.deployments.borrow().clone();
+        let origin = Origin::of(entries.get(self.deployment)?);
+        self.streams.retain(|id, served| {
+            streams.iter().any(|stream| stream.id == *id && stream.secrets == served.secrets)
+        });
+        for stream in streams {
+            self.streams.entry(stream.id).or_insert_with(|| {
+                Stream::start(
+                    self.shared.clone(),
+                    (self.deployment, origin.clone()),
+                    (stream.id, stream.secrets),
+                    stream.state,
+                    &self.shutdown,
+                )
+            });
+        }
+        match (self.streams.is_empty(), self.cursor, &self.shared.runner) {
+            (true, ..) => self.cursor = None,
+            // What ran before is nobody's.
+            (false, None, Some(runner)) => {
+                self.cursor = Some(runner.function_log(self.deployment, 0, Duration::ZERO).await?.cursor);
+            }
+            (false, ..) => {}
+        }
+        self.seen = Some(published);
+        Ok(())
+    }
+}
+
+/// What has run behind a cursor.
+struct Executions {
+    events: Vec<Arc<Event>>,
+    cursor: u64,
+}
+
+/// Waits until something has run; without a cursor or a runner for ever.
+async fn executions(
+    runner: Option<&dyn Runner>,
+    deployment: DeploymentRef,
+    cursor: Option<u64>,
+) -> Executions {
+    /// For no longer, so that nothing is held for a deployment that is quiet.
+    const WAIT: Duration = Duration::from_secs(10);
+    let (Some(runner), Some(cursor)) = (runner, cursor) else { return std::future::pending().await };
+    loop {
+        match runner.function_log(deployment, cursor, WAIT).await {
+            Ok(page) if page.records.is_empty() => {}
+            Ok(page) => {
+                let events = page.records.iter().flat_map(of_execution).map(Arc::new).collect();
+                return Executions { events, cursor: page.cursor };
+            }
+            Err(error) => {
+                tracing::debug!(%deployment, %error, "what has run is told later");
+                tokio::time::sleep(WAIT).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,537 @@
+//! A deployment's indexes: follows the commit stream, and has them hold what it says.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use contract::{
+    CommitNotice, DeploymentRef, Error, ErrorKind, IndexId, InternalDocumentId, Interval, Order, Read,
+    ReadAt, ReadResult, Result, StreamEvent, StreamEvents, Timestamp, Version, document,
+};
+use futures::{FutureExt as _, StreamExt as _};
+use parking_lot::RwLock;
+use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use transaction::{TableState, system_tables::SystemTable};
+use value::{DocumentId, InternalId, Object, Value, key};
+
+use crate::{
+    kept::{Change, Definition, KeptIndex, Progress},
+    service::Shared,
+};
+
+/// Written documents that are read at once.
+const READS_MAX: usize = 256;
+/// Written keys that are taken from the stream together, about.
+const KEYS_TAKEN_MAX: usize = 4_096;
+/// How often the past is forgotten that is not kept any more.
+const FORGET_EVERY: Duration = Duration::from_secs(5);
+/// Indexes are not changed any more while one has so many times in memory what is written into a file.
+const MEMORY_FACTOR_MAX: usize = 4;
+
+/// What others see of a deployment's indexes.
+pub(crate) struct Known {
+    pub indexes: RwLock<BTreeMap<IndexId, Arc<KeptIndex>>>,
+    /// Up to here the indexes hold what the commits say, as far as they are complete. `None` before the first.
+    pub heard: watch::Sender<Option<Timestamp>>,
+}
+
+/// The keeper of a deployment's indexes.
+pub(crate) struct Deployment {
+    shared: Arc<Shared>,
+    deployment: DeploymentRef,
+    /// Cancelled when the deployment goes, and when the service stops.
+    token: CancellationToken,
+    known: Arc<Known>,
+    heard: Option<Timestamp>,
+    /// Whether indexes that were complete when they were saved may be so still.
+    may_resume: bool,
+    jobs: JoinSet<()>,
+    forgot: Instant,
+}
+
+/// Why a stream is followed no more.
+enum Break {
+    Shutdown,
+    /// It may have a gap.
+    Gap,
+    /// It goes on where it was heard last.
+    Silence,
+}
+
+/// What was taken from a stream at once.
+#[derive(Default)]
+struct Taken {
+    commits: Vec<Arc<CommitNotice>>,
+    published: Option<Timestamp>,
+    broken: Option<Break>,
+}
+
+impl Deployment {
+    pub fn new(shared: Arc<Shared>, deployment: DeploymentRef, token: CancellationToken) -> Deployment {
+        let known = Known { indexes: RwLock::default(), heard: watch::Sender::new(None) };
+        Deployment {
+            shared,
+            deployment,
+            token,
+            known: Arc::new(known),
+            heard: None,
+            may_resume: true,
+            jobs: JoinSet::new(),
+            forgot: Instant::now(),
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        let DeploymentRef { group, deployment } = self.deployment;
+        self.shared.folder.join(format!("{}-{}", group.0, deployment.0))
+    }
+
+    /// Until the deployment goes or the service stops.
+    pub async fn run(mut self) {
+        self.shared.deployments.write().insert(self.deployment, self.known.clone());
+        let pause = Duration::from_millis(self.shared.limits.log_pause_ms);
+        loop {
+            match self.follow().await {
+                Ok(Break::Shutdown) => break,
+                Ok(Break::Silence) => {}
+                Ok(Break::Gap) => self.lose(),
+                Err(error) => {
+                    tracing::debug!(%error, "the commits can't be followed now");
+                    if error.kind == ErrorKind::OutOfRetention {
+                        self.lose();
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.token.cancelled() => break,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.shared.deployments.write().remove(&self.deployment);
+        while let Some(ended) = self.jobs.join_next().await {
+            ended.expect("a panic ends the process");
+        }
+        let (is_gone, folder, heard) = (!self.shared.shutdown.is_cancelled(), self.folder(), self.heard);
+        let indexes: Vec<_> = std::mem::take(&mut *self.known.indexes.write()).into_values().collect();
+        let close = move || {
+            if is_gone {
+                let _ = std::fs::remove_dir_all(folder);
+                return;
+            }
+            for index in indexes {
+                if let Err(error) = index.close(heard) {
+                    tracing::warn!(%error, "a search index was not saved: it is compared with the documents at the next start");
+                }
+            }
+        };
+        tokio::task::spawn_blocking(close).await.expect("a panic ends the process");
+    }
+
+    /// There may be a gap: what the indexes hold has to be compared with the documents.
+    fn lose(&mut self) {
+        self.heard = None;
+        self.may_resume = false;
+        self.known.heard.send_replace(None);
+        for index in self.known.indexes.read().values() {
+            index.set_progress(Progress::Reading { after: None });
+        }
+    }
+
+    /// Follows one stream to its end.
+    async fn follow(&mut self) -> Result<Break> {
+        let log = self.shared.transactions.log.clone();
+        let mut stream = match self.heard {
+            Some(heard) => log.subscribe(self.deployment, heard).await?,
+            None => {
+                let published = log.position(self.deployment.group)?.borrow().published;
+                self.keep_indexes_of(published).await?;
+                let from = self.saved_at().filter(|saved| *saved <= published).unwrap_or(published);
+                let stream = log.subscribe(self.deployment, from).await?;
+                for index in self.known.indexes.read().values() {
+                    let is_whole = self.may_resume && index.complete_at == Some(from);
+                    let progress =
+                        if is_whole { Progress::Complete } else { Progress::Reading { after: None } };
+                    index.set_progress(progress);
+                }
+                self.heard = Some(from);
+                stream
+            }
+        };
+        self.shared.metrics.streams.increment();
+        let mut heard_at = Instant::now();
+        let silence_max = Duration::from_millis(self.shared.limits.stream_silence_ms_max);
+        let commits_max = self.shared.limits.commits_taken_max;
+        loop {
+            let is_reading = self.next_to_read().is_some();
+            let taken = tokio::select! {
+                biased;
+                () = self.token.cancelled() => return Ok(Break::Shutdown),
+                taken = take(&mut stream, is_reading, silence_max, commits_max) => taken,
+                Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => {
+                    ended.expect("a panic ends the process");
+                    self.begin_jobs();
+                    continue;
+                }
+            };
+            let is_silent = taken.commits.is_empty() && taken.published.is_none();
+            // What comes before a gap is lost with it.
+            if let Some(broken) = taken.broken {
+                return Ok(broken);
+            }
+            if !is_silent {
+                heard_at = Instant::now();
+            } else if heard_at.elapsed() >= silence_max {
+                return Ok(Break::Silence);
+            }
+            self.hear(taken).await?;
+            if is_reading {
+                self.read_page().await?;
+            }
+            self.remake_broken().await?;
+            self.begin_jobs();
+            while self.is_memory_full() {
+                // Searches wait for the indexes, and these for their files.
+                let Some(ended) = self.jobs.join_next().await else { break };
+                ended.expect("a panic ends the process");
+                self.begin_jobs();
+            }
+            self.forget();
+        }
+    }
+
+    async fn hear(&mut self, taken: Taken) -> Result<()> {
+        let catalog = [SystemTable::Tables, SystemTable::Indexes].map(|table| table.table().by_id.id);
+        let changes_catalog =
+            |commit: &CommitNotice| commit.keys.iter().any(|touched| catalog.contains(&touched.index));
+        let mut rest = &taken.commits[..];
+        while !rest.is_empty() {
+            let end = rest.iter().position(|commit| changes_catalog(commit)).map_or(rest.len(), |at| at + 1);
+            let (run, after) = rest.split_at(end);
+            self.hear_commits(run).await?;
+            let last = run.last().expect("it has commits");
+            if changes_catalog(last) {
+                self.keep_indexes_of(last.timestamp).await?;
+            }
+            self.heard_of(last.timestamp);
+            rest = after;
+        }
+        if let Some(published) = taken.published {
+            self.heard_of(published);
+        }
+        Ok(())
+    }
+
+    fn heard_of(&mut self, at: Timestamp) {
+        self.heard = self.heard.max(Some(at));
+        self.known.heard.send_replace(self.heard);
+    }
+
+    /// Has the indexes hold what these commits have written.
+    async fn hear_commits(&self, commits: &[Arc<CommitNotice>]) -> Result<()> {
+        let Some(last) = commits.last() else { return Ok(()) };
+        let mut indexes: HashMap<IndexId, Vec<Arc<KeptIndex>>> = HashMap::new();
+        for index in self.known.indexes.read().values() {
+            indexes.entry(index.definition.primary).or_default().push(index.clone());
+        }
+        // The last write of a key in these commits is what is there at their end; those before it are read at their own moments.
+        let mut newest: HashMap<(IndexId, &Bytes), Timestamp> = HashMap::new();
+        let mut writes: Vec<(Timestamp, IndexId, &Bytes)> = Vec::new();
+        for commit in commits {
+            for touched in commit.keys.iter().filter(|touched| indexes.contains_key(&touched.index)) {
+                if newest.insert((touched.index, &touched.key), commit.timestamp) != Some(commit.timestamp) {
+                    writes.push((commit.timestamp, touched.index, &touched.key));
+                }
+            }
+        }
+        let mut reads: BTreeMap<Timestamp, Vec<usize>> = BTreeMap::new();
+        for (number, (at, index, key)) in writes.iter().enumerate() {
+            let is_newest = newest[&(*index, *key)] == *at;
+            reads.entry(if is_newest { last.timestamp } else { *at }).or_default().push(number);
+        }
+        let mut versions: Vec<Option<Version>> = vec![None; writes.len()];
+        for (at, numbers) in reads {
+            for numbers in numbers.chunks(READS_MAX) {
+                let points: Vec<Read> = numbers
+                    .iter()
+                    .map(|number| Read::Point { index: writes[*number].1, key: writes[*number].2.clone() })
+                    .collect();
+                let log = &self.shared.transactions.log;
+                let results = log.read(self.deployment, ReadAt::published(at), &points).await?;
+                for (number, result) in numbers.iter().zip(results) {
+                    let ReadResult::Point(version) = result else { return Err(unexpected_result()) };
+                    versions[*number] = version;
+                }
+            }
+        }
+        let mut changes: HashMap<IndexId, Vec<Change>> = HashMap::new();
+        for ((at, index, key), version) in writes.into_iter().zip(versions) {
+            let document = version.map(read_document).transpose()?;
+            changes.entry(index).or_default().push(Change { at, id: internal_id(key)?, document });
+        }
+        for (primary, changes) in changes {
+            for index in &indexes[&primary] {
+                if let Err(error) = index.hear(&changes) {
+                    tracing::error!(%error, index = ?index.definition.index, "a search index can't be changed");
+                    index.broken();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The moment until which indexes were complete when they were saved.
+    fn saved_at(&self) -> Option<Timestamp> {
+        let indexes = self.known.indexes.read();
+        indexes.values().filter_map(|index| index.complete_at).filter(|_| self.may_resume).max()
+    }
+
+    /// Keeps exactly the indexes that there are at a moment.
+    async fn keep_indexes_of(&mut self, at: Timestamp) -> Result<()> {
+        let transactions = &self.shared.transactions;
+        let transaction = transactions.snapshot_at(self.deployment, ReadAt::published(at)).await?;
+        let mut wanted: BTreeMap<IndexId, Definition> = BTreeMap::new();
+        for catalog in transaction.deployment_catalog().components() {
+            for table in catalog.all_tables().filter(|table| table.state != TableState::Deleting) {
+                let definitions = table.indexes.iter().filter_map(|index| Definition::of(table, index));
+                wanted.extend(definitions.map(|definition| (definition.index, definition)));
+            }
+        }
+        let names: Vec<String> = wanted.keys().map(|id| hex::encode(id.0)).collect();
+        let mut gone = Vec::new();
+        self.known.indexes.write().retain(|id, index| {
+            let is_wanted = wanted.remove(id).is_some();
+            if !is_wanted {
+                gone.push(index.clone());
+            }
+            is_wanted
+        });
+        let (folder, limits, is_first) = (self.folder(), self.shared.limits, self.heard.is_none());
+        let opening = move || {
+            gone.into_iter().for_each(|index| index.remove());
+            let mut opened = Vec::new();
+            if is_first {
+                remove_others(&folder, &names);
+            }
+            for (id, definition) in wanted {
+                let path = folder.join(hex::encode(id.0));
+                opened.push(KeptIndex::open(definition, path, &limits).map(|index| (id, index)));
+            }
+            opened
+        };
+        let opened = tokio::task::spawn_blocking(opening).await.expect("a panic ends the process");
+        for opened in opened {
+            let (id, index) = opened.map_err(|error| {
+                tracing::error!(%error, "a search index can't be opened");
+                Error::internal(format!("a search index can't be opened: {error}"))
+            })?;
+            self.known.indexes.write().insert(id, Arc::new(index));
+        }
+        Ok(())
+    }
+
+    fn known_published(&self) -> Result<Timestamp> {
+        Ok(self.shared.transactions.log.position(self.deployment.group)?.borrow().published)
+    }
+
+    fn next_to_read(&self) -> Option<(Arc<KeptIndex>, Option<InternalDocumentId>)> {
+        self.known.indexes.read().values().find_map(|index| match index.progress() {
+            Progress::Reading { after } => Some((index.clone(), after)),
+            Progress::Complete => None,
+        })
+    }
+
+    /// Reads the next documents of a table for an index that does not hold all, at the moment up to which commits were heard: what is
+    /// written to them from then on it hears of by the commits.
+    async fn read_page(&mut self) -> Result<()> {
+        let (Some((index, after)), Some(at)) = (self.next_to_read(), self.heard) else { return Ok(()) };
+        let definition = &index.definition;
+        let start = match after {
+            None => Bytes::new(),
+            Some(after) => {
+                let id = DocumentId::new(definition.table, InternalId::from_bytes(after));
+                key::successor(&key::encode(&[Some(&id.into())])).into()
+            }
+        };
+        let read = Read::Range {
+            index: definition.primary,
+            interval: Interval { start, end: None },
+            order: Order::Ascending,
+            rows_max: self.shared.limits.documents_read_max,
+            bytes_max: self.shared.limits.bytes_read_max,
+        };
+        let log = &self.shared.transactions.log;
+        let result = log.read(self.deployment, ReadAt::published(at), &[read]).await?.pop();
+        let Some(ReadResult::Range { rows, more }) = result else { return Err(unexpected_result()) };
+        self.shared.metrics.documents_read.add(rows.len() as u64);
+        let last = match rows.last() {
+            Some(row) if more => Some(internal_id(&row.key)?),
+            _ => None,
+        };
+        let bounds =
+            (after.map_or(Bound::Unbounded, Bound::Excluded), last.map_or(Bound::Unbounded, Bound::Included));
+        let reading = index.clone();
+        let compare = move || {
+            let mut known = reading.documents_between(bounds).map_err(|error| error.to_string())?;
+            let mut changes = Vec::new();
+            for row in rows {
+                let id = internal_id(&row.key).map_err(|error| error.to_string())?;
+                let is_known = known.remove(&id) == Some(row.version.timestamp);
+                if !is_known {
+                    let document = read_document(row.version).map_err(|error| error.to_string())?;
+                    changes.push(Change { at, id, document: Some(document) });
+                }
+            }
+            changes.extend(known.into_keys().map(|id| Change { at, id, document: None }));
+            reading.change(changes.iter()).map_err(|error| error.to_string())
+        };
+        let compared = tokio::task::spawn_blocking(compare).await.expect("a panic ends the process");
+        if let Err(error) = compared {
+            tracing::error!(%error, index = ?index.definition.index, "a search index can't be filled");
+            index.broken();
+            return Ok(());
+        }
+        match last {
+            Some(last) => index.set_progress(Progress::Reading { after: Some(last) }),
+            None => {
+                // What was before it came together is not in it.
+                index.forget_before(at);
+                index.set_progress(Progress::Complete);
+                // Whoever waits for it looks again.
+                self.known.heard.send_replace(self.heard);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes indexes anew whose files can't be used.
+    async fn remake_broken(&mut self) -> Result<()> {
+        let broken: Vec<_> =
+            self.known.indexes.read().values().filter(|index| index.is_broken()).cloned().collect();
+        if broken.is_empty() {
+            return Ok(());
+        }
+        while let Some(ended) = self.jobs.join_next().await {
+            ended.expect("a panic ends the process");
+        }
+        for index in broken {
+            self.known.indexes.write().remove(&index.definition.index);
+            tokio::task::spawn_blocking(move || index.remove()).await.expect("a panic ends the process");
+        }
+        let at = self.heard.map_or_else(|| self.known_published(), Ok)?;
+        self.keep_indexes_of(at).await?;
+        Ok(())
+    }
+
+    fn begin_jobs(&mut self) {
+        let indexes: Vec<_> = self.known.indexes.read().values().cloned().collect();
+        for index in indexes {
+            let Some(job) = index.next_job() else { continue };
+            let shared = self.shared.clone();
+            self.jobs.spawn(async move {
+                let permit = shared.builds.clone().acquire_owned().await.expect("it is never closed");
+                let working = tokio::task::spawn_blocking(move || {
+                    let _permit = permit;
+                    if let Err(error) = index.work(job) {
+                        tracing::error!(%error, index = ?index.definition.index, "a search index can't be written");
+                    }
+                });
+                working.await.expect("a panic ends the process");
+                shared.metrics.files_written.increment();
+            });
+        }
+    }
+
+    fn is_memory_full(&self) -> bool {
+        let limits = &self.shared.limits;
+        let max = limits.text_memory_bytes_max.max(limits.vectors_plain_bytes_max) * MEMORY_FACTOR_MAX;
+        !self.jobs.is_empty() && self.known.indexes.read().values().any(|index| index.memory_bytes() > max)
+    }
+
+    fn forget(&mut self) {
+        if self.forgot.elapsed() < FORGET_EVERY {
+            return;
+        }
+        self.forgot = Instant::now();
+        let kept = Duration::from_millis(self.shared.limits.retention_ms).as_nanos() as u64;
+        let floor = self.heard.and_then(|heard| Timestamp::new(heard.as_nanoseconds().saturating_sub(kept)));
+        if let Some(floor) = floor {
+            self.known.indexes.read().values().for_each(|index| index.forget_before(floor));
+        }
+    }
+}
+
+/// What the stream has: at once if `is_reading`, else as soon as there is something.
+async fn take(
+    stream: &mut StreamEvents,
+    is_reading: bool,
+    silence_max: Duration,
+    commits_max: usize,
+) -> Taken {
+    let mut taken = Taken::default();
+    let mut keys = 0;
+    let mut next = if is_reading {
+        stream.next().now_or_never()
+    } else {
+        tokio::time::timeout(silence_max, stream.next()).await.ok()
+    };
+    while let Some(event) = next {
+        match event {
+            Some(StreamEvent::Commit(commit)) => {
+                keys += commit.keys.len();
+                taken.published = None;
+                taken.commits.push(commit);
+            }
+            Some(StreamEvent::Heartbeat { published, .. }) => taken.published = Some(published),
+            Some(StreamEvent::Lagged { .. }) => {
+                taken.broken = Some(Break::Gap);
+                break;
+            }
+            None => {
+                taken.broken = Some(Break::Silence);
+                break;
+            }
+        }
+        if taken.commits.len() >= commits_max || keys >= KEYS_TAKEN_MAX {
+            break;
+        }
+        next = stream.next().now_or_never();
+    }
+    taken
+}
+
+/// Removes the files of indexes that are not there any more.
+fn remove_others(folder: &Path, names: &[String]) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if !names.iter().any(|name| entry.file_name() == name.as_str()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn unexpected_result() -> Error {
+    Error::internal("the log answered a read with a result of another kind")
+}
+
+/// The document's id, by its key in the primary index.
+fn internal_id(key: &Bytes) -> Result<InternalDocumentId> {
+    let wrong = || Error::internal("the key of a document is not its id");
+    let parts = key::decode(key).map_err(|_| wrong())?;
+    let [Some(Value::String(id))] = &parts[..] else { return Err(wrong()) };
+    let id: DocumentId = id.parse().map_err(|_| wrong())?;
+    Ok(*id.internal_id.as_bytes())
+}
+
+fn read_document(version: Version) -> Result<(Arc<Object>, Timestamp)> {
+    let (json, _) = document::decode(&version.document)?;
+    let value = Value::from_json_with_placeholder(json)
+        .map_err(|error| Error::internal(format!("a stored document can't be read: {error}")))?;
+    let object = value.into_object().map_err(|_| Error::internal("a stored document is not an object"))?;
+    Ok((Arc::new(object), version.timestamp))
+}

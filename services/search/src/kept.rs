@@ -1,0 +1,287 @@
+//! One index, and how far it has been filled.
+
+use std::{collections::BTreeMap, ops::Bound, path::PathBuf};
+
+use contract::{IndexId, InternalDocumentId, Timestamp};
+use parking_lot::Mutex;
+use relevance::DocumentTerms;
+use transaction::{Index, IndexKind, Table, filter_values, text_of, vector_of};
+use value::{CREATION_TIME_FIELD, FieldPath, Object, TableNumber, Value};
+
+use crate::{
+    error::Result,
+    files::Folder,
+    limits::SearchLimits,
+    text::{self, TextDocument, TextIndex},
+    vectors::{self, VectorDocument, VectorIndex},
+};
+
+/// What an index is, as its row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Definition {
+    pub index: IndexId,
+    /// The primary index of its table.
+    pub primary: IndexId,
+    pub table: TableNumber,
+    pub fields: Vec<FieldPath>,
+    pub kind: IndexKind,
+}
+
+impl Definition {
+    /// `None` if it is an index of documents in an order.
+    pub fn of(table: &Table, index: &Index) -> Option<Definition> {
+        (index.kind != IndexKind::Ordered).then(|| Definition {
+            index: index.id,
+            primary: table.by_id.id,
+            table: table.number,
+            fields: index.fields.clone(),
+            kind: index.kind.clone(),
+        })
+    }
+}
+
+/// How far an index is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Documents up to this id are as they were at the moment that was heard of last; those behind it are still to be read.
+    Reading { after: Option<InternalDocumentId> },
+    /// It holds every document.
+    Complete,
+}
+
+pub(crate) struct KeptIndex {
+    pub definition: Definition,
+    pub contents: Contents,
+    /// Until which moment it was complete when it was opened, if that is known.
+    pub complete_at: Option<Timestamp>,
+    progress: Mutex<State>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    progress: Progress,
+    /// Somebody works on its files.
+    is_busy: bool,
+    /// Its files can't be used.
+    is_broken: bool,
+}
+
+pub(crate) enum Contents {
+    Text(TextIndex),
+    Vectors(VectorIndex),
+}
+
+/// A document as a commit left it, or that it is gone.
+#[derive(Clone)]
+pub(crate) struct Change {
+    pub at: Timestamp,
+    pub id: InternalDocumentId,
+    /// Its fields, and the commit that wrote it.
+    pub document: Option<(std::sync::Arc<Object>, Timestamp)>,
+}
+
+/// Work on an index's files, or what came of it.
+pub(crate) enum Job {
+    Text(text::Job),
+    Vectors(vectors::Job),
+}
+
+impl KeptIndex {
+    /// Opens the index in a folder; what is there and can't be used is removed.
+    pub fn open(definition: Definition, path: PathBuf, limits: &SearchLimits) -> Result<KeptIndex> {
+        let folder = Folder::new(path)?;
+        let (contents, complete_at) = match Contents::open(&definition, folder.clone(), limits) {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::warn!(%error, index = ?definition.index, "a search index is made anew");
+                folder.clear()?;
+                Contents::open(&definition, folder, limits)?
+            }
+        };
+        let state = State { progress: Progress::Reading { after: None }, is_busy: false, is_broken: false };
+        Ok(KeptIndex { definition, contents, complete_at, progress: Mutex::new(state) })
+    }
+
+    pub fn progress(&self) -> Progress {
+        self.progress.lock().progress
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.progress() == Progress::Complete
+    }
+
+    pub fn set_progress(&self, progress: Progress) {
+        self.progress.lock().progress = progress;
+    }
+
+    pub fn is_broken(&self) -> bool {
+        self.progress.lock().is_broken
+    }
+
+    pub fn broken(&self) {
+        self.progress.lock().is_broken = true;
+    }
+
+    pub fn documents(&self) -> u64 {
+        match &self.contents {
+            Contents::Text(index) => index.documents(),
+            Contents::Vectors(index) => index.documents(),
+        }
+    }
+
+    /// Bytes of what is in memory and of no file yet.
+    pub fn memory_bytes(&self) -> usize {
+        match &self.contents {
+            Contents::Text(index) => index.memory_bytes(),
+            Contents::Vectors(index) => index.memory_bytes(),
+        }
+    }
+
+    /// Takes changes that commits have made, as far as their documents have been read.
+    pub fn hear(&self, changes: &[Change]) -> Result<()> {
+        match self.progress() {
+            Progress::Complete => self.change(changes.iter()),
+            Progress::Reading { after: None } => Ok(()),
+            Progress::Reading { after: Some(after) } => {
+                self.change(changes.iter().filter(|change| change.id <= after))
+            }
+        }
+    }
+
+    pub fn change<'c>(&self, changes: impl Iterator<Item = &'c Change>) -> Result<()> {
+        let fields = &self.definition.fields;
+        match (&self.contents, &self.definition.kind) {
+            (Contents::Text(index), IndexKind::Text { filter_fields }) => {
+                index.change(changes.map(|change| {
+                    let document = change.document.as_ref();
+                    let text = document.and_then(|(object, from)| {
+                        text_document(change.id, object, *from, fields, filter_fields)
+                    });
+                    (change.at, change.id, text)
+                }))
+            }
+            (Contents::Vectors(index), IndexKind::Vector { dimensions, filter_fields }) => {
+                index.change(changes.map(|change| {
+                    let vector = change.document.as_ref().and_then(|(object, from)| {
+                        Some(VectorDocument {
+                            id: change.id,
+                            from: *from,
+                            filters: filter_values(object, filter_fields),
+                            vector: vector_of(object, fields, *dimensions)?,
+                        })
+                    });
+                    (change.id, vector)
+                }));
+                Ok(())
+            }
+            _ => unreachable!("an index has the contents of its kind"),
+        }
+    }
+
+    /// The documents in a range of ids that are in it, and the commit that wrote each.
+    pub fn documents_between(
+        &self,
+        bounds: (Bound<InternalDocumentId>, Bound<InternalDocumentId>),
+    ) -> Result<BTreeMap<InternalDocumentId, Timestamp>> {
+        match &self.contents {
+            Contents::Text(index) => index.documents_between(bounds),
+            Contents::Vectors(index) => Ok(index.documents_between(bounds)),
+        }
+    }
+
+    /// Moments before `floor` are not asked for any more.
+    pub fn forget_before(&self, floor: Timestamp) {
+        if let Contents::Text(index) = &self.contents {
+            index.forget_before(floor);
+        }
+    }
+
+    /// Work on its files, if there is some and nobody is at it; [`KeptIndex::work`] ends it.
+    pub fn next_job(&self) -> Option<Job> {
+        let mut state = self.progress.lock();
+        if state.is_busy || state.is_broken {
+            return None;
+        }
+        let job = match &self.contents {
+            Contents::Text(index) => index.next_job().map(Job::Text),
+            Contents::Vectors(index) => index.next_job().map(Job::Vectors),
+        };
+        state.is_busy = job.is_some();
+        job
+    }
+
+    /// Does the work; blocks.
+    pub fn work(&self, job: Job) -> Result<()> {
+        let result = match (&self.contents, job) {
+            (Contents::Text(index), Job::Text(job)) => index.work(job).and_then(|done| index.finish(done)),
+            (Contents::Vectors(index), Job::Vectors(job)) => {
+                index.work(job).and_then(|done| index.finish(done))
+            }
+            _ => unreachable!("the work is the index's own"),
+        };
+        let mut state = self.progress.lock();
+        state.is_busy = false;
+        state.is_broken = state.is_broken || result.is_err();
+        result
+    }
+
+    /// Puts everything into files. `heard` is the moment that it is of, if it is complete.
+    pub fn close(&self, heard: Option<Timestamp>) -> Result<()> {
+        let complete_at = heard.filter(|_| self.is_complete());
+        match &self.contents {
+            Contents::Text(index) => index.close(complete_at),
+            Contents::Vectors(index) => index.close(complete_at),
+        }
+    }
+
+    /// Removes its files.
+    pub fn remove(&self) {
+        let folder = match &self.contents {
+            Contents::Text(index) => index.folder(),
+            Contents::Vectors(index) => index.folder(),
+        };
+        if let Err(error) = std::fs::remove_dir_all(folder.path()) {
+            // They go when the service starts next.
+            tracing::debug!(%error, "the files of a search index can't be removed now");
+        }
+    }
+}
+
+impl Contents {
+    fn open(
+        definition: &Definition,
+        folder: Folder,
+        limits: &SearchLimits,
+    ) -> Result<(Contents, Option<Timestamp>)> {
+        match &definition.kind {
+            IndexKind::Text { .. } => {
+                let (index, complete_at) = TextIndex::open(folder, limits.text_memory_bytes_max)?;
+                Ok((Contents::Text(index), complete_at))
+            }
+            IndexKind::Vector { dimensions, filter_fields } => {
+                let (index, complete_at) =
+                    VectorIndex::open(folder, *dimensions, filter_fields.len(), *limits)?;
+                Ok((Contents::Vectors(index), complete_at))
+            }
+            IndexKind::Ordered => unreachable!("only text and vector indexes have a definition"),
+        }
+    }
+}
+
+fn text_document(
+    id: InternalDocumentId,
+    object: &Object,
+    from: Timestamp,
+    fields: &[FieldPath],
+    filter_fields: &[FieldPath],
+) -> Option<TextDocument> {
+    let terms = DocumentTerms::of(text_of(object, fields)?).counts.into_iter().collect();
+    let creation_time = object.get(CREATION_TIME_FIELD).and_then(Value::as_f64).unwrap_or_default();
+    Some(TextDocument {
+        id,
+        creation_time_bits: creation_time.to_bits(),
+        from,
+        filters: filter_values(object, filter_fields),
+        terms,
+    })
+}

@@ -1,0 +1,440 @@
+//! One text index: its parts, and how they change.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Bound,
+    sync::Arc,
+};
+
+use contract::{InternalDocumentId, TextMatches, TextSearch, Timestamp};
+use parking_lot::RwLock;
+use relevance::Statistics;
+use roaring::RoaringBitmap;
+
+use super::{
+    TextDocument,
+    disk::DiskPart,
+    memory::MemoryPart,
+    parts::{Data, Deaths, Part, View},
+    search::search,
+};
+use crate::{
+    error::Result,
+    files::{Folder, Saved},
+};
+
+/// Parts of one class are merged when there are so many; each class is so many times as large as the one before.
+const CLASS: usize = 4;
+/// The largest part of the first class.
+const FIRST_CLASS_DOCUMENTS: u32 = 4_096;
+/// A part of which more than this is dead is written anew, in percent.
+const DEAD_PERCENT_MAX: u64 = 20;
+
+pub(crate) struct TextIndex {
+    folder: Folder,
+    memory_bytes_max: usize,
+    state: RwLock<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The oldest first. The last one is open if it is in memory and not taken.
+    parts: Vec<Part>,
+    /// At the newest moment.
+    documents: i64,
+    tokens: i64,
+    /// What has changed at moments that are kept.
+    recent: VecDeque<Change>,
+    /// The first moment that can be asked for.
+    floor: Timestamp,
+    next_number: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    at: Timestamp,
+    documents: i64,
+    tokens: i64,
+}
+
+/// Work on the files of an index, which searches and changes don't wait for.
+pub(crate) enum Job {
+    /// Puts into files what is in memory.
+    Write { number: u64, part: Arc<MemoryPart> },
+    /// Makes one part of several, without the documents that are left out.
+    Merge { into: u64, parts: Vec<(u64, Arc<DiskPart>, Vec<u32>)> },
+}
+
+/// What came of a [`Job`].
+pub(crate) struct Done {
+    job: Job,
+    written: DiskPart,
+}
+
+/// Why there is no answer.
+pub(crate) enum Unanswered {
+    /// The moment is not kept any more.
+    OutOfRetention,
+    Failed(crate::error::Error),
+}
+
+impl From<crate::error::Error> for Unanswered {
+    fn from(error: crate::error::Error) -> Unanswered {
+        Unanswered::Failed(error)
+    }
+}
+
+impl TextIndex {
+    /// Opens the index in a folder: what was saved of it, and until when that is all.
+    pub fn open(folder: Folder, memory_bytes_max: usize) -> Result<(TextIndex, Option<Timestamp>)> {
+        let saved = folder.saved()?;
+        let mut state = State::default();
+        for (number, dead) in saved.parts {
+            let disk = Arc::new(DiskPart::open(&folder.part(number))?);
+            let mut deaths = Deaths::default();
+            dead.iter().filter(|document| *document < disk.len()).for_each(|document| {
+                deaths.add(document, Timestamp::ZERO);
+            });
+            deaths.forget_before(Timestamp::MAX);
+            for document in (0..disk.len()).filter(|document| !deaths.has(*document)) {
+                state.documents += 1;
+                state.tokens += i64::from(disk.length(document));
+            }
+            state.next_number = state.next_number.max(number + 1);
+            let newest = disk.newest_from();
+            state.parts.push(Part { number, data: Data::Disk(disk), deaths, newest, is_taken: false });
+        }
+        state.floor = saved.complete_at.unwrap_or_default();
+        Ok((TextIndex { folder, memory_bytes_max, state: RwLock::new(state) }, saved.complete_at))
+    }
+
+    /// The number of documents at the newest moment.
+    pub fn documents(&self) -> u64 {
+        self.state.read().documents.max(0) as u64
+    }
+
+    /// Bytes of what is in memory and of no file yet.
+    pub fn memory_bytes(&self) -> usize {
+        let state = self.state.read();
+        let bytes = state.parts.iter().map(|part| match &part.data {
+            Data::Memory(part) => part.bytes(),
+            Data::Disk(_) => 0,
+        });
+        bytes.sum()
+    }
+
+    /// Puts each document in the place of the one with its id, or none, at the given moments, which come in order.
+    pub fn change(
+        &self,
+        changes: impl IntoIterator<Item = (Timestamp, InternalDocumentId, Option<TextDocument>)>,
+    ) -> Result<()> {
+        let mut state = self.state.write();
+        for (at, id, document) in changes {
+            state.change(at, id, document)?;
+        }
+        Ok(())
+    }
+
+    /// The documents in a range of ids, by id, and the commit that wrote each.
+    pub fn documents_between(
+        &self,
+        bounds: (Bound<InternalDocumentId>, Bound<InternalDocumentId>),
+    ) -> Result<BTreeMap<InternalDocumentId, Timestamp>> {
+        let state = self.state.read();
+        let mut found = BTreeMap::new();
+        for part in &state.parts {
+            for id in part.data.ids_between(bounds)? {
+                for version in part.data.versions(&id)? {
+                    if !part.deaths.has(version) {
+                        let twice = found.insert(id, part.data.from(version));
+                        debug_assert!(twice.is_none(), "a document is there once");
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Moments before `floor` are not asked for any more.
+    pub fn forget_before(&self, floor: Timestamp) {
+        let mut state = self.state.write();
+        if floor <= state.floor {
+            return;
+        }
+        state.floor = floor;
+        while state.recent.front().is_some_and(|change| change.at <= floor) {
+            state.recent.pop_front();
+        }
+        state.parts.iter_mut().for_each(|part| part.deaths.forget_before(floor));
+    }
+
+    pub fn search(&self, asked: &TextSearch) -> Result<TextMatches, Unanswered> {
+        let state = self.state.read();
+        if asked.at < state.floor {
+            return Err(Unanswered::OutOfRetention);
+        }
+        let (mut documents, mut tokens) = (state.documents, state.tokens);
+        for change in state.recent.iter().rev().take_while(|change| change.at > asked.at) {
+            documents -= change.documents;
+            tokens -= change.tokens;
+        }
+        let mut written = MemoryPart::default();
+        for document in &asked.written {
+            let document = TextDocument {
+                id: document.id,
+                creation_time_bits: document.creation_time_bits,
+                from: Timestamp::ZERO,
+                filters: document.filters.clone(),
+                terms: document.terms.clone(),
+            };
+            documents += 1;
+            tokens += i64::from(document.length());
+            written.add(document);
+        }
+        let written = Data::Memory(Arc::new(written));
+        let mut views = Vec::with_capacity(state.parts.len() + 1);
+        for part in &state.parts {
+            views.push(View::of_part(part, asked.at, &asked.condition)?);
+        }
+        for id in &asked.replaced {
+            for view in &mut views {
+                for version in view.data.versions(id)? {
+                    if view.is_there(version) {
+                        documents -= 1;
+                        tokens -= i64::from(view.data.length(version));
+                        view.replaced.insert(version);
+                    }
+                }
+            }
+        }
+        views.push(View::of_written(&written));
+        let statistics = Statistics { documents: documents.max(0) as u64, tokens: tokens.max(0) as u64 };
+        Ok(search(&views, statistics, &asked.condition, asked.matches_max)?)
+    }
+
+    /// The next work on its files, if there is some.
+    pub fn next_job(&self) -> Option<Job> {
+        let mut state = self.state.write();
+        state.close_if_full(self.memory_bytes_max);
+        let write = state.parts.iter().find_map(|part| match &part.data {
+            Data::Memory(memory) if part.is_taken => {
+                Some(Job::Write { number: part.number, part: memory.clone() })
+            }
+            _ => None,
+        });
+        write.or_else(|| state.next_merge())
+    }
+
+    /// Does the work; takes as long as it takes.
+    pub fn work(&self, job: Job) -> Result<Done> {
+        let written = match &job {
+            Job::Write { number, part } => {
+                self.folder.remove_part(*number);
+                DiskPart::write(part, &self.folder.part(*number))?
+            }
+            Job::Merge { into, parts } => {
+                let parts: Vec<_> =
+                    parts.iter().map(|(_, part, left_out)| (part.clone(), left_out.clone())).collect();
+                self.folder.remove_part(*into);
+                DiskPart::merge(&parts, &self.folder.part(*into))?
+            }
+        };
+        Ok(Done { job, written })
+    }
+
+    /// Puts what came of the work in its place, and saves the list of parts.
+    pub fn finish(&self, done: Done) -> Result<()> {
+        let mut removed = Vec::new();
+        {
+            let mut state = self.state.write();
+            match done.job {
+                Job::Write { number, part } => {
+                    assert_eq!(
+                        part.len(),
+                        done.written.len(),
+                        "every document that was in memory is in the files"
+                    );
+                    let written = state.part(number);
+                    written.data = Data::Disk(Arc::new(done.written));
+                    written.is_taken = false;
+                }
+                Job::Merge { into, parts } => {
+                    removed.extend(parts.iter().map(|(number, ..)| *number));
+                    state.merged(into, &parts, done.written);
+                }
+            }
+        }
+        self.save(None)?;
+        removed.into_iter().for_each(|number| self.folder.remove_part(number));
+        Ok(())
+    }
+
+    /// Puts everything into files, and notes that it is all until `complete_at`.
+    pub fn close(&self, complete_at: Option<Timestamp>) -> Result<()> {
+        self.state.write().close_if_full(0);
+        while let Some(job @ Job::Write { .. }) = self.next_job() {
+            self.finish(self.work(job)?)?;
+        }
+        self.save(complete_at)
+    }
+
+    fn save(&self, complete_at: Option<Timestamp>) -> Result<()> {
+        let parts = {
+            let state = self.state.read();
+            let on_disk = state.parts.iter().filter(|part| matches!(part.data, Data::Disk(_)));
+            on_disk.map(|part| (part.number, RoaringBitmap::from_iter(part.deaths.all()))).collect()
+        };
+        self.folder.save(&Saved { parts, complete_at })
+    }
+
+    /// Where it lies.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+}
+
+impl State {
+    fn part(&mut self, number: u64) -> &mut Part {
+        self.parts.iter_mut().find(|part| part.number == number).expect("a part that is taken stays")
+    }
+
+    fn change(
+        &mut self,
+        at: Timestamp,
+        id: InternalDocumentId,
+        document: Option<TextDocument>,
+    ) -> Result<()> {
+        for part in self.parts.iter_mut().rev() {
+            let version = part.data.versions(&id)?.into_iter().find(|version| !part.deaths.has(*version));
+            if let Some(version) = version {
+                part.deaths.add(version, at);
+                let tokens = -i64::from(part.data.length(version));
+                self.note(at, -1, tokens);
+                break;
+            }
+        }
+        if let Some(document) = document {
+            self.note(at, 1, i64::from(document.length()));
+            let part = self.open_part();
+            part.newest = part.newest.max(document.from);
+            let Data::Memory(memory) = &mut part.data else { unreachable!("the open part is in memory") };
+            Arc::get_mut(memory).expect("nobody else has the open part").add(document);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, at: Timestamp, documents: i64, tokens: i64) {
+        self.documents += documents;
+        self.tokens += tokens;
+        assert!(self.documents >= 0 && self.tokens >= 0, "what is gone was there");
+        match self.recent.back_mut() {
+            Some(change) if change.at == at => {
+                change.documents += documents;
+                change.tokens += tokens;
+            }
+            _ => self.recent.push_back(Change { at, documents, tokens }),
+        }
+    }
+
+    fn open_part(&mut self) -> &mut Part {
+        let is_open = |part: &Part| matches!(part.data, Data::Memory(_)) && !part.is_taken;
+        if !self.parts.last().is_some_and(is_open) {
+            let number = self.take_number();
+            self.parts.push(Part {
+                number,
+                data: Data::Memory(Arc::default()),
+                deaths: Deaths::default(),
+                newest: Timestamp::ZERO,
+                is_taken: false,
+            });
+        }
+        self.parts.last_mut().expect("it was just looked at")
+    }
+
+    fn take_number(&mut self) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        number
+    }
+
+    /// Closes the open part if it has more than `bytes_max`: it is to be written.
+    fn close_if_full(&mut self, bytes_max: usize) {
+        if let Some(part) = self.parts.last_mut()
+            && let Data::Memory(memory) = &part.data
+            && memory.len() > 0
+            && memory.bytes() > bytes_max
+        {
+            part.is_taken = true;
+        }
+    }
+
+    /// Parts to make one of, if there are such; they are taken from then on.
+    fn next_merge(&mut self) -> Option<Job> {
+        let floor = self.floor;
+        // What is dead as a whole need not be merged.
+        let is_dead = |part: &Part| part.deaths.all_before(floor).len() as u32 == part.data.len();
+        self.parts.retain(|part| {
+            part.is_taken
+                || !matches!(part.data, Data::Disk(_))
+                || part.deaths.count() < part.data.len()
+                || !is_dead(part)
+        });
+        let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        let mut chosen: Vec<usize> = Vec::new();
+        for (position, part) in self.parts.iter().enumerate() {
+            if part.is_taken || !matches!(part.data, Data::Disk(_)) {
+                continue;
+            }
+            let class = part.data.len().div_ceil(FIRST_CLASS_DOCUMENTS).max(1).ilog(CLASS as u32);
+            let of_class = classes.entry(class).or_default();
+            of_class.push(position);
+            if of_class.len() >= CLASS {
+                chosen = std::mem::take(of_class);
+                break;
+            }
+            let long_dead = || part.deaths.all_before(floor).len() as u64;
+            let may_be = u64::from(part.deaths.count()) * 100 > u64::from(part.data.len()) * DEAD_PERCENT_MAX;
+            if may_be && long_dead() * 100 > u64::from(part.data.len()) * DEAD_PERCENT_MAX {
+                chosen = vec![position];
+                break;
+            }
+        }
+        if chosen.is_empty() {
+            return None;
+        }
+        let mut parts = Vec::with_capacity(chosen.len());
+        for position in chosen {
+            let part = &mut self.parts[position];
+            let Data::Disk(disk) = &part.data else { unreachable!("only files are merged") };
+            part.is_taken = true;
+            parts.push((part.number, disk.clone(), part.deaths.all_before(floor)));
+        }
+        Some(Job::Merge { into: self.take_number(), parts })
+    }
+
+    /// Puts the merged part in the place of those that it was made of. Their documents have other numbers in it.
+    fn merged(&mut self, into: u64, parts: &[(u64, Arc<DiskPart>, Vec<u32>)], written: DiskPart) {
+        let mut deaths = Deaths::default();
+        let mut newest = Timestamp::ZERO;
+        let mut base = 0;
+        for (number, part, left_out) in parts {
+            let before = self.part(*number);
+            newest = newest.max(before.newest);
+            for dead in before.deaths.all() {
+                // Those that were left out are dead at every moment that is kept, and numbers move up behind them.
+                if let Err(behind) = left_out.binary_search(&dead) {
+                    deaths.add(base + dead - behind as u32, before.deaths.since(dead));
+                }
+            }
+            base += part.len() - left_out.len() as u32;
+        }
+        assert_eq!(base, written.len(), "every document that was kept is in the merged part");
+        let is_old = |part: &Part| parts.iter().any(|(number, ..)| *number == part.number);
+        let place = self.parts.iter().position(is_old).expect("parts that are taken stay");
+        self.parts.retain(|part| !is_old(part));
+        if written.len() > 0 {
+            let data = Data::Disk(Arc::new(written));
+            self.parts.insert(place, Part { number: into, data, deaths, newest, is_taken: false });
+        }
+    }
+}
