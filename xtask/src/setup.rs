@@ -74,8 +74,13 @@ const TEST_PYTHON_FOLDERS: [&str; 5] = [
 
 /// Folders with a `package-lock.json`.
 const NODE_FOLDERS: [&str; 4] = ["crates/console", "crates/intl", "crates/isolate", "services/runner"];
-const TEST_NODE_FOLDERS: [&str; 4] =
-    [Example::Chat.folder(), Example::Studio.folder(), "examples/grpc/node", "tests/end-to-end"];
+const TEST_NODE_FOLDERS: [&str; 5] = [
+    Example::Chat.folder(),
+    Example::Studio.folder(),
+    "examples/grpc/node",
+    "tests/end-to-end",
+    "tests/end-to-end/components-app",
+];
 
 const NODE_MAJOR_MIN: u32 = 20;
 
