@@ -34,7 +34,7 @@ REFUSED = [
     ("nodes: {storage: {size: 20 GB}}", ["/nodes/storage/size", "20 GB"]),
     ("nodes: {spread: {zones: Always}}", ["/nodes/spread/zones", "ScheduleAnyway"]),
     ("nodes: {terminationGracePeriodSeconds: 5}", ["/nodes/terminationGracePeriodSeconds", "30"]),
-    ("pools: {search: {enabled: true}}", ["/pools", "search"]),
+    ("pools: {mail: {enabled: true}}", ["/pools", "mail"]),
     ("pools: {runner: {autoscaling: {cpuPercent: 0}}}", ["/pools/runner/autoscaling/cpuPercent"]),
     ("image: {digest: latest}", ["/image/digest", "latest"]),
     ("image: {pullPolicy: Sometimes}", ["/image/pullPolicy", "IfNotPresent"]),
@@ -150,7 +150,7 @@ class Values(unittest.TestCase):
                     tools.template(*BUCKET, "--values", str(path))
 
     def test_nodes_need_no_role_that_a_pool_has(self):
-        words = [*BUCKET, "--set", "nodes.roles={txlog,gateway,fanout,blob,scheduler,deploy}"]
+        words = [*BUCKET, "--set", "nodes.roles={txlog,gateway,fanout,blob,scheduler,search,deploy}"]
         self.assertIn("nobody has the role runner", tools.template(*words, check=False).stderr)
         tools.template(*words, "--set", "pools.runner.enabled=true")
 
