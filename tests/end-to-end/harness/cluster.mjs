@@ -24,6 +24,8 @@ const OF_THE_END = /the lead was not handed over|raft stopped|receive from RaftC
 /** What the nodes that are left say of the one that is gone. */
 export const OF_A_LOST_NODE = [
   /unreachable|not reached|can't be reached|connection|transport|leader|elect|heartbeat/i,
+  // What a node appended before another one led is refused, and done again.
+  /a batch is not applied .*Refused/,
   // Scheduled ones run at most once.
   /actions have failed because their process ended/,
 ];
