@@ -220,7 +220,7 @@ test("a process is live and ready, and is no more ready once it stops", LIMIT, a
     return [response.status, await response.text()];
   };
   assert.deepEqual(await ask("/livez"), [200, "live\n"]);
-  const roles = ["blob", "deploy", "fanout", "files", "gateway", "runner", "scheduler", "sequencer", "txlog"];
+  const roles = ["blob", "deploy", "fanout", "files", "gateway", "runner", "scheduler", "search", "sequencer", "txlog"];
   const expected = ["ready", ...roles.map((role) => `${role}: ready`), ""].join("\n");
   assert.deepEqual(await ask("/readyz"), [200, expected]);
   assert.equal((await fetch(`${tidemark.url}/readyz`)).status, 404, "clients don't see it");
