@@ -27,6 +27,7 @@ use crate::{
     bodies,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
+    json,
     storage::{body_with, place},
 };
 
@@ -106,7 +107,7 @@ async fn set_expiration(
     body: Bytes,
 ) -> Result<(), ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
-    let Expiration { expiration_ts_ns } = read(&body, "The body does not say when the export goes")?;
+    let Expiration { expiration_ts_ns } = json::read(&body, "The body does not say when the export goes")?;
     edge.services.archives.set_export_expiration(deployment.reference, &id, expiration_ts_ns).await?;
     let metadata = json!({ "id": id, "expiration_ts_ns": expiration_ts_ns });
     audit::record(&edge, &deployment, &requester, "set_export_expiration", metadata).await;
@@ -229,7 +230,7 @@ async fn finish_upload(
 ) -> Result<Json<Value>, ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
     let FinishBody { import, upload_token, part_tokens } =
-        read(&body, "The body does not describe an import")?;
+        json::read(&body, "The body does not describe an import")?;
     let ImportBody { table_name, component_path, mode, format } = import;
     let mode = mode.unwrap_or_else(|| "requireEmpty".to_owned());
     let import = NewImport { format, mode, table: table_name, component: component_path.unwrap_or_default() };
@@ -251,7 +252,7 @@ async fn perform_import(
     body: Bytes,
 ) -> Result<(), ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
-    let ImportName { import_id } = read(&body, "The body does not name an import")?;
+    let ImportName { import_id } = json::read(&body, "The body does not name an import")?;
     let confirmed = edge.services.archives.perform_import(deployment.reference, &import_id).await?;
     if let Some(NewImport { format, mode, table, component }) = confirmed {
         let metadata = json!({
@@ -273,11 +274,6 @@ async fn cancel_import(
     body: Bytes,
 ) -> Result<(), ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
-    let ImportName { import_id } = read(&body, "The body does not name an import")?;
+    let ImportName { import_id } = json::read(&body, "The body does not name an import")?;
     Ok(edge.services.archives.cancel_import(deployment.reference, &import_id).await?)
-}
-
-fn read<'b, T: Deserialize<'b>>(body: &'b [u8], what: &str) -> Result<T, ApiError> {
-    serde_json::from_slice(body)
-        .map_err(|error| ApiError::bad_request("InvalidJson", format!("{what}: {error}")))
 }

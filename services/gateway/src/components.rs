@@ -10,6 +10,7 @@ use crate::{
     authentication::require_admin,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
+    json,
 };
 
 /// How tools name the app itself where they name a component.
@@ -39,9 +40,7 @@ pub(crate) async fn delete(
 ) -> Result<(), ApiError> {
     let deployment = &addressed.deployment;
     let identity = require_admin(&headers, &deployment.admin_keys)?;
-    let DeleteBody { component_id } = serde_json::from_slice(&body).map_err(|error| {
-        ApiError::bad_request("InvalidJson", format!("The body does not name a component: {error}"))
-    })?;
+    let DeleteBody { component_id } = json::read(&body, "The body does not name a component")?;
     let path = path_of(&edge, &addressed, &identity, Some(&component_id)).await?;
     edge.services.deploy.delete_component(deployment.reference, &path).await?;
     let metadata = json!({ "component": path });

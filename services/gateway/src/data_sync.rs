@@ -17,6 +17,7 @@ use crate::{
     authentication::require_admin,
     edge::{Addressed, SharedEdge},
     error::ApiError,
+    json,
 };
 
 pub(crate) fn routes() -> Router<SharedEdge> {
@@ -78,7 +79,7 @@ fn arguments<A: DeserializeOwned>(query: A, body: &[u8]) -> Result<A, ApiError> 
     if body.is_empty() {
         return Ok(query);
     }
-    serde_json::from_slice(body).map_err(|error| ApiError::not_repeated("The body can't be read", &error))
+    json::read_secret(body)
 }
 
 async fn json_schemas(

@@ -30,6 +30,7 @@ use crate::{
     bodies, components,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
+    json,
     metrics::OfTheApp,
 };
 
@@ -215,9 +216,7 @@ async fn read_call(
     path: Option<String>,
 ) -> Result<Call, ApiError> {
     let Sender { identity, token } = authentication::sender_of(edge, &addressed.deployment, headers).await?;
-    let body: CallBody<'_> = serde_json::from_slice(body).map_err(|error| {
-        ApiError::bad_request("InvalidJson", format!("The body is not a call of a function: {error}"))
-    })?;
+    let body: CallBody<'_> = json::read(body, "The body is not a call of a function")?;
     let path = path.or(body.path).ok_or_else(|| {
         ApiError::bad_request("MissingPath", "The field \"path\" is missing: the function's name.")
     })?;

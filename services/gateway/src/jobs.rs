@@ -11,6 +11,7 @@ use crate::{
     components,
     edge::{Addressed, SharedEdge},
     error::ApiError,
+    json,
 };
 
 #[derive(Deserialize)]
@@ -41,7 +42,7 @@ pub(crate) async fn cancel(
 ) -> Result<(), ApiError> {
     let deployment = &addressed.deployment;
     let identity = require_admin(&headers, &deployment.admin_keys)?;
-    let CancelBody { id, component_id } = read(&body, "The body does not name a job")?;
+    let CancelBody { id, component_id } = json::read(&body, "The body does not name a job")?;
     let component = components::path_of(&edge, &addressed, &identity, component_id.as_deref()).await?;
     let jobs = JobsOf { deployment: deployment.reference, component };
     edge.services.schedules.cancel(jobs, &id).await?;
@@ -59,16 +60,11 @@ pub(crate) async fn cancel_all(
 ) -> Result<Json<Value>, ApiError> {
     let deployment = &addressed.deployment;
     let identity = require_admin(&headers, &deployment.admin_keys)?;
-    let CancelAllBody { udf_path, component_id } = read(&body, "The body does not say which jobs")?;
+    let CancelAllBody { udf_path, component_id } = json::read(&body, "The body does not say which jobs")?;
     let component = components::path_of(&edge, &addressed, &identity, component_id.as_deref()).await?;
     let jobs = JobsOf { deployment: deployment.reference, component };
     let canceled = edge.services.schedules.cancel_all(jobs, udf_path.as_deref()).await?;
     let metadata = json!({ "udf_path": udf_path, "canceled": canceled });
     audit::record(&edge, deployment, &addressed.requester, "cancel_all_scheduled_functions", metadata).await;
     Ok(Json(json!({ "canceled": canceled })))
-}
-
-fn read<'b, T: Deserialize<'b>>(body: &'b [u8], what: &str) -> Result<T, ApiError> {
-    serde_json::from_slice(body)
-        .map_err(|error| ApiError::bad_request("InvalidJson", format!("{what}: {error}")))
 }

@@ -36,6 +36,7 @@ mod functions;
 mod grpc;
 mod information;
 mod jobs;
+mod json;
 mod limits;
 mod log_streams;
 mod logs;

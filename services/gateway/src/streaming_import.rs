@@ -10,7 +10,7 @@ use axum::{
     routing::{get, post, put},
 };
 use contract::StreamedRecord;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     authentication::require_admin,
     edge::{Addressed, SharedEdge},
     error::ApiError,
+    json,
 };
 
 /// Small requests.
@@ -67,10 +68,6 @@ struct Message {
     data: Box<RawValue>,
 }
 
-fn read<A: DeserializeOwned>(body: &[u8]) -> Result<A, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::not_repeated("The body can't be read", &error))
-}
-
 pub(crate) async fn import_records(
     State(edge): State<SharedEdge>,
     Addressed { deployment, .. }: Addressed,
@@ -78,7 +75,7 @@ pub(crate) async fn import_records(
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
-    let Records { tables, messages } = read(&body)?;
+    let Records { tables, messages } = json::read_secret(&body)?;
     let streams = tables.into_iter().map(|(name, stream)| (name, stream.primary_key)).collect();
     let record =
         |message: Message| StreamedRecord { table: message.table_name, data: message.data.get().to_owned() };
@@ -94,7 +91,7 @@ async fn add_indexes(
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
-    let Indexes { indexes } = read(&body)?;
+    let Indexes { indexes } = json::read_secret(&body)?;
     let metadata = json!({ "tables": indexes.keys().collect::<Vec<_>>() });
     edge.services.archives.add_primary_key_indexes(deployment.reference, indexes).await?;
     audit::record(&edge, &deployment, &requester, "build_indexes", metadata).await;
@@ -108,7 +105,7 @@ async fn are_ready(
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
-    let Tables { tables } = read(&body)?;
+    let Tables { tables } = json::read_secret(&body)?;
     let are_ready = edge.services.archives.primary_key_indexes_ready(deployment.reference, tables).await?;
     Ok(Json(json!({ "indexesReady": are_ready })))
 }
@@ -120,7 +117,7 @@ async fn clear_tables(
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
-    let TableNames { table_names } = read(&body)?;
+    let TableNames { table_names } = json::read_secret(&body)?;
     let metadata = json!({ "tables": table_names });
     edge.services.archives.clear_tables(deployment.reference, table_names).await?;
     audit::record(&edge, &deployment, &requester, "clear_tables", metadata).await;

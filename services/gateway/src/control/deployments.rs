@@ -13,8 +13,8 @@ use contract::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ByOperator, read};
-use crate::{clock, edge::SharedEdge, error::ApiError};
+use super::ByOperator;
+use crate::{clock, edge::SharedEdge, error::ApiError, json::read_secret};
 
 pub(super) fn routes() -> Router<SharedEdge> {
     Router::new()
@@ -47,7 +47,7 @@ struct CreateBody {
 
 async fn create(State(edge): State<SharedEdge>, _: ByOperator, body: Bytes) -> Result<Json<Value>, ApiError> {
     let CreateBody { name, project, kind, cloud_url, site_url, expires_ms, share_weight, share_percent_max } =
-        read(&body)?;
+        read_secret(&body)?;
     let kind = kind.as_deref().unwrap_or(DeploymentKind::Production.name());
     let Some(kind) = DeploymentKind::from_name(kind) else {
         let message = "The kind of a deployment is `prod`, `dev` or `preview`.";
@@ -162,7 +162,7 @@ async fn create_key(
     _: ByOperator,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let CreateKeyBody { owner, of, name } = read(&body)?;
+    let CreateKeyBody { owner, of, name } = read_secret(&body)?;
     let owner = owner_of(&owner, of).ok_or_else(no_owner)?;
     let key = edge.services.directory.create_key(NewKey { owner, name }).await?;
     Ok(Json(json!({ "key": key })))

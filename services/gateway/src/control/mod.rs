@@ -162,8 +162,3 @@ impl FromRequestParts<SharedEdge> for ByOperator {
 fn forbidden(message: &str) -> ApiError {
     ApiError::forbidden("OperationNotPermitted", message)
 }
-
-/// What the body of a request says. It may hold a key, so errors don't repeat it.
-fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::not_repeated("The body can't be read", &error))
-}

@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{Asked, Caller, forbidden, read};
-use crate::{edge::SharedEdge, error::ApiError};
+use super::{Asked, Caller, forbidden};
+use crate::{edge::SharedEdge, error::ApiError, json::read_secret};
 
 pub(super) fn routes() -> Router<SharedEdge> {
     Router::new()
@@ -71,7 +71,7 @@ struct KeyBody {
 
 /// The deployment that a key in a body opens.
 fn opened_by(edge: &SharedEdge, body: &[u8]) -> Result<Caller, ApiError> {
-    let KeyBody { deploy_key } = read(body)?;
+    let KeyBody { deploy_key } = read_secret(body)?;
     let deployments = edge.services.directory.deployments().borrow().clone();
     Caller::of_key(edge, &deployments, &deploy_key)
 }
@@ -228,7 +228,7 @@ async fn claim_preview(
     Asked { caller, deployments }: Asked,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let ClaimBody { project_selection, identifier, reuse } = read(&body)?;
+    let ClaimBody { project_selection, identifier, reuse } = read_secret(&body)?;
     let project = project_selection.project(&edge, &deployments, &caller)?;
     if !caller.may_preview(&project) {
         return Err(forbidden("The key is not one for previews of this project."));
@@ -258,7 +258,7 @@ async fn provision(
     Asked { caller, deployments }: Asked,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let ProvisionBody { team_slug, project_slug, deployment_type } = read(&body)?;
+    let ProvisionBody { team_slug, project_slug, deployment_type } = read_secret(&body)?;
     let kind = match DeploymentKind::from_name(&deployment_type) {
         Some(kind @ (DeploymentKind::Production | DeploymentKind::Development)) => kind,
         _ => {
@@ -309,7 +309,7 @@ async fn authorize_production(
     Asked { caller, deployments }: Asked,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let ProductionBody { deployment_name } = read(&body)?;
+    let ProductionBody { deployment_name } = read_secret(&body)?;
     let entry = seen(&deployments, &caller, &deployment_name)?;
     let production = default_of(&deployments, &entry.project, DeploymentKind::Production);
     let production = production.ok_or_else(contract::deployment_not_found)?;
@@ -332,7 +332,7 @@ async fn authorize_preview(
     Asked { caller, deployments }: Asked,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let PreviewBody { preview_name, project_selection } = read(&body)?;
+    let PreviewBody { preview_name, project_selection } = read_secret(&body)?;
     let project = project_selection.project(&edge, &deployments, &caller)?;
     if !caller.may_preview(&project) {
         return Err(forbidden("The key is not one for previews of this project."));
@@ -359,7 +359,7 @@ async fn authorize_named(
     Asked { caller, deployments }: Asked,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let NamedBody { selected_deployment_name, project_selection } = read(&body)?;
+    let NamedBody { selected_deployment_name, project_selection } = read_secret(&body)?;
     let project = project_selection.project(&edge, &deployments, &caller)?;
     let entry = seen(&deployments, &caller, &selected_deployment_name)?;
     let may = match entry.kind {
