@@ -1,7 +1,10 @@
 // Data out and in by the command line tool: `convex export`, `convex import` and `convex data`, unmodified.
 import assert from "node:assert/strict";
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { createWriteStream } from "node:fs";
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConvexHttpClient } from "convex/browser";
@@ -12,12 +15,17 @@ import { whenOver } from "./harness/cleanup.mjs";
 import { OF_A_LOST_NODE, startCluster } from "./harness/cluster.mjs";
 import { asAdmin, callFunction, post } from "./harness/functions.mjs";
 import { randomFrom } from "./harness/load.mjs";
+import { watchMemory } from "./harness/memory.mjs";
 import { pushApp } from "./harness/project.mjs";
 import { startTidemark } from "./harness/tidemark.mjs";
 
 const { data } = anyApi;
 const LIMIT = { timeout: 900_000 };
 const UNTIL_MS_MAX = 120_000;
+const LARGE_MEBIBYTES = Number(process.env.LARGE_MEBIBYTES ?? 64);
+/** More than that must not become resident, however much is imported: caches of the log and of the store among it. */
+const GROWTH_MEBIBYTES_MAX = 640;
+const MIB = 1024 * 1024;
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 /** Tidemark with the app, and a client of it. */
@@ -227,6 +235,35 @@ test("an export that is killed is made anew, of one moment", LIMIT, async (conte
   assert.ok(Buffer.from(await response.arrayBuffer()).equals(before), "equal data makes equal bytes");
   assert.equal((await fetch(`${tidemark.url}/api/export/zip/${start}`)).status, 401);
   assert.equal((await fetch(`${tidemark.url}/api/export/zip/7`, asAdmin(tidemark))).status, 404);
+});
+
+test("imports and exports take no memory of their size", { timeout: LIMIT.timeout + LARGE_MEBIBYTES * 1_000 }, async (context) => {
+  const { tidemark, project } = await serveApp(context);
+  const random = randomFrom(SEED);
+  const text = Array.from({ length: 2_000 }, () => random.below(36 ** 8).toString(36)).join(" ");
+  const documents = LARGE_MEBIBYTES * 1024;
+  function* lines() {
+    for (let number = 0; number < documents; number++) {
+      const from = random.below(text.length - 950);
+      yield `${JSON.stringify({ number, text: text.slice(from, from + 950) })}\n`;
+    }
+  }
+  const file = join(project.folder, "large.jsonl");
+  await pipeline(Readable.from(lines(), { highWaterMark: 1_000 }), createWriteStream(file));
+  const { size } = await stat(file);
+  const watched = watchMemory(context, tidemark);
+  const began = Date.now();
+  const imported = await project.mustRun("import", "--table", "large", "large.jsonl");
+  assert.match(imported.output, new RegExp(`Added ${documents} documents`));
+  const [seconds, growth] = [(Date.now() - began) / 1_000, watched.growth()];
+  await rm(file);
+  await project.mustRun("export", "--path", "large.zip");
+  const most = watched.growth();
+  context.diagnostic(
+    `${(size / MIB).toFixed(0)} MiB in ${seconds.toFixed(0)} s: ${growth.toFixed(0)} MiB more were resident until they were imported, ` +
+      `${most.toFixed(0)} until they were exported`,
+  );
+  assert.ok(most < GROWTH_MEBIBYTES_MAX, `${most} MiB more were resident for ${LARGE_MEBIBYTES} MiB`);
 });
 
 /** A node that takes over says of what it takes that it is begun again. */

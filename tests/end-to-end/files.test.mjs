@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { readdir, writeFile } from "node:fs/promises";
 import { Agent, createServer, request } from "node:http";
 import { join } from "node:path";
@@ -15,6 +14,7 @@ import { WebSocket } from "ws";
 import { whenOver } from "./harness/cleanup.mjs";
 import { callFunction } from "./harness/functions.mjs";
 import { randomFrom } from "./harness/load.mjs";
+import { watchMemory } from "./harness/memory.mjs";
 import { pushApp } from "./harness/project.mjs";
 import { startTidemark, temporaryFolder } from "./harness/tidemark.mjs";
 
@@ -352,16 +352,6 @@ async function passesInFlatMemory(context, { tidemark, client }, mebibytes) {
   context.diagnostic(`${mebibytes} MiB: ${stored.toFixed(0)} MiB more were resident until they were stored, ${most.toFixed(0)} until they were read`);
   assert.equal(read.digest("hex"), sent.digest("hex"));
   assert.ok(most < GROWTH_MEBIBYTES_MAX, `${most} MiB more were resident for a file of ${mebibytes} MiB`);
-}
-
-/** Looks at a server's resident memory until the test ends; `growth` says by how many MiB it was larger than now, at most. */
-function watchMemory(context, tidemark) {
-  const residentMebibytes = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${tidemark.processId}/status`, "utf8"))[1]) / 1024;
-  const before = residentMebibytes();
-  let most = before;
-  const timer = setInterval(() => (most = Math.max(most, residentMebibytes())), 20);
-  whenOver(context, () => clearInterval(timer));
-  return { growth: () => most - before };
 }
 
 test("killed in the middle of uploads and deletions, no acknowledged file is lost and nothing else is kept", LIMIT, async (context) => {
