@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1_000_000)]
     documents: usize,
     /// Queries that each answers, after as many that are not counted.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 100)]
     queries: usize,
     /// Documents that each query is to bring.
     #[arg(long, default_value_t = 20)]

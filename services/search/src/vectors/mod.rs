@@ -8,7 +8,6 @@
 
 mod index;
 mod part;
-mod product;
 #[cfg(test)]
 mod properties;
 

@@ -8,10 +8,11 @@ use std::{
 
 use contract::{FilterValue, InternalDocumentId, TextFilter, Timestamp};
 use memmap2::Mmap;
+use numkong::Dot as _;
 use roaring::RoaringBitmap;
 use usearch::{Index as Graph, IndexOptions, MetricKind, ScalarKind};
 
-use super::{VectorDocument, product::product};
+use super::VectorDocument;
 use crate::{
     error::{Result, damaged, graph},
     limits::SearchLimits,
@@ -280,6 +281,11 @@ impl VectorPart {
         }
         Ok(())
     }
+}
+
+/// The sum of the products of their numbers.
+pub(super) fn product(one: &[f32], other: &[f32]) -> f32 {
+    f32::dot(one, other).expect("vectors of one index have the same dimensions") as f32
 }
 
 fn new_graph(dimensions: usize) -> Result<Graph> {

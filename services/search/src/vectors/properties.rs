@@ -9,7 +9,7 @@ use contract::{
 use rand::{Rng, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 
-use super::{VectorDocument, VectorIndex, product::product};
+use super::{VectorDocument, VectorIndex, part::product};
 use crate::{files::Folder, limits::SearchLimits};
 
 fn direction(random: &mut impl Rng, dimensions: usize) -> Vec<f32> {
