@@ -143,12 +143,13 @@ impl Table {
         }
     }
 
-    /// The index of this name, in whatever state.
+    /// The index of this name, in whatever state. While a push changes one there are two: until it is finished, that which serves.
     pub fn index(&self, name: &str) -> Option<&Arc<Index>> {
         if name == IndexName::BY_ID {
             return Some(&self.by_id);
         }
-        self.indexes.iter().find(|index| index.name.as_str() == name)
+        let named = || self.indexes.iter().filter(|index| index.name.as_str() == name);
+        named().find(|index| index.state == IndexState::Enabled).or_else(|| named().next())
     }
 
     /// Whether it is one of the system's own.

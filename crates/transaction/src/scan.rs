@@ -309,7 +309,9 @@ impl Transaction {
         let walk = match self.index_to_read(&query)? {
             None => Walk::Nothing,
             Some((table, index)) if query.source.search.is_some() => {
-                self.search_scan(&table, &index, &query, Interval::all())?.map_or(Walk::Nothing, Walk::Search)
+                let rows = first_rows(&query.operators, self.limits.prefetch_documents);
+                let scan = self.search_scan(&table, &index, &query, Interval::all(), rows)?;
+                scan.map_or(Walk::Nothing, Walk::Search)
             }
             Some((table, index)) => {
                 let interval = interval_of(&index, &self.conditions(&index, &query))?;

@@ -25,6 +25,9 @@ use crate::{
     usage::Caps,
 };
 
+/// Documents that are asked for at once: one answer must hold them at their largest (`rpc.calls_bytes_max`).
+const POINTS_READ_MAX: usize = 48;
+
 /// What a transaction is given besides its moment. All randomness and time come from here.
 #[derive(Clone)]
 pub struct Options {
@@ -525,15 +528,15 @@ impl Transaction {
             }
         }
         let mut fresh = HashMap::with_capacity(reads.len());
-        if !reads.is_empty() {
-            let results = self.read(&reads).await?;
-            for (read, result) in reads.into_iter().zip(results) {
+        for reads in reads.chunks(POINTS_READ_MAX) {
+            let results = self.read(reads).await?;
+            for (read, result) in reads.iter().zip(results) {
                 let (Read::Point { index, key }, ReadResult::Point(version)) = (read, result) else {
                     return Err(unexpected_result());
                 };
                 let document =
                     version.map(|Version { document, .. }| Document::from_stored(document)).transpose()?;
-                fresh.insert(DocumentKey { primary: index, key }, document);
+                fresh.insert(DocumentKey { primary: *index, key: key.clone() }, document);
             }
         }
         let found = |key: &DocumentKey| {
