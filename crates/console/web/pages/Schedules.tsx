@@ -9,7 +9,12 @@ import { request, useSession } from "../session";
 import { Badge, Button, Dialog, Empty, IconButton, Loading, Page, Problem, Tabs, Time, countOf, dateOf, durationOf, useNow, useQuestion, useToast } from "../ui";
 import { navigate, hrefOf, useRoute } from "../route";
 
-type View = "upcoming" | "past" | "crons";
+const VIEWS = [
+  ["upcoming", "Upcoming"],
+  ["past", "Past"],
+  ["crons", "Cron jobs"],
+] as const;
+type View = (typeof VIEWS)[number][0];
 
 interface Job {
   _id: string;
@@ -25,18 +30,14 @@ const UPCOMING = 100;
 export function Schedules() {
   const route = useRoute();
   const component = useComponent();
-  const view = (route.rest[0] ?? "upcoming") as View;
+  const [view] = VIEWS.find(([view]) => view === route.rest[0]) ?? VIEWS[0];
   return (
     <Page title="Schedules" isWide hint="Functions that run later, and those that run again and again">
       <Tabs<View>
         label="Schedules"
         value={view}
         onChange={(view) => navigate(hrefOf("schedules", [view], { component }))}
-        options={[
-          ["upcoming", "Upcoming"],
-          ["past", "Past"],
-          ["crons", "Cron jobs"],
-        ]}
+        options={VIEWS.map(([view, name]) => [view, name])}
       />
       {view === "upcoming" && <Upcoming />}
       {view === "past" && <Past />}
