@@ -25,6 +25,7 @@ interface Job {
   state: { kind: "pending" | "inProgress" | "success" | "failed" | "canceled"; error?: string };
 }
 
+/** Runs that are looked at: the next ones of the deployment, of which the component's own are shown. */
 const UPCOMING = 100;
 
 export function Schedules() {
@@ -76,7 +77,11 @@ function Upcoming() {
   }
   const { jobs, hasMore } = upcoming.value;
   if (jobs.length === 0) {
-    return (
+    return hasMore ? (
+      <Empty icon="schedules" title={`None among the deployment's next ${UPCOMING} runs`}>
+        More wait behind them, and are shown when their turn comes.
+      </Empty>
+    ) : (
       <Empty icon="schedules" title="Nothing is scheduled">
         Functions schedule others by <code>ctx.scheduler.runAfter</code> and <code>runAt</code>.
       </Empty>
@@ -143,7 +148,7 @@ function Past() {
   if (status === "LoadingFirstPage") {
     return <Loading />;
   }
-  if (results.length === 0) {
+  if (results.length === 0 && status === "Exhausted") {
     return (
       <Empty icon="schedules" title="No scheduled function has run lately">
         What has run is kept for some days.
