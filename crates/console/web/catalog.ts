@@ -1,8 +1,9 @@
 // What the deployment consists of: its tables, its functions.
 import { useMemo } from "react";
+import { jsonToConvex } from "convex/values";
 import { type Live, useComponent, useLive } from "./live";
 import { hrefOf } from "./route";
-import type { Validator } from "./validators";
+import { ANY, type Validator } from "./validators";
 
 export interface ComponentRow {
   id: string;
@@ -54,8 +55,6 @@ interface Specified {
   path?: string;
 }
 
-const ANY: Validator = { type: "any" };
-
 /** All functions and routes, by module. */
 export function useFunctions(): Live<ServerFunction[]> {
   const componentId = useComponent();
@@ -84,7 +83,11 @@ export function useTableSchema(table: string | null): TableSchema | null {
   const schemas = useLive<{ active?: string }>("_system/frontend/getSchemas:default", table === null ? "skip" : { componentId });
   const active = schemas.state === "ready" ? schemas.value.active : undefined;
   return useMemo(() => {
-    const tables: TableSchema[] = active ? JSON.parse(active).tables : [];
+    if (active === undefined) {
+      return null;
+    }
+    // As a value, for the literals in it.
+    const { tables } = jsonToConvex(JSON.parse(active)) as unknown as { tables: TableSchema[] };
     return tables.find(({ tableName }) => tableName === table) ?? null;
   }, [active, table]);
 }

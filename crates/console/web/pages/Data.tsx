@@ -159,6 +159,8 @@ function TableView({ table }: { table: string }) {
   const { ask, question } = useQuestion();
   const change = useChange();
   const toast = useToast();
+  const ordering = schema?.indexes.map(({ indexDescriptor }) => indexDescriptor) ?? [];
+  const isOrder = ({ name, state, staged }: IndexRow) => state === "enabled" && !staged && ordering.includes(name);
 
   const remove = (ids: string[]) =>
     ask({
@@ -223,7 +225,7 @@ function TableView({ table }: { table: string }) {
           setSelected(new Set());
         }}
         schema={schema}
-        indexes={indexes.state === "ready" ? indexes.value.filter(({ state, staged }) => state === "enabled" && !staged) : []}
+        indexes={indexes.state === "ready" ? indexes.value.filter(isOrder) : []}
       />
       <Fence name={encoded(filters) ?? ""}>
         <Documents
