@@ -71,9 +71,15 @@ function functionOf({ functionType, identifier, args = ANY, returns = ANY, visib
   return { name: `${module}:${name}`, module, export: name, kind: functionType, isPublic: visibility?.kind !== "internal", args, returns };
 }
 
+/** Below which path of the site the component's routes answer, with a slash at its end; null where they answer nowhere. */
+export function useHttpPrefix(): Live<string | null> {
+  return useLive("_system/frontend/httpPrefix:default", { componentId: useComponent() });
+}
+
 export interface TableSchema {
   tableName: string;
   documentType: Validator | null;
+  /** Those that documents can be read by in an order: neither of search nor of vectors, nor staged. */
   indexes: { indexDescriptor: string; fields: string[] }[];
 }
 

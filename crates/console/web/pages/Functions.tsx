@@ -2,7 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "react";
 import { makeFunctionReference } from "convex/server";
 import { convexToJson, jsonToConvex, type Value } from "convex/values";
-import { useComponents, useFunctions, useTableNames, type ServerFunction } from "../catalog";
+import { useComponents, useFunctions, useHttpPrefix, useTableNames, type ServerFunction } from "../catalog";
 import { Icon } from "../icons";
 import { messageOf, useComponent, useLive } from "../live";
 import { parse, print } from "../literal";
@@ -126,18 +126,32 @@ function FunctionView({ shown }: { shown: ServerFunction }) {
 
 function HttpRoute({ shown }: { shown: ServerFunction }) {
   const site = useLive<{ value: string } | null>("_system/cli/queryEnvironmentVariables:get", { name: "CONVEX_SITE_URL" });
-  const [method = "", path = ""] = shown.export.split(" ");
-  const url = site.state === "ready" ? `${site.value?.value ?? ""}${path}` : path;
+  const prefix = useHttpPrefix();
+  const [method = ""] = shown.export.split(" ", 1);
+  const path = shown.export.slice(method.length + 1);
+  const isKnown = site.state === "ready" && prefix.state === "ready";
+  const url = isKnown && prefix.value !== null ? `${site.value?.value ?? ""}${prefix.value.replace(/\/$/, "")}${path}` : null;
   return (
     <section className="panel">
       <h2>Where it answers</h2>
-      <p className="address">
-        <code>
-          {method} {url}
-        </code>
-        <CopyButton text={url} label="Copy the address" />
-      </p>
-      <p className="soft">It answers whoever sends a request there, by the app's own rules; so it is not run from here.</p>
+      {site.state === "error" && <Problem message={site.message} />}
+      {prefix.state === "error" && <Problem message={prefix.message} />}
+      {url !== null && (
+        <>
+          <p className="address">
+            <code>
+              {method} {url}
+            </code>
+            <CopyButton text={url} label="Copy the address" />
+          </p>
+          <p className="soft">It answers whoever sends a request there, by the app's own rules; so it is not run from here.</p>
+        </>
+      )}
+      {isKnown && url === null && (
+        <p className="soft">
+          Nowhere: a component answers requests while it is mounted with an <code>httpPrefix</code>.
+        </p>
+      )}
     </section>
   );
 }
@@ -284,9 +298,12 @@ function Runner({ shown }: { shown: ServerFunction }) {
     }
     setWatched(null);
     setRunning(true);
-    const as = acting?.args ? btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(acting.args)))) : undefined;
-    const body = { ...(path ? { componentPath: path } : {}), path: shown.name, format: "convex_encoded_json", args: convexToJson(args) };
-    setOutcome(await outcomeOf(() => request(key, "/api/function", { json: body, ...(as === undefined ? {} : { as }) })));
+    const call = async () => {
+      const as = acting?.args ? btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(acting.args)))) : undefined;
+      const body = { ...(path ? { componentPath: path } : {}), path: shown.name, format: "convex_encoded_json", args: convexToJson(args) };
+      return request(key, "/api/function", { json: body, ...(as === undefined ? {} : { as }) });
+    };
+    setOutcome(await outcomeOf(call));
     setRunning(false);
   };
   const isWatching = watched !== null;
