@@ -65,9 +65,9 @@ const dialog = (name) => page.getByRole("dialog", { name });
 const toast = (text) => page.locator(".toast").getByText(text);
 /** The cell of a document's field, the document named by what another cell of its row says. */
 const cell = (row, field) => page.getByRole("grid").getByRole("row").filter({ hasText: row }).locator(`[data-field="${field}"]`);
-const openTable = async (name) => {
-  await page.getByRole("complementary", { name: "Tables" }).getByRole("link", { name: new RegExp(`^${name}`) }).click();
-  await heading(name).waitFor();
+const openTable = async (name, of = page) => {
+  await of.getByRole("complementary", { name: "Tables" }).getByRole("link", { name: new RegExp(`^${name}`) }).click();
+  await heading(name, of).waitFor();
 };
 
 test("the page is the program's own, and nothing else may run in it", LIMIT, async () => {
@@ -475,6 +475,7 @@ test("components show what they have and where they answer, also those that have
 
   await choose("app");
   await goTo("Data", page);
+  await openTable("moorings", page);
   await page.getByLabel("Index").locator("option", { hasText: "by_note" }).waitFor({ state: "attached" });
   assert.deepEqual(await page.getByLabel("Index").locator("option").allTextContents(), ["creation time", "by_note (note)"]);
   await page.getByRole("button", { name: "Add document" }).click();
