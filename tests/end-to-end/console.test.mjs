@@ -104,12 +104,13 @@ test("nobody gets in without the key", LIMIT, async () => {
 
 test("a link that encodes nothing leads somewhere all the same", LIMIT, async () => {
   const follow = (hash) => page.evaluate((hash) => (location.hash = hash), hash);
-  await follow("#/data/%?component=%");
-  await page.getByRole("link", { name: "Health" }).waitFor();
-  await page.reload();
-  await page.getByRole("link", { name: "Health" }).waitFor();
   await follow("#/data/%");
   await page.getByText("There is no table %").waitFor();
+  await page.reload();
+  await page.getByText("There is no table %").waitFor();
+  await follow("#/data?component=%");
+  await page.getByRole("alert").getByText("is not the id of a component").waitFor();
+  assert.equal(await page.getByText("No tables").count(), 0, "nothing is known of its tables");
   await follow("#/schedules/%");
   await page.getByText("Nothing is scheduled").or(page.getByRole("table", { name: "Upcoming functions" })).waitFor();
   await goTo("Health");

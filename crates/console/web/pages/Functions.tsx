@@ -4,7 +4,7 @@ import { makeFunctionReference } from "convex/server";
 import { convexToJson, jsonToConvex, type Value } from "convex/values";
 import { useComponents, useFunctions, useHttpPrefix, useTableNames, type ServerFunction } from "../catalog";
 import { Icon } from "../icons";
-import { messageOf, useComponent, useLive } from "../live";
+import { type Live, messageOf, useComponent, useLive } from "../live";
 import { parse, print } from "../literal";
 import { hrefOf, useRoute } from "../route";
 import { request, useSession } from "../session";
@@ -34,7 +34,7 @@ export function Functions() {
   if (name === QUERY) {
     return (
       <div className="split">
-        <FunctionList all={all} shown={null} isLoading={functions.state === "loading"} isQuery />
+        <FunctionList all={all} shown={null} state={functions.state} isQuery />
         <div className="split-main">
           <WrittenQuery key={component} />
         </div>
@@ -43,7 +43,7 @@ export function Functions() {
   }
   return (
     <div className="split">
-      <FunctionList all={all} shown={shown} isLoading={functions.state === "loading"} />
+      <FunctionList all={all} shown={shown} state={functions.state} />
       <div className="split-main">
         {functions.state === "error" && <Problem message={functions.message} />}
         {functions.state === "loading" && <Loading />}
@@ -63,7 +63,7 @@ export function Functions() {
   );
 }
 
-function FunctionList({ all, shown, isLoading, isQuery = false }: { all: ServerFunction[]; shown: ServerFunction | null; isLoading: boolean; isQuery?: boolean }) {
+function FunctionList({ all, shown, state, isQuery = false }: { all: ServerFunction[]; shown: ServerFunction | null; state: Live<unknown>["state"]; isQuery?: boolean }) {
   const component = useComponent();
   const [text, setText] = useState("");
   const matches = useMatcher(text);
@@ -86,7 +86,7 @@ function FunctionList({ all, shown, isLoading, isQuery = false }: { all: ServerF
           </a>
         </li>
       </ul>
-      {isLoading && <Loading rows={4} />}
+      {state === "loading" && <Loading rows={4} />}
       {modules.map(([module, functions = []]) => (
         <section key={module}>
           <h3>{module}</h3>
@@ -103,7 +103,7 @@ function FunctionList({ all, shown, isLoading, isQuery = false }: { all: ServerF
           </ul>
         </section>
       ))}
-      {!isLoading && modules.length === 0 && <p className="soft none">{all.length === 0 ? "No functions" : "No function is called so."}</p>}
+      {state === "ready" && modules.length === 0 && <p className="soft none">{all.length === 0 ? "No functions" : "No function is called so."}</p>}
     </aside>
   );
 }
