@@ -487,7 +487,7 @@ test("components show what they have and where they answer, also those that have
   await page.keyboard.press("Escape");
 
   const config = await parts.read("convex/convex.config.ts");
-  await parts.write("convex/convex.config.ts", config.replace("app.use(plain);\n", ""));
+  await parts.write("convex/convex.config.ts", config.replace(/^.*plain.*\n/gm, ""));
   await push();
   await choose("plain (unmounted)");
   await page.getByText("There are no tables yet").waitFor();
