@@ -309,11 +309,6 @@ impl DeploymentCatalog {
         self.components.get(&component).unwrap_or(&EMPTY)
     }
 
-    /// Whether there is anything of this component: the app itself is always there.
-    pub fn has(&self, component: ComponentId) -> bool {
-        component.is_root() || self.components.contains_key(&component)
-    }
-
     /// The catalogs of all components that have any metadata.
     pub fn components(&self) -> impl Iterator<Item = &Arc<Catalog>> {
         self.components.values()
