@@ -174,7 +174,9 @@ impl Swap<'_> {
     async fn show_files(&self, transaction: &mut Transaction) -> Transacted<()> {
         for component in self.storages.iter().copied() {
             match self.order.mode {
-                ImportMode::Replace | ImportMode::ReplaceAll => transaction.delete_files(component).await?,
+                ImportMode::Replace | ImportMode::ReplaceAll => {
+                    transaction.delete_files(component, usize::MAX).await?;
+                }
                 ImportMode::RequireEmpty if transaction.has_files(component).await? => {
                     return Err(refused(
                         "ImportConflict",
