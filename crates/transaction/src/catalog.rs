@@ -511,6 +511,7 @@ impl Catalog {
             | SystemTable::Metadata
             | SystemTable::Exports
             | SystemTable::SnapshotImports
+            | SystemTable::ImportTables
             | SystemTable::SessionRequests
             | SystemTable::ScheduledJobs
             | SystemTable::DueRuns

@@ -77,7 +77,7 @@ pub use system_tables::{
     AuditLogRow, AuthRow, ChangeHistoryRow, Claim, ComponentRow, CronJobRow, CronNextRunRow, CronOutcome,
     CronRunRow, DataSyncRow, DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow,
     DueKind, DueRow, EnvironmentVariableRow, ExportRow, ExportState, FileObjectRow, FileRow, FileState,
-    HistoryStateRow, Holder, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState, ImportTable,
+    HistoryStateRow, Holder, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState, ImportTable, ImportTableRow,
     IndexRow, JobState, LeaseRow, LogStreamRow, LogStreamState, ModuleEnvironment, ModuleRow, NodeConfig,
     PauseRow, ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
     SystemTable, TableRow, UdfConfigRow, VariableBinding,

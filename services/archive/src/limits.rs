@@ -20,6 +20,8 @@ group! {
         entries_max: usize = 200_000,
         /// Files for `_storage` that one import brings: they appear by one commit.
         files_max: usize = 50_000,
+        /// Tables in an imported archive, those of its components included: the last commit of an import writes each.
+        tables_max: usize = 2_000,
         /// Documents that one commit of an import writes.
         batch_documents_max: usize = 1_000,
         /// Bytes of them; one document may have more.

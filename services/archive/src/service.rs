@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use transaction::{
     ExportRow, ExportState, FileObjectRow, FileState, ImportFormat, ImportMode, ImportOrder, ImportRow,
-    ImportState, Stored, Transaction, object_name,
+    ImportState, Transaction, object_name,
 };
 use value::{ComponentId, DocumentId, TableName};
 
@@ -21,7 +21,7 @@ use crate::{
     ArchiveLimits,
     components::component_at,
     import::drop_hidden_tables,
-    jobs,
+    jobs::{self, Found, rows_of},
     streamed::{self, ClearTables, Filling},
     upload,
 };
@@ -191,9 +191,9 @@ impl Archives for Handle {
 
     async fn find_export(&self, deployment: DeploymentRef, name: &str) -> Result<Option<StoredExport>> {
         let mut transaction = self.shared.transactions.snapshot(deployment).await?;
-        let exports = transaction.rows::<ExportRow>("by_creation_time", &[]).await;
+        let exports = rows_of::<ExportRow>(&mut transaction).await;
         let exports = exports.map_err(transaction::Error::of_the_system)?;
-        Ok(exports.into_iter().rev().find_map(|Stored { id, row }| {
+        Ok(exports.into_iter().rev().flatten().find_map(|Found { id, row, .. }| {
             let ExportState::Completed { start, size_bytes, .. } = row.state else { return None };
             let moment = start.as_nanoseconds().to_string();
             let is_this = name == moment || name == id.to_string();
@@ -294,7 +294,6 @@ impl Work for StartUpload {
             order: None,
             claim: None,
             attempts: 0,
-            tables: Vec::new(),
             position: 0,
             is_cleared: false,
         };
@@ -406,7 +405,7 @@ impl Work for CancelImport {
         if row.state.is_over() {
             return Ok(());
         }
-        drop_hidden_tables(transaction, &row).await?;
+        drop_hidden_tables(transaction, self.import.internal_id).await?;
         let state = ImportState::Failed { message: self.message.clone() };
         let row = ImportRow { state, claim: None, ..row };
         Ok(transaction.replace_row(self.import, &row).await?)
@@ -422,8 +421,8 @@ impl Work for RequestExport {
     async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
         let NewExport { include_storage, component } = &self.0;
         component_at(transaction, component)?;
-        let exports = transaction.rows::<ExportRow>("by_creation_time", &[]).await?;
-        if exports.iter().any(|export| export.row.state.is_under_way()) {
+        let exports = rows_of::<ExportRow>(transaction).await?;
+        if exports.iter().flatten().any(|export| export.row.state.is_under_way()) {
             let message = "An export is under way. Another one can be requested when it is over.";
             return Err(Error::bad_request("ExportInProgress", message).into());
         }

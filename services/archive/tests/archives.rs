@@ -18,7 +18,7 @@ use futures::TryStreamExt as _;
 use system_transaction::{SystemTransactions, Work};
 use tokio_util::sync::CancellationToken;
 use transaction::{
-    ExportRow, ExportState, FileObjectRow, ImportRow, ImportState, IndexKind, IndexRow, IndexState,
+    ExportRow, ExportState, FileObjectRow, ImportRow, ImportState, ImportTableRow, IndexKind, IndexRow, IndexState,
     SchemaRow, SchemaState, TableRow, Transaction,
 };
 use value::{ComponentId, DocumentId, JsonFormat, Object, Value, object};
@@ -523,6 +523,57 @@ async fn what_can_not_be_imported_changes_nothing() {
         assert_eq!(harness.exported().await, before, "{what} ({message})");
     }
     harness.becomes_tidy().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_tables_are_refused_or_imported_and_the_row_of_the_import_stays_small() {
+    const TABLES: usize = 150;
+    let harness = Ground::new().await.serve(ArchiveLimits { tables_max: TABLES, ..LIMITS });
+    let archive = |tables: usize| {
+        let names: Vec<String> = (0..tables).map(|n| format!("t{n}/documents.jsonl")).collect();
+        let files: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "{\"a\":1}\n")).collect();
+        archive_of(&files)
+    };
+    let refused = harness.proposed(&archive(TABLES + 1), archive_for("append")).await;
+    assert!(refused.as_ref().is_err_and(|message| message.contains("archive.tables_max")), "{refused:?}");
+    let (id, _) = harness.proposed(&archive(TABLES), archive_for("requireEmpty")).await.expect("it can be");
+    let mut transaction = harness.ground.snapshot().await;
+    let fields = transaction.row_documents::<ImportRow>("by_creation_time", &[]).await.expect("they are read");
+    let bytes = fields.iter().map(Object::size_bytes).max();
+    assert!(bytes.is_some_and(|bytes| bytes < 8_000), "each step writes it: {bytes:?} bytes");
+    drop(transaction);
+    harness.archives.perform_import(DEPLOYMENT, &id).await.expect("it is confirmed");
+    let state = harness
+        .until(&id, |state| match state {
+            ImportState::InProgress { done, .. } => done.len() > 100,
+            state => state.is_over(),
+        })
+        .await;
+    if let ImportState::InProgress { done, .. } = state {
+        assert_eq!(done.last().map(String::as_str), Some("Read the documents for 50 more tables"));
+    }
+    assert_eq!(harness.over(&id).await, Ok(TABLES as u64));
+    harness.becomes_tidy().await;
+    let mut transaction = harness.ground.snapshot().await;
+    let left = transaction.rows::<ImportTableRow>("by_id", &[]).await.expect("they are read");
+    assert!(left.is_empty(), "{left:?}");
+    drop(transaction);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_can_not_be_read_stops_no_other_import_or_export() {
+    let harness = Harness::start().await;
+    transact!(harness.ground, |transaction| {
+        // Longer than an array that is read back can be.
+        let state = ImportState::InProgress { message: String::new(), done: vec![String::new(); 8_193] };
+        let import =
+            ImportRow { state, order: None, claim: None, attempts: 0, position: 0, is_cleared: false };
+        transaction.insert_row(&import).await?;
+    });
+    assert_eq!(harness.import(b"{}", rows_for("t", "jsonLines", "append")).await, Ok(1));
+    assert_eq!(harness.documents("t").await.map(|documents| documents.len()), Some(1));
     harness.stop().await;
 }
 

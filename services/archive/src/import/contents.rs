@@ -119,9 +119,15 @@ impl Contents {
         }
         let folders = folders_of(&archive)?;
         let (mut tables, mut storages) = (Vec::new(), Vec::new());
+        let count = folders.values().map(|folder| folder.tables.len()).sum::<usize>();
+        if count > limits.tables_max {
+            let message =
+                format!("The archive has {count} tables (archive.tables_max is {}).", limits.tables_max);
+            return Err(Stop::Refused(message));
+        }
         for (component, folder) in folders {
             let numbers = match folder.numbers {
-                Some(entry) => numbers_in(&mut archive, entry, &limits)?,
+                Some(entry) => numbers_in(&mut archive, entry, &folder.tables, &limits)?,
                 None => BTreeMap::new(),
             };
             for (name, entries) in folder.tables {
@@ -262,10 +268,11 @@ fn folders_of(archive: &ZipArchive<Upload>) -> Result<BTreeMap<String, Folder>> 
     Ok(folders)
 }
 
-/// The numbers of tables, by name.
+/// The numbers of these tables, by name.
 fn numbers_in(
     archive: &mut ZipArchive<Upload>,
     entry: usize,
+    tables: &BTreeMap<TableName, Entries>,
     limits: &ArchiveLimits,
 ) -> Result<BTreeMap<String, TableNumber>> {
     let mut numbers = BTreeMap::new();
@@ -278,7 +285,9 @@ fn numbers_in(
             number.filter(|number| number.fract() == 0.0).and_then(|number| TableNumber::new(number as u32));
         match (name, number) {
             (Some(name), Some(number)) => {
-                numbers.insert(name.to_owned(), number);
+                if tables.contains_key(name) {
+                    numbers.insert(name.to_owned(), number);
+                }
                 Ok(())
             }
             _ => Err(place.refuse("this is not the name and the number of a table")),

@@ -10,7 +10,8 @@ use contract::ReadAt;
 use schema::DatabaseSchema;
 use system_transaction::{Result as Transacted, Work};
 use transaction::{
-    ImportMode, ImportOrder, ImportRow, ImportState, ImportTable, Table, Transaction, document_id,
+    ImportMode, ImportOrder, ImportRow, ImportState, ImportTable, ImportTableRow, Table, Transaction,
+    document_id,
 };
 use value::{ComponentId, DocumentId, TableName, TableNumber, check_document};
 
@@ -23,7 +24,7 @@ use crate::{
 /// Documents are counted for people up to here.
 const COUNTED_MAX: usize = 1_000;
 /// Tables of which people are told.
-const TABLES_SHOWN: usize = 100;
+pub(crate) const TABLES_SHOWN: usize = 100;
 /// Ids that are looked for at once.
 const LOOKED_FOR: usize = 500;
 
@@ -368,9 +369,12 @@ impl Work for Propose<'_> {
     async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
         let Some(row) = transaction.row::<ImportRow>(self.job.id).await? else { return Ok(()) };
         if row.state == ImportState::Uploaded && self.job.is_mine(row.claim) {
-            let (state, tables) = (self.state.clone(), self.tables.clone());
-            let row = ImportRow { state, tables, claim: None, attempts: 0, ..row };
+            let row = ImportRow { state: self.state.clone(), claim: None, attempts: 0, ..row };
             transaction.replace_row(self.job.id, &row).await?;
+            let import = self.job.id.internal_id;
+            for (place, table) in (0..).zip(&self.tables) {
+                transaction.insert_row(&ImportTableRow { import, place, table: table.clone() }).await?;
+            }
         }
         Ok(())
     }

@@ -19,7 +19,9 @@ pub(crate) struct Swap<'j> {
     pub order: &'j ImportOrder,
     /// The components that the import is about.
     pub scope: Vec<ComponentId>,
-    /// How many it has read.
+    /// What it has filled.
+    pub tables: Vec<ImportTable>,
+    /// How many documents it has read.
     pub documents: u64,
     /// The components for which it has files, even if none.
     pub storages: Vec<ComponentId>,
@@ -55,13 +57,13 @@ impl Work for Swap<'_> {
         let Some(row) = mine(transaction, self.job).await? else { return Ok(None) };
         if self.order.mode != ImportMode::Append {
             let mut components: BTreeSet<ComponentId> =
-                row.tables.iter().map(|table| table.component).collect();
+                self.tables.iter().map(|table| table.component).collect();
             if self.order.mode == ImportMode::ReplaceAll {
                 components.extend(&self.scope);
             }
             for component in components {
                 transaction.enter(component);
-                let filled = row.tables.iter().filter(|table| table.component == component).collect();
+                let filled = self.tables.iter().filter(|table| table.component == component).collect();
                 self.swap_tables(transaction, filled).await?;
             }
             transaction.enter(ComponentId::ROOT);
