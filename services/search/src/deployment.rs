@@ -25,8 +25,14 @@ use crate::{
     service::Shared,
 };
 
-/// Written documents that are read at once.
+/// Written documents that are read at once: so many at first, and at the most. What an answer can't hold, or takes too much memory, is
+/// read in smaller portions.
+const READS_FIRST: usize = 32;
 const READS_MAX: usize = 256;
+/// The code of an answer that another process could not take, mostly because it is too large.
+const NOT_UNDERSTOOD: &str = "AnswerNotUnderstood";
+/// Failures to go on from one moment after which the indexes are compared with the documents instead.
+const FAILURES_MAX: u32 = 16;
 /// Written keys that are taken from the stream together, about.
 const KEYS_TAKEN_MAX: usize = 4_096;
 /// How often the past is forgotten that is not kept any more.
@@ -49,6 +55,10 @@ pub(crate) struct Deployment {
     token: CancellationToken,
     known: Arc<Known>,
     heard: Option<Timestamp>,
+    /// Written documents that are read at once now.
+    reads: usize,
+    /// The moment from which it did not go on, and how often in a row.
+    failed: (Option<Timestamp>, u32),
     /// Whether indexes that were complete when they were saved may be so still.
     may_resume: bool,
     jobs: JoinSet<()>,
@@ -62,6 +72,17 @@ enum Break {
     Gap,
     /// It goes on where it was heard last.
     Silence,
+}
+
+/// A document's key that a commit has written.
+#[derive(Clone, Copy)]
+struct Written<'c> {
+    at: Timestamp,
+    /// The primary index of its table.
+    index: IndexId,
+    key: &'c Bytes,
+    /// A moment at which it is as the commit left it.
+    read_at: Timestamp,
 }
 
 /// What was taken from a stream at once.
@@ -81,6 +102,8 @@ impl Deployment {
             token,
             known: Arc::new(known),
             heard: None,
+            reads: READS_FIRST,
+            failed: (None, 0),
             may_resume: true,
             jobs: JoinSet::new(),
             forgot: Instant::now(),
@@ -101,12 +124,7 @@ impl Deployment {
                 Ok(Break::Shutdown) => break,
                 Ok(Break::Silence) => {}
                 Ok(Break::Gap) => self.lose(),
-                Err(error) => {
-                    tracing::debug!(%error, "the commits can't be followed now");
-                    if error.kind == ErrorKind::OutOfRetention {
-                        self.lose();
-                    }
-                }
+                Err(error) => self.failed_by(&error),
             }
             tokio::select! {
                 () = self.token.cancelled() => break,
@@ -131,6 +149,25 @@ impl Deployment {
             }
         };
         tokio::task::spawn_blocking(close).await.expect("a panic ends the process");
+    }
+
+    /// The commits were not followed on from the moment that was heard of.
+    fn failed_by(&mut self, error: &Error) {
+        let (moment, times) = self.failed;
+        let times = if moment == self.heard { times + 1 } else { 1 };
+        self.failed = (self.heard, times);
+        match times {
+            2 => tracing::warn!(%error, "the commits can't be followed now: searches wait"),
+            _ => tracing::debug!(%error, "the commits can't be followed now"),
+        }
+        // One that is overloaded or not there will serve again.
+        let is_for_good = error.kind == ErrorKind::Internal && times >= FAILURES_MAX;
+        if is_for_good {
+            tracing::warn!(%error, "what the commits wrote can't be read: the search indexes are compared with the documents");
+        }
+        if is_for_good || error.kind == ErrorKind::OutOfRetention {
+            self.lose();
+        }
     }
 
     /// There may be a gap: what the indexes hold has to be compared with the documents.
@@ -232,8 +269,8 @@ impl Deployment {
         self.known.heard.send_replace(self.heard);
     }
 
-    /// Has the indexes hold what these commits have written.
-    async fn hear_commits(&self, commits: &[Arc<CommitNotice>]) -> Result<()> {
+    /// Has the indexes hold what these commits have written, portion by portion.
+    async fn hear_commits(&mut self, commits: &[Arc<CommitNotice>]) -> Result<()> {
         let Some(last) = commits.last() else { return Ok(()) };
         let mut indexes: HashMap<IndexId, Vec<Arc<KeptIndex>>> = HashMap::new();
         for index in self.known.indexes.read().values() {
@@ -241,48 +278,76 @@ impl Deployment {
         }
         // The last write of a key in these commits is what is there at their end; those before it are read at their own moments.
         let mut newest: HashMap<(IndexId, &Bytes), Timestamp> = HashMap::new();
-        let mut writes: Vec<(Timestamp, IndexId, &Bytes)> = Vec::new();
+        let mut writes: Vec<Written<'_>> = Vec::new();
         for commit in commits {
             for touched in commit.keys.iter().filter(|touched| indexes.contains_key(&touched.index)) {
-                if newest.insert((touched.index, &touched.key), commit.timestamp) != Some(commit.timestamp) {
-                    writes.push((commit.timestamp, touched.index, &touched.key));
+                let (at, index, key) = (commit.timestamp, touched.index, &touched.key);
+                if newest.insert((index, key), at) != Some(at) {
+                    writes.push(Written { at, index, key, read_at: at });
                 }
             }
         }
-        let mut reads: BTreeMap<Timestamp, Vec<usize>> = BTreeMap::new();
-        for (number, (at, index, key)) in writes.iter().enumerate() {
-            let is_newest = newest[&(*index, *key)] == *at;
-            reads.entry(if is_newest { last.timestamp } else { *at }).or_default().push(number);
-        }
-        let mut versions: Vec<Option<Version>> = vec![None; writes.len()];
-        for (at, numbers) in reads {
-            for numbers in numbers.chunks(READS_MAX) {
-                let points: Vec<Read> = numbers
-                    .iter()
-                    .map(|number| Read::Point { index: writes[*number].1, key: writes[*number].2.clone() })
-                    .collect();
-                let log = &self.shared.transactions.log;
-                let results = log.read(self.deployment, ReadAt::published(at), &points).await?;
-                for (number, result) in numbers.iter().zip(results) {
-                    let ReadResult::Point(version) = result else { return Err(unexpected_result()) };
-                    versions[*number] = version;
-                }
+        for written in &mut writes {
+            if newest[&(written.index, written.key)] == written.at {
+                written.read_at = last.timestamp;
             }
         }
-        let mut changes: HashMap<IndexId, Vec<Change>> = HashMap::new();
-        for ((at, index, key), version) in writes.into_iter().zip(versions) {
-            let document = version.map(read_document).transpose()?;
-            changes.entry(index).or_default().push(Change { at, id: internal_id(key)?, document });
-        }
-        for (primary, changes) in changes {
-            for index in &indexes[&primary] {
-                if let Err(error) = index.hear(&changes) {
-                    tracing::error!(%error, index = ?index.definition.index, "a search index can't be changed");
-                    index.broken();
+        let mut rest = &writes[..];
+        while !rest.is_empty() {
+            let (portion, after) = rest.split_at(self.reads.min(rest.len()));
+            let versions = match self.read_written(portion).await {
+                Err(error) if error.code == NOT_UNDERSTOOD && portion.len() > 1 => {
+                    self.reads = portion.len() / 2;
+                    continue;
+                }
+                read => read?,
+            };
+            let bytes: usize = versions.iter().flatten().map(|version| version.document.len()).sum();
+            if bytes > self.shared.limits.bytes_read_max {
+                self.reads = (self.reads / 2).max(1);
+            } else if bytes <= self.shared.limits.bytes_read_max / 4 {
+                self.reads = (self.reads * 2).min(READS_MAX);
+            }
+            let mut changes: HashMap<IndexId, Vec<Change>> = HashMap::new();
+            for (written, version) in portion.iter().zip(versions) {
+                let document = version.map(read_document).transpose()?;
+                let change = Change { at: written.at, id: internal_id(written.key)?, document };
+                changes.entry(written.index).or_default().push(change);
+            }
+            for (primary, changes) in changes {
+                for index in &indexes[&primary] {
+                    if let Err(error) = index.hear(&changes) {
+                        tracing::error!(%error, index = ?index.definition.index, "a search index can't be changed");
+                        index.broken();
+                    }
                 }
             }
+            rest = after;
         }
         Ok(())
+    }
+
+    /// What was written, in the order of `portion`; `None` is what was deleted.
+    async fn read_written(&self, portion: &[Written<'_>]) -> Result<Vec<Option<Version>>> {
+        let mut reads: BTreeMap<Timestamp, Vec<usize>> = BTreeMap::new();
+        for (number, written) in portion.iter().enumerate() {
+            reads.entry(written.read_at).or_default().push(number);
+        }
+        let mut versions: Vec<Option<Version>> = vec![None; portion.len()];
+        for (at, numbers) in reads {
+            let point = |number: &usize| {
+                let Written { index, key, .. } = portion[*number];
+                Read::Point { index, key: key.clone() }
+            };
+            let points: Vec<Read> = numbers.iter().map(point).collect();
+            let log = &self.shared.transactions.log;
+            let results = log.read(self.deployment, ReadAt::published(at), &points).await?;
+            for (number, result) in numbers.into_iter().zip(results) {
+                let ReadResult::Point(version) = result else { return Err(unexpected_result()) };
+                versions[number] = version;
+            }
+        }
+        Ok(versions)
     }
 
     /// The moment until which indexes were complete when they were saved.

@@ -10,10 +10,12 @@ use contract::{
     Deployment, DeploymentId, DeploymentRef, GroupId, IndexId, Search, Sequencer, TextCondition, TextSearch,
     Timestamp, TransactionLog, VectorSearch,
 };
+use rpc::{GrpcTransactionLog, RpcLimits, TransactionLogServer};
 use search::{Dependencies, Options, SearchLimits, Service};
 use serde_json::json;
 use system_transaction::{SystemTransactions, Work};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transaction::{IndexKind, IndexRow, IndexState, Transaction};
 use value::{ComponentId, Value, object};
@@ -26,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Harness {
     transactions: SystemTransactions,
+    log: Arc<dyn TransactionLog>,
+    sequencer: Arc<dyn Sequencer>,
     log_service: txlog::Service,
     shutdown: CancellationToken,
     folder: TempDir,
@@ -102,6 +106,10 @@ impl Work for Write {
     }
 }
 
+fn transactions_on(log: Arc<dyn TransactionLog>, sequencer: Arc<dyn Sequencer>) -> SystemTransactions {
+    SystemTransactions::new(log, sequencer, 1 << 20, &[7; 32], transaction::Limits::DEFAULT)
+}
+
 impl Harness {
     async fn start() -> Harness {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -112,10 +120,9 @@ impl Harness {
         let dependencies = sequencer::Dependencies { log: log.clone() };
         let sequencer = sequencer::Service::start(dependencies, shutdown.clone());
         let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer.handle());
-        let transactions =
-            SystemTransactions::new(log, sequencer, 1 << 20, &[7; 32], transaction::Limits::DEFAULT);
+        let transactions = transactions_on(log.clone(), sequencer.clone());
         transactions.transact(DEPLOYMENT, &Create).await.expect("it is created");
-        Harness { transactions, log_service, shutdown, folder }
+        Harness { transactions, log, sequencer, log_service, shutdown, folder }
     }
 
     fn path(&self) -> &Path {
@@ -123,6 +130,14 @@ impl Harness {
     }
 
     fn search(&self, limits: SearchLimits) -> (Service, CancellationToken) {
+        self.search_on(self.transactions.clone(), limits)
+    }
+
+    fn search_on(
+        &self,
+        transactions: SystemTransactions,
+        limits: SearchLimits,
+    ) -> (Service, CancellationToken) {
         let token = CancellationToken::new();
         let known = Deployment {
             reference: DEPLOYMENT,
@@ -132,7 +147,7 @@ impl Harness {
         };
         let deployments = Deployment::fixed([known]);
         let options = Options { limits, deployments, folder: self.path().join("search") };
-        let dependencies = Dependencies { transactions: self.transactions.clone() };
+        let dependencies = Dependencies { transactions };
         (Service::start(options, dependencies, token.clone()), token)
     }
 
@@ -291,6 +306,45 @@ async fn a_process_that_was_killed_finds_again_what_is_there() {
     harness.stop().await;
 }
 
+/// Writes documents of 4 KB in one commit.
+struct Large(usize);
+
+#[async_trait]
+impl Work for Large {
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<()> {
+        for number in 0..self.0 {
+            let document = object! {"text" => format!("large n{number}"), "kind" => "x".repeat(4_000)};
+            transaction.insert("things", Value::Object(document)).await?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_which_an_answer_of_the_log_holds_a_few_documents_are_heard() {
+    let harness = Harness::start().await;
+    let limits = RpcLimits { calls_bytes_max: 64 << 10, ..RpcLimits::DEFAULT };
+    let server =
+        rpc::server(&limits).add_service(TransactionLogServer::service(harness.log.clone(), limits));
+    let mut servers = JoinSet::new();
+    let channel = loopback::channel_to(server, &limits, &mut servers).await;
+    let remote = GrpcTransactionLog::connect(channel, &[DEPLOYMENT.group], limits).await;
+    let remote: Arc<dyn TransactionLog> = Arc::new(remote.expect("it connects"));
+    let transactions = transactions_on(remote, harness.sequencer.clone());
+    let (service, token) = harness.search_on(transactions, small());
+    found(&service.handle(), "nothing", harness.published()).await;
+    for _ in 0..3 {
+        harness.transactions.transact(DEPLOYMENT, &Large(100)).await.expect("they are written");
+    }
+    assert_eq!(found(&service.handle(), "large", harness.published()).await, 300);
+    token.cancel();
+    service.stopped().await;
+    drop(servers);
+    harness.stop().await;
+}
+
 /// The texts that a query finds, in its order.
 async fn texts(transaction: &mut Transaction, query: serde_json::Value) -> transaction::Result<Vec<String>> {
     let query = transaction::Query::from_serde_json(query, &transaction::Limits::DEFAULT.transaction)?;
@@ -443,8 +497,7 @@ fn copy(from: &Path, to: &Path) {
 /// The contract's suite.
 mod conformance_suite {
     use conformance::{SearchSubject, SearchedDocument};
-    use rpc::{GrpcSearch, RpcLimits, SearchServer};
-    use tokio::task::JoinSet;
+    use rpc::{GrpcSearch, SearchServer};
 
     use super::*;
 
