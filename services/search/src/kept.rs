@@ -225,9 +225,9 @@ impl KeptIndex {
         result
     }
 
-    /// Puts everything into files. `heard` is the moment that it is of, if it is complete.
+    /// Puts everything into files. `heard` is the moment that it is of, if it is complete. Of one that is broken nobody knows what it lacks.
     pub fn close(&self, heard: Option<Timestamp>) -> Result<()> {
-        let complete_at = heard.filter(|_| self.is_complete());
+        let complete_at = heard.filter(|_| self.is_complete() && !self.is_broken());
         match &self.contents {
             Contents::Text(index) => index.close(complete_at),
             Contents::Vectors(index) => index.close(complete_at),
@@ -284,4 +284,65 @@ fn text_document(
         filters: filter_values(object, filter_fields),
         terms,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use value::object;
+
+    use super::*;
+
+    fn definition(kind: IndexKind) -> Definition {
+        Definition {
+            index: IndexId([1; 16]),
+            primary: IndexId([2; 16]),
+            table: TableNumber::new(10_001).expect("in range"),
+            fields: vec!["field".parse().expect("a path")],
+            kind,
+        }
+    }
+
+    #[test]
+    fn an_index_is_saved_as_complete_only_if_its_files_hold_everything() {
+        let at = Timestamp::new(7);
+        let limits = SearchLimits { vectors_plain_bytes_max: 1, text_memory_bytes_max: 1, ..SearchLimits::DEFAULT };
+        for kind in [
+            IndexKind::Text { filter_fields: Vec::new() },
+            IndexKind::Vector { dimensions: 2, filter_fields: Vec::new() },
+        ] {
+            let temporary = tempfile::tempdir().expect("a folder");
+            let open = || {
+                let path = temporary.path().join("index");
+                KeptIndex::open(definition(kind.clone()), path, &limits).expect("it opens")
+            };
+            let write = |index: &KeptIndex, id: u8| {
+                let object = match kind {
+                    IndexKind::Text { .. } => object! {"field" => "word"},
+                    _ => object! {"field" => Value::Array(vec![Value::Float64(1.0); 2])},
+                };
+                let document = Some((std::sync::Arc::new(object), Timestamp::new(3).expect("in range")));
+                let at = Timestamp::new(3).expect("in range");
+                index.change([Change { at, id: [id; 16], document }].iter()).expect("it is changed");
+                index.set_progress(Progress::Complete);
+            };
+            let index = open();
+            write(&index, 1);
+            index.close(at).expect("it is closed");
+            let index = open();
+            assert_eq!((index.complete_at, index.documents()), (at, 1), "{kind:?}");
+
+            write(&index, 2);
+            index.broken();
+            index.close(at).expect("it is closed");
+            assert_eq!(open().complete_at, None, "{kind:?}");
+
+            // As work leaves it that has failed: what it was to write is in memory still.
+            let index = open();
+            write(&index, 3);
+            assert!(index.next_job().is_some(), "there is something to write");
+            index.close(at).expect("it is closed");
+            let opened = open();
+            assert!(opened.complete_at.is_none() || opened.documents() == 3, "{kind:?}");
+        }
+    }
 }

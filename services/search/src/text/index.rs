@@ -279,12 +279,13 @@ impl TextIndex {
     }
 
     fn save(&self, complete_at: Option<Timestamp>) -> Result<()> {
-        let parts = {
-            let state = self.state.read();
-            let on_disk = state.parts.iter().filter(|part| matches!(part.data, Data::Disk(_)));
-            on_disk.map(|part| (part.number, RoaringBitmap::from_iter(part.deaths.all()))).collect()
-        };
-        self.folder.save(&Saved { parts, complete_at })
+        let state = self.state.read();
+        // Of work that failed something is in memory still.
+        let is_all = state.parts.iter().all(|part| matches!(part.data, Data::Disk(_)));
+        let on_disk = state.parts.iter().filter(|part| matches!(part.data, Data::Disk(_)));
+        let parts = on_disk.map(|part| (part.number, RoaringBitmap::from_iter(part.deaths.all()))).collect();
+        drop(state);
+        self.folder.save(&Saved { parts, complete_at: complete_at.filter(|_| is_all) })
     }
 
     /// Where it lies.

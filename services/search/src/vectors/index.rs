@@ -297,12 +297,13 @@ impl VectorIndex {
     }
 
     fn save(&self, complete_at: Option<Timestamp>) -> Result<()> {
-        let parts = {
-            let state = self.state.read();
-            let on_disk = state.parts.iter().filter(|part| !part.data.is_in_memory());
-            on_disk.map(|part| (part.number, part.dead.clone())).collect()
-        };
-        self.folder.save(&Saved { parts, complete_at })
+        let state = self.state.read();
+        // Of work that failed something is in memory still.
+        let is_all = state.parts.iter().all(|part| !part.data.is_in_memory());
+        let on_disk = state.parts.iter().filter(|part| !part.data.is_in_memory());
+        let parts = on_disk.map(|part| (part.number, part.dead.clone())).collect();
+        drop(state);
+        self.folder.save(&Saved { parts, complete_at: complete_at.filter(|_| is_all) })
     }
 
     /// Where it lies.
