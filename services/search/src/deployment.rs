@@ -1,7 +1,7 @@
 //! A deployment's indexes: follows the commit stream, and has them hold what it says.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,7 +14,7 @@ use contract::{
     ReadAt, ReadResult, Result, StreamEvent, StreamEvents, Timestamp, Version, document,
 };
 use futures::{FutureExt as _, StreamExt as _};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use transaction::{TableState, system_tables::SystemTable};
@@ -43,6 +43,8 @@ const MEMORY_FACTOR_MAX: usize = 4;
 /// What others see of a deployment's indexes.
 pub(crate) struct Known {
     pub indexes: RwLock<BTreeMap<IndexId, Arc<KeptIndex>>>,
+    /// At moments before it there may have been others.
+    pub since: Mutex<Timestamp>,
     /// Up to here the indexes hold what the commits say, as far as they are complete. `None` before the first.
     pub heard: watch::Sender<Option<Timestamp>>,
 }
@@ -55,6 +57,9 @@ pub(crate) struct Deployment {
     token: CancellationToken,
     known: Arc<Known>,
     heard: Option<Timestamp>,
+    /// What was published when it began: from there on the indexes hold everything that there was.
+    began_at: Option<Timestamp>,
+    has_caught_up: bool,
     /// Written documents that are read at once now.
     reads: usize,
     /// The moment from which it did not go on, and how often in a row.
@@ -95,13 +100,19 @@ struct Taken {
 
 impl Deployment {
     pub fn new(shared: Arc<Shared>, deployment: DeploymentRef, token: CancellationToken) -> Deployment {
-        let known = Known { indexes: RwLock::default(), heard: watch::Sender::new(None) };
+        let known = Known {
+            indexes: RwLock::default(),
+            since: Mutex::default(),
+            heard: watch::Sender::new(None),
+        };
         Deployment {
             shared,
             deployment,
             token,
             known: Arc::new(known),
             heard: None,
+            began_at: None,
+            has_caught_up: false,
             reads: READS_FIRST,
             failed: (None, 0),
             may_resume: true,
@@ -117,7 +128,9 @@ impl Deployment {
 
     /// Until the deployment goes or the service stops.
     pub async fn run(mut self) {
-        self.shared.deployments.write().insert(self.deployment, self.known.clone());
+        self.shared.deployments.send_modify(|kept| {
+            kept.insert(self.deployment, self.known.clone());
+        });
         let pause = Duration::from_millis(self.shared.limits.log_pause_ms);
         loop {
             match self.follow().await {
@@ -131,7 +144,9 @@ impl Deployment {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        self.shared.deployments.write().remove(&self.deployment);
+        self.shared.deployments.send_modify(|kept| {
+            kept.remove(&self.deployment);
+        });
         while let Some(ended) = self.jobs.join_next().await {
             ended.expect("a panic ends the process");
         }
@@ -187,6 +202,7 @@ impl Deployment {
             Some(heard) => log.subscribe(self.deployment, heard).await?,
             None => {
                 let published = log.position(self.deployment.group)?.borrow().published;
+                self.began_at.get_or_insert(published);
                 self.keep_indexes_of(published).await?;
                 let from = self.saved_at().filter(|saved| *saved <= published).unwrap_or(published);
                 let stream = log.subscribe(self.deployment, from).await?;
@@ -206,6 +222,10 @@ impl Deployment {
         let commits_max = self.shared.limits.commits_taken_max;
         loop {
             let is_reading = self.next_to_read().is_some();
+            if !is_reading && !self.has_caught_up && self.heard >= self.began_at {
+                self.has_caught_up = true;
+                self.shared.caught_up(self.deployment);
+            }
             let taken = tokio::select! {
                 biased;
                 () = self.token.cancelled() => return Ok(Break::Shutdown),
@@ -358,6 +378,16 @@ impl Deployment {
 
     /// Keeps exactly the indexes that there are at a moment.
     async fn keep_indexes_of(&mut self, at: Timestamp) -> Result<()> {
+        let broken: BTreeSet<IndexId> = {
+            let indexes = self.known.indexes.read();
+            indexes.values().filter(|index| index.is_broken()).map(|index| index.definition.index).collect()
+        };
+        if !broken.is_empty() {
+            // Nobody may be at the files of an index that goes.
+            while let Some(ended) = self.jobs.join_next().await {
+                ended.expect("a panic ends the process");
+            }
+        }
         let transactions = &self.shared.transactions;
         let transaction = transactions.snapshot_at(self.deployment, ReadAt::published(at)).await?;
         let mut wanted: BTreeMap<IndexId, Definition> = BTreeMap::new();
@@ -368,12 +398,20 @@ impl Deployment {
             }
         }
         let names: Vec<String> = wanted.keys().map(|id| hex::encode(id.0)).collect();
+        // Whoever misses one from now on sees since when.
+        {
+            let mut since = self.known.since.lock();
+            *since = at.max(*since);
+        }
         let mut gone = Vec::new();
         self.known.indexes.write().retain(|id, index| {
-            let is_wanted = wanted.remove(id).is_some();
-            if !is_wanted {
+            let is_wanted = wanted.contains_key(id);
+            if is_wanted && !broken.contains(id) {
+                wanted.remove(id);
+            } else {
                 gone.push(index.clone());
             }
+            // A broken one stays until there is another.
             is_wanted
         });
         let (folder, limits, is_first) = (self.folder(), self.shared.limits, self.heard.is_none());
@@ -405,10 +443,15 @@ impl Deployment {
     }
 
     fn next_to_read(&self) -> Option<(Arc<KeptIndex>, Option<InternalDocumentId>)> {
-        self.known.indexes.read().values().find_map(|index| match index.progress() {
+        let indexes = self.known.indexes.read();
+        indexes.values().filter(|index| !index.is_broken()).find_map(|index| match index.progress() {
             Progress::Reading { after } => Some((index.clone(), after)),
             Progress::Complete => None,
         })
+    }
+
+    fn is_any_broken(&self) -> bool {
+        self.known.indexes.read().values().any(|index| index.is_broken())
     }
 
     /// Reads the next documents of a table for an index that does not hold all, at the moment up to which commits were heard: what is
@@ -476,21 +519,11 @@ impl Deployment {
 
     /// Makes indexes anew whose files can't be used.
     async fn remake_broken(&mut self) -> Result<()> {
-        let broken: Vec<_> =
-            self.known.indexes.read().values().filter(|index| index.is_broken()).cloned().collect();
-        if broken.is_empty() {
+        if !self.is_any_broken() {
             return Ok(());
         }
-        while let Some(ended) = self.jobs.join_next().await {
-            ended.expect("a panic ends the process");
-        }
-        for index in broken {
-            self.known.indexes.write().remove(&index.definition.index);
-            tokio::task::spawn_blocking(move || index.remove()).await.expect("a panic ends the process");
-        }
         let at = self.heard.map_or_else(|| self.known_published(), Ok)?;
-        self.keep_indexes_of(at).await?;
-        Ok(())
+        self.keep_indexes_of(at).await
     }
 
     fn begin_jobs(&mut self) {

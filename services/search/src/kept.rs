@@ -106,8 +106,10 @@ impl KeptIndex {
         self.progress.lock().progress
     }
 
+    /// Whether it holds every document, and can be searched.
     pub fn is_complete(&self) -> bool {
-        self.progress() == Progress::Complete
+        let state = *self.progress.lock();
+        state.progress == Progress::Complete && !state.is_broken
     }
 
     pub fn set_progress(&self, progress: Progress) {
@@ -137,8 +139,11 @@ impl KeptIndex {
         }
     }
 
-    /// Takes changes that commits have made, as far as their documents have been read.
+    /// Takes changes that commits have made, as far as their documents have been read. A broken one takes none: it is made anew.
     pub fn hear(&self, changes: &[Change]) -> Result<()> {
+        if self.is_broken() {
+            return Ok(());
+        }
         match self.progress() {
             Progress::Complete => self.change(changes.iter()),
             Progress::Reading { after: None } => Ok(()),
@@ -227,7 +232,7 @@ impl KeptIndex {
 
     /// Puts everything into files. `heard` is the moment that it is of, if it is complete. Of one that is broken nobody knows what it lacks.
     pub fn close(&self, heard: Option<Timestamp>) -> Result<()> {
-        let complete_at = heard.filter(|_| self.is_complete() && !self.is_broken());
+        let complete_at = heard.filter(|_| self.is_complete());
         match &self.contents {
             Contents::Text(index) => index.close(complete_at),
             Contents::Vectors(index) => index.close(complete_at),

@@ -106,6 +106,15 @@ impl Work for Write {
     }
 }
 
+fn deployment() -> Deployment {
+    Deployment {
+        reference: DEPLOYMENT,
+        name: "d".to_owned(),
+        cloud_url: String::new(),
+        site_url: String::new(),
+    }
+}
+
 fn transactions_on(log: Arc<dyn TransactionLog>, sequencer: Arc<dyn Sequencer>) -> SystemTransactions {
     SystemTransactions::new(log, sequencer, 1 << 20, &[7; 32], transaction::Limits::DEFAULT)
 }
@@ -138,14 +147,16 @@ impl Harness {
         transactions: SystemTransactions,
         limits: SearchLimits,
     ) -> (Service, CancellationToken) {
+        self.search_of(Deployment::fixed([deployment()]), transactions, limits)
+    }
+
+    fn search_of(
+        &self,
+        deployments: tokio::sync::watch::Receiver<Arc<contract::Deployments>>,
+        transactions: SystemTransactions,
+        limits: SearchLimits,
+    ) -> (Service, CancellationToken) {
         let token = CancellationToken::new();
-        let known = Deployment {
-            reference: DEPLOYMENT,
-            name: "d".to_owned(),
-            cloud_url: String::new(),
-            site_url: String::new(),
-        };
-        let deployments = Deployment::fixed([known]);
         let options = Options { limits, deployments, folder: self.path().join("search") };
         let dependencies = Dependencies { transactions };
         (Service::start(options, dependencies, token.clone()), token)
@@ -167,9 +178,8 @@ impl Harness {
     }
 }
 
-/// The number of documents that a search finds.
-async fn found(search: &dyn Search, prefix: &str, at: Timestamp) -> usize {
-    let asked = TextSearch {
+fn asked(prefix: &str, at: Timestamp) -> TextSearch {
+    TextSearch {
         deployment: DEPLOYMENT,
         index: TEXT,
         at,
@@ -177,7 +187,12 @@ async fn found(search: &dyn Search, prefix: &str, at: Timestamp) -> usize {
         matches_max: 1_024,
         replaced: Vec::new(),
         written: Vec::new(),
-    };
+    }
+}
+
+/// The number of documents that a search finds.
+async fn found(search: &dyn Search, prefix: &str, at: Timestamp) -> usize {
+    let asked = asked(prefix, at);
     let answered = async {
         loop {
             match search.search_text(asked.clone()).await {
@@ -301,6 +316,84 @@ async fn a_process_that_was_killed_finds_again_what_is_there() {
     }
     let (service, token) = harness.search(small());
     assert_eq!(found(&service.handle(), "late", harness.published()).await, 20);
+    token.cancel();
+    service.stopped().await;
+    harness.stop().await;
+}
+
+/// Removes the text index.
+struct RemoveIndex;
+
+#[async_trait]
+impl Work for RemoveIndex {
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<()> {
+        for stored in transaction.first_rows::<IndexRow>(usize::MAX).await? {
+            if stored.row.id == TEXT {
+                transaction.delete_row::<IndexRow>(stored.id).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn searches_at_moments_of_which_an_index_has_nothing_may_be_tried_again() {
+    let harness = Harness::start().await;
+    let before = harness.write("word", [1.0, 0.0], "a", false).await;
+    harness.write("word", [1.0, 0.0], "a", false).await;
+    // Whoever has waited since before, until the index was made anew.
+    let (service, token) = harness.search(small());
+    let handle = service.handle();
+    assert_eq!(found(&handle, "word", harness.published()).await, 2);
+    let error = handle.search_text(asked("word", before)).await.expect_err("it was made afterwards");
+    assert_eq!((error.code.as_ref(), error.retry), ("SearchIndexesUnavailable", contract::Retry::Later));
+    let old = handle.search_text(asked("word", Timestamp::ZERO)).await.expect_err("nobody keeps it");
+    assert_eq!(old.code, "OutOfRetention");
+
+    let last = harness.published();
+    harness.transactions.transact(DEPLOYMENT, &RemoveIndex).await.expect("it is removed");
+    let gone = harness.published();
+    let error = handle.search_text(asked("word", gone)).await.expect_err("it is gone");
+    assert_eq!(error.code, "IndexNotFoundError");
+    let error = handle.search_text(asked("word", last)).await.expect_err("it was there");
+    assert_eq!(error.code, "SearchIndexesUnavailable");
+    assert!(handle.metrics().unavailable >= 2);
+    drop(handle);
+    token.cancel();
+    service.stopped().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_ready_once_its_indexes_hold_what_there_was_and_searches_wait_for_it() {
+    let harness = Harness::start().await;
+    for number in 0..40 {
+        harness.write(&format!("word n{number}"), [1.0, 1.0], "a", false).await;
+    }
+    let (told, deployments) = tokio::sync::watch::channel(Arc::default());
+    let limits = SearchLimits { documents_read_max: 1, ..small() };
+    let (service, token) = harness.search_of(deployments, harness.transactions.clone(), limits);
+    let handle = service.handle();
+    assert_eq!(handle.why_not_ready().as_deref(), Some("the directory is not known yet"));
+    let at = harness.published();
+    let searching = {
+        let handle = handle.clone();
+        tokio::spawn(async move { handle.search_text(asked("word", at)).await })
+    };
+    let known = Deployment::fixed([deployment()]).borrow().clone();
+    told.send_replace(known);
+    let waiting = async {
+        while handle.why_not_ready().is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it becomes ready");
+    assert_eq!(handle.metrics().incomplete, 0);
+    assert_eq!(handle.metrics().documents, 80);
+    assert_eq!(searching.await.expect("it ends").expect("it is answered").matches.len(), 40);
+    drop(handle);
     token.cancel();
     service.stopped().await;
     harness.stop().await;
