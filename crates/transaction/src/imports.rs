@@ -11,13 +11,14 @@ use std::{collections::HashSet, sync::Arc};
 
 use contract::{Interval, Order};
 use value::{
-    CREATION_TIME_FIELD, ComponentId, DocumentId, ID_FIELD, InternalId, Object, TableName, TableNumber, Value,
+    CREATION_TIME_FIELD, ComponentId, DocumentId, ID_FIELD, InternalId, Object, TableName, TableNumber,
+    Value, key,
 };
 
 use crate::{
     DeploymentCatalog, Error, FileObjectRow, FileRow, FileState, IndexRow, IndexState, Result, Stored,
     StoredSchema, SystemRow, SystemTable, Table, TableRow, TableState, Transaction, documents::Target,
-    fact::Fact, scan::Scan,
+    fact::Fact, scan::Scan, system_rows::id_of, system_tables::COMPONENT_INDEX,
 };
 
 /// A file that an import brings.
@@ -247,13 +248,12 @@ impl Transaction {
 
     /// Deletes all files of a component.
     pub async fn delete_files(&mut self, component: ComponentId) -> Result<()> {
-        let files = self.rows::<FileRow>("by_id", &[]).await?;
-        for file in files.iter().filter(|file| file.row.component == component) {
-            self.delete_row::<FileRow>(file.id).await?;
+        for file in self.first_files(component, usize::MAX).await? {
+            self.delete_row::<FileRow>(file).await?;
         }
-        let since_ms = self.now_ms();
-        for Stored { id, row } in self.rows::<FileObjectRow>("by_id", &[]).await? {
-            if row.component == component && matches!(row.state, FileState::Kept { .. }) {
+        let (since_ms, of_component) = (self.now_ms(), [component.to_string().into()]);
+        for Stored { id, row } in self.rows::<FileObjectRow>("by_component_and_uuid", &of_component).await? {
+            if matches!(row.state, FileState::Kept { .. }) {
                 // A file that comes may have its place in URLs.
                 let uuid = self.new_uuid();
                 let row = FileObjectRow { uuid, state: FileState::Discarded, since_ms, ..row };
@@ -265,8 +265,31 @@ impl Transaction {
 
     /// Whether a component has a file.
     pub async fn has_files(&mut self, component: ComponentId) -> Result<bool> {
-        let files = self.rows::<FileRow>("by_id", &[]).await?;
-        Ok(files.iter().any(|file| file.row.component == component))
+        Ok(self.files_up_to(component, 1).await? > 0)
+    }
+
+    /// The number of a component's files, if there are not more than `max`; else `max`.
+    pub async fn files_up_to(&mut self, component: ComponentId, max: usize) -> Result<usize> {
+        Ok(self.first_files(component, max).await?.len())
+    }
+
+    async fn first_files(&mut self, component: ComponentId, max: usize) -> Result<Vec<DocumentId>> {
+        let table = SystemTable::FileStorage;
+        // As rows say it: those of the app itself say nothing.
+        let component = (!component.is_root()).then(|| Value::from(component.to_string()));
+        let start = key::encode(&[component.as_ref()]);
+        let interval = Interval { end: Some(key::prefix_end(&start).into()), start: start.into() };
+        let index = table.index(COMPONENT_INDEX).id;
+        let mut scan = Scan::new(table.table(), index, interval, Order::Ascending, max, max);
+        let mut files = Vec::new();
+        while files.len() < max {
+            let Some((_, document)) = scan.next(self).await? else { break };
+            files.push(id_of(&document.to_object()?, table)?);
+        }
+        if let Some((index, interval)) = scan.consumed() {
+            self.record_interval(index, interval);
+        }
+        Ok(files)
     }
 
     /// Makes a file of what an import has stored. Errors: `ImportConflict` if there is a file of its id or its place in URLs.

@@ -18,8 +18,8 @@ use futures::TryStreamExt as _;
 use system_transaction::{SystemTransactions, Work};
 use tokio_util::sync::CancellationToken;
 use transaction::{
-    ExportRow, ExportState, FileObjectRow, ImportRow, ImportState, ImportTableRow, IndexKind, IndexRow, IndexState,
-    SchemaRow, SchemaState, TableRow, Transaction,
+    ExportRow, ExportState, FileObjectRow, ImportRow, ImportState, ImportTableRow, IndexKind, IndexRow,
+    IndexState, SchemaRow, SchemaState, TableRow, Transaction,
 };
 use value::{ComponentId, DocumentId, JsonFormat, Object, Value, object};
 use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
@@ -527,6 +527,27 @@ async fn what_can_not_be_imported_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_are_replaced_are_told_of_and_must_be_confirmed() {
+    let harness = Harness::start().await;
+    fill(&harness).await;
+    let none = archive_of(&[("_storage/documents.jsonl", "")]);
+    let refused = harness.proposed(&none, archive_for("requireEmpty")).await;
+    assert!(refused.as_ref().is_err_and(|message| message.contains("TableNotEmpty")), "{refused:?}");
+    for (mode, told, asked) in
+        [("replace", "_storage  create 0, delete 3\n", true), ("append", "_storage  create 0\n", false)]
+    {
+        let (id, message) = harness.proposed(&none, archive_for(mode)).await.expect("it can be");
+        assert!(message.contains(told), "{message}");
+        let state = harness.import_state(&id).await;
+        assert!(
+            matches!(state, ImportState::WaitingForConfirmation { must_be_confirmed, .. } if must_be_confirmed == asked),
+            "{state:?}"
+        );
+    }
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_tables_are_refused_or_imported_and_the_row_of_the_import_stays_small() {
     const TABLES: usize = 150;
     let harness = Ground::new().await.serve(ArchiveLimits { tables_max: TABLES, ..LIMITS });
@@ -539,7 +560,8 @@ async fn many_tables_are_refused_or_imported_and_the_row_of_the_import_stays_sma
     assert!(refused.as_ref().is_err_and(|message| message.contains("archive.tables_max")), "{refused:?}");
     let (id, _) = harness.proposed(&archive(TABLES), archive_for("requireEmpty")).await.expect("it can be");
     let mut transaction = harness.ground.snapshot().await;
-    let fields = transaction.row_documents::<ImportRow>("by_creation_time", &[]).await.expect("they are read");
+    let fields =
+        transaction.row_documents::<ImportRow>("by_creation_time", &[]).await.expect("they are read");
     let bytes = fields.iter().map(Object::size_bytes).max();
     assert!(bytes.is_some_and(|bytes| bytes < 8_000), "each step writes it: {bytes:?} bytes");
     drop(transaction);

@@ -21,8 +21,8 @@ use value::{ComponentId, InternalId, TableName, TableNumber};
 use crate::catalog::{Index, IndexState, Table, TableState};
 
 pub use archive_rows::{
-    Claim, ExportRow, ExportState, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState, ImportTable,
-    ImportTableRow,
+    Claim, ExportRow, ExportState, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState,
+    ImportTable, ImportTableRow,
 };
 pub use component_rows::{ComponentRow, VariableBinding};
 pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};

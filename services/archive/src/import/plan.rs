@@ -37,16 +37,17 @@ pub(crate) fn run(job: &Job, row: ImportRow) -> Result<()> {
     planning.check_documents(&mut contents, &mut tables)?;
     // Ids behind the first document may have told more.
     planning.check_numbers(&mut tables)?;
-    let files = planning.check_files(&mut contents)?;
-    let summary = planning.others(&mut tables)?;
+    // Of files people are told first: what is said of tables may be cut short.
+    let mut summary = planning.check_files(&mut contents)?;
+    summary.extend(planning.others(&mut tables)?);
     let must_be_confirmed = summary.iter().any(|line| line.deleted > 0);
-    let state = ImportState::WaitingForConfirmation { message: told(&summary, files), must_be_confirmed };
+    let state = ImportState::WaitingForConfirmation { message: told(&summary), must_be_confirmed };
     let propose = Propose { job, state, tables };
     job.wait(job.shared.transactions.transact(job.deployment, &propose))??;
     Ok(())
 }
 
-/// What becomes of a table, for people.
+/// What becomes of a table or of a component's files, for people.
 struct Line {
     table: String,
     created: u64,
@@ -210,9 +211,9 @@ impl<'j> Planning<'j> {
         self.job.shared.transactions.limits.value
     }
 
-    /// How many files the upload brings.
-    fn check_files(&mut self, contents: &mut Contents) -> Result<usize> {
-        let mut count = 0;
+    /// What becomes of files: those of a component that has any in the upload, or says that it has none, are replaced with its tables.
+    fn check_files(&mut self, contents: &mut Contents) -> Result<Vec<Line>> {
+        let (mut count, mut lines) = (0, Vec::new());
         for storage in 0..contents.storages.len() {
             let component = self.component(&contents.storages[storage].component)?;
             let files = contents.files(storage)?;
@@ -227,11 +228,17 @@ impl<'j> Planning<'j> {
                 }
             }
             count += files.len();
-            if self.order.mode == ImportMode::RequireEmpty
-                && self.job.wait(self.transaction.has_files(component))??
-            {
+            let there = match self.order.mode {
+                ImportMode::Append => 0,
+                ImportMode::RequireEmpty | ImportMode::Replace | ImportMode::ReplaceAll => {
+                    self.job.wait(self.transaction.files_up_to(component, COUNTED_MAX + 1))??
+                }
+            };
+            if self.order.mode == ImportMode::RequireEmpty && there > 0 {
                 return Err(not_empty("_storage"));
             }
+            let table = self.shown(component, "_storage");
+            lines.push(Line { table, created: files.len() as u64, deleted: there });
         }
         let files_max = self.job.shared.limits.files_max;
         if count > files_max {
@@ -239,7 +246,7 @@ impl<'j> Planning<'j> {
                 "The archive has {count} files (an import brings at most {files_max})."
             )));
         }
-        Ok(count)
+        Ok(lines)
     }
 
     /// What becomes of the tables that the upload does not have: those that are in the way of a number, or go. Returns what becomes
@@ -257,7 +264,7 @@ impl<'j> Planning<'j> {
             if mode == ImportMode::RequireEmpty && there > 0 {
                 return Err(not_empty(name.as_str()));
             }
-            let table = self.shown(component, name);
+            let table = self.shown(component, name.as_str());
             lines.push(Line { table, created, deleted: there });
         }
         if mode == ImportMode::Append {
@@ -287,7 +294,7 @@ impl<'j> Planning<'j> {
                     )));
                 }
                 if all_go {
-                    let shown = self.shown(component, &table.name);
+                    let shown = self.shown(component, table.name.as_str());
                     lines.push(Line { table: shown, created: 0, deleted: there });
                 }
                 if all_go && is_declared || is_in_the_way && !all_go {
@@ -310,9 +317,9 @@ impl<'j> Planning<'j> {
         Ok(self.job.wait(self.transaction.documents_up_to(table, COUNTED_MAX + 1))??)
     }
 
-    fn shown(&self, component: ComponentId, table: &TableName) -> String {
+    fn shown(&self, component: ComponentId, table: &str) -> String {
         let path = self.components.iter().find(|(_, known)| *known == component).map_or("", |(path, _)| path);
-        if path.is_empty() { table.to_string() } else { format!("{path}/{table}") }
+        if path.is_empty() { table.to_owned() } else { format!("{path}/{table}") }
     }
 }
 
@@ -335,7 +342,7 @@ pub(crate) fn not_empty(table: &str) -> Stop {
     ))
 }
 
-fn told(lines: &[Line], files: usize) -> String {
+fn told(lines: &[Line]) -> String {
     let mut text = "The import will change:\n".to_owned();
     let width = lines.iter().take(TABLES_SHOWN).map(|line| line.table.len()).max().unwrap_or(0);
     for Line { table, created, deleted } in lines.iter().take(TABLES_SHOWN) {
@@ -346,11 +353,12 @@ fn told(lines: &[Line], files: usize) -> String {
         };
         text.push_str(&format!("  {table:width$}  create {created}{deleted}\n"));
     }
-    if lines.len() > TABLES_SHOWN {
-        text.push_str(&format!("  and {} more tables\n", lines.len() - TABLES_SHOWN));
-    }
-    if files > 0 {
-        text.push_str(&format!("  {files} files\n"));
+    if let Some(others) = lines.get(TABLES_SHOWN..).filter(|others| !others.is_empty()) {
+        let replaced = match others.iter().filter(|line| line.deleted > 0).count() {
+            0 => String::new(),
+            some => format!(", and delete what {some} of them have"),
+        };
+        text.push_str(&format!("  and {} more tables{replaced}\n", others.len()));
     }
     text.push_str("It goes on in the background once it has begun, also if this program is interrupted.");
     text
@@ -388,16 +396,18 @@ mod tests {
     fn people_are_told_what_goes_and_what_comes() {
         let line = |table: &str, created, deleted| Line { table: table.to_owned(), created, deleted };
         let lines = [line("messages", 3, 0), line("a", 0, 2), line("lots", 1, COUNTED_MAX + 1)];
-        let text = told(&lines, 2);
+        let text = told(&lines);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
-            lines[1..5],
+            lines[1..4],
             [
                 "  messages  create 3",
                 "  a         create 0, delete 2",
                 "  lots      create 1, delete more than 1000",
-                "  2 files",
             ]
         );
+        let many = [(); TABLES_SHOWN + 2].map(|()| line("t", 1, 1));
+        let shown = told(&many);
+        assert!(shown.contains("\n  and 2 more tables, and delete what 2 of them have\n"), "{shown}");
     }
 }
