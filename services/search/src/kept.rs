@@ -260,7 +260,7 @@ impl Contents {
     ) -> Result<(Contents, Option<Timestamp>)> {
         match &definition.kind {
             IndexKind::Text { .. } => {
-                let (index, complete_at) = TextIndex::open(folder, limits.text_memory_bytes_max)?;
+                let (index, complete_at) = TextIndex::open(folder, *limits)?;
                 Ok((Contents::Text(index), complete_at))
             }
             IndexKind::Vector { dimensions, filter_fields } => {

@@ -13,6 +13,9 @@ group! {
         /// Bytes that documents may take in the memory of a text index before it is written to a file: some milliseconds of work for
         /// each mebibyte, once.
         text_memory_bytes_max: usize = 32 * MIB,
+        /// Terms that begin as the last one of a query does and that a document has, of which is asked, in the order of their bytes, whether a
+        /// document has them that passes the query's filters. Behind them the first ones count that any document has.
+        prefix_terms_visited_max: usize = 4_096,
         /// Bytes of vectors that are compared one by one, some 10,000 of 768 dimensions: that takes about three milliseconds and misses
         /// nothing. More are put into a graph.
         vectors_plain_bytes_max: usize = 32 * MIB,

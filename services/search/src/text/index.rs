@@ -21,6 +21,7 @@ use super::{
 use crate::{
     error::Result,
     files::{Folder, Saved},
+    limits::SearchLimits,
 };
 
 /// Parts of one class are merged when there are so many; each class is so many times as large as the one before.
@@ -32,7 +33,7 @@ const DEAD_PERCENT_MAX: u64 = 20;
 
 pub(crate) struct TextIndex {
     folder: Folder,
-    memory_bytes_max: usize,
+    limits: SearchLimits,
     state: RwLock<State>,
 }
 
@@ -86,7 +87,7 @@ impl From<crate::error::Error> for Unanswered {
 
 impl TextIndex {
     /// Opens the index in a folder: what was saved of it, and until when that is all.
-    pub fn open(folder: Folder, memory_bytes_max: usize) -> Result<(TextIndex, Option<Timestamp>)> {
+    pub fn open(folder: Folder, limits: SearchLimits) -> Result<(TextIndex, Option<Timestamp>)> {
         let saved = folder.saved()?;
         let mut state = State::default();
         for (number, dead) in saved.parts {
@@ -105,7 +106,7 @@ impl TextIndex {
             state.parts.push(Part { number, data: Data::Disk(disk), deaths, newest, is_taken: false });
         }
         state.floor = saved.complete_at.unwrap_or_default();
-        Ok((TextIndex { folder, memory_bytes_max, state: RwLock::new(state) }, saved.complete_at))
+        Ok((TextIndex { folder, limits, state: RwLock::new(state) }, saved.complete_at))
     }
 
     /// The number of documents at the newest moment.
@@ -209,13 +210,14 @@ impl TextIndex {
         }
         views.push(View::of_written(&written));
         let statistics = Statistics { documents: documents.max(0) as u64, tokens: tokens.max(0) as u64 };
-        Ok(search(&views, statistics, &asked.condition, asked.matches_max)?)
+        let visited_max = self.limits.prefix_terms_visited_max;
+        Ok(search(&views, statistics, &asked.condition, asked.matches_max, visited_max)?)
     }
 
     /// The next work on its files, if there is some.
     pub fn next_job(&self) -> Option<Job> {
         let mut state = self.state.write();
-        state.close_if_full(self.memory_bytes_max);
+        state.close_if_full(self.limits.text_memory_bytes_max);
         let write = state.parts.iter().find_map(|part| match &part.data {
             Data::Memory(memory) if part.is_taken => {
                 Some(Job::Write { number: part.number, part: memory.clone() })

@@ -11,11 +11,13 @@ use rand_chacha::ChaCha12Rng;
 use relevance::{DocumentTerms, Norms, Statistics, Weight, norm_of};
 
 use super::{TextDocument, TextIndex, index::Unanswered};
-use crate::files::Folder;
+use crate::{files::Folder, limits::SearchLimits};
 
 const WORDS: [&str; 14] =
     ["a", "ab", "abc", "abcd", "abd", "b", "ba", "bat", "bats", "c", "ca", "cat", "über", "日本"];
 const FILTERS: u8 = 3;
+/// Of five words that begin with `a`.
+const VISITED_MAX: usize = 3;
 
 /// All that was ever written, the oldest first.
 #[derive(Default)]
@@ -58,14 +60,17 @@ impl Model {
         let condition = &asked.condition;
         let passes = |document: &TextDocument| condition.passes(&document.filters);
         let has = |document: &TextDocument, term: &str| document.terms.iter().any(|(known, _)| known == term);
-        let expansions: BTreeSet<&String> = documents
+        let beginning: BTreeSet<&String> = documents
             .values()
-            .filter(|document| passes(document))
             .flat_map(|document| document.terms.iter().map(|(term, _)| term))
             .filter(|term| term.starts_with(&condition.prefix))
             .collect();
+        let counts = |number: usize, term: &str| {
+            number >= VISITED_MAX || documents.values().any(|document| passes(document) && has(document, term))
+        };
+        let expansions = beginning.iter().enumerate().filter(|(number, term)| counts(*number, term));
         let mut terms = condition.terms.clone();
-        for term in expansions.into_iter().take(16) {
+        for term in expansions.map(|(_, term)| *term).take(16) {
             if !terms.contains(term) {
                 terms.push(term.clone());
             }
@@ -179,7 +184,12 @@ fn run(seed: u64) {
     let path = folder.path().join("index");
     let open = |path: &std::path::Path| {
         let folder = Folder::new(path.to_owned()).expect("it is made");
-        TextIndex::open(folder, 2_000).expect("it opens")
+        let limits = SearchLimits {
+            text_memory_bytes_max: 2_000,
+            prefix_terms_visited_max: VISITED_MAX,
+            ..SearchLimits::DEFAULT
+        };
+        TextIndex::open(folder, limits).expect("it opens")
     };
     let (mut index, _) = open(&path);
     let mut model = Model::default();
