@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -67,6 +67,8 @@ pub(crate) struct Deployment {
     /// Whether indexes that were complete when they were saved may be so still.
     may_resume: bool,
     jobs: JoinSet<()>,
+    /// Bytes of the open parts, as was told last.
+    open_bytes: usize,
     forgot: Instant,
 }
 
@@ -117,6 +119,7 @@ impl Deployment {
             failed: (None, 0),
             may_resume: true,
             jobs: JoinSet::new(),
+            open_bytes: 0,
             forgot: Instant::now(),
         }
     }
@@ -150,6 +153,7 @@ impl Deployment {
         while let Some(ended) = self.jobs.join_next().await {
             ended.expect("a panic ends the process");
         }
+        self.tell_open_bytes(0);
         let (is_gone, folder, heard) = (!self.shared.shutdown.is_cancelled(), self.folder(), self.heard);
         let indexes: Vec<_> = std::mem::take(&mut *self.known.indexes.write()).into_values().collect();
         let close = move || {
@@ -528,8 +532,12 @@ impl Deployment {
 
     fn begin_jobs(&mut self) {
         let indexes: Vec<_> = self.known.indexes.read().values().cloned().collect();
+        self.tell_open_bytes(indexes.iter().map(|index| index.open_bytes()).sum());
+        let largest = self.shared.to_write();
         for index in indexes {
-            let Some(job) = index.next_job() else { continue };
+            let is_largest = largest.as_ref().is_some_and(|largest| Arc::ptr_eq(largest, &index));
+            let open_bytes_max = if is_largest { 0 } else { index.open_bytes_max(&self.shared.limits) };
+            let Some(job) = index.next_job(open_bytes_max) else { continue };
             let shared = self.shared.clone();
             self.jobs.spawn(async move {
                 let permit = shared.builds.clone().acquire_owned().await.expect("it is never closed");
@@ -543,6 +551,13 @@ impl Deployment {
                 shared.metrics.files_written.increment();
             });
         }
+    }
+
+    /// What is open takes so many bytes here now.
+    fn tell_open_bytes(&mut self, bytes: usize) {
+        // The sum goes round at the end of the numbers, and comes out right.
+        self.shared.open_bytes.fetch_add(bytes.wrapping_sub(self.open_bytes), Ordering::Relaxed);
+        self.open_bytes = bytes;
     }
 
     fn is_memory_full(&self) -> bool {

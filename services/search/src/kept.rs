@@ -139,6 +139,22 @@ impl KeptIndex {
         }
     }
 
+    /// Bytes of the part that is changed.
+    pub fn open_bytes(&self) -> usize {
+        match &self.contents {
+            Contents::Text(index) => index.open_bytes(),
+            Contents::Vectors(index) => index.open_bytes(),
+        }
+    }
+
+    /// Bytes that what is in files takes in memory. Of a text index that is little: its files are mapped.
+    pub fn file_memory_bytes(&self) -> usize {
+        match &self.contents {
+            Contents::Text(_) => 0,
+            Contents::Vectors(index) => index.file_memory_bytes(),
+        }
+    }
+
     /// Takes changes that commits have made, as far as their documents have been read. A broken one takes none: it is made anew.
     pub fn hear(&self, changes: &[Change]) -> Result<()> {
         if self.is_broken() {
@@ -150,6 +166,14 @@ impl KeptIndex {
             Progress::Reading { after: Some(after) } => {
                 self.change(changes.iter().filter(|change| change.id <= after))
             }
+        }
+    }
+
+    /// The bytes of the open part from which on it is written.
+    pub fn open_bytes_max(&self, limits: &SearchLimits) -> usize {
+        match &self.contents {
+            Contents::Text(_) => limits.text_memory_bytes_max,
+            Contents::Vectors(_) => limits.vectors_plain_bytes_max,
         }
     }
 
@@ -201,15 +225,16 @@ impl KeptIndex {
         }
     }
 
-    /// Work on its files, if there is some and nobody is at it; [`KeptIndex::work`] ends it.
-    pub fn next_job(&self) -> Option<Job> {
+    /// Work on its files, if there is some and nobody is at it; [`KeptIndex::work`] ends it. With `open_bytes_max` of 0 the open part is
+    /// written whatever its size.
+    pub fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
         let mut state = self.progress.lock();
         if state.is_busy || state.is_broken {
             return None;
         }
         let job = match &self.contents {
-            Contents::Text(index) => index.next_job().map(Job::Text),
-            Contents::Vectors(index) => index.next_job().map(Job::Vectors),
+            Contents::Text(index) => index.next_job(open_bytes_max).map(Job::Text),
+            Contents::Vectors(index) => index.next_job(open_bytes_max).map(Job::Vectors),
         };
         state.is_busy = job.is_some();
         job
@@ -260,7 +285,7 @@ impl Contents {
     ) -> Result<(Contents, Option<Timestamp>)> {
         match &definition.kind {
             IndexKind::Text { .. } => {
-                let (index, complete_at) = TextIndex::open(folder, *limits)?;
+                let (index, complete_at) = TextIndex::open(folder, limits.prefix_terms_visited_max)?;
                 Ok((Contents::Text(index), complete_at))
             }
             IndexKind::Vector { dimensions, filter_fields } => {
@@ -344,7 +369,7 @@ mod tests {
             // As work leaves it that has failed: what it was to write is in memory still.
             let index = open();
             write(&index, 3);
-            assert!(index.next_job().is_some(), "there is something to write");
+            assert!(index.next_job(1).is_some(), "there is something to write");
             index.close(at).expect("it is closed");
             let opened = open();
             assert!(opened.complete_at.is_none() || opened.documents() == 3, "{kind:?}");

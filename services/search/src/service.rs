@@ -3,7 +3,10 @@
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -73,6 +76,8 @@ pub(crate) struct Shared {
     searches: Arc<Semaphore>,
     /// One for each file that is written.
     pub builds: Arc<Semaphore>,
+    /// Bytes of the open parts of all indexes.
+    pub open_bytes: AtomicUsize,
     pub metrics: Metrics,
     pub shutdown: CancellationToken,
 }
@@ -90,6 +95,7 @@ impl Service {
             deployments: watch::Sender::default(),
             served: deployments.clone(),
             behind: Mutex::default(),
+            open_bytes: AtomicUsize::new(0),
             metrics: Metrics::default(),
             shutdown,
         });
@@ -136,6 +142,24 @@ impl Shared {
             behind.remove(&deployment);
         }
     }
+
+    /// The index whose open part is to be written before it is full, because all together take too much: the one with the largest. Who
+    /// keeps it writes it.
+    pub fn to_write(&self) -> Option<Arc<KeptIndex>> {
+        if self.open_bytes.load(Ordering::Relaxed) <= self.limits.memory_bytes_max {
+            return None;
+        }
+        let mut largest: Option<(usize, Arc<KeptIndex>)> = None;
+        for known in self.deployments.borrow().values() {
+            for index in known.indexes.read().values().filter(|index| !index.is_broken()) {
+                let bytes = index.open_bytes();
+                if bytes > largest.as_ref().map_or(0, |(most, _)| *most) {
+                    largest = Some((bytes, index.clone()));
+                }
+            }
+        }
+        largest.map(|(_, index)| index)
+    }
 }
 
 fn unavailable(what: &str) -> Error {
@@ -165,6 +189,7 @@ impl Handle {
                 snapshot.incomplete += u64::from(!index.is_complete());
                 snapshot.documents += index.documents();
                 snapshot.memory_bytes += index.memory_bytes() as u64;
+                snapshot.file_memory_bytes += index.file_memory_bytes() as u64;
             }
         }
         snapshot
@@ -180,10 +205,14 @@ impl Handle {
     }
 
     /// How much of its limits is used.
-    pub fn limits_used(&self) -> [limits::Use; 1] {
-        let max = self.0.limits.searches_max;
-        let used = max - self.0.searches.available_permits().min(max);
-        [limits::Use::of("search.searches_max", used, max)]
+    pub fn limits_used(&self) -> [limits::Use; 2] {
+        let limits = &self.0.limits;
+        let searches = limits.searches_max - self.0.searches.available_permits().min(limits.searches_max);
+        let open_bytes = self.0.open_bytes.load(Ordering::Relaxed);
+        [
+            limits::Use::of("search.searches_max", searches, limits.searches_max),
+            limits::Use::of("search.memory_bytes_max", open_bytes, limits.memory_bytes_max),
+        ]
     }
 
     fn unavailable(&self, what: &str) -> Error {

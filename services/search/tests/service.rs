@@ -321,6 +321,34 @@ async fn a_process_that_was_killed_finds_again_what_is_there() {
     harness.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn all_indexes_together_take_no_more_memory_than_they_may() {
+    let harness = Harness::start().await;
+    let limits = SearchLimits { memory_bytes_max: 10_000, log_pause_ms: 1, ..SearchLimits::DEFAULT };
+    let (service, token) = harness.search(limits);
+    let handle = service.handle();
+    for number in 0..200 {
+        harness.write(&format!("word n{number}"), [1.0, f64::from(number)], "a", false).await;
+    }
+    assert_eq!(found(&handle, "word", harness.published()).await, 200);
+    let written = async {
+        loop {
+            let [_, used] = handle.limits_used();
+            if handle.metrics().memory_bytes <= 10_000 && used.used <= 10_000.0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, written).await.expect("files are written");
+    assert!(handle.metrics().files_written > 0 && handle.metrics().file_memory_bytes > 0);
+    assert_eq!(found(&handle, "word", harness.published()).await, 200);
+    drop(handle);
+    token.cancel();
+    service.stopped().await;
+    harness.stop().await;
+}
+
 /// Removes the text index.
 struct RemoveIndex;
 

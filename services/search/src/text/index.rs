@@ -21,7 +21,6 @@ use super::{
 use crate::{
     error::Result,
     files::{Folder, Saved},
-    limits::SearchLimits,
 };
 
 /// Parts of one class are merged when there are so many; each class is so many times as large as the one before.
@@ -33,7 +32,7 @@ const DEAD_PERCENT_MAX: u64 = 20;
 
 pub(crate) struct TextIndex {
     folder: Folder,
-    limits: SearchLimits,
+    prefix_terms_visited_max: usize,
     state: RwLock<State>,
 }
 
@@ -87,7 +86,7 @@ impl From<crate::error::Error> for Unanswered {
 
 impl TextIndex {
     /// Opens the index in a folder: what was saved of it, and until when that is all.
-    pub fn open(folder: Folder, limits: SearchLimits) -> Result<(TextIndex, Option<Timestamp>)> {
+    pub fn open(folder: Folder, prefix_terms_visited_max: usize) -> Result<(TextIndex, Option<Timestamp>)> {
         let saved = folder.saved()?;
         let mut state = State::default();
         for (number, dead) in saved.parts {
@@ -106,7 +105,7 @@ impl TextIndex {
             state.parts.push(Part { number, data: Data::Disk(disk), deaths, newest, is_taken: false });
         }
         state.floor = saved.complete_at.unwrap_or_default();
-        Ok((TextIndex { folder, limits, state: RwLock::new(state) }, saved.complete_at))
+        Ok((TextIndex { folder, prefix_terms_visited_max, state: RwLock::new(state) }, saved.complete_at))
     }
 
     /// The number of documents at the newest moment.
@@ -122,6 +121,14 @@ impl TextIndex {
             Data::Disk(_) => 0,
         });
         bytes.sum()
+    }
+
+    /// Bytes of the part that is changed.
+    pub fn open_bytes(&self) -> usize {
+        match self.state.read().parts.last() {
+            Some(Part { data: Data::Memory(part), is_taken: false, .. }) => part.bytes(),
+            _ => 0,
+        }
     }
 
     /// Puts each document in the place of the one with its id, or none, at the given moments, which come in order.
@@ -210,14 +217,14 @@ impl TextIndex {
         }
         views.push(View::of_written(&written));
         let statistics = Statistics { documents: documents.max(0) as u64, tokens: tokens.max(0) as u64 };
-        let visited_max = self.limits.prefix_terms_visited_max;
+        let visited_max = self.prefix_terms_visited_max;
         Ok(search(&views, statistics, &asked.condition, asked.matches_max, visited_max)?)
     }
 
-    /// The next work on its files, if there is some.
-    pub fn next_job(&self) -> Option<Job> {
+    /// The next work on its files, if there is some. The open part is written if it has more than `open_bytes_max`.
+    pub fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
         let mut state = self.state.write();
-        state.close_if_full(self.limits.text_memory_bytes_max);
+        state.close_if_full(open_bytes_max);
         let write = state.parts.iter().find_map(|part| match &part.data {
             Data::Memory(memory) if part.is_taken => {
                 Some(Job::Write { number: part.number, part: memory.clone() })
@@ -273,8 +280,7 @@ impl TextIndex {
 
     /// Puts everything into files, and notes that it is all until `complete_at`.
     pub fn close(&self, complete_at: Option<Timestamp>) -> Result<()> {
-        self.state.write().close_if_full(0);
-        while let Some(job @ Job::Write { .. }) = self.next_job() {
+        while let Some(job @ Job::Write { .. }) = self.next_job(0) {
             self.finish(self.work(job)?)?;
         }
         self.save(complete_at)

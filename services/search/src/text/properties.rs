@@ -11,11 +11,12 @@ use rand_chacha::ChaCha12Rng;
 use relevance::{DocumentTerms, Norms, Statistics, Weight, norm_of};
 
 use super::{TextDocument, TextIndex, index::Unanswered};
-use crate::{files::Folder, limits::SearchLimits};
+use crate::files::Folder;
 
 const WORDS: [&str; 14] =
     ["a", "ab", "abc", "abcd", "abd", "b", "ba", "bat", "bats", "c", "ca", "cat", "über", "日本"];
 const FILTERS: u8 = 3;
+const OPEN_BYTES_MAX: usize = 2_000;
 /// Of five words that begin with `a`.
 const VISITED_MAX: usize = 3;
 
@@ -172,7 +173,7 @@ fn search(random: &mut impl Rng, at: Timestamp) -> TextSearch {
 }
 
 fn work(index: &TextIndex) {
-    if let Some(job) = index.next_job() {
+    if let Some(job) = index.next_job(OPEN_BYTES_MAX) {
         let done = index.work(job).expect("it is written");
         index.finish(done).expect("it is saved");
     }
@@ -184,12 +185,7 @@ fn run(seed: u64) {
     let path = folder.path().join("index");
     let open = |path: &std::path::Path| {
         let folder = Folder::new(path.to_owned()).expect("it is made");
-        let limits = SearchLimits {
-            text_memory_bytes_max: 2_000,
-            prefix_terms_visited_max: VISITED_MAX,
-            ..SearchLimits::DEFAULT
-        };
-        TextIndex::open(folder, limits).expect("it opens")
+        TextIndex::open(folder, VISITED_MAX).expect("it opens")
     };
     let (mut index, _) = open(&path);
     let mut model = Model::default();
@@ -212,7 +208,7 @@ fn run(seed: u64) {
             10 => work(&index),
             11 => {
                 // What is written while others go on is put in its place afterwards.
-                if let Some(job) = index.next_job() {
+                if let Some(job) = index.next_job(OPEN_BYTES_MAX) {
                     let done = index.work(job).expect("it is written");
                     now += 1;
                     let change = (timestamp(now), id(&mut random), None);

@@ -112,7 +112,20 @@ impl VectorIndex {
     /// Bytes of what is in memory and of no file yet.
     pub fn memory_bytes(&self) -> usize {
         let state = self.state.read();
-        state.parts.iter().filter(|part| part.data.is_in_memory()).map(|part| part.data.vector_bytes()).sum()
+        state.parts.iter().filter(|part| part.data.is_in_memory()).map(|part| part.data.memory_bytes()).sum()
+    }
+
+    /// Bytes of the part that is changed.
+    pub fn open_bytes(&self) -> usize {
+        let state = self.state.read();
+        let open = state.parts.last().filter(|part| part.data.is_in_memory() && !part.is_taken);
+        open.map_or(0, |part| part.data.memory_bytes())
+    }
+
+    /// Bytes that what is in files takes in memory: ids, filter values and graphs.
+    pub fn file_memory_bytes(&self) -> usize {
+        let state = self.state.read();
+        state.parts.iter().filter(|part| !part.data.is_in_memory()).map(|part| part.data.memory_bytes()).sum()
     }
 
     /// Puts each document in the place of the one with its id, or none.
@@ -198,13 +211,11 @@ impl VectorIndex {
             .collect())
     }
 
-    /// The next work on its files, if there is some.
-    pub fn next_job(&self) -> Option<Job> {
+    /// The next work on its files, if there is some. The open part is written if it has more than `open_bytes_max`.
+    pub fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
         let mut state = self.state.write();
-        let limits = &self.limits;
-        let is_full = |part: &Part| {
-            part.data.is_in_memory() && part.data.vector_bytes() > limits.vectors_plain_bytes_max
-        };
+        let is_full =
+            |part: &Part| part.data.is_in_memory() && part.data.memory_bytes() > open_bytes_max;
         let chosen: Vec<u64> = match state.parts.last() {
             Some(open) if is_full(open) && !open.is_taken => {
                 // With it go the parts before it that are not larger than all that go with it so far, so that the sizes of those that stay
