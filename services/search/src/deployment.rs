@@ -125,8 +125,7 @@ impl Deployment {
     }
 
     fn folder(&self) -> PathBuf {
-        let DeploymentRef { group, deployment } = self.deployment;
-        self.shared.folder.join(format!("{}-{}", group.0, deployment.0))
+        self.shared.folder_of(self.deployment)
     }
 
     /// Until the deployment goes or the service stops.

@@ -104,6 +104,10 @@ impl Service {
         tasks.spawn(async move {
             let first = keeping.shutdown.run_until_cancelled(directory_of(deployments.clone())).await;
             let Some(Some(first)) = first else { return };
+            let cleaning = (keeping.clone(), first.clone());
+            tokio::task::spawn_blocking(move || cleaning.0.remove_folders_of_others(&cleaning.1))
+                .await
+                .expect("a panic ends the process");
             *keeping.behind.lock() = Some(first.iter().map(|entry| entry.reference()).collect());
             let shutdown = keeping.shutdown.clone();
             let keep = move |deployment: Arc<contract::Deployment>, token| {
@@ -136,6 +140,23 @@ async fn directory_of(mut deployments: watch::Receiver<Arc<Deployments>>) -> Opt
 }
 
 impl Shared {
+    /// Where a deployment's indexes lie.
+    pub fn folder_of(&self, deployment: DeploymentRef) -> PathBuf {
+        self.folder.join(format!("{}-{}", deployment.group.0, deployment.deployment.0))
+    }
+
+    /// Removes what is left of deployments that went while nobody kept their indexes.
+    fn remove_folders_of_others(&self, served: &Deployments) {
+        let kept: HashSet<PathBuf> = served.iter().map(|entry| self.folder_of(entry.reference())).collect();
+        // Before the first start there is no folder.
+        let Ok(entries) = std::fs::read_dir(&self.folder) else { return };
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| !kept.contains(path)) {
+            if let Err(error) = std::fs::remove_dir_all(&path) {
+                tracing::warn!(%error, path = %path.display(), "the files of a deployment that is gone can't be removed now");
+            }
+        }
+    }
+
     /// The indexes of a deployment hold everything that there was when the service began.
     pub fn caught_up(&self, deployment: DeploymentRef) {
         if let Some(behind) = &mut *self.behind.lock() {

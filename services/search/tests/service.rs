@@ -400,11 +400,15 @@ async fn a_service_is_ready_once_its_indexes_hold_what_there_was_and_searches_wa
     for number in 0..40 {
         harness.write(&format!("word n{number}"), [1.0, 1.0], "a", false).await;
     }
+    // Of a deployment that went while nobody looked.
+    let left = harness.path().join("search/1-9");
+    std::fs::create_dir_all(left.join("index")).expect("it is made");
     let (told, deployments) = tokio::sync::watch::channel(Arc::default());
     let limits = SearchLimits { documents_read_max: 1, ..small() };
     let (service, token) = harness.search_of(deployments, harness.transactions.clone(), limits);
     let handle = service.handle();
     assert_eq!(handle.why_not_ready().as_deref(), Some("the directory is not known yet"));
+    assert!(left.exists(), "nobody knows yet whose it is");
     let at = harness.published();
     let searching = {
         let handle = handle.clone();
@@ -418,6 +422,7 @@ async fn a_service_is_ready_once_its_indexes_hold_what_there_was_and_searches_wa
         }
     };
     tokio::time::timeout(PATIENCE, waiting).await.expect("it becomes ready");
+    assert!(!left.exists() && harness.path().join("search/1-1").exists());
     assert_eq!(handle.metrics().incomplete, 0);
     assert_eq!(handle.metrics().documents, 80);
     assert_eq!(searching.await.expect("it ends").expect("it is answered").matches.len(), 40);
