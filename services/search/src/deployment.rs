@@ -64,6 +64,8 @@ pub(crate) struct Deployment {
     reads: usize,
     /// The moment from which it did not go on, and how often in a row.
     failed: (Option<Timestamp>, u32),
+    /// When broken indexes were made anew last, and how long none is after that.
+    remade: Option<(Instant, Duration)>,
     /// Whether indexes that were complete when they were saved may be so still.
     may_resume: bool,
     jobs: JoinSet<()>,
@@ -117,6 +119,7 @@ impl Deployment {
             has_caught_up: false,
             reads: READS_FIRST,
             failed: (None, 0),
+            remade: None,
             may_resume: true,
             jobs: JoinSet::new(),
             open_bytes: 0,
@@ -383,9 +386,11 @@ impl Deployment {
     async fn keep_indexes_of(&mut self, at: Timestamp) -> Result<()> {
         let broken: BTreeSet<IndexId> = {
             let indexes = self.known.indexes.read();
-            indexes.values().filter(|index| index.is_broken()).map(|index| index.definition.index).collect()
+            let broken = indexes.values().filter(|index| index.is_broken() && self.may_remake());
+            broken.map(|index| index.definition.index).collect()
         };
         if !broken.is_empty() {
+            self.remakes();
             // Nobody may be at the files of an index that goes.
             while let Some(ended) = self.jobs.join_next().await {
                 ended.expect("a panic ends the process");
@@ -522,11 +527,27 @@ impl Deployment {
 
     /// Makes indexes anew whose files can't be used.
     async fn remake_broken(&mut self) -> Result<()> {
-        if !self.is_any_broken() {
+        if !self.is_any_broken() || !self.may_remake() {
             return Ok(());
         }
         let at = self.heard.map_or_else(|| self.known_published(), Ok)?;
         self.keep_indexes_of(at).await
+    }
+
+    /// What breaks again and again, because the disk is full, is not made anew all the time: each time the table is read.
+    fn may_remake(&self) -> bool {
+        self.remade.is_none_or(|(at, pause)| at.elapsed() >= pause)
+    }
+
+    fn remakes(&mut self) {
+        let limits = &self.shared.limits;
+        let (min, max) = (limits.remake_pause_ms_min, limits.remake_pause_ms_max.max(limits.remake_pause_ms_min));
+        let (min, max) = (Duration::from_millis(min), Duration::from_millis(max));
+        let pause = match self.remade {
+            Some((at, pause)) if at.elapsed() < max * 2 => (pause * 2).min(max),
+            _ => min,
+        };
+        self.remade = Some((Instant::now(), pause));
     }
 
     fn begin_jobs(&mut self) {

@@ -42,6 +42,10 @@ group! {
         commits_taken_max: usize = 256,
         /// The pause before the log is asked again that did not serve.
         log_pause_ms: u64 = 250,
+        /// The pause after an index whose files can't be used was made anew, before that is done again: at first, and at the most. It
+        /// doubles while indexes break.
+        remake_pause_ms_min: u64 = 1_000,
+        remake_pause_ms_max: u64 = 2 * 60_000,
         /// Without a sign of the commit stream for this long it is asked for again.
         stream_silence_ms_max: u64 = 5_000,
     }

@@ -349,6 +349,42 @@ async fn all_indexes_together_take_no_more_memory_than_they_may() {
     harness.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_that_break_again_and_again_are_made_anew_after_pauses() {
+    let harness = Harness::start().await;
+    for number in 0..60 {
+        harness.write(&format!("word n{number}"), [1.0, f64::from(number)], "a", false).await;
+    }
+    let limits = SearchLimits { remake_pause_ms_min: 1_000, remake_pause_ms_max: 2_000, ..small() };
+    let (service, token) = harness.search(limits);
+    let handle = service.handle();
+    // No list of parts can be saved.
+    let is_over = CancellationToken::new();
+    let breaking = {
+        let (is_over, folder) = (is_over.clone(), harness.path().join("search/1-1"));
+        std::thread::spawn(move || {
+            while !is_over.is_cancelled() {
+                for index in [TEXT, VECTORS] {
+                    let index: String = index.0.iter().map(|byte| format!("{byte:02x}")).collect();
+                    let _ = std::fs::create_dir_all(folder.join(index).join("parts.json.new"));
+                }
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        })
+    };
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    // Each time 60 documents are read for each index.
+    let read = handle.metrics().documents_read;
+    assert!((120..=120 * 6).contains(&read), "{read}");
+    is_over.cancel();
+    breaking.join().expect("it ends");
+    assert_eq!(found(&handle, "word", harness.published()).await, 60);
+    drop(handle);
+    token.cancel();
+    service.stopped().await;
+    harness.stop().await;
+}
+
 /// Removes the text index.
 struct RemoveIndex;
 
