@@ -131,7 +131,8 @@ impl TextIndex {
         }
     }
 
-    /// Puts each document in the place of the one with its id, or none, at the given moments, which come in order.
+    /// Puts each document in the place of the one with its id, or none, at the given moments, which come in order. What has been heard may
+    /// be heard again, from any moment on that is kept.
     pub fn change(
         &self,
         changes: impl IntoIterator<Item = (Timestamp, InternalDocumentId, Option<TextDocument>)>,
@@ -313,14 +314,23 @@ impl State {
         id: InternalDocumentId,
         document: Option<TextDocument>,
     ) -> Result<()> {
-        for part in self.parts.iter_mut().rev() {
-            let version = part.data.versions(&id)?.into_iter().find(|version| !part.deaths.has(*version));
-            if let Some(version) = version {
-                part.deaths.add(version, at);
-                let tokens = -i64::from(part.data.length(version));
-                self.note(at, -1, tokens);
-                break;
+        let mut alive = None;
+        for (place, part) in self.parts.iter().enumerate().rev() {
+            for version in part.data.versions(&id)? {
+                if part.data.from(version) >= at {
+                    // This was heard before, and what came after it.
+                    return Ok(());
+                }
+                if !part.deaths.has(version) {
+                    alive = Some((place, version));
+                }
             }
+        }
+        if let Some((place, version)) = alive {
+            let part = &mut self.parts[place];
+            part.deaths.add(version, at);
+            let tokens = -i64::from(part.data.length(version));
+            self.note(at, -1, tokens);
         }
         if let Some(document) = document {
             self.note(at, 1, i64::from(document.length()));
@@ -336,12 +346,14 @@ impl State {
         self.documents += documents;
         self.tokens += tokens;
         assert!(self.documents >= 0 && self.tokens >= 0, "what is gone was there");
-        match self.recent.back_mut() {
+        // Mostly the last one.
+        let place = self.recent.partition_point(|change| change.at < at);
+        match self.recent.get_mut(place) {
             Some(change) if change.at == at => {
                 change.documents += documents;
                 change.tokens += tokens;
             }
-            _ => self.recent.push_back(Change { at, documents, tokens }),
+            _ => self.recent.insert(place, Change { at, documents, tokens }),
         }
     }
 

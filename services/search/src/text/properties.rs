@@ -194,16 +194,27 @@ fn run(seed: u64) {
         match random.random_range(0..20) {
             0..10 => {
                 let mut changes = Vec::new();
+                let mut written = BTreeSet::new();
                 for _ in 0..random.random_range(1..8) {
-                    now += random.random_range(0..2);
                     let id = id(&mut random);
+                    // No two writes of one id at one moment.
+                    if random.random_bool(0.5) || written.contains(&id) {
+                        now += 1;
+                        written.clear();
+                    }
+                    written.insert(id);
                     let written = random.random_bool(0.75).then(|| document(&mut random, id, timestamp(now)));
                     changes.push((timestamp(now), id, written));
                 }
                 model.writes.extend(changes.iter().cloned());
                 index.change(changes).expect("it is changed");
-                // No two writes of one id at one moment.
                 now += 1;
+            }
+            14 => {
+                // What a stream tells again after it was followed anew.
+                let from = timestamp(random.random_range(floor.max(now.saturating_sub(20))..=now));
+                let again: Vec<_> = model.writes.iter().filter(|(at, ..)| *at > from).cloned().collect();
+                index.change(again).expect("it is changed");
             }
             10 => work(&index),
             11 => {
