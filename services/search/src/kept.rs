@@ -332,6 +332,62 @@ mod tests {
         }
     }
 
+    fn written(kind: &IndexKind, id: u8) -> Change {
+        let object = match kind {
+            IndexKind::Text { .. } => object! {"field" => "word"},
+            _ => object! {"field" => Value::Array(vec![Value::Float64(1.0); 2])},
+        };
+        let at = Timestamp::new(3).expect("in range");
+        Change { at, id: [id; 16], document: Some((std::sync::Arc::new(object), at)) }
+    }
+
+    #[test]
+    fn an_index_of_whose_files_one_is_damaged_is_made_anew() {
+        let at = Timestamp::new(7);
+        let limits = SearchLimits { vectors_plain_bytes_max: 1, ..SearchLimits::DEFAULT };
+        for kind in [
+            IndexKind::Text { filter_fields: Vec::new() },
+            IndexKind::Vector { dimensions: 2, filter_fields: Vec::new() },
+        ] {
+            let temporary = tempfile::tempdir().expect("a folder");
+            let path = temporary.path().join("index");
+            let open = || KeptIndex::open(definition(kind.clone()), path.clone(), &limits).expect("it opens");
+            let make = || {
+                let index = open();
+                index.change([written(&kind, 1), written(&kind, 2)].iter()).expect("it is changed");
+                index.set_progress(Progress::Complete);
+                index.work(index.next_job(0).expect("there is something to write")).expect("it is written");
+                index.close(at).expect("it is closed");
+            };
+            // tantivy's names are other ones each time.
+            let files = || {
+                let parts = [0, 1].map(|number| path.join(format!("part-{number:08}")));
+                let part = parts.into_iter().find(|part| part.exists()).expect("there is one");
+                let entries = std::fs::read_dir(part).expect("it is there").flatten();
+                let names = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+                let mut files: Vec<PathBuf> = names.map(|entry| entry.path()).collect();
+                files.push(path.join("parts.json"));
+                files.sort();
+                files
+            };
+            make();
+            let count = files().len();
+            assert!(count >= 4, "{count} files");
+            for number in 0..count {
+                std::fs::remove_dir_all(&path).expect("it is removed");
+                make();
+                assert_eq!((open().complete_at, open().documents()), (at, 2), "{kind:?}");
+                let file = files().swap_remove(number);
+                let mut bytes = std::fs::read(&file).expect("it is read");
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                std::fs::write(&file, bytes).expect("it is written");
+                let index = open();
+                assert_eq!((index.complete_at, index.documents()), (None, 0), "{}", file.display());
+            }
+        }
+    }
+
     #[test]
     fn an_index_is_saved_as_complete_only_if_its_files_hold_everything() {
         let at = Timestamp::new(7);
@@ -346,13 +402,7 @@ mod tests {
                 KeptIndex::open(definition(kind.clone()), path, &limits).expect("it opens")
             };
             let write = |index: &KeptIndex, id: u8| {
-                let object = match kind {
-                    IndexKind::Text { .. } => object! {"field" => "word"},
-                    _ => object! {"field" => Value::Array(vec![Value::Float64(1.0); 2])},
-                };
-                let document = Some((std::sync::Arc::new(object), Timestamp::new(3).expect("in range")));
-                let at = Timestamp::new(3).expect("in range");
-                index.change([Change { at, id: [id; 16], document }].iter()).expect("it is changed");
+                index.change([written(&kind, id)].iter()).expect("it is changed");
                 index.set_progress(Progress::Complete);
             };
             let index = open();

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    files::{Folder, Saved},
+    files::{Checksums, Folder, Saved, SavedPart},
 };
 
 /// Parts of one class are merged when there are so many; each class is so many times as large as the one before.
@@ -69,6 +69,7 @@ pub(crate) enum Job {
 pub(crate) struct Done {
     job: Job,
     written: DiskPart,
+    checksums: Checksums,
 }
 
 /// Why there is no answer.
@@ -88,8 +89,11 @@ impl TextIndex {
     /// Opens the index in a folder: what was saved of it, and until when that is all.
     pub fn open(folder: Folder, prefix_terms_visited_max: usize) -> Result<(TextIndex, Option<Timestamp>)> {
         let saved = folder.saved()?;
+        let complete_at = saved.complete_at;
         let mut state = State::default();
-        for (number, dead) in saved.parts {
+        for saved in saved.parts {
+            folder.check(&saved)?;
+            let SavedPart { number, dead, checksums } = saved;
             let disk = Arc::new(DiskPart::open(&folder.part(number))?);
             let mut deaths = Deaths::default();
             dead.iter().filter(|document| *document < disk.len()).for_each(|document| {
@@ -102,10 +106,11 @@ impl TextIndex {
             }
             state.next_number = state.next_number.max(number + 1);
             let newest = disk.newest_from();
-            state.parts.push(Part { number, data: Data::Disk(disk), deaths, newest, is_taken: false });
+            let data = Data::Disk(disk);
+            state.parts.push(Part { number, data, deaths, newest, checksums, is_taken: false });
         }
-        state.floor = saved.complete_at.unwrap_or_default();
-        Ok((TextIndex { folder, prefix_terms_visited_max, state: RwLock::new(state) }, saved.complete_at))
+        state.floor = complete_at.unwrap_or_default();
+        Ok((TextIndex { folder, prefix_terms_visited_max, state: RwLock::new(state) }, complete_at))
     }
 
     /// The number of documents at the newest moment.
@@ -237,19 +242,20 @@ impl TextIndex {
 
     /// Does the work; takes as long as it takes.
     pub fn work(&self, job: Job) -> Result<Done> {
-        let written = match &job {
+        let (number, written) = match &job {
             Job::Write { number, part } => {
                 self.folder.remove_part(*number);
-                DiskPart::write(part, &self.folder.part(*number))?
+                (*number, DiskPart::write(part, &self.folder.part(*number))?)
             }
             Job::Merge { into, parts } => {
                 let parts: Vec<_> =
                     parts.iter().map(|(_, part, left_out)| (part.clone(), left_out.clone())).collect();
                 self.folder.remove_part(*into);
-                DiskPart::merge(&parts, &self.folder.part(*into))?
+                (*into, DiskPart::merge(&parts, &self.folder.part(*into))?)
             }
         };
-        Ok(Done { job, written })
+        let checksums = self.folder.checksums(number)?;
+        Ok(Done { job, written, checksums })
     }
 
     /// Puts what came of the work in its place, and saves the list of parts.
@@ -266,11 +272,12 @@ impl TextIndex {
                     );
                     let written = state.part(number);
                     written.data = Data::Disk(Arc::new(done.written));
+                    written.checksums = done.checksums;
                     written.is_taken = false;
                 }
                 Job::Merge { into, parts } => {
                     removed.extend(parts.iter().map(|(number, ..)| *number));
-                    state.merged(into, &parts, done.written);
+                    state.merged(into, &parts, done.written, done.checksums);
                 }
             }
         }
@@ -292,7 +299,12 @@ impl TextIndex {
         // Of work that failed something is in memory still.
         let is_all = state.parts.iter().all(|part| matches!(part.data, Data::Disk(_)));
         let on_disk = state.parts.iter().filter(|part| matches!(part.data, Data::Disk(_)));
-        let parts = on_disk.map(|part| (part.number, RoaringBitmap::from_iter(part.deaths.all()))).collect();
+        let parts = on_disk.map(|part| SavedPart {
+            number: part.number,
+            dead: RoaringBitmap::from_iter(part.deaths.all()),
+            checksums: part.checksums.clone(),
+        });
+        let parts = parts.collect();
         drop(state);
         self.folder.save(&Saved { parts, complete_at: complete_at.filter(|_| is_all) })
     }
@@ -366,6 +378,7 @@ impl State {
                 data: Data::Memory(Arc::default()),
                 deaths: Deaths::default(),
                 newest: Timestamp::ZERO,
+                checksums: Checksums::default(),
                 is_taken: false,
             });
         }
@@ -434,7 +447,13 @@ impl State {
     }
 
     /// Puts the merged part in the place of those that it was made of. Their documents have other numbers in it.
-    fn merged(&mut self, into: u64, parts: &[(u64, Arc<DiskPart>, Vec<u32>)], written: DiskPart) {
+    fn merged(
+        &mut self,
+        into: u64,
+        parts: &[(u64, Arc<DiskPart>, Vec<u32>)],
+        written: DiskPart,
+        checksums: Checksums,
+    ) {
         let mut deaths = Deaths::default();
         let mut newest = Timestamp::ZERO;
         let mut base = 0;
@@ -455,7 +474,8 @@ impl State {
         self.parts.retain(|part| !is_old(part));
         if written.len() > 0 {
             let data = Data::Disk(Arc::new(written));
-            self.parts.insert(place, Part { number: into, data, deaths, newest, is_taken: false });
+            let part = Part { number: into, data, deaths, newest, checksums, is_taken: false };
+            self.parts.insert(place, part);
         }
     }
 }

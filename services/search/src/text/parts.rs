@@ -12,7 +12,7 @@ use super::{
     disk::{DiskPart, DiskTerms},
     memory::{MemoryPart, MemoryTerms},
 };
-use crate::error::Result;
+use crate::{error::Result, files::Checksums};
 
 #[derive(Debug)]
 pub(super) struct Part {
@@ -22,6 +22,8 @@ pub(super) struct Part {
     pub deaths: Deaths,
     /// The newest commit that has written one of the documents.
     pub newest: Timestamp,
+    /// Of its files, once it has them.
+    pub checksums: Checksums,
     /// Somebody is writing it, or a larger one in its place.
     pub is_taken: bool,
 }
