@@ -755,6 +755,7 @@ mod tests {
         "action.http_response_bytes_max",
         "action.call_depth_max",
         "search.text_memory_bytes_max",
+        "search.prefix_terms_visited_max",
         "search.vectors_plain_bytes_max",
         "search.vectors_expansion",
         "search.builds_max",
