@@ -247,6 +247,20 @@ test("what a receiver does not take is sent again, and given up when it refuses"
   assert.equal((await fetch(`${tidemark.url}/api/v1/list_log_streams`)).status, 401);
 });
 
+test("long errors are cut, and what waits for a receiver that is silent is bounded", LIMIT, async (context) => {
+  const tidemark = await serveApp(context, { limits: { log_streams: { ...QUICK.log_streams, text_bytes_max: 2_000 } } });
+  const receiver = await startReceiver(context);
+  const { id, hmacSecret } = await mustDo(tidemark, "/api/v1/create_log_stream", { logStreamType: "webhook", url: receiver.url, format: "json" });
+  await untilStatus(tidemark, id, "active");
+  const failed = await until(async () => {
+    await callFunction(tidemark, "mutation", "copied:fail", { text: "long ".repeat(100_000) });
+    return eventsOf(receiver, [hmacSecret]).find((event) => event.topic === "function_execution" && event.status === "failure");
+  }, "a failure");
+  assert.ok(failed.error_message.length < 6_000, `${failed.error_message.length} characters`);
+  assert.match(failed.error_message, /… \(cut\)\n +at /);
+  assert.ok(receiver.requests.every(({ body }) => body.length < 100_000));
+});
+
 test("the audit log has what was changed, by page, and a stream is told", LIMIT, async (context) => {
   const tidemark = await serveApp(context);
   const receiver = await startReceiver(context);

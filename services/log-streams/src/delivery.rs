@@ -11,6 +11,7 @@ use value::DocumentId;
 use crate::{
     configuration::Secrets,
     events::{Event, Origin},
+    queue::{Queue, Queued, queue},
     rows::Enter,
     service::Shared,
     sinks::{Told, told},
@@ -19,7 +20,7 @@ use crate::{
 /// A stream whose events are being sent.
 pub(crate) struct Stream {
     pub secrets: Secrets,
-    queue: mpsc::Sender<Arc<Event>>,
+    queue: Queue,
     /// Ends it.
     token: CancellationToken,
 }
@@ -44,7 +45,7 @@ impl Stream {
         state: LogStreamState,
         shutdown: &CancellationToken,
     ) -> Stream {
-        let (queue, events) = mpsc::channel(shared.limits.events_queued_max);
+        let (queue, events) = queue(&shared.limits);
         let token = shutdown.child_token();
         let sender =
             Sender { shared: shared.clone(), deployment, origin, id, secrets: secrets.clone(), state };
@@ -55,9 +56,9 @@ impl Stream {
         Stream { secrets, queue, token }
     }
 
-    /// Takes an event if it is for the stream, unless too many wait.
+    /// Takes an event if it is for the stream, unless too much waits.
     pub fn take(&self, shared: &Shared, event: &Arc<Event>) {
-        if self.secrets.configuration.wants(event.topic) && self.queue.try_send(event.clone()).is_err() {
+        if self.secrets.configuration.wants(event.topic) && !self.queue.take(event) {
             shared.metrics.events_dropped.add(1);
         }
     }
@@ -81,24 +82,24 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    async fn run(mut self, mut events: mpsc::Receiver<Arc<Event>>) {
+    async fn run(mut self, mut events: mpsc::Receiver<Queued>) {
         while let Some(first) = events.recv().await {
             let batch = self.gather(first, &mut events).await;
-            self.tell(&batch).await;
+            let events: Vec<_> = batch.iter().map(|queued| queued.event.clone()).collect();
+            self.tell(&events).await;
         }
     }
 
     /// What goes with an event into one request.
-    async fn gather(&self, first: Arc<Event>, events: &mut mpsc::Receiver<Arc<Event>>) -> Vec<Arc<Event>> {
+    async fn gather(&self, first: Queued, events: &mut mpsc::Receiver<Queued>) -> Vec<Queued> {
         let limits = &self.shared.limits;
         let until = Instant::now() + Duration::from_millis(limits.flush_ms_max);
-        let size = |event: &Event| serde_json::to_string(&event.fields).map_or(0, |json| json.len());
-        let mut bytes = size(&first);
+        let mut bytes = first.event.bytes;
         let mut batch = vec![first];
         while batch.len() < limits.batch_events_max && bytes < limits.batch_bytes_max {
-            let Ok(Some(event)) = tokio::time::timeout_at(until, events.recv()).await else { break };
-            bytes += size(&event);
-            batch.push(event);
+            let Ok(Some(queued)) = tokio::time::timeout_at(until, events.recv()).await else { break };
+            bytes += queued.event.bytes;
+            batch.push(queued);
         }
         batch
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use contract::{DeploymentRef, ReadAt, Result, Runner, Timestamp};
+use contract::{DeploymentRef, ReadAt, Result, Timestamp};
 use tokio_util::sync::CancellationToken;
 use value::DocumentId;
 
@@ -53,7 +53,7 @@ impl Served {
                     () = &mut looked => break,
                     () = local.changed.notified() => break,
                     event = local.next() => self.tell(&event),
-                    events = executions(self.shared.runner.as_deref(), self.deployment, self.cursor) => {
+                    events = executions(&self.shared, self.deployment, self.cursor) => {
                         self.cursor = Some(events.cursor);
                         events.events.iter().for_each(|event| self.tell(event));
                     }
@@ -112,20 +112,17 @@ struct Executions {
 }
 
 /// Waits until something has run; without a cursor or a runner for ever.
-async fn executions(
-    runner: Option<&dyn Runner>,
-    deployment: DeploymentRef,
-    cursor: Option<u64>,
-) -> Executions {
+async fn executions(shared: &Shared, deployment: DeploymentRef, cursor: Option<u64>) -> Executions {
     /// For no longer, so that nothing is held for a deployment that is quiet.
     const WAIT: Duration = Duration::from_secs(10);
-    let (Some(runner), Some(cursor)) = (runner, cursor) else { return std::future::pending().await };
+    let (Some(runner), Some(cursor)) = (&shared.runner, cursor) else { return std::future::pending().await };
     loop {
         match runner.function_log(deployment, cursor, WAIT).await {
             Ok(page) if page.records.is_empty() => {}
             Ok(page) => {
-                let events = page.records.iter().flat_map(of_execution).map(Arc::new).collect();
-                return Executions { events, cursor: page.cursor };
+                let text_bytes_max = shared.limits.text_bytes_max;
+                let events = page.records.iter().flat_map(|record| of_execution(record, text_bytes_max));
+                return Executions { events: events.map(Arc::new).collect(), cursor: page.cursor };
             }
             Err(error) => {
                 tracing::debug!(%deployment, %error, "what has run is told later");

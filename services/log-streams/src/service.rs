@@ -21,6 +21,7 @@ use crate::{
     deployment,
     events::{Event, Origin, Topic},
     metrics::Metrics,
+    queue::{Queue, Queued, queue},
     rows::{self, Delete, Insert, LogStream, Replace, sealed},
     seal::Seal,
 };
@@ -73,29 +74,26 @@ pub(crate) struct Shared {
 pub(crate) struct Local {
     /// Its streams were changed here.
     pub changed: Notify,
-    sender: mpsc::Sender<Arc<Event>>,
-    receiver: AsyncMutex<mpsc::Receiver<Arc<Event>>>,
+    queue: Queue,
+    receiver: AsyncMutex<mpsc::Receiver<Queued>>,
 }
 
 impl Local {
-    fn new(events_max: usize) -> Local {
-        let (sender, receiver) = mpsc::channel(events_max);
-        Local { changed: Notify::new(), sender, receiver: AsyncMutex::new(receiver) }
+    fn new(limits: &LogStreamLimits) -> Local {
+        let (queue, receiver) = queue(limits);
+        Local { changed: Notify::new(), queue, receiver: AsyncMutex::new(receiver) }
     }
 
     /// What was changed through this process.
     pub async fn next(&self) -> Arc<Event> {
-        self.receiver.lock().await.recv().await.expect("the other end is here")
+        self.receiver.lock().await.recv().await.expect("the other end is here").event
     }
 }
 
 impl Shared {
     pub fn local(&self, deployment: DeploymentRef) -> Arc<Local> {
         let mut locals = self.locals.lock();
-        locals
-            .entry(deployment)
-            .or_insert_with(|| Arc::new(Local::new(self.limits.events_queued_max)))
-            .clone()
+        locals.entry(deployment).or_insert_with(|| Arc::new(Local::new(&self.limits))).clone()
     }
 
     pub fn forget(&self, deployment: DeploymentRef) {
@@ -269,7 +267,7 @@ impl LogStreams for Handle {
         let time_ms = self.shared.transactions.transact(deployment, &work).await?;
         let metadata: Json = serde_json::from_str(&entry.metadata).unwrap_or_default();
         let event = Arc::new(Event::audit(time_ms, &entry.action, &metadata));
-        if self.shared.local(deployment).sender.try_send(event).is_err() {
+        if !self.shared.local(deployment).queue.take(&event) {
             self.shared.metrics.events_dropped.add(1);
         }
         Ok(())

@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn an_exception_is_an_envelope_for_its_project() {
-        let events: Vec<_> = of_execution(&samples::failed()).into_iter().map(Arc::new).collect();
+        let events: Vec<_> =
+            of_execution(&samples::failed(), samples::MAX).into_iter().map(Arc::new).collect();
         let tags = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
         let told = told("http://public@127.0.0.1:9000/base/42", Some(&tags), &samples::origin(), &events);
         let [told] = &told[..] else { panic!("one exception, one envelope") };
