@@ -108,6 +108,9 @@ impl Transaction {
         let row = rows.into_iter().find(|row| row.row.tablet == table.tablet);
         let Stored { id, row } =
             row.ok_or_else(|| Error::stored(format!("the table {} has no row", table.name)))?;
+        if [row.state, state].contains(&TableState::Active) {
+            self.replaced_tables.insert(table.name.clone());
+        }
         self.replace_row(id, &TableRow { state, ..row }).await
     }
 
