@@ -22,14 +22,15 @@ const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 /** Events go soon, and what fails is tried again soon. */
 const QUICK = { log_streams: { flush_ms_max: 100, look_ms: 100, pause_ms_min: 50, pause_ms_max: 100, answer_ms_max: 2_000 } };
 
-/** A server that takes requests, and answers with what `status` says of each. */
+/** A server that takes requests, and answers with what `status` says of each, by its number and path: never, if that is `null`. */
 async function startReceiver(context, status = () => 200) {
   const requests = [];
   const server = createServer(async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const body = Buffer.concat(chunks);
-    const code = status(requests.length);
+    const code = status(requests.length, request.url);
+    if (code === null) return;
     requests.push({ path: request.url, headers: request.headers, body, text: body.toString(), taken: code < 300 });
     response.writeHead(code).end();
   });
@@ -245,6 +246,28 @@ test("what a receiver does not take is sent again, and given up when it refuses"
   const unknown = await api(tidemark, "/api/v1/get_log_stream/nothing");
   assert.equal(`${unknown.status} ${unknown.body.code}`, "404 LogStreamNotFound");
   assert.equal((await fetch(`${tidemark.url}/api/v1/list_log_streams`)).status, 401);
+});
+
+test("what was tried before a change says nothing of the stream after it, and a receiver that takes events is active", LIMIT, async (context) => {
+  const tidemark = await serveApp(context, { limits: { log_streams: { ...QUICK.log_streams, answer_ms_max: 500 } } });
+  let refusesGreetings = false;
+  const receiver = await startReceiver(context, (_, path) => (path === "/silent" ? null : path === "/refuses" && refusesGreetings ? 503 : 200));
+  const { id } = await mustDo(tidemark, "/api/v1/create_log_stream", { logStreamType: "webhook", url: `${receiver.url}/silent`, format: "json" });
+  await mustDo(tidemark, `/api/v1/update_log_stream/${id}`, { url: `${receiver.url}/takes` });
+  await untilStatus(tidemark, id, "active");
+  // Six attempts of half a second, and pauses between them.
+  const end = Date.now() + 6_000;
+  while (Date.now() < end) {
+    await sleep(200);
+    assert.equal((await statusOf(tidemark, id)).type, "active");
+  }
+
+  // Somebody else has entered that it fails: what comes through next is entered, too.
+  refusesGreetings = true;
+  await mustDo(tidemark, `/api/v1/update_log_stream/${id}`, { url: `${receiver.url}/refuses` });
+  await untilStatus(tidemark, id, "failed");
+  refusesGreetings = false;
+  await until(async () => (await runSomething(tidemark), (await statusOf(tidemark, id)).type === "active"), "that it works again");
 });
 
 test("long errors are cut, and what waits for a receiver that is silent is bounded", LIMIT, async (context) => {

@@ -1,6 +1,10 @@
 //! One deployment's streams, as this process serves them: it follows which there are, and what its own runner runs.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use contract::{DeploymentRef, ReadAt, Result, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -82,15 +86,13 @@ impl Served {
             streams.iter().any(|stream| stream.id == *id && stream.secrets == served.secrets)
         });
         for stream in streams {
-            self.streams.entry(stream.id).or_insert_with(|| {
-                Stream::start(
-                    self.shared.clone(),
-                    (self.deployment, origin.clone()),
-                    (stream.id, stream.secrets),
-                    stream.state,
-                    &self.shutdown,
-                )
-            });
+            match self.streams.entry(stream.id) {
+                Entry::Occupied(served) => served.get().saw(stream.sealed, stream.state),
+                Entry::Vacant(new) => {
+                    let whose = (self.deployment, origin.clone());
+                    new.insert(Stream::start(self.shared.clone(), whose, stream, &self.shutdown));
+                }
+            }
         }
         match (self.streams.is_empty(), self.cursor, &self.shared.runner) {
             (true, ..) => self.cursor = None,
