@@ -3,7 +3,7 @@
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Query, State},
+    extract::{DefaultBodyLimit, Query, State},
     http::{HeaderMap, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -20,13 +20,13 @@ use crate::{
     json,
 };
 
-pub(crate) fn routes() -> Router<SharedEdge> {
+pub(crate) fn routes(sync_body_bytes_max: usize) -> Router<SharedEdge> {
     Router::new()
         .route("/api/json_schemas", get(json_schemas))
         .route("/api/list_snapshot", get(list_snapshot).post(list_snapshot))
         .route("/api/document_deltas", get(document_deltas).post(document_deltas))
         .route("/api/test_streaming_export_connection", get(test_connection))
-        .route("/api/v1/data/sync", post(sync))
+        .route("/api/v1/data/sync", post(sync).layer(DefaultBodyLimit::max(sync_body_bytes_max)))
         .route("/api/v1/data/list_active_syncs", get(list_active_syncs))
 }
 
