@@ -270,6 +270,18 @@ test("what was tried before a change says nothing of the stream after it, and a 
   await until(async () => (await runSomething(tidemark), (await statusOf(tidemark, id)).type === "active"), "that it works again");
 });
 
+test("exceptions of one batch are not tried one after the other where nobody answers", LIMIT, async (context) => {
+  const tidemark = await serveApp(context, { limits: { log_streams: { ...QUICK.log_streams, flush_ms_max: 2_000 } } });
+  const receiver = await startReceiver(context, () => 503);
+  const { id } = await mustDo(tidemark, "/api/v1/create_log_stream", { logStreamType: "sentry", dsn: `${receiver.url.replace("//", "//public@")}/42` });
+  await untilStatus(tidemark, id, "active");
+  await sleep(500);
+  await Promise.all(Array.from({ length: 8 }, (_, number) => callFunction(tidemark, "mutation", "copied:fail", { text: `${number}` })));
+  await untilStatus(tidemark, id, "failed");
+  await sleep(3_000);
+  assert.ok(receiver.requests.length <= 12, `${receiver.requests.length} requests for at most two batches`);
+});
+
 test("long errors are cut, and what waits for a receiver that is silent is bounded", LIMIT, async (context) => {
   const tidemark = await serveApp(context, { limits: { log_streams: { ...QUICK.log_streams, text_bytes_max: 2_000 } } });
   const receiver = await startReceiver(context);

@@ -90,6 +90,8 @@ pub(crate) struct Exception {
     pub frames: Vec<Frame>,
     pub function: String,
     pub function_type: &'static str,
+    /// `None` if it is not known.
+    pub runtime: Option<&'static str>,
     pub component: Option<String>,
     pub request_id: String,
     pub execution_id: String,
@@ -189,9 +191,9 @@ impl Event {
     }
 }
 
-/// What a run is told as: what it printed, that it ran, and what it threw. Texts have at most `text_bytes_max`, and a mark if they
-/// were cut.
-pub(crate) fn of_execution(record: &ExecutionRecord, text_bytes_max: usize) -> Vec<Event> {
+/// What a run is told as: what it printed, that it ran, and what it threw. It is the attempt behind `retries` others. Texts have at most
+/// `text_bytes_max`, and a mark if they were cut.
+pub(crate) fn of_execution(record: &ExecutionRecord, retries: usize, text_bytes_max: usize) -> Vec<Event> {
     let ended_ms = milliseconds(record.ended_at_s * 1e3);
     let function = function(record);
     let mut events: Vec<Event> =
@@ -199,7 +201,7 @@ pub(crate) fn of_execution(record: &ExecutionRecord, text_bytes_max: usize) -> V
     let error = record.error.as_deref().map(|error| Thrown::of(error, text_bytes_max));
     let has_failed = error.is_some();
     let mut execution = json!({
-        "function": with_retries(function.clone(), record),
+        "function": with_retries(function.clone(), record, retries),
         "execution_time_ms": record.execution_time.as_secs_f64() * 1e3,
         "status": if has_failed { "failure" } else { "success" },
         "will_retry": record.will_retry,
@@ -211,7 +213,8 @@ pub(crate) fn of_execution(record: &ExecutionRecord, text_bytes_max: usize) -> V
         execution["error_message"] = json!(error.whole());
     }
     if let Some(table) = &record.conflict {
-        execution["occ_info"] = json!({ "table_name": table, "component_path": record.component });
+        execution["occ_info"] =
+            json!({ "table_name": table, "component_path": record.component, "retry_count": retries });
     }
     if let Some(status) = record.http_status {
         execution["http_status"] = json!(status);
@@ -247,11 +250,11 @@ fn function(record: &ExecutionRecord) -> Json {
     function
 }
 
-fn with_retries(mut function: Json, record: &ExecutionRecord) -> Json {
+fn with_retries(mut function: Json, record: &ExecutionRecord, retries: usize) -> Json {
     if record.kind == FunctionKind::Mutation {
-        // One at a time of each client, so that nothing waits before it; every run has an entry of its own.
+        // Not known: what waits before it has no record.
         function["mutation_queue_length"] = json!(0);
-        function["mutation_retry_count"] = json!(0);
+        function["mutation_retry_count"] = json!(retries);
     }
     function
 }
@@ -370,6 +373,8 @@ fn exception(error: &Thrown, record: &ExecutionRecord) -> Exception {
         frames: error.stack.lines().filter(|line| is_frame(line)).map(frame).collect(),
         function: record.identifier.clone(),
         function_type: function_type(record.kind),
+        // Actions alone may be Node.js's.
+        runtime: (record.kind != FunctionKind::Action).then_some("default"),
         component: record.component.clone(),
         request_id: record.request_id.clone(),
         execution_id: record.execution_id.clone(),
@@ -438,7 +443,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_run_is_told_by_what_it_printed_that_it_ran_and_what_it_threw() {
-        let events = of_execution(&failed(), MAX);
+        let events = of_execution(&failed(), 2, MAX);
         let topics: Vec<Topic> = events.iter().map(|event| event.topic).collect();
         assert_eq!(topics, [Topic::Console, Topic::FunctionExecution, Topic::Exception]);
         let console = events[0].json(&origin());
@@ -450,7 +455,7 @@ pub(crate) mod tests {
         let execution = events[1].json(&origin());
         assert_eq!(execution["status"], json!("failure"));
         assert_eq!(execution["run_reason"], json!("webSocket"));
-        assert_eq!(execution["function"]["mutation_retry_count"], json!(0));
+        assert_eq!(execution["function"]["mutation_retry_count"], json!(2));
         let exception = events[2].exception.clone().expect("it has one");
         assert_eq!((exception.kind.as_str(), exception.message.as_str()), ("TypeError", "no body"));
         let frame = |function: Option<&str>, line, column| Frame {
@@ -467,7 +472,7 @@ pub(crate) mod tests {
         let long = "é".repeat(4 << 20);
         let line = ConsoleLine { messages: vec![long.clone()], ..failed().lines.remove(0) };
         let error = Some(format!("Uncaught RangeError: {long}\n    at send (../convex/messages.ts:7:11)"));
-        let events = of_execution(&ExecutionRecord { lines: vec![line], error, ..failed() }, 1_000);
+        let events = of_execution(&ExecutionRecord { lines: vec![line], error, ..failed() }, 0, 1_000);
         for event in &events {
             assert!(event.bytes < 5_000, "{:?}: {}", event.topic, event.bytes);
         }
@@ -480,13 +485,16 @@ pub(crate) mod tests {
         assert_eq!((&exception.kind[..], exception.frames.len()), ("RangeError", 1));
         assert!(exception.message.ends_with(CUT));
         let deep = format!("Uncaught Error: x\n{}", "    at a\n".repeat(1 << 20));
-        let events = of_execution(&ExecutionRecord { error: Some(deep), ..failed() }, 1_000);
+        let events = of_execution(&ExecutionRecord { error: Some(deep), ..failed() }, 0, 1_000);
         assert!(events[2].bytes < 20_000, "{}", events[2].bytes);
     }
 
     #[test]
     fn what_runs_again_has_thrown_nothing_yet() {
-        let events = of_execution(&ExecutionRecord { will_retry: true, ..failed() }, MAX);
+        let conflict = Some("counters".to_owned());
+        let events = of_execution(&ExecutionRecord { conflict, will_retry: true, ..failed() }, 1, MAX);
+        let occ_info = &events[1].fields["occ_info"];
+        assert_eq!((&occ_info["table_name"], &occ_info["retry_count"]), (&json!("counters"), &json!(1)));
         assert!(events.iter().all(|event| event.topic != Topic::Exception));
     }
 

@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn bodies_are_an_array_or_lines() {
         let events: Vec<_> =
-            of_execution(&samples::failed(), samples::MAX).into_iter().map(Arc::new).collect();
+            of_execution(&samples::failed(), 0, samples::MAX).into_iter().map(Arc::new).collect();
         let body = |format| {
             let told = told("https://x.example", format, "secret", &samples::origin(), &events);
             String::from_utf8(told.body.to_vec()).expect("it is text")
