@@ -167,6 +167,9 @@ test("what can't be read is refused with a code", LIMIT, async (context) => {
   assert.equal(await refused("/api/list_snapshot?format=json&snapshot=1"), "400 SnapshotTooOld");
   assert.equal(await refused("/api/list_snapshot?format=json&cursor=nonsense"), "400 InvalidCursor");
   assert.equal(await refused("/api/list_snapshot?format=xml"), "400 BadFormat");
+  const unread = await get(tidemark, "/api/list_snapshot?snapshot=abc");
+  assert.deepEqual([unread.body.code, /snapshot: /.test(unread.body.message)], ["InvalidParameters", true], unread.text);
+  assert.match((await get(tidemark, "/api/document_deltas?cursor=-1")).body.message, /cursor: /);
   const anonymous = await fetch(`${tidemark.url}/api/list_snapshot?format=json`);
   assert.equal(anonymous.status, 401);
   const wrong = await fetch(`${tidemark.url}/api/json_schemas`, { headers: { Authorization: "Convex dev|0123" } });

@@ -1,11 +1,6 @@
 //! The audit log: what was changed of a deployment through this API, and how it is read.
 
-use axum::{
-    Json, Router,
-    extract::{Query, State},
-    http::HeaderMap,
-    routing::get,
-};
+use axum::{Json, Router, extract::State, http::HeaderMap, routing::get};
 use contract::{AuditEntry, DeploymentRef, Requester};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,6 +10,7 @@ use crate::{
     deployments::Deployment,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
+    parameters::Parameters,
 };
 
 pub(crate) fn routes() -> Router<SharedEdge> {
@@ -71,7 +67,7 @@ struct Page {
 async fn list(
     State(edge): State<SharedEdge>,
     Addressed { deployment, .. }: Addressed,
-    Query(page): Query<Page>,
+    Parameters(page): Parameters<Page>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
     const LISTED: usize = 15;
