@@ -365,9 +365,20 @@ test("exports, imports and pauses are in the audit log", LIMIT, async (context) 
   await mustDo(tidemark, "/api/v1/pause_deployment", undefined, "POST");
   await mustDo(tidemark, "/api/v1/pause_deployment", undefined, "POST");
   await mustDo(tidemark, "/api/v1/unpause_deployment", undefined, "POST");
+  // What consoles do is done by functions of the system.
+  await valueOf(tidemark, "mutation", "_system/frontend/createTable:default", { table: "made" });
+  await valueOf(tidemark, "mutation", "_system/frontend/addDocument:default", { table: "made", documents: [{ secret: "sour" }] });
+  await valueOf(tidemark, "mutation", "_system/frontend/deploymentState:pause", {});
+  await valueOf(tidemark, "mutation", "_system/frontend/deploymentState:pause", {});
+  await valueOf(tidemark, "mutation", "_system/frontend/deploymentState:resume", {});
   const { items } = await mustDo(tidemark, "/api/v1/list_audit_log_events?limit=100");
   const actions = items.map(({ action }) => action).filter((action) => action !== "push_config");
-  assert.deepEqual(actions, ["snapshot_import", "request_export", "pause_deployment", "unpause_deployment"]);
+  const paused = ["pause_deployment", "unpause_deployment"];
+  assert.deepEqual(actions, ["snapshot_import", "request_export", ...paused, "create_table", "add_documents", ...paused]);
+  const added = items.find(({ action }) => action === "add_documents");
+  assert.deepEqual(added.metadata, { table_name: "made" });
+  const pushed = items.find(({ action }) => action === "push_config");
+  assert.deepEqual([pushed.actor.token_id, /npm-cli|node|undici/i.test(pushed.clientUserAgent ?? "")], ["dev", true], JSON.stringify(pushed));
   const { metadata } = items.find(({ action }) => action === "snapshot_import");
   assert.deepEqual([metadata.table_name, metadata.mode, metadata.format], ["notes", "requireEmpty", "jsonLines"]);
 });

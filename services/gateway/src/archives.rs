@@ -270,11 +270,13 @@ async fn perform_import(
 
 async fn cancel_import(
     State(edge): State<SharedEdge>,
-    Addressed { deployment, .. }: Addressed,
+    Addressed { deployment, requester, .. }: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(), ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
     let ImportName { import_id } = json::read(&body, "The body does not name an import")?;
-    Ok(edge.services.archives.cancel_import(deployment.reference, &import_id).await?)
+    edge.services.archives.cancel_import(deployment.reference, &import_id).await?;
+    audit::record(&edge, &deployment, &requester, "cancel_import", json!({ "id": import_id })).await;
+    Ok(())
 }
