@@ -55,7 +55,7 @@ struct ListedPart {
     number: u64,
     /// A roaring bitmap in its portable format, in hexadecimal.
     dead: String,
-    crc32c: Checksums,
+    crc32c: BTreeMap<String, u32>,
 }
 
 impl Folder {
@@ -169,7 +169,7 @@ impl Saved {
         let part = |part: ListedPart| {
             let bytes = hex::decode(&part.dead).map_err(|error| damaged(error.to_string()))?;
             let dead = RoaringBitmap::deserialize_from(&bytes[..])?;
-            Ok(SavedPart { number: part.number, dead, checksums: part.crc32c })
+            Ok(SavedPart { number: part.number, dead, checksums: Arc::new(part.crc32c) })
         };
         Ok(Saved {
             parts: list.parts.into_iter().map(part).collect::<Result<_>>()?,
@@ -182,7 +182,7 @@ impl Saved {
             let mut bytes = Vec::new();
             part.dead.serialize_into(&mut bytes)?;
             let dead = hex::encode(bytes);
-            Ok(ListedPart { number: part.number, dead, crc32c: part.checksums.clone() })
+            Ok(ListedPart { number: part.number, dead, crc32c: (*part.checksums).clone() })
         };
         let mut list = List {
             version: VERSION,

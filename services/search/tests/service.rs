@@ -334,7 +334,7 @@ async fn all_indexes_together_take_no_more_memory_than_they_may() {
     let written = async {
         loop {
             let [_, used] = handle.limits_used();
-            if handle.metrics().memory_bytes <= 10_000 && used.used <= 10_000.0 {
+            if handle.metrics().memory_bytes <= 10_000 && used.used <= 10_000 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

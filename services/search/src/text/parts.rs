@@ -282,7 +282,7 @@ impl<'p> View<'p> {
     }
 
     /// The terms that begin with a prefix, also of documents that are not there.
-    pub fn terms_from(&self, prefix: &'p str) -> Result<Terms<'p>> {
+    pub fn terms_from<'t>(&'t self, prefix: &'t str) -> Result<Terms<'t>> {
         self.data.terms_from(prefix)
     }
 
