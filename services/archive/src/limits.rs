@@ -16,8 +16,10 @@ group! {
         array_bytes_max: usize = 8 * MIB,
         /// Bytes of the text of one document: escaped, or in base 64, it is several times as long as the document.
         line_bytes_max: usize = 16 * MIB,
-        /// Files in an imported archive: the list of them is held in memory.
+        /// Files in an imported archive: the list of them is held in memory, some hundred bytes for each.
         entries_max: usize = 200_000,
+        /// Bytes of that list in the archive.
+        directory_bytes_max: usize = 64 * MIB,
         /// Files for `_storage` that one import brings: they appear by one commit.
         files_max: usize = 50_000,
         /// Tables in an imported archive, those of its components included: the last commit of an import writes each.

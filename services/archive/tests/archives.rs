@@ -550,12 +550,15 @@ async fn files_that_are_replaced_are_told_of_and_must_be_confirmed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_tables_are_refused_or_imported_and_the_row_of_the_import_stays_small() {
     const TABLES: usize = 150;
-    let harness = Ground::new().await.serve(ArchiveLimits { tables_max: TABLES, ..LIMITS });
+    let harness =
+        Ground::new().await.serve(ArchiveLimits { tables_max: TABLES, entries_max: 2 * TABLES, ..LIMITS });
     let archive = |tables: usize| {
         let names: Vec<String> = (0..tables).map(|n| format!("t{n}/documents.jsonl")).collect();
         let files: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "{\"a\":1}\n")).collect();
         archive_of(&files)
     };
+    let refused = harness.proposed(&archive(2 * TABLES + 1), archive_for("append")).await;
+    assert!(refused.as_ref().is_err_and(|message| message.contains("archive.entries_max")), "{refused:?}");
     let refused = harness.proposed(&archive(TABLES + 1), archive_for("append")).await;
     assert!(refused.as_ref().is_err_and(|message| message.contains("archive.tables_max")), "{refused:?}");
     let (id, _) = harness.proposed(&archive(TABLES), archive_for("requireEmpty")).await.expect("it can be");

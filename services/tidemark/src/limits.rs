@@ -709,6 +709,8 @@ mod tests {
         "archive.line_bytes_max",
         "archive.entries_max",
         "archive.directory_bytes_max",
+        "archive.tables_max",
+        "archive.directory_bytes_max",
         "archive.unpacked_factor_max",
         "archive.tables_max",
         "archive.ids_held_max",

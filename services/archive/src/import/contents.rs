@@ -11,6 +11,7 @@ use value::{CREATION_TIME_FIELD, DocumentId, ID_FIELD, JsonFormat, Object, Table
 use zip::{ZipArchive, result::ZipError};
 
 use super::{
+    directory,
     rows::{self, Each},
     source::Upload,
 };
@@ -107,16 +108,15 @@ impl Contents {
         Ok(Contents { limits, tables: vec![table], storages: Vec::new(), bytes })
     }
 
-    fn archive(upload: Upload, limits: ArchiveLimits) -> Result<Contents> {
+    fn archive(mut upload: Upload, limits: ArchiveLimits) -> Result<Contents> {
         if upload.size_bytes() == 0 {
             return Err(Stop::Refused("The archive is empty.".to_owned()));
         }
+        let size = upload.size_bytes();
+        let directory = directory::check(&mut upload, size, &limits)?;
+        let hidden = upload.hide_before(directory);
         let mut archive = ZipArchive::new(upload).map_err(not_an_archive)?;
-        if archive.len() > limits.entries_max {
-            let message =
-                format!("The archive has {} files (the maximum is {}).", archive.len(), limits.entries_max);
-            return Err(Stop::Refused(message));
-        }
+        hidden.set(0);
         let folders = folders_of(&archive)?;
         let (mut tables, mut storages) = (Vec::new(), Vec::new());
         let count = folders.values().map(|folder| folder.tables.len()).sum::<usize>();

@@ -1,6 +1,7 @@
 //! An import, from its bytes to the commit by which it takes effect.
 
 mod contents;
+mod directory;
 mod load;
 mod numbers;
 mod plan;
