@@ -1,6 +1,6 @@
 //! Which components an export or import is about.
 
-use contract::{Error, ErrorKind};
+use contract::Error;
 use transaction::Transaction;
 use value::{ComponentId, ComponentPath};
 
@@ -13,7 +13,7 @@ pub(crate) fn component_at(
     let found = parsed.and_then(|path| Some((path.clone(), transaction.component_at(&path)?)));
     found.ok_or_else(|| {
         let shown: String = path.chars().take(100).collect();
-        Error::new(ErrorKind::NotFound, "ComponentNotFound", format!("There is no component `{shown}`."))
+        Error::bad_request("ComponentNotFound", format!("There is no component `{shown}`."))
     })
 }
 

@@ -11,8 +11,8 @@ use archive::{ArchiveLimits, Handle};
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    Archives as _, Deployment, DeploymentId, DeploymentRef, Deployments, Files as _, GroupId, NewExport,
-    NewFile, NewImport, ObjectStore, Search as _, Sequencer, TransactionLog, Uploader,
+    Archives as _, Deployment, DeploymentId, DeploymentRef, Deployments, ErrorKind, Files as _, GroupId,
+    NewExport, NewFile, NewImport, ObjectStore, Search as _, Sequencer, TransactionLog, Uploader,
 };
 use futures::TryStreamExt as _;
 use system_transaction::{SystemTransactions, Work};
@@ -888,7 +888,9 @@ async fn requests_that_can_not_be_are_refused_by_their_codes() {
     assert_eq!(code(archives.cancel_import(DEPLOYMENT, "x").await), "ImportNotFound");
     assert_eq!(code(archives.cancel_export(DEPLOYMENT, "x").await), "ExportNotFound");
     let unknown = NewExport { include_storage: false, component: "nope".to_owned() };
-    assert_eq!(code(archives.request_export(DEPLOYMENT, unknown).await), "ComponentNotFound");
+    // Not 404, which tools take for a server that is not there yet, and ask again.
+    let error = archives.request_export(DEPLOYMENT, unknown).await.expect_err("it is refused");
+    assert_eq!((error.code, error.kind), ("ComponentNotFound".into(), ErrorKind::BadRequest));
     let upload = archives.start_upload(DEPLOYMENT).await.expect("it begins");
     assert_eq!(code(archives.perform_import(DEPLOYMENT, &upload).await.map(drop)), "ImportNotReady");
     assert_eq!(code(archives.begin_part(DEPLOYMENT, &upload, 0).await.map(drop)), "InvalidImport");
