@@ -18,8 +18,8 @@ use futures::TryStreamExt as _;
 use system_transaction::{SystemTransactions, Work};
 use tokio_util::sync::CancellationToken;
 use transaction::{
-    ExportRow, ExportState, FileObjectRow, ImportRow, ImportState, ImportTableRow, IndexKind, IndexRow,
-    IndexState, SchemaRow, SchemaState, TableRow, Transaction,
+    ComponentRow, ExportRow, ExportState, FileObjectRow, ImportRow, ImportState, ImportTableRow, IndexKind,
+    IndexRow, IndexState, SchemaRow, SchemaState, TableRow, Transaction,
 };
 use value::{ComponentId, DocumentId, JsonFormat, Object, Value, object};
 use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
@@ -524,6 +524,59 @@ async fn what_can_not_be_imported_changes_nothing() {
     }
     harness.becomes_tidy().await;
     harness.stop().await;
+}
+
+/// An instance that no code mounts any more.
+async fn unmount(harness: &Harness, path: &'static str) {
+    transact!(harness.ground, |transaction| {
+        let row = ComponentRow {
+            path: path.parse().expect("a path"),
+            definition: path.to_owned(),
+            is_mounted: false,
+            variables: Vec::new(),
+            http_prefix: None,
+        };
+        transaction.insert_instance(&row).await?;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_component_keeps_that_is_not_mounted_is_exported_and_comes_back() {
+    let harness = Harness::start().await;
+    unmount(&harness, "box").await;
+    let file = DocumentId::new(value::TableNumber::FILE_STORAGE, value::InternalId::from_bytes([7; 16]));
+    let kept = archive_of(&[
+        ("items/documents.jsonl", "{\"kept\":true}\n"),
+        ("_storage/documents.jsonl", &format!("{{\"_id\":\"{file}\"}}\n")),
+        (&format!("_storage/{file}"), "bytes"),
+    ]);
+    let into = NewImport { component: "box".to_owned(), ..archive_for("requireEmpty") };
+    assert_eq!(harness.import(&kept, into).await, Ok(2));
+    let before = harness.exported().await;
+    let names: Vec<String> = entries(&before).into_keys().collect();
+    for name in ["_components/box/items/documents.jsonl", &format!("_components/box/_storage/{file}")] {
+        assert!(names.iter().any(|known| known == name), "{names:?}");
+    }
+    let other = Harness::start().await;
+    let refused = other.import(&before, archive_for("requireEmpty")).await;
+    assert!(refused.as_ref().is_err_and(|message| message.contains("need not stay mounted")), "{refused:?}");
+    unmount(&other, "box").await;
+    assert_eq!(other.import(&before, archive_for("requireEmpty")).await, Ok(2));
+    assert_eq!(other.exported().await, before, "equal data makes equal bytes");
+    assert_eq!(other.import(&before, archive_for("replaceAll")).await, Ok(2));
+    assert_eq!(other.exported().await, before);
+    // Deleted while an import waits, it does not come back by it.
+    let (id, _) = other.proposed(&before, archive_for("replace")).await.expect("it can be");
+    transact!(other.ground, |transaction| {
+        let (component, _) = transaction.instances().pop().expect("it is there");
+        transaction.delete_instance(component, 10).await?;
+    });
+    other.archives.perform_import(DEPLOYMENT, &id).await.expect("it is confirmed");
+    let refused = other.over(&id).await;
+    assert!(refused.as_ref().is_err_and(|message| message.contains("ComponentNotFound")), "{refused:?}");
+    other.becomes_tidy().await;
+    harness.stop().await;
+    other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

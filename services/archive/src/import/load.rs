@@ -21,7 +21,7 @@ use super::{
     tables_of,
 };
 use crate::{
-    components::{components_from, path_within},
+    components::{components_from, path_within, require_component},
     job::{Job, Result, Stop},
 };
 
@@ -135,6 +135,7 @@ impl Work for Prepare<'_> {
                 if table.tablet.is_some() || table.number.is_some() != has_number {
                     continue;
                 }
+                require_component(transaction, table.component)?;
                 transaction.enter(table.component);
                 if transaction.active_schema().map(|schema| schema.id) != table.schema {
                     return Err(swap::schema_changed().into());

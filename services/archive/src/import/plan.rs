@@ -79,7 +79,7 @@ impl<'j> Planning<'j> {
         let missing = || {
             let shown: String = path.chars().take(100).collect();
             Stop::Refused(format!(
-                "ComponentNotFound: the archive has data of the component `{shown}`, which is not there. Push code that mounts it first."
+                "ComponentNotFound: the archive has data of the component `{shown}`, which is not there. Push code that mounts it first; it need not stay mounted."
             ))
         };
         found.map(|(_, component)| *component).ok_or_else(missing)

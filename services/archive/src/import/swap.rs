@@ -12,7 +12,10 @@ use transaction::{
 use value::{ComponentId, FieldPath, TableName, TableNumber};
 
 use super::{load::mine, numbers::each_reference, plan::not_empty};
-use crate::job::{Job, Result, Stop};
+use crate::{
+    components::require_component,
+    job::{Job, Result, Stop},
+};
 
 pub(crate) struct Swap<'j> {
     pub job: &'j Job,
@@ -175,6 +178,7 @@ impl Swap<'_> {
 
     async fn show_files(&self, transaction: &mut Transaction) -> Transacted<()> {
         for component in self.storages.iter().copied() {
+            require_component(transaction, component)?;
             match self.order.mode {
                 ImportMode::Replace | ImportMode::ReplaceAll => transaction.delete_files(component).await?,
                 ImportMode::RequireEmpty if transaction.has_files(component).await? => {
