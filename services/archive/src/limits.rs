@@ -24,6 +24,9 @@ group! {
         files_max: usize = 50_000,
         /// Tables in an imported archive, those of its components included: the last commit of an import writes each.
         tables_max: usize = 2_000,
+        /// Ids of documents to be appended that are held in memory at once, to find those that come twice: of more than so many a
+        /// part after another, with a reading of the upload for each.
+        ids_held_max: usize = 1 << 20,
         /// Documents that one commit of an import writes.
         batch_documents_max: usize = 1_000,
         /// Bytes of them; one document may have more.

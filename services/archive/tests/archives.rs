@@ -33,6 +33,7 @@ const LIMITS: ArchiveLimits = ArchiveLimits {
     beat_ms: 50,
     lease_ms: 400,
     removed_max: 2,
+    ids_held_max: 2,
     ..ArchiveLimits::DEFAULT
 };
 
@@ -460,6 +461,24 @@ async fn rows_are_imported_in_every_format_and_mode() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_with_ids_of_their_own_are_appended() {
+    let harness = Harness::start().await;
+    let id = |n: u8| {
+        let table = value::TableNumber::new(10_009).expect("a number");
+        DocumentId::new(table, value::InternalId::from_bytes([n; 16]))
+    };
+    let lines = |ids: std::ops::Range<u8>| -> Vec<u8> {
+        ids.map(|n| format!("{{\"_id\":\"{}\"}}\n", id(n))).collect::<String>().into_bytes()
+    };
+    assert_eq!(harness.import(&lines(1..10), rows_for("t", "jsonLines", "append")).await, Ok(9));
+    assert_eq!(harness.import(&lines(10..20), rows_for("t", "jsonLines", "append")).await, Ok(10));
+    let refused = harness.proposed(&lines(19..22), rows_for("t", "jsonLines", "append")).await;
+    assert!(refused.as_ref().is_err_and(|message| message.contains("already has")), "{refused:?}");
+    assert_eq!(harness.documents("t").await.map(|documents| documents.len()), Some(19));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_can_not_be_imported_changes_nothing() {
     let harness = Harness::start().await;
     fill(&harness).await;
@@ -481,6 +500,28 @@ async fn what_can_not_be_imported_changes_nothing() {
         ("zebras/documents.jsonl", &zebra),
     ]);
     let twice = format!("{zebra}{zebra}");
+    let first: DocumentId = field(&zebra, "_id").parse().expect("an id");
+    let fresh = |n: u8| DocumentId::new(first.table, value::InternalId::from_bytes([n; 16]));
+    let far_apart: String = (1..20).chain([1]).map(|n| format!("{{\"_id\":\"{}\"}}\n", fresh(n))).collect();
+    let stored_line = String::from_utf8_lossy(&documents["_storage/documents.jsonl"]).into_owned();
+    let there = stored_line.lines().next().expect("a file");
+    let new_file = DocumentId::new(value::TableNumber::FILE_STORAGE, value::InternalId::from_bytes([9; 16]));
+    // A file for an archive that also has a table, which must not come without it.
+    let with_file = |id: &str, more: &str, bytes: &str| {
+        archive_of(&[
+            ("new/documents.jsonl", "{}\n{}\n{}\n{}\n"),
+            ("_storage/documents.jsonl", &format!("{{\"_id\":\"{id}\"{more}}}\n")),
+            (&format!("_storage/{id}"), bytes),
+        ])
+    };
+    let mut damaged_file = with_file(&new_file.to_string(), "", &"x".repeat(99));
+    let place = {
+        let mut archive = ZipArchive::new(Cursor::new(&damaged_file)).expect("an archive");
+        archive.by_name(&format!("_storage/{new_file}")).expect("it is there").data_start() as usize
+    };
+    damaged_file[place + 1] ^= 0xff;
+    let uuid = format!(",\"internalId\":\"{}\"", field(there, "internalId"));
+    let sha256 = ",\"sha256\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"";
     let mixed = format!("{zebra}{link}");
     let cases: Vec<(&str, Vec<u8>, NewImport)> = vec![
         ("not an archive", b"PK, but no archive".to_vec(), archive_for("replaceAll")),
@@ -504,6 +545,11 @@ async fn what_can_not_be_imported_changes_nothing() {
         ("ids that are there", zebra.clone().into_bytes(), rows_for("zebras", "jsonLines", "append")),
         ("ids of two tables", mixed.into_bytes(), rows_for("zebras", "jsonLines", "replace")),
         ("an id twice", twice.into_bytes(), rows_for("zebras", "jsonLines", "replace")),
+        ("an id twice, far apart", far_apart.into_bytes(), rows_for("zebras", "jsonLines", "append")),
+        ("a file that is there", with_file(&field(there, "_id"), "", "x"), archive_for("append")),
+        ("a file's address", with_file(&new_file.to_string(), &uuid, "x"), archive_for("append")),
+        ("another sha256", with_file(&new_file.to_string(), sha256, "x"), archive_for("append")),
+        ("a damaged file", damaged_file, archive_for("append")),
         ("the number of a table that stays", zebra.into_bytes(), rows_for("new", "jsonLines", "replace")),
         ("no CSV", b"a,b\n1\n".to_vec(), rows_for("zebras", "csv", "append")),
         ("no array", b"{}".to_vec(), rows_for("zebras", "jsonArray", "append")),
@@ -653,6 +699,13 @@ async fn a_row_that_can_not_be_read_stops_no_other_import_or_export() {
     assert_eq!(harness.import(b"{}", rows_for("t", "jsonLines", "append")).await, Ok(1));
     assert_eq!(harness.documents("t").await.map(|documents| documents.len()), Some(1));
     harness.stop().await;
+}
+
+/// A text in the fields of a document.
+fn field(line: &str, name: &str) -> String {
+    let fields = Value::from_json_in(line.trim_end(), JsonFormat::Export).expect("JSON");
+    let fields = fields.into_object().expect("an object");
+    fields.get(name).and_then(Value::as_str).expect("a text").to_owned()
 }
 
 /// As one part.

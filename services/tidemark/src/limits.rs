@@ -710,6 +710,7 @@ mod tests {
         "archive.entries_max",
         "archive.directory_bytes_max",
         "archive.tables_max",
+        "archive.ids_held_max",
         "archive.directory_bytes_max",
         "archive.unpacked_factor_max",
         "archive.tables_max",

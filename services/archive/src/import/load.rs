@@ -32,6 +32,8 @@ pub(crate) fn run(job: &Job, row: ImportRow) -> Result<()> {
     let Some(order) = row.order else { return Err(Stop::Refused("The import has no order.".to_owned())) };
     let (transactions, deployment) = (&job.shared.transactions, job.deployment);
     let mut contents = Contents::open(job, &order)?;
+    // Before any document, so that an import that appends writes none if a file can't be stored.
+    let (files, storages) = store_files(job, &mut contents, &order.component)?;
     let prepared = job.wait(transactions.transact(deployment, &Prepare { job, mode: order.mode }))??;
     let (mut position, tables) = prepared.ok_or(Stop::NotOurs)?;
     let mut before = 0;
@@ -66,7 +68,6 @@ pub(crate) fn run(job: &Job, row: ImportRow) -> Result<()> {
         }
         before = end;
     }
-    let (files, storages) = store_files(job, &mut contents, &order.component)?;
     let mut transaction = job.wait(transactions.snapshot(deployment))??;
     let scope = components_from(&mut transaction, &order.component)?;
     let scope = scope.into_iter().map(|(_, component)| component).collect();

@@ -2,6 +2,7 @@
 
 mod contents;
 mod directory;
+mod ids;
 mod load;
 mod numbers;
 mod plan;

@@ -6,16 +6,19 @@ use std::{
 };
 
 use async_trait::async_trait;
-use contract::ReadAt;
 use schema::DatabaseSchema;
 use system_transaction::{Result as Transacted, Work};
 use transaction::{
-    ImportMode, ImportOrder, ImportRow, ImportState, ImportTable, ImportTableRow, Table, Transaction,
-    document_id,
+    ImportMode, ImportOrder, ImportRow, ImportState, ImportTable, ImportTableRow, SystemTable, Table,
+    Transaction, document_id,
 };
 use value::{ComponentId, DocumentId, TableName, TableNumber, check_document};
 
-use super::{contents::Contents, numbers::Numbers};
+use super::{
+    contents::{ContentFile, Contents},
+    ids::Ids,
+    numbers::Numbers,
+};
 use crate::{
     components::{components_from, path_within},
     job::{Job, Result, Stop},
@@ -35,6 +38,7 @@ pub(crate) fn run(job: &Job, row: ImportRow) -> Result<()> {
     let mut tables = planning.tables_of(&mut contents)?;
     planning.check_numbers(&mut tables)?;
     planning.check_documents(&mut contents, &mut tables)?;
+    planning.look_again()?;
     // Ids behind the first document may have told more.
     planning.check_numbers(&mut tables)?;
     // Of files people are told first: what is said of tables may be cut short.
@@ -72,6 +76,13 @@ impl<'j> Planning<'j> {
             found.iter().map(|(path, component)| (path_within(&root, path).to_owned(), *component));
         let components = components.collect();
         Ok(Planning { job, order, transaction, components })
+    }
+
+    /// Goes on at a newer moment: reading an upload may take longer than one can be read. The schema must be the one that its
+    /// documents were held against when they take effect.
+    fn look_again(&mut self) -> Result<()> {
+        self.transaction = self.job.wait(self.job.shared.transactions.snapshot(self.job.deployment))??;
+        Ok(())
     }
 
     fn component(&self, path: &str) -> Result<ComponentId> {
@@ -165,12 +176,11 @@ impl<'j> Planning<'j> {
                 imported: imported.map(|table| (table.name.clone(), table.number)).collect(),
                 catalog: self.transaction.deployment_catalog().of(component).clone(),
             };
-            let appended_to = match self.order.mode {
-                ImportMode::Append => self.table(component, &name),
-                _ => None,
-            };
+            let is_appended = self.order.mode == ImportMode::Append;
+            let appended_to = if is_appended { self.table(component, &name) } else { None };
             let limits = self.transaction_limits();
-            let (job, at) = (self.job, self.transaction.begin_at());
+            let job = self.job;
+            let mut ids = Ids::new(job.shared.limits.ids_held_max);
             let (mut number, mut documents, mut given) = (tables[index].number, 0, Vec::new());
             contents.each_document(index, 0, &mut |document, place| {
                 job.check()?;
@@ -187,8 +197,11 @@ impl<'j> Planning<'j> {
                     if let Some(table) = &appended_to {
                         given.push(id);
                         if given.len() == LOOKED_FOR {
-                            none_exists(job, at, table, &mut given)?;
+                            none_exists(job, table, name.as_str(), &mut given)?;
                         }
+                    }
+                    if is_appended && !ids.is_new(id.internal_id) {
+                        return Err(place.refuse(twice(id)));
                     }
                 }
                 if let Some(declared) = declared {
@@ -200,7 +213,16 @@ impl<'j> Planning<'j> {
                 Ok(())
             })?;
             if let Some(table) = &appended_to {
-                none_exists(job, at, table, &mut given)?;
+                none_exists(job, table, name.as_str(), &mut given)?;
+            }
+            while ids.next_reading() {
+                contents.each_document(index, 0, &mut |document, place| {
+                    job.check()?;
+                    match document_id(&document).map_err(|error| place.refuse(error))? {
+                        Some(id) if !ids.is_new(id.internal_id) => Err(place.refuse(twice(id))),
+                        _ => Ok(()),
+                    }
+                })?;
             }
             (tables[index].number, tables[index].documents) = (number, documents);
         }
@@ -213,11 +235,11 @@ impl<'j> Planning<'j> {
 
     /// What becomes of files: those of a component that has any in the upload, or says that it has none, are replaced with its tables.
     fn check_files(&mut self, contents: &mut Contents) -> Result<Vec<Line>> {
-        let (mut count, mut lines) = (0, Vec::new());
+        let (mut count, mut lines, mut ids) = (0, Vec::new(), BTreeSet::new());
         for storage in 0..contents.storages.len() {
             let component = self.component(&contents.storages[storage].component)?;
             let files = contents.files(storage)?;
-            let (mut ids, mut uuids) = (BTreeSet::new(), BTreeSet::new());
+            let mut uuids = BTreeSet::new();
             for file in &files {
                 let is_new = ids.insert(file.id) && file.uuid.clone().is_none_or(|uuid| uuids.insert(uuid));
                 if !is_new {
@@ -226,6 +248,9 @@ impl<'j> Planning<'j> {
                         file.id
                     )));
                 }
+            }
+            if self.order.mode == ImportMode::Append {
+                self.no_file_exists(component, &files)?;
             }
             count += files.len();
             let there = match self.order.mode {
@@ -247,6 +272,23 @@ impl<'j> Planning<'j> {
             )));
         }
         Ok(lines)
+    }
+
+    /// Of files that come to those that are there none may have the id or the address of one.
+    fn no_file_exists(&self, component: ComponentId, files: &[ContentFile]) -> Result<()> {
+        let Job { shared, deployment, .. } = self.job;
+        for files in files.chunks(LOOKED_FOR) {
+            let mut ids = files.iter().map(|file| file.id).collect();
+            none_exists(self.job, SystemTable::FileStorage.table(), "_storage", &mut ids)?;
+            let mut transaction = self.job.wait(shared.transactions.snapshot(*deployment))??;
+            for uuid in files.iter().filter_map(|file| file.uuid.as_ref()) {
+                if self.job.wait(transaction.file_by_uuid(component, uuid))??.is_some() {
+                    let message = format!("there is another file with the address {uuid}");
+                    return Err(Stop::Refused(format!("ImportConflict: {message}")));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What becomes of the tables that the upload does not have: those that are in the way of a number, or go. Returns what becomes
@@ -324,15 +366,19 @@ impl<'j> Planning<'j> {
 }
 
 /// Of documents that are appended none may be there.
-fn none_exists(job: &Job, at: ReadAt, table: &Arc<Table>, ids: &mut Vec<DocumentId>) -> Result<()> {
+fn none_exists(job: &Job, table: &Arc<Table>, name: &str, ids: &mut Vec<DocumentId>) -> Result<()> {
     // One of its own, since a transaction remembers all that it has read.
-    let mut transaction = job.wait(job.shared.transactions.snapshot_at(job.deployment, at))??;
+    let mut transaction = job.wait(job.shared.transactions.snapshot(job.deployment))??;
     if let Some(id) = job.wait(transaction.first_existing(table, ids))?? {
-        let message = format!("the table `{}` already has a document with the id {id}", table.name);
+        let message = format!("the table `{name}` already has a document with the id {id}");
         return Err(Stop::Refused(format!("ImportConflict: {message}")));
     }
     ids.clear();
     Ok(())
+}
+
+fn twice(id: DocumentId) -> String {
+    format!("ImportConflict: another document has the same id {id}")
 }
 
 pub(crate) fn not_empty(table: &str) -> Stop {
