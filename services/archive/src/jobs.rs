@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use contract::{DeploymentRef, ReadAt, Result, Timestamp};
 use system_transaction::{Result as Transacted, Work};
-use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transaction::{Claim, ExportRow, ExportState, FileState, ImportRow, ImportState, SystemRow, Transaction};
 use value::{CREATION_TIME_FIELD, DocumentId, ID_FIELD, Object, Value};
@@ -151,7 +151,7 @@ impl Worker {
                 is_quiet = false;
             } else if row.wants_work() {
                 is_quiet = false;
-                self.begin(id, row, import::run).await?;
+                self.begin(id, row, import::run);
             } else if row.state.is_over() && is_older(made_ms, limits.history_ms) {
                 shared.transactions.transact(self.deployment, &ForgetRow::<ImportRow>::new(id)).await?;
             }
@@ -166,7 +166,7 @@ impl Worker {
                 shared.transactions.transact(self.deployment, &Expire(id)).await?;
             } else if row.wants_work() {
                 is_quiet = false;
-                self.begin(id, row, export::run).await?;
+                self.begin(id, row, export::run);
             } else if row.object.is_none() && is_older(made_ms, limits.history_ms) {
                 shared.transactions.transact(self.deployment, &ForgetRow::<ExportRow>::new(id)).await?;
             }
@@ -192,22 +192,11 @@ impl Worker {
         Ok(rows)
     }
 
-    /// Works on a row, unless this process does already, or another one.
-    async fn begin<R: Claimed>(
-        &mut self,
-        id: DocumentId,
-        row: R,
-        run: fn(&Job, R) -> crate::job::Result<()>,
-    ) -> Result<()> {
+    /// Works on a row as soon as there is a place, unless this process does already, or another one.
+    fn begin<R: Claimed>(&mut self, id: DocumentId, row: R, run: fn(&Job, R) -> crate::job::Result<()>) {
         if self.running.contains(&id) || !self.may_claim(id, row.claim()) {
-            return Ok(());
+            return;
         }
-        let Ok(place) = self.shared.places.clone().try_acquire_owned() else { return Ok(()) };
-        let claiming =
-            Claiming { id, seen: row.claim(), holder: self.shared.holder, row: std::marker::PhantomData };
-        let Some(row) = self.shared.transactions.transact(self.deployment, &claiming).await? else {
-            return Ok(());
-        };
         self.running.insert(id);
         let job = Job {
             shared: self.shared.clone(),
@@ -216,9 +205,9 @@ impl Worker {
             token: self.shutdown.child_token(),
             runtime: self.shared.runtime.clone(),
             progress: Arc::new(AtomicU64::new(0)),
+            place: Arc::default(),
         };
-        self.jobs.spawn(work(job, row, run, place));
-        Ok(())
+        self.jobs.spawn(work(job, row.claim(), run));
     }
 
     fn may_claim(&mut self, id: DocumentId, claim: Option<Claim>) -> bool {
@@ -238,13 +227,24 @@ impl Worker {
     }
 }
 
-/// Works on a row that is claimed, until it is done or must be tried again.
+/// Claims a row, unless somebody is faster, and works on it until it is done or must be tried again.
 async fn work<R: Claimed>(
     job: Job,
-    row: R,
+    seen: Option<Claim>,
     run: fn(&Job, R) -> crate::job::Result<()>,
-    _place: OwnedSemaphorePermit,
 ) -> DocumentId {
+    if job.take_place().await.is_err() {
+        return job.id;
+    }
+    let claiming = Claiming { id: job.id, seen, holder: job.shared.holder, row: std::marker::PhantomData };
+    let row = match job.shared.transactions.transact(job.deployment, &claiming).await {
+        Ok(Some(row)) => row,
+        Ok(None) => return job.id,
+        Err(error) => {
+            tracing::debug!("a row of {} is claimed later: {error}", R::TABLE.name());
+            return job.id;
+        }
+    };
     let mut blocking = {
         let job = job.clone();
         tokio::task::spawn_blocking(move || run(&job, row))

@@ -8,8 +8,9 @@ use contract::{
     PartUpload, Result, Search, StoredExport, StreamedRecord,
 };
 use deployment_tasks::for_each_deployment;
+use fair_queue::{Places, Shares, share_of};
 use system_transaction::{Result as Transacted, SystemTransactions, Work};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use transaction::{
     ExportRow, ExportState, FileObjectRow, FileState, ImportFormat, ImportMode, ImportOrder, ImportRow,
@@ -65,7 +66,7 @@ pub(crate) struct Shared {
     /// Changes when there is something new to do.
     pub wanted: watch::Sender<u64>,
     /// For exports and imports that are worked on.
-    pub places: Arc<Semaphore>,
+    pub places: Places,
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
     pub runtime: tokio::runtime::Handle,
@@ -89,7 +90,11 @@ impl Service {
             search,
             holder: rand::random(),
             wanted: watch::Sender::new(0),
-            places: Arc::new(Semaphore::new(options.limits.jobs_max)),
+            places: Places::shared(
+                options.limits.jobs_max,
+                share_of(options.limits.jobs_max, options.limits.deployment_share_percent),
+                Shares::of(options.worked_on.clone()),
+            ),
             tasks: TaskTracker::new(),
             shutdown: shutdown.clone(),
             runtime: tokio::runtime::Handle::current(),
@@ -119,8 +124,8 @@ impl Service {
 impl Handle {
     /// How much of its limits is used.
     pub fn limits_used(&self) -> Vec<limits::Use> {
-        let (free, max) = (self.shared.places.available_permits(), self.shared.limits.jobs_max);
-        vec![limits::Use::of("archive.jobs_max", max.saturating_sub(free), max)]
+        let (used, max) = self.shared.places.load();
+        vec![limits::Use::of("archive.jobs_max", used, max)]
     }
 
     async fn transact<W: Work + Send>(&self, deployment: DeploymentRef, work: W) -> Result<W::Output> {

@@ -26,6 +26,8 @@ use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
 
+const NEIGHBOUR: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(2) };
+
 /// So small that even little data needs several of everything.
 const LIMITS: ArchiveLimits = ArchiveLimits {
     batch_documents_max: 3,
@@ -48,8 +50,12 @@ struct Ground {
 }
 
 fn deployments() -> tokio::sync::watch::Receiver<Arc<Deployments>> {
-    let (name, reference) = ("d1".to_owned(), DEPLOYMENT);
-    Deployment::fixed([Deployment { reference, name, cloud_url: String::new(), site_url: String::new() }])
+    Deployment::fixed([("d1", DEPLOYMENT), ("d2", NEIGHBOUR)].map(|(name, reference)| Deployment {
+        reference,
+        name: name.to_owned(),
+        cloud_url: String::new(),
+        site_url: String::new(),
+    }))
 }
 
 /// The service on it.
@@ -64,7 +70,8 @@ impl Ground {
     async fn new() -> Ground {
         let folder = tempfile::tempdir().expect("a folder");
         let shutdown = CancellationToken::new();
-        let options = txlog::Options::embedded(folder.path().join("log"));
+        let mut options = txlog::Options::embedded(folder.path().join("log"));
+        options.deployments.push(txlog::Deployment { name: "d2".to_owned(), at: NEIGHBOUR });
         let log = txlog::Service::start(options, shutdown.child_token()).await.expect("the log starts");
         let handle: Arc<dyn TransactionLog> = Arc::new(log.handle());
         let dependencies = sequencer::Dependencies { log: handle.clone() };
@@ -623,6 +630,66 @@ async fn what_a_component_keeps_that_is_not_mounted_is_exported_and_comes_back()
     other.becomes_tidy().await;
     harness.stop().await;
     other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_with_many_imports_leaves_a_place_to_its_neighbour() {
+    let slow = ArchiveLimits { batch_documents_max: 1, ..LIMITS };
+    let harness = Ground::new().await.serve(slow);
+    let mut imports = Vec::new();
+    for (table, documents) in [("short", 300), ("long", 20_000), ("last", 300)] {
+        let import = rows_for(table, "jsonLines", "append");
+        imports
+            .push(harness.proposed("{}\n".repeat(documents).as_bytes(), import).await.expect("it can be").0);
+    }
+    let has_begun = |state: &ImportState| matches!(state, ImportState::InProgress { message, .. } if message != "Importing");
+    let archives = &harness.archives;
+    for id in &imports[..2] {
+        archives.perform_import(DEPLOYMENT, id).await.expect("it is confirmed");
+        harness.until(id, |state| has_begun(state) || state.is_over()).await;
+    }
+    archives.perform_import(DEPLOYMENT, &imports[2]).await.expect("it is confirmed");
+    let export = NewExport { include_storage: false, component: String::new() };
+    archives.request_export(NEIGHBOUR, export).await.expect("it is requested");
+    for looks in 0.. {
+        let mut transaction = harness.ground.transactions.snapshot(NEIGHBOUR).await.expect("a snapshot");
+        let rows = transaction.rows::<ExportRow>("by_creation_time", &[]).await.expect("they are read");
+        if matches!(rows[0].row.state, ExportState::Completed { .. }) {
+            break;
+        }
+        assert!(looks < 4_000, "the neighbour waits for ever");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let [long, last] = [harness.import_state(&imports[1]).await, harness.import_state(&imports[2]).await];
+    assert!(has_begun(&long), "{long:?}");
+    assert!(
+        !has_begun(&last) && !last.is_over(),
+        "it took the place that the neighbour waited for: {last:?}"
+    );
+    for id in &imports[1..] {
+        archives.cancel_import(DEPLOYMENT, id).await.expect("it is canceled");
+    }
+    harness.becomes_tidy().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_unpacks_no_more_than_it_says_and_may() {
+    let limits = ArchiveLimits { unpacked_factor_max: 2, unpacked_bytes_min: 1_000, ..LIMITS };
+    let harness = Ground::new().await.serve(limits);
+    let blank = archive_of(&[("t/documents.jsonl", &"\n".repeat(100_000))]);
+    let refused = harness.proposed(&blank, archive_for("append")).await;
+    assert!(
+        refused.as_ref().is_err_and(|message| message.contains("archive.unpacked_factor_max")),
+        "{refused:?}"
+    );
+    // One that hides how much it is.
+    let mut lying = blank.clone();
+    let list = ZipArchive::new(Cursor::new(&blank)).expect("an archive").central_directory_start() as usize;
+    lying[list + 24..list + 28].copy_from_slice(&9_u32.to_le_bytes());
+    let refused = harness.proposed(&lying, archive_for("append")).await;
+    assert!(refused.as_ref().is_err_and(|message| message.contains("more bytes than")), "{refused:?}");
+    harness.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

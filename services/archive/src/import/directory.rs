@@ -25,8 +25,21 @@ const ENTRY: &[u8] = b"PK\x01\x02";
 const ENTRY_BYTES: usize = 46;
 const COMMENT_BYTES_MAX: usize = u16::MAX as usize;
 
-/// Where the list of the archive's files begins. It has at most `entries_max` files in `directory_bytes_max` bytes.
-pub(crate) fn check(archive: &mut (impl Read + Seek), size: u64, limits: &ArchiveLimits) -> Result<u64> {
+/// What the end of an archive tells.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Directory {
+    /// Where the list of files begins.
+    pub start: u64,
+    /// Bytes of all files, unpacked.
+    pub unpacked: u64,
+}
+
+/// The archive's list of files: at most `entries_max` of them in `directory_bytes_max` bytes, and not too much to be unpacked.
+pub(crate) fn check(
+    archive: &mut (impl Read + Seek),
+    size: u64,
+    limits: &ArchiveLimits,
+) -> Result<Directory> {
     let tail_start = size.saturating_sub((END_BYTES + COMMENT_BYTES_MAX + LOCATOR_BYTES) as u64);
     let tail = bytes_at(archive, tail_start, (size - tail_start) as usize)?;
     let is_end = |at: &usize| {
@@ -66,20 +79,55 @@ pub(crate) fn check(archive: &mut (impl Read + Seek), size: u64, limits: &Archiv
     let place = end.checked_sub(bytes).filter(|place| *place >= start);
     let place = place.ok_or_else(|| damaged("the list of its files is not where it is said to be"))?;
     let list = bytes_at(archive, place, bytes as usize)?;
-    let mut rest = &list[..];
+    let (mut rest, mut unpacked) = (&list[..], 0_u64);
     for _ in 0..entries {
-        let lengths = rest.get(..ENTRY_BYTES).filter(|entry| entry.starts_with(ENTRY));
-        let length =
-            lengths.map(|entry| [28, 30, 32].map(|at| number(entry, at, 2) as usize).iter().sum::<usize>());
-        let behind = length.and_then(|length| rest.get(ENTRY_BYTES + length..));
-        rest = behind.ok_or_else(|| damaged("the list of its files is shorter than it is said to be"))?;
+        let entry = Entry::first_of(rest);
+        let entry = entry.ok_or_else(|| damaged("the list of its files is shorter than it is said to be"))?;
+        unpacked = unpacked.saturating_add(entry.unpacked);
+        rest = entry.rest;
+    }
+    let unpacked_max = size.saturating_mul(limits.unpacked_factor_max).max(limits.unpacked_bytes_min);
+    if unpacked > unpacked_max {
+        return Err(Stop::Refused(format!(
+            "Unpacked, the archive's files have {unpacked} bytes, which is more than {} times its own (archive.unpacked_factor_max) and \
+             more than {} (archive.unpacked_bytes_min).",
+            limits.unpacked_factor_max, limits.unpacked_bytes_min
+        )));
     }
     // Nothing in the list may pass for another large end.
     let mut places = list.windows(LOCATOR_BYTES + END.len());
     if places.any(|place| place.starts_with(LOCATOR) && place.ends_with(END)) {
         return Err(damaged("it has several ends"));
     }
-    Ok(place)
+    Ok(Directory { start: place, unpacked })
+}
+
+struct Entry<'l> {
+    unpacked: u64,
+    rest: &'l [u8],
+}
+
+impl Entry<'_> {
+    /// `None` if there is none.
+    fn first_of(list: &[u8]) -> Option<Entry<'_>> {
+        let head = list.get(..ENTRY_BYTES).filter(|head| head.starts_with(ENTRY))?;
+        let [name, more, comment] = [28, 30, 32].map(|at| number(head, at, 2) as usize);
+        let (_, behind_name) = list[ENTRY_BYTES..].split_at_checked(name)?;
+        let (mut more, behind) = behind_name.split_at_checked(more)?;
+        let rest = behind.get(comment..)?;
+        let mut unpacked = number(head, 24, 4);
+        // What four bytes don't hold stands in a field of its own, as its first number.
+        while unpacked == u64::from(u32::MAX) && more.len() >= 4 {
+            let (kind, length) = (number(more, 0, 2), number(more, 2, 2) as usize);
+            let field = more.get(4..4 + length)?;
+            if kind == 1 && length >= 8 {
+                unpacked = number(field, 0, 8);
+                break;
+            }
+            more = &more[4 + length..];
+        }
+        Some(Entry { unpacked, rest })
+    }
 }
 
 fn damaged(what: &str) -> Stop {
@@ -121,7 +169,7 @@ mod tests {
 
     fn checked(bytes: &[u8]) -> Result<u64, String> {
         let checked = check(&mut Cursor::new(bytes), bytes.len() as u64, &LIMITS);
-        checked.map_err(|stop| format!("{stop:?}"))
+        checked.map(|directory| directory.start).map_err(|stop| format!("{stop:?}"))
     }
 
     /// With the numbers of a large one.
@@ -156,6 +204,36 @@ mod tests {
             assert_eq!((checked(&large), opened.len()), (Ok(opened.central_directory_start()), 2));
         }
         assert_eq!(checked(&archive(&[], "")), Ok(0));
+    }
+
+    #[test]
+    fn what_is_unpacked_is_told_by_the_list() {
+        for is_large in [false, true] {
+            let mut zip = ZipWriter::new_stream(Vec::new());
+            for count in [0, 5, 70_000] {
+                let options = SimpleFileOptions::default().large_file(is_large);
+                zip.start_file(format!("f{count}"), options).expect("a file");
+                zip.write_all(&vec![b'\n'; count]).expect("it is written");
+            }
+            let archive = zip.finish().expect("an archive").into_inner();
+            let size = archive.len() as u64;
+            let limits = ArchiveLimits { unpacked_bytes_min: 70_005, unpacked_factor_max: 1, ..LIMITS };
+            let directory = check(&mut Cursor::new(&archive), size, &limits).expect("it is not too much");
+            assert_eq!(directory.unpacked, 70_005);
+            let limits = ArchiveLimits { unpacked_bytes_min: 70_004, ..limits };
+            let error = check(&mut Cursor::new(&archive), size, &limits).expect_err("it is too much");
+            assert!(format!("{error:?}").contains("archive.unpacked_factor_max"), "{error:?}");
+            let limits = ArchiveLimits { unpacked_factor_max: 70_005, ..limits };
+            check(&mut Cursor::new(&archive), size, &limits).expect("it is not too much");
+        }
+        let large = [&[0xff; 4][..], &[7, 0, 1, 0, 9], &[1, 0, 8, 0], &(1_u64 << 40).to_le_bytes()].concat();
+        let mut entry = vec![0; ENTRY_BYTES];
+        entry[..4].copy_from_slice(ENTRY);
+        entry[24..28].copy_from_slice(&large[..4]);
+        entry[30] = large.len() as u8 - 4;
+        entry.extend(&large[4..]);
+        let entry = Entry::first_of(&entry).expect("it is whole");
+        assert_eq!((entry.unpacked, entry.rest), (1 << 40, &[][..]));
     }
 
     #[test]

@@ -2,7 +2,11 @@
 //!
 //! Each commit writes some documents and, in the import's row, how many those are in all. Whoever goes on after a crash begins there.
 
-use std::{collections::BTreeMap, io::Read as _, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -99,11 +103,20 @@ fn search_indexes_of(transaction: &Transaction, tables: &[ImportTable]) -> Vec<I
     indexes.filter(|index| index.kind != IndexKind::Ordered).map(|index| index.id).collect()
 }
 
-/// Until the search service has every document in them: it follows what is written, and may be behind.
+/// Until the search service has every document in them: it follows what is written, and may be behind. Others work meanwhile.
 fn await_search_indexes(job: &Job, indexes: &[IndexId]) -> Result<()> {
-    let pause = Duration::from_millis(job.shared.limits.look_ms);
+    let limits = &job.shared.limits;
+    let pause = Duration::from_millis(limits.look_ms);
+    let (begun, most) = (Instant::now(), Duration::from_millis(limits.search_wait_ms_max));
+    if !indexes.is_empty() {
+        job.leave_place();
+    }
     for index in indexes {
         loop {
+            if begun.elapsed() > most {
+                let what = "the indexes for searches were not filled in time (archive.search_wait_ms_max)";
+                return Err(Stop::Refused(format!("{what}. Nothing was imported.")));
+            }
             match job.wait(job.shared.search.search_index(job.deployment, *index))? {
                 Ok(state) if state.is_complete => break,
                 Ok(_) => {}
@@ -112,7 +125,7 @@ fn await_search_indexes(job: &Job, indexes: &[IndexId]) -> Result<()> {
             job.wait(tokio::time::sleep(pause))?;
         }
     }
-    Ok(())
+    if indexes.is_empty() { Ok(()) } else { job.wait(job.take_place())? }
 }
 
 /// Creates the tables that are filled.
