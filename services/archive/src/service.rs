@@ -327,6 +327,26 @@ struct FinishUpload {
     order: ImportOrder,
 }
 
+impl FinishUpload {
+    /// Whether the upload was finished with these parts. Those of an import that is over are let go, and not known any more.
+    async fn has_these_parts(&self, transaction: &mut Transaction, row: &ImportRow) -> Transacted<bool> {
+        if row.state.is_over() {
+            return Ok(true);
+        }
+        let of = [self.import.internal_id.to_string().into()];
+        let stored = transaction.rows::<FileObjectRow>("by_file", &of).await?;
+        let mut parts: Vec<(u32, DocumentId)> = stored
+            .into_iter()
+            .filter_map(|stored| match stored.row.state {
+                FileState::Part { number, .. } => Some((number, stored.id)),
+                _ => None,
+            })
+            .collect();
+        parts.sort_unstable();
+        Ok(parts.iter().map(|(_, id)| id).eq(&self.parts))
+    }
+}
+
 #[async_trait]
 impl Work for FinishUpload {
     type Output = ();
@@ -336,7 +356,11 @@ impl Work for FinishUpload {
         match row.state {
             ImportState::Uploading => {}
             // It comes again, because the answer was lost.
-            _ if row.order.as_ref() == Some(&self.order) => return Ok(()),
+            _ if row.order.as_ref() == Some(&self.order)
+                && self.has_these_parts(transaction, &row).await? =>
+            {
+                return Ok(());
+            }
             _ => return Err(invalid("The upload is finished.").into()),
         }
         component_at(transaction, &self.order.component)?;

@@ -1074,8 +1074,20 @@ async fn requests_that_can_not_be_are_refused_by_their_codes() {
     assert_eq!(code(finish(vec!["x".to_owned()], "").await), "InvalidImport");
     assert_eq!(code(finish(vec![upload.clone()], "").await), "InvalidImport");
     assert_eq!(code(finish(Vec::new(), "nope").await), "ComponentNotFound");
-    finish(Vec::new(), "").await.expect("an empty file has no parts");
-    finish(Vec::new(), "").await.expect("it comes again");
+    let mut parts = Vec::new();
+    for number in 1..3 {
+        let mut part = archives.begin_part(DEPLOYMENT, &upload, number).await.expect("it begins");
+        part.write(Bytes::from_static(b"a\n")).await.expect("it is taken");
+        parts.push(part.finish().await.expect("it is stored"));
+    }
+    // An import that stays where it is, with the parts in another order than that of their numbers.
+    parts.reverse();
+    finish(parts.clone(), "").await.expect("they are there");
+    finish(parts.clone(), "").await.expect("it comes again");
+    assert_eq!(code(finish(Vec::new(), "").await), "InvalidImport");
+    assert_eq!(code(finish(parts[..1].to_vec(), "").await), "InvalidImport");
+    parts.reverse();
+    assert_eq!(code(finish(parts, "").await), "InvalidImport");
     assert_eq!(code(archives.begin_part(DEPLOYMENT, &upload, 1).await.map(drop)), "InvalidImport");
     harness.stop().await;
 }
