@@ -28,6 +28,8 @@ group! {
         unpacked_bytes_min: u64 = 1 << 30,
         /// Files for `_storage` that one import brings: they appear by one commit.
         files_max: usize = 50_000,
+        /// Files that one import replaces: they go by the same commit, of which each is about a KiB.
+        replaced_files_max: usize = 50_000,
         /// Tables in an imported archive, those of its components included: the last commit of an import writes each.
         tables_max: usize = 2_000,
         /// Ids of documents to be appended that are held in memory at once, to find those that come twice: of more than so many a

@@ -27,6 +27,9 @@ use crate::{
     upload,
 };
 
+/// Its document, and its object.
+const ROWS_OF_A_FILE: usize = 2;
+
 #[derive(Clone, Debug)]
 pub struct Options {
     pub limits: ArchiveLimits,
@@ -57,7 +60,7 @@ pub struct Handle {
 pub(crate) struct Shared {
     pub limits: ArchiveLimits,
     pub transactions: SystemTransactions,
-    /// For the one commit by which an import takes effect, which may write a row for each of its files.
+    /// For the one commit by which an import takes effect, which writes rows for each file that comes or goes.
     pub swaps: SystemTransactions,
     pub objects: Arc<dyn ObjectStore>,
     pub search: Arc<dyn Search>,
@@ -79,8 +82,9 @@ impl Service {
         let Dependencies { transactions, objects, search } = dependencies;
         let mut swaps = transactions.clone();
         let mut swap_limits = *transactions.limits;
-        swap_limits.transaction.system_written_documents_max = usize::MAX;
-        swap_limits.transaction.system_written_bytes_max = usize::MAX;
+        let files_max = options.limits.files_max.saturating_add(options.limits.replaced_files_max);
+        let rows_max = &mut swap_limits.transaction.system_written_documents_max;
+        *rows_max = rows_max.saturating_add(files_max.saturating_mul(ROWS_OF_A_FILE));
         swaps.limits = Arc::new(swap_limits);
         let shared = Arc::new(Shared {
             limits: options.limits,

@@ -633,6 +633,21 @@ async fn what_a_component_keeps_that_is_not_mounted_is_exported_and_comes_back()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_files_than_one_commit_can_replace_are_refused() {
+    for (replaced_files_max, is_refused) in [(2, true), (3, false)] {
+        let harness = Ground::new().await.serve(ArchiveLimits { replaced_files_max, ..LIMITS });
+        fill(&harness).await;
+        let none = archive_of(&[("_storage/documents.jsonl", "")]);
+        let proposed = harness.proposed(&none, archive_for("replaceAll")).await;
+        assert_eq!(proposed.is_err(), is_refused, "{proposed:?}");
+        if let Err(message) = proposed {
+            assert!(message.contains("archive.replaced_files_max"), "{message}");
+        }
+        harness.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deployment_with_many_imports_leaves_a_place_to_its_neighbour() {
     let slow = ArchiveLimits { batch_documents_max: 1, ..LIMITS };
     let harness = Ground::new().await.serve(slow);

@@ -235,6 +235,7 @@ impl<'j> Planning<'j> {
 
     /// What becomes of files: those of a component that has any in the upload, or says that it has none, are replaced with its tables.
     fn check_files(&mut self, contents: &mut Contents) -> Result<Vec<Line>> {
+        let (mut replaced, replaced_max) = (0, self.job.shared.limits.replaced_files_max);
         let (mut count, mut lines, mut ids) = (0, Vec::new(), BTreeSet::new());
         for storage in 0..contents.storages.len() {
             let component = self.component(&contents.storages[storage].component)?;
@@ -255,10 +256,18 @@ impl<'j> Planning<'j> {
             count += files.len();
             let there = match self.order.mode {
                 ImportMode::Append => 0,
-                ImportMode::RequireEmpty | ImportMode::Replace | ImportMode::ReplaceAll => {
-                    self.job.wait(self.transaction.files_up_to(component, COUNTED_MAX + 1))??
-                }
+                ImportMode::RequireEmpty => self.job.wait(self.transaction.files_up_to(component, 1))??,
+                ImportMode::Replace | ImportMode::ReplaceAll => self
+                    .job
+                    .wait(self.transaction.files_up_to(component, replaced_max.saturating_add(1)))??,
             };
+            replaced += there;
+            if replaced > replaced_max {
+                return Err(Stop::Refused(format!(
+                    "More files would be replaced than one import can (archive.replaced_files_max is {replaced_max}). Delete files first, \
+                     or leave `_storage` out of the archive."
+                )));
+            }
             if self.order.mode == ImportMode::RequireEmpty && there > 0 {
                 return Err(not_empty("_storage"));
             }
