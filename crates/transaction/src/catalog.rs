@@ -507,6 +507,7 @@ impl Catalog {
             | SystemTable::Metadata
             | SystemTable::Exports
             | SystemTable::SnapshotImports
+            | SystemTable::ImportTables
             | SystemTable::SessionRequests
             | SystemTable::ScheduledJobs
             | SystemTable::DueRuns

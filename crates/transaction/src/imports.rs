@@ -11,7 +11,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use contract::{Interval, Order};
 use value::{
-    CREATION_TIME_FIELD, ComponentId, DocumentId, ID_FIELD, InternalId, Object, TableName, TableNumber, Value,
+    CREATION_TIME_FIELD, ComponentId, DocumentId, ID_FIELD, InternalId, Object, TableName, TableNumber,
+    Value, key,
 };
 
 use crate::{
@@ -107,6 +108,9 @@ impl Transaction {
         let row = rows.into_iter().find(|row| row.row.tablet == table.tablet);
         let Stored { id, row } =
             row.ok_or_else(|| Error::stored(format!("the table {} has no row", table.name)))?;
+        if [row.state, state].contains(&TableState::Active) {
+            self.replaced_tables.insert(table.name.clone());
+        }
         self.replace_row(id, &TableRow { state, ..row }).await
     }
 
@@ -266,6 +270,11 @@ impl Transaction {
     /// Whether a component has a file.
     pub async fn has_files(&mut self, component: ComponentId) -> Result<bool> {
         Ok(!self.first_rows_of::<FileRow>(component, 1).await?.is_empty())
+    }
+
+    /// The number of a component's files, if there are not more than `max`; else `max`.
+    pub async fn files_up_to(&mut self, component: ComponentId, max: usize) -> Result<usize> {
+        Ok(self.first_rows_of::<FileRow>(component, max).await?.len())
     }
 
     /// Makes a file of what an import has stored. Errors: `ImportConflict` if there is a file of its id or its place in URLs.

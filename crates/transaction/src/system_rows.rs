@@ -58,6 +58,16 @@ impl Transaction {
         documents.iter().map(Document::to_object).collect()
     }
 
+    /// As [`Transaction::row_documents`], but one that can't be read is no reason to be without the others.
+    pub async fn each_row_document<R: SystemRow>(
+        &mut self,
+        index: &str,
+        prefix: &[Value],
+    ) -> Result<Vec<Result<Object>>> {
+        let documents = self.system_documents(R::TABLE, index, prefix).await?;
+        Ok(documents.iter().map(Document::to_object).collect())
+    }
+
     /// Inserts a row; its id comes back. Tables, indexes, schemas and modules are in this transaction's catalog at once.
     pub async fn insert_row<R: SystemRow>(&mut self, row: &R) -> Result<DocumentId> {
         self.insert_into(R::TABLE.table(), row.to_fields()).await

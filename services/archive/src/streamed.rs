@@ -267,7 +267,6 @@ impl Work for ClearTables {
             order: None,
             claim: None,
             attempts: 0,
-            tables: Vec::new(),
             position: 0,
             is_cleared: false,
         };
