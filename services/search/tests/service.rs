@@ -440,7 +440,7 @@ async fn a_service_is_ready_once_its_indexes_hold_what_there_was_and_searches_wa
     let left = harness.path().join("search/1-9");
     std::fs::create_dir_all(left.join("index")).expect("it is made");
     let (told, deployments) = tokio::sync::watch::channel(Arc::default());
-    let limits = SearchLimits { documents_read_max: 1, ..small() };
+    let limits = SearchLimits { documents_read_max: 1, wait_ms_max: 60_000, ..small() };
     let (service, token) = harness.search_of(deployments, harness.transactions.clone(), limits);
     let handle = service.handle();
     assert_eq!(handle.why_not_ready().as_deref(), Some("the directory is not known yet"));
