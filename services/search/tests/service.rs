@@ -488,8 +488,7 @@ impl Work for Large {
 async fn commits_of_which_an_answer_of_the_log_holds_a_few_documents_are_heard() {
     let harness = Harness::start().await;
     let limits = RpcLimits { calls_bytes_max: 64 << 10, ..RpcLimits::DEFAULT };
-    let server =
-        rpc::server(&limits).add_service(TransactionLogServer::service(harness.log.clone(), limits));
+    let server = rpc::server(&limits).add_service(TransactionLogServer::service(harness.log.clone(), limits));
     let mut servers = JoinSet::new();
     let channel = loopback::channel_to(server, &limits, &mut servers).await;
     let remote = GrpcTransactionLog::connect(channel, &[DEPLOYMENT.group], limits).await;
