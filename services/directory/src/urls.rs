@@ -56,15 +56,18 @@ impl UrlPatterns {
 
     /// The name of the deployment that has this host name by a pattern, whether there is such a deployment or not.
     pub(crate) fn name_at<'h>(&self, host: &'h str) -> Option<&'h str> {
-        [&self.cloud, &self.site].into_iter().find_map(|pattern| {
-            // What stands around the name is what two hosts have in common. Where the name is in the path, they are one.
-            let [one, other] = ["a", "b"].map(|name| host_of(&pattern.replace(NAME, name)));
-            let (one, other) = (one?, other?);
-            let at = one.bytes().zip(other.bytes()).position(|(one, other)| one != other)?;
-            let name = host.strip_prefix(&one[..at])?.strip_suffix(&one[at + 1..])?;
-            is_name(name).then_some(name)
-        })
+        [&self.cloud, &self.site].into_iter().find_map(|pattern| name_by(pattern, host))
     }
+}
+
+/// The name of the deployment that a pattern gives this host name.
+pub(crate) fn name_by<'h>(pattern: &str, host: &'h str) -> Option<&'h str> {
+    // What stands around the name is what two hosts have in common. Where the name is in the path, they are one.
+    let [one, other] = ["a", "b"].map(|name| host_of(&pattern.replace(NAME, name)));
+    let (one, other) = (one?, other?);
+    let at = one.bytes().zip(other.bytes()).position(|(one, other)| one != other)?;
+    let name = host.strip_prefix(&one[..at])?.strip_suffix(&one[at + 1..])?;
+    is_name(name).then_some(name)
 }
 
 /// Host names that deployments may choose for themselves.

@@ -104,11 +104,8 @@ struct Taken {
 
 impl Deployment {
     pub fn new(shared: Arc<Shared>, deployment: DeploymentRef, token: CancellationToken) -> Deployment {
-        let known = Known {
-            indexes: RwLock::default(),
-            since: Mutex::default(),
-            heard: watch::Sender::new(None),
-        };
+        let known =
+            Known { indexes: RwLock::default(), since: Mutex::default(), heard: watch::Sender::new(None) };
         Deployment {
             shared,
             deployment,
@@ -541,7 +538,8 @@ impl Deployment {
 
     fn remakes(&mut self) {
         let limits = &self.shared.limits;
-        let (min, max) = (limits.remake_pause_ms_min, limits.remake_pause_ms_max.max(limits.remake_pause_ms_min));
+        let (min, max) =
+            (limits.remake_pause_ms_min, limits.remake_pause_ms_max.max(limits.remake_pause_ms_min));
         let (min, max) = (Duration::from_millis(min), Duration::from_millis(max));
         let pause = match self.remade {
             Some((at, pause)) if at.elapsed() < max * 2 => (pause * 2).min(max),

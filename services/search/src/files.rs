@@ -232,8 +232,11 @@ mod tests {
             .expect("it is written");
         folder.saved().expect_err("nobody has written that");
         assert!(!folder.part(3).exists() && folder.part(4).exists());
-        fs::write(folder.path().join(LIST), r#"{"version": 3, "crc32c": 0, "completeAt": null, "parts": []}"#)
-            .expect("it is written");
+        fs::write(
+            folder.path().join(LIST),
+            r#"{"version": 3, "crc32c": 0, "completeAt": null, "parts": []}"#,
+        )
+        .expect("it is written");
         assert!(folder.saved().expect_err("a newer one").to_string().contains("version 3"));
     }
 }

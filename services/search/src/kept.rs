@@ -391,7 +391,8 @@ mod tests {
     #[test]
     fn an_index_is_saved_as_complete_only_if_its_files_hold_everything() {
         let at = Timestamp::new(7);
-        let limits = SearchLimits { vectors_plain_bytes_max: 1, text_memory_bytes_max: 1, ..SearchLimits::DEFAULT };
+        let limits =
+            SearchLimits { vectors_plain_bytes_max: 1, text_memory_bytes_max: 1, ..SearchLimits::DEFAULT };
         for kind in [
             IndexKind::Text { filter_fields: Vec::new() },
             IndexKind::Vector { dimensions: 2, filter_fields: Vec::new() },

@@ -440,7 +440,7 @@ async fn a_service_is_ready_once_its_indexes_hold_what_there_was_and_searches_wa
     let left = harness.path().join("search/1-9");
     std::fs::create_dir_all(left.join("index")).expect("it is made");
     let (told, deployments) = tokio::sync::watch::channel(Arc::default());
-    let limits = SearchLimits { documents_read_max: 1, ..small() };
+    let limits = SearchLimits { documents_read_max: 1, wait_ms_max: 60_000, ..small() };
     let (service, token) = harness.search_of(deployments, harness.transactions.clone(), limits);
     let handle = service.handle();
     assert_eq!(handle.why_not_ready().as_deref(), Some("the directory is not known yet"));
@@ -488,8 +488,7 @@ impl Work for Large {
 async fn commits_of_which_an_answer_of_the_log_holds_a_few_documents_are_heard() {
     let harness = Harness::start().await;
     let limits = RpcLimits { calls_bytes_max: 64 << 10, ..RpcLimits::DEFAULT };
-    let server =
-        rpc::server(&limits).add_service(TransactionLogServer::service(harness.log.clone(), limits));
+    let server = rpc::server(&limits).add_service(TransactionLogServer::service(harness.log.clone(), limits));
     let mut servers = JoinSet::new();
     let channel = loopback::channel_to(server, &limits, &mut servers).await;
     let remote = GrpcTransactionLog::connect(channel, &[DEPLOYMENT.group], limits).await;

@@ -246,7 +246,8 @@ impl Limits {
             "rpc.message_bytes_max must hold one entry and its envelope"
         );
         require!(
-            transaction.written_bytes_max.max(transaction.system_written_bytes_max) < log.staged_bytes_max,
+            transaction.written_bytes_max < log.staged_bytes_max
+                && transaction.system_written_bytes_max < log.staged_bytes_max,
             "log.staged_bytes_max must hold the largest transaction"
         );
         require!(

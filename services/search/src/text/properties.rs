@@ -67,7 +67,8 @@ impl Model {
             .filter(|term| term.starts_with(&condition.prefix))
             .collect();
         let counts = |number: usize, term: &str| {
-            number >= VISITED_MAX || documents.values().any(|document| passes(document) && has(document, term))
+            number >= VISITED_MAX
+                || documents.values().any(|document| passes(document) && has(document, term))
         };
         let expansions = beginning.iter().enumerate().filter(|(number, term)| counts(*number, term));
         let mut terms = condition.terms.clone();

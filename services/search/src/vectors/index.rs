@@ -220,8 +220,7 @@ impl VectorIndex {
     /// The next work on its files, if there is some. The open part is written if it has more than `open_bytes_max`.
     pub fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
         let mut state = self.state.write();
-        let is_full =
-            |part: &Part| part.data.is_in_memory() && part.data.memory_bytes() > open_bytes_max;
+        let is_full = |part: &Part| part.data.is_in_memory() && part.data.memory_bytes() > open_bytes_max;
         let chosen: Vec<u64> = match state.parts.last() {
             Some(open) if is_full(open) && !open.is_taken => {
                 // With it go the parts before it that are not larger than all that go with it so far, so that the sizes of those that stay

@@ -145,7 +145,8 @@ fn documents_of_few_dimensions_are_written_before_they_fill_the_memory() {
     let folder = tempfile::tempdir().expect("a folder");
     let limits = SearchLimits { vectors_plain_bytes_max: 10_000, ..SearchLimits::DEFAULT };
     let path = folder.path().join("index");
-    let (index, _) = VectorIndex::open(Folder::new(path).expect("it is made"), 2, 2, limits).expect("it opens");
+    let (index, _) =
+        VectorIndex::open(Folder::new(path).expect("it is made"), 2, 2, limits).expect("it opens");
     let changes = (0..200_u8).map(|number| {
         let (id, from) = ([number; 16], Timestamp::ZERO);
         let vector = direction(&mut random, 2);
