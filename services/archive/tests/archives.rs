@@ -68,6 +68,11 @@ struct Harness {
 
 impl Ground {
     async fn new() -> Ground {
+        Ground::searched(deployments()).await
+    }
+
+    /// With a search service that follows these deployments.
+    async fn searched(searched: tokio::sync::watch::Receiver<Arc<Deployments>>) -> Ground {
         let folder = tempfile::tempdir().expect("a folder");
         let shutdown = CancellationToken::new();
         let mut options = txlog::Options::embedded(folder.path().join("log"));
@@ -83,7 +88,7 @@ impl Ground {
         let blobs = blob::Service::start(options, CancellationToken::new()).await.expect("the blobs open");
         let options = search::Options {
             limits: search::SearchLimits::DEFAULT,
-            deployments: deployments(),
+            deployments: searched,
             folder: folder.path().join("search"),
         };
         let dependencies = search::Dependencies { transactions: transactions.clone() };
@@ -684,6 +689,29 @@ async fn a_deployment_with_many_imports_leaves_a_place_to_its_neighbour() {
     for id in &imports[1..] {
         archives.cancel_import(DEPLOYMENT, id).await.expect("it is canceled");
     }
+    harness.becomes_tidy().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_that_waits_for_a_search_index_keeps_no_place_and_does_not_wait_for_ever() {
+    let limits = ArchiveLimits { jobs_max: 1, search_wait_ms_max: 2_000, ..LIMITS };
+    // Nobody fills the index.
+    let harness = Ground::searched(Deployment::fixed([])).await.serve(limits);
+    declare(&harness).await;
+    let import = rows_for("users", "jsonLines", "requireEmpty");
+    let (id, _) = harness.proposed(b"{\"name\":\"Ada\"}", import).await.expect("it can be");
+    harness.archives.perform_import(DEPLOYMENT, &id).await.expect("it is confirmed");
+    harness
+        .until(&id, |state| matches!(state, ImportState::InProgress { done, .. } if !done.is_empty()))
+        .await;
+    assert_eq!(harness.documents("users").await, Some(Vec::new()), "an export has the place meanwhile");
+    assert!(!harness.import_state(&id).await.is_over(), "it waits");
+    let refused = harness.over(&id).await;
+    assert!(
+        refused.as_ref().is_err_and(|message| message.contains("archive.search_wait_ms_max")),
+        "{refused:?}"
+    );
     harness.becomes_tidy().await;
     harness.stop().await;
 }
