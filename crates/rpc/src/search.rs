@@ -167,7 +167,8 @@ impl GrpcSearch {
             index: convert::index_bytes(index),
             call: Some(call),
         };
-        let answer = self.calls.call(request.encode_to_vec().into()).await.map_err(away)?;
+        let answer =
+            self.calls.call(request.encode_to_vec().into()).await.map_err(|failed| away(failed.into()))?;
         let reply: wire::SearchReply = decoded(answer).map_err(Malformed::answer)?;
         match present(reply.reply, "the answer").map_err(Malformed::answer)? {
             Reply::Error(error) => Err(errors::from_wire(error)),

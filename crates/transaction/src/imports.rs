@@ -11,8 +11,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use contract::{Interval, Order};
 use value::{
-    CREATION_TIME_FIELD, ComponentId, DocumentId, ID_FIELD, InternalId, Object, TableName, TableNumber,
-    Value, key,
+    CREATION_TIME_FIELD, ComponentId, DocumentId, ID_FIELD, InternalId, Object, TableName, TableNumber, Value,
 };
 
 use crate::{
