@@ -78,7 +78,7 @@ function Upcoming() {
   const { jobs, hasMore } = upcoming.value;
   if (jobs.length === 0) {
     return hasMore ? (
-      <Empty icon="schedules" title={`None among the deployment's next ${UPCOMING} runs`}>
+      <Empty icon="schedules" title="None among the deployment's next runs">
         More wait behind them, and are shown when their turn comes.
       </Empty>
     ) : (

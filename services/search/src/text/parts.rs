@@ -165,7 +165,7 @@ impl Data {
     fn terms_from<'p>(&'p self, prefix: &'p str) -> Result<Terms<'p>> {
         match self {
             Data::Memory(part) => Ok(Terms::Memory(part.terms_from(prefix))),
-            Data::Disk(part) => part.terms_from(prefix).map(Terms::Disk),
+            Data::Disk(part) => part.terms_from(prefix).map(|terms| Terms::Disk(Box::new(terms))),
         }
     }
 
@@ -183,7 +183,7 @@ impl Data {
 /// The terms of a part that begin with a prefix, in order.
 pub(super) enum Terms<'p> {
     Memory(MemoryTerms<'p>),
-    Disk(DiskTerms<'p>),
+    Disk(Box<DiskTerms<'p>>),
 }
 
 impl Terms<'_> {
