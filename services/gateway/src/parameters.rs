@@ -51,7 +51,7 @@ mod tests {
         assert_eq!(read("/a?snapshot=5").await.ok(), Some(Some(5)));
         assert_eq!(read("/a").await.ok(), Some(None));
         for wrong in ["abc", "-1", "1.5"] {
-            let error = read(&format!("/a?snapshot={wrong}")).await.err().expect("it is refused");
+            let error = read(&format!("/a?snapshot={wrong}")).await.map(|_| ()).expect_err("it is refused");
             assert_eq!(error.code(), "InvalidParameters");
             assert!(error.message().contains("snapshot: "), "{}", error.message());
         }

@@ -355,18 +355,21 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let cookies = ["set-cookie: a=1", "set-cookie: b=2"].map(str::to_owned);
-        let known = passed_on(response(200, Some(2)), &Method::GET, CancellationToken::new());
+        let known = passed_on(response(200, Some(2)), &Method::GET, false, CancellationToken::new());
         assert_eq!(names(&known), [&cookies[..], &["content-length: 2".to_owned()]].concat());
-        let head = passed_on(response(200, Some(2)), &Method::HEAD, CancellationToken::new());
+        let head = passed_on(response(200, Some(2)), &Method::HEAD, false, CancellationToken::new());
         assert_eq!(names(&head), [&cookies[..], &["content-length: 7".to_owned()]].concat());
         assert!(head.into_body().is_end_stream());
-        let none = passed_on(response(204, Some(0)), &Method::GET, CancellationToken::new());
+        let none = passed_on(response(204, Some(0)), &Method::GET, false, CancellationToken::new());
         assert_eq!(names(&none), cookies);
-        let streamed = passed_on(response(200, None), &Method::GET, CancellationToken::new());
+        let streamed = passed_on(response(200, None), &Method::GET, false, CancellationToken::new());
         assert_eq!(names(&streamed), [&cookies[..], &["content-length: 7".to_owned()]].concat());
         let body = axum::body::to_bytes(streamed.into_body(), 10).await.expect("it comes");
         assert_eq!(&body[..], b"hi");
-        assert_eq!(passed_on(response(99, None), &Method::GET, CancellationToken::new()).status(), 500);
+        assert_eq!(
+            passed_on(response(99, None), &Method::GET, false, CancellationToken::new()).status(),
+            500
+        );
     }
 
     #[test]
