@@ -75,8 +75,6 @@ pub(crate) enum Bug {
     AgesFollowTimestamps,
     /// A stream of commits begins at a replica that nobody knows to be current.
     StreamBeginsUnproved,
-    /// A snapshot is installed that entries of its leader have overtaken.
-    OvertakenSnapshotIsInstalled,
 }
 
 #[cfg(not(test))]

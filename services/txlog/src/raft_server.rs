@@ -29,7 +29,6 @@ use crate::{
     entry::EntryVersion,
     group::Group,
     network::until,
-    planted,
     proposer::GroupRaft,
     raft_codec::{disk_from_wire, disk_to_wire, vote_to_wire},
     raft_messages::{
@@ -151,9 +150,6 @@ fn malformed(error: crate::entry::EntryError) -> Status {
 /// Whether the leader by `vote` has had everything up to `last` written here already: by entries that overtook a snapshot of
 /// its. The snapshot is not needed then, and openraft takes it for granted that one is ahead of what its leader had written.
 fn holds(raft: &GroupRaft, vote: &Vote, last: &LogId) -> bool {
-    if planted::is(planted::Bug::OvertakenSnapshotIsInstalled) {
-        return false;
-    }
     let written = raft.data_metrics().borrow_watched().last_log;
     let of_this_leader =
         written.is_some_and(|written| written.leader_id.term == vote.leader_id.term && written >= *last);

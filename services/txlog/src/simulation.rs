@@ -135,5 +135,4 @@ found! {
     a_snapshot_that_lacks_records_is_found: SnapshotLacksRecords by 0,
     an_installed_state_that_is_not_flushed_is_found: InstallIsNotFlushed by 64,
     a_stream_that_begins_where_nobody_leads_is_found: StreamBeginsUnproved by 0,
-    an_overtaken_snapshot_that_is_installed_is_found: OvertakenSnapshotIsInstalled by 0,
 }
