@@ -80,6 +80,8 @@ export async function pushApp(context, tidemark, app) {
 class Project {
   #context;
   #cli;
+  /** How long a command may take; then it is killed. */
+  commandMsMax = COMMAND_MS_MAX;
 
   constructor(context, folder, tidemark, cli) {
     this.#context = context;
@@ -149,7 +151,7 @@ class Project {
         }),
       },
     });
-    const command = new Command(child);
+    const command = new Command(child, this.commandMsMax);
     whenOver(this.#context, () => command.stop());
     return command;
   }
@@ -162,11 +164,11 @@ class Command {
   output = "";
   code = null;
 
-  constructor(child) {
+  constructor(child, msMax) {
     this.#child = child;
     child.stdout.setEncoding("utf8").on("data", (text) => this.#add(text, true));
     child.stderr.setEncoding("utf8").on("data", (text) => this.#add(text, false));
-    const timer = setTimeout(() => child.kill("SIGKILL"), COMMAND_MS_MAX);
+    const timer = setTimeout(() => child.kill("SIGKILL"), msMax);
     this.ended = once(child, "close").then(([code]) => {
       clearTimeout(timer);
       this.code = code;
