@@ -237,7 +237,7 @@ test("an export that is killed is made anew, of one moment", LIMIT, async (conte
   assert.equal((await fetch(`${tidemark.url}/api/export/zip/7`, asAdmin(tidemark))).status, 404);
 });
 
-test("imports and exports take no memory of their size", { timeout: LIMIT.timeout + LARGE_MEBIBYTES * 1_000 }, async (context) => {
+test("imports and exports take no memory of their size", { timeout: LIMIT.timeout + LARGE_MEBIBYTES * 1_500 }, async (context) => {
   const { tidemark, project } = await serveApp(context);
   const random = randomFrom(SEED);
   const text = Array.from({ length: 2_000 }, () => random.below(36 ** 8).toString(36)).join(" ");
@@ -251,18 +251,17 @@ test("imports and exports take no memory of their size", { timeout: LIMIT.timeou
   const file = join(project.folder, "large.jsonl");
   await pipeline(Readable.from(lines(), { highWaterMark: 1_000 }), createWriteStream(file));
   const { size } = await stat(file);
+  project.commandMsMax += LARGE_MEBIBYTES * 500;
   const watched = watchMemory(context, tidemark);
   const began = Date.now();
   const imported = await project.mustRun("import", "--table", "large", "large.jsonl");
   assert.match(imported.output, new RegExp(`Added ${documents} documents`));
   const [seconds, growth] = [(Date.now() - began) / 1_000, watched.growth()];
+  context.diagnostic(`${(size / MIB).toFixed(0)} MiB imported in ${seconds.toFixed(0)} s: ${growth.toFixed(0)} MiB more were resident`);
   await rm(file);
   await project.mustRun("export", "--path", "large.zip");
   const most = watched.growth();
-  context.diagnostic(
-    `${(size / MIB).toFixed(0)} MiB in ${seconds.toFixed(0)} s: ${growth.toFixed(0)} MiB more were resident until they were imported, ` +
-      `${most.toFixed(0)} until they were exported`,
-  );
+  context.diagnostic(`${most.toFixed(0)} MiB until it was exported`);
   assert.ok(most < GROWTH_MEBIBYTES_MAX, `${most} MiB more were resident for ${LARGE_MEBIBYTES} MiB`);
 });
 
