@@ -344,3 +344,36 @@ fn numbers_of(bytes: &[u8]) -> &[f32] {
     assert!(before.is_empty(), "a mapping begins at a page");
     numbers
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, RngExt as _, SeedableRng as _};
+    use rand_chacha::ChaCha12Rng;
+
+    use super::*;
+
+    #[test]
+    fn a_product_is_the_sum_of_the_products_for_every_number_of_dimensions() {
+        let seed: u64 = rand::random();
+        eprintln!("seed {seed}");
+        let mut random = ChaCha12Rng::seed_from_u64(seed);
+        let dimensions = (2..=70).chain([127, 128, 129, 255, 768, 1_536, 1_537, 3_072, 4_095, 4_096]);
+        for dimensions in dimensions {
+            let one = vector(&mut random, dimensions);
+            let other = vector(&mut random, dimensions);
+            let expected: f64 =
+                one.iter().zip(&other).map(|(one, other)| f64::from(*one) * f64::from(*other)).sum();
+            let lengths: f64 =
+                one.iter().zip(&other).map(|(one, other)| f64::from((one * other).abs())).sum();
+            let found = product(&one, &other);
+            assert!(
+                (f64::from(found) - expected).abs() <= 1e-6 * lengths.max(1.0),
+                "{dimensions}: {found} {expected}"
+            );
+        }
+    }
+
+    fn vector(random: &mut impl Rng, dimensions: usize) -> Vec<f32> {
+        (0..dimensions).map(|_| random.random_range(-1.0..1.0)).collect()
+    }
+}
