@@ -28,7 +28,7 @@ async function untilAnswered(call) {
     try {
       return await call();
     } catch (error) {
-      assert.match(error.message, /Connection lost|InternalServerError|Overloaded|ServiceUnavailable/);
+      assert.match(error.message, /Connection lost|VectorIndexesUnavailable/);
       await sleep(PAUSE_MS);
     }
   }
