@@ -428,6 +428,7 @@ async fn start(
         let dependencies = fanout::Dependencies {
             runner: runner.clone(),
             log: log.log.clone(),
+            sequencer: log.sequencer.clone(),
             deployments: directory.deployments(),
         };
         let service = fanout::Service::start(options, dependencies, token.clone());
