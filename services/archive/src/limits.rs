@@ -35,6 +35,8 @@ group! {
         /// Ids of documents to be appended that are held in memory at once, to find those that come twice: of more than so many a
         /// part after another, with a reading of the upload for each.
         ids_held_max: usize = 1 << 20,
+        /// Fields of the primary key of a stream of records.
+        key_fields_max: usize = 16,
         /// Documents that one commit of an import writes.
         batch_documents_max: usize = 1_000,
         /// Bytes of them; one document may have more.

@@ -715,6 +715,7 @@ mod tests {
         "archive.ids_held_max",
         "archive.files_max",
         "archive.replaced_files_max",
+        "archive.key_fields_max",
         "archive.batch_documents_max",
         "archive.batch_bytes_max",
         "archive.attempts_max",
