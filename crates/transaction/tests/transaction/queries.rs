@@ -1,16 +1,15 @@
 //! Queries: which documents come in which order, and what they leave in the read set.
 
-mod common;
+use serde_json::json;
+use transaction::{Error, Query};
 
-use common::{
+use crate::common::{
     Store, create_index, fields, for_seeds, id_of, index_query, json,
     model::written_keys,
     patch,
     properties::{self, Touched},
     query, take,
 };
-use serde_json::json;
-use transaction::{Error, Query};
 
 fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     result.expect_err("it must fail").code().to_owned()

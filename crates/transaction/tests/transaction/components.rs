@@ -1,14 +1,13 @@
 //! Instances of components: what each has for itself, and what a change of which disturbs whom.
 
-mod common;
-
-use common::{Store, get, json};
 use contract::{CommitOutcome, Order};
 use serde_json::json;
 use transaction::{
     ComponentRow, FileRow, GetRequest, NestedLimits, NestedOutcome, NewJob, Query, Transaction, component_id,
 };
 use value::{ComponentId, ComponentPath, Object};
+
+use crate::common::{Store, get, json};
 
 fn path(text: &str) -> ComponentPath {
     text.parse().expect("a legal path")
