@@ -153,12 +153,7 @@ impl Deployment {
         connections.commands.push(commands.boxed());
     }
 
-    fn take_command(
-        &mut self,
-        session: SessionId,
-        command: Option<Incoming>,
-        connections: &mut Connections,
-    ) {
+    fn take_command(&mut self, session: SessionId, command: Option<Incoming>, connections: &mut Connections) {
         match command {
             Some(Ok((command, not_before))) => {
                 self.tides.command(session, command, not_before, Instant::now());
