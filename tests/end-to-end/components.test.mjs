@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
 import { exportJWK, exportPKCS8, generateKeyPair } from "jose";
-import { asAdmin, callFunction, setVariables } from "./harness/functions.mjs";
+import { asAdmin, callFunction, post, setVariables } from "./harness/functions.mjs";
 import { connect, follow } from "./harness/live.mjs";
 import { createProject } from "./harness/project.mjs";
 import { siteUrlOf, startTidemark } from "./harness/tidemark.mjs";
@@ -48,6 +48,15 @@ async function eventually(ask, check) {
     await sleep(50);
   }
 }
+
+async function askSystem(name, args) {
+  const { body } = await callFunction(tidemark, "query", `_system/frontend/${name}`, args, asAdmin(tidemark));
+  assert.equal(body.status, "success", JSON.stringify(body));
+  return body.value;
+}
+
+/** What the server says of the component at a path; `undefined` if there is none. */
+const componentAt = async (path) => (await askSystem("components:list", {})).find((component) => component.path === path);
 
 test("a push installs every instance once, and finishing it again changes nothing", LIMIT, async () => {
   for (const name of ["first", "second", "serial", "workflow/workpool", "resend/emailWorkpool/batchWorker"]) {
@@ -195,12 +204,48 @@ test("jobs are those of the component that has scheduled them, wherever they run
   assert.equal(await client.query(walls.job, { from: "second", id }), null);
 });
 
+test("jobs are listed and cancelled with the others of the component that has scheduled them", LIMIT, async () => {
+  const up = await client.mutation(walls.scheduleUp, { text: "never", ms: 3_600_000 });
+  const down = await client.mutation(walls.scheduleDown, { text: "never", ms: 3_600_000 });
+  const componentId = (await componentAt("first")).id;
+  const upcoming = async (componentId) => (await askSystem("scheduler:upcomingJobs", { limit: 100, componentId })).jobs.map((job) => job._id);
+  const [ofApp, ofFirst] = [await upcoming(null), await upcoming(componentId)];
+  assert.ok(ofApp.includes(down) && !ofApp.includes(up), JSON.stringify({ ofApp, up, down }));
+  assert.deepEqual(ofFirst, [up]);
+  const cancelAll = async (body) => {
+    const answer = await post(tidemark, "/api/cancel_all_jobs", JSON.stringify(body), asAdmin(tidemark));
+    return (await answer.json()).canceled;
+  };
+  assert.equal(await cancelAll({ componentId }), 1);
+  assert.ok((await cancelAll({})) >= 1);
+  assert.deepEqual([await upcoming(null), await upcoming(componentId)], [[], []]);
+  const { own, first } = await client.query(walls.jobs);
+  const never = [...own, ...first].filter(({ args }) => args[0].text === "never");
+  assert.deepEqual(never.map(({ name, state }) => `${name} ${state}`), ["lib.js:add canceled", "walls.js:record canceled"]);
+});
+
+test("a mutation whose commit the log never takes has failed, whether somebody has called it or its time has come", LIMIT, async () => {
+  const text = "x".repeat(600 * 1024);
+  await assert.rejects(client.mutation(walls.add, { to: "second", text }), /CommitTimestampInLargeCommit/);
+  await client.mutation(walls.scheduleDown, { text });
+  const isTooLarge = (job) => job.args[0].text === text;
+  await eventually(
+    async () => (await client.query(walls.jobs)).own.filter(isTooLarge).map((job) => job.state),
+    ([state]) => state === "failed",
+  );
+  assert.ok(!(await client.query(walls.list)).second.includes(text));
+  const answer = await fetch(`${tidemark.url}/api/stream_function_logs?cursor=0`, asAdmin(tidemark));
+  const { entries } = await answer.json();
+  const failed = entries.filter(({ error }) => error?.startsWith("CommitTimestampInLargeCommit: "));
+  assert.deepEqual(failed.map(({ identifier }) => identifier), ["walls:add", "lib:add"]);
+});
+
 test("files are those of the component that stores them", LIMIT, async () => {
   const { id, url } = await client.action(walls.store, { text: "kept within" });
   assert.match(url, /\?component=/);
   assert.equal(await (await fetch(url)).text(), "kept within");
   assert.equal((await fetch(url.replace(/\?.*/, ""))).status, 404);
-  const upload = await (await fetch(await client.mutation(walls.uploadUrl), { method: "POST", body: "uploaded" })).json();
+  const upload = await (await fetch(await client.mutation(walls.uploadUrl, { of: "first" }), { method: "POST", body: "uploaded" })).json();
   const urls = await client.query(walls.urlOf, { id: upload.storageId });
   assert.ok(urls.first !== null && urls.own === null && urls.second === null);
   assert.equal((await client.query(walls.urlOf, { id })).first, url);
@@ -596,6 +641,7 @@ test("a component that is not mounted any more keeps its data, and has it when i
   const config = await project.read("convex/convex.config.ts");
   const source = await project.read("convex/walls.ts");
   const before = (await client.query(walls.list)).second;
+  const uploadUrl = await client.mutation(walls.uploadUrl, { of: "second" });
   const { other } = await client.query(walls.handles);
   await project.write("convex/convex.config.ts", config.replace(`app.use(notes, { name: "second" });\n`, ""));
   const unmounted = await project.mustRun("deploy", "--typecheck", "disable");
@@ -603,6 +649,8 @@ test("a component that is not mounted any more keeps its data, and has it when i
   await assert.rejects(client.query(walls.list), /no component `second`/);
   const answer = await callFunction(tidemark, "query", "walls:environment");
   assert.equal(answer.body.status, "error");
+  const upload = await fetch(uploadUrl, { method: "POST", body: "too late" });
+  assert.deepEqual([upload.status, (await upload.json()).code], [400, "UnmountedComponent"]);
   await project.write("convex/convex.config.ts", config);
   await project.write("convex/walls.ts", source);
   const remounted = await project.mustRun("deploy", "--typecheck", "disable");
@@ -612,21 +660,12 @@ test("a component that is not mounted any more keeps its data, and has it when i
 });
 
 test("what is left of a component that is not mounted any more can be deleted, and only that", LIMIT, async () => {
-  const named = async (path) => {
-    const call = { path: "_system/frontend/components:list", args: {}, format: "convex_encoded_json" };
-    const answer = await fetch(`${tidemark.url}/api/query`, {
-      method: "POST",
-      body: JSON.stringify(call),
-      headers: { "Content-Type": "application/json", ...asAdmin(tidemark).headers },
-    });
-    return (await answer.json()).value.find((component) => component.path === path);
-  };
   const remove = async (componentId, headers = asAdmin(tidemark).headers) => {
     const body = JSON.stringify({ componentId });
     const answer = await fetch(`${tidemark.url}/api/delete_component`, { method: "POST", body, headers: { "Content-Type": "application/json", ...headers } });
     return [answer.status, answer.status === 200 ? null : (await answer.json()).code];
   };
-  const { id } = await named("second");
+  const { id } = await componentAt("second");
   assert.ok((await client.query(walls.list)).second.length > 0);
   assert.deepEqual(await remove(id), [400, "ComponentMustBeUnmounted"]);
   assert.deepEqual(await remove("nothing"), [400, "ComponentNotFound"]);
@@ -635,9 +674,9 @@ test("what is left of a component that is not mounted any more can be deleted, a
   const config = await project.read("convex/convex.config.ts");
   await project.write("convex/convex.config.ts", config.replace(`app.use(notes, { name: "second" });\n`, ""));
   await project.mustRun("deploy", "--typecheck", "disable");
-  assert.equal((await named("second")).state, "unmounted");
+  assert.equal((await componentAt("second")).state, "unmounted");
   assert.deepEqual(await remove(id), [200, null]);
-  assert.equal(await named("second"), undefined);
+  assert.equal(await componentAt("second"), undefined);
   assert.deepEqual(await remove(id), [400, "ComponentNotFound"]);
 
   await project.write("convex/convex.config.ts", config);

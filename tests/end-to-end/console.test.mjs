@@ -10,10 +10,10 @@ import { ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
 import { launchBrowser, openPage } from "./harness/browser.mjs";
 import { DESKTOP, PHONE, screenshot } from "./harness/example.mjs";
-import { asAdmin, callFunction } from "./harness/functions.mjs";
+import { asAdmin, callFunction, post } from "./harness/functions.mjs";
 import { seaView } from "./harness/paint.mjs";
 import { createProject } from "./harness/project.mjs";
-import { startTidemark, tidemarkBinary } from "./harness/tidemark.mjs";
+import { siteUrlOf, startTidemark, tidemarkBinary } from "./harness/tidemark.mjs";
 
 const LIMIT = { timeout: 300_000 };
 const BOATS = ["Aurora", "Borealis", "Calypso", "Daphne", "Eos", "Fulmar", "Galatea", "Halcyon"];
@@ -65,9 +65,9 @@ const dialog = (name) => page.getByRole("dialog", { name });
 const toast = (text) => page.locator(".toast").getByText(text);
 /** The cell of a document's field, the document named by what another cell of its row says. */
 const cell = (row, field) => page.getByRole("grid").getByRole("row").filter({ hasText: row }).locator(`[data-field="${field}"]`);
-const openTable = async (name) => {
-  await page.getByRole("complementary", { name: "Tables" }).getByRole("link", { name: new RegExp(`^${name}`) }).click();
-  await heading(name).waitFor();
+const openTable = async (name, of = page) => {
+  await of.getByRole("complementary", { name: "Tables" }).getByRole("link", { name: new RegExp(`^${name}`) }).click();
+  await heading(name, of).waitFor();
 };
 
 test("the page is the program's own, and nothing else may run in it", LIMIT, async () => {
@@ -93,11 +93,28 @@ test("the page is the program's own, and nothing else may run in it", LIMIT, asy
 test("nobody gets in without the key", LIMIT, async () => {
   await signIn(page, `dev|${"0".repeat(64)}`);
   await page.getByRole("alert").getByText("This key does not open the deployment.").waitFor();
+  await signIn(page, "dev|0…1");
+  await page.getByRole("alert").getByText("This is no admin key").waitFor();
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
   await signIn(page);
   await heading("Health").waitFor();
   await page.getByText("Live", { exact: true }).waitFor();
   assert.equal(await page.evaluate(() => localStorage.length), 0, "the key goes with the tab");
+});
+
+test("a link that encodes nothing leads somewhere all the same", LIMIT, async () => {
+  const follow = (hash) => page.evaluate((hash) => (location.hash = hash), hash);
+  await follow("#/data/%");
+  await page.getByText("There is no table %").waitFor();
+  await page.reload();
+  await page.getByText("There is no table %").waitFor();
+  await follow("#/data?component=%");
+  await page.getByRole("alert").getByText("is not the id of a component").waitFor();
+  assert.equal(await page.getByText("No tables").count(), 0, "nothing is known of its tables");
+  await follow("#/schedules/%");
+  await page.getByText("Nothing is scheduled").or(page.getByRole("table", { name: "Upcoming functions" })).waitFor();
+  await goTo("Health");
+  await heading("Health").waitFor();
 });
 
 test("what runs is counted and drawn", LIMIT, async () => {
@@ -272,7 +289,13 @@ test("functions run from here, as administrator or in a user's name, and live", 
   await result.getByText('code: "BERTH_TAKEN"').waitFor();
 
   await open("weather:station");
+  await page.getByLabel("Arguments").fill('{ "$set": [] }');
+  await page.getByText("Field name $set starts with a '$'").waitFor();
+  await page.getByLabel("Arguments").fill("{}");
   await page.getByLabel("Act as a user").check();
+  await page.getByLabel("Identity").fill("{ subject: 5n }");
+  await run();
+  await result.getByRole("alert").getByText("BigInt").waitFor();
   await page.getByLabel("Identity").fill('{ subject: "ada", issuer: "https://example.com", name: "Ada" }');
   await run();
   await result.getByText('askedBy: "Ada"').waitFor();
@@ -408,25 +431,74 @@ test("it says so when the server is away, and goes on by itself", LIMIT, async (
   await cell("Meltemi", "kind").getByText("sail").waitFor();
 });
 
-test("another deployment has a console of its own, below its path", LIMIT, async (context) => {
-  const words = ["deployment", "--data-dir", tidemark.dataFolder, "create", "shop"];
+/** Another deployment, in a page of its own. */
+let shop;
+
+test("another deployment has a console of its own, below its path, whatever it is called", LIMIT, async (context) => {
+  const words = ["deployment", "--data-dir", tidemark.dataFolder, "create", "console-shop"];
   const { stdout } = await promisify(execFile)(tidemarkBinary(), words);
   const [, url] = /API +(\S+)/.exec(stdout);
-  const [, key] = /Admin key +(\S+)/.exec(stdout);
-  const shop = await openPage(context, browser, `${url}/console`, { viewport: DESKTOP });
-  assert.equal(new URL(shop.url()).pathname, "/d/shop/console/");
-  await signIn(shop, tidemark.adminKey);
-  await shop.getByRole("alert").getByText("This key does not open the deployment.").waitFor();
-  await signIn(shop, key);
-  await shop.getByText("Live", { exact: true }).waitFor();
-  await goTo("Data", shop);
-  await shop.getByText("There are no tables yet").waitFor();
-  await shop.getByRole("button", { name: "Create a table" }).click();
-  await shop.getByRole("dialog").getByLabel("Name").fill("goods");
-  await shop.getByRole("dialog").getByRole("button", { name: "Create", exact: true }).click();
-  await heading("goods", shop).waitFor();
-  await goTo("Functions", shop);
-  await shop.getByText("No code was pushed yet").waitFor();
+  const [, adminKey] = /Admin key +(\S+)/.exec(stdout);
+  const elsewhere = await openPage(context, browser, `${tidemark.url}/console`, { viewport: DESKTOP });
+  await signIn(elsewhere, adminKey);
+  await elsewhere.getByRole("alert").getByText("This key opens the deployment console-shop.").waitFor();
+  shop = { url, adminKey, page: await openPage(file, browser, `${url}/console`, { viewport: DESKTOP }) };
+  assert.equal(new URL(shop.page.url()).pathname, "/d/console-shop/console/");
+  await signIn(shop.page, tidemark.adminKey);
+  await shop.page.getByRole("alert").getByText("This key does not open the deployment.").waitFor();
+  await signIn(shop.page, adminKey);
+  await shop.page.getByText("Live", { exact: true }).waitFor();
+  await goTo("Data", shop.page);
+  await shop.page.getByText("There are no tables yet").waitFor();
+  await shop.page.getByRole("button", { name: "Create a table" }).click();
+  await shop.page.getByRole("dialog").getByLabel("Name").fill("goods");
+  await shop.page.getByRole("dialog").getByRole("button", { name: "Create", exact: true }).click();
+  await heading("goods", shop.page).waitFor();
+  await goTo("Functions", shop.page);
+  await shop.page.getByText("No code was pushed yet").waitFor();
+});
+
+test("components show what they have and where they answer, also those that have nothing", LIMIT, async () => {
+  const { page } = shop;
+  const parts = await createProject(file, shop, { app: "console-parts", convex: "convex-1-49" });
+  const push = () => parts.mustRun("deploy", "--typecheck", "disable");
+  const choices = page.getByLabel("Component");
+  const choose = (label) => choices.selectOption({ label });
+  await push();
+  const site = await siteUrlOf(shop);
+  await page.getByRole("link", { name: "GET /tide" }).click();
+  await page.getByText(`GET ${site}/api/tide`, { exact: true }).waitFor();
+  await choose("pier");
+  await page.getByText(`GET ${site}/pier/lamp`, { exact: true }).waitFor();
+  assert.equal(await (await fetch(`${site}/pier/lamp`)).text(), "it burns\n");
+  await choose("hidden");
+  await page.getByText(/^Nowhere: /).waitFor();
+
+  await choose("app");
+  await goTo("Data", page);
+  await openTable("moorings", page);
+  await page.getByLabel("Index").locator("option", { hasText: "by_note" }).waitFor({ state: "attached" });
+  assert.deepEqual(await page.getByLabel("Index").locator("option").allTextContents(), ["creation time", "by_note (note)"]);
+  await page.getByRole("button", { name: "Add document" }).click();
+  const begun = page.getByLabel("Document", { exact: true });
+  assert.equal(await begun.inputValue(), '{\n  at: 0n,\n  call: "",\n  kind: 5n,\n  note: "",\n}');
+  await page.getByText("What the schema asks for").click();
+  await page.getByText('call: FunctionHandle<"mutation", any, null>;').waitFor();
+  await page.keyboard.press("Escape");
+
+  const config = await parts.read("convex/convex.config.ts");
+  await parts.write("convex/convex.config.ts", config.replace(/^.*plain.*\n/gm, ""));
+  await push();
+  await choose("plain (unmounted)");
+  await page.getByText("There are no tables yet").waitFor();
+  const { body } = await callFunction(shop, "query", "_system/frontend/components:list", {}, asAdmin(shop));
+  const { id } = body.value.find(({ path }) => path === "plain");
+  const { status } = await post(shop, "/api/delete_component", JSON.stringify({ componentId: id }), asAdmin(shop));
+  assert.equal(status, 200);
+  await page.getByRole("alert").getByText("there is no component").first().waitFor();
+  await parts.write("convex/convex.config.ts", config);
+  await push();
+  await page.getByText("There are no tables yet").waitFor();
 });
 
 test("it looks well in both colours, and on a phone", LIMIT, async (context) => {

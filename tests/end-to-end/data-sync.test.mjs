@@ -167,10 +167,46 @@ test("what can't be read is refused with a code", LIMIT, async (context) => {
   assert.equal(await refused("/api/list_snapshot?format=json&snapshot=1"), "400 SnapshotTooOld");
   assert.equal(await refused("/api/list_snapshot?format=json&cursor=nonsense"), "400 InvalidCursor");
   assert.equal(await refused("/api/list_snapshot?format=xml"), "400 BadFormat");
+  const unread = await get(tidemark, "/api/list_snapshot?snapshot=abc");
+  assert.deepEqual([unread.body.code, /snapshot: /.test(unread.body.message)], ["InvalidParameters", true], unread.text);
+  assert.match((await get(tidemark, "/api/document_deltas?cursor=-1")).body.message, /cursor: /);
   const anonymous = await fetch(`${tidemark.url}/api/list_snapshot?format=json`);
   assert.equal(anonymous.status, 401);
   const wrong = await fetch(`${tidemark.url}/api/json_schemas`, { headers: { Authorization: "Convex dev|0123" } });
   assert.equal(`${wrong.status} ${(await wrong.json()).code}`, "403 BadDeployKey");
+});
+
+test("deltas from before a table was replaced as a whole are refused, and those of other tables go on", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = await pushApp(context, tidemark, "copied");
+  await apply(tidemark, [...people(["Ada", "Grace"]), { kind: "note", text: "one" }]);
+  const deltas = async (cursor, table) => {
+    const { status, body } = await get(tidemark, `/api/document_deltas?format=json&cursor=${cursor}${table ? `&tableName=${table}` : ""}`);
+    return status === 200 ? body.values.length : `${status} ${body.code}`;
+  };
+  const refused = "400 InvalidWindowToReadDocuments";
+
+  const { snapshot } = await readSnapshot(tidemark, "people");
+  const cleared = await fetch(`${tidemark.url}/api/streaming_import/clear_tables`, {
+    ...asAdmin(tidemark),
+    method: "PUT",
+    headers: { ...asAdmin(tidemark).headers, "Content-Type": "application/json" },
+    body: JSON.stringify({ tableNames: ["people"] }),
+  });
+  assert.equal(cleared.status, 200, await cleared.text());
+  assert.deepEqual([await deltas(snapshot, "people"), await deltas(snapshot), await deltas(snapshot, "notes")], [refused, refused, 0]);
+
+  const afterwards = await readSnapshot(tidemark, "people");
+  assert.equal(afterwards.documents.size, 0);
+  await apply(tidemark, people(["Edsger"]));
+  assert.deepEqual([await deltas(afterwards.snapshot, "people"), await deltas(afterwards.snapshot)], [1, 1]);
+
+  await project.write("notes.jsonl", '{"text":"two","writer":null}\n');
+  await project.mustRun("import", "--table", "notes", "--replace", "--yes", "notes.jsonl");
+  assert.deepEqual([await deltas(afterwards.snapshot, "people"), await deltas(afterwards.snapshot, "notes")], [1, refused]);
+  const notes = await readSnapshot(tidemark, "notes");
+  assert.deepEqual([...notes.documents.values()].map(({ text }) => text), ["two"]);
+  assert.equal(await deltas(notes.snapshot), 0);
 });
 
 test("Airbyte's connector reads all, and then what has changed", LIMIT, async (context) => {

@@ -125,6 +125,19 @@ test("an answer is what the app made of it: nothing is added, and HEAD has no bo
   );
 });
 
+test("an answer rules its origin only where that is the app's own", LIMIT, async (context) => {
+  const { tidemark, site } = await start(context);
+  const heads = async (url) => {
+    const { headers } = await fetch(url);
+    return ["service-worker-allowed", "clear-site-data", "x-name"].map((name) => headers.get(name));
+  };
+  assert.deepEqual(await heads(`${site}/worker.js`), ["/", '"storage"', "worker"]);
+  // The console is there, too, and all deployments that paths name.
+  for (const shared of [`${tidemark.url}/http`, `${tidemark.url}/d/dev/http`, `${site}/d/dev`]) {
+    assert.deepEqual(await heads(`${shared}/worker.js`), [null, null, "worker"], shared);
+  }
+});
+
 test("bodies are streamed both ways, each piece as it comes", LIMIT, async (context) => {
   const { site } = await start(context);
   const { request, answered } = open(`${site}/capitals`, { method: "POST" });

@@ -22,14 +22,15 @@ const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 /** Events go soon, and what fails is tried again soon. */
 const QUICK = { log_streams: { flush_ms_max: 100, look_ms: 100, pause_ms_min: 50, pause_ms_max: 100, answer_ms_max: 2_000 } };
 
-/** A server that takes requests, and answers with what `status` says of each. */
+/** A server that takes requests, and answers with what `status` says of each, by its number and path: never, if that is `null`. */
 async function startReceiver(context, status = () => 200) {
   const requests = [];
   const server = createServer(async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const body = Buffer.concat(chunks);
-    const code = status(requests.length);
+    const code = status(requests.length, request.url);
+    if (code === null) return;
     requests.push({ path: request.url, headers: request.headers, body, text: body.toString(), taken: code < 300 });
     response.writeHead(code).end();
   });
@@ -247,6 +248,54 @@ test("what a receiver does not take is sent again, and given up when it refuses"
   assert.equal((await fetch(`${tidemark.url}/api/v1/list_log_streams`)).status, 401);
 });
 
+test("what was tried before a change says nothing of the stream after it, and a receiver that takes events is active", LIMIT, async (context) => {
+  const tidemark = await serveApp(context, { limits: { log_streams: { ...QUICK.log_streams, answer_ms_max: 500 } } });
+  let refusesGreetings = false;
+  const receiver = await startReceiver(context, (_, path) => (path === "/silent" ? null : path === "/refuses" && refusesGreetings ? 503 : 200));
+  const { id } = await mustDo(tidemark, "/api/v1/create_log_stream", { logStreamType: "webhook", url: `${receiver.url}/silent`, format: "json" });
+  await mustDo(tidemark, `/api/v1/update_log_stream/${id}`, { url: `${receiver.url}/takes` });
+  await untilStatus(tidemark, id, "active");
+  // Six attempts of half a second, and pauses between them.
+  const end = Date.now() + 6_000;
+  while (Date.now() < end) {
+    await sleep(200);
+    assert.equal((await statusOf(tidemark, id)).type, "active");
+  }
+
+  // Somebody else has entered that it fails: what comes through next is entered, too.
+  refusesGreetings = true;
+  await mustDo(tidemark, `/api/v1/update_log_stream/${id}`, { url: `${receiver.url}/refuses` });
+  await untilStatus(tidemark, id, "failed");
+  refusesGreetings = false;
+  await until(async () => (await runSomething(tidemark), (await statusOf(tidemark, id)).type === "active"), "that it works again");
+});
+
+test("exceptions of one batch are not tried one after the other where nobody answers", LIMIT, async (context) => {
+  const tidemark = await serveApp(context, { limits: { log_streams: { ...QUICK.log_streams, flush_ms_max: 2_000 } } });
+  const receiver = await startReceiver(context, () => 503);
+  const { id } = await mustDo(tidemark, "/api/v1/create_log_stream", { logStreamType: "sentry", dsn: `${receiver.url.replace("//", "//public@")}/42` });
+  await untilStatus(tidemark, id, "active");
+  await sleep(500);
+  await Promise.all(Array.from({ length: 8 }, (_, number) => callFunction(tidemark, "mutation", "copied:fail", { text: `${number}` })));
+  await untilStatus(tidemark, id, "failed");
+  await sleep(3_000);
+  assert.ok(receiver.requests.length <= 12, `${receiver.requests.length} requests for at most two batches`);
+});
+
+test("long errors are cut, and what waits for a receiver that is silent is bounded", LIMIT, async (context) => {
+  const tidemark = await serveApp(context, { limits: { log_streams: { ...QUICK.log_streams, text_bytes_max: 2_000 } } });
+  const receiver = await startReceiver(context);
+  const { id, hmacSecret } = await mustDo(tidemark, "/api/v1/create_log_stream", { logStreamType: "webhook", url: receiver.url, format: "json" });
+  await untilStatus(tidemark, id, "active");
+  const failed = await until(async () => {
+    await callFunction(tidemark, "mutation", "copied:fail", { text: "long ".repeat(100_000) });
+    return eventsOf(receiver, [hmacSecret]).find((event) => event.topic === "function_execution" && event.status === "failure");
+  }, "a failure");
+  assert.ok(failed.error_message.length < 6_000, `${failed.error_message.length} characters`);
+  assert.match(failed.error_message, /… \(cut\)\n +at /);
+  assert.ok(receiver.requests.every(({ body }) => body.length < 100_000));
+});
+
 test("the audit log has what was changed, by page, and a stream is told", LIMIT, async (context) => {
   const tidemark = await serveApp(context);
   const receiver = await startReceiver(context);
@@ -316,9 +365,20 @@ test("exports, imports and pauses are in the audit log", LIMIT, async (context) 
   await mustDo(tidemark, "/api/v1/pause_deployment", undefined, "POST");
   await mustDo(tidemark, "/api/v1/pause_deployment", undefined, "POST");
   await mustDo(tidemark, "/api/v1/unpause_deployment", undefined, "POST");
+  // What consoles do is done by functions of the system.
+  await valueOf(tidemark, "mutation", "_system/frontend/createTable:default", { table: "made" });
+  await valueOf(tidemark, "mutation", "_system/frontend/addDocument:default", { table: "made", documents: [{ secret: "sour" }] });
+  await valueOf(tidemark, "mutation", "_system/frontend/deploymentState:pause", {});
+  await valueOf(tidemark, "mutation", "_system/frontend/deploymentState:pause", {});
+  await valueOf(tidemark, "mutation", "_system/frontend/deploymentState:resume", {});
   const { items } = await mustDo(tidemark, "/api/v1/list_audit_log_events?limit=100");
   const actions = items.map(({ action }) => action).filter((action) => action !== "push_config");
-  assert.deepEqual(actions, ["snapshot_import", "request_export", "pause_deployment", "unpause_deployment"]);
+  const paused = ["pause_deployment", "unpause_deployment"];
+  assert.deepEqual(actions, ["snapshot_import", "request_export", ...paused, "create_table", "add_documents", ...paused]);
+  const added = items.find(({ action }) => action === "add_documents");
+  assert.deepEqual(added.metadata, { table_name: "made" });
+  const pushed = items.find(({ action }) => action === "push_config");
+  assert.deepEqual([pushed.actor.token_id, /npm-cli|node|undici/i.test(pushed.clientUserAgent ?? "")], ["dev", true], JSON.stringify(pushed));
   const { metadata } = items.find(({ action }) => action === "snapshot_import");
   assert.deepEqual([metadata.table_name, metadata.mode, metadata.format], ["notes", "requireEmpty", "jsonLines"]);
 });

@@ -98,6 +98,8 @@ test("what can't be imported is refused with a code", LIMIT, async (context) => 
   const note = { tableName: "notes", data: { text: "x", writer: null } };
   assert.equal(await refused(...records({}, [note])), "400 InvalidStreamingImport");
   assert.equal(await refused(...records({ notes: { primaryKey: [["text"]] } }, [note])), "400 IndexNotFoundError");
+  assert.equal(await refused(...records({ notes: { primaryKey: [["other"]] } }, [note])), "400 InvalidStreamingImport");
+  assert.equal(await refused("PUT", "add_primary_key_indexes", { indexes: { notes: [["_id"]] } }), "400 InvalidStreamingImport");
   assert.equal(await refused(...records({ notes: {} }, [{ tableName: "notes", data: [1] }])), "400 InvalidStreamingImport");
   assert.equal(await refused(...records({ notes: {} }, [{ tableName: "notes", data: { text: 7, writer: null } }])), "400 SchemaEnforcementError");
   assert.equal(await refused(...records({ _storage: {} }, [])), "400 InvalidStreamingImport");

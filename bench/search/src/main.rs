@@ -1,7 +1,8 @@
 //! Searches, as transactions and actions have them answered: by the search service on a log, in one process.
 //!
-//! `text` fills a table with texts of about 1 KB, in words by Zipf's law, and the same into PostgreSQL with its full text search (GIN, `ts_rank`); then
-//! both answer the same queries: of three words any may be there, the last one is a prefix, the best come first. `vectors` fills a table with vectors around
+//! `text` fills a table with texts of about 1 KB, in words by Zipf's law, replaces and deletes some of them, and fills the same into PostgreSQL with
+//! its full text search (GIN, `ts_rank`); then both answer the same queries: of three words any may be there, the last one is a prefix, the best come
+//! first. PostgreSQL has `work_mem = 256MB` and `jit = off`. `vectors` fills a table with vectors around
 //! centres, and has them searched by the service and by one that compares them one by one: how many of the ten nearest are found, and how much faster.
 #![allow(clippy::print_stdout, reason = "a report is what this program is for")]
 

@@ -16,7 +16,7 @@ use search::{Dependencies, Options, SearchLimits, Service};
 use system_transaction::{SystemTransactions, Work};
 use tokio_util::sync::CancellationToken;
 use transaction::{IndexKind, IndexRow, IndexState, Transaction};
-use value::{ComponentId, Object, Value};
+use value::{ComponentId, DocumentId, Object, Value};
 
 pub const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
 pub const INDEX: IndexId = IndexId([1; 16]);
@@ -59,11 +59,34 @@ struct Insert(Vec<Object>);
 
 #[async_trait]
 impl Work for Insert {
+    type Output = Vec<DocumentId>;
+
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<Vec<DocumentId>> {
+        let mut ids = Vec::with_capacity(self.0.len());
+        for document in &self.0 {
+            ids.push(transaction.insert("things", Value::Object(document.clone())).await?);
+        }
+        Ok(ids)
+    }
+}
+
+/// What documents become: others, or nothing.
+#[derive(Default)]
+pub struct Changes {
+    pub replaced: Vec<(DocumentId, Object)>,
+    pub deleted: Vec<DocumentId>,
+}
+
+#[async_trait]
+impl Work for Changes {
     type Output = ();
 
     async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<()> {
-        for document in &self.0 {
-            transaction.insert("things", Value::Object(document.clone())).await?;
+        for (id, document) in &self.replaced {
+            transaction.replace(&String::from(*id), None, Value::Object(document.clone())).await?;
+        }
+        for id in &self.deleted {
+            transaction.delete(&String::from(*id), None).await?;
         }
         Ok(())
     }
@@ -84,8 +107,12 @@ impl Stand {
         Ok(Stand { transactions, log, token })
     }
 
-    pub async fn insert(&self, documents: Vec<Object>) -> Result<()> {
+    pub async fn insert(&self, documents: Vec<Object>) -> Result<Vec<DocumentId>> {
         Ok(self.transactions.transact(DEPLOYMENT, &Insert(documents)).await?)
+    }
+
+    pub async fn change(&self, changes: &Changes) -> Result<()> {
+        Ok(self.transactions.transact(DEPLOYMENT, changes).await?)
     }
 
     pub fn published(&self) -> Result<Timestamp> {

@@ -10,12 +10,24 @@ export interface SignedIn {
   version: string;
 }
 
+/** A key that signs nobody in here; the message says why. */
+class WrongKey extends Error {}
+
 async function check(key: string): Promise<SignedIn> {
-  const [, name, version] = await Promise.all([
+  if (!/^[ -~]+$/.test(key)) {
+    throw new WrongKey("This is no admin key: keys are letters, digits and signs of ASCII.");
+  }
+  const text = async (key: string | null, path: string) => (await request(key, path)).text();
+  const [, name, here, version] = await Promise.all([
     request(key, "/api/check_admin_key"),
-    request(key, "/instance_name").then((response) => response.text()),
-    request(key, "/version").then((response) => response.text()),
+    text(key, "/instance_name"),
+    text(null, "/instance_name"),
+    text(key, "/version"),
   ]);
+  // Where the address names no deployment, requests go where the key belongs, and live connections do not.
+  if (name !== here) {
+    throw new WrongKey(`This key opens the deployment ${name}. The one at this address is ${here}.`);
+  }
   return { key, name, version };
 }
 
@@ -33,8 +45,11 @@ export function SignIn({ remembered, onSignedIn }: { remembered: string | null; 
       onSignedIn(who);
     } catch (error) {
       setBusy(false);
-      if (error instanceof Refused && error.status < 500) {
+      const isRefused = error instanceof Refused && error.status < 500;
+      if (isRefused || error instanceof WrongKey) {
         forgetKey();
+      }
+      if (isRefused) {
         setProblem("This key does not open the deployment.");
       } else {
         setProblem(error instanceof TypeError ? "The server can't be reached." : messageOf(error));

@@ -1,8 +1,9 @@
 // What the deployment consists of: its tables, its functions.
 import { useMemo } from "react";
+import { jsonToConvex } from "convex/values";
 import { type Live, useComponent, useLive } from "./live";
 import { hrefOf } from "./route";
-import type { Validator } from "./validators";
+import { ANY, type Validator } from "./validators";
 
 export interface ComponentRow {
   id: string;
@@ -54,8 +55,6 @@ interface Specified {
   path?: string;
 }
 
-const ANY: Validator = { type: "any" };
-
 /** All functions and routes, by module. */
 export function useFunctions(): Live<ServerFunction[]> {
   const componentId = useComponent();
@@ -72,9 +71,15 @@ function functionOf({ functionType, identifier, args = ANY, returns = ANY, visib
   return { name: `${module}:${name}`, module, export: name, kind: functionType, isPublic: visibility?.kind !== "internal", args, returns };
 }
 
+/** Below which path of the site the component's routes answer, with a slash at its end; null where they answer nowhere. */
+export function useHttpPrefix(): Live<string | null> {
+  return useLive("_system/frontend/httpPrefix:default", { componentId: useComponent() });
+}
+
 export interface TableSchema {
   tableName: string;
   documentType: Validator | null;
+  /** Those that documents can be read by in an order: neither of search nor of vectors, nor staged. */
   indexes: { indexDescriptor: string; fields: string[] }[];
 }
 
@@ -84,7 +89,11 @@ export function useTableSchema(table: string | null): TableSchema | null {
   const schemas = useLive<{ active?: string }>("_system/frontend/getSchemas:default", table === null ? "skip" : { componentId });
   const active = schemas.state === "ready" ? schemas.value.active : undefined;
   return useMemo(() => {
-    const tables: TableSchema[] = active ? JSON.parse(active).tables : [];
+    if (active === undefined) {
+      return null;
+    }
+    // As a value, for the literals in it.
+    const { tables } = jsonToConvex(JSON.parse(active)) as unknown as { tables: TableSchema[] };
     return tables.find(({ tableName }) => tableName === table) ?? null;
   }, [active, table]);
 }

@@ -1,5 +1,5 @@
 // Values as people write them: JavaScript's literals, with `5n` for 64 bits and `bytes("…")` for bytes in base 64.
-import type { Value } from "convex/values";
+import { convexToJson, type Value } from "convex/values";
 
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/;
 
@@ -52,6 +52,8 @@ export function parse(text: string): Value {
   const reader = new Reader(text);
   const value = reader.value();
   reader.end();
+  // Refuses what is written like a value and is none: fields with names that no field can have.
+  convexToJson(value);
   return value;
 }
 

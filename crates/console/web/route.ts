@@ -10,8 +10,17 @@ export interface Route {
 
 function parse(hash: string): Route {
   const [path = "", query = ""] = hash.replace(/^#\/?/, "").split("?", 2);
-  const [page = "", ...rest] = path.split("/").map(decodeURIComponent);
+  const [page = "", ...rest] = path.split("/").map(decoded);
   return { page: page || "health", rest: rest.filter(Boolean), parameters: new URLSearchParams(query) };
+}
+
+/** What encodes nothing stands for itself: a link may come from anywhere. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 export function hrefOf(page: string, rest: string[] = [], parameters: Record<string, string | null> = {}): string {

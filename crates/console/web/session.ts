@@ -2,10 +2,11 @@
 import { createContext, useContext } from "react";
 import type { ConvexReactClient } from "convex/react";
 
-/** The deployment's address: what stands before `/console` in the page's own. */
-export const base = new URL(location.pathname.replace(/\/console\/?.*$/, ""), location.origin).href.replace(/\/$/, "");
+/** The deployment's address: what stands before `/console/` at the end of the page's own. Its name may begin so, too. */
+export const base = location.origin + location.pathname.replace(/\/+console\/+[^/]*$/, "");
 
-const KEY = "tidemark-console-key";
+/** One tab can visit several deployments of an origin. */
+const KEY = `tidemark-console-key ${base}`;
 
 export const storedKey = (): string | null => sessionStorage.getItem(KEY);
 export const storeKey = (key: string) => sessionStorage.setItem(KEY, key);
@@ -21,11 +22,13 @@ export class Refused extends Error {
   }
 }
 
-/** A request to the deployment in the name of the administrator. */
-export async function request(key: string, path: string, init: RequestInit & { json?: unknown; as?: string } = {}): Promise<Response> {
+/** A request to the deployment in the name of the administrator, or of nobody without a key. */
+export async function request(key: string | null, path: string, init: RequestInit & { json?: unknown; as?: string } = {}): Promise<Response> {
   const { json, as, ...rest } = init;
   const headers = new Headers(rest.headers);
-  headers.set("Authorization", `Convex ${key}${as === undefined ? "" : `:${as}`}`);
+  if (key !== null) {
+    headers.set("Authorization", `Convex ${key}${as === undefined ? "" : `:${as}`}`);
+  }
   if (json !== undefined) {
     headers.set("Content-Type", "application/json");
   }

@@ -3,13 +3,16 @@ import type { Value } from "convex/values";
 import { print } from "./literal";
 
 export type Validator =
-  | { type: "any" | "null" | "number" | "bigint" | "boolean" | "string" | "bytes" }
+  | { type: "any" | "null" | "number" | "bigint" | "commitTs" | "boolean" | "string" | "bytes" }
   | { type: "id"; tableName: string }
+  | { type: "function"; fnType?: string; args?: Validator; returns?: Validator }
   | { type: "literal"; value: Value }
   | { type: "array"; value: Validator }
   | { type: "object"; value: Record<string, Field> }
   | { type: "record"; keys: Validator; values: Field }
   | { type: "union"; value: Validator[] };
+
+export const ANY: Validator = { type: "any" };
 
 export interface Field {
   fieldType: Validator;
@@ -24,8 +27,15 @@ export function typeOf(validator: Validator, indent = ""): string {
       return `Id<"${validator.tableName}">`;
     case "literal":
       return print(validator.value);
+    case "commitTs":
+      return "bigint";
     case "bytes":
       return "ArrayBuffer";
+    case "function": {
+      const { fnType, args, returns } = validator;
+      const signature = args || returns ? [args ?? ANY, returns ?? ANY].map((part) => typeOf(part, indent)) : [];
+      return `FunctionHandle<${[fnType ? `"${fnType}"` : "FunctionType", ...signature].join(", ")}>`;
+    }
     case "array": {
       const of = typeOf(validator.value, indent);
       return validator.value.type === "union" ? `(${of})[]` : `${of}[]`;
@@ -50,11 +60,13 @@ export function example(validator: Validator): Value {
     case "number":
       return 0;
     case "bigint":
+    case "commitTs":
       return 0n;
     case "boolean":
       return false;
     case "string":
     case "id":
+    case "function":
       return "";
     case "bytes":
       return new ArrayBuffer(0);

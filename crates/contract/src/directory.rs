@@ -42,10 +42,11 @@ pub trait Directory: Send + Sync + 'static {
     /// Errors: `DeploymentNotFound`; `DefaultDeployment`, since requests that name none are for that one.
     async fn delete(&self, name: &str) -> Result<()>;
 
-    /// Gives a deployment another address, which has a host name of its own: for its API, or for HTTP actions. `None` for the one that it
-    /// has by default. When this returns, this node knows it, and the others soon: it is what functions and tools are told.
+    /// Gives a deployment another address, as one with its key wants it, with a host name of its own: for its API, or for HTTP actions.
+    /// `None` for the one that it has by default. When this returns, this node knows it, and the others soon: it is what functions and tools are told.
     ///
-    /// Errors: `DeploymentNotFound`, `InvalidDeploymentUrl`; `DeploymentUrlTaken` if another one has the host name.
+    /// Errors: `DeploymentNotFound`, `InvalidDeploymentUrl`; `DeploymentUrlTaken` if another one has the host name, or would have it by
+    /// its name; `DeploymentUrlNotAllowed` if there are several and the operator has not allowed it.
     async fn set_url(&self, deployment: DeploymentRef, door: Door, url: Option<&str>) -> Result<()>;
 
     /// The preview deployment of a project that `identifier` names. Without `reuse` one that is there is deleted first, so that

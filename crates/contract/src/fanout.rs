@@ -43,14 +43,16 @@ pub struct FanoutSession {
 /// What a session asks for.
 #[derive(Clone, Debug)]
 pub enum SessionCommand {
-    /// The round that holds these changes has at least `version` as its query set version.
+    /// The round that holds these changes has at least `version` as its query set version. Queries that are added are shown as of
+    /// a moment that holds every commit which was acknowledged before this, to whomever.
     ModifyQueries {
         /// Counts up within the session.
         version: u32,
         /// In this order.
         modifications: Vec<QueryModification>,
     },
-    /// Every query is run again, or shown not to depend on the identity, before the round that has this version.
+    /// Every query is run again, or shown not to depend on the identity, before the round that has this version,
+    /// which is as of a moment like that of added queries.
     SetIdentity {
         /// Counts up within the session.
         version: u32,

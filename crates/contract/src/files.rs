@@ -22,7 +22,7 @@ use crate::{DeploymentRef, ObjectBytes, ObjectName, ObjectParts, Result};
 pub trait Files: Send + Sync + 'static {
     /// Begins to store a file.
     ///
-    /// Errors: `StorageTokenInvalid`, `StorageTokenExpired`, `InvalidContentType`.
+    /// Errors: `StorageTokenInvalid`, `StorageTokenExpired`, `InvalidContentType`; `UnmountedComponent`, `ComponentNotFound`.
     async fn begin(&self, upload: NewFile) -> Result<Box<dyn FileUpload>>;
 
     /// The file that a URL names, as of the newest commit that was acknowledged; `None` if there is none.
@@ -95,6 +95,6 @@ pub trait FileUpload: Send {
     /// Makes the file; the id of its document in `_storage` comes back. When this returns, the file MUST be durable.
     ///
     /// Errors: `Sha256Mismatch` if its bytes have another digest than was said; `UploadTooSlow` if it took longer than the grace
-    /// time; as the log does.
+    /// time; `UnmountedComponent`, `ComponentNotFound` if its component has gone meanwhile; as the log does.
     async fn finish(self: Box<Self>) -> Result<String>;
 }

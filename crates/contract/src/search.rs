@@ -7,7 +7,8 @@ use crate::{DeploymentRef, FilterValue, IndexId, Result, TextCondition, TextFilt
 /// Text and vector indexes, kept from the commit stream. They are derived: a service that has lost them makes them anew.
 ///
 /// Besides the errors that are listed, each method may fail with `SearchIndexesUnavailable`: the index is being built here, or the service
-/// has not heard of the moment that is asked for within `wait_ms_max`; and with `IndexNotFoundError`, once there is no such index.
+/// has not heard of the moment that is asked for within `wait_ms_max`, or it has nothing of that moment any more; and with
+/// `IndexNotFoundError` if there is no such index at the moment.
 #[async_trait]
 pub trait Search: Send + Sync + 'static {
     /// The documents that a text search finds at one moment, the best first: by score, then the newest, then the largest id. All

@@ -19,6 +19,7 @@ const NO_CODES: &[&str] = &[
     "IndexRange",
     "InvalidAccessError",
     "KeptKey",
+    "KeptTable",
     "NotSupportedError",
     "OperationError",
     "RangeError",

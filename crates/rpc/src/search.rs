@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    DeploymentRef, IndexId, Result, Search, SearchIndexState, TextMatch, TextMatches, TextSearch,
-    VectorMatch, VectorSearch, WrittenText,
+    DeploymentRef, Error, IndexId, Result, Search, SearchIndexState, TextMatch, TextMatches, TextSearch,
+    VectorMatch, VectorSearch, WrittenText, code,
 };
 use futures::future::BoxFuture;
 use prost::Message;
@@ -167,13 +167,23 @@ impl GrpcSearch {
             index: convert::index_bytes(index),
             call: Some(call),
         };
-        let answer = self.calls.call(request.encode_to_vec().into()).await?;
+        let answer =
+            self.calls.call(request.encode_to_vec().into()).await.map_err(|failed| away(failed.into()))?;
         let reply: wire::SearchReply = decoded(answer).map_err(Malformed::answer)?;
         match present(reply.reply, "the answer").map_err(Malformed::answer)? {
             Reply::Error(error) => Err(errors::from_wire(error)),
             reply => Ok(reply),
         }
     }
+}
+
+/// A search has no effect: that nobody answers is all that its caller need know.
+fn away(error: Error) -> Error {
+    if ![code::NODE_UNREACHABLE, code::CONNECTION_LOST, code::CALL_TIMED_OUT].contains(&&*error.code) {
+        return error;
+    }
+    tracing::debug!(%error, "the search service is away");
+    Error::overloaded("SearchIndexesUnavailable", "the search service does not answer. Try again.")
 }
 
 fn text_match(found: wire::TextMatch) -> Decoded<TextMatch> {
@@ -233,5 +243,32 @@ impl Search for GrpcSearch {
             }
             _ => Err(errors::of_another_call()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::{DeploymentId, GroupId, Timestamp};
+    use tonic::transport::Endpoint;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn that_the_service_is_away_is_said_without_how() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = nobody.local_addr().expect("it has one");
+        drop(nobody);
+        let channel = Endpoint::from_shared(format!("http://{address}")).expect("an address").connect_lazy();
+        let search = VectorSearch {
+            deployment: DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) },
+            index: IndexId([1; 16]),
+            not_before: Timestamp::ZERO,
+            vector: vec![1.0],
+            any_of: Vec::new(),
+            matches_max: 1,
+        };
+        let error = GrpcSearch::new(channel, RpcLimits::DEFAULT).search_vectors(search).await.unwrap_err();
+        assert_eq!(error.code, "SearchIndexesUnavailable");
+        assert!(!error.message.contains(&address.to_string()) && !error.message.contains("tonic"), "{error}");
     }
 }

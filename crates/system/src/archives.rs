@@ -4,19 +4,20 @@ use transaction::{Error, ExportRow, ImportRow, Result, SystemTable, Transaction}
 use value::{DocumentId, Object, Value};
 
 /// What of a row is nobody's business but of those who work on it.
-const WITHIN: [&str; 6] = ["attempts", "beat", "holder", "is_cleared", "position", "tables"];
+const WITHIN: [&str; 5] = ["attempts", "beat", "holder", "is_cleared", "position"];
 
 /// The export that was requested last; null if none ever was.
 pub(crate) async fn latest_export(transaction: &mut Transaction) -> Result<String> {
-    let latest = transaction.row_documents::<ExportRow>("by_creation_time", &[]).await?.pop();
+    let exports = transaction.each_row_document::<ExportRow>("by_creation_time", &[]).await?;
+    let latest = exports.into_iter().rev().find_map(Result::ok);
     Ok(Value::from(latest.map(shown)).to_json())
 }
 
 /// All imports whose bytes are there, the oldest first.
 pub(crate) async fn imports(transaction: &mut Transaction) -> Result<String> {
-    let mut imports = transaction.row_documents::<ImportRow>("by_creation_time", &[]).await?;
-    imports.retain(|import| import.contains("format"));
-    Ok(Value::Array(imports.into_iter().map(|import| Value::Object(shown(import))).collect()).to_json())
+    let imports = transaction.each_row_document::<ImportRow>("by_creation_time", &[]).await?;
+    let imports = imports.into_iter().flatten().filter(|import| import.contains("format"));
+    Ok(Value::Array(imports.map(|import| Value::Object(shown(import))).collect()).to_json())
 }
 
 /// One import.

@@ -8,8 +8,11 @@ use common::{Store, json, model::written_keys};
 use contract::FunctionKind;
 use serde_json::{Value as Json, json};
 use system::Environment;
-use transaction::{FileRow, Finished, NewJob, Result, SchemaRow, SchemaState, Transaction};
-use value::ComponentId;
+use transaction::{
+    ComponentRow, FileRow, Finished, NewJob, NodeConfig, Result, SchemaRow, SchemaState, Transaction,
+    UdfConfigRow, component_id,
+};
+use value::{ComponentId, ComponentPath};
 
 /// Calls a function, as far as a commit.
 async fn call_in(transaction: &mut Transaction, path: &str, arguments: Json) -> Result<Json> {
@@ -245,6 +248,63 @@ async fn a_component_is_named_by_its_id_and_must_be_there() {
         let error = ask(&store, "tableSize:upTo", of(wrong)).await.unwrap_err();
         assert_eq!(error.code(), "ArgumentValidationError");
     }
+    // One without tables is there, too, and an answer that there is none holds until there is one.
+    let plain = instance("plain", false, None);
+    let of_plain = of(json!(component_id(&plain.path).to_string()));
+    let mut asking = store.begin().await;
+    assert!(call_in(&mut asking, "tableSize:upTo", of_plain.clone()).await.is_err());
+    let missing = asking.finish();
+    assert!(touches(&store, &missing, async |tx| _ = tx.insert_instance(&plain).await.unwrap()).await);
+    let mut push = store.begin().await;
+    push.insert_instance(&plain).await.unwrap();
+    store.must_commit(push).await;
+    assert_eq!(ask(&store, "tableSize:upTo", of_plain).await.unwrap().0["count"], json!(0));
+}
+
+fn instance(path: &str, is_mounted: bool, http_prefix: Option<&str>) -> ComponentRow {
+    let path: ComponentPath = path.parse().expect("a legal path");
+    let http_prefix = http_prefix.map(str::to_owned);
+    ComponentRow { path, definition: "d".into(), is_mounted, variables: Vec::new(), http_prefix }
+}
+
+#[tokio::test]
+async fn routes_answer_below_the_prefixes_of_all_that_mount_them() {
+    let store = Store::new();
+    let prefix = |id: Json| ask(&store, "httpPrefix", json!({ "componentId": id }));
+    let instances = [
+        (instance("pier", true, Some("/pier/")), json!("/pier/")),
+        (instance("pier/lamp", true, Some("/lamp/")), json!("/pier/lamp/")),
+        (instance("hidden", true, None), json!(null)),
+        (instance("hidden/lamp", true, Some("/lamp/")), json!(null)),
+        (instance("gone", false, Some("/gone/")), json!(null)),
+    ];
+    let mut push = store.begin().await;
+    for (row, _) in &instances {
+        push.insert_instance(row).await.unwrap();
+    }
+    store.must_commit(push).await;
+    for (row, expected) in &instances {
+        let (answer, _) = prefix(json!(component_id(&row.path).to_string())).await.unwrap();
+        assert_eq!(&answer, expected, "{}", row.path);
+    }
+
+    let (whole, answered) = prefix(json!(null)).await.unwrap();
+    assert_eq!(whole, json!("/"));
+    let config = UdfConfigRow {
+        component: ComponentId::ROOT,
+        server_version: "1.48.0".into(),
+        import_seed: 1,
+        import_time_ms: 1,
+        functions_directory: "convex/".into(),
+        code_hash: String::new(),
+        node: NodeConfig::default(),
+        http_prefix: Some("/api/".into()),
+    };
+    assert!(touches(&store, &answered, async |tx| _ = tx.insert_row(&config).await.unwrap()).await);
+    let mut push = store.begin().await;
+    push.insert_row(&config).await.unwrap();
+    store.must_commit(push).await;
+    assert_eq!(prefix(json!(null)).await.unwrap().0, json!("/api/"));
 }
 
 #[test]

@@ -143,12 +143,13 @@ impl Table {
         }
     }
 
-    /// The index of this name, in whatever state.
+    /// The index of this name, in whatever state. While a push changes one there are two: until it is finished, that which serves.
     pub fn index(&self, name: &str) -> Option<&Arc<Index>> {
         if name == IndexName::BY_ID {
             return Some(&self.by_id);
         }
-        self.indexes.iter().find(|index| index.name.as_str() == name)
+        let named = || self.indexes.iter().filter(|index| index.name.as_str() == name);
+        named().find(|index| index.state == IndexState::Enabled).or_else(|| named().next())
     }
 
     /// Whether it is one of the system's own.
@@ -306,11 +307,6 @@ impl DeploymentCatalog {
     /// The catalog of one component.
     pub fn of(&self, component: ComponentId) -> &Arc<Catalog> {
         self.components.get(&component).unwrap_or(&EMPTY)
-    }
-
-    /// Whether there is anything of this component: the app itself is always there.
-    pub fn has(&self, component: ComponentId) -> bool {
-        component.is_root() || self.components.contains_key(&component)
     }
 
     /// The catalogs of all components that have any metadata.
@@ -511,6 +507,7 @@ impl Catalog {
             | SystemTable::Metadata
             | SystemTable::Exports
             | SystemTable::SnapshotImports
+            | SystemTable::ImportTables
             | SystemTable::SessionRequests
             | SystemTable::ScheduledJobs
             | SystemTable::DueRuns

@@ -2,7 +2,8 @@
 //!
 //! While a deployment keeps its changes, whoever writes documents of the application adds a note to the commit, in an index
 //! where the log orders the notes by their commits ([`IndexId::BY_COMMIT`]). A note names the documents and not what they were: who
-//! follows reads them as they are now, and hears of later changes by later notes.
+//! follows reads them as they are now, and hears of later changes by later notes. Where a commit puts whole tables in the places of
+//! others, or removes some, the note names these and not their documents.
 //!
 //! Every such write relies on the row that says so ([`crate::ChangeHistoryRow`]), so that from the commit on which inserts it no change
 //! is without a note.
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use contract::{
     DeploymentRef, IndexId, Interval, Order, Read, ReadAt, ReadResult, Row, Timestamp, TransactionLog, Write,
 };
+use value::TableName;
 
 use crate::{
     ChangeHistoryRow, Error, HistoryStateRow, Result, Stored, SystemTable, Transaction,
@@ -27,6 +29,8 @@ pub struct Change {
     pub timestamp: Timestamp,
     /// Each document once.
     pub documents: Vec<ChangedDocument>,
+    /// The names of tables that have other documents since, all at once, or are gone.
+    pub replaced_tables: Vec<String>,
 }
 
 /// A document that was written or deleted.
@@ -141,10 +145,19 @@ async fn rows(
     }
 }
 
-/// The write that notes what a commit changes.
-pub(crate) fn note(documents: impl Iterator<Item = ChangedDocument>) -> Write {
+/// The write that notes what a commit changes. In the place of a document's key a replaced table has its name, below the index of the
+/// notes, which no document is in.
+pub(crate) fn note<'t>(
+    documents: impl Iterator<Item = ChangedDocument>,
+    replaced_tables: impl Iterator<Item = &'t TableName>,
+) -> Write {
+    let tables = replaced_tables.map(|table| ChangedDocument {
+        primary: IndexId::BY_COMMIT,
+        key: Bytes::copy_from_slice(table.as_str().as_bytes()),
+        deleted: false,
+    });
     let mut note = vec![VERSION];
-    for document in documents {
+    for document in documents.chain(tables) {
         note.push(document.deleted.into());
         note.extend_from_slice(&document.primary.0);
         let length = u32::try_from(document.key.len()).expect("the key of a document is short");
@@ -162,7 +175,7 @@ pub(crate) fn note(documents: impl Iterator<Item = ChangedDocument>) -> Write {
 fn decode(row: &Row) -> Result<Change> {
     let damaged = || Error::stored(format!("the note of the changes at {}", row.version.timestamp));
     let Some((&VERSION, mut rest)) = row.version.document.split_first() else { return Err(damaged()) };
-    let mut documents = Vec::new();
+    let (mut documents, mut replaced_tables) = (Vec::new(), Vec::new());
     while !rest.is_empty() {
         let parsed = || {
             let (deleted, rest) = rest.split_first()?;
@@ -177,10 +190,15 @@ fn decode(row: &Row) -> Result<Change> {
             Some((document, rest))
         };
         let (document, behind) = parsed().ok_or_else(damaged)?;
-        documents.push(document);
         rest = behind;
+        match document.primary {
+            IndexId::BY_COMMIT => {
+                replaced_tables.push(String::from_utf8(document.key.into()).map_err(|_| damaged())?);
+            }
+            _ => documents.push(document),
+        }
     }
-    Ok(Change { timestamp: row.version.timestamp, documents })
+    Ok(Change { timestamp: row.version.timestamp, documents, replaced_tables })
 }
 
 #[cfg(test)]
@@ -200,9 +218,11 @@ mod tests {
             key: Bytes::new(),
             version: Version { timestamp: Timestamp::MAX, document },
         };
-        let note = note(documents.iter().cloned()).document.expect("it is written");
+        let tables: [TableName; 2] = ["one", "two"].map(|table| table.parse().expect("a name"));
+        let note = note(documents.iter().cloned(), tables.iter()).document.expect("it is written");
         let change = decode(&row(note.clone())).expect("it is one");
         assert_eq!(change.documents, documents);
+        assert_eq!(change.replaced_tables, ["one", "two"]);
         for length in [0, 2, note.len() - 1] {
             assert!(decode(&row(note.slice(..length))).is_err(), "{length} bytes");
         }

@@ -1,20 +1,13 @@
 //! Instances of components: their ids, and which there are.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
-use contract::Order;
 use sha2::{Digest, Sha256};
 use value::{ComponentId, ComponentPath, DocumentId, InternalId, Value};
 
 use crate::{
     DeploymentCatalog, DueRow, Error, Result, ScheduledJobRow, SchemaRow, Stored, SystemTable, TableState,
-    Transaction,
-    fact::Fact,
-    range::prefix_interval,
-    scan::Scan,
-    schedules::due_id,
-    system_rows::stored_row,
-    system_tables::{COMPONENT_INDEX, ComponentRow},
+    Transaction, fact::Fact, schedules::due_id, system_tables::ComponentRow,
 };
 
 /// The id of the instance at a path. It follows from the path alone, so that what names an instance (function handles in
@@ -65,7 +58,8 @@ impl DeploymentCatalog {
     }
 
     /// The component whose router answers requests for a path of the site, and the path as that router knows it; `None` if none
-    /// does. The longest prefix counts, and the app's own before those of its components.
+    /// does. The longest prefix counts, and of those at the same place the outermost component: the app before those that it mounts,
+    /// and each before those within it. Of those that lie equally deep it is the first by path.
     pub fn routed(&self, path: &str) -> Option<(ComponentId, String)> {
         let own = self.of(ComponentId::ROOT).udf_config().and_then(|config| config.row.http_prefix.clone());
         let app = (ComponentId::ROOT, own.unwrap_or_else(|| "/".to_owned()));
@@ -78,10 +72,12 @@ impl DeploymentCatalog {
                 Some(route) if route.starts_with('/') => route.to_owned(),
                 _ => return None,
             };
-            Some((prefix.len(), id, route))
+            let path = self.component_path(id)?;
+            let depth = path.as_str().split_terminator('/').count();
+            Some(((prefix.len(), Reverse((depth, path))), id, route))
         };
-        let longest = routers.filter_map(route).max_by_key(|(length, id, _)| (*length, id.is_root()));
-        longest.map(|(_, id, route)| (id, route))
+        let first = routers.filter_map(route).max_by(|(one, ..), (other, ..)| one.cmp(other));
+        first.map(|(_, id, route)| (id, route))
     }
 
     /// The same without the slash at the end, for addresses: empty for a component that answers none.
@@ -165,19 +161,18 @@ impl Transaction {
     }
 
     /// Deletes an instance that is not mounted any more, with its jobs, its files and its tables; their documents go later
-    /// ([`Transaction::erase_dropped`]). Of more than `jobs_max` jobs only so many are deleted, and nothing else: `false` comes back,
-    /// and it has to be called again. Errors: `ComponentNotFound`, `ComponentMustBeUnmounted`.
-    pub async fn delete_instance(&mut self, id: ComponentId, jobs_max: usize) -> Result<bool> {
+    /// ([`Transaction::erase_dropped`]). First go jobs, then files. Of more than `rows_max` of either only so many go, and nothing that
+    /// comes later: `false` comes back, and it has to be called again. Errors: `ComponentNotFound`, `ComponentMustBeUnmounted`.
+    pub async fn delete_instance(&mut self, id: ComponentId, rows_max: usize) -> Result<bool> {
         if self.is_mounted(id) {
             let message = "a component that is mounted can't be deleted: push the app without it first";
             return Err(Error::user("ComponentMustBeUnmounted", message));
         }
         let stored = self.catalog.instance(id).cloned();
         let stored = stored.ok_or_else(|| Error::user("ComponentNotFound", "there is no such component"))?;
-        if self.delete_jobs(id, jobs_max).await? {
+        if self.delete_jobs(id, rows_max).await? || self.delete_files(id, rows_max).await? {
             return Ok(false);
         }
-        self.delete_files(id).await?;
         let own = self.set_component(id);
         let tables: Vec<_> = self.catalog().all_tables().cloned().collect();
         for table in tables.iter().filter(|table| table.state != TableState::Deleting) {
@@ -194,22 +189,11 @@ impl Transaction {
 
     /// Deletes jobs that a component has scheduled, those that are over as well: at most `rows_max`. Whether there may be more.
     async fn delete_jobs(&mut self, id: ComponentId, rows_max: usize) -> Result<bool> {
-        let table = SystemTable::ScheduledJobs;
-        let interval = prefix_interval(&[Value::from(id.to_string())]);
-        let index = table.index(COMPONENT_INDEX).id;
-        let mut scan = Scan::new(table.table(), index, interval, Order::Ascending, rows_max, rows_max);
-        let mut jobs = Vec::new();
-        while jobs.len() < rows_max {
-            let Some((_, document)) = scan.next(self).await? else { break };
-            jobs.push(stored_row::<ScheduledJobRow>(&document)?.id);
-        }
-        if let Some((index, interval)) = scan.consumed() {
-            self.record_interval(index, interval);
-        }
+        let jobs = self.first_rows_of::<ScheduledJobRow>(id, rows_max).await?;
         for job in &jobs {
-            self.delete_row::<ScheduledJobRow>(*job).await?;
-            if self.row::<DueRow>(due_id(*job)).await?.is_some() {
-                self.delete_row::<DueRow>(due_id(*job)).await?;
+            self.delete_row::<ScheduledJobRow>(job.id).await?;
+            if self.row::<DueRow>(due_id(job.id)).await?.is_some() {
+                self.delete_row::<DueRow>(due_id(job.id)).await?;
             }
         }
         Ok(jobs.len() == rows_max)

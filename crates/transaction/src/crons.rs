@@ -143,7 +143,8 @@ impl Transaction {
             return Ok(());
         };
         let due_ms = at.as_milliseconds() as f64;
-        let row = DueRow { kind: DueKind::Cron, component, due_ms, failures: 0, holder: None };
+        let row =
+            DueRow { kind: DueKind::Cron, component, owner: component, due_ms, failures: 0, holder: None };
         // What runs outside of a transaction comes to its end first, and moves on to this time itself.
         let is_running = ran.is_none() && due.as_ref().is_some_and(|due| due.holder.is_some());
         match due {

@@ -6,6 +6,7 @@ use aes_gcm_siv::{
     Aes256GcmSiv, Nonce,
     aead::{Aead, KeyInit, Payload},
 };
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use contract::DeploymentRef;
 use value::ComponentId;
@@ -105,12 +106,12 @@ impl CursorKey {
     /// The token of an upload URL.
     pub fn upload_token(&self, deployment: DeploymentRef, grant: UploadGrant) -> String {
         let plain = [&grant.issued_ms.to_be_bytes(), grant.component.to_string().as_bytes()].concat();
-        self.encrypt(Purpose::Upload, deployment, &plain)
+        hex::encode(self.encrypt(Purpose::Upload, deployment, &plain))
     }
 
     /// What a token of an upload URL of this deployment grants; `None` if it is none.
     pub fn open_upload_token(&self, deployment: DeploymentRef, token: &str) -> Option<UploadGrant> {
-        let plain = self.decrypt(Purpose::Upload, deployment, token)?;
+        let plain = self.decrypt(Purpose::Upload, deployment, &hex::decode(token).ok()?)?;
         let (issued_ms, component) = plain.split_first_chunk()?;
         let component = std::str::from_utf8(component).ok()?.parse().ok()?;
         Some(UploadGrant { component, issued_ms: u64::from_be_bytes(*issued_ms) })
@@ -118,12 +119,13 @@ impl CursorKey {
 
     /// A cursor of somebody who copies a deployment's data: whatever it says comes back unchanged.
     pub fn seal_export(&self, deployment: DeploymentRef, plain: &[u8]) -> String {
-        self.encrypt(Purpose::Export, deployment, plain)
+        // It may hold something of each table.
+        BASE64_URL_SAFE_NO_PAD.encode(self.encrypt(Purpose::Export, deployment, plain))
     }
 
     /// What such a cursor of this deployment says; `None` if it is none.
     pub fn open_export(&self, deployment: DeploymentRef, cursor: &str) -> Option<Vec<u8>> {
-        self.decrypt(Purpose::Export, deployment, cursor)
+        self.decrypt(Purpose::Export, deployment, &BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?)
     }
 
     fn seal(
@@ -141,20 +143,19 @@ impl CursorKey {
                 plain.extend_from_slice(key);
             }
         }
-        self.encrypt(purpose, deployment, &plain)
+        hex::encode(self.encrypt(purpose, deployment, &plain))
     }
 
-    fn encrypt(&self, purpose: Purpose, deployment: DeploymentRef, plain: &[u8]) -> String {
+    fn encrypt(&self, purpose: Purpose, deployment: DeploymentRef, plain: &[u8]) -> Vec<u8> {
         let payload = Payload { msg: plain, aad: &associated_data(purpose, deployment) };
         let sealed = self
             .cipher
             .encrypt(&Nonce::default(), payload)
             .expect("only 2^36 bytes are too long for the cipher");
-        format!("{VERSION:02x}{}", hex::encode(sealed))
+        [&[VERSION], &sealed[..]].concat()
     }
 
-    fn decrypt(&self, purpose: Purpose, deployment: DeploymentRef, text: &str) -> Option<Vec<u8>> {
-        let bytes = hex::decode(text).ok()?;
+    fn decrypt(&self, purpose: Purpose, deployment: DeploymentRef, bytes: &[u8]) -> Option<Vec<u8>> {
         let Some((&VERSION, sealed)) = bytes.split_first() else { return None };
         let payload = Payload { msg: sealed, aad: &associated_data(purpose, deployment) };
         self.cipher.decrypt(&Nonce::default(), payload).ok()
@@ -167,7 +168,8 @@ impl CursorKey {
         text: &str,
     ) -> Result<(Fingerprint, CursorPosition)> {
         let invalid = || Error::invalid_cursor("the cursor can't be read; start from the first page");
-        let plain = self.decrypt(purpose, deployment, text).ok_or_else(invalid)?;
+        let bytes = hex::decode(text).map_err(|_| invalid())?;
+        let plain = self.decrypt(purpose, deployment, &bytes).ok_or_else(invalid)?;
         let (fingerprint, rest) = plain.split_first_chunk().ok_or_else(invalid)?;
         let position = match rest.split_first() {
             Some((0, [])) => CursorPosition::End,

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use contract::{Interval, Order, Timestamp};
+use value::IndexName;
 
-use crate::{
-    Result, Stored, SystemRow, SystemTable, Table, Transaction, scan::Scan, system_rows::stored_row,
-};
+use crate::{Result, Stored, SystemRow, SystemTable, Table, Transaction, scan::Scan};
 
 impl Transaction {
     /// Deletes documents of the deployment, whatever they are: at most `rows_max`, and about the bytes of one large document.
@@ -51,18 +50,7 @@ impl Transaction {
 
     /// The first rows of a table, by id.
     pub async fn first_rows<R: SystemRow>(&mut self, rows_max: usize) -> Result<Vec<Stored<R>>> {
-        let table = R::TABLE.table();
-        let mut scan =
-            Scan::new(table, table.by_id.id, Interval::all(), Order::Ascending, rows_max, rows_max);
-        let mut rows = Vec::new();
-        while rows.len() < rows_max {
-            let Some((_, document)) = scan.next(self).await? else { break };
-            rows.push(stored_row(&document)?);
-        }
-        if let Some((index, interval)) = scan.consumed() {
-            self.record_interval(index, interval);
-        }
-        Ok(rows)
+        self.rows_in(IndexName::BY_ID, Interval::all(), rows_max).await
     }
 
     /// The application's tables, and those of the system that define nothing.

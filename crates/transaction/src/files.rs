@@ -10,13 +10,13 @@
 //!
 //! Every step reads the object's row and writes it, so of two steps only one commits.
 
-use contract::{DeploymentRef, Interval, ObjectName, Order};
+use contract::{DeploymentRef, Interval, ObjectName};
 use rand::Rng as _;
 use value::{ComponentId, DocumentId, Value, key};
 
 use crate::{
     Error, FileObjectRow, FileRow, FileState, Result, Stored, SystemTable, Transaction, UploadGrant,
-    scan::Scan, system_rows::stored_row,
+    system_rows::stored_row,
 };
 
 /// A file with its object.
@@ -184,24 +184,13 @@ impl Transaction {
         age_ms: u64,
         rows_max: usize,
     ) -> Result<Vec<Stored<FileObjectRow>>> {
-        let table = SystemTable::FileObjects;
-        let index = table.index("by_state_and_since").id;
         let before_ms = self.now_ms().saturating_sub(age_ms) as f64;
         let state = Value::from(state);
         let interval = Interval {
             start: key::encode(&[Some(&state)]).into(),
             end: Some(key::encode(&[Some(&state), Some(&Value::Float64(before_ms))]).into()),
         };
-        let mut scan = Scan::new(table.table(), index, interval, Order::Ascending, rows_max, rows_max);
-        let mut rows = Vec::new();
-        while rows.len() < rows_max {
-            let Some((_, document)) = scan.next(self).await? else { break };
-            rows.push(stored_row(&document)?);
-        }
-        if let Some((index, interval)) = scan.consumed() {
-            self.record_interval(index, interval);
-        }
-        Ok(rows)
+        self.rows_in("by_state_and_since", interval, rows_max).await
     }
 }
 

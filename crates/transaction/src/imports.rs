@@ -17,7 +17,7 @@ use value::{
 use crate::{
     DeploymentCatalog, Error, FileObjectRow, FileRow, FileState, IndexRow, IndexState, Result, Stored,
     StoredSchema, SystemRow, SystemTable, Table, TableRow, TableState, Transaction, documents::Target,
-    fact::Fact, scan::Scan,
+    fact::Fact, range::prefix_interval, scan::Scan,
 };
 
 /// A file that an import brings.
@@ -107,6 +107,9 @@ impl Transaction {
         let row = rows.into_iter().find(|row| row.row.tablet == table.tablet);
         let Stored { id, row } =
             row.ok_or_else(|| Error::stored(format!("the table {} has no row", table.name)))?;
+        if [row.state, state].contains(&TableState::Active) {
+            self.replaced_tables.insert(table.name.clone());
+        }
         self.replace_row(id, &TableRow { state, ..row }).await
     }
 
@@ -235,38 +238,42 @@ impl Transaction {
     /// Lets go of objects that held something of an import or export, which nobody reads any more: at most `rows_max`. How many
     /// there were.
     pub async fn discard_objects_of(&mut self, owner: InternalId, rows_max: usize) -> Result<usize> {
-        let mut objects = self.rows::<FileObjectRow>("by_file", &[owner.to_string().into()]).await?;
-        objects.truncate(rows_max);
-        for Stored { id, row } in &objects {
+        let of_owner = prefix_interval(&[owner.to_string().into()]);
+        let objects = self.rows_in::<FileObjectRow>("by_file", of_owner, rows_max).await?;
+        let count = objects.len();
+        for Stored { id, row } in objects {
             // So long ago that no grace is left.
-            self.replace_row(*id, &FileObjectRow { state: FileState::Discarded, since_ms: 0, ..row.clone() })
-                .await?;
+            self.replace_row(id, &FileObjectRow { state: FileState::Discarded, since_ms: 0, ..row }).await?;
         }
-        Ok(objects.len())
+        Ok(count)
     }
 
-    /// Deletes all files of a component.
-    pub async fn delete_files(&mut self, component: ComponentId) -> Result<()> {
-        let files = self.rows::<FileRow>("by_id", &[]).await?;
-        for file in files.iter().filter(|file| file.row.component == component) {
-            self.delete_row::<FileRow>(file.id).await?;
-        }
+    /// Deletes files of a component, `files_max` at most. Whether there may be more.
+    pub async fn delete_files(&mut self, component: ComponentId, files_max: usize) -> Result<bool> {
+        let files = self.first_rows_of::<FileRow>(component, files_max).await?;
         let since_ms = self.now_ms();
-        for Stored { id, row } in self.rows::<FileObjectRow>("by_id", &[]).await? {
-            if row.component == component && matches!(row.state, FileState::Kept { .. }) {
+        for file in &files {
+            self.delete_row::<FileRow>(file.id).await?;
+            let objects =
+                self.rows::<FileObjectRow>("by_file", &[file.id.internal_id.to_string().into()]).await?;
+            for Stored { id, row } in objects {
                 // A file that comes may have its place in URLs.
                 let uuid = self.new_uuid();
                 let row = FileObjectRow { uuid, state: FileState::Discarded, since_ms, ..row };
                 self.replace_row(id, &row).await?;
             }
         }
-        Ok(())
+        Ok(files.len() == files_max)
     }
 
     /// Whether a component has a file.
     pub async fn has_files(&mut self, component: ComponentId) -> Result<bool> {
-        let files = self.rows::<FileRow>("by_id", &[]).await?;
-        Ok(files.iter().any(|file| file.row.component == component))
+        Ok(!self.first_rows_of::<FileRow>(component, 1).await?.is_empty())
+    }
+
+    /// The number of a component's files, if there are not more than `max`; else `max`.
+    pub async fn files_up_to(&mut self, component: ComponentId, max: usize) -> Result<usize> {
+        Ok(self.first_rows_of::<FileRow>(component, max).await?.len())
     }
 
     /// Makes a file of what an import has stored. Errors: `ImportConflict` if there is a file of its id or its place in URLs.

@@ -78,9 +78,9 @@ pub use system_tables::{
     CronRunRow, DataSyncRow, DeployKeyRow, DeployKeyScope, DeploymentRow, DeploymentState, DirectoryRow,
     DueKind, DueRow, EnvironmentVariableRow, ExportRow, ExportState, FileObjectRow, FileRow, FileState,
     HistoryStateRow, Holder, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState, ImportTable,
-    IndexRow, JobState, LeaseRow, LogStreamRow, LogStreamState, ModuleEnvironment, ModuleRow, NodeConfig,
-    PauseRow, ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored, SystemRow,
-    SystemTable, TableRow, UdfConfigRow, VariableBinding,
+    ImportTableRow, IndexRow, JobState, LeaseRow, LogStreamRow, LogStreamState, ModuleEnvironment, ModuleRow,
+    NodeConfig, PauseRow, ScheduledJobRow, SchemaFailure, SchemaRow, SchemaState, SessionRequestRow, Stored,
+    SystemRow, SystemTable, TableRow, UdfConfigRow, VariableBinding,
 };
 pub use transaction::{Finished, NestedOutcome, Options, Transaction, primary_key_of};
 pub use usage::{Metric, NestedLimits, Usage, UsageWarning};

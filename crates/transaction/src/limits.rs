@@ -59,6 +59,8 @@ group! {
         scheduled_functions_max: usize = 1_000,
         /// Arguments of all functions scheduled by one mutation (`ScheduledFunctionsArgumentsTooLarge`).
         scheduled_arguments_bytes_max: usize = 16 * MIB,
+        /// Rows of the queue of scheduled functions, which all components share, that are looked at to list those of one.
+        queue_rows_max: usize = 4_096,
         /// How far from now the time of a scheduled function may be, in the future and in the past: five years
         /// (`InvalidScheduledFunctionDelay`).
         scheduled_delay_ms_max: u64 = 5 * 366 * 24 * 3_600_000,

@@ -45,24 +45,27 @@ impl Transaction {
         Ok(Count { documents: counted.min(documents_max), is_exact: counted <= documents_max })
     }
 
-    /// The jobs of the running function's component that wait for their time, the next one first: those among the first `rows_max`
-    /// rows of the queue, and whether there are more rows.
-    pub async fn upcoming_jobs(&mut self, rows_max: usize) -> Result<(Vec<UpcomingJob>, bool)> {
+    /// The jobs of the running function's component that wait for their time, wherever they run, the next one first: `jobs_max` at most,
+    /// and whether there may be more. Of the queue, which is that of all components, so many rows are looked at as the limits say
+    /// (`transaction.queue_rows_max`).
+    pub async fn upcoming_jobs(&mut self, jobs_max: usize) -> Result<(Vec<UpcomingJob>, bool)> {
         let table = SystemTable::DueRuns;
         let index = table.index(DUE_INDEX).id;
         let interval = Interval { start: Default::default(), end: Some(crate::held_from()) };
-        let mut scan = Scan::new(table.table(), index, interval, Order::Ascending, rows_max, rows_max);
-        let component = self.component();
+        let rows_max = self.limits.transaction.queue_rows_max;
+        let mut scan = Scan::new(table.table(), index, interval, Order::Ascending, jobs_max, rows_max);
+        let owner = self.component();
         let mut waiting = Vec::new();
         let mut has_more = false;
-        for row in 0.. {
+        for looked_at in 0.. {
             let Some((_, document)) = scan.next(self).await? else { break };
-            if row == rows_max {
+            let Stored { id, row } = stored_row::<DueRow>(&document)?;
+            let is_asked_for = row.kind == DueKind::Job && row.owner == owner;
+            if looked_at == rows_max || is_asked_for && waiting.len() == jobs_max {
                 has_more = true;
                 break;
             }
-            let Stored { id, row } = stored_row::<DueRow>(&document)?;
-            if row.kind == DueKind::Job && row.component == component {
+            if is_asked_for {
                 let job = DocumentId::new(SystemTable::ScheduledJobs.number(), id.internal_id);
                 waiting.push((job, row.due_ms));
             }

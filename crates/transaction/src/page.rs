@@ -22,7 +22,7 @@ pub struct PageRequest {
     pub end_cursor: Option<String>,
     /// The number of documents, as the function gave it.
     pub page_size: f64,
-    /// Documents that may be scanned for it, those included that a filter leaves out.
+    /// Documents that may be scanned for it, those included that a filter leaves out. Ends no search, nor does the next.
     pub maximum_rows_read: Option<f64>,
     /// Bytes of those documents.
     pub maximum_bytes_read: Option<f64>,
@@ -108,9 +108,11 @@ impl Transaction {
         // A page ends before the function would fail by what is left to it; the largest document must still fit.
         let (rows_left, bytes_left) = self.reads_left();
         let bytes_left = bytes_left.saturating_sub(self.limits.value.document_bytes_max).max(1);
-        let rows = page_limit("maximumRowsRead", maximum_rows_read, rows_left.max(1))?;
-        let bytes = page_limit("maximumBytesRead", maximum_bytes_read, bytes_left)?;
         let is_search = query.source.search.is_some();
+        // What a page asks for ends no search.
+        let asked = |maximum: Option<f64>| maximum.filter(|_| !is_search);
+        let rows = page_limit("maximumRowsRead", asked(maximum_rows_read), rows_left.max(1))?;
+        let bytes = page_limit("maximumBytesRead", asked(maximum_bytes_read), bytes_left)?;
         let (target, fields, interval) = match self.index_to_read(&query)? {
             Some((table, index)) if is_search => {
                 let fields = [&index.fields[..], index.kind.filter_fields()].concat();
@@ -147,7 +149,8 @@ impl Transaction {
         };
         let mut walk = match (target, interval) {
             (Some((table, index)), Some(interval)) if is_search => {
-                self.search_scan(&table, &index, &query, interval)?.map_or(Walk::Nothing, Walk::Search)
+                let scan = self.search_scan(&table, &index, &query, interval, rows_first)?;
+                scan.map_or(Walk::Nothing, Walk::Search)
             }
             (Some((table, index)), Some(interval)) => {
                 self.count_range(index.id, &interval)?;

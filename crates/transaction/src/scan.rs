@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::VecDeque, ops::Bound, sync::Arc};
 
 use bytes::Bytes;
 use contract::{IndexId, Interval, Order, Read, ReadResult, Row};
-use value::{ComponentId, IndexName, Value, key};
+use value::{ComponentId, IndexName, key};
 
 use crate::{
     Document, Error, Query, Result, Table, Transaction,
@@ -15,6 +15,7 @@ use crate::{
     query::{Operator, RangeComparison, RangeExpression},
     range::interval_of,
     search::{SearchScan, check_kind},
+    system_rows::component_in_rows,
     system_tables::COMPONENT_INDEX,
 };
 
@@ -309,7 +310,9 @@ impl Transaction {
         let walk = match self.index_to_read(&query)? {
             None => Walk::Nothing,
             Some((table, index)) if query.source.search.is_some() => {
-                self.search_scan(&table, &index, &query, Interval::all())?.map_or(Walk::Nothing, Walk::Search)
+                let rows = first_rows(&query.operators, self.limits.prefetch_documents);
+                let scan = self.search_scan(&table, &index, &query, Interval::all(), rows)?;
+                scan.map_or(Walk::Nothing, Walk::Search)
             }
             Some((table, index)) => {
                 let interval = interval_of(&index, &self.conditions(&index, &query))?;
@@ -384,12 +387,10 @@ impl Transaction {
         if index.name.as_str() != COMPONENT_INDEX || !query.source.table.is_system() {
             return Cow::Borrowed(conditions);
         }
-        let component = self.component();
         let of_component = RangeExpression {
             comparison: RangeComparison::Eq,
             field: COMPONENT_FIELD.parse().expect("a legal path"),
-            // As rows say it: those of the app itself say nothing.
-            value: (!component.is_root()).then(|| Value::from(component.to_string())),
+            value: component_in_rows(self.component()),
         };
         Cow::Owned([of_component].into_iter().chain(conditions.iter().cloned()).collect())
     }

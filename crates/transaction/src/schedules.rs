@@ -120,15 +120,16 @@ impl Transaction {
         self.usage.scheduled_arguments_bytes += arguments.size_bytes();
         let scheduled = match self.check_usage() {
             Ok(()) => {
+                let owner = self.component();
                 let row = ScheduledJobRow {
-                    component: self.component(),
+                    component: owner,
                     function,
                     arguments,
                     scheduled_time_ms: due_ms,
                     completed_time_ms: is_canceled.then_some(now_ms),
                     state: if is_canceled { JobState::Canceled } else { JobState::Pending },
                 };
-                let due = DueRow { kind: DueKind::Job, component, due_ms, failures: 0, holder: None };
+                let due = DueRow { kind: DueKind::Job, component, owner, due_ms, failures: 0, holder: None };
                 match is_canceled {
                     true => self.insert_row(&row).await,
                     false => self.insert_job(&row, &due).await,
@@ -294,9 +295,9 @@ impl Transaction {
         Ok(true)
     }
 
-    /// Jobs of the running function's component that stand in the queue: those that wait, in the order of their times, and behind them
-    /// those that somebody holds; those among the next `rows_max` rows. `after` is where an earlier part has ended; `function` leaves
-    /// out those of others.
+    /// Jobs of the running function's component that stand in the queue, wherever they run: those that wait, in the order of their
+    /// times, and behind them those that somebody holds; those among the next `rows_max` rows. `after` is where an earlier part has
+    /// ended; `function` leaves out those of others.
     pub async fn queued_jobs(
         &mut self,
         after: Option<Bytes>,
@@ -313,7 +314,7 @@ impl Transaction {
             rows_max,
             rows_max,
         );
-        let component = self.component();
+        let owner = self.component();
         let mut part = QueuedJobs { jobs: Vec::new(), end: None };
         for _ in 0..rows_max {
             let Some((key, document)) = scan.next(self).await? else {
@@ -321,7 +322,7 @@ impl Transaction {
             };
             part.end = Some(key::successor(&key).into());
             let Stored { id, row } = stored_row::<DueRow>(&document)?;
-            if row.kind != DueKind::Job || row.component != component {
+            if row.kind != DueKind::Job || row.owner != owner {
                 continue;
             }
             let id = DocumentId::new(SystemTable::ScheduledJobs.number(), id.internal_id);

@@ -30,6 +30,8 @@ pub(crate) struct SearchScan {
     /// More was found than searches give.
     more: bool,
     ahead: VecDeque<(Bytes, Document)>,
+    /// Documents that are read at once when none is left: as many as are surely asked for, then more and more.
+    read_next: usize,
     exhausted: bool,
 }
 
@@ -89,7 +91,7 @@ impl SearchScan {
         let found = self.found.as_mut().expect("it was searched");
         let mut places = Vec::new();
         let mut keys = Vec::new();
-        while places.len() < transaction.limits.prefetch_documents
+        while places.len() < self.read_next
             && let Some(next) = found.front()
         {
             let place = place_of(next);
@@ -104,6 +106,7 @@ impl SearchScan {
             places.push(place);
             found.pop_front();
         }
+        self.read_next = (2 * self.read_next).min(transaction.limits.prefetch_documents).max(1);
         if places.is_empty() && self.more {
             let most = transaction.limits.transaction.search_documents_max;
             let message = format!(
@@ -128,13 +131,14 @@ impl SearchScan {
 
 impl Transaction {
     /// The search of a query, within the places of `interval`; `None` if it can find nothing, whatever is written. The query is checked
-    /// here.
+    /// here. So many documents are read at first.
     pub(crate) fn search_scan(
         &mut self,
         table: &Arc<Table>,
         index: &Arc<Index>,
         query: &Query,
         interval: Interval,
+        read_first: usize,
     ) -> Result<Option<SearchScan>> {
         let expressions = query.source.search.as_deref().unwrap_or_default();
         let Some(condition) = condition_of(index, expressions, &self.limits.transaction)? else {
@@ -149,6 +153,7 @@ impl Transaction {
             found: None,
             more: false,
             ahead: VecDeque::new(),
+            read_next: read_first.clamp(1, self.limits.prefetch_documents.max(1)),
             exhausted: false,
         }))
     }

@@ -1,12 +1,12 @@
 //! Rows of system tables, for the parts of the system. What functions may do is not asked here.
 
 use contract::{Interval, Order};
-use value::{DocumentId, ID_FIELD, IndexName, Object, Value, key};
+use value::{ComponentId, DocumentId, ID_FIELD, IndexName, Object, Value, key};
 
 use crate::{
     Document, Error, Result, Transaction,
     scan::Scan,
-    system_tables::{Stored, SystemRow, SystemTable},
+    system_tables::{COMPONENT_INDEX, Stored, SystemRow, SystemTable},
 };
 
 impl Transaction {
@@ -17,6 +17,37 @@ impl Transaction {
         documents.iter().map(stored_row).collect()
     }
 
+    /// The first rows of an interval of an index, `rows_max` at most; what was seen of it is in the read set.
+    pub(crate) async fn rows_in<R: SystemRow>(
+        &mut self,
+        index: &str,
+        interval: Interval,
+        rows_max: usize,
+    ) -> Result<Vec<Stored<R>>> {
+        let index = R::TABLE.index(index).id;
+        let mut scan = Scan::new(R::TABLE.table(), index, interval, Order::Ascending, rows_max, rows_max);
+        let mut rows = Vec::new();
+        while rows.len() < rows_max {
+            let Some((_, document)) = scan.next(self).await? else { break };
+            rows.push(stored_row(&document)?);
+        }
+        if let Some((index, interval)) = scan.consumed() {
+            self.record_interval(index, interval);
+        }
+        Ok(rows)
+    }
+
+    /// The first rows of a component, by their creation, of a table that applications see: `rows_max` at most.
+    pub(crate) async fn first_rows_of<R: SystemRow>(
+        &mut self,
+        component: ComponentId,
+        rows_max: usize,
+    ) -> Result<Vec<Stored<R>>> {
+        let start = key::encode(&[component_in_rows(component).as_ref()]);
+        let interval = Interval { end: Some(key::prefix_end(&start).into()), start: start.into() };
+        self.rows_in(COMPONENT_INDEX, interval, rows_max).await
+    }
+
     /// As [`Transaction::rows`], but whole documents, as tools show them.
     pub async fn row_documents<R: SystemRow>(
         &mut self,
@@ -25,6 +56,16 @@ impl Transaction {
     ) -> Result<Vec<Object>> {
         let documents = self.system_documents(R::TABLE, index, prefix).await?;
         documents.iter().map(Document::to_object).collect()
+    }
+
+    /// As [`Transaction::row_documents`], but one that can't be read is no reason to be without the others.
+    pub async fn each_row_document<R: SystemRow>(
+        &mut self,
+        index: &str,
+        prefix: &[Value],
+    ) -> Result<Vec<Result<Object>>> {
+        let documents = self.system_documents(R::TABLE, index, prefix).await?;
+        Ok(documents.iter().map(Document::to_object).collect())
     }
 
     /// Inserts a row; its id comes back. Tables, indexes, schemas and modules are in this transaction's catalog at once.
@@ -86,6 +127,11 @@ impl Transaction {
         }
         Ok(true)
     }
+}
+
+/// How rows of tables that applications see say whose they are: those of the app itself say nothing.
+pub(crate) fn component_in_rows(component: ComponentId) -> Option<Value> {
+    (!component.is_root()).then(|| Value::from(component.to_string()))
 }
 
 /// The id in the fields of a stored row.

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -24,6 +24,9 @@ use crate::{
     system_tables::{AuthRow, EnvironmentVariableRow, ModuleRow, Stored, SystemTable, UdfConfigRow},
     usage::Caps,
 };
+
+/// Documents that are asked for at once: one answer must hold them at their largest (`rpc.calls_bytes_max`).
+const POINTS_READ_MAX: usize = 48;
 
 /// What a transaction is given besides its moment. All randomness and time come from here.
 #[derive(Clone)]
@@ -64,6 +67,8 @@ pub struct Transaction {
     pub(crate) pending: Pending,
     /// Notes of changes that go.
     pub(crate) forgotten: Vec<Write>,
+    /// The tables that are put in the places of others, or go.
+    pub(crate) replaced_tables: BTreeSet<TableName>,
     pub(crate) usage: Usage,
     /// The function that runs and those that have called it, outermost first; never empty.
     frames: Vec<Frame>,
@@ -161,6 +166,7 @@ impl Transaction {
             known_bytes: 0,
             pending: Pending::default(),
             forgotten: Vec::new(),
+            replaced_tables: BTreeSet::new(),
             usage: Usage::default(),
             frames: Vec::new(),
             streams: BTreeMap::new(),
@@ -405,12 +411,12 @@ impl Transaction {
         for (_, stream) in std::mem::take(&mut self.streams) {
             self.record_stream(&stream);
         }
-        let has_changes = self.pending.changes().next().is_some();
+        let has_changes = !self.replaced_tables.is_empty() || self.pending.changes().next().is_some();
         if has_changes {
             self.facts.rely_on(Fact::ChangeHistory);
         }
         let is_noted = has_changes && self.catalog.keeps_changes();
-        let note = is_noted.then(|| changes::note(self.pending.changes()));
+        let note = is_noted.then(|| changes::note(self.pending.changes(), self.replaced_tables.iter()));
         self.facts.add_to(&mut self.read_set);
         let mut writes = self.pending.into_writes();
         writes.extend(note);
@@ -525,15 +531,15 @@ impl Transaction {
             }
         }
         let mut fresh = HashMap::with_capacity(reads.len());
-        if !reads.is_empty() {
-            let results = self.read(&reads).await?;
-            for (read, result) in reads.into_iter().zip(results) {
+        for reads in reads.chunks(POINTS_READ_MAX) {
+            let results = self.read(reads).await?;
+            for (read, result) in reads.iter().zip(results) {
                 let (Read::Point { index, key }, ReadResult::Point(version)) = (read, result) else {
                     return Err(unexpected_result());
                 };
                 let document =
                     version.map(|Version { document, .. }| Document::from_stored(document)).transpose()?;
-                fresh.insert(DocumentKey { primary: index, key }, document);
+                fresh.insert(DocumentKey { primary: *index, key: key.clone() }, document);
             }
         }
         let found = |key: &DocumentKey| {

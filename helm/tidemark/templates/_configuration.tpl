@@ -49,6 +49,9 @@ deployment_url = {{ . | toJson }}
 {{- with $configuration.deploymentSiteUrl | default (include "tidemark.url" (dict "root" .root "hosts" $values.ingress.site.hosts "stars" true)) }}
 deployment_site_url = {{ . | toJson }}
 {{- end }}
+{{- with $configuration.deploymentHosts }}
+deployment_hosts = {{ . | toJson }}
+{{- end }}
 {{- with $values.blobs.url }}
 blobs_url = {{ . | toJson }}
 {{- end }}

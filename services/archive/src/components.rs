@@ -1,23 +1,45 @@
 //! Which components an export or import is about.
 
-use contract::{Error, ErrorKind};
+use contract::Error;
 use transaction::Transaction;
 use value::{ComponentId, ComponentPath};
 
-/// The component at a path. Errors: `ComponentNotFound`.
+/// The component at a path, mounted or not: one that is not mounted any more keeps its data. Errors: `ComponentNotFound`.
 pub(crate) fn component_at(
     transaction: &mut Transaction,
     path: &str,
 ) -> contract::Result<(ComponentPath, ComponentId)> {
     let parsed = path.parse::<ComponentPath>().ok();
-    let found = parsed.and_then(|path| Some((path.clone(), transaction.component_at(&path)?)));
+    let found = parsed.and_then(|path| {
+        if path.is_root() {
+            return Some((path, ComponentId::ROOT));
+        }
+        let instances = transaction.instances();
+        let (id, _) = instances.into_iter().find(|(_, stored)| stored.row.path == path)?;
+        Some((path, id))
+    });
     found.ok_or_else(|| {
         let shown: String = path.chars().take(100).collect();
-        Error::new(ErrorKind::NotFound, "ComponentNotFound", format!("There is no component `{shown}`."))
+        Error::bad_request("ComponentNotFound", format!("There is no component `{shown}`."))
     })
 }
 
-/// A component and all that are mounted within it, it first and the others by path. Errors: `ComponentNotFound`.
+/// Fails with `ComponentNotFound` if a component was deleted.
+pub(crate) fn require_component(
+    transaction: &mut Transaction,
+    component: ComponentId,
+) -> Result<(), transaction::Error> {
+    let is_there = |(id, _): &(ComponentId, _)| *id == component;
+    if component.is_root() || transaction.instances().iter().any(is_there) {
+        return Ok(());
+    }
+    Err(transaction::Error::user(
+        "ComponentNotFound",
+        "a component was deleted while the import was under way",
+    ))
+}
+
+/// A component and all within it, those too that are not mounted any more: it first and the others by path. Errors: `ComponentNotFound`.
 pub(crate) fn components_from(
     transaction: &mut Transaction,
     path: &str,
@@ -28,10 +50,9 @@ pub(crate) fn components_from(
         root.0.is_root() || rest.is_some_and(|rest| rest.starts_with('/'))
     };
     let instances = transaction.instances();
-    let mounted =
-        instances.into_iter().filter(|(_, stored)| stored.row.is_mounted && within(&stored.row.path));
-    let mounted = mounted.map(|(id, stored)| (stored.row.path.clone(), id)).collect::<Vec<_>>();
-    Ok(std::iter::once(root).chain(mounted).collect())
+    let inner = instances.into_iter().filter(|(_, stored)| within(&stored.row.path));
+    let inner = inner.map(|(id, stored)| (stored.row.path.clone(), id)).collect::<Vec<_>>();
+    Ok(std::iter::once(root).chain(inner).collect())
 }
 
 /// The path of a component within another one's: of `a/b/c` within `a` that is `b/c`.

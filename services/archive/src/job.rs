@@ -6,6 +6,8 @@ use std::{
 };
 
 use contract::{DeploymentRef, Error};
+use fair_queue::Place;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use transaction::Claim;
 use value::DocumentId;
@@ -62,12 +64,27 @@ pub(crate) struct Job {
     pub runtime: tokio::runtime::Handle,
     /// Documents so far, for those who watch.
     pub progress: Arc<AtomicU64>,
+    /// Among those that are worked on; none while it waits.
+    pub place: Arc<Mutex<Option<Place>>>,
 }
 
 impl Job {
     /// Waits for something, unless the job ends before.
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T> {
         self.runtime.block_on(self.token.run_until_cancelled(future)).ok_or(Stop::NotOurs)
+    }
+
+    /// Waits until there is a place.
+    pub(crate) async fn take_place(&self) -> Result<()> {
+        let taking = self.shared.places.take(self.deployment, 1);
+        let place = self.token.run_until_cancelled(taking).await.ok_or(Stop::NotOurs)?;
+        *self.place.lock() = Some(place);
+        Ok(())
+    }
+
+    /// Lets others work while this waits for something.
+    pub(crate) fn leave_place(&self) {
+        *self.place.lock() = None;
     }
 
     pub(crate) fn check(&self) -> Result<()> {

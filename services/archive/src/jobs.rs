@@ -13,10 +13,10 @@ use std::{
 use async_trait::async_trait;
 use contract::{DeploymentRef, ReadAt, Result, Timestamp};
 use system_transaction::{Result as Transacted, Work};
-use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transaction::{Claim, ExportRow, ExportState, FileState, ImportRow, ImportState, SystemRow, Transaction};
-use value::{CREATION_TIME_FIELD, DocumentId, ID_FIELD, Value};
+use value::{CREATION_TIME_FIELD, DocumentId, ID_FIELD, Object, Value};
 
 use crate::{
     export, import,
@@ -36,6 +36,7 @@ pub(crate) async fn run(shared: Arc<Shared>, deployment: DeploymentRef, shutdown
         deployment,
         shutdown,
         running: HashSet::new(),
+        unreadable: HashSet::new(),
         seen: HashMap::new(),
         jobs: JoinSet::new(),
     };
@@ -81,35 +82,37 @@ struct Worker {
     shutdown: CancellationToken,
     /// The rows that this process works on.
     running: HashSet<DocumentId>,
+    /// What is wrong with rows that can't be read: it is told once.
+    unreadable: HashSet<String>,
     /// Claims of others, and since when they are as they are.
     seen: HashMap<DocumentId, (Claim, Instant)>,
     jobs: JoinSet<DocumentId>,
 }
 
 /// A row with what its document says besides.
-struct Found<R> {
-    id: DocumentId,
-    made_ms: f64,
-    row: R,
+pub(crate) struct Found<R> {
+    pub id: DocumentId,
+    pub made_ms: f64,
+    pub row: R,
 }
 
-async fn rows_of<R: SystemRow>(transaction: &mut Transaction) -> Result<Vec<Found<R>>> {
-    let documents = transaction.row_documents::<R>("by_creation_time", &[]).await;
-    let documents = documents.map_err(transaction::Error::of_the_system)?;
-    let unreadable =
-        |error: String| contract::Error::internal(format!("a row of {}: {error}", R::TABLE.name()));
-    documents
-        .iter()
-        .map(|fields| {
-            let id = fields.get(ID_FIELD).and_then(Value::as_str).and_then(|id| id.parse().ok());
-            let made_ms = fields.get(CREATION_TIME_FIELD).and_then(Value::as_f64);
-            Ok(Found {
-                id: id.ok_or_else(|| unreadable("it has no id".to_owned()))?,
-                made_ms: made_ms.ok_or_else(|| unreadable("it has no time".to_owned()))?,
-                row: R::from_fields(fields).map_err(unreadable)?,
-            })
-        })
-        .collect()
+/// All rows, the oldest first; of those that can't be read what is wrong with them.
+pub(crate) async fn rows_of<R: SystemRow>(
+    transaction: &mut Transaction,
+) -> transaction::Result<Vec<Result<Found<R>, String>>> {
+    let documents = transaction.each_row_document::<R>("by_creation_time", &[]).await?;
+    Ok(documents.into_iter().map(found).collect())
+}
+
+fn found<R: SystemRow>(fields: transaction::Result<Object>) -> Result<Found<R>, String> {
+    let fields = fields.map_err(|error| error.to_string())?;
+    let id = fields.get(ID_FIELD).and_then(Value::as_str).and_then(|id| id.parse().ok());
+    let made_ms = fields.get(CREATION_TIME_FIELD).and_then(Value::as_f64);
+    Ok(Found {
+        id: id.ok_or("it has no id")?,
+        made_ms: made_ms.ok_or("it has no time")?,
+        row: R::from_fields(&fields)?,
+    })
 }
 
 impl Worker {
@@ -118,8 +121,8 @@ impl Worker {
         let shared = self.shared.clone();
         let mut transaction =
             shared.transactions.snapshot_at(self.deployment, ReadAt::published(published)).await?;
-        let (imports, exports) =
-            (rows_of::<ImportRow>(&mut transaction).await?, rows_of::<ExportRow>(&mut transaction).await?);
+        let imports = self.readable::<ImportRow>(&mut transaction).await?;
+        let exports = self.readable::<ExportRow>(&mut transaction).await?;
         let now_ms = transaction.now_ms();
         let has_dropped_tables = transaction.deployment_catalog().has_dropped_tables();
         drop(transaction);
@@ -148,7 +151,7 @@ impl Worker {
                 is_quiet = false;
             } else if row.wants_work() {
                 is_quiet = false;
-                self.begin(id, row, import::run).await?;
+                self.begin(id, row, import::run);
             } else if row.state.is_over() && is_older(made_ms, limits.history_ms) {
                 shared.transactions.transact(self.deployment, &ForgetRow::<ImportRow>::new(id)).await?;
             }
@@ -163,7 +166,7 @@ impl Worker {
                 shared.transactions.transact(self.deployment, &Expire(id)).await?;
             } else if row.wants_work() {
                 is_quiet = false;
-                self.begin(id, row, export::run).await?;
+                self.begin(id, row, export::run);
             } else if row.object.is_none() && is_older(made_ms, limits.history_ms) {
                 shared.transactions.transact(self.deployment, &ForgetRow::<ExportRow>::new(id)).await?;
             }
@@ -171,22 +174,29 @@ impl Worker {
         Ok(is_quiet)
     }
 
-    /// Works on a row, unless this process does already, or another one.
-    async fn begin<R: Claimed>(
-        &mut self,
-        id: DocumentId,
-        row: R,
-        run: fn(&Job, R) -> crate::job::Result<()>,
-    ) -> Result<()> {
-        if self.running.contains(&id) || !self.may_claim(id, row.claim()) {
-            return Ok(());
+    /// All rows but for those that can't be read: nothing can be done about these, and they are no reason to leave the others.
+    async fn readable<R: SystemRow>(&mut self, transaction: &mut Transaction) -> Result<Vec<Found<R>>> {
+        let all = rows_of(transaction).await.map_err(transaction::Error::of_the_system)?;
+        let mut rows = Vec::with_capacity(all.len());
+        for row in all {
+            match row {
+                Ok(row) => rows.push(row),
+                Err(error) => {
+                    let what = format!("a row of {} can't be read: {error}", R::TABLE.name());
+                    if self.unreadable.insert(what.clone()) {
+                        tracing::warn!(deployment = %self.deployment, "{what}");
+                    }
+                }
+            }
         }
-        let Ok(place) = self.shared.places.clone().try_acquire_owned() else { return Ok(()) };
-        let claiming =
-            Claiming { id, seen: row.claim(), holder: self.shared.holder, row: std::marker::PhantomData };
-        let Some(row) = self.shared.transactions.transact(self.deployment, &claiming).await? else {
-            return Ok(());
-        };
+        Ok(rows)
+    }
+
+    /// Works on a row as soon as there is a place, unless this process does already, or another one.
+    fn begin<R: Claimed>(&mut self, id: DocumentId, row: R, run: fn(&Job, R) -> crate::job::Result<()>) {
+        if self.running.contains(&id) || !self.may_claim(id, row.claim()) {
+            return;
+        }
         self.running.insert(id);
         let job = Job {
             shared: self.shared.clone(),
@@ -195,9 +205,9 @@ impl Worker {
             token: self.shutdown.child_token(),
             runtime: self.shared.runtime.clone(),
             progress: Arc::new(AtomicU64::new(0)),
+            place: Arc::default(),
         };
-        self.jobs.spawn(work(job, row, run, place));
-        Ok(())
+        self.jobs.spawn(work(job, row.claim(), run));
     }
 
     fn may_claim(&mut self, id: DocumentId, claim: Option<Claim>) -> bool {
@@ -217,13 +227,24 @@ impl Worker {
     }
 }
 
-/// Works on a row that is claimed, until it is done or must be tried again.
+/// Claims a row, unless somebody is faster, and works on it until it is done or must be tried again.
 async fn work<R: Claimed>(
     job: Job,
-    row: R,
+    seen: Option<Claim>,
     run: fn(&Job, R) -> crate::job::Result<()>,
-    _place: OwnedSemaphorePermit,
 ) -> DocumentId {
+    if job.take_place().await.is_err() {
+        return job.id;
+    }
+    let claiming = Claiming { id: job.id, seen, holder: job.shared.holder, row: std::marker::PhantomData };
+    let row = match job.shared.transactions.transact(job.deployment, &claiming).await {
+        Ok(Some(row)) => row,
+        Ok(None) => return job.id,
+        Err(error) => {
+            tracing::debug!("a row of {} is claimed later: {error}", R::TABLE.name());
+            return job.id;
+        }
+    };
     let mut blocking = {
         let job = job.clone();
         tokio::task::spawn_blocking(move || run(&job, row))

@@ -8,12 +8,13 @@ use contract::{
     PartUpload, Result, Search, StoredExport, StreamedRecord,
 };
 use deployment_tasks::for_each_deployment;
+use fair_queue::{Places, Shares, share_of};
 use system_transaction::{Result as Transacted, SystemTransactions, Work};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use transaction::{
     ExportRow, ExportState, FileObjectRow, FileState, ImportFormat, ImportMode, ImportOrder, ImportRow,
-    ImportState, Stored, Transaction, object_name,
+    ImportState, Transaction, object_name,
 };
 use value::{ComponentId, DocumentId, TableName};
 
@@ -21,10 +22,13 @@ use crate::{
     ArchiveLimits,
     components::component_at,
     import::drop_hidden_tables,
-    jobs,
+    jobs::{self, Found, rows_of},
     streamed::{self, ClearTables, Filling},
     upload,
 };
+
+/// Its document, and its object.
+const ROWS_OF_A_FILE: usize = 2;
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -56,7 +60,7 @@ pub struct Handle {
 pub(crate) struct Shared {
     pub limits: ArchiveLimits,
     pub transactions: SystemTransactions,
-    /// For the one commit by which an import takes effect, which may write a row for each of its files.
+    /// For the one commit by which an import takes effect, which writes rows for each file that comes or goes.
     pub swaps: SystemTransactions,
     pub objects: Arc<dyn ObjectStore>,
     pub search: Arc<dyn Search>,
@@ -65,7 +69,7 @@ pub(crate) struct Shared {
     /// Changes when there is something new to do.
     pub wanted: watch::Sender<u64>,
     /// For exports and imports that are worked on.
-    pub places: Arc<Semaphore>,
+    pub places: Places,
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
     pub runtime: tokio::runtime::Handle,
@@ -78,8 +82,9 @@ impl Service {
         let Dependencies { transactions, objects, search } = dependencies;
         let mut swaps = transactions.clone();
         let mut swap_limits = *transactions.limits;
-        swap_limits.transaction.system_written_documents_max = usize::MAX;
-        swap_limits.transaction.system_written_bytes_max = usize::MAX;
+        let files_max = options.limits.files_max.saturating_add(options.limits.replaced_files_max);
+        let rows_max = &mut swap_limits.transaction.system_written_documents_max;
+        *rows_max = rows_max.saturating_add(files_max.saturating_mul(ROWS_OF_A_FILE));
         swaps.limits = Arc::new(swap_limits);
         let shared = Arc::new(Shared {
             limits: options.limits,
@@ -89,7 +94,11 @@ impl Service {
             search,
             holder: rand::random(),
             wanted: watch::Sender::new(0),
-            places: Arc::new(Semaphore::new(options.limits.jobs_max)),
+            places: Places::shared(
+                options.limits.jobs_max,
+                share_of(options.limits.jobs_max, options.limits.deployment_share_percent),
+                Shares::of(options.worked_on.clone()),
+            ),
             tasks: TaskTracker::new(),
             shutdown: shutdown.clone(),
             runtime: tokio::runtime::Handle::current(),
@@ -119,8 +128,8 @@ impl Service {
 impl Handle {
     /// How much of its limits is used.
     pub fn limits_used(&self) -> Vec<limits::Use> {
-        let (free, max) = (self.shared.places.available_permits(), self.shared.limits.jobs_max);
-        vec![limits::Use::of("archive.jobs_max", max.saturating_sub(free), max)]
+        let (used, max) = self.shared.places.load();
+        vec![limits::Use::of("archive.jobs_max", used, max)]
     }
 
     async fn transact<W: Work + Send>(&self, deployment: DeploymentRef, work: W) -> Result<W::Output> {
@@ -191,9 +200,9 @@ impl Archives for Handle {
 
     async fn find_export(&self, deployment: DeploymentRef, name: &str) -> Result<Option<StoredExport>> {
         let mut transaction = self.shared.transactions.snapshot(deployment).await?;
-        let exports = transaction.rows::<ExportRow>("by_creation_time", &[]).await;
+        let exports = rows_of::<ExportRow>(&mut transaction).await;
         let exports = exports.map_err(transaction::Error::of_the_system)?;
-        Ok(exports.into_iter().rev().find_map(|Stored { id, row }| {
+        Ok(exports.into_iter().rev().flatten().find_map(|Found { id, row, .. }| {
             let ExportState::Completed { start, size_bytes, .. } = row.state else { return None };
             let moment = start.as_nanoseconds().to_string();
             let is_this = name == moment || name == id.to_string();
@@ -294,7 +303,6 @@ impl Work for StartUpload {
             order: None,
             claim: None,
             attempts: 0,
-            tables: Vec::new(),
             position: 0,
             is_cleared: false,
         };
@@ -323,6 +331,26 @@ struct FinishUpload {
     order: ImportOrder,
 }
 
+impl FinishUpload {
+    /// Whether the upload was finished with these parts. Those of an import that is over are let go, and not known any more.
+    async fn has_these_parts(&self, transaction: &mut Transaction, row: &ImportRow) -> Transacted<bool> {
+        if row.state.is_over() {
+            return Ok(true);
+        }
+        let of = [self.import.internal_id.to_string().into()];
+        let stored = transaction.rows::<FileObjectRow>("by_file", &of).await?;
+        let mut parts: Vec<(u32, DocumentId)> = stored
+            .into_iter()
+            .filter_map(|stored| match stored.row.state {
+                FileState::Part { number, .. } => Some((number, stored.id)),
+                _ => None,
+            })
+            .collect();
+        parts.sort_unstable();
+        Ok(parts.iter().map(|(_, id)| id).eq(&self.parts))
+    }
+}
+
 #[async_trait]
 impl Work for FinishUpload {
     type Output = ();
@@ -332,7 +360,11 @@ impl Work for FinishUpload {
         match row.state {
             ImportState::Uploading => {}
             // It comes again, because the answer was lost.
-            _ if row.order.as_ref() == Some(&self.order) => return Ok(()),
+            _ if row.order.as_ref() == Some(&self.order)
+                && self.has_these_parts(transaction, &row).await? =>
+            {
+                return Ok(());
+            }
             _ => return Err(invalid("The upload is finished.").into()),
         }
         component_at(transaction, &self.order.component)?;
@@ -406,7 +438,7 @@ impl Work for CancelImport {
         if row.state.is_over() {
             return Ok(());
         }
-        drop_hidden_tables(transaction, &row).await?;
+        drop_hidden_tables(transaction, self.import.internal_id).await?;
         let state = ImportState::Failed { message: self.message.clone() };
         let row = ImportRow { state, claim: None, ..row };
         Ok(transaction.replace_row(self.import, &row).await?)
@@ -422,8 +454,8 @@ impl Work for RequestExport {
     async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
         let NewExport { include_storage, component } = &self.0;
         component_at(transaction, component)?;
-        let exports = transaction.rows::<ExportRow>("by_creation_time", &[]).await?;
-        if exports.iter().any(|export| export.row.state.is_under_way()) {
+        let exports = rows_of::<ExportRow>(transaction).await?;
+        if exports.iter().flatten().any(|export| export.row.state.is_under_way()) {
             let message = "An export is under way. Another one can be requested when it is over.";
             return Err(Error::bad_request("ExportInProgress", message).into());
         }

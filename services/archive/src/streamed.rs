@@ -39,18 +39,32 @@ fn table_name(name: &str) -> Result<TableName> {
 }
 
 /// Paths are lists of field names.
-fn key_of(table: &TableName, paths: &[Vec<String>]) -> Result<Key> {
-    let path = |path: &Vec<String>| {
-        if path.iter().any(|name| name.contains('.')) {
-            return Err(invalid(format!("The primary key of `{table}` has a field with a dot in its name.")));
-        }
-        let parsed = path.join(".").parse::<FieldPath>();
-        parsed.map_err(|error| invalid(format!("The primary key of `{table}` can't be: {error}.")))
-    };
-    match paths.is_empty() {
-        true => Err(invalid(format!("The primary key of `{table}` has no field."))),
-        false => paths.iter().map(path).collect(),
+/// Held to what an index of an app's is held to.
+fn key_of(table: &TableName, paths: &[Vec<String>], fields_max: usize) -> Result<Key> {
+    let refused = |what: String| invalid(format!("The primary key of `{table}` {what}."));
+    if paths.is_empty() {
+        return Err(refused("has no field".to_owned()));
     }
+    if paths.len() > fields_max {
+        let count = paths.len();
+        return Err(refused(format!("has {count} fields (archive.key_fields_max is {fields_max})")));
+    }
+    let mut key = Key::with_capacity(paths.len());
+    for path in paths {
+        if path.iter().any(|name| name.contains('.')) {
+            return Err(refused("has a field with a dot in its name".to_owned()));
+        }
+        let field = path.join(".").parse::<FieldPath>();
+        let field = field.map_err(|error| refused(format!("can't be: {error}")))?;
+        if field.first().as_str().starts_with('_') {
+            return Err(refused(format!("has the field `{field}`, which is the system's")));
+        }
+        if key.contains(&field) {
+            return Err(refused(format!("has the field `{field}` twice")));
+        }
+        key.push(field);
+    }
+    Ok(key)
 }
 
 pub(crate) async fn add_indexes(
@@ -61,7 +75,7 @@ pub(crate) async fn add_indexes(
     let mut indexes = Vec::with_capacity(keys.len());
     for (table, paths) in &keys {
         let table = table_name(table)?;
-        let key = key_of(&table, paths)?;
+        let key = key_of(&table, paths, shared.limits.key_fields_max)?;
         indexes.push((table, key));
     }
     Ok(shared.transactions.transact(deployment, &AddIndexes { indexes }).await?)
@@ -161,10 +175,11 @@ pub(crate) async fn import_records(
     streams: BTreeMap<String, Option<Vec<Vec<String>>>>,
     records: Vec<StreamedRecord>,
 ) -> Result<()> {
+    let limits = &shared.limits;
     let mut keys = BTreeMap::new();
     for (table, paths) in &streams {
         let name = table_name(table)?;
-        let key = paths.as_ref().map(|paths| key_of(&name, paths)).transpose()?;
+        let key = paths.as_ref().map(|paths| key_of(&name, paths, limits.key_fields_max)).transpose()?;
         keys.insert(table.as_str(), (name, key));
     }
     // All of them are read before the first is written.
@@ -177,9 +192,13 @@ pub(crate) async fn import_records(
         let value = Value::from_json_in(&record.data, JsonFormat::ConvexEncoded);
         let value = value.map_err(|error| refused(format!("can't be read: {error}")))?;
         let document = value.into_object().map_err(|_| refused("is not an object".to_owned()))?;
+        // Without it, it would take the place of any other that has none.
+        let mut fields = key.iter().flatten();
+        if let Some(field) = fields.find(|field| field.lookup(&document).is_none()) {
+            return Err(refused(format!("has no field `{field}`, which is of the primary key")));
+        }
         documents.push((name, key.as_ref(), document));
     }
-    let limits = &shared.limits;
     let mut rest = &documents[..];
     while !rest.is_empty() {
         let (mut count, mut bytes) = (0, 0);
@@ -267,7 +286,6 @@ impl Work for ClearTables {
             order: None,
             claim: None,
             attempts: 0,
-            tables: Vec::new(),
             position: 0,
             is_cleared: false,
         };
@@ -289,10 +307,13 @@ mod tests {
         }
         let table = table_name("people").expect("a name");
         let path = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
-        let key = key_of(&table, &[path(&["id"]), path(&["of", "it"])]).expect("a key");
+        let key = key_of(&table, &[path(&["id"]), path(&["of", "it"])], 2).expect("a key");
         assert_eq!(key.iter().map(ToString::to_string).collect::<Vec<_>>(), ["id", "of.it"]);
-        for wrong in [vec![], vec![path(&[])], vec![path(&["$a"])], vec![path(&["a.b"])]] {
-            assert_eq!(key_of(&table, &wrong).expect_err("no key").code, "InvalidStreamingImport");
+        let (one, other, third) = (path(&["a"]), path(&["b"]), path(&["c"]));
+        let alone = [path(&[]), path(&["$a"]), path(&["a.b"]), path(&["_id"]), path(&["_creationTime"])];
+        let several = [vec![], vec![one.clone(), one.clone()], vec![one, other, third]];
+        for wrong in alone.map(|path| vec![path]).into_iter().chain(several) {
+            assert_eq!(key_of(&table, &wrong, 2).expect_err("no key").code, "InvalidStreamingImport");
         }
         assert!(PRIMARY_KEY_INDEX.parse::<value::IndexName>().expect("a name").is_reserved());
     }

@@ -43,6 +43,10 @@ pub(crate) async fn page(
     let log = transaction.log().clone();
     let is_wanted = |primary: IndexId| by_primary.contains_key(&primary);
     let changed = changes_above(&*log, (deployment, at), from, is_wanted, &shared.limits).await?;
+    let is_asked_for = |name: &String| request.table.as_ref().is_none_or(|wanted| wanted == name);
+    if let Some(name) = changed.replaced_tables.iter().find(|name| is_asked_for(name)) {
+        return Err(not_in_window(cursor, &format!("the table `{name}` has been replaced as a whole since")));
+    }
     let mut values = Vec::with_capacity(changed.documents.len());
     for document in changed.documents {
         let (table, columns) = &by_primary[&document.primary];
@@ -69,10 +73,7 @@ pub(crate) fn added_fields(table: &ExportedTable, timestamp: Timestamp) -> Vec<(
 
 /// The moment of a cursor, if everything above it is noted.
 pub(crate) fn window(cursor: u64, floor: Option<Timestamp>, published: Timestamp) -> Result<Timestamp> {
-    let refused = |why: &str| {
-        let message = format!("Changes since {cursor} can't be read: {why}. Begin again with a snapshot.");
-        Error::bad_request("InvalidWindowToReadDocuments", message)
-    };
+    let refused = |why: &str| not_in_window(cursor, why);
     let from = Timestamp::new(cursor).filter(|from| *from <= published);
     let from = from.ok_or_else(|| refused("that is after the newest commit"))?;
     match floor {
@@ -80,6 +81,11 @@ pub(crate) fn window(cursor: u64, floor: Option<Timestamp>, published: Timestamp
         Some(_) => Err(refused("what has changed then is not remembered any more")),
         None => Err(refused("this deployment has not noted its changes since")),
     }
+}
+
+fn not_in_window(cursor: u64, why: &str) -> Error {
+    let message = format!("Changes since {cursor} can't be read: {why}. Begin again with a snapshot.");
+    Error::bad_request("InvalidWindowToReadDocuments", message)
 }
 
 #[cfg(test)]

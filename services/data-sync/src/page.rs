@@ -1,6 +1,6 @@
 //! What has changed between two moments, as a page of it is put together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use contract::{DeploymentRef, IndexId, ReadAt, Result, Timestamp, TransactionLog, Version};
@@ -23,6 +23,8 @@ pub(crate) struct Changed {
 #[derive(Debug)]
 pub(crate) struct ChangedPage {
     pub documents: Vec<Changed>,
+    /// The names of tables that have other documents since: what was known of them does not hold.
+    pub replaced_tables: BTreeSet<String>,
     /// They are all that there is up to here.
     pub complete_to: Timestamp,
     /// Whether there is more up to the moment that was read at.
@@ -37,7 +39,12 @@ pub(crate) async fn changes_above(
     is_wanted: impl Fn(IndexId) -> bool,
     limits: &DataSyncLimits,
 ) -> Result<ChangedPage> {
-    let mut page = ChangedPage { documents: Vec::new(), complete_to: from, more: true };
+    let mut page = ChangedPage {
+        documents: Vec::new(),
+        replaced_tables: BTreeSet::new(),
+        complete_to: from,
+        more: true,
+    };
     let (mut commits, mut bytes) = (0, 0);
     while page.more && commits < limits.page_commits_max {
         let commits_max = limits.page_commits_max - commits;
@@ -53,7 +60,8 @@ pub(crate) async fn changes_above(
             }
             let mut some: Vec<Change> = Vec::new();
             let mut documents = 0;
-            while let Some(change) = changes.next_if(|_| documents < DOCUMENTS_READ_MIN) {
+            while let Some(mut change) = changes.next_if(|_| documents < DOCUMENTS_READ_MIN) {
+                page.replaced_tables.extend(std::mem::take(&mut change.replaced_tables));
                 documents += change.documents.iter().filter(|document| is_wanted(document.primary)).count();
                 some.push(change);
             }

@@ -36,6 +36,9 @@ impl Selection {
         if json.is_null() {
             return Ok(Selection(None));
         }
+        if !json.is_object() {
+            return Err(invalid("it must be an object"));
+        }
         let components = choice(&json, "the selection", |json, path| {
             choice(json, path, |json, path| {
                 choice(json, path, |_, path| Err(invalid(&format!("{path} must be \"incl\" or \"excl\""))))
@@ -165,7 +168,8 @@ mod tests {
     fn what_is_no_selection_is_refused_with_what_is_wrong() {
         for (text, why) in [
             ("nonsense", "it is not JSON"),
-            ("[]", "must be an object"),
+            ("[]", "it must be an object."),
+            ("\"incl\"", "it must be an object."),
             (r#"{"": "incl"}"#, "_other"),
             (r#"{"_other": "maybe"}"#, "_other"),
             (r#"{"_other": "incl", "": {"t": "incl"}}"#, "_other"),

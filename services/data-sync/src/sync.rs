@@ -4,7 +4,7 @@
 //! document that was taken and has changed since comes again with its change. So what was synced is exactly what there is whenever it
 //! has come to the newest commit, and at no other time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use contract::{
@@ -13,6 +13,7 @@ use contract::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use system_transaction::{Result as Transacted, Work};
 use transaction::{DataSyncRow, Transaction};
 use value::{DocumentId, JsonFormat};
@@ -36,32 +37,70 @@ struct Position {
     documents: u64,
 }
 
-/// A table that is synced.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A table that is synced. There may be thousands in a cursor, so that little is kept of each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "KeptTable", into = "KeptTable")]
 struct SyncedTable {
     component: String,
     name: String,
-    /// Whose data was given.
-    tablet: String,
-    /// Which columns were given.
-    columns: String,
+    /// Whose data was given, and which columns of it: [`Wanted::source`].
+    source: String,
     progress: Progress,
-    /// Documents that were given of it from scratch.
-    documents: u64,
+}
+
+type KeptTable = (String, String, String, Progress);
+
+impl From<KeptTable> for SyncedTable {
+    fn from((component, name, source, progress): KeptTable) -> SyncedTable {
+        SyncedTable { component, name, source, progress }
+    }
+}
+
+impl From<SyncedTable> for KeptTable {
+    fn from(table: SyncedTable) -> KeptTable {
+        (table.component, table.name, table.source, table.progress)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Progress {
+    #[serde(rename = "n")]
     Waiting,
-    /// Up to the document with this key, in hexadecimal digits.
-    After(String),
+    #[serde(rename = "a")]
+    After {
+        /// Of the last document that was given, in hexadecimal digits.
+        key: String,
+        /// Documents that were given of it from scratch.
+        documents: u64,
+    },
+    #[serde(rename = "y")]
     Whole,
+}
+
+impl Progress {
+    fn documents(&self) -> u64 {
+        match self {
+            Progress::After { documents, .. } => *documents,
+            Progress::Waiting | Progress::Whole => 0,
+        }
+    }
 }
 
 /// A table as it is now, and what is to be synced of it.
 struct Wanted {
     table: ExportedTable,
     columns: Columns,
+}
+
+impl Wanted {
+    /// Differs where another table's documents are synced, or other columns: 16 hexadecimal digits.
+    fn source(&self) -> String {
+        let digest = Sha256::new()
+            .chain_update(self.table.tablet())
+            .chain_update(self.columns.fingerprint())
+            .finalize();
+        hex::encode(&digest[..8])
+    }
 }
 
 type WantedTables = HashMap<(String, String), Wanted>;
@@ -171,38 +210,28 @@ impl Position {
         let before: Vec<SyncedTable> = std::mem::take(&mut self.tables);
         for table in before {
             let now = wanted.get(&(table.component.clone(), table.name.clone()));
-            let is_same = now.is_some_and(|now| {
-                now.table.tablet() == table.tablet && now.columns.fingerprint() == table.columns
-            });
+            let is_same = now.is_some_and(|now| now.source() == table.source);
             match (is_same, now) {
                 (true, _) => self.tables.push(table),
                 // Not wanted any more: the copy keeps what it has.
                 (false, None) if selection.columns(&table.component, &table.name).is_none() => {}
-                (false, _) => truncates.push(truncate(&table.component, &table.name)),
+                (false, None) => truncates.push(truncate(&table.component, &table.name)),
+                // It comes anew.
+                (false, Some(_)) => {}
             }
         }
-        let mut new: Vec<&Wanted> = wanted
-            .values()
-            .filter(|wanted| {
-                let is_it = |table: &SyncedTable| {
-                    table.component == wanted.table.component && table.name == wanted.table.name()
-                };
-                !self.tables.iter().any(is_it)
-            })
-            .collect();
+        let known: HashSet<(&str, &str)> =
+            self.tables.iter().map(|table| (&table.component[..], &table.name[..])).collect();
+        let is_new = |wanted: &&Wanted| !known.contains(&(&wanted.table.component, wanted.table.name()));
+        let mut new: Vec<&Wanted> = wanted.values().filter(is_new).collect();
         new.sort_by_key(|wanted| (wanted.table.component.clone(), wanted.table.name().to_owned()));
         for wanted in new {
-            let truncated = truncate(&wanted.table.component, wanted.table.name());
-            if !truncates.contains(&truncated) {
-                truncates.push(truncated);
-            }
+            truncates.push(truncate(&wanted.table.component, wanted.table.name()));
             self.tables.push(SyncedTable {
                 component: wanted.table.component.clone(),
                 name: wanted.table.name().to_owned(),
-                tablet: wanted.table.tablet(),
-                columns: wanted.columns.fingerprint(),
+                source: wanted.source(),
                 progress: Progress::Waiting,
-                documents: 0,
             });
         }
         truncates
@@ -222,8 +251,8 @@ impl Position {
                 "type": "inProgress",
                 "currentComponent": current.map(|table| &table.component),
                 "currentTable": current.map(|table| &table.name),
-                "numDocumentsInCurrentTable": current.map_or(0, |table| table.documents),
-                "totalDocumentsInCurrentTable": current.map_or(0, |table| table.documents),
+                "numDocumentsInCurrentTable": current.map_or(0, |table| table.progress.documents()),
+                "totalDocumentsInCurrentTable": current.map_or(0, |table| table.progress.documents()),
                 "numDocumentsSynced": self.documents,
                 "totalDocuments": self.documents,
                 "numTablesSynced": whole,
@@ -254,13 +283,13 @@ async fn take_tables(
                 return Ok(());
             }
             let after = match &synced.progress {
-                Progress::After(key) => Some(hex::decode(key).map_err(|_| invalid_cursor())?),
+                Progress::After { key, .. } => Some(hex::decode(key).map_err(|_| invalid_cursor())?),
                 Progress::Waiting | Progress::Whole => None,
             };
             let found = documents_behind(&*log, at, &table.table, after.as_deref(), room).await?;
             room.0 = room.0.saturating_sub(found.documents.len());
             room.1 = room.1.saturating_sub(found.bytes);
-            synced.documents += found.documents.len() as u64;
+            let documents = synced.progress.documents() + found.documents.len() as u64;
             position.documents += found.documents.len() as u64;
             let last = found.documents.last().map(|document| hex::encode(&document.key));
             for document in found.documents {
@@ -268,7 +297,7 @@ async fn take_tables(
                 page.values.push(given(table, document.version.timestamp, Some(object), String::new()));
             }
             synced.progress = match last {
-                Some(last) if found.more => Progress::After(last),
+                Some(key) if found.more => Progress::After { key, documents },
                 _ => Progress::Whole,
             };
         }
@@ -355,5 +384,39 @@ impl Work for NoteSync {
             transaction.replace_row(self.sync, &row).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_with_the_most_tables_is_one_that_a_request_can_bring() {
+        const TABLES_MAX: usize = 10_000;
+        const NAME_CHARS_MAX: usize = 64;
+        /// `gateway.sync_body_bytes_max`.
+        const BODY_BYTES_MAX: usize = 2 << 20;
+        let table = |number: usize| SyncedTable {
+            component: String::new(),
+            name: format!("{number:x>NAME_CHARS_MAX$}"),
+            source: "0123456789abcdef".to_owned(),
+            progress: if number.is_multiple_of(2) { Progress::Whole } else { Progress::Waiting },
+        };
+        let position = Position {
+            sync: DocumentId::new(
+                value::TableNumber::new(10_000).expect("not 0"),
+                value::InternalId::from_bytes([255; 16]),
+            ),
+            complete_to: u64::MAX,
+            tables: (0..TABLES_MAX).map(table).collect(),
+            documents: u64::MAX,
+        };
+        let plain = serde_json::to_vec(&position).expect("it has string keys");
+        let read: Position = serde_json::from_slice(&plain).expect("it is one");
+        assert_eq!(read.tables, position.tables);
+        let at = DeploymentRef { group: contract::GroupId(1), deployment: contract::DeploymentId(1) };
+        let cursor = transaction::CursorKey::new(&[1; 32]).seal_export(at, &plain);
+        assert!(cursor.len() < BODY_BYTES_MAX, "{} bytes", cursor.len());
     }
 }

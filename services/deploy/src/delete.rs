@@ -13,8 +13,8 @@ impl Handle {
         let path: ComponentPath = path.parse().map_err(|_| {
             Error::bad_request("ComponentNotFound", "What names the component is no path of one.")
         })?;
-        let delete = Delete { component: component_id(&path), jobs_max: self.limits().push.deleted_jobs_max };
-        // Jobs go first, some at a time: as long as there are any, the component can still be named.
+        let delete = Delete { component: component_id(&path), rows_max: self.limits().push.deleted_rows_max };
+        // Jobs and files go first, some at a time: as long as there are any, the component can still be named.
         while !self.transactions().transact(deployment, &delete).await? {}
         Ok(())
     }
@@ -22,7 +22,7 @@ impl Handle {
 
 struct Delete {
     component: ComponentId,
-    jobs_max: usize,
+    rows_max: usize,
 }
 
 #[async_trait]
@@ -31,6 +31,6 @@ impl Work for Delete {
     type Output = bool;
 
     async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<bool> {
-        Ok(transaction.delete_instance(self.component, self.jobs_max).await?)
+        Ok(transaction.delete_instance(self.component, self.rows_max).await?)
     }
 }

@@ -49,8 +49,8 @@ group! {
         checked_documents_max: usize = 64,
         /// Bytes of such documents, one document excepted.
         checked_bytes_max: usize = 256 * KIB,
-        /// Jobs of a component that one commit deletes with it.
-        deleted_jobs_max: usize = 256,
+        /// Jobs, or files, of a component that one commit deletes with it.
+        deleted_rows_max: usize = 256,
         /// Up to here the documents of a table are counted for the command line tool, which asks before it drops or
         /// fills an index of 100,000 and more.
         counted_documents_max: usize = 200_000,

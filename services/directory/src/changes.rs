@@ -16,6 +16,7 @@ use crate::{
     names,
     secrets::{DeploymentSecret, MadeKey, Seal, make_key},
     service::DefaultDeployment,
+    urls::host_of,
 };
 
 /// Makes the directory and the default deployment, if they are not there.
@@ -148,15 +149,12 @@ impl Context<'_> {
     }
 }
 
-/// A host name is one deployment's. Where it follows from the name, that is unique already.
+/// A host name is one deployment's, also where it follows from the name: another one may have been given it.
 async fn check_addresses(
     transaction: &mut Transaction,
     reading: &Reading,
     row: &DeploymentRow,
 ) -> Transacted<()> {
-    if row.cloud_url.is_none() && row.site_url.is_none() {
-        return Ok(());
-    }
     let addresses = reading.addresses(row);
     for other in transaction.rows::<DeploymentRow>("by_name", &[]).await? {
         if other.row.number != row.number && addresses.collide_with(&reading.addresses(&other.row)) {
@@ -192,10 +190,47 @@ impl Work for SetUrl<'_> {
         if *own == self.url {
             return Ok(false);
         }
-        *own = self.url.clone();
+        let before = std::mem::replace(own, self.url.clone());
+        if let Some(host) = self.url.as_deref().and_then(host_of) {
+            self.check_choice(transaction, &row, (&host, before.as_deref())).await?;
+        }
         check_addresses(transaction, self.reading, &row).await?;
         transaction.replace_row(id, &row).await?;
         Ok(true)
+    }
+}
+
+impl SetUrl<'_> {
+    /// Whether a deployment may have this host name because somebody with its key says so: a name by which the server or another
+    /// deployment is reached takes requests from these.
+    async fn check_choice(
+        &self,
+        transaction: &mut Transaction,
+        row: &DeploymentRow,
+        (host, before): (&str, Option<&str>),
+    ) -> Transacted<()> {
+        let Reading { default, urls, hosts, .. } = self.reading;
+        let by_pattern = urls.name_at(host);
+        if let Some(name) = by_pattern.filter(|name| *name != row.name) {
+            let message = format!("The host name {host} is that of the deployment {name}, if there is one.");
+            return Err(name_taken("DeploymentUrlTaken", message).into());
+        }
+        let is_default = row.number == default.reference.deployment.0;
+        let is_host = |url: &str| host_of(url).as_deref() == Some(host);
+        let is_own = by_pattern.is_some()
+            || before.is_some_and(is_host)
+            || is_default && (is_host(&default.cloud_url) || is_host(&default.site_url));
+        let is_allowed = is_own
+            || hosts.iter().any(|rule| rule.names(host))
+            // With a server of one's own.
+            || directory_row(transaction).await?.row.deployments == 1;
+        if is_allowed {
+            return Ok(());
+        }
+        let message = format!(
+            "The key of one of several deployments can't choose the host name {host}: it is for the server's operator to allow that (`deployment_hosts`)."
+        );
+        Err(Error::new(ErrorKind::Forbidden, "DeploymentUrlNotAllowed", message).into())
     }
 }
 

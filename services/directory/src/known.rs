@@ -15,7 +15,7 @@ use value::DocumentId;
 use crate::{
     secrets::Seal,
     service::DefaultDeployment,
-    urls::{UrlPatterns, host_of},
+    urls::{HostRule, UrlPatterns, host_of, name_by},
 };
 
 /// How rows are read.
@@ -23,6 +23,8 @@ pub(crate) struct Reading {
     pub seal: Seal,
     pub default: DefaultDeployment,
     pub urls: UrlPatterns,
+    /// Host names that deployments may choose for themselves.
+    pub hosts: Vec<HostRule>,
 }
 
 /// The rows by their ids. Entries are made once and shared by all states that they are in.
@@ -190,9 +192,14 @@ impl Reading {
         let shared = [host_of(cloud_url), host_of(site_url)];
         let cloud_url = of_row(&row.cloud_url, self.urls.cloud_url(&row.name));
         let site_url = of_row(&row.site_url, self.urls.site_url(&row.name));
-        let own_host = |url: &str| host_of(url).filter(|host| !shared.iter().flatten().any(|it| it == host));
-        let api_host = own_host(&cloud_url);
-        let site_host = own_host(&site_url).filter(|host| Some(host) != api_host.as_ref());
+        // A pattern with the name in the path makes one host of all.
+        let own_host = |own: &Option<String>, url: &str, pattern: &str| {
+            let host = host_of(url).filter(|host| !shared.iter().flatten().any(|it| it == host))?;
+            (own.is_some() || name_by(pattern, &host) == Some(&row.name)).then_some(host)
+        };
+        let api_host = own_host(&row.cloud_url, &cloud_url, &self.urls.cloud);
+        let site_host = own_host(&row.site_url, &site_url, &self.urls.site)
+            .filter(|host| Some(host) != api_host.as_ref());
         Addresses { cloud_url, site_url, api_host, site_host }
     }
 

@@ -24,4 +24,4 @@ pub use clock::Clock;
 pub use limits::DirectoryLimits;
 pub use secrets::operator_key;
 pub use service::{DefaultDeployment, Dependencies, Handle, Options, Service};
-pub use urls::UrlPatterns;
+pub use urls::{HostRule, UrlPatterns};

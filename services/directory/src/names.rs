@@ -10,7 +10,7 @@ const TEXT_BYTES_MAX: usize = 256;
 const SLUG_CHARS_MAX: usize = 16;
 
 /// `[a-z0-9-]{1,40}`, and no dash at either end: it is a part of host names.
-fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=NAME_CHARS_MAX).contains(&text.len())
         && text.bytes().all(is_inner)

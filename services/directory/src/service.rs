@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use transaction::DirectoryRow;
 
 use crate::{
-    Clock, DirectoryLimits, UrlPatterns,
+    Clock, DirectoryLimits, HostRule, UrlPatterns,
     changes::{ClaimPreview, Context, Create, CreateKey, Delete, DeleteKey, Found, SetUrl, check_share},
     follow::Follower,
     known::{Known, Reading},
@@ -36,6 +36,8 @@ pub struct Options {
     pub groups: Vec<GroupId>,
     /// The addresses of deployments that have none of their own.
     pub urls: UrlPatterns,
+    /// Host names that deployments may choose for themselves, once there are several.
+    pub hosts: Vec<HostRule>,
     /// What keys of projects call the cluster, since the official tools have teams: a name as deployments have it.
     pub team: String,
 }
@@ -103,11 +105,11 @@ pub(crate) struct Shared {
 impl Service {
     /// One that shows no deployments until it is [opened](Handle::open).
     pub fn new(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
-        let Options { limits, secret, default, groups, urls, team } = options;
+        let Options { limits, secret, default, groups, urls, hosts, team } = options;
         let Dependencies { transactions, objects, clock, node, before_shown } = dependencies;
         let shared = Arc::new(Shared {
             limits,
-            reading: Reading { seal: Seal::new(&secret), default, urls },
+            reading: Reading { seal: Seal::new(&secret), default, urls, hosts },
             groups,
             team,
             transactions,

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     DIRECTORY, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory as _, DirectoryEntry,
-    ErrorKind, GroupId, KeyOwner, NewDeployment, NewKey, NodeId, ObjectName, ObjectStore, Sequencer, Share,
-    TransactionLog,
+    Door, ErrorKind, GroupId, KeyOwner, NewDeployment, NewKey, NodeId, ObjectName, ObjectStore, Sequencer,
+    Share, TransactionLog,
 };
 use directory::{Clock, DefaultDeployment, DirectoryLimits, Handle, Options, UrlPatterns};
 use system_transaction::{SystemTransactions, Work};
@@ -93,6 +93,7 @@ impl Ground {
                 secret: [1; 32],
             },
             groups: vec![DEFAULT.group],
+            hosts: Vec::new(),
             team: "team".to_owned(),
         };
         change(&mut options);
@@ -304,6 +305,73 @@ async fn what_can_not_be_is_refused_by_name_and_changes_nothing() {
     let code = async |name: &str| running.directory.delete(name).await.expect_err("refused").code;
     assert_eq!(code("nobody").await, "DeploymentNotFound");
     assert_eq!(code("dev").await, "DefaultDeployment");
+    running.stop().await;
+    ground.stop().await;
+}
+
+#[tokio::test]
+async fn a_deployment_chooses_only_host_names_that_are_not_others_once_there_are_several() {
+    let ground = Ground::new().await;
+    let running = ground
+        .start(|options| {
+            options.urls = UrlPatterns {
+                cloud: "http://{name}.localhost:3210".to_owned(),
+                site: "http://{name}-site.localhost:3211".to_owned(),
+            };
+            options.hosts = vec!["*.allowed.example".parse().expect("a rule")];
+        })
+        .await;
+    let set = async |deployment: DeploymentRef, url: Option<&str>| {
+        let set = running.directory.set_url(deployment, Door::Api, url).await;
+        set.map_err(|error| (error.code.into_owned(), error.kind))
+    };
+    let refused = |code: &str, kind| Err((code.to_owned(), kind));
+    let (taken, not_allowed) = (
+        refused("DeploymentUrlTaken", ErrorKind::Conflict),
+        refused("DeploymentUrlNotAllowed", ErrorKind::Forbidden),
+    );
+    // Alone it has the server, but not the names of those that come.
+    assert_eq!(set(DEFAULT, Some("http://anything.example")).await, Ok(()));
+    assert_eq!(set(DEFAULT, Some("http://victim.localhost:3210")).await, taken);
+    assert_eq!(set(DEFAULT, None).await, Ok(()));
+    let own = NewDeployment { cloud_url: Some("https://evil.example".into()), ..new("evil") };
+    let evil = running.directory.create(own).await.expect("it is created").reference();
+    for url in ["http://victim.localhost:3210", "http://dev.localhost", "https://victim-site.localhost:1"] {
+        assert_eq!(set(evil, Some(url)).await, taken, "{url}");
+    }
+    for url in ["http://localhost:3210", "http://node-1.internal:3210", "http://allowed.example"] {
+        assert_eq!(set(evil, Some(url)).await, not_allowed, "{url}");
+        assert_eq!(set(DEFAULT, Some(url)).await, not_allowed, "{url}");
+    }
+    for url in [
+        Some("https://evil.example:8443"),
+        Some("http://evil.localhost"),
+        None,
+        Some("http://a.allowed.example"),
+    ] {
+        assert_eq!(set(evil, url).await, Ok(()), "{url:?}");
+    }
+    let victim = running.create("victim").await;
+    let at_host =
+        running.directory.deployments().borrow().at_host("victim.localhost").map(|(entry, _)| entry.clone());
+    assert_eq!(at_host.expect("it is served").reference(), victim.reference());
+    // Its name makes a host that another one has for its HTTP actions.
+    let error = running.directory.create(new("victim-site")).await.expect_err("it is refused");
+    assert_eq!(error.code, "DeploymentUrlTaken");
+    running.stop().await;
+    ground.stop().await;
+}
+
+#[tokio::test]
+async fn deployments_below_one_address_have_no_host_name_of_their_own() {
+    let ground = Ground::new().await;
+    let below = UrlPatterns::below("http://proxy.example", "http://proxy.example:81");
+    let running = ground.start(|options| options.urls = below).await;
+    for name in ["one", "other"] {
+        let entry = running.create(name).await;
+        assert_eq!(entry.deployment.cloud_url, format!("http://proxy.example/d/{name}"));
+        assert_eq!((&entry.api_host, &entry.site_host), (&None, &None));
+    }
     running.stop().await;
     ground.stop().await;
 }

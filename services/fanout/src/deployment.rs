@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contract::{Position, Result, SessionCommand, SessionRound, SessionStart};
+use contract::{Position, Result, SessionCommand, SessionRound, SessionStart, Timestamp};
 use futures::{
     FutureExt, Stream, StreamExt,
     future::BoxFuture,
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     call::Command,
     feed::FeedEvent,
+    newest::Newest,
     outcome::FinishedRun,
     run::Runs,
     service::SessionPlace,
@@ -49,6 +50,7 @@ pub(crate) struct Deployment {
     pub openings: mpsc::Receiver<Opening>,
     pub events: mpsc::Receiver<FeedEvent>,
     pub position: watch::Receiver<Position>,
+    pub newest: Arc<Newest>,
     pub shutdown: CancellationToken,
     /// Events of each kind taken at once before the tides are asked; more commits in one look mean fewer rounds.
     pub events_taken_max: usize,
@@ -61,12 +63,15 @@ struct Client {
     _place: SessionPlace,
 }
 
+/// A command that can be carried out, and the moment as of which at the earliest; or why the session is over.
+type Incoming = Result<(Command, Timestamp)>;
+
 /// What the loop holds besides the tides.
 #[derive(Default)]
 struct Connections {
     clients: HashMap<SessionId, Client>,
     /// `None` is a session's last.
-    commands: SelectAll<BoxStream<'static, (SessionId, Option<Command>)>>,
+    commands: SelectAll<BoxStream<'static, (SessionId, Option<Incoming>)>>,
     /// Sessions that wait until their client has taken a round.
     room: FuturesUnordered<BoxFuture<'static, SessionId>>,
     running: JoinSet<(FlightId, Result<FinishedRun>)>,
@@ -144,15 +149,16 @@ impl Deployment {
         let client = Client { rounds: opening.rounds, _place: opening.place };
         let other = connections.clients.insert(session, client);
         assert!(other.is_none(), "a session's id is used once");
-        connections.commands.push(commands_of(session, opening.commands).boxed());
+        let commands = commands_of(session, opening.commands, self.newest.clone());
+        connections.commands.push(commands.boxed());
     }
 
-    fn take_command(&mut self, session: SessionId, command: Option<Command>, connections: &mut Connections) {
+    fn take_command(&mut self, session: SessionId, command: Option<Incoming>, connections: &mut Connections) {
         match command {
-            Some(command) => {
-                let published = self.position.borrow().published;
-                self.tides.command(session, command, published, Instant::now());
+            Some(Ok((command, not_before))) => {
+                self.tides.command(session, command, not_before, Instant::now());
             }
+            Some(Err(error)) => self.tides.fail(session, error),
             None => {
                 self.tides.close(session);
                 connections.clients.remove(&session);
@@ -236,12 +242,30 @@ type Joined = std::result::Result<(FlightId, Result<FinishedRun>), tokio::task::
 fn commands_of(
     session: SessionId,
     commands: mpsc::Receiver<Box<SessionCommand>>,
-) -> impl Stream<Item = (SessionId, Option<Command>)> {
-    let commands = futures::stream::unfold(commands, |mut commands| async move {
-        let command = commands.recv().await?;
-        Some((prepare(*command).await, commands))
+    newest: Arc<Newest>,
+) -> impl Stream<Item = (SessionId, Option<Incoming>)> {
+    let commands = futures::stream::unfold((commands, newest), |(mut commands, newest)| async move {
+        let command = *commands.recv().await?;
+        let not_before = if asks_anew(&command) { newest.moment().await } else { Ok(Timestamp::ZERO) };
+        let incoming = match not_before {
+            Ok(not_before) => Ok((prepare(command).await, not_before)),
+            Err(error) => Err(error),
+        };
+        Some((incoming, (commands, newest)))
     });
     commands.map(Some).chain(futures::stream::once(async { None })).map(move |command| (session, command))
+}
+
+/// Whether the client asks for what it has not been shown. It may have heard of commits that this process has not seen yet: by
+/// an action, by a request to another address, from somebody else.
+fn asks_anew(command: &SessionCommand) -> bool {
+    match command {
+        SessionCommand::ModifyQueries { modifications, .. } => modifications
+            .iter()
+            .any(|modification| matches!(modification, contract::QueryModification::Add { .. })),
+        SessionCommand::SetIdentity { .. } => true,
+        SessionCommand::Wrote { .. } | SessionCommand::Touch => false,
+    }
 }
 
 async fn prepare(command: SessionCommand) -> Command {

@@ -22,6 +22,7 @@ mod feed;
 mod limits;
 mod memory;
 mod metrics;
+mod newest;
 mod outcome;
 #[cfg(test)]
 #[path = "../tests/queries/mod.rs"]

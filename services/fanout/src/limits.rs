@@ -8,7 +8,8 @@ group! {
     pub struct FanoutLimits {
         /// Shortest time between two tides under load; a quiet instance moves at once.
         tide_ms_min: u64 = 5,
-        /// How long an added query waits for the timestamp that its session has seen (close code 1013).
+        /// How long an added query waits until the newest timestamp is known, and then until the commit stream has come to it and
+        /// to what its session has seen (close code 1013).
         timestamp_wait_ms_max: u64 = 5_000,
         /// Transitions of a session that may be unsent; a slower session skips tides.
         transitions_unsent_max: usize = 2,

@@ -15,6 +15,7 @@ use crate::{
     tides::RunOrder,
 };
 
+/// How often something is tried again, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetryOptions {
     pub pause_min: Duration,
@@ -26,7 +27,7 @@ pub(crate) struct RetryOptions {
 impl RetryOptions {
     /// The pause before a repetition, the first of which is number 0: each twice as long as the one before, up to the
     /// longest; of that, between half (`random` is 0) and the whole (1), so that many do not come back together.
-    fn pause(&self, repetition: u32, random: f64) -> Duration {
+    pub fn pause(&self, repetition: u32, random: f64) -> Duration {
         let factor = 1 << repetition.min(20);
         let most = self.pause_min.saturating_mul(factor).min(self.pause_max);
         most.mul_f64(0.5 + random / 2.0)

@@ -10,7 +10,8 @@ use std::{
 use crate::limits::FanoutLimits;
 use async_trait::async_trait;
 use contract::{
-    DeploymentRef, Deployments, Error, Fanout, FanoutSession, Result, Runner, SessionStart, TransactionLog,
+    DeploymentRef, Deployments, Error, Fanout, FanoutSession, Result, Runner, Sequencer, SessionStart,
+    TransactionLog,
 };
 use fair_queue::{Place, Places, Shares, share_of};
 use parking_lot::Mutex;
@@ -23,6 +24,7 @@ use crate::{
     feed::Feed,
     memory::Memory,
     metrics::{Metrics, MetricsSnapshot},
+    newest::Newest,
     run::{RetryOptions, Runs},
     tides::{TideOptions, Tides},
 };
@@ -55,6 +57,7 @@ impl Options {
 pub struct Dependencies {
     pub runner: Arc<dyn Runner>,
     pub log: Arc<dyn TransactionLog>,
+    pub sequencer: Arc<dyn Sequencer>,
     /// How much of what they share each deployment may have.
     pub deployments: watch::Receiver<Arc<Deployments>>,
 }
@@ -198,16 +201,22 @@ impl Shared {
             shared.memory.open(),
             shared.metrics.clone(),
         );
+        let retry = RetryOptions {
+            pause_min: milliseconds(limits.query_retry_ms_min),
+            pause_max: milliseconds(limits.query_retry_ms_max),
+            give_up_after: milliseconds(limits.query_give_up_ms_max),
+        };
         let runs = Runs {
             deployment,
             runner: shared.dependencies.runner.clone(),
             places: shared.run_places.clone(),
-            retry: RetryOptions {
-                pause_min: milliseconds(limits.query_retry_ms_min),
-                pause_max: milliseconds(limits.query_retry_ms_max),
-                give_up_after: milliseconds(limits.query_give_up_ms_max),
-            },
+            retry,
             metrics: shared.metrics.clone(),
+        };
+        let newest = Newest {
+            sequencer: shared.dependencies.sequencer.clone(),
+            group: deployment.group,
+            retry: RetryOptions { give_up_after: milliseconds(limits.timestamp_wait_ms_max), ..retry },
         };
         let loop_of_deployment = Deployment {
             tides,
@@ -215,6 +224,7 @@ impl Shared {
             openings: incoming,
             events,
             position,
+            newest: Arc::new(newest),
             shutdown: shared.shutdown.clone(),
             events_taken_max: limits.events_taken_max,
             idle_max: milliseconds(limits.deployment_idle_ms_max),

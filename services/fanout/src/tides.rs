@@ -154,23 +154,26 @@ impl Tides {
         assert!(known.is_none(), "session ids are used once");
     }
 
-    /// `replica_published` is what the replica has published by now: an added query sees at least that, so that a
-    /// write which was acknowledged before is in its first answer.
-    pub fn command(&mut self, id: SessionId, command: Command, replica_published: Timestamp, now: Instant) {
+    /// Of queries that are added, and of all after a change of the identity, the first answer is as of `not_before` or later, so
+    /// that what was acknowledged to anybody before is in it.
+    pub fn command(&mut self, id: SessionId, command: Command, not_before: Timestamp, now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.left_to_tide = false;
         match command {
             Command::ModifyQueries { version, modifications } => {
                 session.versions.query_set = version;
                 for modification in modifications {
-                    if let Err(error) = self.modify(id, modification, replica_published) {
+                    if let Err(error) = self.modify(id, modification, not_before) {
                         self.fail(id, error);
                         return;
                     }
                 }
                 self.send_removals(id, now);
             }
-            Command::SetIdentity { version, asker } => self.set_asker(id, version, asker),
+            Command::SetIdentity { version, asker } => {
+                session.floor = session.floor.max(not_before);
+                self.set_asker(id, version, asker);
+            }
             Command::Wrote { timestamp } => session.wrote = session.wrote.max(Some(timestamp)),
             Command::Touch => session.touched = true,
         }
@@ -304,7 +307,7 @@ impl Tides {
         &mut self,
         id: SessionId,
         modification: Modification,
-        replica_published: Timestamp,
+        not_before: Timestamp,
     ) -> Result<(), Error> {
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
         match modification {
@@ -335,7 +338,7 @@ impl Tides {
                     query,
                     Query { serial, call, journal, reads_identity: false, entry: None, sent: None },
                 );
-                session.floor = session.floor.max(replica_published);
+                session.floor = session.floor.max(not_before);
                 self.queries += 1;
             }
             Modification::Remove { query } => {
@@ -445,7 +448,8 @@ impl Tides {
         if turn.at_once { &mut self.ready_at_once } else { &mut self.ready }
     }
 
-    fn fail(&mut self, id: SessionId, error: Error) {
+    /// Ends the session, whose client is told the error.
+    pub fn fail(&mut self, id: SessionId, error: Error) {
         if self.sessions.contains_key(&id) {
             add(&self.metrics.sessions_failed, 1);
             self.close(id);

@@ -93,9 +93,11 @@ async fn a_stream_that_breaks_is_resumed_where_it_was_and_only_what_changed_is_r
     let fanout_limits =
         FanoutLimits { stream_retry_ms: 5, stream_silence_ms_max: 600_000, ..FanoutLimits::DEFAULT };
     let options = Options::new(fanout_limits, Duration::from_secs(17));
+    let sequencer = sequencer::Dependencies { log: remote.clone() };
     let dependencies = Dependencies {
         runner: Arc::new(OnlyQueries(runner.clone())),
         log: remote,
+        sequencer: Arc::new(sequencer::Service::start(sequencer, log_token.clone()).handle()),
         deployments: Deployment::fixed([]),
     };
     let service = Service::start(options, dependencies, fanout_token.clone());

@@ -85,16 +85,31 @@ impl Queries for TableRunner {
     }
 }
 
-/// A log that can be cut off: then it is not known to be current, and its streams say nothing.
+/// A log that can be cut off: then it is not known to be current, its streams say nothing, and it stands where it stood.
 struct Severable {
     log: txlog::Handle,
+    position: watch::Receiver<Position>,
     is_cut: Arc<watch::Sender<bool>>,
+}
+
+impl Severable {
+    fn new(log: txlog::Handle, is_cut: Arc<watch::Sender<bool>>) -> Severable {
+        let mut from = log.position(DEV.group).expect("the group is there");
+        let (to, position) = watch::channel(from.borrow_and_update().clone());
+        let mut cut = is_cut.subscribe();
+        tokio::spawn(async move {
+            while from.changed().await.is_ok() && cut.wait_for(|is_cut| !is_cut).await.is_ok() {
+                to.send_replace(from.borrow_and_update().clone());
+            }
+        });
+        Severable { log, position, is_cut }
+    }
 }
 
 #[async_trait]
 impl TransactionLog for Severable {
-    fn position(&self, group: GroupId) -> Result<watch::Receiver<Position>> {
-        self.log.position(group)
+    fn position(&self, _: GroupId) -> Result<watch::Receiver<Position>> {
+        Ok(self.position.clone())
     }
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome> {
         self.log.commit(commit).await
@@ -162,9 +177,11 @@ impl Running {
         change(&mut limits);
         let options = Options::new(limits, Duration::from_secs(17));
         let is_cut = Arc::new(watch::Sender::new(false));
+        let sequencer = sequencer::Dependencies { log: Arc::new(log.clone()) };
         let dependencies = Dependencies {
             runner: Arc::new(OnlyQueries(runner.clone())),
-            log: Arc::new(Severable { log: log.clone(), is_cut: is_cut.clone() }),
+            log: Arc::new(Severable::new(log.clone(), is_cut.clone())),
+            sequencer: Arc::new(sequencer::Service::start(sequencer, log_token.clone()).handle()),
             deployments: Deployment::fixed([]),
         };
         let fanout_service = Service::start(options, dependencies, fanout_token.clone());
@@ -428,6 +445,37 @@ async fn a_stream_that_lagged_is_begun_anew_and_nothing_is_missed() {
         client.next().await;
     }
     assert_eq!(client.shown(2).split(',').count(), count + 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_anew_waits_for_what_was_acknowledged_elsewhere() {
+    let running = Running::start().await;
+    running.write("a1").await;
+    let mut client = running.open().await;
+    client.add(1, "m:a").await;
+    client.next().await;
+    // Its replica does not see this yet, but the client may have heard of it.
+    running.is_cut.send_replace(true);
+    running.write("a2").await;
+    let written = running.write("b1").await;
+    client.add(2, "m:b").await;
+    let identity = Identity::Anonymous;
+    client.command(SessionCommand::SetIdentity { version: 1, identity }).await;
+    let other = async {
+        let mut other = running.open().await;
+        other.add(1, "m:a").await;
+        other.next().await;
+        assert_eq!(other.shown(1), "a1,a2");
+    };
+    let catches_up = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        running.is_cut.send_replace(false);
+    };
+    tokio::join!(other, catches_up);
+    let round = client.next().await;
+    assert!(round.timestamp >= written, "{} is before {written}", round.timestamp);
+    assert_eq!((client.shown(1), client.shown(2)), ("a1,a2", "b1"));
     running.stop().await;
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use bytes::Bytes;
 use contract::{DeploymentRef, Error, FileUpload, NewFile, ObjectSummary, ObjectWriter, Result, Uploader};
-use system_transaction::{Result as Transacted, Work};
+use system_transaction::{self as transactions, Result as Transacted, Work};
 use transaction::{FileRow, Transaction, object_name};
 use value::{ComponentId, DocumentId};
 
@@ -105,9 +105,9 @@ impl FileUpload for Upload {
         // A commit whose answer is lost may have been made: then the object is the file's.
         self.is_settled = true;
         let kept = self.shared.transactions.transact(deployment, &Keep { object, file }).await;
-        let kept = kept.map_err(Error::from);
         // Then nobody else will delete what has just got its name.
-        self.is_settled = !kept.as_ref().is_err_and(|error| error.code == "UploadTooSlow");
+        let is_refused = matches!(&kept, Err(transactions::Error::Operation(transaction::Error::User(_))));
+        self.is_settled = !is_refused;
         let id = kept?;
         self.shared.metrics.uploads_kept.add(1);
         Ok(String::from(id))
@@ -144,7 +144,7 @@ async fn clear(shared: &Shared, place: Place) -> Result<()> {
     Ok(shared.transactions.transact(place.deployment, &Forget(&[place.object])).await?)
 }
 
-/// Notes an object before its first byte is stored.
+/// Notes an object before its first byte is stored. The component may have been unmounted since its function made the upload's URL.
 struct Note<'u> {
     by: &'u Uploader,
     url_age_ms_max: u64,
@@ -161,11 +161,12 @@ impl Work for Note<'_> {
                 .parse()
                 .map_err(|_| Error::internal(format!("`{component}` is the id of no component")))?,
         };
+        transaction.check_mounted(component)?;
         Ok((component, transaction.note_object(component).await?))
     }
 }
 
-/// Makes a file of an object.
+/// Makes a file of an object, unless its component was unmounted meanwhile.
 struct Keep {
     object: DocumentId,
     file: FileRow,
@@ -176,6 +177,7 @@ impl Work for Keep {
     type Output = DocumentId;
 
     async fn run(&self, transaction: &mut Transaction) -> Transacted<Self::Output> {
+        transaction.check_mounted(self.file.component)?;
         Ok(transaction.keep_file(self.object, &self.file).await?)
     }
 }

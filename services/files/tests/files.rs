@@ -16,7 +16,7 @@ use futures::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
 use system_transaction::{SystemTransactions, Work};
 use tokio_util::sync::CancellationToken;
-use transaction::{FileObjectRow, Transaction};
+use transaction::{ComponentRow, FileObjectRow, Transaction, component_id};
 use value::ComponentId;
 
 const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
@@ -323,6 +323,71 @@ async fn a_function_stores_files_of_its_component() {
     assert_eq!((file.file.row.size_bytes, file.file.row.content_type), (13, None));
     let error = harness.files.begin(new("nonsense")).await.err().expect("it is refused");
     assert_eq!(error.kind, ErrorKind::Internal);
+    drop(transaction);
+    harness.stop().await;
+}
+
+/// Mounts the component `notes`, or unmounts it; its id.
+struct Mount(bool);
+
+#[async_trait]
+impl Work for Mount {
+    type Output = ComponentId;
+
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<ComponentId> {
+        let path = "notes".parse().expect("a path");
+        let id = component_id(&path);
+        let row = ComponentRow {
+            path,
+            definition: "notes".into(),
+            is_mounted: self.0,
+            variables: Vec::new(),
+            http_prefix: None,
+        };
+        let known = transaction.deployment_catalog().instance(id).map(|stored| stored.id);
+        match known {
+            Some(known) => transaction.replace_row(known, &row).await?,
+            None => _ = transaction.insert_instance(&row).await?,
+        }
+        Ok(id)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_stored_for_a_component_that_is_not_mounted() {
+    let harness = Harness::start(LIMITS).await;
+    let mount = async |is_mounted| {
+        harness.transactions.transact(DEPLOYMENT, &Mount(is_mounted)).await.expect("it is written")
+    };
+    let notes = mount(true).await;
+    let mut transaction = harness.transactions.snapshot(DEPLOYMENT).await.expect("a snapshot");
+    transaction.enter(notes);
+    let token = transaction.upload_token(transaction.now_ms());
+    let begin = async |by: Uploader| {
+        let new = NewFile { deployment: DEPLOYMENT, by, content_type: None, sha256: None };
+        harness.files.begin(new).await
+    };
+    let by_token = || Uploader::Token(token.clone());
+    let by_function = || Uploader::Function { component: notes.to_string() };
+    let mut under_way = Vec::new();
+    for by in [by_token(), by_function()] {
+        let mut upload = begin(by).await.expect("it begins");
+        upload.write("some bytes".into()).await.expect("it is taken");
+        under_way.push(upload);
+    }
+    mount(false).await;
+    for by in [by_token(), by_function()] {
+        assert_eq!(begin(by).await.err().expect("it is refused").code, "UnmountedComponent");
+    }
+    for upload in under_way {
+        assert_eq!(upload.finish().await.expect_err("it is refused").code, "UnmountedComponent");
+    }
+    harness.becomes_empty().await;
+    let elsewhere =
+        Uploader::Function { component: component_id(&"other".parse().expect("a path")).to_string() };
+    assert_eq!(begin(elsewhere).await.err().expect("it is refused").code, "ComponentNotFound");
+    mount(true).await;
+    begin(by_token()).await.expect("it begins").finish().await.expect("it is stored");
     drop(transaction);
     harness.stop().await;
 }

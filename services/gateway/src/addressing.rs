@@ -16,6 +16,10 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Addressee(pub Option<Arc<Deployment>>);
 
+/// A request whose origin, as browsers see it, is not the app's alone: others' pages are there, too, the console's among them.
+#[derive(Clone, Copy)]
+pub(crate) struct OnSharedOrigin;
+
 /// What comes before everything else that looks at a request to one of the two ports for HTTP.
 pub(crate) fn lead<B>(edge: &Edge, port: Door, request: Request<B>) -> Request<B> {
     let (mut request, door) = address(edge, port, request);
@@ -47,6 +51,9 @@ fn address<B>(edge: &Edge, port: Door, mut request: Request<B>) -> (Request<B>, 
     if let Some(found) = &found {
         door = found.door.unwrap_or(port);
         prefix_bytes = found.prefix_bytes;
+    }
+    if prefix_bytes > 0 || door == Door::Api {
+        request.extensions_mut().insert(OnSharedOrigin);
     }
     request.extensions_mut().insert(Addressee(found.map(|found| found.deployment)));
     if prefix_bytes > 0 {

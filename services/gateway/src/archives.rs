@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, Query, Request, State},
+    extract::{DefaultBodyLimit, Path, Request, State},
     http::{
         HeaderMap, HeaderValue, StatusCode,
         header::{
@@ -28,6 +28,7 @@ use crate::{
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
     json,
+    parameters::Parameters,
     storage::{body_with, place},
 };
 
@@ -70,7 +71,7 @@ async fn request_export(
     State(edge): State<SharedEdge>,
     Addressed { deployment, requester, .. }: Addressed,
     headers: HeaderMap,
-    Query(ExportQuery { include_storage, component }): Query<ExportQuery>,
+    Parameters(ExportQuery { include_storage, component }): Parameters<ExportQuery>,
 ) -> Result<(), ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
     let export = NewExport { include_storage, component: component.unwrap_or_default() };
@@ -158,7 +159,7 @@ struct PartQuery {
 async fn upload_part(
     State(edge): State<SharedEdge>,
     addressed: Addressed,
-    Query(part): Query<PartQuery>,
+    Parameters(part): Parameters<PartQuery>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     require_admin(request.headers(), &addressed.deployment.admin_keys)?;
@@ -269,11 +270,13 @@ async fn perform_import(
 
 async fn cancel_import(
     State(edge): State<SharedEdge>,
-    Addressed { deployment, .. }: Addressed,
+    Addressed { deployment, requester, .. }: Addressed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(), ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
     let ImportName { import_id } = json::read(&body, "The body does not name an import")?;
-    Ok(edge.services.archives.cancel_import(deployment.reference, &import_id).await?)
+    edge.services.archives.cancel_import(deployment.reference, &import_id).await?;
+    audit::record(&edge, &deployment, &requester, "cancel_import", json!({ "id": import_id })).await;
+    Ok(())
 }

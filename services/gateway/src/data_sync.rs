@@ -3,7 +3,7 @@
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Query, State},
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -18,15 +18,16 @@ use crate::{
     edge::{Addressed, SharedEdge},
     error::ApiError,
     json,
+    parameters::Parameters,
 };
 
-pub(crate) fn routes() -> Router<SharedEdge> {
+pub(crate) fn routes(sync_body_bytes_max: usize) -> Router<SharedEdge> {
     Router::new()
         .route("/api/json_schemas", get(json_schemas))
         .route("/api/list_snapshot", get(list_snapshot).post(list_snapshot))
         .route("/api/document_deltas", get(document_deltas).post(document_deltas))
         .route("/api/test_streaming_export_connection", get(test_connection))
-        .route("/api/v1/data/sync", post(sync))
+        .route("/api/v1/data/sync", post(sync).layer(DefaultBodyLimit::max(sync_body_bytes_max)))
         .route("/api/v1/data/list_active_syncs", get(list_active_syncs))
 }
 
@@ -79,13 +80,13 @@ fn arguments<A: DeserializeOwned>(query: A, body: &[u8]) -> Result<A, ApiError> 
     if body.is_empty() {
         return Ok(query);
     }
-    json::read_secret(body)
+    json::read(body, "The body can't be read")
 }
 
 async fn json_schemas(
     State(edge): State<SharedEdge>,
     Addressed { deployment, .. }: Addressed,
-    Query(query): Query<SchemasArguments>,
+    Parameters(query): Parameters<SchemasArguments>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;
@@ -98,7 +99,7 @@ async fn json_schemas(
 async fn list_snapshot(
     State(edge): State<SharedEdge>,
     Addressed { deployment, .. }: Addressed,
-    Query(query): Query<SnapshotArguments>,
+    Parameters(query): Parameters<SnapshotArguments>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
@@ -119,7 +120,7 @@ async fn list_snapshot(
 async fn document_deltas(
     State(edge): State<SharedEdge>,
     Addressed { deployment, .. }: Addressed,
-    Query(query): Query<DeltasArguments>,
+    Parameters(query): Parameters<DeltasArguments>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
@@ -187,7 +188,7 @@ async fn sync(
 async fn list_active_syncs(
     State(edge): State<SharedEdge>,
     Addressed { deployment, .. }: Addressed,
-    Query(query): Query<ListArguments>,
+    Parameters(query): Parameters<ListArguments>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
     const LISTED: usize = 50;

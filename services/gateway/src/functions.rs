@@ -26,6 +26,7 @@ use sync_protocol::normalize_arguments;
 use value::{FunctionPath, JsonFormat, Value, ValueError, push_with_fractions};
 
 use crate::{
+    audit,
     authentication::{self, Sender, require_admin},
     bodies, components,
     edge::{Addressed, Edge, SharedEdge},
@@ -379,7 +380,7 @@ async fn run_inline_query(
 
 async fn run_mutation(edge: &Edge, function: FunctionCall) -> Result<Outcome, ApiError> {
     let call = MutationCall { function, session: None, not_before: contract::Timestamp::ZERO };
-    match edge.services.runner.mutation(call).await {
+    match audit::run_mutation(edge, call).await {
         Ok(outcome) => Ok(Outcome { result: outcome.result, log_lines: outcome.log_lines }),
         // It ran and lost every race; the status tells that the same call may be sent again.
         Err(error) if error.kind == ErrorKind::Conflict => {

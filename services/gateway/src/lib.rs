@@ -41,6 +41,7 @@ mod limits;
 mod log_streams;
 mod logs;
 mod metrics;
+mod parameters;
 mod pause;
 mod push;
 mod request_id;

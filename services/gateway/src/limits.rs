@@ -45,6 +45,8 @@ group! {
         push_bodies_bytes_max: usize = 512 * MIB,
         /// Time for the body of a push to arrive, and to wait for memory before (408).
         push_body_ms_max: u64 = 240_000,
+        /// Body of a request of a data sync (413): its cursor has something of each table.
+        sync_body_bytes_max: usize = 2 * MIB,
         /// Body of every other request (413).
         other_body_bytes_max: usize = MIB,
         /// Body that `/echo` sends back (413): the network test of the command line tool sends 64 MiB.

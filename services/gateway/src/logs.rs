@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{
-    Json,
-    extract::{Query, State},
-    http::HeaderMap,
-};
+use axum::{Json, extract::State, http::HeaderMap};
 use contract::{Caller, ConsoleLine, ExecutionRecord, FunctionKind, FunctionLogPage};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,6 +11,7 @@ use crate::{
     authentication::require_admin,
     edge::{Addressed, SharedEdge},
     error::ApiError,
+    parameters::Parameters,
 };
 
 #[derive(Deserialize)]
@@ -28,7 +25,7 @@ pub(crate) struct Position {
 pub(crate) async fn stream_function_logs(
     State(edge): State<SharedEdge>,
     Addressed { deployment, .. }: Addressed,
-    Query(position): Query<Position>,
+    Parameters(position): Parameters<Position>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
     require_admin(&headers, &deployment.admin_keys)?;

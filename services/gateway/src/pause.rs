@@ -1,8 +1,7 @@
 //! Pausing a deployment and resuming it, for administrators.
 
 use axum::{Router, extract::State, http::HeaderMap, routing::post};
-use contract::{Caller, Error, FunctionCall, MutationCall, Requester, Timestamp};
-use serde_json::json;
+use contract::{Caller, Error, FunctionCall, MutationCall, Timestamp};
 
 use crate::{
     audit,
@@ -25,7 +24,7 @@ async fn pause(
     addressed: Addressed,
     headers: HeaderMap,
 ) -> Result<(), ApiError> {
-    change(edge, addressed, headers, (PAUSE, "pause_deployment")).await
+    change(edge, addressed, headers, PAUSE).await
 }
 
 async fn resume(
@@ -33,15 +32,14 @@ async fn resume(
     addressed: Addressed,
     headers: HeaderMap,
 ) -> Result<(), ApiError> {
-    change(edge, addressed, headers, (RESUME, "unpause_deployment")).await
+    change(edge, addressed, headers, RESUME).await
 }
 
-/// The functions of the system say whether they have changed anything.
 async fn change(
     edge: SharedEdge,
     addressed: Addressed,
     headers: HeaderMap,
-    (path, action): (&str, &'static str),
+    path: &str,
 ) -> Result<(), ApiError> {
     let deployment = &addressed.deployment;
     let function = FunctionCall {
@@ -51,14 +49,11 @@ async fn change(
         arguments: "[{}]".into(),
         identity: require_admin(&headers, &deployment.admin_keys)?,
         caller: Caller::HttpApi,
-        requester: Requester::default(),
+        requester: addressed.requester.clone(),
         request_id: addressed.request_id.to_string(),
     };
     let call = MutationCall { function, session: None, not_before: Timestamp::ZERO };
-    let outcome = edge.services.runner.mutation(call).await?;
-    let changed = outcome.result.map_err(|error| Error::internal(error.message))?;
-    if &*changed == "true" {
-        audit::record(&edge, deployment, &addressed.requester, action, json!({})).await;
-    }
+    let outcome = audit::run_mutation(&edge, call).await?;
+    outcome.result.map_err(|error| Error::internal(error.message))?;
     Ok(())
 }

@@ -79,7 +79,7 @@ pub(crate) fn router(edge: SharedEdge) -> Router {
         .route("/api/delete_component", post(components::delete))
         .merge(archives::routes())
         .merge(audit::routes())
-        .merge(data_sync::routes())
+        .merge(data_sync::routes(limits.sync_body_bytes_max))
         .merge(log_streams::routes())
         .merge(pause::routes())
         .merge(streaming_import::routes())

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
+    addressing::OnSharedOrigin,
     authentication, bodies,
     edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
@@ -52,6 +53,10 @@ static OF_CONNECTIONS: [HeaderName; 8] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+
+/// By these an answer would rule all of its origin, and not only what is below its own path: kept from an origin that an app shares.
+static OF_ORIGINS: [HeaderName; 2] =
+    [HeaderName::from_static("service-worker-allowed"), HeaderName::from_static("clear-site-data")];
 
 /// Bytes of a refused request that are read so that its sender sees the answer.
 const REFUSED_BYTES_MAX: usize = 16 << 20;
@@ -157,7 +162,10 @@ async fn respond(
         )),
     };
     Ok(match answer {
-        HttpAnswer::Response(response) => passed_on(response, &head.method, deployment.gone.clone()),
+        HttpAnswer::Response(response) => {
+            let shares_origin = head.extensions.get::<OnSharedOrigin>().is_some();
+            passed_on(response, &head.method, shares_origin, deployment.gone.clone())
+        }
         HttpAnswer::Failed(error) => failed(&error),
         HttpAnswer::NoRouter => no_router(),
     })
@@ -206,14 +214,20 @@ fn pieces_of(body: Body, stall: Duration) -> HttpBody {
     .boxed()
 }
 
-fn passed_on(response: HttpResponse, method: &Method, shutdown: CancellationToken) -> Response {
+fn passed_on(
+    response: HttpResponse,
+    method: &Method,
+    shares_origin: bool,
+    shutdown: CancellationToken,
+) -> Response {
     let HttpResponse { status, headers: answered, body_bytes, body } = response;
     let Ok(status) = StatusCode::from_u16(status) else { return not_http() };
     let mut headers = HeaderMap::with_capacity(answered.len() + 1);
     for (name, value) in &answered {
         let name = HeaderName::from_bytes(name.as_bytes());
         let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) else { return not_http() };
-        if !OF_CONNECTIONS.contains(&name) {
+        let is_kept_back = OF_CONNECTIONS.contains(&name) || (shares_origin && OF_ORIGINS.contains(&name));
+        if !is_kept_back {
             headers.append(name, value);
         }
     }
@@ -341,18 +355,21 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let cookies = ["set-cookie: a=1", "set-cookie: b=2"].map(str::to_owned);
-        let known = passed_on(response(200, Some(2)), &Method::GET, CancellationToken::new());
+        let known = passed_on(response(200, Some(2)), &Method::GET, false, CancellationToken::new());
         assert_eq!(names(&known), [&cookies[..], &["content-length: 2".to_owned()]].concat());
-        let head = passed_on(response(200, Some(2)), &Method::HEAD, CancellationToken::new());
+        let head = passed_on(response(200, Some(2)), &Method::HEAD, false, CancellationToken::new());
         assert_eq!(names(&head), [&cookies[..], &["content-length: 7".to_owned()]].concat());
         assert!(head.into_body().is_end_stream());
-        let none = passed_on(response(204, Some(0)), &Method::GET, CancellationToken::new());
+        let none = passed_on(response(204, Some(0)), &Method::GET, false, CancellationToken::new());
         assert_eq!(names(&none), cookies);
-        let streamed = passed_on(response(200, None), &Method::GET, CancellationToken::new());
+        let streamed = passed_on(response(200, None), &Method::GET, false, CancellationToken::new());
         assert_eq!(names(&streamed), [&cookies[..], &["content-length: 7".to_owned()]].concat());
         let body = axum::body::to_bytes(streamed.into_body(), 10).await.expect("it comes");
         assert_eq!(&body[..], b"hi");
-        assert_eq!(passed_on(response(99, None), &Method::GET, CancellationToken::new()).status(), 500);
+        assert_eq!(
+            passed_on(response(99, None), &Method::GET, false, CancellationToken::new()).status(),
+            500
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use contract::DeploymentRef;
+use parking_lot::Mutex;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use transaction::LogStreamState;
@@ -11,7 +12,8 @@ use value::DocumentId;
 use crate::{
     configuration::Secrets,
     events::{Event, Origin},
-    rows::Enter,
+    queue::{Queue, Queued, queue},
+    rows::{Enter, LogStream},
     service::Shared,
     sinks::{Told, told},
 };
@@ -19,9 +21,17 @@ use crate::{
 /// A stream whose events are being sent.
 pub(crate) struct Stream {
     pub secrets: Secrets,
-    queue: mpsc::Sender<Arc<Event>>,
+    entered: Arc<Mutex<Entered>>,
+    queue: Queue,
     /// Ends it.
     token: CancellationToken,
+}
+
+/// What is known of a stream's row.
+pub(crate) struct Entered {
+    /// As [`LogStream::sealed`].
+    pub sealed: Vec<u8>,
+    pub state: LogStreamState,
 }
 
 /// Bytes of an answer that are read: nobody wants them, but a connection can be used again behind them.
@@ -32,7 +42,7 @@ const ANSWER_BYTES_MAX: usize = 16_384;
 struct Refusal {
     /// A clause, without anything that the receiver says.
     reason: String,
-    /// It may take it later.
+    /// It may take it later: nothing is wrong with the request.
     again: bool,
 }
 
@@ -40,24 +50,37 @@ impl Stream {
     pub fn start(
         shared: Arc<Shared>,
         (deployment, origin): (DeploymentRef, Origin),
-        (id, secrets): (DocumentId, Secrets),
-        state: LogStreamState,
+        stream: LogStream,
         shutdown: &CancellationToken,
     ) -> Stream {
-        let (queue, events) = mpsc::channel(shared.limits.events_queued_max);
+        let LogStream { id, secrets, sealed, state } = stream;
+        let entered = Arc::new(Mutex::new(Entered { sealed, state }));
+        let (queue, events) = queue(&shared.limits);
         let token = shutdown.child_token();
-        let sender =
-            Sender { shared: shared.clone(), deployment, origin, id, secrets: secrets.clone(), state };
+        let sender = Sender {
+            shared: shared.clone(),
+            deployment,
+            origin,
+            id,
+            secrets: secrets.clone(),
+            entered: entered.clone(),
+            is_greeting: false,
+        };
         let ended = token.clone();
         shared.tasks.spawn(async move {
             ended.run_until_cancelled(sender.run(events)).await;
         });
-        Stream { secrets, queue, token }
+        Stream { secrets, entered, queue, token }
     }
 
-    /// Takes an event if it is for the stream, unless too many wait.
+    /// Takes what the row says now: others enter something too.
+    pub fn saw(&self, sealed: Vec<u8>, state: LogStreamState) {
+        *self.entered.lock() = Entered { sealed, state };
+    }
+
+    /// Takes an event if it is for the stream, unless too much waits.
     pub fn take(&self, shared: &Shared, event: &Arc<Event>) {
-        if self.secrets.configuration.wants(event.topic) && self.queue.try_send(event.clone()).is_err() {
+        if self.secrets.configuration.wants(event.topic) && !self.queue.take(event) {
             shared.metrics.events_dropped.add(1);
         }
     }
@@ -76,41 +99,45 @@ pub(crate) struct Sender {
     pub origin: Origin,
     pub id: DocumentId,
     pub secrets: Secrets,
-    /// As it was entered last.
-    pub state: LogStreamState,
+    pub entered: Arc<Mutex<Entered>>,
+    /// As [`Enter::is_greeting`].
+    pub is_greeting: bool,
 }
 
 impl Sender {
-    async fn run(mut self, mut events: mpsc::Receiver<Arc<Event>>) {
+    async fn run(self, mut events: mpsc::Receiver<Queued>) {
         while let Some(first) = events.recv().await {
             let batch = self.gather(first, &mut events).await;
-            self.tell(&batch).await;
+            let events: Vec<_> = batch.iter().map(|queued| queued.event.clone()).collect();
+            self.tell(&events).await;
         }
     }
 
     /// What goes with an event into one request.
-    async fn gather(&self, first: Arc<Event>, events: &mut mpsc::Receiver<Arc<Event>>) -> Vec<Arc<Event>> {
+    async fn gather(&self, first: Queued, events: &mut mpsc::Receiver<Queued>) -> Vec<Queued> {
         let limits = &self.shared.limits;
         let until = Instant::now() + Duration::from_millis(limits.flush_ms_max);
-        let size = |event: &Event| serde_json::to_string(&event.fields).map_or(0, |json| json.len());
-        let mut bytes = size(&first);
+        let mut bytes = first.event.bytes;
         let mut batch = vec![first];
         while batch.len() < limits.batch_events_max && bytes < limits.batch_bytes_max {
-            let Ok(Some(event)) = tokio::time::timeout_at(until, events.recv()).await else { break };
-            bytes += size(&event);
-            batch.push(event);
+            let Ok(Some(queued)) = tokio::time::timeout_at(until, events.recv()).await else { break };
+            bytes += queued.event.bytes;
+            batch.push(queued);
         }
         batch
     }
 
     /// Tells the receiver, and the deployment whether that works.
-    pub async fn tell(&mut self, events: &[Arc<Event>]) {
+    pub async fn tell(&self, events: &[Arc<Event>]) {
         let requests = told(&self.secrets, &self.origin, events);
         let mut outcome = Ok(());
         for request in &requests {
-            let sent = self.send(request).await;
-            // Where one is lost the others may still come.
-            outcome = outcome.and(sent);
+            let Err(Refusal { reason, again }) = self.send(request).await else { continue };
+            outcome = outcome.and(Err(reason));
+            // Where one is refused the others may still come. A receiver that is not there takes none of them.
+            if again {
+                break;
+            }
         }
         let metrics = &self.shared.metrics;
         let state = match outcome {
@@ -123,32 +150,37 @@ impl Sender {
                 LogStreamState::Failed { reason }
             }
         };
-        if state != self.state {
-            self.enter(state).await;
+        let sealed = {
+            let entered = self.entered.lock();
+            (entered.state != state).then(|| entered.sealed.clone())
+        };
+        if let Some(sealed) = sealed {
+            self.enter(sealed, state).await;
         }
     }
 
-    async fn enter(&mut self, state: LogStreamState) {
+    async fn enter(&self, sealed: Vec<u8>, state: LogStreamState) {
         if let LogStreamState::Failed { reason } = &state {
             let (deployment, kind) = (self.deployment, self.secrets.configuration.kind());
             tracing::info!(%deployment, kind, "events of a log stream are lost: {reason}");
         }
-        let work = Enter { id: self.id, state: state.clone() };
+        let work = Enter { id: self.id, sealed, is_greeting: self.is_greeting, state };
         match self.shared.transactions.transact(self.deployment, &work).await {
-            Ok(()) => self.state = state,
+            Ok(true) => self.entered.lock().state = work.state,
+            Ok(false) => {}
             Err(error) => tracing::debug!(%error, "whether a log stream works is entered later"),
         }
     }
 
     /// Until the receiver takes it, or enough was tried.
-    async fn send(&self, request: &Told) -> Result<(), String> {
+    async fn send(&self, request: &Told) -> Result<(), Refusal> {
         let limits = &self.shared.limits;
         for attempt in 1.. {
             self.shared.metrics.requests_sent.add(1);
             let Err(refusal) = self.attempt(request).await else { return Ok(()) };
             self.shared.metrics.requests_failed.add(1);
             if !refusal.again || attempt >= limits.attempts_max {
-                return Err(refusal.reason);
+                return Err(refusal);
             }
             let doubled =
                 limits.pause_ms_min.saturating_mul(1_u64.checked_shl(attempt as u32 - 1).unwrap_or(u64::MAX));

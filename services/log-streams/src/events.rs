@@ -61,6 +61,9 @@ impl Severity {
     }
 }
 
+/// What an event costs in memory besides its texts: names, and places in maps.
+const EVENT_BYTES: usize = 1_024;
+
 /// Something that has happened in a deployment.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
@@ -72,6 +75,8 @@ pub(crate) struct Event {
     pub fields: Map<String, Json>,
     /// Of the topic [`Topic::Exception`].
     pub exception: Option<Exception>,
+    /// What it takes in memory, about.
+    pub bytes: usize,
 }
 
 /// What a function threw.
@@ -85,9 +90,22 @@ pub(crate) struct Exception {
     pub frames: Vec<Frame>,
     pub function: String,
     pub function_type: &'static str,
+    /// `None` if it is not known.
+    pub runtime: Option<&'static str>,
     pub component: Option<String>,
     pub request_id: String,
     pub execution_id: String,
+}
+
+impl Exception {
+    /// What it takes in memory, about.
+    fn bytes(&self) -> usize {
+        let of_frame = |frame: &Frame| {
+            size_of::<Frame>() + frame.file.len() + frame.function.as_ref().map_or(0, String::len)
+        };
+        let frames: usize = self.frames.iter().map(of_frame).sum();
+        self.kind.len() + self.message.len() + self.function.len() + frames
+    }
 }
 
 /// A place in an app's code.
@@ -144,7 +162,8 @@ impl Event {
 
     fn new(topic: Topic, timestamp_ms: u64, severity: Severity, fields: Json) -> Event {
         let Json::Object(fields) = fields else { unreachable!("fields are written as an object") };
-        Event { topic, timestamp_ms, severity, fields, exception: None }
+        let bytes = EVENT_BYTES + serde_json::to_string(&fields).map_or(0, |json| json.len());
+        Event { topic, timestamp_ms, severity, fields, exception: None, bytes }
     }
 
     /// As most receivers get it.
@@ -172,14 +191,17 @@ impl Event {
     }
 }
 
-/// What a run is told as: what it printed, that it ran, and what it threw.
-pub(crate) fn of_execution(record: &ExecutionRecord) -> Vec<Event> {
+/// What a run is told as: what it printed, that it ran, and what it threw. It is the attempt behind `retries` others. Texts have at most
+/// `text_bytes_max`, and a mark if they were cut.
+pub(crate) fn of_execution(record: &ExecutionRecord, retries: usize, text_bytes_max: usize) -> Vec<Event> {
     let ended_ms = milliseconds(record.ended_at_s * 1e3);
     let function = function(record);
-    let mut events: Vec<Event> = record.lines.iter().map(|line| console(line, &function)).collect();
-    let has_failed = record.error.is_some();
+    let mut events: Vec<Event> =
+        record.lines.iter().map(|line| console(line, &function, text_bytes_max)).collect();
+    let error = record.error.as_deref().map(|error| Thrown::of(error, text_bytes_max));
+    let has_failed = error.is_some();
     let mut execution = json!({
-        "function": with_retries(function.clone(), record),
+        "function": with_retries(function.clone(), record, retries),
         "execution_time_ms": record.execution_time.as_secs_f64() * 1e3,
         "status": if has_failed { "failure" } else { "success" },
         "will_retry": record.will_retry,
@@ -187,22 +209,24 @@ pub(crate) fn of_execution(record: &ExecutionRecord) -> Vec<Event> {
         "execution_id": record.execution_id,
         "usage": usage(),
     });
-    if let Some(error) = &record.error {
-        execution["error_message"] = json!(error);
+    if let Some(error) = &error {
+        execution["error_message"] = json!(error.whole());
     }
     if let Some(table) = &record.conflict {
-        execution["occ_info"] = json!({ "table_name": table, "component_path": record.component });
+        execution["occ_info"] =
+            json!({ "table_name": table, "component_path": record.component, "retry_count": retries });
     }
     if let Some(status) = record.http_status {
         execution["http_status"] = json!(status);
     }
     let severity = if has_failed { Severity::Error } else { Severity::Info };
     events.push(Event::new(Topic::FunctionExecution, ended_ms, severity, execution));
-    if let Some(error) = record.error.as_ref().filter(|_| !record.will_retry) {
-        let exception = exception(error, record);
-        let fields = json!({ "function": function, "message": error });
+    if let Some(error) = error.filter(|_| !record.will_retry) {
+        let fields = json!({ "function": function, "message": error.whole() });
+        let exception = exception(&error, record);
         let event = Event::new(Topic::Exception, ended_ms, Severity::Error, fields);
-        events.push(Event { exception: Some(exception), ..event });
+        let bytes = event.bytes + exception.bytes();
+        events.push(Event { exception: Some(exception), bytes, ..event });
     }
     events
 }
@@ -226,11 +250,11 @@ fn function(record: &ExecutionRecord) -> Json {
     function
 }
 
-fn with_retries(mut function: Json, record: &ExecutionRecord) -> Json {
+fn with_retries(mut function: Json, record: &ExecutionRecord, retries: usize) -> Json {
     if record.kind == FunctionKind::Mutation {
-        // One at a time of each client, so that nothing waits before it; every run has an entry of its own.
+        // Not known: what waits before it has no record.
         function["mutation_queue_length"] = json!(0);
-        function["mutation_retry_count"] = json!(0);
+        function["mutation_retry_count"] = json!(retries);
     }
     function
 }
@@ -255,18 +279,19 @@ fn run_reason(caller: Caller) -> &'static str {
     }
 }
 
-fn console(line: &ConsoleLine, function: &Json) -> Event {
+fn console(line: &ConsoleLine, function: &Json, text_bytes_max: usize) -> Event {
     let severity = match line.level {
         contract::ConsoleLevel::Debug => Severity::Debug,
         contract::ConsoleLevel::Info | contract::ConsoleLevel::Log => Severity::Info,
         contract::ConsoleLevel::Warn => Severity::Warn,
         contract::ConsoleLevel::Error => Severity::Error,
     };
+    let message = line.messages.join(" ");
     let fields = json!({
         "function": function,
         "log_level": line.level.name(),
-        "message": line.messages.join(" "),
-        "is_truncated": line.truncated,
+        "message": cut(&message, text_bytes_max),
+        "is_truncated": line.truncated || message.len() > text_bytes_max,
     });
     Event::new(Topic::Console, milliseconds(line.logged_at_ms), severity, fields)
 }
@@ -293,12 +318,46 @@ fn usage() -> Json {
     Json::Object(FIELDS.into_iter().map(|field| (field.to_owned(), json!(0))).collect())
 }
 
+/// What a function threw, as long as it may be told.
+struct Thrown {
+    /// `Uncaught TypeError: message`
+    text: String,
+    /// The lines below it, from the first that names a place.
+    stack: String,
+}
+
+impl Thrown {
+    fn of(error: &str, text_bytes_max: usize) -> Thrown {
+        let lines = error.split_inclusive('\n');
+        let text_bytes: usize = lines.take_while(|line| !is_frame(line)).map(str::len).sum();
+        let (text, stack) = error.split_at(text_bytes);
+        Thrown { text: cut(text, text_bytes_max), stack: cut(stack, text_bytes_max) }
+    }
+
+    fn whole(&self) -> String {
+        let line = if self.text.ends_with(CUT) && !self.stack.is_empty() { "\n" } else { "" };
+        [&self.text, line, &self.stack].concat()
+    }
+}
+
+fn is_frame(line: &str) -> bool {
+    line.trim_start().starts_with("at ")
+}
+
+/// Stands for what is left out.
+const CUT: &str = "… (cut)";
+
+/// The beginning of a text that is too long, and the mark.
+fn cut(text: &str, bytes_max: usize) -> String {
+    match text.len() <= bytes_max {
+        true => text.to_owned(),
+        false => format!("{}{CUT}", &text[..text.floor_char_boundary(bytes_max)]),
+    }
+}
+
 /// From `Uncaught TypeError: message` and the stack below it.
-fn exception(error: &str, record: &ExecutionRecord) -> Exception {
-    let is_frame = |line: &&str| line.trim_start().starts_with("at ");
-    let text: Vec<&str> = error.lines().take_while(|line| !is_frame(line)).collect();
-    let text = text.join("\n");
-    let text = text.trim();
+fn exception(error: &Thrown, record: &ExecutionRecord) -> Exception {
+    let text = error.text.trim();
     let text = text.strip_prefix("Uncaught ").unwrap_or(text);
     let is_name = |name: &&str| {
         !name.is_empty()
@@ -311,9 +370,11 @@ fn exception(error: &str, record: &ExecutionRecord) -> Exception {
     Exception {
         kind: kind.to_owned(),
         message: message.to_owned(),
-        frames: error.lines().filter(is_frame).map(frame).collect(),
+        frames: error.stack.lines().filter(|line| is_frame(line)).map(frame).collect(),
         function: record.identifier.clone(),
         function_type: function_type(record.kind),
+        // Actions alone may be Node.js's.
+        runtime: (record.kind != FunctionKind::Action).then_some("default"),
         component: record.component.clone(),
         request_id: record.request_id.clone(),
         execution_id: record.execution_id.clone(),
@@ -344,6 +405,9 @@ pub(crate) mod tests {
     use contract::{ConsoleLevel, IdentityKind};
 
     use super::*;
+
+    /// What texts are cut to.
+    pub(crate) const MAX: usize = crate::LogStreamLimits::DEFAULT.text_bytes_max;
 
     pub(crate) fn origin() -> Origin {
         Origin { deployment: "happy-otter-1".to_owned(), kind: "prod", project: "shop".to_owned() }
@@ -379,7 +443,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_run_is_told_by_what_it_printed_that_it_ran_and_what_it_threw() {
-        let events = of_execution(&failed());
+        let events = of_execution(&failed(), 2, MAX);
         let topics: Vec<Topic> = events.iter().map(|event| event.topic).collect();
         assert_eq!(topics, [Topic::Console, Topic::FunctionExecution, Topic::Exception]);
         let console = events[0].json(&origin());
@@ -391,7 +455,7 @@ pub(crate) mod tests {
         let execution = events[1].json(&origin());
         assert_eq!(execution["status"], json!("failure"));
         assert_eq!(execution["run_reason"], json!("webSocket"));
-        assert_eq!(execution["function"]["mutation_retry_count"], json!(0));
+        assert_eq!(execution["function"]["mutation_retry_count"], json!(2));
         let exception = events[2].exception.clone().expect("it has one");
         assert_eq!((exception.kind.as_str(), exception.message.as_str()), ("TypeError", "no body"));
         let frame = |function: Option<&str>, line, column| Frame {
@@ -404,8 +468,33 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn long_texts_are_cut_with_a_mark_and_the_stack_stays() {
+        let long = "é".repeat(4 << 20);
+        let line = ConsoleLine { messages: vec![long.clone()], ..failed().lines.remove(0) };
+        let error = Some(format!("Uncaught RangeError: {long}\n    at send (../convex/messages.ts:7:11)"));
+        let events = of_execution(&ExecutionRecord { lines: vec![line], error, ..failed() }, 0, 1_000);
+        for event in &events {
+            assert!(event.bytes < 5_000, "{:?}: {}", event.topic, event.bytes);
+        }
+        let text = |event: usize, name: &str| events[event].fields[name].as_str().expect("text").to_owned();
+        assert!(text(0, "message").ends_with(CUT) && events[0].fields["is_truncated"] == json!(true));
+        for message in [text(1, "error_message"), text(2, "message")] {
+            assert!(message.ends_with("(cut)\n    at send (../convex/messages.ts:7:11)"), "{message}");
+        }
+        let exception = events[2].exception.as_ref().expect("it has one");
+        assert_eq!((&exception.kind[..], exception.frames.len()), ("RangeError", 1));
+        assert!(exception.message.ends_with(CUT));
+        let deep = format!("Uncaught Error: x\n{}", "    at a\n".repeat(1 << 20));
+        let events = of_execution(&ExecutionRecord { error: Some(deep), ..failed() }, 0, 1_000);
+        assert!(events[2].bytes < 20_000, "{}", events[2].bytes);
+    }
+
+    #[test]
     fn what_runs_again_has_thrown_nothing_yet() {
-        let events = of_execution(&ExecutionRecord { will_retry: true, ..failed() });
+        let conflict = Some("counters".to_owned());
+        let events = of_execution(&ExecutionRecord { conflict, will_retry: true, ..failed() }, 1, MAX);
+        let occ_info = &events[1].fields["occ_info"];
+        assert_eq!((&occ_info["table_name"], &occ_info["retry_count"]), (&json!("counters"), &json!(1)));
         assert!(events.iter().all(|event| event.topic != Topic::Exception));
     }
 

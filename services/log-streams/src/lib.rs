@@ -13,6 +13,7 @@ mod deployment;
 mod events;
 mod limits;
 mod metrics;
+mod queue;
 mod rows;
 mod seal;
 mod service;

@@ -1,6 +1,6 @@
 //! What log streams may take.
 
-use limits::{MIB, group};
+use limits::{KIB, MIB, group};
 
 group! {
     log_streams:
@@ -8,6 +8,10 @@ group! {
     pub struct LogStreamLimits {
         /// Events that wait for one stream; more are dropped, which is counted.
         events_queued_max: usize = 4_096,
+        /// Bytes of the events that wait for one stream or are being sent; more are dropped, which is counted.
+        events_queued_bytes_max: usize = 16 * MIB,
+        /// What a function threw, its stack, or a line that it printed; what is longer is cut, with a mark.
+        text_bytes_max: usize = 32 * KIB,
         /// Events of one request: what receivers are known to take.
         batch_events_max: usize = 128,
         /// Bytes of the events of one request, one event excepted.

@@ -13,6 +13,8 @@ use crate::{configuration::Secrets, seal::Seal};
 pub(crate) struct LogStream {
     pub id: DocumentId,
     pub secrets: Secrets,
+    /// As they lie in the row: each change seals them differently.
+    pub sealed: Vec<u8>,
     pub state: LogStreamState,
 }
 
@@ -21,7 +23,7 @@ impl LogStream {
         let plain = seal.open(deployment, &stored.row.sealed)?;
         let secrets = serde_json::from_slice(&plain)
             .map_err(|_| Error::internal("the configuration of a log stream is not known to this version"))?;
-        Ok(LogStream { id: stored.id, secrets, state: stored.row.state })
+        Ok(LogStream { id: stored.id, secrets, sealed: stored.row.sealed, state: stored.row.state })
     }
 }
 
@@ -81,9 +83,9 @@ impl<F> Work for Replace<'_, F>
 where
     F: Fn(Secrets) -> Result<Secrets> + Send + Sync,
 {
-    type Output = Secrets;
+    type Output = LogStream;
 
-    async fn run(&self, transaction: &mut Transaction) -> Transacted<Secrets> {
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<LogStream> {
         let row = transaction.row::<LogStreamRow>(self.id).await?;
         let row = row.ok_or_else(|| TransactionError::Refused(not_found()))?;
         let stream = LogStream::open(self.seal, self.deployment, Stored { id: self.id, row: row.clone() })?;
@@ -94,7 +96,7 @@ where
             state: LogStreamState::Restarting,
         };
         transaction.replace_row(self.id, &row).await?;
-        Ok(secrets)
+        Ok(LogStream { id: self.id, secrets, sealed: row.sealed, state: row.state })
     }
 }
 
@@ -115,22 +117,28 @@ impl Work for Delete {
     }
 }
 
-/// Enters whether a stream works. One that is gone stays so.
+/// Enters whether a stream works. One that is gone stays so, and one that was changed since says nothing of what was tried before.
 pub(crate) struct Enter {
     pub id: DocumentId,
+    /// What was tried.
+    pub sealed: Vec<u8>,
+    /// It was only tried whether the receiver takes anything. If it has taken events meanwhile, it does.
+    pub is_greeting: bool,
     pub state: LogStreamState,
 }
 
 #[async_trait]
 impl Work for Enter {
-    type Output = ();
+    /// Whether the stream is as it was tried.
+    type Output = bool;
 
-    async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
-        if let Some(row) = transaction.row::<LogStreamRow>(self.id).await?
-            && row.state != self.state
-        {
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<bool> {
+        let row = transaction.row::<LogStreamRow>(self.id).await?;
+        let Some(row) = row.filter(|row| row.sealed == self.sealed) else { return Ok(false) };
+        let stays = row.state == self.state || self.is_greeting && row.state == LogStreamState::Active;
+        if !stays {
             transaction.replace_row(self.id, &LogStreamRow { state: self.state.clone(), ..row }).await?;
         }
-        Ok(())
+        Ok(true)
     }
 }

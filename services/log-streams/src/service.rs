@@ -7,6 +7,7 @@ use contract::{
     AuditEntry, AuditPage, CreatedLogStream, DeploymentRef, Deployments, Error, LogStreams, Result, Runner,
 };
 use deployment_tasks::for_each_deployment;
+use parking_lot::Mutex;
 use serde_json::{Map, Value as Json, json};
 use system_transaction::SystemTransactions;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, watch};
@@ -17,10 +18,11 @@ use value::DocumentId;
 use crate::{
     LogStreamLimits, MetricsSnapshot, audit,
     configuration::{Configuration, Secrets, invalid},
-    delivery::Sender,
+    delivery::{Entered, Sender},
     deployment,
     events::{Event, Origin, Topic},
     metrics::Metrics,
+    queue::{Queue, Queued, queue},
     rows::{self, Delete, Insert, LogStream, Replace, sealed},
     seal::Seal,
 };
@@ -65,7 +67,7 @@ pub(crate) struct Shared {
     pub seal: Seal,
     pub metrics: Metrics,
     pub tasks: TaskTracker,
-    locals: parking_lot::Mutex<HashMap<DeploymentRef, Arc<Local>>>,
+    locals: Mutex<HashMap<DeploymentRef, Arc<Local>>>,
     shutdown: CancellationToken,
 }
 
@@ -73,29 +75,26 @@ pub(crate) struct Shared {
 pub(crate) struct Local {
     /// Its streams were changed here.
     pub changed: Notify,
-    sender: mpsc::Sender<Arc<Event>>,
-    receiver: AsyncMutex<mpsc::Receiver<Arc<Event>>>,
+    queue: Queue,
+    receiver: AsyncMutex<mpsc::Receiver<Queued>>,
 }
 
 impl Local {
-    fn new(events_max: usize) -> Local {
-        let (sender, receiver) = mpsc::channel(events_max);
-        Local { changed: Notify::new(), sender, receiver: AsyncMutex::new(receiver) }
+    fn new(limits: &LogStreamLimits) -> Local {
+        let (queue, receiver) = queue(limits);
+        Local { changed: Notify::new(), queue, receiver: AsyncMutex::new(receiver) }
     }
 
     /// What was changed through this process.
     pub async fn next(&self) -> Arc<Event> {
-        self.receiver.lock().await.recv().await.expect("the other end is here")
+        self.receiver.lock().await.recv().await.expect("the other end is here").event
     }
 }
 
 impl Shared {
     pub fn local(&self, deployment: DeploymentRef) -> Arc<Local> {
         let mut locals = self.locals.lock();
-        locals
-            .entry(deployment)
-            .or_insert_with(|| Arc::new(Local::new(self.limits.events_queued_max)))
-            .clone()
+        locals.entry(deployment).or_insert_with(|| Arc::new(Local::new(&self.limits))).clone()
     }
 
     pub fn forget(&self, deployment: DeploymentRef) {
@@ -120,7 +119,7 @@ impl Service {
             seal: Seal::new(&options.seal_key),
             metrics: Metrics::default(),
             tasks: TaskTracker::new(),
-            locals: parking_lot::Mutex::default(),
+            locals: Mutex::default(),
             shutdown: shutdown.clone(),
         });
         let serving = shared.clone();
@@ -151,14 +150,17 @@ impl Handle {
     }
 
     /// Sees whether the receiver of a stream takes anything, and enters it.
-    fn verify(&self, deployment: DeploymentRef, id: DocumentId, secrets: Secrets, now_ms: u64) {
+    fn verify(&self, deployment: DeploymentRef, stream: LogStream, now_ms: u64) {
         let shared = self.shared.clone();
         shared.local(deployment).changed.notify_one();
         let verifying = async move {
             let Ok(origin) = shared.origin(deployment) else { return };
+            let LogStream { id, secrets, sealed, state } = stream;
             let wants = secrets.configuration.wants(Topic::Verification);
-            let state = LogStreamState::Pending;
-            let mut sender = Sender { shared: shared.clone(), deployment, origin, id, secrets, state };
+            let entered = Arc::new(Mutex::new(Entered { sealed, state }));
+            let is_greeting = true;
+            let sender =
+                Sender { shared: shared.clone(), deployment, origin, id, secrets, entered, is_greeting };
             let events = [Arc::new(Event::verification(now_ms))];
             // One that collects exceptions can't be tried without one: it is told nothing.
             let events = if wants { &events[..] } else { &[] };
@@ -215,7 +217,8 @@ impl LogStreams for Handle {
         let secrets = Secrets { configuration, hmac_secret: hmac_secret.clone() };
         let work = Insert { kind, sealed: sealed(&self.shared.seal, deployment, &secrets) };
         let id = self.shared.transactions.transact(deployment, &work).await?;
-        self.verify(deployment, id, secrets, self.now_ms(deployment).await?);
+        let stream = LogStream { id, secrets, sealed: work.sealed, state: LogStreamState::Pending };
+        self.verify(deployment, stream, self.now_ms(deployment).await?);
         Ok(CreatedLogStream { kind: kind.to_owned(), id: id.to_string(), hmac_secret })
     }
 
@@ -226,9 +229,9 @@ impl LogStreams for Handle {
             Ok(Secrets { configuration, ..secrets })
         };
         let work = Replace { seal: &self.shared.seal, deployment, id, change };
-        let secrets = self.shared.transactions.transact(deployment, &work).await?;
-        let kind = secrets.configuration.kind().to_owned();
-        self.verify(deployment, id, secrets, self.now_ms(deployment).await?);
+        let stream = self.shared.transactions.transact(deployment, &work).await?;
+        let kind = stream.secrets.configuration.kind().to_owned();
+        self.verify(deployment, stream, self.now_ms(deployment).await?);
         Ok(kind)
     }
 
@@ -259,8 +262,8 @@ impl LogStreams for Handle {
             None => Err(Error::bad_request("InvalidLogStream", "Only webhooks have a secret that signs.")),
         };
         let work = Replace { seal: &self.shared.seal, deployment, id, change };
-        let secrets = self.shared.transactions.transact(deployment, &work).await?;
-        self.verify(deployment, id, secrets, self.now_ms(deployment).await?);
+        let stream = self.shared.transactions.transact(deployment, &work).await?;
+        self.verify(deployment, stream, self.now_ms(deployment).await?);
         Ok(secret)
     }
 
@@ -269,7 +272,7 @@ impl LogStreams for Handle {
         let time_ms = self.shared.transactions.transact(deployment, &work).await?;
         let metadata: Json = serde_json::from_str(&entry.metadata).unwrap_or_default();
         let event = Arc::new(Event::audit(time_ms, &entry.action, &metadata));
-        if self.shared.local(deployment).sender.try_send(event).is_err() {
+        if !self.shared.local(deployment).queue.take(&event) {
             self.shared.metrics.events_dropped.add(1);
         }
         Ok(())

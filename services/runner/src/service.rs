@@ -31,7 +31,7 @@ use crate::{
     metrics::{Load, Metrics},
     node::Node,
     source_map::SourceMapCache,
-    transaction::{Searches, Snapshot, component_at},
+    transaction::{Searches, Snapshot, Unanswered, component_at},
     turns::{TurnLimits, Turns},
 };
 
@@ -81,6 +81,7 @@ pub(crate) struct Shared {
     pub sequencer: Arc<dyn Sequencer>,
     pub blobs: Arc<dyn BlobStore>,
     pub search: Arc<dyn Search>,
+    pub unanswered: Arc<Unanswered>,
     pub clock: Clock,
     pub catalogs: Arc<CatalogCache>,
     pub cursor_key: CursorKey,
@@ -136,6 +137,7 @@ impl Service {
             sequencer: transactions.sequencer.clone(),
             blobs,
             search,
+            unanswered: Arc::default(),
             catalogs: transactions.catalogs.clone(),
             cursor_key: transactions.cursor_key.clone(),
             transactions,
@@ -408,7 +410,12 @@ impl Shared {
 
     /// What answers the searches of a transaction.
     pub(crate) fn searches(&self, snapshot: Option<Arc<Snapshot>>) -> Searches {
-        Searches { search: self.search.clone(), runtime: self.runtime.clone(), snapshot }
+        Searches {
+            search: self.search.clone(),
+            unanswered: self.unanswered.clone(),
+            runtime: self.runtime.clone(),
+            snapshot,
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! A deployment's indexes: follows the commit stream, and has them hold what it says.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use contract::{
     ReadAt, ReadResult, Result, StreamEvent, StreamEvents, Timestamp, Version, document,
 };
 use futures::{FutureExt as _, StreamExt as _};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use transaction::{TableState, system_tables::SystemTable};
@@ -25,8 +25,14 @@ use crate::{
     service::Shared,
 };
 
-/// Written documents that are read at once.
+/// Written documents that are read at once: so many at first, and at the most. What an answer can't hold, or takes too much memory, is
+/// read in smaller portions.
+const READS_FIRST: usize = 32;
 const READS_MAX: usize = 256;
+/// The code of an answer that another process could not take, mostly because it is too large.
+const NOT_UNDERSTOOD: &str = "AnswerNotUnderstood";
+/// Failures to go on from one moment after which the indexes are compared with the documents instead.
+const FAILURES_MAX: u32 = 16;
 /// Written keys that are taken from the stream together, about.
 const KEYS_TAKEN_MAX: usize = 4_096;
 /// How often the past is forgotten that is not kept any more.
@@ -37,6 +43,8 @@ const MEMORY_FACTOR_MAX: usize = 4;
 /// What others see of a deployment's indexes.
 pub(crate) struct Known {
     pub indexes: RwLock<BTreeMap<IndexId, Arc<KeptIndex>>>,
+    /// At moments before it there may have been others.
+    pub since: Mutex<Timestamp>,
     /// Up to here the indexes hold what the commits say, as far as they are complete. `None` before the first.
     pub heard: watch::Sender<Option<Timestamp>>,
 }
@@ -49,9 +57,20 @@ pub(crate) struct Deployment {
     token: CancellationToken,
     known: Arc<Known>,
     heard: Option<Timestamp>,
+    /// What was published when it began: from there on the indexes hold everything that there was.
+    began_at: Option<Timestamp>,
+    has_caught_up: bool,
+    /// Written documents that are read at once now.
+    reads: usize,
+    /// The moment from which it did not go on, and how often in a row.
+    failed: (Option<Timestamp>, u32),
+    /// When broken indexes were made anew last, and how long none is after that.
+    remade: Option<(Instant, Duration)>,
     /// Whether indexes that were complete when they were saved may be so still.
     may_resume: bool,
     jobs: JoinSet<()>,
+    /// Bytes of the open parts, as was told last.
+    open_bytes: usize,
     forgot: Instant,
 }
 
@@ -64,6 +83,17 @@ enum Break {
     Silence,
 }
 
+/// A document's key that a commit has written.
+#[derive(Clone, Copy)]
+struct Written<'c> {
+    at: Timestamp,
+    /// The primary index of its table.
+    index: IndexId,
+    key: &'c Bytes,
+    /// A moment at which it is as the commit left it.
+    read_at: Timestamp,
+}
+
 /// What was taken from a stream at once.
 #[derive(Default)]
 struct Taken {
@@ -74,49 +104,55 @@ struct Taken {
 
 impl Deployment {
     pub fn new(shared: Arc<Shared>, deployment: DeploymentRef, token: CancellationToken) -> Deployment {
-        let known = Known { indexes: RwLock::default(), heard: watch::Sender::new(None) };
+        let known =
+            Known { indexes: RwLock::default(), since: Mutex::default(), heard: watch::Sender::new(None) };
         Deployment {
             shared,
             deployment,
             token,
             known: Arc::new(known),
             heard: None,
+            began_at: None,
+            has_caught_up: false,
+            reads: READS_FIRST,
+            failed: (None, 0),
+            remade: None,
             may_resume: true,
             jobs: JoinSet::new(),
+            open_bytes: 0,
             forgot: Instant::now(),
         }
     }
 
     fn folder(&self) -> PathBuf {
-        let DeploymentRef { group, deployment } = self.deployment;
-        self.shared.folder.join(format!("{}-{}", group.0, deployment.0))
+        self.shared.folder_of(self.deployment)
     }
 
     /// Until the deployment goes or the service stops.
     pub async fn run(mut self) {
-        self.shared.deployments.write().insert(self.deployment, self.known.clone());
+        self.shared.deployments.send_modify(|kept| {
+            kept.insert(self.deployment, self.known.clone());
+        });
         let pause = Duration::from_millis(self.shared.limits.log_pause_ms);
         loop {
             match self.follow().await {
                 Ok(Break::Shutdown) => break,
                 Ok(Break::Silence) => {}
                 Ok(Break::Gap) => self.lose(),
-                Err(error) => {
-                    tracing::debug!(%error, "the commits can't be followed now");
-                    if error.kind == ErrorKind::OutOfRetention {
-                        self.lose();
-                    }
-                }
+                Err(error) => self.failed_by(&error),
             }
             tokio::select! {
                 () = self.token.cancelled() => break,
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        self.shared.deployments.write().remove(&self.deployment);
+        self.shared.deployments.send_modify(|kept| {
+            kept.remove(&self.deployment);
+        });
         while let Some(ended) = self.jobs.join_next().await {
             ended.expect("a panic ends the process");
         }
+        self.tell_open_bytes(0);
         let (is_gone, folder, heard) = (!self.shared.shutdown.is_cancelled(), self.folder(), self.heard);
         let indexes: Vec<_> = std::mem::take(&mut *self.known.indexes.write()).into_values().collect();
         let close = move || {
@@ -131,6 +167,25 @@ impl Deployment {
             }
         };
         tokio::task::spawn_blocking(close).await.expect("a panic ends the process");
+    }
+
+    /// The commits were not followed on from the moment that was heard of.
+    fn failed_by(&mut self, error: &Error) {
+        let (moment, times) = self.failed;
+        let times = if moment == self.heard { times + 1 } else { 1 };
+        self.failed = (self.heard, times);
+        match times {
+            2 => tracing::warn!(%error, "the commits can't be followed now: searches wait"),
+            _ => tracing::debug!(%error, "the commits can't be followed now"),
+        }
+        // One that is overloaded or not there will serve again.
+        let is_for_good = error.kind == ErrorKind::Internal && times >= FAILURES_MAX;
+        if is_for_good {
+            tracing::warn!(%error, "what the commits wrote can't be read: the search indexes are compared with the documents");
+        }
+        if is_for_good || error.kind == ErrorKind::OutOfRetention {
+            self.lose();
+        }
     }
 
     /// There may be a gap: what the indexes hold has to be compared with the documents.
@@ -150,6 +205,7 @@ impl Deployment {
             Some(heard) => log.subscribe(self.deployment, heard).await?,
             None => {
                 let published = log.position(self.deployment.group)?.borrow().published;
+                self.began_at.get_or_insert(published);
                 self.keep_indexes_of(published).await?;
                 let from = self.saved_at().filter(|saved| *saved <= published).unwrap_or(published);
                 let stream = log.subscribe(self.deployment, from).await?;
@@ -169,6 +225,10 @@ impl Deployment {
         let commits_max = self.shared.limits.commits_taken_max;
         loop {
             let is_reading = self.next_to_read().is_some();
+            if !is_reading && !self.has_caught_up && self.heard >= self.began_at {
+                self.has_caught_up = true;
+                self.shared.caught_up(self.deployment);
+            }
             let taken = tokio::select! {
                 biased;
                 () = self.token.cancelled() => return Ok(Break::Shutdown),
@@ -232,8 +292,8 @@ impl Deployment {
         self.known.heard.send_replace(self.heard);
     }
 
-    /// Has the indexes hold what these commits have written.
-    async fn hear_commits(&self, commits: &[Arc<CommitNotice>]) -> Result<()> {
+    /// Has the indexes hold what these commits have written, portion by portion.
+    async fn hear_commits(&mut self, commits: &[Arc<CommitNotice>]) -> Result<()> {
         let Some(last) = commits.last() else { return Ok(()) };
         let mut indexes: HashMap<IndexId, Vec<Arc<KeptIndex>>> = HashMap::new();
         for index in self.known.indexes.read().values() {
@@ -241,48 +301,76 @@ impl Deployment {
         }
         // The last write of a key in these commits is what is there at their end; those before it are read at their own moments.
         let mut newest: HashMap<(IndexId, &Bytes), Timestamp> = HashMap::new();
-        let mut writes: Vec<(Timestamp, IndexId, &Bytes)> = Vec::new();
+        let mut writes: Vec<Written<'_>> = Vec::new();
         for commit in commits {
             for touched in commit.keys.iter().filter(|touched| indexes.contains_key(&touched.index)) {
-                if newest.insert((touched.index, &touched.key), commit.timestamp) != Some(commit.timestamp) {
-                    writes.push((commit.timestamp, touched.index, &touched.key));
+                let (at, index, key) = (commit.timestamp, touched.index, &touched.key);
+                if newest.insert((index, key), at) != Some(at) {
+                    writes.push(Written { at, index, key, read_at: at });
                 }
             }
         }
-        let mut reads: BTreeMap<Timestamp, Vec<usize>> = BTreeMap::new();
-        for (number, (at, index, key)) in writes.iter().enumerate() {
-            let is_newest = newest[&(*index, *key)] == *at;
-            reads.entry(if is_newest { last.timestamp } else { *at }).or_default().push(number);
-        }
-        let mut versions: Vec<Option<Version>> = vec![None; writes.len()];
-        for (at, numbers) in reads {
-            for numbers in numbers.chunks(READS_MAX) {
-                let points: Vec<Read> = numbers
-                    .iter()
-                    .map(|number| Read::Point { index: writes[*number].1, key: writes[*number].2.clone() })
-                    .collect();
-                let log = &self.shared.transactions.log;
-                let results = log.read(self.deployment, ReadAt::published(at), &points).await?;
-                for (number, result) in numbers.iter().zip(results) {
-                    let ReadResult::Point(version) = result else { return Err(unexpected_result()) };
-                    versions[*number] = version;
-                }
+        for written in &mut writes {
+            if newest[&(written.index, written.key)] == written.at {
+                written.read_at = last.timestamp;
             }
         }
-        let mut changes: HashMap<IndexId, Vec<Change>> = HashMap::new();
-        for ((at, index, key), version) in writes.into_iter().zip(versions) {
-            let document = version.map(read_document).transpose()?;
-            changes.entry(index).or_default().push(Change { at, id: internal_id(key)?, document });
-        }
-        for (primary, changes) in changes {
-            for index in &indexes[&primary] {
-                if let Err(error) = index.hear(&changes) {
-                    tracing::error!(%error, index = ?index.definition.index, "a search index can't be changed");
-                    index.broken();
+        let mut rest = &writes[..];
+        while !rest.is_empty() {
+            let (portion, after) = rest.split_at(self.reads.min(rest.len()));
+            let versions = match self.read_written(portion).await {
+                Err(error) if error.code == NOT_UNDERSTOOD && portion.len() > 1 => {
+                    self.reads = portion.len() / 2;
+                    continue;
+                }
+                read => read?,
+            };
+            let bytes: usize = versions.iter().flatten().map(|version| version.document.len()).sum();
+            if bytes > self.shared.limits.bytes_read_max {
+                self.reads = (self.reads / 2).max(1);
+            } else if bytes <= self.shared.limits.bytes_read_max / 4 {
+                self.reads = (self.reads * 2).min(READS_MAX);
+            }
+            let mut changes: HashMap<IndexId, Vec<Change>> = HashMap::new();
+            for (written, version) in portion.iter().zip(versions) {
+                let document = version.map(read_document).transpose()?;
+                let change = Change { at: written.at, id: internal_id(written.key)?, document };
+                changes.entry(written.index).or_default().push(change);
+            }
+            for (primary, changes) in changes {
+                for index in &indexes[&primary] {
+                    if let Err(error) = index.hear(&changes) {
+                        tracing::error!(%error, index = ?index.definition.index, "a search index can't be changed");
+                        index.broken();
+                    }
                 }
             }
+            rest = after;
         }
         Ok(())
+    }
+
+    /// What was written, in the order of `portion`; `None` is what was deleted.
+    async fn read_written(&self, portion: &[Written<'_>]) -> Result<Vec<Option<Version>>> {
+        let mut reads: BTreeMap<Timestamp, Vec<usize>> = BTreeMap::new();
+        for (number, written) in portion.iter().enumerate() {
+            reads.entry(written.read_at).or_default().push(number);
+        }
+        let mut versions: Vec<Option<Version>> = vec![None; portion.len()];
+        for (at, numbers) in reads {
+            let point = |number: &usize| {
+                let Written { index, key, .. } = portion[*number];
+                Read::Point { index, key: key.clone() }
+            };
+            let points: Vec<Read> = numbers.iter().map(point).collect();
+            let log = &self.shared.transactions.log;
+            let results = log.read(self.deployment, ReadAt::published(at), &points).await?;
+            for (number, result) in numbers.into_iter().zip(results) {
+                let ReadResult::Point(version) = result else { return Err(unexpected_result()) };
+                versions[number] = version;
+            }
+        }
+        Ok(versions)
     }
 
     /// The moment until which indexes were complete when they were saved.
@@ -293,6 +381,18 @@ impl Deployment {
 
     /// Keeps exactly the indexes that there are at a moment.
     async fn keep_indexes_of(&mut self, at: Timestamp) -> Result<()> {
+        let broken: BTreeSet<IndexId> = {
+            let indexes = self.known.indexes.read();
+            let broken = indexes.values().filter(|index| index.is_broken() && self.may_remake());
+            broken.map(|index| index.definition.index).collect()
+        };
+        if !broken.is_empty() {
+            self.remakes();
+            // Nobody may be at the files of an index that goes.
+            while let Some(ended) = self.jobs.join_next().await {
+                ended.expect("a panic ends the process");
+            }
+        }
         let transactions = &self.shared.transactions;
         let transaction = transactions.snapshot_at(self.deployment, ReadAt::published(at)).await?;
         let mut wanted: BTreeMap<IndexId, Definition> = BTreeMap::new();
@@ -303,12 +403,20 @@ impl Deployment {
             }
         }
         let names: Vec<String> = wanted.keys().map(|id| hex::encode(id.0)).collect();
+        // Whoever misses one from now on sees since when.
+        {
+            let mut since = self.known.since.lock();
+            *since = at.max(*since);
+        }
         let mut gone = Vec::new();
         self.known.indexes.write().retain(|id, index| {
-            let is_wanted = wanted.remove(id).is_some();
-            if !is_wanted {
+            let is_wanted = wanted.contains_key(id);
+            if is_wanted && !broken.contains(id) {
+                wanted.remove(id);
+            } else {
                 gone.push(index.clone());
             }
+            // A broken one stays until there is another.
             is_wanted
         });
         let (folder, limits, is_first) = (self.folder(), self.shared.limits, self.heard.is_none());
@@ -340,10 +448,15 @@ impl Deployment {
     }
 
     fn next_to_read(&self) -> Option<(Arc<KeptIndex>, Option<InternalDocumentId>)> {
-        self.known.indexes.read().values().find_map(|index| match index.progress() {
+        let indexes = self.known.indexes.read();
+        indexes.values().filter(|index| !index.is_broken()).find_map(|index| match index.progress() {
             Progress::Reading { after } => Some((index.clone(), after)),
             Progress::Complete => None,
         })
+    }
+
+    fn is_any_broken(&self) -> bool {
+        self.known.indexes.read().values().any(|index| index.is_broken())
     }
 
     /// Reads the next documents of a table for an index that does not hold all, at the moment up to which commits were heard: what is
@@ -411,27 +524,38 @@ impl Deployment {
 
     /// Makes indexes anew whose files can't be used.
     async fn remake_broken(&mut self) -> Result<()> {
-        let broken: Vec<_> =
-            self.known.indexes.read().values().filter(|index| index.is_broken()).cloned().collect();
-        if broken.is_empty() {
+        if !self.is_any_broken() || !self.may_remake() {
             return Ok(());
         }
-        while let Some(ended) = self.jobs.join_next().await {
-            ended.expect("a panic ends the process");
-        }
-        for index in broken {
-            self.known.indexes.write().remove(&index.definition.index);
-            tokio::task::spawn_blocking(move || index.remove()).await.expect("a panic ends the process");
-        }
         let at = self.heard.map_or_else(|| self.known_published(), Ok)?;
-        self.keep_indexes_of(at).await?;
-        Ok(())
+        self.keep_indexes_of(at).await
+    }
+
+    /// What breaks again and again, because the disk is full, is not made anew all the time: each time the table is read.
+    fn may_remake(&self) -> bool {
+        self.remade.is_none_or(|(at, pause)| at.elapsed() >= pause)
+    }
+
+    fn remakes(&mut self) {
+        let limits = &self.shared.limits;
+        let (min, max) =
+            (limits.remake_pause_ms_min, limits.remake_pause_ms_max.max(limits.remake_pause_ms_min));
+        let (min, max) = (Duration::from_millis(min), Duration::from_millis(max));
+        let pause = match self.remade {
+            Some((at, pause)) if at.elapsed() < max * 2 => (pause * 2).min(max),
+            _ => min,
+        };
+        self.remade = Some((Instant::now(), pause));
     }
 
     fn begin_jobs(&mut self) {
         let indexes: Vec<_> = self.known.indexes.read().values().cloned().collect();
+        self.tell_open_bytes(indexes.iter().map(|index| index.open_bytes()).sum());
+        let largest = self.shared.to_write();
         for index in indexes {
-            let Some(job) = index.next_job() else { continue };
+            let is_largest = largest.as_ref().is_some_and(|largest| Arc::ptr_eq(largest, &index));
+            let open_bytes_max = if is_largest { 0 } else { index.open_bytes_max(&self.shared.limits) };
+            let Some(job) = index.next_job(open_bytes_max) else { continue };
             let shared = self.shared.clone();
             self.jobs.spawn(async move {
                 let permit = shared.builds.clone().acquire_owned().await.expect("it is never closed");
@@ -445,6 +569,13 @@ impl Deployment {
                 shared.metrics.files_written.increment();
             });
         }
+    }
+
+    /// What is open takes so many bytes here now.
+    fn tell_open_bytes(&mut self, bytes: usize) {
+        // The sum goes round at the end of the numbers, and comes out right.
+        self.shared.open_bytes.fetch_add(bytes.wrapping_sub(self.open_bytes), Ordering::Relaxed);
+        self.open_bytes = bytes;
     }
 
     fn is_memory_full(&self) -> bool {

@@ -106,8 +106,10 @@ impl KeptIndex {
         self.progress.lock().progress
     }
 
+    /// Whether it holds every document, and can be searched.
     pub fn is_complete(&self) -> bool {
-        self.progress() == Progress::Complete
+        let state = *self.progress.lock();
+        state.progress == Progress::Complete && !state.is_broken
     }
 
     pub fn set_progress(&self, progress: Progress) {
@@ -137,14 +139,41 @@ impl KeptIndex {
         }
     }
 
-    /// Takes changes that commits have made, as far as their documents have been read.
+    /// Bytes of the part that is changed.
+    pub fn open_bytes(&self) -> usize {
+        match &self.contents {
+            Contents::Text(index) => index.open_bytes(),
+            Contents::Vectors(index) => index.open_bytes(),
+        }
+    }
+
+    /// Bytes that what is in files takes in memory. Of a text index that is little: its files are mapped.
+    pub fn file_memory_bytes(&self) -> usize {
+        match &self.contents {
+            Contents::Text(_) => 0,
+            Contents::Vectors(index) => index.file_memory_bytes(),
+        }
+    }
+
+    /// Takes changes that commits have made, as far as their documents have been read. A broken one takes none: it is made anew.
     pub fn hear(&self, changes: &[Change]) -> Result<()> {
+        if self.is_broken() {
+            return Ok(());
+        }
         match self.progress() {
             Progress::Complete => self.change(changes.iter()),
             Progress::Reading { after: None } => Ok(()),
             Progress::Reading { after: Some(after) } => {
                 self.change(changes.iter().filter(|change| change.id <= after))
             }
+        }
+    }
+
+    /// The bytes of the open part from which on it is written.
+    pub fn open_bytes_max(&self, limits: &SearchLimits) -> usize {
+        match &self.contents {
+            Contents::Text(_) => limits.text_memory_bytes_max,
+            Contents::Vectors(_) => limits.vectors_plain_bytes_max,
         }
     }
 
@@ -196,15 +225,16 @@ impl KeptIndex {
         }
     }
 
-    /// Work on its files, if there is some and nobody is at it; [`KeptIndex::work`] ends it.
-    pub fn next_job(&self) -> Option<Job> {
+    /// Work on its files, if there is some and nobody is at it; [`KeptIndex::work`] ends it. With `open_bytes_max` of 0 the open part is
+    /// written whatever its size.
+    pub fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
         let mut state = self.progress.lock();
         if state.is_busy || state.is_broken {
             return None;
         }
         let job = match &self.contents {
-            Contents::Text(index) => index.next_job().map(Job::Text),
-            Contents::Vectors(index) => index.next_job().map(Job::Vectors),
+            Contents::Text(index) => index.next_job(open_bytes_max).map(Job::Text),
+            Contents::Vectors(index) => index.next_job(open_bytes_max).map(Job::Vectors),
         };
         state.is_busy = job.is_some();
         job
@@ -225,7 +255,7 @@ impl KeptIndex {
         result
     }
 
-    /// Puts everything into files. `heard` is the moment that it is of, if it is complete.
+    /// Puts everything into files. `heard` is the moment that it is of, if it is complete. Of one that is broken nobody knows what it lacks.
     pub fn close(&self, heard: Option<Timestamp>) -> Result<()> {
         let complete_at = heard.filter(|_| self.is_complete());
         match &self.contents {
@@ -255,7 +285,7 @@ impl Contents {
     ) -> Result<(Contents, Option<Timestamp>)> {
         match &definition.kind {
             IndexKind::Text { .. } => {
-                let (index, complete_at) = TextIndex::open(folder, limits.text_memory_bytes_max)?;
+                let (index, complete_at) = TextIndex::open(folder, limits.prefix_terms_visited_max)?;
                 Ok((Contents::Text(index), complete_at))
             }
             IndexKind::Vector { dimensions, filter_fields } => {
@@ -284,4 +314,116 @@ fn text_document(
         filters: filter_values(object, filter_fields),
         terms,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use value::object;
+
+    use super::*;
+
+    fn definition(kind: IndexKind) -> Definition {
+        Definition {
+            index: IndexId([1; 16]),
+            primary: IndexId([2; 16]),
+            table: TableNumber::new(10_001).expect("in range"),
+            fields: vec!["field".parse().expect("a path")],
+            kind,
+        }
+    }
+
+    fn written(kind: &IndexKind, id: u8) -> Change {
+        let object = match kind {
+            IndexKind::Text { .. } => object! {"field" => "word"},
+            _ => object! {"field" => Value::Array(vec![Value::Float64(1.0); 2])},
+        };
+        let at = Timestamp::new(3).expect("in range");
+        Change { at, id: [id; 16], document: Some((std::sync::Arc::new(object), at)) }
+    }
+
+    #[test]
+    fn an_index_of_whose_files_one_is_damaged_is_made_anew() {
+        let at = Timestamp::new(7);
+        let limits = SearchLimits { vectors_plain_bytes_max: 1, ..SearchLimits::DEFAULT };
+        for kind in [
+            IndexKind::Text { filter_fields: Vec::new() },
+            IndexKind::Vector { dimensions: 2, filter_fields: Vec::new() },
+        ] {
+            let temporary = tempfile::tempdir().expect("a folder");
+            let path = temporary.path().join("index");
+            let open = || KeptIndex::open(definition(kind.clone()), path.clone(), &limits).expect("it opens");
+            let make = || {
+                let index = open();
+                index.change([written(&kind, 1), written(&kind, 2)].iter()).expect("it is changed");
+                index.set_progress(Progress::Complete);
+                index.work(index.next_job(0).expect("there is something to write")).expect("it is written");
+                index.close(at).expect("it is closed");
+            };
+            // tantivy's names are other ones each time.
+            let files = || {
+                let parts = [0, 1].map(|number| path.join(format!("part-{number:08}")));
+                let part = parts.into_iter().find(|part| part.exists()).expect("there is one");
+                let entries = std::fs::read_dir(part).expect("it is there").flatten();
+                let names = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+                let mut files: Vec<PathBuf> = names.map(|entry| entry.path()).collect();
+                files.push(path.join("parts.json"));
+                files.sort();
+                files
+            };
+            make();
+            let count = files().len();
+            assert!(count >= 4, "{count} files");
+            for number in 0..count {
+                std::fs::remove_dir_all(&path).expect("it is removed");
+                make();
+                assert_eq!((open().complete_at, open().documents()), (at, 2), "{kind:?}");
+                let file = files().swap_remove(number);
+                let mut bytes = std::fs::read(&file).expect("it is read");
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                std::fs::write(&file, bytes).expect("it is written");
+                let index = open();
+                assert_eq!((index.complete_at, index.documents()), (None, 0), "{}", file.display());
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_is_saved_as_complete_only_if_its_files_hold_everything() {
+        let at = Timestamp::new(7);
+        let limits =
+            SearchLimits { vectors_plain_bytes_max: 1, text_memory_bytes_max: 1, ..SearchLimits::DEFAULT };
+        for kind in [
+            IndexKind::Text { filter_fields: Vec::new() },
+            IndexKind::Vector { dimensions: 2, filter_fields: Vec::new() },
+        ] {
+            let temporary = tempfile::tempdir().expect("a folder");
+            let open = || {
+                let path = temporary.path().join("index");
+                KeptIndex::open(definition(kind.clone()), path, &limits).expect("it opens")
+            };
+            let write = |index: &KeptIndex, id: u8| {
+                index.change([written(&kind, id)].iter()).expect("it is changed");
+                index.set_progress(Progress::Complete);
+            };
+            let index = open();
+            write(&index, 1);
+            index.close(at).expect("it is closed");
+            let index = open();
+            assert_eq!((index.complete_at, index.documents()), (at, 1), "{kind:?}");
+
+            write(&index, 2);
+            index.broken();
+            index.close(at).expect("it is closed");
+            assert_eq!(open().complete_at, None, "{kind:?}");
+
+            // As work leaves it that has failed: what it was to write is in memory still.
+            let index = open();
+            write(&index, 3);
+            assert!(index.next_job(1).is_some(), "there is something to write");
+            index.close(at).expect("it is closed");
+            let opened = open();
+            assert!(opened.complete_at.is_none() || opened.documents() == 3, "{kind:?}");
+        }
+    }
 }

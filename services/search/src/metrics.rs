@@ -35,4 +35,6 @@ pub struct MetricsSnapshot {
     pub documents: u64,
     /// Bytes of what is in memory and of no file yet.
     pub memory_bytes: u64,
+    /// Bytes of memory beside what is in files: vectors' documents, and their graphs.
+    pub file_memory_bytes: u64,
 }

@@ -1,6 +1,14 @@
 //! The service: how it is set up, starts and stops, and its contract.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use contract::{
@@ -9,7 +17,7 @@ use contract::{
 };
 use counters::Stopwatch;
 use deployment_tasks::for_each_deployment;
-use parking_lot::RwLock;
+use parking_lot::Mutex;
 use system_transaction::SystemTransactions;
 use tokio::{
     sync::{Semaphore, watch},
@@ -59,11 +67,17 @@ pub(crate) struct Shared {
     pub limits: SearchLimits,
     pub folder: PathBuf,
     pub transactions: SystemTransactions,
-    pub deployments: RwLock<HashMap<DeploymentRef, Arc<Known>>>,
+    pub deployments: watch::Sender<HashMap<DeploymentRef, Arc<Known>>>,
+    /// The deployments that are served.
+    served: watch::Receiver<Arc<Deployments>>,
+    /// Those that were known at the start and whose indexes do not hold everything yet. `None` until the directory is known.
+    behind: Mutex<Option<HashSet<DeploymentRef>>>,
     /// One for each search that computes.
     searches: Arc<Semaphore>,
     /// One for each file that is written.
     pub builds: Arc<Semaphore>,
+    /// Bytes of the open parts of all indexes.
+    pub open_bytes: AtomicUsize,
     pub metrics: Metrics,
     pub shutdown: CancellationToken,
 }
@@ -78,17 +92,31 @@ impl Service {
             limits,
             folder,
             transactions: dependencies.transactions,
-            deployments: RwLock::default(),
+            deployments: watch::Sender::default(),
+            served: deployments.clone(),
+            behind: Mutex::default(),
+            open_bytes: AtomicUsize::new(0),
             metrics: Metrics::default(),
             shutdown,
         });
         let tasks = TaskTracker::new();
         let keeping = shared.clone();
-        tasks.spawn(for_each_deployment(deployments, shared.shutdown.clone(), move |deployment, token| {
-            let deployment = deployment.reference;
-            let span = tracing::error_span!("search", %deployment);
-            Deployment::new(keeping.clone(), deployment, token).run().instrument(span)
-        }));
+        tasks.spawn(async move {
+            let first = keeping.shutdown.run_until_cancelled(directory_of(deployments.clone())).await;
+            let Some(Some(first)) = first else { return };
+            let cleaning = (keeping.clone(), first.clone());
+            tokio::task::spawn_blocking(move || cleaning.0.remove_folders_of_others(&cleaning.1))
+                .await
+                .expect("a panic ends the process");
+            *keeping.behind.lock() = Some(first.iter().map(|entry| entry.reference()).collect());
+            let shutdown = keeping.shutdown.clone();
+            let keep = move |deployment: Arc<contract::Deployment>, token| {
+                let deployment = deployment.reference;
+                let span = tracing::error_span!("search", %deployment);
+                Deployment::new(keeping.clone(), deployment, token).run().instrument(span)
+            };
+            for_each_deployment(deployments, shutdown, keep).await;
+        });
         Service { shared, tasks }
     }
 
@@ -102,6 +130,56 @@ impl Service {
         self.shared.shutdown.cancelled().await;
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// The deployments, once they have been read: there is always one. `None` if nobody will say.
+async fn directory_of(mut deployments: watch::Receiver<Arc<Deployments>>) -> Option<Arc<Deployments>> {
+    let known = deployments.wait_for(|known| !known.is_empty()).await.ok()?;
+    Some(Arc::clone(&known))
+}
+
+impl Shared {
+    /// Where a deployment's indexes lie.
+    pub fn folder_of(&self, deployment: DeploymentRef) -> PathBuf {
+        self.folder.join(format!("{}-{}", deployment.group.0, deployment.deployment.0))
+    }
+
+    /// Removes what is left of deployments that went while nobody kept their indexes.
+    fn remove_folders_of_others(&self, served: &Deployments) {
+        let kept: HashSet<PathBuf> = served.iter().map(|entry| self.folder_of(entry.reference())).collect();
+        // Before the first start there is no folder.
+        let Ok(entries) = std::fs::read_dir(&self.folder) else { return };
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| !kept.contains(path)) {
+            if let Err(error) = std::fs::remove_dir_all(&path) {
+                tracing::warn!(%error, path = %path.display(), "the files of a deployment that is gone can't be removed now");
+            }
+        }
+    }
+
+    /// The indexes of a deployment hold everything that there was when the service began.
+    pub fn caught_up(&self, deployment: DeploymentRef) {
+        if let Some(behind) = &mut *self.behind.lock() {
+            behind.remove(&deployment);
+        }
+    }
+
+    /// The index whose open part is to be written before it is full, because all together take too much: the one with the largest. Who
+    /// keeps it writes it.
+    pub fn to_write(&self) -> Option<Arc<KeptIndex>> {
+        if self.open_bytes.load(Ordering::Relaxed) <= self.limits.memory_bytes_max {
+            return None;
+        }
+        let mut largest: Option<(usize, Arc<KeptIndex>)> = None;
+        for known in self.deployments.borrow().values() {
+            for index in known.indexes.read().values().filter(|index| !index.is_broken()) {
+                let bytes = index.open_bytes();
+                if bytes > largest.as_ref().map_or(0, |(most, _)| *most) {
+                    largest = Some((bytes, index.clone()));
+                }
+            }
+        }
+        largest.map(|(_, index)| index)
     }
 }
 
@@ -126,55 +204,92 @@ impl Handle {
             streams: metrics.streams.get(),
             ..MetricsSnapshot::default()
         };
-        for known in self.0.deployments.read().values() {
+        for known in self.0.deployments.borrow().values() {
             for index in known.indexes.read().values() {
                 snapshot.indexes += 1;
                 snapshot.incomplete += u64::from(!index.is_complete());
                 snapshot.documents += index.documents();
                 snapshot.memory_bytes += index.memory_bytes() as u64;
+                snapshot.file_memory_bytes += index.file_memory_bytes() as u64;
             }
         }
         snapshot
     }
 
-    /// How much of its limits is used.
-    pub fn limits_used(&self) -> [limits::Use; 1] {
-        let max = self.0.limits.searches_max;
-        let used = max - self.0.searches.available_permits().min(max);
-        [limits::Use::of("search.searches_max", used, max)]
+    /// Why searches would find nothing here yet that there was when the service began; `None` from when that is no longer so.
+    pub fn why_not_ready(&self) -> Option<String> {
+        let behind = self.0.behind.lock();
+        let Some(behind) = &*behind else { return Some("the directory is not known yet".to_owned()) };
+        let served = self.0.served.borrow();
+        let behind = behind.iter().filter(|deployment| served.get(**deployment).is_ok()).count();
+        (behind > 0).then(|| format!("the indexes of {behind} deployments do not hold everything yet"))
     }
 
-    /// The index, once it is complete and has heard of the moment.
+    /// How much of its limits is used.
+    pub fn limits_used(&self) -> [limits::Use; 2] {
+        let limits = &self.0.limits;
+        let searches = limits.searches_max - self.0.searches.available_permits().min(limits.searches_max);
+        let open_bytes = self.0.open_bytes.load(Ordering::Relaxed);
+        [
+            limits::Use::of("search.searches_max", searches, limits.searches_max),
+            limits::Use::of("search.memory_bytes_max", open_bytes, limits.memory_bytes_max),
+        ]
+    }
+
+    fn unavailable(&self, what: &str) -> Error {
+        self.0.metrics.unavailable.increment();
+        unavailable(what)
+    }
+
+    /// The index, once it is complete and has heard of the moment; and all of its deployment.
     async fn index_at(
         &self,
         deployment: DeploymentRef,
         index: IndexId,
         at: Timestamp,
-    ) -> Result<Arc<KeptIndex>> {
+    ) -> Result<(Arc<Known>, Arc<KeptIndex>)> {
         let deadline = Instant::now() + Duration::from_millis(self.0.limits.wait_ms_max);
-        let known = self.0.deployments.read().get(&deployment).cloned();
+        let known = self.known(deployment, deadline).await;
         let known =
-            known.ok_or_else(|| unavailable("the deployment's search indexes are not kept here yet"))?;
+            known.ok_or_else(|| self.unavailable("the deployment's search indexes are not kept here yet"))?;
         let mut heard = known.heard.subscribe();
         loop {
             let has_heard = heard.borrow_and_update().is_some_and(|heard| heard >= at);
             let what = if has_heard {
-                match known.indexes.read().get(&index) {
-                    Some(kept) if kept.is_complete() => return Ok(kept.clone()),
+                let kept = known.indexes.read().get(&index).cloned();
+                match kept {
+                    Some(kept) if kept.is_complete() => return Ok((known, kept)),
                     Some(_) => "the search index is being built",
-                    None => return Err(not_found()),
+                    None if at >= *known.since.lock() => return Err(not_found()),
+                    // At that moment there may have been one.
+                    None => return Err(self.unavailable("the search index is not kept any more")),
                 }
             } else {
                 "the search indexes have not heard of the latest commits yet"
             };
             match timeout_at(deadline, heard.changed()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => {
-                    self.0.metrics.unavailable.increment();
-                    return Err(unavailable(what));
-                }
+                Ok(Err(_)) | Err(_) => return Err(self.unavailable(what)),
             }
         }
+    }
+
+    /// A deployment's indexes, once they are kept here.
+    async fn known(&self, deployment: DeploymentRef, deadline: Instant) -> Option<Arc<Known>> {
+        let mut kept = self.0.deployments.subscribe();
+        let kept = timeout_at(deadline, kept.wait_for(|kept| kept.contains_key(&deployment))).await;
+        kept.ok()?.ok()?.get(&deployment).cloned()
+    }
+
+    /// The index has nothing of the moment: because nobody keeps it any more, or because the index was made after it.
+    fn too_old(&self, known: &Known, at: Timestamp) -> Error {
+        let kept = Duration::from_millis(self.0.limits.retention_ms).as_nanos() as u64;
+        let heard = known.heard.borrow().map_or(0, Timestamp::as_nanoseconds);
+        if at.as_nanoseconds() >= heard.saturating_sub(kept) {
+            return self.unavailable("the search index was made after the moment of the search");
+        }
+        let what = "the moment of the search is older than what is kept";
+        Error::new(ErrorKind::OutOfRetention, "OutOfRetention", what)
     }
 
     /// Computes without holding up others.
@@ -199,26 +314,23 @@ fn failed(index: &KeptIndex, error: &crate::error::Error) -> Error {
 impl Search for Handle {
     async fn search_text(&self, search: TextSearch) -> Result<TextMatches> {
         let stopwatch = Stopwatch::start();
-        let index = self.index_at(search.deployment, search.index, search.at).await?;
-        let answer = self.compute(move || {
-            let Contents::Text(text) = &index.contents else { return Err(not_found()) };
-            text.search(&search).map_err(|unanswered| match unanswered {
-                Unanswered::OutOfRetention => Error::new(
-                    ErrorKind::OutOfRetention,
-                    "OutOfRetention",
-                    "the moment of the search is older than what is kept",
-                ),
-                Unanswered::Failed(error) => failed(&index, &error),
-            })
+        let (known, index) = self.index_at(search.deployment, search.index, search.at).await?;
+        let (at, searched) = (search.at, index.clone());
+        let answer = self.compute(move || match &searched.contents {
+            Contents::Text(text) => Some(text.search(&search)),
+            Contents::Vectors(_) => None,
         });
         let answer = answer.await;
         self.0.metrics.text_searches.record(stopwatch.took());
-        answer
+        answer.ok_or_else(not_found)?.map_err(|unanswered| match unanswered {
+            Unanswered::OutOfRetention => self.too_old(&known, at),
+            Unanswered::Failed(error) => failed(&index, &error),
+        })
     }
 
     async fn search_vectors(&self, search: VectorSearch) -> Result<Vec<VectorMatch>> {
         let stopwatch = Stopwatch::start();
-        let index = self.index_at(search.deployment, search.index, search.not_before).await?;
+        let (_, index) = self.index_at(search.deployment, search.index, search.not_before).await?;
         let answer = self.compute(move || {
             let Contents::Vectors(vectors) = &index.contents else { return Err(not_found()) };
             vectors.search(&search).map_err(|error| failed(&index, &error))
@@ -229,7 +341,7 @@ impl Search for Handle {
     }
 
     async fn search_index(&self, deployment: DeploymentRef, index: IndexId) -> Result<SearchIndexState> {
-        let known = self.0.deployments.read().get(&deployment).cloned();
+        let known = self.0.deployments.borrow().get(&deployment).cloned();
         let kept = known.and_then(|known| known.indexes.read().get(&index).cloned());
         // One that is not kept yet has nothing yet.
         Ok(kept.map_or_else(SearchIndexState::default, |kept| SearchIndexState {

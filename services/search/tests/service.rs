@@ -10,10 +10,12 @@ use contract::{
     Deployment, DeploymentId, DeploymentRef, GroupId, IndexId, Search, Sequencer, TextCondition, TextSearch,
     Timestamp, TransactionLog, VectorSearch,
 };
+use rpc::{GrpcTransactionLog, RpcLimits, TransactionLogServer};
 use search::{Dependencies, Options, SearchLimits, Service};
 use serde_json::json;
 use system_transaction::{SystemTransactions, Work};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transaction::{IndexKind, IndexRow, IndexState, Transaction};
 use value::{ComponentId, Value, object};
@@ -26,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Harness {
     transactions: SystemTransactions,
+    log: Arc<dyn TransactionLog>,
+    sequencer: Arc<dyn Sequencer>,
     log_service: txlog::Service,
     shutdown: CancellationToken,
     folder: TempDir,
@@ -102,6 +106,19 @@ impl Work for Write {
     }
 }
 
+fn deployment() -> Deployment {
+    Deployment {
+        reference: DEPLOYMENT,
+        name: "d".to_owned(),
+        cloud_url: String::new(),
+        site_url: String::new(),
+    }
+}
+
+fn transactions_on(log: Arc<dyn TransactionLog>, sequencer: Arc<dyn Sequencer>) -> SystemTransactions {
+    SystemTransactions::new(log, sequencer, 1 << 20, &[7; 32], transaction::Limits::DEFAULT)
+}
+
 impl Harness {
     async fn start() -> Harness {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -112,10 +129,9 @@ impl Harness {
         let dependencies = sequencer::Dependencies { log: log.clone() };
         let sequencer = sequencer::Service::start(dependencies, shutdown.clone());
         let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer.handle());
-        let transactions =
-            SystemTransactions::new(log, sequencer, 1 << 20, &[7; 32], transaction::Limits::DEFAULT);
+        let transactions = transactions_on(log.clone(), sequencer.clone());
         transactions.transact(DEPLOYMENT, &Create).await.expect("it is created");
-        Harness { transactions, log_service, shutdown, folder }
+        Harness { transactions, log, sequencer, log_service, shutdown, folder }
     }
 
     fn path(&self) -> &Path {
@@ -123,16 +139,26 @@ impl Harness {
     }
 
     fn search(&self, limits: SearchLimits) -> (Service, CancellationToken) {
+        self.search_on(self.transactions.clone(), limits)
+    }
+
+    fn search_on(
+        &self,
+        transactions: SystemTransactions,
+        limits: SearchLimits,
+    ) -> (Service, CancellationToken) {
+        self.search_of(Deployment::fixed([deployment()]), transactions, limits)
+    }
+
+    fn search_of(
+        &self,
+        deployments: tokio::sync::watch::Receiver<Arc<contract::Deployments>>,
+        transactions: SystemTransactions,
+        limits: SearchLimits,
+    ) -> (Service, CancellationToken) {
         let token = CancellationToken::new();
-        let known = Deployment {
-            reference: DEPLOYMENT,
-            name: "d".to_owned(),
-            cloud_url: String::new(),
-            site_url: String::new(),
-        };
-        let deployments = Deployment::fixed([known]);
         let options = Options { limits, deployments, folder: self.path().join("search") };
-        let dependencies = Dependencies { transactions: self.transactions.clone() };
+        let dependencies = Dependencies { transactions };
         (Service::start(options, dependencies, token.clone()), token)
     }
 
@@ -152,9 +178,8 @@ impl Harness {
     }
 }
 
-/// The number of documents that a search finds.
-async fn found(search: &dyn Search, prefix: &str, at: Timestamp) -> usize {
-    let asked = TextSearch {
+fn asked(prefix: &str, at: Timestamp) -> TextSearch {
+    TextSearch {
         deployment: DEPLOYMENT,
         index: TEXT,
         at,
@@ -162,7 +187,12 @@ async fn found(search: &dyn Search, prefix: &str, at: Timestamp) -> usize {
         matches_max: 1_024,
         replaced: Vec::new(),
         written: Vec::new(),
-    };
+    }
+}
+
+/// The number of documents that a search finds.
+async fn found(search: &dyn Search, prefix: &str, at: Timestamp) -> usize {
+    let asked = asked(prefix, at);
     let answered = async {
         loop {
             match search.search_text(asked.clone()).await {
@@ -288,6 +318,191 @@ async fn a_process_that_was_killed_finds_again_what_is_there() {
     assert_eq!(found(&service.handle(), "late", harness.published()).await, 20);
     token.cancel();
     service.stopped().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_indexes_together_take_no_more_memory_than_they_may() {
+    let harness = Harness::start().await;
+    let limits = SearchLimits { memory_bytes_max: 10_000, log_pause_ms: 1, ..SearchLimits::DEFAULT };
+    let (service, token) = harness.search(limits);
+    let handle = service.handle();
+    for number in 0..200 {
+        harness.write(&format!("word n{number}"), [1.0, f64::from(number)], "a", false).await;
+    }
+    assert_eq!(found(&handle, "word", harness.published()).await, 200);
+    let written = async {
+        loop {
+            let [_, used] = handle.limits_used();
+            if handle.metrics().memory_bytes <= 10_000 && used.used <= 10_000 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, written).await.expect("files are written");
+    assert!(handle.metrics().files_written > 0 && handle.metrics().file_memory_bytes > 0);
+    assert_eq!(found(&handle, "word", harness.published()).await, 200);
+    drop(handle);
+    token.cancel();
+    service.stopped().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_that_break_again_and_again_are_made_anew_after_pauses() {
+    let harness = Harness::start().await;
+    for number in 0..60 {
+        harness.write(&format!("word n{number}"), [1.0, f64::from(number)], "a", false).await;
+    }
+    let limits = SearchLimits { remake_pause_ms_min: 1_000, remake_pause_ms_max: 2_000, ..small() };
+    let (service, token) = harness.search(limits);
+    let handle = service.handle();
+    // No list of parts can be saved.
+    let is_over = CancellationToken::new();
+    let breaking = {
+        let (is_over, folder) = (is_over.clone(), harness.path().join("search/1-1"));
+        std::thread::spawn(move || {
+            while !is_over.is_cancelled() {
+                for index in [TEXT, VECTORS] {
+                    let index: String = index.0.iter().map(|byte| format!("{byte:02x}")).collect();
+                    let _ = std::fs::create_dir_all(folder.join(index).join("parts.json.new"));
+                }
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        })
+    };
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    // Each time 60 documents are read for each index.
+    let read = handle.metrics().documents_read;
+    assert!((120..=120 * 6).contains(&read), "{read}");
+    is_over.cancel();
+    breaking.join().expect("it ends");
+    assert_eq!(found(&handle, "word", harness.published()).await, 60);
+    drop(handle);
+    token.cancel();
+    service.stopped().await;
+    harness.stop().await;
+}
+
+/// Removes the text index.
+struct RemoveIndex;
+
+#[async_trait]
+impl Work for RemoveIndex {
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<()> {
+        for stored in transaction.first_rows::<IndexRow>(usize::MAX).await? {
+            if stored.row.id == TEXT {
+                transaction.delete_row::<IndexRow>(stored.id).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn searches_at_moments_of_which_an_index_has_nothing_may_be_tried_again() {
+    let harness = Harness::start().await;
+    let before = harness.write("word", [1.0, 0.0], "a", false).await;
+    harness.write("word", [1.0, 0.0], "a", false).await;
+    // Whoever has waited since before, until the index was made anew.
+    let (service, token) = harness.search(small());
+    let handle = service.handle();
+    assert_eq!(found(&handle, "word", harness.published()).await, 2);
+    let error = handle.search_text(asked("word", before)).await.expect_err("it was made afterwards");
+    assert_eq!((error.code.as_ref(), error.retry), ("SearchIndexesUnavailable", contract::Retry::Later));
+    let old = handle.search_text(asked("word", Timestamp::ZERO)).await.expect_err("nobody keeps it");
+    assert_eq!(old.code, "OutOfRetention");
+
+    let last = harness.published();
+    harness.transactions.transact(DEPLOYMENT, &RemoveIndex).await.expect("it is removed");
+    let gone = harness.published();
+    let error = handle.search_text(asked("word", gone)).await.expect_err("it is gone");
+    assert_eq!(error.code, "IndexNotFoundError");
+    let error = handle.search_text(asked("word", last)).await.expect_err("it was there");
+    assert_eq!(error.code, "SearchIndexesUnavailable");
+    assert!(handle.metrics().unavailable >= 2);
+    drop(handle);
+    token.cancel();
+    service.stopped().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_ready_once_its_indexes_hold_what_there_was_and_searches_wait_for_it() {
+    let harness = Harness::start().await;
+    for number in 0..40 {
+        harness.write(&format!("word n{number}"), [1.0, 1.0], "a", false).await;
+    }
+    // Of a deployment that went while nobody looked.
+    let left = harness.path().join("search/1-9");
+    std::fs::create_dir_all(left.join("index")).expect("it is made");
+    let (told, deployments) = tokio::sync::watch::channel(Arc::default());
+    let limits = SearchLimits { documents_read_max: 1, wait_ms_max: 60_000, ..small() };
+    let (service, token) = harness.search_of(deployments, harness.transactions.clone(), limits);
+    let handle = service.handle();
+    assert_eq!(handle.why_not_ready().as_deref(), Some("the directory is not known yet"));
+    assert!(left.exists(), "nobody knows yet whose it is");
+    let at = harness.published();
+    let searching = {
+        let handle = handle.clone();
+        tokio::spawn(async move { handle.search_text(asked("word", at)).await })
+    };
+    let known = Deployment::fixed([deployment()]).borrow().clone();
+    told.send_replace(known);
+    let waiting = async {
+        while handle.why_not_ready().is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it becomes ready");
+    assert!(!left.exists() && harness.path().join("search/1-1").exists());
+    assert_eq!(handle.metrics().incomplete, 0);
+    assert_eq!(handle.metrics().documents, 80);
+    assert_eq!(searching.await.expect("it ends").expect("it is answered").matches.len(), 40);
+    drop(handle);
+    token.cancel();
+    service.stopped().await;
+    harness.stop().await;
+}
+
+/// Writes documents of 4 KB in one commit.
+struct Large(usize);
+
+#[async_trait]
+impl Work for Large {
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<()> {
+        for number in 0..self.0 {
+            let document = object! {"text" => format!("large n{number}"), "kind" => "x".repeat(4_000)};
+            transaction.insert("things", Value::Object(document)).await?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_which_an_answer_of_the_log_holds_a_few_documents_are_heard() {
+    let harness = Harness::start().await;
+    let limits = RpcLimits { calls_bytes_max: 64 << 10, ..RpcLimits::DEFAULT };
+    let server = rpc::server(&limits).add_service(TransactionLogServer::service(harness.log.clone(), limits));
+    let mut servers = JoinSet::new();
+    let channel = loopback::channel_to(server, &limits, &mut servers).await;
+    let remote = GrpcTransactionLog::connect(channel, &[DEPLOYMENT.group], limits).await;
+    let remote: Arc<dyn TransactionLog> = Arc::new(remote.expect("it connects"));
+    let transactions = transactions_on(remote, harness.sequencer.clone());
+    let (service, token) = harness.search_on(transactions, small());
+    found(&service.handle(), "nothing", harness.published()).await;
+    for _ in 0..3 {
+        harness.transactions.transact(DEPLOYMENT, &Large(100)).await.expect("they are written");
+    }
+    assert_eq!(found(&service.handle(), "large", harness.published()).await, 300);
+    token.cancel();
+    service.stopped().await;
+    drop(servers);
     harness.stop().await;
 }
 
@@ -443,8 +658,7 @@ fn copy(from: &Path, to: &Path) {
 /// The contract's suite.
 mod conformance_suite {
     use conformance::{SearchSubject, SearchedDocument};
-    use rpc::{GrpcSearch, RpcLimits, SearchServer};
-    use tokio::task::JoinSet;
+    use rpc::{GrpcSearch, SearchServer};
 
     use super::*;
 

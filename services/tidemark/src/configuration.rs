@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use directory::UrlPatterns;
+use directory::{HostRule, UrlPatterns};
 use mtls::{EdgeFiles, Role, Roles};
 use serde::Deserialize;
 
@@ -71,6 +71,10 @@ pub struct DevArguments {
     /// The same for their HTTP actions [default: the address of HTTP actions and /d/{name}].
     #[arg(long, env = "TIDEMARK_DEPLOYMENT_SITE_URL", value_name = "PATTERN")]
     pub deployment_site_url: Option<String>,
+    /// Host names that deployments may choose for themselves where there are several, separated by commas: `*`, names, `*.` and a
+    /// domain [default: none].
+    #[arg(long, env = "TIDEMARK_DEPLOYMENT_HOSTS", value_name = "HOSTS", value_delimiter = ',')]
+    pub deployment_hosts: Option<Vec<HostRule>>,
     /// A bucket of an S3-compatible store for files and code, in place of the data folder: `s3://bucket/prefix`. Credentials,
     /// region and endpoint are read from the `AWS_…` variables.
     #[arg(long, env = "TIDEMARK_BLOBS_URL", value_name = "URL")]
@@ -132,6 +136,7 @@ struct File {
     site_url: Option<String>,
     deployment_url: Option<String>,
     deployment_site_url: Option<String>,
+    deployment_hosts: Option<Vec<HostRule>>,
     blobs_url: Option<String>,
     redact_logs_to_client: Option<bool>,
     native_values: Option<bool>,
@@ -207,6 +212,8 @@ pub struct Configuration {
     /// Patterns; `None`: made of the addresses of the API and of HTTP actions.
     pub deployment_url: Option<String>,
     pub deployment_site_url: Option<String>,
+    /// Host names that deployments may choose for themselves.
+    pub deployment_hosts: Vec<HostRule>,
     /// `None`: files and code are kept in the data folder.
     pub blobs_url: Option<String>,
     pub redact_logs_to_client: bool,
@@ -375,6 +382,7 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
             "deployment_site_url",
             arguments.deployment_site_url.or(file.deployment_site_url),
         )?,
+        deployment_hosts: arguments.deployment_hosts.or(file.deployment_hosts).unwrap_or_default(),
         blobs_url: arguments.blobs_url.or(file.blobs_url),
         redact_logs_to_client: arguments
             .redact_logs_to_client
@@ -504,6 +512,14 @@ mod tests {
         let (allow, deny) = (rules(&["*", "10.0.0.0/8"]), rules(&["x.example"]));
         assert_eq!(policy, egress::Policy { allow, deny, deny_private: true });
         let error = toml::from_str::<File>("[egress]\nallow = [\"https://x\"]\n").expect_err("no rule");
+        assert!(error.to_string().contains("`https://x` names no hosts"), "{error}");
+        let text = "deployment_hosts = [\"*.shop.example\", \"a.example\"]";
+        let hosts = combine(DevArguments::default(), toml::from_str(text).expect("valid")).expect("valid");
+        assert_eq!(
+            hosts.deployment_hosts,
+            ["*.shop.example", "a.example"].map(|rule| rule.parse().expect(rule))
+        );
+        let error = toml::from_str::<File>("deployment_hosts = [\"https://x\"]").expect_err("no rule");
         assert!(error.to_string().contains("`https://x` names no hosts"), "{error}");
         let words = ["tidemark", "dev", "--egress-allow", "*.x.example,192.0.2.1", "--egress-deny-private"];
         let arguments = dev(words.as_slice());

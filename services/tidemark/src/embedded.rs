@@ -311,6 +311,7 @@ async fn start(
         limits: limits.directory,
         secret: *folder.secret(),
         urls: configuration.deployment_urls(&default.cloud_url, &default.site_url),
+        hosts: configuration.deployment_hosts.clone(),
         default,
         groups: vec![DEPLOYMENT.group],
         team: TEAM.to_owned(),
@@ -362,6 +363,11 @@ async fn start(
         search = Arc::new(service.handle());
         metrics.search(service.handle());
         health.started("search", token.clone());
+        // Others answer searches meanwhile; but who has clients of its own takes their other requests.
+        if !roles.has(Role::Gateway) {
+            let handle = service.handle();
+            health.check("search", move || handle.why_not_ready());
+        }
         parts.add(token, service.stopped());
         let service = SearchServer::service(search.clone(), limits.rpc);
         routes.add_service(InterceptedService::new(service, AllowRoles::of(SEARCHES)));
@@ -422,6 +428,7 @@ async fn start(
         let dependencies = fanout::Dependencies {
             runner: runner.clone(),
             log: log.log.clone(),
+            sequencer: log.sequencer.clone(),
             deployments: directory.deployments(),
         };
         let service = fanout::Service::start(options, dependencies, token.clone());

@@ -246,7 +246,8 @@ impl Limits {
             "rpc.message_bytes_max must hold one entry and its envelope"
         );
         require!(
-            transaction.written_bytes_max < log.staged_bytes_max,
+            transaction.written_bytes_max < log.staged_bytes_max
+                && transaction.system_written_bytes_max < log.staged_bytes_max,
             "log.staged_bytes_max must hold the largest transaction"
         );
         require!(
@@ -333,12 +334,13 @@ impl Limits {
             "fanout.query_retry_ms_min must be at most fanout.query_retry_ms_max"
         );
         require!(
-            self.fanout.deployment_share_percent <= 100
+            self.archive.deployment_share_percent <= 100
+                && self.fanout.deployment_share_percent <= 100
                 && self.gateway.deployment_share_percent <= 100
                 && self.log.deployment_share_percent <= 100
                 && self.schedule.deployment_share_percent <= 100
                 && self.function.deployment_threads_percent <= 100,
-            "fanout.deployment_share_percent, gateway.deployment_share_percent, log.deployment_share_percent, schedule.deployment_share_percent and function.deployment_threads_percent must be at most 100"
+            "archive.deployment_share_percent, fanout.deployment_share_percent, gateway.deployment_share_percent, log.deployment_share_percent, schedule.deployment_share_percent and function.deployment_threads_percent must be at most 100"
         );
         require!(
             self.sync.close_reason_bytes_max <= 123,
@@ -707,7 +709,13 @@ mod tests {
         "archive.array_bytes_max",
         "archive.line_bytes_max",
         "archive.entries_max",
+        "archive.directory_bytes_max",
+        "archive.unpacked_factor_max",
+        "archive.tables_max",
+        "archive.ids_held_max",
         "archive.files_max",
+        "archive.replaced_files_max",
+        "archive.key_fields_max",
         "archive.batch_documents_max",
         "archive.batch_bytes_max",
         "archive.attempts_max",
@@ -722,6 +730,7 @@ mod tests {
         "gateway.push_body_bytes_max",
         "gateway.push_decompressed_bytes_max",
         "gateway.other_body_bytes_max",
+        "gateway.sync_body_bytes_max",
         "gateway.echo_body_bytes_max",
         "gateway.head_bytes_max",
         // Of each deployment.
@@ -755,6 +764,7 @@ mod tests {
         "action.http_response_bytes_max",
         "action.call_depth_max",
         "search.text_memory_bytes_max",
+        "search.prefix_terms_visited_max",
         "search.vectors_plain_bytes_max",
         "search.vectors_expansion",
         "search.builds_max",

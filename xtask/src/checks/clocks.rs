@@ -36,6 +36,8 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("crates/result-cache/src/interval_index.rs", 1, "the shape of a tree, which nobody outside may choose"),
     ("crates/telemetry/src/state.rs", 1, "when a span began"),
     ("crates/transaction/src/commits.rs", 7, "how long a lost outcome has been looked for"),
+    ("services/archive/src/import/ids.rs", 1, "an order of ids that nobody outside may choose"),
+    ("services/archive/src/import/load.rs", 2, "how long an import has waited for search indexes"),
     ("services/archive/src/jobs.rs", 3, "how long a claim has been as it is"),
     ("services/archive/src/service.rs", 1, "which start of the process it is"),
     ("services/blob/src/folder.rs", 1, "the name of a process's folder for what comes in"),
@@ -65,7 +67,11 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/runner/src/transaction/run.rs", 4, "seeds of runs; how long one took"),
     ("services/runner/src/turns.rs", 1, "how long calls wait for turns and hold them"),
     ("services/scheduler/src/deployment.rs", 1, "request ids"),
-    ("services/search/src/deployment.rs", 6, "how long a stream was silent; when the past is forgotten next"),
+    (
+        "services/search/src/deployment.rs",
+        9,
+        "how long a stream was silent; when the past is forgotten next; pauses before an index is made anew",
+    ),
     ("services/search/src/service.rs", 1, "until when a search waits for its moment"),
     (
         "services/tidemark/src/embedded.rs",

@@ -8,7 +8,7 @@ import { DocumentDrawer } from "../data/DocumentDrawer";
 import { FilterBar, type Filters, NO_FILTERS } from "../data/FilterBar";
 import { Grid, type Row } from "../data/Grid";
 import { Icon } from "../icons";
-import { messageOf, useChange, useComponent, useLive, useLives } from "../live";
+import { type Live, messageOf, useChange, useComponent, useLive, useLives } from "../live";
 import { hrefOf, navigate, useRoute } from "../route";
 import { Button, Dialog, Empty, Loading, Page, Problem, SearchField, Fence, countOf, useMatcher, useQuestion, useToast } from "../ui";
 
@@ -32,7 +32,7 @@ export function Data() {
   const isKnown = shown !== null && (names.includes(shown) || shown.startsWith("_"));
   return (
     <div className="split">
-      <TableList names={names} shown={shown} isLoading={tables.state === "loading"} />
+      <TableList names={names} shown={shown} state={tables.state} />
       <div className="split-main">
         {tables.state === "error" && <Problem message={tables.message} />}
         {tables.state === "loading" && <Loading />}
@@ -52,7 +52,7 @@ export function Data() {
   );
 }
 
-function TableList({ names, shown, isLoading }: { names: string[]; shown: string | null; isLoading: boolean }) {
+function TableList({ names, shown, state }: { names: string[]; shown: string | null; state: Live<unknown>["state"] }) {
   const component = useComponent();
   const [text, setText] = useState("");
   const [isCreating, setCreating] = useState(false);
@@ -67,7 +67,7 @@ function TableList({ names, shown, isLoading }: { names: string[]; shown: string
         <SearchField label="Find a table" value={text} onChange={setText} />
         <Button icon="plus" look="quiet" aria-label="Create a table" title="Create a table" onClick={() => setCreating(true)} />
       </div>
-      {isLoading && <Loading rows={4} />}
+      {state === "loading" && <Loading rows={4} />}
       <ul>
         {found.map((name) => {
           const size = sizes[name];
@@ -81,7 +81,7 @@ function TableList({ names, shown, isLoading }: { names: string[]; shown: string
           );
         })}
       </ul>
-      {!isLoading && found.length === 0 && <p className="soft none">{names.length === 0 ? "No tables" : "No table is called so."}</p>}
+      {state === "ready" && found.length === 0 && <p className="soft none">{names.length === 0 ? "No tables" : "No table is called so."}</p>}
       {isCreating && <CreateTable names={names} onClose={() => setCreating(false)} />}
     </aside>
   );
@@ -159,6 +159,8 @@ function TableView({ table }: { table: string }) {
   const { ask, question } = useQuestion();
   const change = useChange();
   const toast = useToast();
+  const ordering = schema?.indexes.map(({ indexDescriptor }) => indexDescriptor) ?? [];
+  const isOrder = ({ name, state, staged }: IndexRow) => state === "enabled" && !staged && ordering.includes(name);
 
   const remove = (ids: string[]) =>
     ask({
@@ -223,7 +225,7 @@ function TableView({ table }: { table: string }) {
           setSelected(new Set());
         }}
         schema={schema}
-        indexes={indexes.state === "ready" ? indexes.value.filter(({ state, staged }) => state === "enabled" && !staged) : []}
+        indexes={indexes.state === "ready" ? indexes.value.filter(isOrder) : []}
       />
       <Fence name={encoded(filters) ?? ""}>
         <Documents

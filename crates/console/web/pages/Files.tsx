@@ -93,7 +93,7 @@ export function Files() {
         }
       >
         {status === "LoadingFirstPage" && <Loading />}
-        {status !== "LoadingFirstPage" && results.length === 0 && (
+        {status === "Exhausted" && results.length === 0 && (
           <Empty icon="files" title="There are no files yet">
             Drop some here, or have the app upload them to the addresses of <code>ctx.storage.generateUploadUrl</code>.
           </Empty>

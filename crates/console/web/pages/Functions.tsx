@@ -2,9 +2,9 @@
 import { useEffect, useMemo, useRef, useState } from "react";
 import { makeFunctionReference } from "convex/server";
 import { convexToJson, jsonToConvex, type Value } from "convex/values";
-import { useComponents, useFunctions, useTableNames, type ServerFunction } from "../catalog";
+import { useComponents, useFunctions, useHttpPrefix, useTableNames, type ServerFunction } from "../catalog";
 import { Icon } from "../icons";
-import { messageOf, useComponent, useLive } from "../live";
+import { type Live, messageOf, useComponent, useLive } from "../live";
 import { parse, print } from "../literal";
 import { hrefOf, useRoute } from "../route";
 import { request, useSession } from "../session";
@@ -34,7 +34,7 @@ export function Functions() {
   if (name === QUERY) {
     return (
       <div className="split">
-        <FunctionList all={all} shown={null} isLoading={functions.state === "loading"} isQuery />
+        <FunctionList all={all} shown={null} state={functions.state} isQuery />
         <div className="split-main">
           <WrittenQuery key={component} />
         </div>
@@ -43,7 +43,7 @@ export function Functions() {
   }
   return (
     <div className="split">
-      <FunctionList all={all} shown={shown} isLoading={functions.state === "loading"} />
+      <FunctionList all={all} shown={shown} state={functions.state} />
       <div className="split-main">
         {functions.state === "error" && <Problem message={functions.message} />}
         {functions.state === "loading" && <Loading />}
@@ -63,7 +63,7 @@ export function Functions() {
   );
 }
 
-function FunctionList({ all, shown, isLoading, isQuery = false }: { all: ServerFunction[]; shown: ServerFunction | null; isLoading: boolean; isQuery?: boolean }) {
+function FunctionList({ all, shown, state, isQuery = false }: { all: ServerFunction[]; shown: ServerFunction | null; state: Live<unknown>["state"]; isQuery?: boolean }) {
   const component = useComponent();
   const [text, setText] = useState("");
   const matches = useMatcher(text);
@@ -86,7 +86,7 @@ function FunctionList({ all, shown, isLoading, isQuery = false }: { all: ServerF
           </a>
         </li>
       </ul>
-      {isLoading && <Loading rows={4} />}
+      {state === "loading" && <Loading rows={4} />}
       {modules.map(([module, functions = []]) => (
         <section key={module}>
           <h3>{module}</h3>
@@ -103,7 +103,7 @@ function FunctionList({ all, shown, isLoading, isQuery = false }: { all: ServerF
           </ul>
         </section>
       ))}
-      {!isLoading && modules.length === 0 && <p className="soft none">{all.length === 0 ? "No functions" : "No function is called so."}</p>}
+      {state === "ready" && modules.length === 0 && <p className="soft none">{all.length === 0 ? "No functions" : "No function is called so."}</p>}
     </aside>
   );
 }
@@ -126,18 +126,32 @@ function FunctionView({ shown }: { shown: ServerFunction }) {
 
 function HttpRoute({ shown }: { shown: ServerFunction }) {
   const site = useLive<{ value: string } | null>("_system/cli/queryEnvironmentVariables:get", { name: "CONVEX_SITE_URL" });
-  const [method = "", path = ""] = shown.export.split(" ");
-  const url = site.state === "ready" ? `${site.value?.value ?? ""}${path}` : path;
+  const prefix = useHttpPrefix();
+  const [method = ""] = shown.export.split(" ", 1);
+  const path = shown.export.slice(method.length + 1);
+  const isKnown = site.state === "ready" && prefix.state === "ready";
+  const url = isKnown && prefix.value !== null ? `${site.value?.value ?? ""}${prefix.value.replace(/\/$/, "")}${path}` : null;
   return (
     <section className="panel">
       <h2>Where it answers</h2>
-      <p className="address">
-        <code>
-          {method} {url}
-        </code>
-        <CopyButton text={url} label="Copy the address" />
-      </p>
-      <p className="soft">It answers whoever sends a request there, by the app's own rules; so it is not run from here.</p>
+      {site.state === "error" && <Problem message={site.message} />}
+      {prefix.state === "error" && <Problem message={prefix.message} />}
+      {url !== null && (
+        <>
+          <p className="address">
+            <code>
+              {method} {url}
+            </code>
+            <CopyButton text={url} label="Copy the address" />
+          </p>
+          <p className="soft">It answers whoever sends a request there, by the app's own rules; so it is not run from here.</p>
+        </>
+      )}
+      {isKnown && url === null && (
+        <p className="soft">
+          Nowhere: a component answers requests while it is mounted with an <code>httpPrefix</code>.
+        </p>
+      )}
     </section>
   );
 }
@@ -284,9 +298,12 @@ function Runner({ shown }: { shown: ServerFunction }) {
     }
     setWatched(null);
     setRunning(true);
-    const as = acting?.args ? btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(acting.args)))) : undefined;
-    const body = { ...(path ? { componentPath: path } : {}), path: shown.name, format: "convex_encoded_json", args: convexToJson(args) };
-    setOutcome(await outcomeOf(() => request(key, "/api/function", { json: body, ...(as === undefined ? {} : { as }) })));
+    const call = async () => {
+      const as = acting?.args ? btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(acting.args)))) : undefined;
+      const body = { ...(path ? { componentPath: path } : {}), path: shown.name, format: "convex_encoded_json", args: convexToJson(args) };
+      return request(key, "/api/function", { json: body, ...(as === undefined ? {} : { as }) });
+    };
+    setOutcome(await outcomeOf(call));
     setRunning(false);
   };
   const isWatching = watched !== null;

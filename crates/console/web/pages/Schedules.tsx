@@ -9,7 +9,12 @@ import { request, useSession } from "../session";
 import { Badge, Button, Dialog, Empty, IconButton, Loading, Page, Problem, Tabs, Time, countOf, dateOf, durationOf, useNow, useQuestion, useToast } from "../ui";
 import { navigate, hrefOf, useRoute } from "../route";
 
-type View = "upcoming" | "past" | "crons";
+const VIEWS = [
+  ["upcoming", "Upcoming"],
+  ["past", "Past"],
+  ["crons", "Cron jobs"],
+] as const;
+type View = (typeof VIEWS)[number][0];
 
 interface Job {
   _id: string;
@@ -20,23 +25,20 @@ interface Job {
   state: { kind: "pending" | "inProgress" | "success" | "failed" | "canceled"; error?: string };
 }
 
+/** Runs that are looked at: the next ones of the deployment, of which the component's own are shown. */
 const UPCOMING = 100;
 
 export function Schedules() {
   const route = useRoute();
   const component = useComponent();
-  const view = (route.rest[0] ?? "upcoming") as View;
+  const [view] = VIEWS.find(([view]) => view === route.rest[0]) ?? VIEWS[0];
   return (
     <Page title="Schedules" isWide hint="Functions that run later, and those that run again and again">
       <Tabs<View>
         label="Schedules"
         value={view}
         onChange={(view) => navigate(hrefOf("schedules", [view], { component }))}
-        options={[
-          ["upcoming", "Upcoming"],
-          ["past", "Past"],
-          ["crons", "Cron jobs"],
-        ]}
+        options={VIEWS.map(([view, name]) => [view, name])}
       />
       {view === "upcoming" && <Upcoming />}
       {view === "past" && <Past />}
@@ -75,7 +77,11 @@ function Upcoming() {
   }
   const { jobs, hasMore } = upcoming.value;
   if (jobs.length === 0) {
-    return (
+    return hasMore ? (
+      <Empty icon="schedules" title="None among the deployment's next runs">
+        More wait behind them, and are shown when their turn comes.
+      </Empty>
+    ) : (
       <Empty icon="schedules" title="Nothing is scheduled">
         Functions schedule others by <code>ctx.scheduler.runAfter</code> and <code>runAt</code>.
       </Empty>
@@ -142,7 +148,7 @@ function Past() {
   if (status === "LoadingFirstPage") {
     return <Loading />;
   }
-  if (results.length === 0) {
+  if (results.length === 0 && status === "Exhausted") {
     return (
       <Empty icon="schedules" title="No scheduled function has run lately">
         What has run is kept for some days.

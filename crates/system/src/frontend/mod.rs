@@ -24,6 +24,7 @@ pub(crate) enum Function {
     FileMetadata,
     GenerateUploadUrl,
     GetDocument,
+    HttpPrefix,
     Indexes,
     PatchDocuments,
     Pause,
@@ -36,7 +37,7 @@ pub(crate) enum Function {
 }
 
 /// By canonical path.
-const FUNCTIONS: [(&str, Function); 19] = [
+const FUNCTIONS: [(&str, Function); 20] = [
     ("_system/frontend/addDocument:default", Function::AddDocuments),
     ("_system/frontend/clearTablePage:default", Function::ClearTablePage),
     ("_system/frontend/createTable:default", Function::CreateTable),
@@ -50,6 +51,7 @@ const FUNCTIONS: [(&str, Function); 19] = [
     ("_system/frontend/getById:default", Function::GetDocument),
     ("_system/frontend/getSchemas:default", Function::Schemas),
     ("_system/frontend/getVersion:default", Function::Version),
+    ("_system/frontend/httpPrefix:default", Function::HttpPrefix),
     ("_system/frontend/indexes:default", Function::Indexes),
     ("_system/frontend/paginatedTableDocuments:default", Function::Documents),
     ("_system/frontend/patchDocumentsFields:default", Function::PatchDocuments),
@@ -67,8 +69,8 @@ impl Function {
     pub(crate) fn kind(self) -> FunctionKind {
         use Function::*;
         match self {
-            DeploymentState | Documents | FileMetadata | GetDocument | Indexes | Schemas | TableSize
-            | UpcomingJobs | Version => FunctionKind::Query,
+            DeploymentState | Documents | FileMetadata | GetDocument | HttpPrefix | Indexes | Schemas
+            | TableSize | UpcomingJobs | Version => FunctionKind::Query,
             AddDocuments | ClearTablePage | CreateTable | DeleteDocuments | DeleteFiles
             | GenerateUploadUrl | PatchDocuments | Pause | ReplaceDocument | Resume => FunctionKind::Mutation,
         }
@@ -91,6 +93,7 @@ impl Function {
             Function::FileMetadata => files::page(transaction, arguments, environment).await,
             Function::GenerateUploadUrl => files::upload_url(transaction, environment),
             Function::GetDocument => documents::get(transaction, arguments).await,
+            Function::HttpPrefix => Ok(code::http_prefix(transaction)),
             Function::Indexes => tables::indexes(transaction, arguments).await,
             Function::PatchDocuments => documents::patch(transaction, arguments).await,
             Function::Pause => Ok(transaction.pause().await?.to_string()),

@@ -114,15 +114,24 @@ pub struct ImportRow {
     pub claim: Option<Claim>,
     /// How often somebody began to work on what is confirmed.
     pub attempts: u32,
-    /// What it fills, in the order in which it does.
-    pub tables: Vec<ImportTable>,
     /// Documents of all tables that are written.
     pub position: u64,
     /// Nothing is left of it but what it has imported.
     pub is_cleared: bool,
 }
 
-/// A table that an import fills.
+/// A table that an import fills, until the import is over. It has a row of its own, since the import's is written with every step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportTableRow {
+    /// The internal id of the import.
+    pub import: InternalId,
+    /// Where it stands in the order in which the import fills its tables.
+    pub place: u32,
+    /// What is filled.
+    pub table: ImportTable,
+}
+
+/// What an import fills.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportTable {
     /// Whose table it is.
@@ -366,29 +375,12 @@ impl ImportState {
     }
 }
 
-impl ImportTable {
-    fn to_object(&self) -> Object {
-        let mut fields = object! {
-            "component" => self.component.to_string(),
-            "name" => self.name.as_str(),
-            "documents" => self.documents as f64,
-            "must_be_empty" => self.must_be_empty,
-        };
-        if let Some(schema) = self.schema {
-            fields.insert("schema", String::from(schema));
-        }
-        if let Some(number) = self.number {
-            fields.insert("number", f64::from(number.get()));
-        }
-        if let Some(tablet) = self.tablet {
-            fields.insert("tablet", tablet.to_string());
-        }
-        fields
-    }
+impl SystemRow for ImportTableRow {
+    const TABLE: SystemTable = SystemTable::ImportTables;
 
-    fn from_object(object: &Object) -> Result<ImportTable, String> {
+    fn from_fields(object: &Object) -> Result<Self, String> {
         let fields = Fields(object);
-        Ok(ImportTable {
+        let table = ImportTable {
             component: fields.parse("component")?,
             name: fields.parse("name")?,
             number: object.contains("number").then(|| fields.table_number("number")).transpose()?,
@@ -396,7 +388,30 @@ impl ImportTable {
             schema: optional_id(&fields, "schema")?,
             must_be_empty: fields.boolean("must_be_empty")?,
             documents: fields.exact_u64("documents")?,
-        })
+        };
+        Ok(ImportTableRow { import: fields.parse("import")?, place: fields.u32("place")?, table })
+    }
+
+    fn to_fields(&self) -> Object {
+        let ImportTableRow { import, place, table } = self;
+        let mut fields = object! {
+            "import" => import.to_string(),
+            "place" => f64::from(*place),
+            "component" => table.component.to_string(),
+            "name" => table.name.as_str(),
+            "documents" => table.documents as f64,
+            "must_be_empty" => table.must_be_empty,
+        };
+        if let Some(schema) = table.schema {
+            fields.insert("schema", String::from(schema));
+        }
+        if let Some(number) = table.number {
+            fields.insert("number", f64::from(number.get()));
+        }
+        if let Some(tablet) = table.tablet {
+            fields.insert("tablet", tablet.to_string());
+        }
+        fields
     }
 }
 
@@ -415,27 +430,20 @@ impl SystemRow for ImportRow {
             }),
             None => None,
         };
-        let wrong = || "`tables` is not an array of objects".to_owned();
-        let tables = fields.value("tables")?.as_array().ok_or_else(wrong)?;
-        let tables =
-            tables.iter().map(|table| ImportTable::from_object(table.as_object().ok_or_else(wrong)?));
         Ok(ImportRow {
             state: ImportState::from_object(state).map_err(|error| format!("`state`: {error}"))?,
             order,
             claim: claim_in(&fields)?,
             attempts: fields.u32("attempts")?,
-            tables: tables.collect::<Result<_, String>>()?,
             position: fields.exact_u64("position")?,
             is_cleared: fields.boolean("is_cleared")?,
         })
     }
 
     fn to_fields(&self) -> Object {
-        let tables = self.tables.iter().map(|table| Value::Object(table.to_object()));
         let mut fields = object! {
             "state" => Value::Object(self.state.to_object()),
             "attempts" => f64::from(self.attempts),
-            "tables" => tables.collect::<Vec<_>>(),
             "position" => self.position as f64,
             "is_cleared" => self.is_cleared,
         };
@@ -498,15 +506,6 @@ mod tests {
             ImportState::Failed { message: "no".into() },
         ];
         for state in states {
-            let table = ImportTable {
-                component: ComponentId::from(InternalId::from_bytes([4; 16])),
-                name: "messages".parse().expect("a name"),
-                number: Some(TableNumber::FIRST_USER),
-                tablet: Some(InternalId::from_bytes([5; 16])),
-                schema: Some(id()),
-                must_be_empty: true,
-                documents: 1 << 50,
-            };
             let row = ImportRow {
                 state,
                 order: Some(ImportOrder {
@@ -517,16 +516,28 @@ mod tests {
                 }),
                 claim: Some(Claim { holder: [0; 16], beat: 0 }),
                 attempts: u32::MAX,
-                tables: vec![
-                    table.clone(),
-                    ImportTable { number: None, tablet: None, schema: None, ..table },
-                ],
                 position: 1 << 50,
                 is_cleared: false,
             };
             comes_back(row.clone());
-            let bare = ImportRow { order: None, claim: None, tables: Vec::new(), ..row };
+            let bare = ImportRow { order: None, claim: None, ..row };
             assert_eq!(ImportRow::from_fields(&bare.to_fields()), Ok(bare));
         }
+    }
+    #[test]
+    fn the_tables_of_imports_come_back() {
+        let table = ImportTable {
+            component: ComponentId::from(InternalId::from_bytes([4; 16])),
+            name: "messages".parse().expect("a name"),
+            number: Some(TableNumber::FIRST_USER),
+            tablet: Some(InternalId::from_bytes([5; 16])),
+            schema: Some(id()),
+            must_be_empty: true,
+            documents: 1 << 50,
+        };
+        let row = ImportTableRow { import: InternalId::from_bytes([6; 16]), place: u32::MAX, table };
+        comes_back(row.clone());
+        let table = ImportTable { number: None, tablet: None, schema: None, ..row.table };
+        comes_back(ImportTableRow { table, ..row });
     }
 }

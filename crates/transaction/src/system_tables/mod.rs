@@ -21,7 +21,8 @@ use value::{ComponentId, InternalId, TableName, TableNumber};
 use crate::catalog::{Index, IndexState, Table, TableState};
 
 pub use archive_rows::{
-    Claim, ExportRow, ExportState, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState, ImportTable,
+    Claim, ExportRow, ExportState, ImportFormat, ImportMode, ImportOrder, ImportRow, ImportState,
+    ImportTable, ImportTableRow,
 };
 pub use component_rows::{ComponentRow, VariableBinding};
 pub use cron_rows::{CronJobRow, CronNextRunRow, CronOutcome, CronRunRow};
@@ -73,6 +74,8 @@ pub enum SystemTable {
     FileStorage = 28,
     /// Imports, those too that are over ([`ImportRow`]).
     SnapshotImports = 29,
+    /// What imports that are under way fill ([`ImportTableRow`]).
+    ImportTables = 96,
     /// The instances of components ([`ComponentRow`]), those included that are not mounted any more; the internal id of a row is
     /// the instance's.
     Components = 32,
@@ -122,7 +125,7 @@ pub(crate) const VIRTUAL_TABLES: [(&str, SystemTable); 2] =
 
 impl SystemTable {
     /// All of them.
-    pub const ALL: [SystemTable; 29] = [
+    pub const ALL: [SystemTable; 30] = [
         SystemTable::Tables,
         SystemTable::Indexes,
         SystemTable::Metadata,
@@ -139,6 +142,7 @@ impl SystemTable {
         SystemTable::ScheduledJobs,
         SystemTable::FileStorage,
         SystemTable::SnapshotImports,
+        SystemTable::ImportTables,
         SystemTable::Components,
         SystemTable::CronNextRun,
         SystemTable::FileObjects,
@@ -173,6 +177,7 @@ impl SystemTable {
             SystemTable::ScheduledJobs => "_scheduled_jobs",
             SystemTable::FileStorage => "_file_storage",
             SystemTable::SnapshotImports => "_snapshot_imports",
+            SystemTable::ImportTables => "_import_tables",
             SystemTable::Components => "_components",
             SystemTable::CronNextRun => "_cron_next_run",
             SystemTable::FileObjects => "_file_objects",
@@ -217,6 +222,7 @@ impl SystemTable {
                 ("by_file", &["file"]),
                 ("by_state_and_since", &["state", "since"]),
             ],
+            SystemTable::ImportTables => &[("by_import_and_place", &["import", "place"])],
             SystemTable::DueRuns => &[(DUE_INDEX, &["due"])],
             SystemTable::ScheduledJobs => {
                 &[(COMPONENT_INDEX, &["component"]), ("by_completed_time", &["completedTime"])]
@@ -350,7 +356,7 @@ mod tests {
             assert!(ids.insert(table.by_id.id.0.to_vec()));
             assert!(table.indexes.iter().all(|index| ids.insert(index.id.0.to_vec())));
         }
-        assert_eq!(ids.len(), 29 + 29 + 29 + 23);
+        assert_eq!(ids.len(), 30 + 30 + 30 + 24);
     }
 
     #[test]

@@ -280,6 +280,8 @@ pub struct DueRow {
     pub kind: DueKind,
     /// The component whose function runs.
     pub component: ComponentId,
+    /// The component whose job it is: that of the function that has scheduled it. Stored where it is another one.
+    pub owner: ComponentId,
     /// Not before this moment; milliseconds since the Unix epoch. Infinite while somebody holds it.
     pub due_ms: f64,
     /// How often it could not be run so far, for no fault of its own.
@@ -726,9 +728,14 @@ impl SystemRow for DueRow {
 
     fn from_fields(fields: &Object) -> Result<Self, String> {
         let fields = Fields(fields);
+        let component = fields.parse("component")?;
         Ok(DueRow {
             kind: DueKind::from_name(fields.text("kind")?).ok_or("`kind` is not known")?,
-            component: fields.parse("component")?,
+            component,
+            owner: match fields.optional_text("owner")? {
+                Some(_) => fields.parse("owner")?,
+                None => component,
+            },
             due_ms: fields.number("due")?,
             failures: fields.u32("failures")?,
             holder: match fields.optional_text("holder")? {
@@ -745,6 +752,9 @@ impl SystemRow for DueRow {
             "due" => self.due_ms,
             "failures" => f64::from(self.failures),
         };
+        if self.owner != self.component {
+            fields.insert("owner", self.owner.to_string());
+        }
         if let Some(holder) = self.holder {
             fields.insert("holder", holder.to_string());
         }
@@ -1094,12 +1104,15 @@ pub(super) mod tests {
             comes_back(FileObjectRow { component, uuid: "u".into(), state, since_ms: 1_700_000_000_000 });
         }
         for kind in [DueKind::Job, DueKind::Cron] {
-            comes_back(DueRow { kind, component, due_ms: -1.5, failures: u32::MAX, holder: None });
+            for owner in [component, ComponentId::ROOT] {
+                comes_back(DueRow { kind, component, owner, due_ms: -1.5, failures: u32::MAX, holder: None });
+            }
         }
         let holder = Holder { node: NodeId(u64::MAX), boot: [255; 16] };
         comes_back(LeaseRow { holder, renewed: Timestamp::MAX });
         let holder = Some(holder);
-        comes_back(DueRow { kind: DueKind::Job, component, due_ms: f64::INFINITY, failures: 0, holder });
+        let (kind, owner) = (DueKind::Job, component);
+        comes_back(DueRow { kind, component, owner, due_ms: f64::INFINITY, failures: 0, holder });
     }
 
     #[test]

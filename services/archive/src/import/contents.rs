@@ -8,9 +8,10 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use transaction::{ImportFormat, ImportOrder};
 use value::{CREATION_TIME_FIELD, DocumentId, ID_FIELD, JsonFormat, Object, TableName, TableNumber, Value};
-use zip::{ZipArchive, result::ZipError};
+use zip::{ZipArchive, read::ZipFile, result::ZipError};
 
 use super::{
+    directory,
     rows::{self, Each},
     source::Upload,
 };
@@ -107,21 +108,26 @@ impl Contents {
         Ok(Contents { limits, tables: vec![table], storages: Vec::new(), bytes })
     }
 
-    fn archive(upload: Upload, limits: ArchiveLimits) -> Result<Contents> {
+    fn archive(mut upload: Upload, limits: ArchiveLimits) -> Result<Contents> {
         if upload.size_bytes() == 0 {
             return Err(Stop::Refused("The archive is empty.".to_owned()));
         }
+        let size = upload.size_bytes();
+        let directory = directory::check(&mut upload, size, &limits)?;
+        let hidden = upload.hide_before(directory.start);
         let mut archive = ZipArchive::new(upload).map_err(not_an_archive)?;
-        if archive.len() > limits.entries_max {
-            let message =
-                format!("The archive has {} files (the maximum is {}).", archive.len(), limits.entries_max);
-            return Err(Stop::Refused(message));
-        }
+        hidden.set(0);
         let folders = folders_of(&archive)?;
         let (mut tables, mut storages) = (Vec::new(), Vec::new());
+        let count = folders.values().map(|folder| folder.tables.len()).sum::<usize>();
+        if count > limits.tables_max {
+            let message =
+                format!("The archive has {count} tables (archive.tables_max is {}).", limits.tables_max);
+            return Err(Stop::Refused(message));
+        }
         for (component, folder) in folders {
             let numbers = match folder.numbers {
-                Some(entry) => numbers_in(&mut archive, entry, &limits)?,
+                Some(entry) => numbers_in(&mut archive, entry, &folder.tables, &limits)?,
                 None => BTreeMap::new(),
             };
             for (name, entries) in folder.tables {
@@ -164,7 +170,7 @@ impl Contents {
                     false => format!("{component}: {name}/{DOCUMENTS}"),
                 };
                 let entry = archive.by_index(*entry).map_err(not_an_archive)?;
-                rows::json_lines(entry, &file, *format, skip, &self.limits, each)
+                rows::json_lines(Unpacked::of(entry), &file, *format, skip, &self.limits, each)
             }
         }
     }
@@ -188,7 +194,7 @@ impl Contents {
         let Storage { documents, files, .. } = &self.storages[storage];
         let Bytes::Archive(archive) = &mut self.bytes else { return Ok(Vec::new()) };
         let (mut found, files_max) = (Vec::new(), self.limits.files_max);
-        let entry = archive.by_index(*documents).map_err(not_an_archive)?;
+        let entry = Unpacked::of(archive.by_index(*documents).map_err(not_an_archive)?);
         let name = format!("_storage/{DOCUMENTS}");
         rows::json_lines(entry, &name, JsonFormat::ConvexEncoded, 0, &self.limits, &mut |fields, place| {
             if found.len() == files_max {
@@ -203,9 +209,31 @@ impl Contents {
     /// The bytes of a file.
     pub(crate) fn file(&mut self, entry: usize) -> Result<impl Read + '_> {
         match &mut self.bytes {
-            Bytes::Archive(archive) => archive.by_index(entry).map_err(not_an_archive),
+            Bytes::Archive(archive) => Ok(Unpacked::of(archive.by_index(entry).map_err(not_an_archive)?)),
             Bytes::Rows(..) => unreachable!("only archives have files"),
         }
+    }
+}
+
+/// A file of an archive, which has no more bytes than the archive's list says.
+struct Unpacked<'a> {
+    file: ZipFile<'a, Upload>,
+    left: u64,
+}
+
+impl<'a> Unpacked<'a> {
+    fn of(file: ZipFile<'a, Upload>) -> Unpacked<'a> {
+        Unpacked { left: file.size(), file }
+    }
+}
+
+impl Read for Unpacked<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        let left = self.left.checked_sub(count as u64);
+        let more = || io::Error::new(io::ErrorKind::InvalidData, "it has more bytes than the archive says");
+        self.left = left.ok_or_else(more)?;
+        Ok(count)
     }
 }
 
@@ -262,14 +290,15 @@ fn folders_of(archive: &ZipArchive<Upload>) -> Result<BTreeMap<String, Folder>> 
     Ok(folders)
 }
 
-/// The numbers of tables, by name.
+/// The numbers of these tables, by name.
 fn numbers_in(
     archive: &mut ZipArchive<Upload>,
     entry: usize,
+    tables: &BTreeMap<TableName, Entries>,
     limits: &ArchiveLimits,
 ) -> Result<BTreeMap<String, TableNumber>> {
     let mut numbers = BTreeMap::new();
-    let entry = archive.by_index(entry).map_err(not_an_archive)?;
+    let entry = Unpacked::of(archive.by_index(entry).map_err(not_an_archive)?);
     let name = format!("_tables/{DOCUMENTS}");
     rows::json_lines(entry, &name, JsonFormat::ConvexEncoded, 0, limits, &mut |fields, place| {
         let name = fields.get("name").and_then(Value::as_str);
@@ -278,7 +307,9 @@ fn numbers_in(
             number.filter(|number| number.fract() == 0.0).and_then(|number| TableNumber::new(number as u32));
         match (name, number) {
             (Some(name), Some(number)) => {
-                numbers.insert(name.to_owned(), number);
+                if tables.contains_key(name) {
+                    numbers.insert(name.to_owned(), number);
+                }
                 Ok(())
             }
             _ => Err(place.refuse("this is not the name and the number of a table")),
@@ -296,7 +327,7 @@ fn format_of(
     limits: &ArchiveLimits,
 ) -> Result<JsonFormat> {
     let mut text = Vec::new();
-    let entry = archive.by_index(entry).map_err(not_an_archive)?;
+    let entry = Unpacked::of(archive.by_index(entry).map_err(not_an_archive)?);
     entry.take(limits.line_bytes_max as u64).read_to_end(&mut text).map_err(not_readable)?;
     let text = String::from_utf8_lossy(&text);
     let Some(line) = text.lines().find(|line| !line.trim().is_empty()) else {

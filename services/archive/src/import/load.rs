@@ -2,7 +2,11 @@
 //!
 //! Each commit writes some documents and, in the import's row, how many those are in all. Whoever goes on after a crash begins there.
 
-use std::{collections::BTreeMap, io::Read as _, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,10 +20,12 @@ use value::{ComponentId, DocumentId, Object};
 
 use super::{
     contents::{ContentFile, Contents, not_readable},
+    plan::TABLES_SHOWN,
     swap::{self, Swap},
+    tables_of,
 };
 use crate::{
-    components::{components_from, path_within},
+    components::{components_from, path_within, require_component},
     job::{Job, Result, Stop},
 };
 
@@ -30,15 +36,25 @@ pub(crate) fn run(job: &Job, row: ImportRow) -> Result<()> {
     let Some(order) = row.order else { return Err(Stop::Refused("The import has no order.".to_owned())) };
     let (transactions, deployment) = (&job.shared.transactions, job.deployment);
     let mut contents = Contents::open(job, &order)?;
+    // Before any document, so that an import that appends writes none if a file can't be stored.
+    let (files, storages) = store_files(job, &mut contents, &order.component)?;
     let prepared = job.wait(transactions.transact(deployment, &Prepare { job, mode: order.mode }))??;
-    let row = prepared.ok_or(Stop::NotOurs)?;
-    let (mut position, mut before) = (row.position, 0);
-    for index in 0..contents.tables.len() {
-        let table = &row.tables[index];
+    let (mut position, tables) = prepared.ok_or(Stop::NotOurs)?;
+    let mut before = 0;
+    for (index, table) in tables.iter().enumerate().take(contents.tables.len()) {
         let end = before + table.documents;
         if position < end || table.documents == 0 && position == end {
-            let mut batch =
-                Batch::new(job, index, position, table.name.to_string(), (before, table.documents));
+            let checkpoint = checkpoint(table, index, contents.tables.len());
+            let mut batch = Batch {
+                job,
+                table,
+                mode: order.mode,
+                position,
+                before,
+                documents: Vec::new(),
+                bytes: 0,
+                done: None,
+            };
             let limits = &job.shared.limits;
             contents.each_document(index, position - before, &mut |document, _| {
                 batch.bytes += document.size_bytes();
@@ -46,24 +62,35 @@ pub(crate) fn run(job: &Job, row: ImportRow) -> Result<()> {
                 if batch.documents.len() >= limits.batch_documents_max
                     || batch.bytes >= limits.batch_bytes_max
                 {
-                    batch.commit(false)?;
+                    batch.commit()?;
                 }
                 Ok(())
             })?;
-            batch.commit(true)?;
+            batch.done = checkpoint;
+            batch.commit()?;
             position = batch.position;
         }
         before = end;
     }
-    let (files, storages) = store_files(job, &mut contents, &order.component)?;
     let mut transaction = job.wait(transactions.snapshot(deployment))??;
     let scope = components_from(&mut transaction, &order.component)?;
     let scope = scope.into_iter().map(|(_, component)| component).collect();
-    let indexes = search_indexes_of(&transaction, &row.tables);
+    let indexes = search_indexes_of(&transaction, &tables);
     drop(transaction);
     await_search_indexes(job, &indexes)?;
-    let swap = Swap { job, order: &order, scope, documents: position, storages, files };
+    let swap = Swap { job, order: &order, scope, tables, documents: position, storages, files };
     swap::run(&swap)
+}
+
+/// What people are told when a table is filled, who are told of some tables only.
+fn checkpoint(table: &ImportTable, index: usize, count: usize) -> Option<String> {
+    match index {
+        0..TABLES_SHOWN => Some(format!("Read {} documents for `{}`", table.documents, table.name)),
+        _ if index + 1 == count => {
+            Some(format!("Read the documents for {} more tables", count - TABLES_SHOWN))
+        }
+        _ => None,
+    }
 }
 
 /// The indexes for searches of tables that nobody sees yet.
@@ -76,11 +103,20 @@ fn search_indexes_of(transaction: &Transaction, tables: &[ImportTable]) -> Vec<I
     indexes.filter(|index| index.kind != IndexKind::Ordered).map(|index| index.id).collect()
 }
 
-/// Until the search service has every document in them: it follows what is written, and may be behind.
+/// Until the search service has every document in them: it follows what is written, and may be behind. Others work meanwhile.
 fn await_search_indexes(job: &Job, indexes: &[IndexId]) -> Result<()> {
-    let pause = Duration::from_millis(job.shared.limits.look_ms);
+    let limits = &job.shared.limits;
+    let pause = Duration::from_millis(limits.look_ms);
+    let (begun, most) = (Instant::now(), Duration::from_millis(limits.search_wait_ms_max));
+    if !indexes.is_empty() {
+        job.leave_place();
+    }
     for index in indexes {
         loop {
+            if begun.elapsed() > most {
+                let what = "the indexes for searches were not filled in time (archive.search_wait_ms_max)";
+                return Err(Stop::Refused(format!("{what}. Nothing was imported.")));
+            }
             match job.wait(job.shared.search.search_index(job.deployment, *index))? {
                 Ok(state) if state.is_complete => break,
                 Ok(_) => {}
@@ -89,7 +125,7 @@ fn await_search_indexes(job: &Job, indexes: &[IndexId]) -> Result<()> {
             job.wait(tokio::time::sleep(pause))?;
         }
     }
-    Ok(())
+    if indexes.is_empty() { Ok(()) } else { job.wait(job.take_place())? }
 }
 
 /// Creates the tables that are filled.
@@ -100,16 +136,20 @@ struct Prepare<'j> {
 
 #[async_trait]
 impl Work for Prepare<'_> {
-    type Output = Option<ImportRow>;
+    /// How many documents are written already, and what is filled; `None` if the import is another process's.
+    type Output = Option<(u64, Vec<ImportTable>)>;
 
-    async fn run(&self, transaction: &mut Transaction) -> Transacted<Option<ImportRow>> {
-        let Some(mut row) = mine(transaction, self.job).await? else { return Ok(None) };
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<Self::Output> {
+        let Some(row) = mine(transaction, self.job).await? else { return Ok(None) };
+        let mut tables = tables_of(transaction, self.job.id.internal_id).await?;
         // Numbers that are given come before those that are free.
         for has_number in [true, false] {
-            for table in &mut row.tables {
+            for Stored { id, row } in &mut tables {
+                let table = &mut row.table;
                 if table.tablet.is_some() || table.number.is_some() != has_number {
                     continue;
                 }
+                require_component(transaction, table.component)?;
                 transaction.enter(table.component);
                 if transaction.active_schema().map(|schema| schema.id) != table.schema {
                     return Err(swap::schema_changed().into());
@@ -136,11 +176,11 @@ impl Work for Prepare<'_> {
                             .tablet
                     }
                 });
+                transaction.replace_row(*id, row).await?;
             }
         }
         transaction.enter(ComponentId::ROOT);
-        transaction.replace_row(self.job.id, &row).await?;
-        Ok(Some(row))
+        Ok(Some((row.position, tables.into_iter().map(|stored| stored.row.table).collect())))
     }
 }
 
@@ -153,24 +193,20 @@ pub(crate) async fn mine(transaction: &mut Transaction, job: &Job) -> Transacted
 /// Documents that one commit writes.
 struct Batch<'j> {
     job: &'j Job,
-    table: usize,
-    name: String,
+    table: &'j ImportTable,
+    mode: ImportMode,
     /// Documents of all tables before these.
     position: u64,
-    /// How many of them are of other tables, and how many this one has.
-    of_table: (u64, u64),
+    /// How many of them are of other tables.
+    before: u64,
     documents: Vec<Object>,
     bytes: usize,
-    is_last: bool,
+    /// What people are told once these are written.
+    done: Option<String>,
 }
 
-impl<'j> Batch<'j> {
-    fn new(job: &'j Job, table: usize, position: u64, name: String, of_table: (u64, u64)) -> Batch<'j> {
-        Batch { job, table, name, position, of_table, documents: Vec::new(), bytes: 0, is_last: false }
-    }
-
-    fn commit(&mut self, is_last: bool) -> Result<()> {
-        self.is_last = is_last;
+impl Batch<'_> {
+    fn commit(&mut self) -> Result<()> {
         let written = self.job.wait(self.job.shared.transactions.transact(self.job.deployment, &*self))??;
         self.position = written.ok_or(Stop::NotOurs)?;
         self.documents.clear();
@@ -189,10 +225,9 @@ impl Work for Batch<'_> {
         if row.position != self.position {
             return Ok(None);
         }
-        let mode = row.order.as_ref().map(|order| order.mode);
-        let table = &row.tables[self.table];
+        let Batch { table, mode, before, .. } = *self;
         let filled = match mode {
-            Some(ImportMode::Append) => TableState::Active,
+            ImportMode::Append => TableState::Active,
             _ => TableState::Hidden,
         };
         transaction.enter(table.component);
@@ -205,12 +240,10 @@ impl Work for Batch<'_> {
         transaction.enter(ComponentId::ROOT);
         row.position += self.documents.len() as u64;
         row.attempts = 0;
-        let (before, of) = self.of_table;
         if let ImportState::InProgress { message, done } = &mut row.state {
-            *message = format!("Importing `{}` ({} of {of} documents)", self.name, row.position - before);
-            if self.is_last {
-                done.push(format!("Read {of} documents for `{}`", self.name));
-            }
+            let (written, of) = (row.position - before, table.documents);
+            *message = format!("Importing `{}` ({written} of {of} documents)", table.name);
+            done.extend(self.done.clone());
         }
         transaction.replace_row(self.job.id, &row).await?;
         Ok(Some(row.position))

@@ -1,6 +1,8 @@
 //! An import, from its bytes to the commit by which it takes effect.
 
 mod contents;
+mod directory;
+mod ids;
 mod load;
 mod numbers;
 mod plan;
@@ -10,8 +12,8 @@ mod swap;
 
 use async_trait::async_trait;
 use system_transaction::{Result as Transacted, Work};
-use transaction::{ImportRow, ImportState, TableState, Transaction};
-use value::ComponentId;
+use transaction::{ImportRow, ImportState, ImportTableRow, Stored, TableState, Transaction};
+use value::{ComponentId, InternalId};
 
 use crate::job::{Job, Result};
 
@@ -26,8 +28,8 @@ pub(crate) fn run(job: &Job, row: ImportRow) -> Result<()> {
 }
 
 /// Has what an import has filled go, as long as nobody sees it.
-pub(crate) async fn drop_hidden_tables(transaction: &mut Transaction, row: &ImportRow) -> Transacted<()> {
-    for table in &row.tables {
+pub(crate) async fn drop_hidden_tables(transaction: &mut Transaction, import: InternalId) -> Transacted<()> {
+    for Stored { row: ImportTableRow { table, .. }, .. } in tables_of(transaction, import).await? {
         transaction.enter(table.component);
         let tablet = table.tablet.and_then(|tablet| transaction.catalog().table_by_tablet(&tablet).cloned());
         if let Some(table) = tablet
@@ -40,10 +42,19 @@ pub(crate) async fn drop_hidden_tables(transaction: &mut Transaction, row: &Impo
     Ok(())
 }
 
+/// What an import fills, in the order in which it does.
+async fn tables_of(
+    transaction: &mut Transaction,
+    import: InternalId,
+) -> Transacted<Vec<Stored<ImportTableRow>>> {
+    Ok(transaction.rows("by_import_and_place", &[import.to_string().into()]).await?)
+}
+
 /// Removes what is left of an import that is over: its upload, and the documents of tables that it has replaced or never shown.
 fn clear(job: &Job) -> Result<()> {
     let (transactions, deployment) = (&job.shared.transactions, job.deployment);
     while job.wait(transactions.transact(deployment, &Discard(job)))?? > 0 {}
+    while job.wait(transactions.transact(deployment, &ForgetTables(job)))?? > 0 {}
     let erase = Erase { rows_max: job.shared.limits.removed_max };
     while job.wait(transactions.transact(deployment, &erase))?? {}
     job.wait(transactions.transact(deployment, &Cleared(job)))??;
@@ -59,6 +70,23 @@ impl Work for Discard<'_> {
     async fn run(&self, transaction: &mut Transaction) -> Transacted<usize> {
         let rows_max = self.0.shared.limits.removed_max;
         Ok(transaction.discard_objects_of(self.0.id.internal_id, rows_max).await?)
+    }
+}
+
+/// Deletes the rows about the tables that it has filled.
+struct ForgetTables<'j>(&'j Job);
+
+#[async_trait]
+impl Work for ForgetTables<'_> {
+    type Output = usize;
+
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<usize> {
+        let mut tables = tables_of(transaction, self.0.id.internal_id).await?;
+        tables.truncate(self.0.shared.limits.removed_max);
+        for table in &tables {
+            transaction.delete_row::<ImportTableRow>(table.id).await?;
+        }
+        Ok(tables.len())
     }
 }
 

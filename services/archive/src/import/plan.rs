@@ -6,15 +6,19 @@ use std::{
 };
 
 use async_trait::async_trait;
-use contract::ReadAt;
 use schema::DatabaseSchema;
 use system_transaction::{Result as Transacted, Work};
 use transaction::{
-    ImportMode, ImportOrder, ImportRow, ImportState, ImportTable, Table, Transaction, document_id,
+    ImportMode, ImportOrder, ImportRow, ImportState, ImportTable, ImportTableRow, SystemTable, Table,
+    Transaction, document_id,
 };
 use value::{ComponentId, DocumentId, TableName, TableNumber, check_document};
 
-use super::{contents::Contents, numbers::Numbers};
+use super::{
+    contents::{ContentFile, Contents},
+    ids::Ids,
+    numbers::Numbers,
+};
 use crate::{
     components::{components_from, path_within},
     job::{Job, Result, Stop},
@@ -23,7 +27,7 @@ use crate::{
 /// Documents are counted for people up to here.
 const COUNTED_MAX: usize = 1_000;
 /// Tables of which people are told.
-const TABLES_SHOWN: usize = 100;
+pub(crate) const TABLES_SHOWN: usize = 100;
 /// Ids that are looked for at once.
 const LOOKED_FOR: usize = 500;
 
@@ -34,18 +38,20 @@ pub(crate) fn run(job: &Job, row: ImportRow) -> Result<()> {
     let mut tables = planning.tables_of(&mut contents)?;
     planning.check_numbers(&mut tables)?;
     planning.check_documents(&mut contents, &mut tables)?;
+    planning.look_again()?;
     // Ids behind the first document may have told more.
     planning.check_numbers(&mut tables)?;
-    let files = planning.check_files(&mut contents)?;
-    let summary = planning.others(&mut tables)?;
+    // Of files people are told first: what is said of tables may be cut short.
+    let mut summary = planning.check_files(&mut contents)?;
+    summary.extend(planning.others(&mut tables)?);
     let must_be_confirmed = summary.iter().any(|line| line.deleted > 0);
-    let state = ImportState::WaitingForConfirmation { message: told(&summary, files), must_be_confirmed };
+    let state = ImportState::WaitingForConfirmation { message: told(&summary), must_be_confirmed };
     let propose = Propose { job, state, tables };
     job.wait(job.shared.transactions.transact(job.deployment, &propose))??;
     Ok(())
 }
 
-/// What becomes of a table, for people.
+/// What becomes of a table or of a component's files, for people.
 struct Line {
     table: String,
     created: u64,
@@ -72,12 +78,19 @@ impl<'j> Planning<'j> {
         Ok(Planning { job, order, transaction, components })
     }
 
+    /// Goes on at a newer moment: reading an upload may take longer than one can be read. The schema must be the one that its
+    /// documents were held against when they take effect.
+    fn look_again(&mut self) -> Result<()> {
+        self.transaction = self.job.wait(self.job.shared.transactions.snapshot(self.job.deployment))??;
+        Ok(())
+    }
+
     fn component(&self, path: &str) -> Result<ComponentId> {
         let found = self.components.iter().find(|(known, _)| known == path);
         let missing = || {
             let shown: String = path.chars().take(100).collect();
             Stop::Refused(format!(
-                "ComponentNotFound: the archive has data of the component `{shown}`, which is not there. Push code that mounts it first."
+                "ComponentNotFound: the archive has data of the component `{shown}`, which is not there. Push code that mounts it first; it need not stay mounted."
             ))
         };
         found.map(|(_, component)| *component).ok_or_else(missing)
@@ -163,12 +176,11 @@ impl<'j> Planning<'j> {
                 imported: imported.map(|table| (table.name.clone(), table.number)).collect(),
                 catalog: self.transaction.deployment_catalog().of(component).clone(),
             };
-            let appended_to = match self.order.mode {
-                ImportMode::Append => self.table(component, &name),
-                _ => None,
-            };
+            let is_appended = self.order.mode == ImportMode::Append;
+            let appended_to = if is_appended { self.table(component, &name) } else { None };
             let limits = self.transaction_limits();
-            let (job, at) = (self.job, self.transaction.begin_at());
+            let job = self.job;
+            let mut ids = Ids::new(job.shared.limits.ids_held_max);
             let (mut number, mut documents, mut given) = (tables[index].number, 0, Vec::new());
             contents.each_document(index, 0, &mut |document, place| {
                 job.check()?;
@@ -185,8 +197,11 @@ impl<'j> Planning<'j> {
                     if let Some(table) = &appended_to {
                         given.push(id);
                         if given.len() == LOOKED_FOR {
-                            none_exists(job, at, table, &mut given)?;
+                            none_exists(job, table, name.as_str(), &mut given)?;
                         }
+                    }
+                    if is_appended && !ids.is_new(id.internal_id) {
+                        return Err(place.refuse(twice(id)));
                     }
                 }
                 if let Some(declared) = declared {
@@ -198,7 +213,16 @@ impl<'j> Planning<'j> {
                 Ok(())
             })?;
             if let Some(table) = &appended_to {
-                none_exists(job, at, table, &mut given)?;
+                none_exists(job, table, name.as_str(), &mut given)?;
+            }
+            while ids.next_reading() {
+                contents.each_document(index, 0, &mut |document, place| {
+                    job.check()?;
+                    match document_id(&document).map_err(|error| place.refuse(error))? {
+                        Some(id) if !ids.is_new(id.internal_id) => Err(place.refuse(twice(id))),
+                        _ => Ok(()),
+                    }
+                })?;
             }
             (tables[index].number, tables[index].documents) = (number, documents);
         }
@@ -209,13 +233,14 @@ impl<'j> Planning<'j> {
         self.job.shared.transactions.limits.value
     }
 
-    /// How many files the upload brings.
-    fn check_files(&mut self, contents: &mut Contents) -> Result<usize> {
-        let mut count = 0;
+    /// What becomes of files: those of a component that has any in the upload, or says that it has none, are replaced with its tables.
+    fn check_files(&mut self, contents: &mut Contents) -> Result<Vec<Line>> {
+        let (mut replaced, replaced_max) = (0, self.job.shared.limits.replaced_files_max);
+        let (mut count, mut lines, mut ids) = (0, Vec::new(), BTreeSet::new());
         for storage in 0..contents.storages.len() {
             let component = self.component(&contents.storages[storage].component)?;
             let files = contents.files(storage)?;
-            let (mut ids, mut uuids) = (BTreeSet::new(), BTreeSet::new());
+            let mut uuids = BTreeSet::new();
             for file in &files {
                 let is_new = ids.insert(file.id) && file.uuid.clone().is_none_or(|uuid| uuids.insert(uuid));
                 if !is_new {
@@ -225,12 +250,29 @@ impl<'j> Planning<'j> {
                     )));
                 }
             }
+            if self.order.mode == ImportMode::Append {
+                self.no_file_exists(component, &files)?;
+            }
             count += files.len();
-            if self.order.mode == ImportMode::RequireEmpty
-                && self.job.wait(self.transaction.has_files(component))??
-            {
+            let there = match self.order.mode {
+                ImportMode::Append => 0,
+                ImportMode::RequireEmpty => self.job.wait(self.transaction.files_up_to(component, 1))??,
+                ImportMode::Replace | ImportMode::ReplaceAll => self
+                    .job
+                    .wait(self.transaction.files_up_to(component, replaced_max.saturating_add(1)))??,
+            };
+            replaced += there;
+            if replaced > replaced_max {
+                return Err(Stop::Refused(format!(
+                    "More files would be replaced than one import can (archive.replaced_files_max is {replaced_max}). Delete files first, \
+                     or leave `_storage` out of the archive."
+                )));
+            }
+            if self.order.mode == ImportMode::RequireEmpty && there > 0 {
                 return Err(not_empty("_storage"));
             }
+            let table = self.shown(component, "_storage");
+            lines.push(Line { table, created: files.len() as u64, deleted: there });
         }
         let files_max = self.job.shared.limits.files_max;
         if count > files_max {
@@ -238,7 +280,24 @@ impl<'j> Planning<'j> {
                 "The archive has {count} files (an import brings at most {files_max})."
             )));
         }
-        Ok(count)
+        Ok(lines)
+    }
+
+    /// Of files that come to those that are there none may have the id or the address of one.
+    fn no_file_exists(&self, component: ComponentId, files: &[ContentFile]) -> Result<()> {
+        let Job { shared, deployment, .. } = self.job;
+        for files in files.chunks(LOOKED_FOR) {
+            let mut ids = files.iter().map(|file| file.id).collect();
+            none_exists(self.job, SystemTable::FileStorage.table(), "_storage", &mut ids)?;
+            let mut transaction = self.job.wait(shared.transactions.snapshot(*deployment))??;
+            for uuid in files.iter().filter_map(|file| file.uuid.as_ref()) {
+                if self.job.wait(transaction.file_by_uuid(component, uuid))??.is_some() {
+                    let message = format!("there is another file with the address {uuid}");
+                    return Err(Stop::Refused(format!("ImportConflict: {message}")));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What becomes of the tables that the upload does not have: those that are in the way of a number, or go. Returns what becomes
@@ -256,7 +315,7 @@ impl<'j> Planning<'j> {
             if mode == ImportMode::RequireEmpty && there > 0 {
                 return Err(not_empty(name.as_str()));
             }
-            let table = self.shown(component, name);
+            let table = self.shown(component, name.as_str());
             lines.push(Line { table, created, deleted: there });
         }
         if mode == ImportMode::Append {
@@ -286,7 +345,7 @@ impl<'j> Planning<'j> {
                     )));
                 }
                 if all_go {
-                    let shown = self.shown(component, &table.name);
+                    let shown = self.shown(component, table.name.as_str());
                     lines.push(Line { table: shown, created: 0, deleted: there });
                 }
                 if all_go && is_declared || is_in_the_way && !all_go {
@@ -309,22 +368,26 @@ impl<'j> Planning<'j> {
         Ok(self.job.wait(self.transaction.documents_up_to(table, COUNTED_MAX + 1))??)
     }
 
-    fn shown(&self, component: ComponentId, table: &TableName) -> String {
+    fn shown(&self, component: ComponentId, table: &str) -> String {
         let path = self.components.iter().find(|(_, known)| *known == component).map_or("", |(path, _)| path);
-        if path.is_empty() { table.to_string() } else { format!("{path}/{table}") }
+        if path.is_empty() { table.to_owned() } else { format!("{path}/{table}") }
     }
 }
 
 /// Of documents that are appended none may be there.
-fn none_exists(job: &Job, at: ReadAt, table: &Arc<Table>, ids: &mut Vec<DocumentId>) -> Result<()> {
+fn none_exists(job: &Job, table: &Arc<Table>, name: &str, ids: &mut Vec<DocumentId>) -> Result<()> {
     // One of its own, since a transaction remembers all that it has read.
-    let mut transaction = job.wait(job.shared.transactions.snapshot_at(job.deployment, at))??;
+    let mut transaction = job.wait(job.shared.transactions.snapshot(job.deployment))??;
     if let Some(id) = job.wait(transaction.first_existing(table, ids))?? {
-        let message = format!("the table `{}` already has a document with the id {id}", table.name);
+        let message = format!("the table `{name}` already has a document with the id {id}");
         return Err(Stop::Refused(format!("ImportConflict: {message}")));
     }
     ids.clear();
     Ok(())
+}
+
+fn twice(id: DocumentId) -> String {
+    format!("ImportConflict: another document has the same id {id}")
 }
 
 pub(crate) fn not_empty(table: &str) -> Stop {
@@ -334,7 +397,7 @@ pub(crate) fn not_empty(table: &str) -> Stop {
     ))
 }
 
-fn told(lines: &[Line], files: usize) -> String {
+fn told(lines: &[Line]) -> String {
     let mut text = "The import will change:\n".to_owned();
     let width = lines.iter().take(TABLES_SHOWN).map(|line| line.table.len()).max().unwrap_or(0);
     for Line { table, created, deleted } in lines.iter().take(TABLES_SHOWN) {
@@ -345,11 +408,12 @@ fn told(lines: &[Line], files: usize) -> String {
         };
         text.push_str(&format!("  {table:width$}  create {created}{deleted}\n"));
     }
-    if lines.len() > TABLES_SHOWN {
-        text.push_str(&format!("  and {} more tables\n", lines.len() - TABLES_SHOWN));
-    }
-    if files > 0 {
-        text.push_str(&format!("  {files} files\n"));
+    if let Some(others) = lines.get(TABLES_SHOWN..).filter(|others| !others.is_empty()) {
+        let replaced = match others.iter().filter(|line| line.deleted > 0).count() {
+            0 => String::new(),
+            some => format!(", and delete what {some} of them have"),
+        };
+        text.push_str(&format!("  and {} more tables{replaced}\n", others.len()));
     }
     text.push_str("It goes on in the background once it has begun, also if this program is interrupted.");
     text
@@ -368,9 +432,12 @@ impl Work for Propose<'_> {
     async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
         let Some(row) = transaction.row::<ImportRow>(self.job.id).await? else { return Ok(()) };
         if row.state == ImportState::Uploaded && self.job.is_mine(row.claim) {
-            let (state, tables) = (self.state.clone(), self.tables.clone());
-            let row = ImportRow { state, tables, claim: None, attempts: 0, ..row };
+            let row = ImportRow { state: self.state.clone(), claim: None, attempts: 0, ..row };
             transaction.replace_row(self.job.id, &row).await?;
+            let import = self.job.id.internal_id;
+            for (place, table) in (0..).zip(&self.tables) {
+                transaction.insert_row(&ImportTableRow { import, place, table: table.clone() }).await?;
+            }
         }
         Ok(())
     }
@@ -384,16 +451,18 @@ mod tests {
     fn people_are_told_what_goes_and_what_comes() {
         let line = |table: &str, created, deleted| Line { table: table.to_owned(), created, deleted };
         let lines = [line("messages", 3, 0), line("a", 0, 2), line("lots", 1, COUNTED_MAX + 1)];
-        let text = told(&lines, 2);
+        let text = told(&lines);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
-            lines[1..5],
+            lines[1..4],
             [
                 "  messages  create 3",
                 "  a         create 0, delete 2",
                 "  lots      create 1, delete more than 1000",
-                "  2 files",
             ]
         );
+        let many = [(); TABLES_SHOWN + 2].map(|()| line("t", 1, 1));
+        let shown = told(&many);
+        assert!(shown.contains("\n  and 2 more tables, and delete what 2 of them have\n"), "{shown}");
     }
 }

@@ -1,6 +1,10 @@
 //! The parts of an upload as one file that blocking code reads.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::{
+    cell::Cell,
+    io::{self, Read, Seek, SeekFrom},
+    rc::Rc,
+};
 
 use bytes::{Buf as _, Bytes};
 use contract::{Error, ObjectBytes, ObjectName};
@@ -13,6 +17,9 @@ use crate::job::{Job, Result, Stop};
 /// What is asked of the store at once, as to the sizes of parts.
 const SIZES_IN_FLIGHT: usize = 16;
 
+/// As many hidden bytes can be read, as zeros.
+const HIDDEN_READ_MAX: u64 = 1 << 20;
+
 /// An upload. It holds one piece of its bytes.
 pub(crate) struct Upload {
     job: Job,
@@ -20,6 +27,8 @@ pub(crate) struct Upload {
     parts: Vec<(ObjectName, u64, u64)>,
     size: u64,
     position: u64,
+    /// The bytes before this one are not shown.
+    hidden: Rc<Cell<u64>>,
     /// Bytes from `piece_start` on.
     piece: Bytes,
     piece_start: u64,
@@ -54,21 +63,23 @@ impl Upload {
                 size += part_size;
             }
         }
-        let job = job.clone();
-        Ok(Upload { job, parts, size, position: 0, piece: Bytes::new(), piece_start: 0, rest: None })
+        Ok(Upload::of(job.clone(), parts, size))
     }
 
     /// The same bytes, to be read from the beginning.
     pub(crate) fn again(&self) -> Upload {
-        Upload {
-            job: self.job.clone(),
-            parts: self.parts.clone(),
-            size: self.size,
-            position: 0,
-            piece: Bytes::new(),
-            piece_start: 0,
-            rest: None,
-        }
+        Upload::of(self.job.clone(), self.parts.clone(), self.size)
+    }
+
+    fn of(job: Job, parts: Vec<(ObjectName, u64, u64)>, size: u64) -> Upload {
+        let (hidden, piece) = (Rc::default(), Bytes::new());
+        Upload { job, parts, size, position: 0, hidden, piece, piece_start: 0, rest: None }
+    }
+
+    /// Hides what stands before a place, until somebody sets that to 0: a few bytes before it are read as zeros, more are an error.
+    pub(crate) fn hide_before(&self, place: u64) -> Rc<Cell<u64>> {
+        self.hidden.set(place);
+        self.hidden.clone()
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
@@ -106,6 +117,15 @@ impl Upload {
 
 impl Read for Upload {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(hidden) = self.hidden.get().checked_sub(self.position).filter(|hidden| *hidden > 0) {
+            if hidden > HIDDEN_READ_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it has no list of files"));
+            }
+            let count = buffer.len().min(hidden as usize);
+            buffer[..count].fill(0);
+            self.position += count as u64;
+            return Ok(count);
+        }
         let mut here = self.bytes_here().map_err(Stop::into_io)?;
         let count = here.len().min(buffer.len());
         here.copy_to_slice(&mut buffer[..count]);

@@ -12,14 +12,19 @@ use transaction::{
 use value::{ComponentId, FieldPath, TableName, TableNumber};
 
 use super::{load::mine, numbers::each_reference, plan::not_empty};
-use crate::job::{Job, Result, Stop};
+use crate::{
+    components::require_component,
+    job::{Job, Result, Stop},
+};
 
 pub(crate) struct Swap<'j> {
     pub job: &'j Job,
     pub order: &'j ImportOrder,
     /// The components that the import is about.
     pub scope: Vec<ComponentId>,
-    /// How many it has read.
+    /// What it has filled.
+    pub tables: Vec<ImportTable>,
+    /// How many documents it has read.
     pub documents: u64,
     /// The components for which it has files, even if none.
     pub storages: Vec<ComponentId>,
@@ -55,13 +60,13 @@ impl Work for Swap<'_> {
         let Some(row) = mine(transaction, self.job).await? else { return Ok(None) };
         if self.order.mode != ImportMode::Append {
             let mut components: BTreeSet<ComponentId> =
-                row.tables.iter().map(|table| table.component).collect();
+                self.tables.iter().map(|table| table.component).collect();
             if self.order.mode == ImportMode::ReplaceAll {
                 components.extend(&self.scope);
             }
             for component in components {
                 transaction.enter(component);
-                let filled = row.tables.iter().filter(|table| table.component == component).collect();
+                let filled = self.tables.iter().filter(|table| table.component == component).collect();
                 self.swap_tables(transaction, filled).await?;
             }
             transaction.enter(ComponentId::ROOT);
@@ -173,8 +178,11 @@ impl Swap<'_> {
 
     async fn show_files(&self, transaction: &mut Transaction) -> Transacted<()> {
         for component in self.storages.iter().copied() {
+            require_component(transaction, component)?;
             match self.order.mode {
-                ImportMode::Replace | ImportMode::ReplaceAll => transaction.delete_files(component).await?,
+                ImportMode::Replace | ImportMode::ReplaceAll => {
+                    transaction.delete_files(component, usize::MAX).await?;
+                }
                 ImportMode::RequireEmpty if transaction.has_files(component).await? => {
                     return Err(refused(
                         "ImportConflict",

@@ -18,8 +18,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, post},
 };
-use contract::{DeploymentRef, Error, FinishPush, Result, SchemaProgress};
+use contract::{Error, FinishPush, Result, SchemaProgress};
 use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
+use serde_json::json;
 use sync_protocol::{Client, ClientVersion};
 
 use self::request::{FinishBody, PushBody, WaitBody};
@@ -36,14 +37,16 @@ pub(crate) fn routes() -> Router<SharedEdge> {
     Router::new()
         .route(
             "/api/get_config_hashes",
-            step(|edge, at, _: IgnoredAny| async move {
+            step(|edge, of, _: IgnoredAny| async move {
+                let at = of.deployment.reference;
                 let code = edge.services.deploy.deployed_code(at).await?;
                 Ok(answer::config_hashes(&code))
             }),
         )
         .route(
             "/api/deploy2/evaluate_schema",
-            step(|edge, at, body: PushBody| async move {
+            step(|edge, of, body: PushBody| async move {
+                let at = of.deployment.reference;
                 let deploy = &edge.services.deploy;
                 let evaluation = deploy.evaluate_schema(at, body.into()).await?;
                 Ok(answer::schema_evaluation(&evaluation))
@@ -51,7 +54,8 @@ pub(crate) fn routes() -> Router<SharedEdge> {
         )
         .route(
             "/api/deploy2/evaluate_push",
-            step(|edge, at, body: PushBody| async move {
+            step(|edge, of, body: PushBody| async move {
+                let at = of.deployment.reference;
                 let deploy = &edge.services.deploy;
                 let difference = deploy.evaluate_push(at, body.into()).await?;
                 Ok(answer::push_evaluation(&difference))
@@ -59,14 +63,16 @@ pub(crate) fn routes() -> Router<SharedEdge> {
         )
         .route(
             "/api/deploy2/start_push",
-            step(|edge, at, body: PushBody| async move {
+            step(|edge, of, body: PushBody| async move {
+                let at = of.deployment.reference;
                 let started = edge.services.deploy.start_push(at, body.into()).await?;
                 answer::started(started)
             }),
         )
         .route(
             "/api/deploy2/wait_for_schema",
-            step(|edge, at, body: WaitBody| async move {
+            step(|edge, of, body: WaitBody| async move {
+                let at = of.deployment.reference;
                 // A push that writes nothing has prepared nothing.
                 if body.dry_run {
                     return Ok(answer::schema_progress(&SchemaProgress::Complete));
@@ -80,12 +86,13 @@ pub(crate) fn routes() -> Router<SharedEdge> {
         )
         .route(
             "/api/deploy2/finish_push",
-            step(|edge, at, body: FinishBody| async move {
+            step(|edge, of, body: FinishBody| async move {
+                let at = of.deployment.reference;
                 let push: FinishPush = body.into();
                 let changes = !push.dry_run;
                 let difference = edge.services.deploy.finish_push(at, push).await?;
                 if changes {
-                    audit::record_push(&edge, at).await;
+                    audit::record(&edge, &of.deployment, &of.requester, "push_config", json!({})).await;
                 }
                 Ok(answer::finished(&difference))
             }),
@@ -97,7 +104,7 @@ pub(crate) fn routes() -> Router<SharedEdge> {
 /// A request of a push: its body is read, the work done, the answer written. Bundles have megabytes, so both are
 /// done where nobody else waits.
 fn step<B, A, W>(
-    work: impl Fn(SharedEdge, DeploymentRef, B) -> W + Clone + Send + Sync + 'static,
+    work: impl Fn(SharedEdge, Addressed, B) -> W + Clone + Send + Sync + 'static,
 ) -> MethodRouter<SharedEdge>
 where
     B: DeserializeOwned + Send + 'static,
@@ -109,7 +116,7 @@ where
         let body = body.map_err(|error| {
             ApiError::bad_request("InvalidPush", format!("The body is not a push: {error}"))
         })?;
-        let answer = work(edge, addressed.deployment.reference, body).await?;
+        let answer = work(edge, addressed, body).await?;
         let answer = apart(move || serde_json::to_vec(&answer)).await?;
         let answer =
             answer.map_err(|error| Error::internal(format!("a push's answer can't be written: {error}")))?;

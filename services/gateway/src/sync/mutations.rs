@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 
 use super::{call_of, close::Close, session::QueuedMutation};
 use crate::{
+    audit,
     edge::{Addressed, Edge, SharedEdge},
     metrics::{Api, Outcome},
 };
@@ -111,7 +112,7 @@ async fn run(
     let time = Duration::from_millis(edge.limits.sync.mutation_ms_max);
     let outcome = async {
         let _place = edge.mutations.take(deployment, 1).await;
-        edge.services.runner.mutation(call).await
+        audit::run_mutation(edge, call).await
     };
     let Ok(outcome) = tokio::time::timeout(time, outcome).await else {
         let error = contract::Error::overloaded(

@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn events_are_logs_with_source_tags_and_severity() {
-        let events: Vec<_> = of_execution(&samples::failed()).into_iter().map(Arc::new).collect();
+        let events: Vec<_> =
+            of_execution(&samples::failed(), 0, samples::MAX).into_iter().map(Arc::new).collect();
         let tags = ["env:test".to_owned(), "a:b".to_owned()];
         let told = told("key", &tags, DatadogSite::US3, None, (&samples::origin(), &events));
         assert_eq!(told.url, "https://http-intake.logs.us3.datadoghq.com/api/v2/logs");

@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn events_are_log_records_with_flat_attributes() {
-        let events: Vec<_> = of_execution(&samples::failed()).into_iter().map(Arc::new).collect();
+        let events: Vec<_> =
+            of_execution(&samples::failed(), 0, samples::MAX).into_iter().map(Arc::new).collect();
         let headers = [Attribute { key: "x-key".to_owned(), value: "secret".to_owned() }];
         let told = told("http://127.0.0.1:4318", &headers, Some("shop"), (&samples::origin(), &events));
         assert_eq!(told.url, "http://127.0.0.1:4318/v1/logs");

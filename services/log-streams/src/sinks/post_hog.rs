@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn only_exceptions_are_told_as_exceptions() {
-        let events: Vec<_> = of_execution(&samples::failed()).into_iter().map(Arc::new).collect();
+        let events: Vec<_> =
+            of_execution(&samples::failed(), 0, samples::MAX).into_iter().map(Arc::new).collect();
         let told = exceptions("key", Some("http://127.0.0.1:1/"), &samples::origin(), &events).expect("one");
         assert_eq!(told.url, "http://127.0.0.1:1/batch/");
         let body: Json = serde_json::from_slice(&told.body).expect("JSON");

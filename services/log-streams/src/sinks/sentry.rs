@@ -55,6 +55,9 @@ fn envelope(
         ("func_type", exception.function_type),
         ("request_id", exception.request_id.as_str()),
     ]);
+    if let Some(runtime) = exception.runtime {
+        all_tags.insert("func_runtime", runtime);
+    }
     if let Some(component) = &exception.component {
         all_tags.insert("component", component);
     }
@@ -112,7 +115,8 @@ mod tests {
 
     #[test]
     fn an_exception_is_an_envelope_for_its_project() {
-        let events: Vec<_> = of_execution(&samples::failed()).into_iter().map(Arc::new).collect();
+        let events: Vec<_> =
+            of_execution(&samples::failed(), 0, samples::MAX).into_iter().map(Arc::new).collect();
         let tags = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
         let told = told("http://public@127.0.0.1:9000/base/42", Some(&tags), &samples::origin(), &events);
         let [told] = &told[..] else { panic!("one exception, one envelope") };
@@ -126,6 +130,7 @@ mod tests {
         assert_eq!(event["exception"]["values"][0]["type"], json!("TypeError"));
         let frames = event["exception"]["values"][0]["stacktrace"]["frames"].as_array().expect("frames");
         assert_eq!(frames.last().expect("a frame")["function"], json!("send"));
+        assert_eq!(event["tags"]["func_runtime"], json!("default"));
         assert_eq!((&event["tags"]["team"], &event["tags"]["func"]), (&json!("a"), &json!("messages:send")));
     }
 }

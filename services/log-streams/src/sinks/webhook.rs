@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn bodies_are_an_array_or_lines() {
-        let events: Vec<_> = of_execution(&samples::failed()).into_iter().map(Arc::new).collect();
+        let events: Vec<_> =
+            of_execution(&samples::failed(), 0, samples::MAX).into_iter().map(Arc::new).collect();
         let body = |format| {
             let told = told("https://x.example", format, "secret", &samples::origin(), &events);
             String::from_utf8(told.body.to_vec()).expect("it is text")

@@ -55,7 +55,7 @@ impl DueRunner for Handle {
 /// What an entry says is to run.
 struct Entry {
     run: DueRun,
-    /// The path of its component, which may not be mounted any more.
+    /// The path of its component, which may not be mounted any more; if it was deleted, its id, at which there is no component.
     component: String,
     /// `None` if there is no such function.
     kind: Option<FunctionKind>,
@@ -76,9 +76,9 @@ impl Handle {
         if transaction.is_paused() {
             Thrown::paused(Caller::Scheduler)?;
         }
-        let component = transaction.deployment_catalog().component_path(run.due.component);
-        let component =
-            component.ok_or_else(|| Error::internal("an entry of the queue is of no component"))?.to_string();
+        let component = run.due.component;
+        let path = transaction.deployment_catalog().component_path(component);
+        let component = path.map_or_else(|| component.to_string(), |path| path.to_string());
         transaction.enter(run.due.component);
         let function = self.shared.functions.find(&mut transaction, &run.function, AllowedVisibility::All)?;
         Ok(Some(Entry { run, component, kind: function.map(|function| function.kind) }))

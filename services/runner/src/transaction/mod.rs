@@ -27,7 +27,7 @@ pub(crate) use files::{file, file_operation};
 pub(crate) use mutation::kept_of_error;
 pub(crate) use run::{Fate, Run, code_of, component_at};
 pub(crate) use schedules::{Scheduling, cancel, schedule};
-pub(crate) use search::Searches;
+pub(crate) use search::{Searches, Unanswered};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use syscalls::{
     Address, Attempt, Failure, Target, answered, caught, find, handle_of, identity_json, not_yet, parse,

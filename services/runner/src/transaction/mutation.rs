@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use contract::{
-    CommitId, Conflict, ConsoleLine, Epoch, Error, ErrorKind, FunctionCall, GroupId, MutationCall,
+    Commit, CommitId, Conflict, ConsoleLine, Epoch, Error, ErrorKind, FunctionCall, GroupId, MutationCall,
     MutationOutcome, Position, ReadAt, Result, Retry, SessionRequest, Timestamp, TransactionLog, code,
 };
 use isolate::FunctionKind;
@@ -27,6 +27,10 @@ use crate::{
 
 /// Bytes that are kept of what a scheduled function has thrown.
 const KEPT_ERROR_BYTES_MAX: usize = 16 << 10;
+
+/// What the log, or the way to it, answers to a commit that it will never take, whenever it is sent: what it writes does not fit.
+const NEVER_TAKEN: [&str; 4] =
+    ["CallTooLarge", "CommitTimestampInLargeCommit", "CommitTooLarge", "InvalidCommit"];
 
 /// What is kept of what a scheduled function has thrown.
 pub(crate) fn kept_of_error(mut error: String) -> String {
@@ -143,7 +147,7 @@ impl Handle {
             let run = Arc::new(Run::new(&call, FunctionKind::Mutation).scheduled_as(job));
             let attempt = self.attempt_in_turn(&run, priority, begin, &once, &turns).await;
             priority = Priority::Again;
-            let Attempted { finished, attempt, begin: began } = match attempt {
+            let Attempted { finished, mut attempt, begin: began } = match attempt {
                 Err(error) if error.code == code::EPOCH_ENDED => match commits.epoch_ended() {
                     Settled::LostLeader => {
                         begin = self.begin_with_leader(&commits, deployment.group).await?;
@@ -160,10 +164,7 @@ impl Handle {
                 Settled::Committed(began.at.timestamp)
             } else {
                 let commit = finished.into_commit(deployment, began.epoch, id);
-                let mut on_lookup = || shared.metrics.commits_looked_up.increment();
-                // The next in turn reads the newest state, where it sees what is validated.
-                let mut validated = || turns.release();
-                commits.settle_and_tell(&*shared.log, &commit, &mut on_lookup, &mut validated).await?
+                self.settle(&mut commits, commit, &run, &once, &mut attempt, &turns).await?
             };
             match settled {
                 Settled::Committed(timestamp) => {
@@ -201,6 +202,32 @@ impl Handle {
                 }
                 Settled::Unknown => return Err(unknown_outcome()),
             }
+        }
+    }
+
+    /// Settles the commit of an attempt. If the log will never take it, what has run has failed, and the commit of that is settled.
+    async fn settle(
+        &self,
+        commits: &mut Commits,
+        commit: Commit,
+        run: &Run,
+        once: &Once,
+        attempt: &mut Attempt,
+        turns: &Call,
+    ) -> Result<Settled> {
+        let (log, metrics) = (&*self.shared.log, &self.shared.metrics);
+        let mut on_lookup = || metrics.commits_looked_up.increment();
+        // The next in turn reads the newest state, where it sees what is validated.
+        let mut validated = || turns.release();
+        let settled = commits.settle_and_tell(log, &commit, &mut on_lookup, &mut validated).await;
+        let (Err(error), Attempt::Ran(ended)) = (&settled, attempt) else { return settled };
+        if ended.result.is_err() || !NEVER_TAKEN.contains(&&*error.code) {
+            return settled;
+        }
+        match self.fail(run, once, ended, commit, error).await {
+            Ok(commit) => commits.settle_and_tell(log, &commit, &mut on_lookup, &mut validated).await,
+            Err(error) if error.code == code::EPOCH_ENDED => Ok(commits.epoch_ended()),
+            Err(error) => Err(error),
         }
     }
 
@@ -291,12 +318,39 @@ impl Handle {
         }
         execution.transaction.undo_writes();
         if let (Once::Due(due), Err(thrown)) = (once, &execution.result) {
-            let error = self.kept_error(thrown, run.call(), &execution.transaction).await;
-            let end = self.end_of(run, due, Err(error), execution);
+            let error = self.kept_error(thrown, run.call(), execution.transaction.deployment_catalog()).await;
+            let end = self.end_of(run, due, Err(error), execution.log.lines());
             let ended = execution.transaction.end_run(due, &end).await;
             ended.map_err(transaction::Error::of_the_system)?;
         }
         Ok(())
+    }
+
+    /// Makes a failure of what has run, because of what it has written. The commit that comes back stands on the same reads, and writes
+    /// no more than that what was due has failed.
+    async fn fail(
+        &self,
+        run: &Run,
+        once: &Once,
+        ended: &mut Ended,
+        refused: Commit,
+        error: &Error,
+    ) -> Result<Commit> {
+        let thrown = Thrown::new(error.to_string());
+        self.shared.metrics.function_errors.increment();
+        let mut commit = Commit { writes: Vec::new(), ..refused };
+        if let Once::Due(due) = once {
+            let (shared, at) = (&self.shared, commit.begin);
+            let mut transaction = shared.begin(commit.deployment, at, shared.now_at(at), None).await?;
+            let error = self.kept_error(&thrown, run.call(), &ended.catalog).await;
+            let end = self.end_of(run, due, Err(error), &ended.lines);
+            transaction.end_run(due, &end).await.map_err(transaction::Error::of_the_system)?;
+            let finished = transaction.finish();
+            Arc::make_mut(&mut commit.read_set).merge(&finished.read_set);
+            commit.writes = finished.writes;
+        }
+        ended.result = Err(thrown);
+        Ok(commit)
     }
 
     async fn enter_result(
@@ -321,16 +375,15 @@ impl Handle {
                 execution.transaction.insert_row(&row).await.map(|_| ())
             }
             Once::Due(due) => {
-                let end = self.end_of(run, due, Ok(result), execution);
+                let end = self.end_of(run, due, Ok(result), execution.log.lines());
                 execution.transaction.end_run(due, &end).await
             }
         }
     }
 
     /// What is kept of a failure.
-    async fn kept_error(&self, thrown: &Thrown, call: &FunctionCall, transaction: &Transaction) -> String {
-        let catalog = Arc::clone(transaction.deployment_catalog());
-        kept_of_error(self.explain(thrown, call, &catalog).await.1)
+    async fn kept_error(&self, thrown: &Thrown, call: &FunctionCall, catalog: &DeploymentCatalog) -> String {
+        kept_of_error(self.explain(thrown, call, catalog).await.1)
     }
 
     fn end_of(
@@ -338,11 +391,11 @@ impl Handle {
         run: &Run,
         due: &DueRun,
         result: Result<Arc<str>, String>,
-        execution: &Execution,
+        lines: &[ConsoleLine],
     ) -> RunEnd {
         let log_lines = match due.due.kind {
             DueKind::Job => Vec::new(),
-            DueKind::Cron => execution.log.lines().iter().map(ConsoleLine::to_client_line).collect(),
+            DueKind::Cron => lines.iter().map(ConsoleLine::to_client_line).collect(),
         };
         let (execution_time, at_ms) = (run.duration(), self.shared.clock.now_ms());
         RunEnd { result, log_lines, execution_time, at_ms }

@@ -16,6 +16,9 @@ use crate::{
     service::Shared,
 };
 
+/// What is left of what has no limit: the largest integer that functions have no doubt about.
+const UNLIMITED: usize = (1 << 53) - 1;
+
 /// What an operation comes to: JSON text, a failure that the function can catch, or the end of everything.
 type Answered = Result<Answer, Stop>;
 
@@ -299,12 +302,10 @@ impl TransactionHost {
     }
 
     fn transaction_metrics(&self) -> String {
-        let mut metrics: BTreeMap<&str, (usize, usize)> = BTreeMap::from([
-            ("filesWritten", (0, 0)),
-            ("fileWriteBytes", (0, 0)),
-            ("filesRead", (0, 0)),
-            ("fileReadBytes", (0, 0)),
-        ]);
+        // The bytes of files are for actions: transactions use none, and are held to no limit of them.
+        let files = ["filesWritten", "fileWriteBytes", "filesRead", "fileReadBytes"];
+        let mut metrics: BTreeMap<&str, (usize, usize)> =
+            files.into_iter().map(|name| (name, (0, UNLIMITED))).collect();
         metrics.extend(
             self.transaction.metrics().iter().map(|metric| (metric.name, (metric.used, metric.remaining))),
         );

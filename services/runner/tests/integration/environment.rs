@@ -65,7 +65,11 @@ async fn functions_see_what_they_are_and_use() {
     assert_eq!(seen["deployment"]["name"], "dev");
     assert_eq!(seen["request"]["requestId"], "the-request");
     assert_eq!(seen["metrics"]["documentsWritten"]["used"], 1);
-    assert_eq!(seen["metrics"].as_object().map(|metrics| metrics.len()), Some(11));
+    let metrics = seen["metrics"].as_object().expect("an object");
+    assert_eq!(metrics.len(), 11);
+    for (name, metric) in metrics {
+        assert!(metric["remaining"].as_u64() > Some(0), "{name}: nothing is left");
+    }
     harness.stop().await;
 }
 

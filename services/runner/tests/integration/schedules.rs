@@ -5,7 +5,7 @@ use std::time::Duration;
 use contract::{Caller, DueCall, DueOutcome, DueRunner as _, Runner as _, Timestamp};
 use cron::CronSpec;
 use serde_json::{Value as Json, json};
-use transaction::{CronJobRow, CronOutcome, CronRunRow, DueRow, SystemTable};
+use transaction::{CronJobRow, CronOutcome, CronRunRow, DueRow, NewJob, SystemTable, component_id};
 use value::{ComponentId, DocumentId};
 
 use crate::harness::{DEPLOYMENT, Harness};
@@ -116,6 +116,74 @@ async fn what_can_not_be_run_has_failed_and_says_why() {
         assert!(error.contains(reason), "{error}");
         assert!(job["completedTime"].is_number());
     }
+    harness.stop().await;
+}
+
+/// The function log's last word on a function: its caller, its error, and whether it would be run again.
+async fn last_in_log(harness: &Harness, identifier: &str) -> (Caller, String, bool) {
+    let page = harness.runner.function_log(DEPLOYMENT, 0, Duration::ZERO).await.expect("it is kept");
+    let mut records = page.records.iter().rev();
+    let last = records.find(|record| record.identifier == identifier).expect("it is in the log");
+    (last.caller, last.error.clone().unwrap_or_default(), last.will_retry)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_log_will_never_take_has_failed_whoever_has_called_it() {
+    const FITS: u64 = 100;
+    const TOO_LARGE: u64 = 600;
+    let (function, error) = ("schedules:tooLarge", "CommitTimestampInLargeCommit: ");
+    let harness = Harness::start().await;
+    let fits = run_once(&harness, function, json!({"kib": FITS})).await;
+    assert_eq!(fits["state"], json!({"kind": "success"}));
+    let job = run_once(&harness, function, json!({"kib": TOO_LARGE})).await;
+    assert_eq!(job["state"]["kind"], "failed");
+    let said = job["state"]["error"].as_str().expect("a text");
+    assert!(said.starts_with(error), "{said}");
+    assert!(job["completedTime"].is_number());
+    assert_eq!(queue(&harness).await, [], "it is not run again");
+    let (caller, said, will_retry) = last_in_log(&harness, function).await;
+    assert!(caller == Caller::Scheduler && said.starts_with(error) && !will_retry, "{caller:?} {said}");
+
+    let run = run_cron(&harness, function, json!({"kib": TOO_LARGE})).await;
+    let CronOutcome::Failed(said) = run.outcome else { panic!("{:?}", run.outcome) };
+    assert!(said.starts_with(error), "{said}");
+    assert_eq!(run.log_lines, ["[LOG] 'writes' 600"]);
+    assert_eq!(last_in_log(&harness, function).await.0, Caller::Cron);
+
+    let said = harness.mutation_error(function, json!({"kib": TOO_LARGE})).await.message;
+    assert!(said.contains(error), "{said}");
+    assert_eq!(last_in_log(&harness, function).await.0, Caller::HttpApi);
+    let said = harness.action_of("schedules:tooLargeByAction", json!({"kib": TOO_LARGE})).await;
+    assert!(said.as_str().expect("it was caught").contains(error), "{said}");
+    assert_eq!(bodies(&harness).await.as_array().map(Vec::len), Some(1), "nothing else was written");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_function_of_a_component_that_was_deleted_has_failed() {
+    let harness = Harness::start().await;
+    let mut id = None;
+    harness
+        .transact(async |transaction| {
+            let job = NewJob {
+                component: component_id(&"deleted".parse().expect("a path")),
+                function: "messages:send".parse().expect("a function"),
+                arguments: value::Object::new(),
+                time_ms: 1.0,
+                now_ms: 1.0,
+                parent: None,
+            };
+            id = Some(transaction.schedule(job).await.expect("it is scheduled"));
+        })
+        .await;
+    let [entry] = queue(&harness).await[..] else { panic!("one entry") };
+    assert_eq!(run(&harness, entry).await, DueOutcome::Ran);
+    assert_eq!(queue(&harness).await, []);
+    let job = harness.value_of("schedules:job", json!({"id": id.map(String::from)})).await;
+    assert_eq!(job["state"]["kind"], "failed");
+    let error = job["state"]["error"].as_str().expect("a text");
+    assert!(error.starts_with("There is no component"), "{error}");
+    assert_eq!(last_in_log(&harness, "messages:send").await.1, error);
     harness.stop().await;
 }
 

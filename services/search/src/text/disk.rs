@@ -17,6 +17,7 @@ use tantivy::{
         BytesOptions, Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
     },
     store::Compressor,
+    termdict::TermStreamer,
     tokenizer::{PreTokenizedString, Token},
 };
 
@@ -286,19 +287,6 @@ impl DiskPart {
         Ok(())
     }
 
-    /// Whether one of the documents with a term is wanted.
-    pub fn any_posting(&self, term: &str, mut is_wanted: impl FnMut(u32) -> bool) -> Result<bool> {
-        let Some(info) = self.text.terms().get(term)? else { return Ok(false) };
-        let mut postings = self.text.read_postings_from_terminfo(&info, IndexRecordOption::Basic)?;
-        while postings.doc() != TERMINATED {
-            if is_wanted(postings.doc()) {
-                return Ok(true);
-            }
-            postings.advance();
-        }
-        Ok(false)
-    }
-
     /// Which documents pass all of the filters, as bits by their numbers.
     pub fn passing(&self, filters: &[TextFilter]) -> Result<Vec<u64>> {
         let words = (self.documents as usize).div_ceil(64);
@@ -319,18 +307,62 @@ impl DiskPart {
         Ok(passing)
     }
 
-    /// The first term that begins with the prefix and comes after `after`.
-    pub fn next_term(&self, prefix: &str, after: Option<&str>) -> Result<Option<String>> {
-        let range = self.text.terms().range();
-        let range = match after {
-            Some(after) => range.gt(after),
-            None => range.ge(prefix),
-        };
-        let mut stream = range.into_stream()?;
-        if !stream.advance() || !stream.key().starts_with(prefix.as_bytes()) {
-            return Ok(None);
-        }
-        let term = String::from_utf8(stream.key().to_vec());
-        term.map(Some).map_err(|_| damaged("a term is not UTF-8"))
+    /// The terms that begin with a prefix.
+    pub fn terms_from<'p>(&'p self, prefix: &'p str) -> Result<DiskTerms<'p>> {
+        let stream = self.text.terms().range().ge(prefix).into_stream()?;
+        let mut terms = DiskTerms { text: &self.text, prefix, stream, is_over: false };
+        terms.advance();
+        Ok(terms)
     }
+}
+
+/// The terms of a part that begin with a prefix, in order.
+pub(crate) struct DiskTerms<'p> {
+    text: &'p InvertedIndexReader,
+    prefix: &'p str,
+    stream: TermStreamer<'p>,
+    is_over: bool,
+}
+
+impl DiskTerms<'_> {
+    pub fn current(&self) -> Option<&[u8]> {
+        (!self.is_over).then(|| self.stream.key())
+    }
+
+    pub fn advance(&mut self) {
+        self.is_over = !(self.stream.advance() && self.stream.key().starts_with(self.prefix.as_bytes()));
+    }
+
+    /// Whether one of the documents with the current term is wanted; of those that have no bit in `passing` none is.
+    pub fn any(&self, passing: Option<&[u64]>, mut is_wanted: impl FnMut(u32) -> bool) -> Result<bool> {
+        let mut postings =
+            self.text.read_postings_from_terminfo(self.stream.value(), IndexRecordOption::Basic)?;
+        let mut document = postings.doc();
+        while document != TERMINATED {
+            let next = match passing {
+                None => Some(document),
+                Some(bits) => next_bit(bits, document),
+            };
+            match next {
+                None => return Ok(false),
+                Some(next) if next > document => document = postings.seek(next),
+                Some(_) if is_wanted(document) => return Ok(true),
+                Some(_) => document = postings.advance(),
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The first bit that is set, from one on.
+fn next_bit(bits: &[u64], from: u32) -> Option<u32> {
+    let first = from as usize / 64;
+    let mut word = bits.get(first)? & (u64::MAX << (from % 64));
+    for number in first.. {
+        if word != 0 {
+            return Some(number as u32 * 64 + word.trailing_zeros());
+        }
+        word = *bits.get(number + 1)?;
+    }
+    None
 }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    files::{Folder, Saved},
+    files::{Checksums, Folder, Saved, SavedPart},
 };
 
 /// Parts of one class are merged when there are so many; each class is so many times as large as the one before.
@@ -32,7 +32,7 @@ const DEAD_PERCENT_MAX: u64 = 20;
 
 pub(crate) struct TextIndex {
     folder: Folder,
-    memory_bytes_max: usize,
+    prefix_terms_visited_max: usize,
     state: RwLock<State>,
 }
 
@@ -69,6 +69,7 @@ pub(crate) enum Job {
 pub(crate) struct Done {
     job: Job,
     written: DiskPart,
+    checksums: Checksums,
 }
 
 /// Why there is no answer.
@@ -86,10 +87,13 @@ impl From<crate::error::Error> for Unanswered {
 
 impl TextIndex {
     /// Opens the index in a folder: what was saved of it, and until when that is all.
-    pub fn open(folder: Folder, memory_bytes_max: usize) -> Result<(TextIndex, Option<Timestamp>)> {
+    pub fn open(folder: Folder, prefix_terms_visited_max: usize) -> Result<(TextIndex, Option<Timestamp>)> {
         let saved = folder.saved()?;
+        let complete_at = saved.complete_at;
         let mut state = State::default();
-        for (number, dead) in saved.parts {
+        for saved in saved.parts {
+            folder.check(&saved)?;
+            let SavedPart { number, dead, checksums } = saved;
             let disk = Arc::new(DiskPart::open(&folder.part(number))?);
             let mut deaths = Deaths::default();
             dead.iter().filter(|document| *document < disk.len()).for_each(|document| {
@@ -102,10 +106,11 @@ impl TextIndex {
             }
             state.next_number = state.next_number.max(number + 1);
             let newest = disk.newest_from();
-            state.parts.push(Part { number, data: Data::Disk(disk), deaths, newest, is_taken: false });
+            let data = Data::Disk(disk);
+            state.parts.push(Part { number, data, deaths, newest, checksums, is_taken: false });
         }
-        state.floor = saved.complete_at.unwrap_or_default();
-        Ok((TextIndex { folder, memory_bytes_max, state: RwLock::new(state) }, saved.complete_at))
+        state.floor = complete_at.unwrap_or_default();
+        Ok((TextIndex { folder, prefix_terms_visited_max, state: RwLock::new(state) }, complete_at))
     }
 
     /// The number of documents at the newest moment.
@@ -123,7 +128,16 @@ impl TextIndex {
         bytes.sum()
     }
 
-    /// Puts each document in the place of the one with its id, or none, at the given moments, which come in order.
+    /// Bytes of the part that is changed.
+    pub fn open_bytes(&self) -> usize {
+        match self.state.read().parts.last() {
+            Some(Part { data: Data::Memory(part), is_taken: false, .. }) => part.bytes(),
+            _ => 0,
+        }
+    }
+
+    /// Puts each document in the place of the one with its id, or none, at the given moments, which come in order. What has been heard may
+    /// be heard again, from any moment on that is kept.
     pub fn change(
         &self,
         changes: impl IntoIterator<Item = (Timestamp, InternalDocumentId, Option<TextDocument>)>,
@@ -209,13 +223,14 @@ impl TextIndex {
         }
         views.push(View::of_written(&written));
         let statistics = Statistics { documents: documents.max(0) as u64, tokens: tokens.max(0) as u64 };
-        Ok(search(&views, statistics, &asked.condition, asked.matches_max)?)
+        let visited_max = self.prefix_terms_visited_max;
+        Ok(search(&views, statistics, &asked.condition, asked.matches_max, visited_max)?)
     }
 
-    /// The next work on its files, if there is some.
-    pub fn next_job(&self) -> Option<Job> {
+    /// The next work on its files, if there is some. The open part is written if it has more than `open_bytes_max`.
+    pub fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
         let mut state = self.state.write();
-        state.close_if_full(self.memory_bytes_max);
+        state.close_if_full(open_bytes_max);
         let write = state.parts.iter().find_map(|part| match &part.data {
             Data::Memory(memory) if part.is_taken => {
                 Some(Job::Write { number: part.number, part: memory.clone() })
@@ -227,19 +242,20 @@ impl TextIndex {
 
     /// Does the work; takes as long as it takes.
     pub fn work(&self, job: Job) -> Result<Done> {
-        let written = match &job {
+        let (number, written) = match &job {
             Job::Write { number, part } => {
                 self.folder.remove_part(*number);
-                DiskPart::write(part, &self.folder.part(*number))?
+                (*number, DiskPart::write(part, &self.folder.part(*number))?)
             }
             Job::Merge { into, parts } => {
                 let parts: Vec<_> =
                     parts.iter().map(|(_, part, left_out)| (part.clone(), left_out.clone())).collect();
                 self.folder.remove_part(*into);
-                DiskPart::merge(&parts, &self.folder.part(*into))?
+                (*into, DiskPart::merge(&parts, &self.folder.part(*into))?)
             }
         };
-        Ok(Done { job, written })
+        let checksums = self.folder.checksums(number)?;
+        Ok(Done { job, written, checksums })
     }
 
     /// Puts what came of the work in its place, and saves the list of parts.
@@ -256,11 +272,12 @@ impl TextIndex {
                     );
                     let written = state.part(number);
                     written.data = Data::Disk(Arc::new(done.written));
+                    written.checksums = done.checksums;
                     written.is_taken = false;
                 }
                 Job::Merge { into, parts } => {
                     removed.extend(parts.iter().map(|(number, ..)| *number));
-                    state.merged(into, &parts, done.written);
+                    state.merged(into, &parts, done.written, done.checksums);
                 }
             }
         }
@@ -271,20 +288,25 @@ impl TextIndex {
 
     /// Puts everything into files, and notes that it is all until `complete_at`.
     pub fn close(&self, complete_at: Option<Timestamp>) -> Result<()> {
-        self.state.write().close_if_full(0);
-        while let Some(job @ Job::Write { .. }) = self.next_job() {
+        while let Some(job @ Job::Write { .. }) = self.next_job(0) {
             self.finish(self.work(job)?)?;
         }
         self.save(complete_at)
     }
 
     fn save(&self, complete_at: Option<Timestamp>) -> Result<()> {
-        let parts = {
-            let state = self.state.read();
-            let on_disk = state.parts.iter().filter(|part| matches!(part.data, Data::Disk(_)));
-            on_disk.map(|part| (part.number, RoaringBitmap::from_iter(part.deaths.all()))).collect()
-        };
-        self.folder.save(&Saved { parts, complete_at })
+        let state = self.state.read();
+        // Of work that failed something is in memory still.
+        let is_all = state.parts.iter().all(|part| matches!(part.data, Data::Disk(_)));
+        let on_disk = state.parts.iter().filter(|part| matches!(part.data, Data::Disk(_)));
+        let parts = on_disk.map(|part| SavedPart {
+            number: part.number,
+            dead: RoaringBitmap::from_iter(part.deaths.all()),
+            checksums: part.checksums.clone(),
+        });
+        let parts = parts.collect();
+        drop(state);
+        self.folder.save(&Saved { parts, complete_at: complete_at.filter(|_| is_all) })
     }
 
     /// Where it lies.
@@ -304,14 +326,23 @@ impl State {
         id: InternalDocumentId,
         document: Option<TextDocument>,
     ) -> Result<()> {
-        for part in self.parts.iter_mut().rev() {
-            let version = part.data.versions(&id)?.into_iter().find(|version| !part.deaths.has(*version));
-            if let Some(version) = version {
-                part.deaths.add(version, at);
-                let tokens = -i64::from(part.data.length(version));
-                self.note(at, -1, tokens);
-                break;
+        let mut alive = None;
+        for (place, part) in self.parts.iter().enumerate().rev() {
+            for version in part.data.versions(&id)? {
+                if part.data.from(version) >= at {
+                    // This was heard before, and what came after it.
+                    return Ok(());
+                }
+                if !part.deaths.has(version) {
+                    alive = Some((place, version));
+                }
             }
+        }
+        if let Some((place, version)) = alive {
+            let part = &mut self.parts[place];
+            part.deaths.add(version, at);
+            let tokens = -i64::from(part.data.length(version));
+            self.note(at, -1, tokens);
         }
         if let Some(document) = document {
             self.note(at, 1, i64::from(document.length()));
@@ -327,12 +358,14 @@ impl State {
         self.documents += documents;
         self.tokens += tokens;
         assert!(self.documents >= 0 && self.tokens >= 0, "what is gone was there");
-        match self.recent.back_mut() {
+        // Mostly the last one.
+        let place = self.recent.partition_point(|change| change.at < at);
+        match self.recent.get_mut(place) {
             Some(change) if change.at == at => {
                 change.documents += documents;
                 change.tokens += tokens;
             }
-            _ => self.recent.push_back(Change { at, documents, tokens }),
+            _ => self.recent.insert(place, Change { at, documents, tokens }),
         }
     }
 
@@ -345,6 +378,7 @@ impl State {
                 data: Data::Memory(Arc::default()),
                 deaths: Deaths::default(),
                 newest: Timestamp::ZERO,
+                checksums: Checksums::default(),
                 is_taken: false,
             });
         }
@@ -413,7 +447,13 @@ impl State {
     }
 
     /// Puts the merged part in the place of those that it was made of. Their documents have other numbers in it.
-    fn merged(&mut self, into: u64, parts: &[(u64, Arc<DiskPart>, Vec<u32>)], written: DiskPart) {
+    fn merged(
+        &mut self,
+        into: u64,
+        parts: &[(u64, Arc<DiskPart>, Vec<u32>)],
+        written: DiskPart,
+        checksums: Checksums,
+    ) {
         let mut deaths = Deaths::default();
         let mut newest = Timestamp::ZERO;
         let mut base = 0;
@@ -434,7 +474,8 @@ impl State {
         self.parts.retain(|part| !is_old(part));
         if written.len() > 0 {
             let data = Data::Disk(Arc::new(written));
-            self.parts.insert(place, Part { number: into, data, deaths, newest, is_taken: false });
+            let part = Part { number: into, data, deaths, newest, checksums, is_taken: false };
+            self.parts.insert(place, part);
         }
     }
 }

@@ -1,6 +1,9 @@
 //! A part in memory.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{
+    collections::{BTreeMap, btree_map},
+    ops::Bound,
+};
 
 use contract::{FilterValue, InternalDocumentId, Timestamp};
 use relevance::norm_of;
@@ -133,13 +136,36 @@ impl MemoryPart {
         self.documents[document as usize].norm
     }
 
-    /// The first term that begins with the prefix and comes after `after`.
-    pub fn next_term(&self, prefix: &str, after: Option<&str>) -> Option<String> {
-        let from = match after {
-            Some(after) => Bound::Excluded(after),
-            None => Bound::Included(prefix),
-        };
-        let (term, _) = self.numbers.range::<str, _>((from, Bound::Unbounded)).next()?;
-        term.starts_with(prefix).then(|| term.to_string())
+    /// The terms that begin with a prefix.
+    pub fn terms_from<'p>(&'p self, prefix: &'p str) -> MemoryTerms<'p> {
+        let rest = self.numbers.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let mut terms = MemoryTerms { part: self, prefix, rest, current: None };
+        terms.advance();
+        terms
+    }
+}
+
+/// The terms of a part that begin with a prefix, in order.
+pub(crate) struct MemoryTerms<'p> {
+    part: &'p MemoryPart,
+    prefix: &'p str,
+    rest: btree_map::Range<'p, Box<str>, u32>,
+    current: Option<(&'p str, u32)>,
+}
+
+impl MemoryTerms<'_> {
+    pub fn current(&self) -> Option<&[u8]> {
+        self.current.map(|(term, _)| term.as_bytes())
+    }
+
+    pub fn advance(&mut self) {
+        let next = self.rest.next().filter(|(term, _)| term.starts_with(self.prefix));
+        self.current = next.map(|(term, number)| (&**term, *number));
+    }
+
+    /// Whether one of the documents with the current term is wanted.
+    pub fn any(&self, mut is_wanted: impl FnMut(u32) -> bool) -> bool {
+        let postings = self.current.map_or(&[][..], |(_, number)| &self.part.postings[number as usize][..]);
+        postings.iter().any(|(document, _)| is_wanted(*document))
     }
 }

@@ -8,8 +8,11 @@ use std::{
 
 use contract::{InternalDocumentId, TextCondition, Timestamp};
 
-use super::{disk::DiskPart, memory::MemoryPart};
-use crate::error::Result;
+use super::{
+    disk::{DiskPart, DiskTerms},
+    memory::{MemoryPart, MemoryTerms},
+};
+use crate::{error::Result, files::Checksums};
 
 #[derive(Debug)]
 pub(super) struct Part {
@@ -19,6 +22,8 @@ pub(super) struct Part {
     pub deaths: Deaths,
     /// The newest commit that has written one of the documents.
     pub newest: Timestamp,
+    /// Of its files, once it has them.
+    pub checksums: Checksums,
     /// Somebody is writing it, or a larger one in its place.
     pub is_taken: bool,
 }
@@ -156,18 +161,11 @@ impl Data {
         }
     }
 
-    /// Whether one of the documents with a term is wanted.
-    pub fn any_posting(&self, term: &str, mut is_wanted: impl FnMut(u32) -> bool) -> Result<bool> {
+    /// The terms that begin with a prefix.
+    fn terms_from<'p>(&'p self, prefix: &'p str) -> Result<Terms<'p>> {
         match self {
-            Data::Memory(part) => Ok(part.postings(term).iter().any(|(document, _)| is_wanted(*document))),
-            Data::Disk(part) => part.any_posting(term, is_wanted),
-        }
-    }
-
-    pub fn next_term(&self, prefix: &str, after: Option<&str>) -> Result<Option<String>> {
-        match self {
-            Data::Memory(part) => Ok(part.next_term(prefix, after)),
-            Data::Disk(part) => part.next_term(prefix, after),
+            Data::Memory(part) => Ok(Terms::Memory(part.terms_from(prefix))),
+            Data::Disk(part) => part.terms_from(prefix).map(|terms| Terms::Disk(Box::new(terms))),
         }
     }
 
@@ -178,6 +176,37 @@ impl Data {
         match self {
             Data::Memory(part) => Ok(part.ids_between(bounds)),
             Data::Disk(part) => part.ids_between(bounds),
+        }
+    }
+}
+
+/// The terms of a part that begin with a prefix, in order.
+pub(super) enum Terms<'p> {
+    Memory(MemoryTerms<'p>),
+    Disk(Box<DiskTerms<'p>>),
+}
+
+impl Terms<'_> {
+    /// `None` behind the last one.
+    pub fn current(&self) -> Option<&[u8]> {
+        match self {
+            Terms::Memory(terms) => terms.current(),
+            Terms::Disk(terms) => terms.current(),
+        }
+    }
+
+    pub fn advance(&mut self) {
+        match self {
+            Terms::Memory(terms) => terms.advance(),
+            Terms::Disk(terms) => terms.advance(),
+        }
+    }
+
+    /// Whether one of the documents with the current term is wanted; of those of a file that have no bit in `passing` none is.
+    fn any(&self, passing: Option<&[u64]>, is_wanted: impl FnMut(u32) -> bool) -> Result<bool> {
+        match self {
+            Terms::Memory(terms) => Ok(terms.any(is_wanted)),
+            Terms::Disk(terms) => terms.any(passing, is_wanted),
         }
     }
 }
@@ -250,5 +279,24 @@ impl<'p> View<'p> {
             (Passing::ByDocument, Data::Memory(part)) => condition.passes(part.filters(document)),
             (Passing::ByDocument, Data::Disk(_)) => unreachable!("the filters of a file are bits"),
         }
+    }
+
+    /// The terms that begin with a prefix, also of documents that are not there.
+    pub fn terms_from<'t>(&'t self, prefix: &'t str) -> Result<Terms<'t>> {
+        self.data.terms_from(prefix)
+    }
+
+    /// Whether a document that is there has the current term.
+    pub fn any_has(&self, terms: &Terms<'_>) -> Result<bool> {
+        Ok(self.is_whole() || terms.any(None, |document| self.is_there(document))?)
+    }
+
+    /// Whether a document that is there and passes the filters has the current term.
+    pub fn any_found_has(&self, terms: &Terms<'_>, condition: &TextCondition) -> Result<bool> {
+        let passing = match &self.passing {
+            Passing::Bits(bits) => Some(&bits[..]),
+            Passing::All | Passing::ByDocument => None,
+        };
+        terms.any(passing, |document| self.passes(document, condition) && self.is_there(document))
     }
 }

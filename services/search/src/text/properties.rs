@@ -16,6 +16,9 @@ use crate::files::Folder;
 const WORDS: [&str; 14] =
     ["a", "ab", "abc", "abcd", "abd", "b", "ba", "bat", "bats", "c", "ca", "cat", "über", "日本"];
 const FILTERS: u8 = 3;
+const OPEN_BYTES_MAX: usize = 2_000;
+/// Of five words that begin with `a`.
+const VISITED_MAX: usize = 3;
 
 /// All that was ever written, the oldest first.
 #[derive(Default)]
@@ -58,14 +61,18 @@ impl Model {
         let condition = &asked.condition;
         let passes = |document: &TextDocument| condition.passes(&document.filters);
         let has = |document: &TextDocument, term: &str| document.terms.iter().any(|(known, _)| known == term);
-        let expansions: BTreeSet<&String> = documents
+        let beginning: BTreeSet<&String> = documents
             .values()
-            .filter(|document| passes(document))
             .flat_map(|document| document.terms.iter().map(|(term, _)| term))
             .filter(|term| term.starts_with(&condition.prefix))
             .collect();
+        let counts = |number: usize, term: &str| {
+            number >= VISITED_MAX
+                || documents.values().any(|document| passes(document) && has(document, term))
+        };
+        let expansions = beginning.iter().enumerate().filter(|(number, term)| counts(*number, term));
         let mut terms = condition.terms.clone();
-        for term in expansions.into_iter().take(16) {
+        for term in expansions.map(|(_, term)| *term).take(16) {
             if !terms.contains(term) {
                 terms.push(term.clone());
             }
@@ -167,7 +174,7 @@ fn search(random: &mut impl Rng, at: Timestamp) -> TextSearch {
 }
 
 fn work(index: &TextIndex) {
-    if let Some(job) = index.next_job() {
+    if let Some(job) = index.next_job(OPEN_BYTES_MAX) {
         let done = index.work(job).expect("it is written");
         index.finish(done).expect("it is saved");
     }
@@ -179,7 +186,7 @@ fn run(seed: u64) {
     let path = folder.path().join("index");
     let open = |path: &std::path::Path| {
         let folder = Folder::new(path.to_owned()).expect("it is made");
-        TextIndex::open(folder, 2_000).expect("it opens")
+        TextIndex::open(folder, VISITED_MAX).expect("it opens")
     };
     let (mut index, _) = open(&path);
     let mut model = Model::default();
@@ -188,21 +195,32 @@ fn run(seed: u64) {
         match random.random_range(0..20) {
             0..10 => {
                 let mut changes = Vec::new();
+                let mut written = BTreeSet::new();
                 for _ in 0..random.random_range(1..8) {
-                    now += random.random_range(0..2);
                     let id = id(&mut random);
+                    // No two writes of one id at one moment.
+                    if random.random_bool(0.5) || written.contains(&id) {
+                        now += 1;
+                        written.clear();
+                    }
+                    written.insert(id);
                     let written = random.random_bool(0.75).then(|| document(&mut random, id, timestamp(now)));
                     changes.push((timestamp(now), id, written));
                 }
                 model.writes.extend(changes.iter().cloned());
                 index.change(changes).expect("it is changed");
-                // No two writes of one id at one moment.
                 now += 1;
+            }
+            14 => {
+                // What a stream tells again after it was followed anew.
+                let from = timestamp(random.random_range(floor.max(now.saturating_sub(20))..=now));
+                let again: Vec<_> = model.writes.iter().filter(|(at, ..)| *at > from).cloned().collect();
+                index.change(again).expect("it is changed");
             }
             10 => work(&index),
             11 => {
                 // What is written while others go on is put in its place afterwards.
-                if let Some(job) = index.next_job() {
+                if let Some(job) = index.next_job(OPEN_BYTES_MAX) {
                     let done = index.work(job).expect("it is written");
                     now += 1;
                     let change = (timestamp(now), id(&mut random), None);

@@ -8,20 +8,21 @@ use std::{
 use contract::{InternalDocumentId, TextCondition, TextMatch, TextMatches};
 use relevance::{Norms, Statistics, Weight};
 
-use super::parts::View;
-use crate::error::Result;
+use super::parts::{Terms, View};
+use crate::error::{Result, damaged};
 
 /// Terms that the last one of a query stands for, at most: the first ones in the order of their bytes.
 pub(super) const EXPANSIONS_MAX: usize = 16;
 
-/// The best documents of all views. The newest view is last.
+/// The best documents of all views. The newest view is last. `visited_max` is `search.prefix_terms_visited_max`.
 pub(super) fn search(
     views: &[View<'_>],
     statistics: Statistics,
     condition: &TextCondition,
     matches_max: usize,
+    visited_max: usize,
 ) -> Result<TextMatches> {
-    let terms = terms_of(views, condition)?;
+    let terms = terms_of(views, condition, visited_max)?;
     let norms = Norms::new(statistics);
     let mut weighted = Vec::with_capacity(terms.len());
     for term in &terms {
@@ -65,41 +66,37 @@ pub(super) fn search(
 }
 
 /// The terms that documents are scored by, in the order of the query, each once. Of those that the last one stands for only such count
-/// that a document has which passes the filters: so nothing that passes them not decides what is found.
-fn terms_of(views: &[View<'_>], condition: &TextCondition) -> Result<Vec<String>> {
+/// that a document has which passes the filters: so nothing that passes them not decides what is found. Beyond the first `visited_max` that
+/// a document has nobody asks for the filters any more.
+fn terms_of(views: &[View<'_>], condition: &TextCondition, visited_max: usize) -> Result<Vec<String>> {
     let mut terms = condition.terms.clone();
-    let known: HashSet<&String> = condition.terms.iter().collect();
-    let mut last: Option<String> = None;
-    let mut expansions = 0;
+    let known: HashSet<&[u8]> = condition.terms.iter().map(String::as_bytes).collect();
+    let mut streams = Vec::with_capacity(views.len());
+    for view in views {
+        streams.push(view.terms_from(&condition.prefix)?);
+    }
+    let (mut expansions, mut visited) = (0, 0);
     while expansions < EXPANSIONS_MAX {
-        let mut next: Option<String> = None;
-        for view in views {
-            if let Some(term) = view.data.next_term(&condition.prefix, last.as_deref())?
-                && next.as_ref().is_none_or(|next| term < *next)
-            {
-                next = Some(term);
+        let Some(term) = streams.iter().filter_map(Terms::current).min().map(<[u8]>::to_vec) else { break };
+        let asks_filters = !condition.filters.is_empty() && visited < visited_max;
+        let (mut is_there, mut is_found) = (false, false);
+        for (view, stream) in views.iter().zip(&mut streams) {
+            if stream.current() != Some(&term[..]) {
+                continue;
             }
+            is_found = is_found || asks_filters && view.any_found_has(stream, condition)?;
+            is_there = is_there || is_found || view.any_has(stream)?;
+            stream.advance();
         }
-        let Some(term) = next else { break };
-        if is_any_found(views, &term, condition)? {
+        visited += usize::from(is_there);
+        if is_found || is_there && !asks_filters {
             expansions += 1;
-            if !known.contains(&term) {
-                terms.push(term.clone());
+            if !known.contains(&term[..]) {
+                terms.push(String::from_utf8(term).map_err(|_| damaged("a term is not UTF-8"))?);
             }
         }
-        last = Some(term);
     }
     Ok(terms)
-}
-
-fn is_any_found(views: &[View<'_>], term: &str, condition: &TextCondition) -> Result<bool> {
-    for view in views {
-        let is_found = |document| view.passes(document, condition) && view.is_there(document);
-        if view.data.any_posting(term, is_found)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// The number of documents with a term that are there, whether or not they pass the filters.

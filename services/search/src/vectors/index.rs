@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    files::{Folder, Saved},
+    files::{Checksums, Folder, Saved, SavedPart},
     limits::SearchLimits,
 };
 
@@ -48,6 +48,8 @@ struct Part {
     dead: RoaringBitmap,
     /// In memory: the document of each id that is there.
     by_id: BTreeMap<InternalDocumentId, u32>,
+    /// Of its files, once it has them.
+    checksums: Checksums,
     /// Somebody makes another part of it.
     is_taken: bool,
 }
@@ -62,7 +64,7 @@ pub(crate) struct Job {
 /// What came of a [`Job`].
 pub(crate) struct Done {
     job: Job,
-    written: Option<VectorPart>,
+    written: Option<(VectorPart, Checksums)>,
 }
 
 impl Part {
@@ -91,17 +93,21 @@ impl VectorIndex {
         limits: SearchLimits,
     ) -> Result<(VectorIndex, Option<Timestamp>)> {
         let saved = folder.saved()?;
+        let complete_at = saved.complete_at;
         let mut state = State::default();
-        for (number, dead) in saved.parts {
+        for saved in saved.parts {
+            folder.check(&saved)?;
+            let SavedPart { number, dead, checksums } = saved;
             let data = VectorPart::open(&folder.part(number), dimensions, filter_count, &limits)?;
             let dead: RoaringBitmap = dead.into_iter().filter(|document| *document < data.len()).collect();
             state.next_number = state.next_number.max(number + 1);
-            let part = Part { number, data: Arc::new(data), dead, by_id: BTreeMap::new(), is_taken: false };
+            let data = Arc::new(data);
+            let part = Part { number, data, dead, by_id: BTreeMap::new(), checksums, is_taken: false };
             state.documents += part.alive();
             state.parts.push(part);
         }
         let index = VectorIndex { folder, limits, dimensions, filter_count, state: RwLock::new(state) };
-        Ok((index, saved.complete_at))
+        Ok((index, complete_at))
     }
 
     /// The number of documents.
@@ -112,7 +118,20 @@ impl VectorIndex {
     /// Bytes of what is in memory and of no file yet.
     pub fn memory_bytes(&self) -> usize {
         let state = self.state.read();
-        state.parts.iter().filter(|part| part.data.is_in_memory()).map(|part| part.data.vector_bytes()).sum()
+        state.parts.iter().filter(|part| part.data.is_in_memory()).map(|part| part.data.memory_bytes()).sum()
+    }
+
+    /// Bytes of the part that is changed.
+    pub fn open_bytes(&self) -> usize {
+        let state = self.state.read();
+        let open = state.parts.last().filter(|part| part.data.is_in_memory() && !part.is_taken);
+        open.map_or(0, |part| part.data.memory_bytes())
+    }
+
+    /// Bytes that what is in files takes in memory: ids, filter values and graphs.
+    pub fn file_memory_bytes(&self) -> usize {
+        let state = self.state.read();
+        state.parts.iter().filter(|part| !part.data.is_in_memory()).map(|part| part.data.memory_bytes()).sum()
     }
 
     /// Puts each document in the place of the one with its id, or none.
@@ -198,13 +217,10 @@ impl VectorIndex {
             .collect())
     }
 
-    /// The next work on its files, if there is some.
-    pub fn next_job(&self) -> Option<Job> {
+    /// The next work on its files, if there is some. The open part is written if it has more than `open_bytes_max`.
+    pub fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
         let mut state = self.state.write();
-        let limits = &self.limits;
-        let is_full = |part: &Part| {
-            part.data.is_in_memory() && part.data.vector_bytes() > limits.vectors_plain_bytes_max
-        };
+        let is_full = |part: &Part| part.data.is_in_memory() && part.data.memory_bytes() > open_bytes_max;
         let chosen: Vec<u64> = match state.parts.last() {
             Some(open) if is_full(open) && !open.is_taken => {
                 // With it go the parts before it that are not larger than all that go with it so far, so that the sizes of those that stay
@@ -241,6 +257,10 @@ impl VectorIndex {
 
     /// Does the work; takes as long as it takes.
     pub fn work(&self, job: Job) -> Result<Done> {
+        self.write(job, &self.limits)
+    }
+
+    fn write(&self, job: Job, limits: &SearchLimits) -> Result<Done> {
         let sources: Vec<(&VectorPart, Vec<u32>)> = job
             .parts
             .iter()
@@ -251,7 +271,10 @@ impl VectorIndex {
         let is_any = sources.iter().any(|(_, numbers)| !numbers.is_empty());
         self.folder.remove_part(job.into);
         let written = match is_any {
-            true => Some(VectorPart::write(&sources, &self.limits, &self.folder.part(job.into))?),
+            true => {
+                let part = VectorPart::write(&sources, limits, &self.folder.part(job.into))?;
+                Some((part, self.folder.checksums(job.into)?))
+            }
             false => None,
         };
         Ok(Done { job, written })
@@ -281,28 +304,24 @@ impl VectorIndex {
         if let Some(job) = job {
             // Without a graph: that is made when there is time.
             let plain = SearchLimits { vectors_plain_bytes_max: usize::MAX, ..self.limits };
-            let sources: Vec<(&VectorPart, Vec<u32>)> = job
-                .parts
-                .iter()
-                .map(|(_, part, dead)| {
-                    (&**part, (0..part.len()).filter(|number| !dead.contains(*number)).collect())
-                })
-                .collect();
-            let is_any = sources.iter().any(|(_, numbers)| !numbers.is_empty());
-            let folder = self.folder.part(job.into);
-            let written = if is_any { Some(VectorPart::write(&sources, &plain, &folder)?) } else { None };
-            self.finish(Done { job, written })?;
+            self.finish(self.write(job, &plain)?)?;
         }
         self.save(complete_at)
     }
 
     fn save(&self, complete_at: Option<Timestamp>) -> Result<()> {
-        let parts = {
-            let state = self.state.read();
-            let on_disk = state.parts.iter().filter(|part| !part.data.is_in_memory());
-            on_disk.map(|part| (part.number, part.dead.clone())).collect()
-        };
-        self.folder.save(&Saved { parts, complete_at })
+        let state = self.state.read();
+        // Of work that failed something is in memory still.
+        let is_all = state.parts.iter().all(|part| !part.data.is_in_memory());
+        let on_disk = state.parts.iter().filter(|part| !part.data.is_in_memory());
+        let parts = on_disk.map(|part| SavedPart {
+            number: part.number,
+            dead: part.dead.clone(),
+            checksums: part.checksums.clone(),
+        });
+        let parts = parts.collect();
+        drop(state);
+        self.folder.save(&Saved { parts, complete_at: complete_at.filter(|_| is_all) })
     }
 
     /// Where it lies.
@@ -332,6 +351,7 @@ impl State {
                 data: Arc::new(VectorPart::new(dimensions, filter_count)),
                 dead: RoaringBitmap::new(),
                 by_id: BTreeMap::new(),
+                checksums: Checksums::default(),
                 is_taken: false,
             });
         }
@@ -364,7 +384,7 @@ impl State {
             died_since.extend((&part.dead - dead).iter().map(|number| data.id(number)));
         }
         self.parts.retain(|part| !is_old(part));
-        let Some(written) = written else {
+        let Some((written, checksums)) = written else {
             assert!(died_since.is_empty(), "who was left out was dead");
             return;
         };
@@ -373,8 +393,8 @@ impl State {
             number as u32
         });
         let dead = dead.collect();
-        let part =
-            Part { number: job.into, data: Arc::new(written), dead, by_id: BTreeMap::new(), is_taken: false };
+        let data = Arc::new(written);
+        let part = Part { number: job.into, data, dead, by_id: BTreeMap::new(), checksums, is_taken: false };
         self.parts.insert(place, part);
         let counted: u64 = self.parts.iter().map(Part::alive).sum();
         assert_eq!(counted, self.documents, "what is alive is counted");

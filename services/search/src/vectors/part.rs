@@ -22,6 +22,10 @@ const VERSION: u8 = 1;
 const DOCUMENTS: &str = "documents";
 const VECTORS: &str = "vectors";
 const GRAPH: &str = "graph";
+/// What a document takes in memory besides its vector and its filter values: its id, its commit, and its place by its id.
+const DOCUMENT_BYTES: usize = 64;
+/// The same once it is in a file.
+const FILE_DOCUMENT_BYTES: usize = size_of::<InternalDocumentId>() + size_of::<Timestamp>();
 /// Neighbours that a vector has in the graph, and how far they are looked for when it is added.
 const CONNECTIVITY: usize = 16;
 const EXPANSION_ADD: usize = 128;
@@ -90,8 +94,20 @@ impl VectorPart {
         self.ids.len() as u32
     }
 
-    pub fn vector_bytes(&self) -> usize {
+    fn vector_bytes(&self) -> usize {
         self.ids.len() * self.dimensions * size_of::<f32>()
+    }
+
+    /// Roughly what it takes in memory.
+    pub fn memory_bytes(&self) -> usize {
+        let filters = size_of_val(&self.filters[..]);
+        match &self.vectors {
+            Vectors::Memory(_) => self.vector_bytes() + filters + self.ids.len() * DOCUMENT_BYTES,
+            Vectors::File(_) => {
+                let graph = self.graph.as_ref().map_or(0, Graph::memory_usage);
+                graph + filters + self.ids.len() * FILE_DOCUMENT_BYTES
+            }
+        }
     }
 
     pub fn is_in_memory(&self) -> bool {

@@ -85,7 +85,7 @@ fn run(seed: u64, dimensions: usize, limits: SearchLimits, is_exact: bool) {
                 index.change(changes);
             }
             6 => {
-                if let Some(job) = index.next_job() {
+                if let Some(job) = index.next_job(limits.vectors_plain_bytes_max) {
                     let done = index.work(job).expect("it is written");
                     // Somebody goes meanwhile.
                     if let Some(id) = documents.keys().next().copied() {
@@ -137,4 +137,25 @@ fn every_search_finds_the_nearest_of_what_is_there() {
         let with_graph = SearchLimits { vectors_graph_percent_min: 1, ..limits };
         run(seed, dimensions, with_graph, false);
     }
+}
+
+#[test]
+fn documents_of_few_dimensions_are_written_before_they_fill_the_memory() {
+    let mut random = ChaCha12Rng::seed_from_u64(1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = SearchLimits { vectors_plain_bytes_max: 10_000, ..SearchLimits::DEFAULT };
+    let path = folder.path().join("index");
+    let (index, _) =
+        VectorIndex::open(Folder::new(path).expect("it is made"), 2, 2, limits).expect("it opens");
+    let changes = (0..200_u8).map(|number| {
+        let (id, from) = ([number; 16], Timestamp::ZERO);
+        let vector = direction(&mut random, 2);
+        (id, Some(VectorDocument { id, from, filters: vec![[1; 16]; 2], vector }))
+    });
+    index.change(changes);
+    assert!(index.memory_bytes() > 200 * (2 * 4 + 2 * 16 + 16 + 8), "{}", index.memory_bytes());
+    let job = index.next_job(limits.vectors_plain_bytes_max).expect("it has more than 10,000 bytes");
+    index.finish(index.work(job).expect("it is written")).expect("it is saved");
+    assert_eq!((index.memory_bytes(), index.open_bytes()), (0, 0));
+    assert!(index.file_memory_bytes() >= 200 * (2 * 16 + 16 + 8), "{}", index.file_memory_bytes());
 }

@@ -195,6 +195,7 @@ pub const SEARCH: &[Instrument<search::MetricsSnapshot>] = instruments! {
     incomplete: Gauge "" "Search indexes that do not hold every document yet.", |at| at.incomplete as f64;
     documents: Gauge "" "Documents in all search indexes.", |at| at.documents as f64;
     memory: Gauge "By" "What search indexes have in memory and in no file yet, about.", |at| at.memory_bytes as f64;
+    file_memory: Gauge "By" "What the parts of vector indexes that are in files take in memory, about: documents' ids, filter values and graphs.", |at| at.file_memory_bytes as f64;
 };
 
 pub const FILES: &[Instrument<files::MetricsSnapshot>] = instruments! {

@@ -126,14 +126,14 @@ export const stale = mutation({
 export const later = mutation({ args: { text: v.string() }, handler: async (ctx, args) => ctx.runMutation(components.first.lib.later, args) });
 
 export const scheduleUp = mutation({
-  args: { text: v.string() },
-  handler: async (ctx, { text }): Promise<unknown> =>
-    ctx.runMutation(components.first.lib.scheduleUp, { handle: await createFunctionHandle(internal.walls.record), text }),
+  args: { text: v.string(), ms: v.optional(v.number()) },
+  handler: async (ctx, args): Promise<unknown> =>
+    ctx.runMutation(components.first.lib.scheduleUp, { handle: await createFunctionHandle(internal.walls.record), ...args }),
 });
 
 export const scheduleDown = mutation({
-  args: { text: v.string() },
-  handler: async (ctx, { text }) => ctx.scheduler.runAfter(0, components.second.lib.add, { text }),
+  args: { text: v.string(), ms: v.optional(v.number()) },
+  handler: async (ctx, { text, ms }) => ctx.scheduler.runAfter(ms ?? 0, components.second.lib.add, { text }),
 });
 
 export const jobs = query({
@@ -170,7 +170,7 @@ export const urlOf = query({
   }),
 });
 
-export const uploadUrl = mutation({ args: {}, handler: async (ctx) => ctx.runMutation(components.first.lib.uploadUrl, {}) });
+export const uploadUrl = mutation({ args: { of: which }, handler: async (ctx, { of }) => ctx.runMutation(components[of].lib.uploadUrl, {}) });
 
 /** What is read in components counts for the whole transaction. */
 export const metrics = query({

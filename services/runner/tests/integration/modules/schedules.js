@@ -111,3 +111,13 @@ export const laterByActionAndThrow = action(async (ctx) => {
 export const cancelByAction = action((ctx, { id }) => ctx.scheduler.cancel(id));
 
 export const strict = mutation({ args: v.object({ body: v.string }), handler: (ctx, { body }) => ctx.db.insert("messages", { body }) });
+
+/** Writes the timestamp of its commit, and more than a commit with that may have. */
+export const tooLarge = mutation(async (ctx, { kib }) => {
+  console.log("writes", kib);
+  const commit = { $commitTs: null };
+  await ctx.db.insert("messages", { body: "x".repeat(kib * 1024), commit });
+  return "written";
+});
+
+export const tooLargeByAction = action((ctx, args) => ctx.runMutation("schedules:tooLarge", args).catch((error) => error.message));

@@ -39,6 +39,18 @@ http.route({
   }),
 });
 
+/** Would be a worker of the whole origin, if that were its own. */
+http.route({
+  path: "/worker.js",
+  method: "GET",
+  handler: httpAction(
+    async () =>
+      new Response("", {
+        headers: { "Content-Type": "text/javascript", "Service-Worker-Allowed": "/", "Clear-Site-Data": '"storage"', "X-Name": "worker" },
+      }),
+  ),
+});
+
 /** Sends the body back as it comes, in capitals. */
 http.route({
   path: "/capitals",

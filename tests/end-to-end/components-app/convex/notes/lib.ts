@@ -118,8 +118,8 @@ export const addScheduled = internalMutation({
 
 /** Schedules a function of whoever has given its handle. */
 export const scheduleUp = mutation({
-  args: { handle: v.string(), text: v.string() },
-  handler: async (ctx, { handle, text }) => ctx.scheduler.runAfter(0, handle as any, { text }),
+  args: { handle: v.string(), text: v.string(), ms: v.optional(v.number()) },
+  handler: async (ctx, { handle, text, ms }) => ctx.scheduler.runAfter(ms ?? 0, handle as any, { text }),
 });
 
 export const jobs = query({

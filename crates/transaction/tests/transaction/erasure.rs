@@ -1,13 +1,12 @@
 //! How everything that a deployment has goes, and leaves no key in any index.
 
-mod common;
-
-use common::{Store, create_index, for_seeds, json};
 use contract::{IndexId, Interval, Order, Read, ReadAt, ReadResult, TransactionLog as _};
 use rand::RngExt as _;
 use serde_json::json;
 use transaction::{EnvironmentVariableRow, Limits, SystemTable};
 use value::ComponentId;
+
+use crate::common::{Store, create_index, for_seeds, json};
 
 #[test]
 fn what_is_erased_leaves_nothing_in_any_index_however_small_the_steps() {

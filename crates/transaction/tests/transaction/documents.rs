@@ -1,12 +1,11 @@
 //! Single documents: what each operation does, and how it fails.
 
-mod common;
-
-use common::{Store, fields, get, id_of, json, patch, take};
 use contract::CommitOutcome;
 use serde_json::json;
 use transaction::{Error, GetRequest, Query, Transaction};
 use value::TableNumber;
+
+use crate::common::{Store, fields, get, id_of, json, patch, take};
 
 fn scan(table: &str) -> Query {
     Query::full_table_scan(table.parse().unwrap(), contract::Order::Ascending)

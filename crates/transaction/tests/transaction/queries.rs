@@ -1,16 +1,15 @@
 //! Queries: which documents come in which order, and what they leave in the read set.
 
-mod common;
+use serde_json::json;
+use transaction::{Error, Query};
 
-use common::{
+use crate::common::{
     Store, create_index, fields, for_seeds, id_of, index_query, json,
     model::written_keys,
     patch,
     properties::{self, Touched},
     query, take,
 };
-use serde_json::json;
-use transaction::{Error, Query};
 
 fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     result.expect_err("it must fail").code().to_owned()
@@ -163,6 +162,28 @@ async fn the_id_ends_every_index() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn while_a_push_changes_an_index_the_one_that_was_there_serves() {
+    use contract::IndexId;
+    use transaction::{IndexRow, IndexState, Stored, Transaction};
+    let store = Store::new();
+    let mut transaction = store.begin().await;
+    create_index(&mut transaction, "t", "by_a", &["a"]).await;
+    let mut rows: Vec<Stored<IndexRow>> = transaction.rows("by_id", &[]).await.unwrap();
+    let Stored { id, row } = rows.pop().unwrap();
+    let with = |id, state| IndexRow { id, state, ..row.clone() };
+    let other_id = IndexId([9; 16]);
+    let other = transaction.insert_row(&with(other_id, IndexState::Backfilling)).await.unwrap();
+    let index = |transaction: &Transaction| {
+        transaction.catalog().table("t").unwrap().index("by_a").map(|index| index.id)
+    };
+    assert_eq!(index(&transaction), Some(row.id));
+    transaction.replace_row(other, &with(other_id, IndexState::Enabled)).await.unwrap();
+    transaction.replace_row(id, &with(row.id, IndexState::Backfilling)).await.unwrap();
+    assert_eq!(index(&transaction), Some(other_id));
+    transaction.open_query(index_query("t.by_a", json!([]), "asc", json!([]))).unwrap();
 }
 
 #[tokio::test]

@@ -1,15 +1,14 @@
 //! Pages: together they hold everything once, whatever is written between them.
 
-mod common;
-
-use common::{
-    Store, for_seeds, index_query, json,
-    properties::{self, ids, page, request},
-};
 use contract::CommitOutcome;
 use serde_json::json;
 use transaction::{Error, NestedLimits, NestedOutcome, PageRequest, PageStatus, Query, Result};
 use value::ComponentId;
+
+use crate::common::{
+    Store, for_seeds, index_query, json,
+    properties::{self, ids, page, request},
+};
 
 #[test]
 fn pages_cover_everything_once_while_others_write() {

@@ -1,10 +1,7 @@
 //! Cron jobs over pushes and runs.
 
-mod common;
-
 use std::{sync::Arc, time::Duration};
 
-use common::{HOLDER, Store};
 use cron::CronSpec;
 use serde_json::json;
 use transaction::{
@@ -12,6 +9,8 @@ use transaction::{
     Transaction,
 };
 use value::{ComponentId, Value};
+
+use crate::common::{HOLDER, Store};
 
 /// The store's clock begins here, and goes on by a millisecond with each transaction.
 const START_MS: f64 = 1_700_000_000_000.0;

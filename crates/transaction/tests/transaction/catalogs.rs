@@ -1,10 +1,7 @@
 //! Metadata: pushes disturb exactly those whom they concern, and schemas hold.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{DEPLOYMENT, Store, create_index, get, index_query, json, patch, take};
 use contract::{BackfillStep, BlobDigest, CommitOutcome, Epoch, ReadAt, TransactionLog};
 use serde_json::json;
 use transaction::{
@@ -12,6 +9,8 @@ use transaction::{
     SchemaRow, SchemaState, SessionRequestRow, Stored, Transaction,
 };
 use value::{ComponentId, DocumentId, Value};
+
+use crate::common::{DEPLOYMENT, Store, create_index, get, index_query, json, patch, take};
 
 async fn insert(transaction: &mut Transaction, table: &str, document: serde_json::Value) -> String {
     transaction.insert(table, json(document)).await.unwrap().to_string()
@@ -94,7 +93,7 @@ async fn a_push_disturbs_only_those_whom_it_concerns() {
         let mut push = store.begin().await;
         change.apply(&mut push).await;
         let push = push.finish();
-        let touched = common::model::written_keys(&push);
+        let touched = crate::common::model::written_keys(&push);
         assert!(touched.iter().any(|(index, key)| finished.read_set.contains(*index, key)));
     }
 }
@@ -175,7 +174,7 @@ async fn a_writer_that_does_not_know_a_new_index_conflicts() {
     push.replace_row(row_id, &row).await.unwrap();
     let query = || index_query("t.by_x", json!([]), "asc", json!([]));
     let found = take(&mut push, query(), 9).await.unwrap();
-    assert_eq!(found.iter().map(common::id_of).collect::<Vec<_>>(), [newer, id]);
+    assert_eq!(found.iter().map(crate::common::id_of).collect::<Vec<_>>(), [newer, id]);
     store.must_commit(push).await;
     let mut reader = store.begin().await;
     assert_eq!(take(&mut reader, query(), 9).await.unwrap(), found);
@@ -192,13 +191,13 @@ async fn an_index_that_is_created_after_writes_in_the_same_transaction_has_them(
     let query =
         || index_query("t.by_x", json!([{"type": "Gte", "fieldPath": "x", "value": 1}]), "asc", json!([]));
     assert_eq!(
-        take(&mut push, query(), 9).await.unwrap().iter().map(common::id_of).collect::<Vec<_>>(),
+        take(&mut push, query(), 9).await.unwrap().iter().map(crate::common::id_of).collect::<Vec<_>>(),
         std::slice::from_ref(&id)
     );
     store.must_commit(push).await;
     let mut reader = store.begin().await;
     assert_eq!(
-        take(&mut reader, query(), 9).await.unwrap().iter().map(common::id_of).collect::<Vec<_>>(),
+        take(&mut reader, query(), 9).await.unwrap().iter().map(crate::common::id_of).collect::<Vec<_>>(),
         [id]
     );
 }

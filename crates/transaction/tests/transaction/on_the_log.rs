@@ -1,20 +1,19 @@
 //! The same properties on the real transaction log, a deployment for each seed.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{
-    Store, TellSeed, fields, get, json,
-    model::{TABLE, random_limits},
-    patch, properties, take,
-};
 use contract::{CommitOutcome, DeploymentId, DeploymentRef, GroupId, ReadAt};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use transaction::Limits;
 use transaction::Query;
+
+use crate::common::{
+    Store, TellSeed, fields, get, json,
+    model::{TABLE, random_limits},
+    patch, properties, take,
+};
 
 const SEEDS: u32 = 24;
 

@@ -1,14 +1,13 @@
 //! Calls within calls: what is rolled back, what stays, and what they may use.
 
-mod common;
-
-use common::{
-    Store, fields, for_seeds, get, index_query, json, model::written_keys, patch, properties, take,
-};
 use serde_json::json;
 use transaction::Limits;
 use transaction::{Error, NestedLimits, NestedOutcome, Query, Result, Transaction};
 use value::ComponentId;
+
+use crate::common::{
+    Store, fields, for_seeds, get, index_query, json, model::written_keys, patch, properties, take,
+};
 
 /// The documents of `t` whose creation time is above a number: a range of its own.
 fn scan_above(n: u32) -> Query {

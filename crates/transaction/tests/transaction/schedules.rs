@@ -1,10 +1,7 @@
 //! Runs of what was scheduled, where the function leaves little room for saying what became of it.
 
-mod common;
-
 use std::{sync::Arc, time::Duration};
 
-use common::{HOLDER, Store, index_query, json, take};
 use contract::CommitOutcome;
 use serde_json::json;
 use transaction::{
@@ -12,6 +9,8 @@ use transaction::{
     held_from,
 };
 use value::{ComponentId, DocumentId, Value, object};
+
+use crate::common::{HOLDER, Store, index_query, json, take};
 
 const NOW_MS: f64 = 1_700_000_000_000.0;
 

@@ -1,14 +1,13 @@
 //! The life of a file, in the rows that tell it.
 
-mod common;
-
-use common::{DEPLOYMENT, Store, json, take};
 use contract::CommitOutcome;
 use serde_json::json;
 use transaction::{
     CursorKey, File, FileObjectRow, FileRow, FileState, GetRequest, Query, Stored, Transaction, UploadGrant,
 };
 use value::{ComponentId, DocumentId, InternalId};
+
+use crate::common::{DEPLOYMENT, Store, json, take};
 
 fn row(component: ComponentId) -> FileRow {
     FileRow { component, sha256: [7; 32], size_bytes: 1 << 33, content_type: Some("image/png".into()) }

@@ -1,14 +1,13 @@
 //! Instances of components: what each has for itself, and what a change of which disturbs whom.
 
-mod common;
-
-use common::{Store, get, json};
 use contract::{CommitOutcome, Order};
 use serde_json::json;
 use transaction::{
     ComponentRow, FileRow, GetRequest, NestedLimits, NestedOutcome, NewJob, Query, Transaction, component_id,
 };
 use value::{ComponentId, ComponentPath, Object};
+
+use crate::common::{Store, get, json};
 
 fn path(text: &str) -> ComponentPath {
     text.parse().expect("a legal path")
@@ -85,9 +84,7 @@ async fn jobs_and_files_are_seen_by_their_component_alone_and_do_not_say_whose_t
     let mut jobs = Vec::new();
     for component in [ComponentId::ROOT, a, a] {
         let id = within(&mut transaction, component, async |transaction| {
-            let object = transaction.note_object(component).await.expect("an object");
-            let file = FileRow { component, sha256: [7; 32], size_bytes: 3, content_type: None };
-            transaction.keep_file(object, &file).await.expect("a file");
+            keep_file(transaction, component).await;
             let job = NewJob {
                 component: ComponentId::ROOT,
                 function: "m:f".parse().unwrap(),
@@ -181,6 +178,7 @@ async fn what_is_not_mounted_any_more_can_be_deleted_and_nothing_else() {
         within(&mut transaction, component, async |transaction| {
             transaction.insert("t", json(json!({}))).await.expect("it is inserted");
             for _ in 0..3 {
+                keep_file(transaction, component).await;
                 let job = NewJob {
                     component,
                     function: "m:f".parse().unwrap(),
@@ -207,12 +205,22 @@ async fn what_is_not_mounted_any_more_can_be_deleted_and_nothing_else() {
     transaction.replace_row(stored.id, &row).await.expect("it is not mounted any more");
     store.must_commit(transaction).await;
 
-    // Two jobs of three, the third, then all else.
-    for is_gone in [false, true] {
+    // Two jobs of three; the third and two files of three; then all else. Files of others come and go meanwhile.
+    for is_gone in [false, false, true] {
         let mut transaction = store.begin().await;
         assert_eq!(transaction.delete_instance(a, 2).await.expect("it is deleted"), is_gone);
+        let written = transaction.usage().system_documents_written;
+        assert!(is_gone || written <= 6, "{written} rows in one commit");
+        let mut upload = store.begin().await;
+        keep_file(&mut upload, b).await;
+        store.must_commit(upload).await;
         store.must_commit(transaction).await;
     }
+    assert_eq!(
+        store.begin().await.discarded(0, 100).await.expect("they are read").len(),
+        3,
+        "their bytes go"
+    );
     loop {
         let mut transaction = store.begin().await;
         assert!(transaction.deployment_catalog().instance(a).is_none());
@@ -225,13 +233,82 @@ async fn what_is_not_mounted_any_more_can_be_deleted_and_nothing_else() {
 
     mount(&store, &["a"]).await;
     let mut transaction = store.begin().await;
-    for (component, documents, jobs) in [(a, 0, 0), (b, 1, 3)] {
+    for (component, documents, jobs, files) in [(a, 0, 0, 0), (b, 1, 3, 6)] {
         let seen = within(&mut transaction, component, async |transaction| {
             let jobs = transaction.queued_jobs(None, None, 100).await.expect("they are read").jobs.len();
-            (texts(transaction, "t").await.len(), jobs)
+            (texts(transaction, "t").await.len(), jobs, texts(transaction, "_storage").await.len())
         });
-        assert_eq!(seen.await, (documents, jobs));
+        assert_eq!(seen.await, (documents, jobs, files));
     }
+}
+
+async fn keep_file(transaction: &mut Transaction, component: ComponentId) {
+    let object = transaction.note_object(component).await.expect("an object");
+    let file = FileRow { component, sha256: [7; 32], size_bytes: 3, content_type: None };
+    transaction.keep_file(object, &file).await.expect("a file");
+}
+
+#[tokio::test]
+async fn files_go_by_their_component_and_some_at_a_time() {
+    let store = Store::new();
+    mount(&store, &["a"]).await;
+    let a = component_id(&path("a"));
+    let mut transaction = store.begin().await;
+    for component in [ComponentId::ROOT, a, ComponentId::ROOT, ComponentId::ROOT] {
+        keep_file(&mut transaction, component).await;
+    }
+    store.must_commit(transaction).await;
+    for (component, more) in [(ComponentId::ROOT, [true, false]), (a, [false, false])] {
+        for more in more {
+            let mut transaction = store.begin().await;
+            assert_eq!(transaction.delete_files(component, 2).await.expect("they go"), more);
+            store.must_commit(transaction).await;
+        }
+        let mut transaction = store.begin().await;
+        assert!(!transaction.has_files(component).await.expect("it can be read"));
+        assert_eq!(transaction.has_files(a).await.expect("it can be read"), component.is_root());
+    }
+    assert_eq!(store.begin().await.discarded(0, 100).await.expect("they are read").len(), 4);
+}
+
+#[tokio::test]
+async fn jobs_are_listed_by_the_component_that_has_scheduled_them_whoever_stands_before_them() {
+    let mut limits = transaction::Limits::DEFAULT;
+    limits.transaction.queue_rows_max = 50;
+    let store = Store::with_limits(limits);
+    mount(&store, &["a", "b"]).await;
+    let (a, b) = (component_id(&path("a")), component_id(&path("b")));
+    let schedule = async |transaction: &mut Transaction, owner, component, time_ms| {
+        let (function, arguments) = ("m:f".parse().unwrap(), Object::new());
+        let job = NewJob { component, function, arguments, time_ms, now_ms: 0.0, parent: None };
+        within(transaction, owner, async |transaction| transaction.schedule(job).await.expect("a job")).await
+    };
+    let mut transaction = store.begin().await;
+    for time_ms in 0..40 {
+        schedule(&mut transaction, b, b, f64::from(time_ms)).await;
+    }
+    let up = schedule(&mut transaction, a, ComponentId::ROOT, 1_000.0).await;
+    let down = schedule(&mut transaction, ComponentId::ROOT, a, 2_000.0).await;
+    let own = schedule(&mut transaction, ComponentId::ROOT, ComponentId::ROOT, 3_000.0).await;
+    store.must_commit(transaction).await;
+
+    let mut transaction = store.begin().await;
+    for (component, jobs) in [(ComponentId::ROOT, vec![down, own]), (a, vec![up])] {
+        transaction.enter(component);
+        let queued = transaction.queued_jobs(None, None, 100).await.expect("they are read").jobs;
+        assert_eq!(queued, jobs);
+        let (upcoming, has_more) = transaction.upcoming_jobs(2).await.expect("they are read");
+        let shown: Vec<_> = upcoming.iter().filter_map(|job| job.job.get("_id")?.as_str()).collect();
+        assert_eq!(shown, jobs.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert!(!has_more, "there are no others");
+        assert_eq!(transaction.upcoming_jobs(1).await.expect("they are read").1, jobs.len() > 1);
+    }
+    // However many others have, so much is looked at.
+    for time_ms in 40..60 {
+        schedule(&mut transaction, b, b, f64::from(time_ms)).await;
+    }
+    transaction.enter(a);
+    assert_eq!(transaction.upcoming_jobs(2).await.expect("they are read"), (Vec::new(), true));
 }
 
 #[tokio::test]
@@ -268,6 +345,20 @@ async fn requests_go_to_the_longest_prefix_that_has_a_router() {
     // The app's own router comes before a component's at the same place.
     router(&mut transaction).await;
     expect(&transaction, &[("/x", " /x"), ("/a/x", "a /x")]);
+    // A component comes before those that it mounts at its own place, whatever their names are, and two beside each other have an order.
+    let within_it = ["c", "d", "e", "f", "g", "h", "c/x", "c/y"].map(|name| format!("a/{name}"));
+    for at in &within_it {
+        let row = ComponentRow { http_prefix: Some("/".to_owned()), ..row(at) };
+        let id = transaction.insert_instance(&row).await.expect("it is mounted");
+        transaction.enter(id);
+        router(&mut transaction).await;
+        transaction.enter(ComponentId::ROOT);
+    }
+    expect(&transaction, &[("/x", " /x"), ("/a/x", "a /x"), ("/a/b/c/", "a/b /c/")]);
+    let a = transaction.deployment_catalog().instance(component_id(&path("a"))).expect("it is there").clone();
+    let unmounted = ComponentRow { is_mounted: false, ..a.row.clone() };
+    transaction.replace_row(a.id, &unmounted).await.expect("it is unmounted");
+    expect(&transaction, &[("/a/x", "a/c /x"), ("/a/b/c/", "a/b /c/")]);
     assert_eq!(transaction.deployment_catalog().site_path(component_id(&path("a/b"))), "/a/b");
     assert_eq!(transaction.deployment_catalog().site_path(component_id(&path("none"))), "");
 }

@@ -1,0 +1,4 @@
+import { defineComponent } from "convex/server";
+
+/** Without tables and code. */
+export default defineComponent("plain");
