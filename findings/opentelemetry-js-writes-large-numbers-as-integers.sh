@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# npm @opentelemetry/otlp-transformer 0.223.1 (what the exporters of OTLP by HTTP write with; 0.301.1, for newer Node.js, has the same lines): as JSON, an attribute of 1e20 is an `intValue`, which
-# no 64-bit integer can be; everything sent with it is refused.
+# npm @opentelemetry/otlp-transformer 0.223.1 (what the exporters of OTLP by HTTP write with; 0.301.1, for newer Node.js, has the same lines): as JSON, an
+# attribute of 1e20 is an `intValue`, which no 64-bit integer can be; everything sent with it is refused.
 #
 # The guess: a number that is no int64 is a `doubleValue`, in both forms; by protobuf it is.
 # What happens: the JSON form asks only whether the number is whole. 1e20 and Number.MAX_VALUE are, and so become `"intValue":100000000000000000000`. A
