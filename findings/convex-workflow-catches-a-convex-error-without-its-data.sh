@@ -4,8 +4,8 @@
 #
 # The guess: what a step throws is caught as what it is, as with `ctx.runMutation` in an action: a ConvexError with its `data` ("throw a catch-able exception in the
 # workflow handler, allowing graceful recovery"), the more so as the workpool, which runs the steps, gives `errorData` to whoever waits for it.
-# What happens: of the failed step the text is kept, and `new Error(text)` is thrown. `error instanceof ConvexError` is false, `error.data` is undefined, and the data stands
-# as JSON in `error.message`. A workflow that fails by it says no more to its own `onComplete`.
+# What happens: of the failed step the text is kept, and `new Error(text)` is thrown. `error instanceof ConvexError` is false, `error.data` is undefined, and the
+# data stands as JSON in `error.message`. A workflow that fails by it says no more to its own `onComplete`.
 # What follows for an app: return from a step what a workflow has to decide by, and throw what it can not go on after.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -4,8 +4,8 @@
 #
 # The guess: a streaming reader finds the end of a file by its size. Where the size only follows (a "data descriptor", which whoever writes to a pipe needs) and
 # the file is stored, not deflated, it compares size and CRC-32 there before it believes the signature, as zip.js and unzip-stream do, or refuses.
-# What happens: the first four bytes PK\7\8 end the file. Where the stored file is itself such an archive, that is the end of its own first file. What is left is
-# searched for the next header; the inner archive's directory is found first, and with it the whole is over.
+# What happens: the first four bytes PK\7\8 end the file. Where the stored file is itself such an archive, that is the end of its own first file. What comes next is
+# the inner archive's directory, which is taken for the outer one's, and with it the whole is over.
 # What follows: read with `Open`, which uses the sizes of the directory at the end; compare the number of files where there is only a stream.
 set -euo pipefail
 folder=$(mktemp -d)
