@@ -109,13 +109,18 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
                 group.counts.leader_changes.increment();
             }
             let leads = metrics.state == ServerState::Leader && metrics.vote.committed;
-            let leader = metrics.current_leader.map(|leader| {
+            // One that was removed while it led goes on to call itself the leader, though it knows that it leads nobody.
+            let known = metrics.current_leader.filter(|leader| leads || *leader != metrics.id);
+            let leader = known.map(|leader| {
                 let place = metrics.membership_config.membership().get_node(&leader).cloned();
                 hint(NodeId(leader), &place.unwrap_or_default())
             });
             (leads, leader)
         };
-        group.decide(|queue| if leads { queue.elected(term, leader) } else { queue.follow(term, leader) });
+        group.decide(|queue| match leads {
+            true => queue.elected(term, leader, passed()),
+            false => queue.follow(term, leader),
+        });
         if !leads {
             group.counts.given_up();
         }

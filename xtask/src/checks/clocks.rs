@@ -33,6 +33,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         3,
         "commit ids; what a transaction of the system's own begins with",
     ),
+    ("crates/system-transaction/src/held.rs", 1, "ids of what is held"),
     ("crates/result-cache/src/interval_index.rs", 1, "the shape of a tree, which nobody outside may choose"),
     ("crates/telemetry/src/state.rs", 1, "when a span began"),
     ("crates/transaction/src/commits.rs", 7, "how long a lost outcome has been looked for"),
