@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{Cursor, Read as _, Write as _},
+    ops::Range,
     sync::Arc,
     time::Duration,
 };
@@ -12,7 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     Archives as _, Deployment, DeploymentId, DeploymentRef, Deployments, ErrorKind, Files as _, GroupId,
-    NewExport, NewFile, NewImport, ObjectStore, Search as _, Sequencer, TransactionLog, Uploader,
+    NewExport, NewFile, NewImport, ObjectBytes, ObjectName, ObjectStore, ObjectSummary, ObjectWriter,
+    Search as _, Sequencer, TransactionLog, Uploader,
 };
 use futures::TryStreamExt as _;
 use system_transaction::{SystemTransactions, Work};
@@ -73,9 +75,17 @@ impl Ground {
 
     /// With a search service that follows these deployments.
     async fn searched(searched: tokio::sync::watch::Receiver<Arc<Deployments>>) -> Ground {
+        Ground::with(searched, txlog::LogLimits::DEFAULT).await
+    }
+
+    async fn with(
+        searched: tokio::sync::watch::Receiver<Arc<Deployments>>,
+        limits: txlog::LogLimits,
+    ) -> Ground {
         let folder = tempfile::tempdir().expect("a folder");
         let shutdown = CancellationToken::new();
         let mut options = txlog::Options::embedded(folder.path().join("log"));
+        options.limits = limits;
         options.deployments.push(txlog::Deployment { name: "d2".to_owned(), at: NEIGHBOUR });
         let log = txlog::Service::start(options, shutdown.child_token()).await.expect("the log starts");
         let handle: Arc<dyn TransactionLog> = Arc::new(log.handle());
@@ -1093,6 +1103,103 @@ async fn an_export_is_of_one_moment_and_survives_a_restart() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the export stays");
+}
+
+/// A store in which each piece of an object takes its time.
+struct Slow {
+    objects: Arc<dyn ObjectStore>,
+    pause: Duration,
+}
+
+struct SlowWriter {
+    object: Box<dyn ObjectWriter>,
+    pause: Duration,
+}
+
+#[async_trait]
+impl ObjectStore for Slow {
+    async fn create(&self, name: ObjectName) -> contract::Result<Box<dyn ObjectWriter>> {
+        Ok(Box::new(SlowWriter { object: self.objects.create(name).await?, pause: self.pause }))
+    }
+    async fn size(&self, name: ObjectName) -> contract::Result<Option<u64>> {
+        self.objects.size(name).await
+    }
+    async fn read(&self, name: ObjectName, range: Range<u64>) -> contract::Result<Option<ObjectBytes>> {
+        self.objects.read(name, range).await
+    }
+    async fn delete(&self, name: ObjectName) -> contract::Result<()> {
+        self.objects.delete(name).await
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for SlowWriter {
+    async fn write(&mut self, bytes: Bytes) -> contract::Result<()> {
+        tokio::time::sleep(self.pause).await;
+        self.object.write(bytes).await
+    }
+    async fn finish(self: Box<Self>) -> contract::Result<ObjectSummary> {
+        self.object.finish().await
+    }
+}
+
+/// What becomes of an export that takes several times as long as moments are kept, with so many moments that may be held; and
+/// how many are held then.
+async fn slow_export(holds_max: usize) -> (ExportState, u64) {
+    let retention = Duration::from_millis(700);
+    let limits = txlog::LogLimits {
+        retention_ms_min: retention.as_millis() as u64,
+        window_age_ms_min: 500,
+        hold_ms: 1_000,
+        holds_max,
+        ..txlog::LogLimits::DEFAULT
+    };
+    let mut ground = Ground::with(deployments(), limits).await;
+    ground.objects = Arc::new(Slow { objects: ground.objects, pause: retention });
+    let harness = ground.serve(LIMITS);
+    // Half of it is in the archive: a piece for each 512 KiB.
+    for _ in 0..6 {
+        transact!(harness.ground, |transaction| {
+            for _ in 0..8 {
+                let text: String = (0..32_768).map(|_| format!("{:02x}", rand::random::<u8>())).collect();
+                transaction.insert("texts", Value::Object(object! { "text" => text })).await?;
+            }
+        });
+    }
+    let export = NewExport { include_storage: false, component: String::new() };
+    harness.archives.request_export(DEPLOYMENT, export).await.expect("it is requested");
+    let mut most_held = 0;
+    let state = loop {
+        transact!(harness.ground, |transaction| {
+            transaction.insert("others", Value::Object(object! { "n" => 1.0 })).await?;
+        });
+        most_held = most_held.max(harness.ground.log.handle().metrics().held);
+        let mut transaction = harness.ground.snapshot().await;
+        let rows = transaction.rows::<ExportRow>("by_creation_time", &[]).await.expect("they are read");
+        let state = rows.last().expect("one was requested").row.state.clone();
+        if !state.is_under_way() {
+            break state;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(harness.ground.log.handle().metrics().held, 0, "it is let go of");
+    harness.stop().await;
+    (state, most_held)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_takes_longer_than_moments_are_kept_holds_its_own() {
+    let (state, held) = slow_export(1).await;
+    assert!(matches!(state, ExportState::Completed { .. }), "{state:?}");
+    assert_eq!(held, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_held_by_nobody_fails_and_says_so() {
+    let (state, held) = slow_export(0).await;
+    let ExportState::Failed { message } = state else { panic!("{state:?}: the other test can't fail") };
+    assert!(message.contains("took longer than its moment is kept"), "{message}");
+    assert_eq!(held, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

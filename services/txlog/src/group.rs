@@ -22,6 +22,7 @@ use crate::{
     commit_queue::{Answer, CommitQueue, CommitQueueOptions},
     counts::Counts,
     entry::EntryVersion,
+    holds::HoldOptions,
     keys::{self, Incarnation},
     planted,
     state_store::NodeStore,
@@ -91,6 +92,11 @@ impl Group {
             window_age: Duration::from_millis(limits.window_age_ms_min),
             retention: Duration::from_millis(limits.retention_ms_min),
             records_age: Duration::from_millis(limits.commit_record_age_ms),
+            holds: HoldOptions {
+                lease: Duration::from_millis(limits.hold_ms),
+                age_max: Duration::from_millis(limits.held_ms_max),
+                count_max: limits.holds_max,
+            },
         };
         let queue = CommitQueue::new(options, last, state.epoch, passed());
         let position = position_of(&queue);
@@ -453,9 +459,9 @@ mod tests {
                 let _over = Over(&over);
                 while !over.load(Ordering::Acquire) {
                     let term = term.load(Ordering::Acquire);
-                    group.decide(|queue| queue.elected(term, None));
+                    group.decide(|queue| queue.elected(term, None, passed()));
                 }
-                group.decide(|queue| queue.elected(TERMS, None));
+                group.decide(|queue| queue.elected(TERMS, None, passed()));
             }));
             // What is shown goes back never.
             let mut position = group.position();

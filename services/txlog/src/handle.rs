@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch,
-    Error, ErrorKind, GroupId, LeaderHint, Lookup, NodeId, Position, Read, ReadAt, ReadResult, ReadSet,
-    Result, Retry, StreamEvents, Timestamp, TransactionLog, code, document,
+    Error, ErrorKind, GroupId, Hold, HoldId, LeaderHint, Lookup, NodeId, Position, Read, ReadAt, ReadResult,
+    ReadSet, Result, Retry, StreamEvents, Timestamp, TransactionLog, code, document,
 };
 use counters::Stopwatch;
 use openraft::{async_runtime::WatchReceiver, raft::ReadPolicy};
@@ -26,10 +26,12 @@ use crate::{
     apply::{ApplyError, Family, Store},
     backfill,
     batcher::ProposalError,
+    clock::passed,
     commit_queue::{Received, Request},
     entry::{Backfill, CommitWrites, LogEntry, Staged, encode_writes, touched_keys},
     fatal::FatalHandler,
     group::Group,
+    holds::NotHeld,
     keys,
     limits::StoreLimits,
     members::GroupStatus,
@@ -338,6 +340,10 @@ fn not_leader(leader: Option<&LeaderHint>) -> Error {
     Error::new(ErrorKind::Overloaded, "NotLeader", message)
 }
 
+fn out_of_retention(at: Timestamp) -> Error {
+    Error::new(ErrorKind::OutOfRetention, "OutOfRetention", format!("{at} is older than what is kept"))
+}
+
 fn epoch_ended() -> Error {
     Error {
         retry: Retry::Now,
@@ -354,11 +360,11 @@ impl HandleGroup {
         Error::internal(error.to_string())
     }
 
-    fn limits_used(&self) -> [limits::Use; 5] {
+    fn limits_used(&self) -> [limits::Use; 6] {
         let limits = &self.group.limits;
-        let (undecided, window_bytes) = {
+        let (undecided, window_bytes, (held, _)) = {
             let queue = self.group.queue.read();
-            (queue.undecided(), queue.window_bytes())
+            (queue.undecided(), queue.window_bytes(), queue.held(passed()))
         };
         let staged_bytes_max = limits.staged_bytes_max / STAGE_UNIT_BYTES * STAGE_UNIT_BYTES;
         let staged_bytes = staged_bytes_max - self.stage_room.available_permits() * STAGE_UNIT_BYTES;
@@ -366,6 +372,7 @@ impl HandleGroup {
             limits::Use::of("log.commits_queued_max", undecided.commits, limits.commits_queued_max),
             limits::Use::of("log.commits_queued_bytes_max", undecided.bytes, limits.commits_queued_bytes_max),
             limits::Use::of("log.staged_bytes_max", staged_bytes, staged_bytes_max),
+            limits::Use::of("log.holds_max", held, limits.holds_max),
             limits::Use::of_cache("log.window_bytes_max", window_bytes, limits.window_bytes_max),
             limits::Use::of_cache(
                 "log.stream_buffer_bytes_max",
@@ -673,10 +680,37 @@ impl HandleGroup {
 
     fn in_retention(&self, at: Timestamp) -> Result<()> {
         if at < self.group.horizon() && !planted::is(planted::Bug::ReadIgnoresHorizon) {
-            let message = format!("{at} is older than what is kept");
-            return Err(Error::new(ErrorKind::OutOfRetention, "OutOfRetention", message));
+            return Err(out_of_retention(at));
         }
         Ok(())
+    }
+
+    async fn hold(&self, hold: Hold) -> Result<Duration> {
+        let (epoch, held) = {
+            let mut queue = self.group.queue.write();
+            (queue.epoch(), queue.hold(hold, self.group.horizon(), passed()))
+        };
+        // Whoever comes to lead after this waits for what is held to be renewed. One that leads already would not, and may know
+        // better what can't be read.
+        if !planted::is(planted::Bug::HoldIsNotConfirmed) {
+            self.confirm_leadership().await?;
+        }
+        let queue = self.group.queue.read();
+        match held {
+            _ if queue.epoch() != epoch => Err(self.not_leader()),
+            Ok(()) if queue.holds(hold.id, passed()) => Ok(Duration::from_millis(self.group.limits.hold_ms)),
+            // To confirm it took longer than it is held.
+            Ok(()) | Err(NotHeld::NotLeader) => Err(self.not_leader()),
+            Err(NotHeld::TooOld) => Err(out_of_retention(hold.at)),
+            Err(NotHeld::TooMany) => Err(Error::overloaded("TooManyHolds", "too many moments are held")),
+        }
+    }
+
+    fn release(&self, id: HoldId) -> Result<()> {
+        match self.group.queue.write().release(id) {
+            true => Ok(()),
+            false => Err(self.not_leader()),
+        }
     }
 
     async fn confirm_leadership(&self) -> Result<Position> {
@@ -780,6 +814,14 @@ impl TransactionLog for Handle {
 
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
         self.awaited(step.deployment).await?.backfill(step).await
+    }
+
+    async fn hold(&self, group: GroupId, hold: Hold) -> Result<Duration> {
+        self.group(group)?.hold(hold).await
+    }
+
+    async fn release(&self, group: GroupId, id: HoldId) -> Result<()> {
+        self.group(group)?.release(id)
     }
 }
 

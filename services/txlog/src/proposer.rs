@@ -115,7 +115,10 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
             });
             (leads, leader)
         };
-        group.decide(|queue| if leads { queue.elected(term, leader) } else { queue.follow(term, leader) });
+        group.decide(|queue| match leads {
+            true => queue.elected(term, leader, passed()),
+            false => queue.follow(term, leader),
+        });
         if !leads {
             group.counts.given_up();
         }

@@ -10,6 +10,7 @@ mod cluster;
 pub(crate) mod disk;
 mod documents;
 mod faults;
+mod holders;
 mod lists;
 mod network;
 pub(crate) mod runtime;
@@ -135,4 +136,6 @@ found! {
     a_snapshot_that_lacks_records_is_found: SnapshotLacksRecords by 0,
     an_installed_state_that_is_not_flushed_is_found: InstallIsNotFlushed by 64,
     a_stream_that_begins_where_nobody_leads_is_found: StreamBeginsUnproved by 0,
+    a_new_leader_that_forgets_what_is_held_is_found: NewLeaderForgetsHolds by 0,
+    a_hold_that_is_not_confirmed_is_found: HoldIsNotConfirmed by 0,
 }

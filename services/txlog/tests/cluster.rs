@@ -13,9 +13,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use contract::{NodeId, Timestamp, TransactionLog};
+use contract::{Hold, HoldId, NodeId, Read, ReadAt, ReadResult, Timestamp, TransactionLog};
 use proto::txlog::v1::{self as wire, raft_client::RaftClient};
-use support::{CLUSTER, Cluster, DEV, Fault, commit_at, delete, write};
+use support::{BY_ID, CLUSTER, Cluster, DEV, Fault, commit_at, delete, write};
 use tokio::task::JoinSet;
 use tonic::Code;
 use txlog::Handle;
@@ -433,6 +433,7 @@ fn tiny(options: &mut txlog::Options) {
     options.store.snapshot_piece_bytes_max = 1_000;
     options.store.sweep_look_ms = 20;
     options.limits.retention_ms_min = 500;
+    options.limits.hold_ms = 500;
 }
 
 /// Writes, overwrites and deletes until the leader's log begins behind `index`.
@@ -544,5 +545,83 @@ async fn a_new_node_gets_the_state_while_commits_go_on() {
     let found = cluster.documents(4, last).await;
     assert!(found == all, "{} of {} documents", found.len(), all.len());
     assert!(written.iter().all(|(key, document)| found.get(key) == Some(document)));
+    cluster.stop_all().await;
+}
+
+/// Holds a moment at whoever leads, several times in the time for which it is held, until it is told to let it go.
+async fn keep_held(logs: Vec<Handle>, hold: Hold, stop: Arc<AtomicBool>) {
+    let mut leader = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let asked = tokio::time::timeout(Duration::from_millis(500), logs[leader].hold(DEV.group, hold));
+        match asked.await {
+            Ok(Ok(held_for)) => tokio::time::sleep(held_for / 10).await,
+            Ok(Err(error)) if error.code != "NotLeader" => panic!("it is not held: {error}"),
+            _ => leader = (leader + 1) % logs.len(),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Those who do not lead hold nothing.
+    futures::future::join_all(logs.iter().map(|log| log.release(DEV.group, hold.id))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_held_moment_stays_readable_on_every_node_whoever_comes_to_lead() {
+    const HOLD: Duration = Duration::from_millis(3_000);
+    let mut cluster = Cluster::start_with(3, |options| {
+        options.limits.retention_ms_min = 500;
+        options.limits.hold_ms = HOLD.as_millis() as u64;
+    })
+    .await;
+    let before = cluster.commit(1, vec![write("key", b"before")]).await;
+    let at = cluster.commit(2, vec![write("key", b"held")]).await;
+    let logs: Vec<Handle> = cluster.nodes.values().map(|running| running.log.clone()).collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let hold = Hold { id: HoldId([1; 16]), at };
+    let holding = tokio::spawn(keep_held(logs.clone(), hold, stop.clone()));
+    cluster.commit(3, vec![write("key", b"after")]).await;
+    let read = async |log: &Handle, at: Timestamp| {
+        let read = Read::Point { index: BY_ID, key: "key".into() };
+        match log.read(DEV, ReadAt::published(at), &[read]).await {
+            Ok(results) => match &results[..] {
+                [ReadResult::Point(Some(version))] => Ok(version.document.clone()),
+                other => panic!("it is there: {other:?}"),
+            },
+            Err(error) => Err(error.code),
+        }
+    };
+    let load = Load::start(&cluster, 1, 2);
+    for is_cut_off in [true, false] {
+        let leader = cluster.leader().await;
+        if is_cut_off {
+            cluster.isolate(leader, Some(Fault::Closed));
+        } else {
+            cluster.log(leader).transfer_leader(DEV.group, None).await.expect("another one can lead");
+        }
+        let next = cluster.leader_of(|node| node != leader).await;
+        // Until it lets go of what is not held.
+        let until = Instant::now() + HOLD + Duration::from_secs(1);
+        while Instant::now() < until {
+            load.acknowledged(1).await;
+            for log in &logs {
+                assert_eq!(read(log, at).await, Ok(Bytes::from_static(b"held")), "led by {next}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(read(&cluster.log(next), before).await, Err("OutOfRetention".into()));
+        cluster.isolate(leader, None);
+        cluster.ready().await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    holding.await.expect("it was held all the time");
+    let gone = async {
+        for log in &logs {
+            while read(log, at).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.expect("nobody holds it any more");
+    load.end().await;
+    drop(logs);
     cluster.stop_all().await;
 }
