@@ -78,7 +78,8 @@ enum Question {
 
 #[derive(Debug, clap::Args)]
 struct Asking {
-    /// A configuration file as `serve` has it; of it [cluster] and [tls] are looked at.
+    /// A configuration file as `serve` has it; of it, and of the variables of `serve`, what is said of the cluster and of
+    /// TLS is looked at.
     #[arg(long, env = "TIDEMARK_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where to ask, as `host:port` [default: the peers of the configuration].
