@@ -33,8 +33,9 @@ use crate::{
     group::Group,
     holds::NotHeld,
     keys,
+    leader::is_heard,
     limits::StoreLimits,
-    members::GroupStatus,
+    members::{GroupStatus, Metrics},
     metrics::{MetricsSnapshot, RaftSnapshot},
     network::Peers,
     options::Deployment,
@@ -219,13 +220,10 @@ impl Handle {
         all
     }
 
-    /// Which groups take no requests here now, since nobody is known to lead them.
+    /// Which groups take no requests here now: nobody is known to lead them, or was heard of lately by this replica, or, if it leads
+    /// itself, by a quorum.
     pub fn without_leader(&self) -> Vec<GroupId> {
-        let is_without = |of: &&Arc<HandleGroup>| {
-            let position = of.group.position();
-            let position = position.borrow();
-            !position.ready && position.leader.is_none()
-        };
+        let is_without = |of: &&Arc<HandleGroup>| of.leader(&of.metrics()).is_none();
         let mut groups: Vec<_> =
             self.shared.groups.values().filter(is_without).map(|of| of.group.id).collect();
         groups.sort_unstable();
@@ -719,8 +717,16 @@ impl HandleGroup {
         Ok(self.group.position().borrow().clone())
     }
 
+    /// Who leads, if that one was heard of lately.
+    pub(crate) fn leader(&self, metrics: &Metrics) -> Option<Arc<LeaderHint>> {
+        let leader = self.group.position().borrow().leader.clone();
+        leader.filter(|_| is_heard(&self.group.leader_heard, metrics, &self.limits))
+    }
+
     pub(crate) fn not_leader(&self) -> Error {
-        not_leader(self.group.position().borrow().leader.as_deref())
+        let leader = self.leader(&self.metrics());
+        // It would not say so if a quorum had let it.
+        not_leader(leader.as_deref().filter(|leader| leader.node != self.node))
     }
 
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {

@@ -19,6 +19,7 @@ use openraft::{
 use crate::{
     group::Group,
     handle::HandleGroup,
+    leader::is_heard,
     limits::StoreLimits,
     proposer::GroupRaft,
     raft_types::{Node, RaftTypes, StoredMembership},
@@ -32,7 +33,7 @@ pub struct GroupStatus {
     /// Whose view it is.
     pub node: NodeId,
     pub term: u64,
-    /// Who leads, as far as is known here.
+    /// Who leads, as far as is known here and was heard of lately.
     pub leader: Option<LeaderHint>,
     /// Whether this replica leads and takes commits.
     pub ready: bool,
@@ -94,7 +95,7 @@ impl HandleGroup {
             group: self.group.id,
             node: self.node,
             term: metrics.current_term,
-            leader: position.leader.as_deref().cloned(),
+            leader: self.leader(metrics).as_deref().cloned(),
             ready: position.ready,
             published: position.published,
             last_index: metrics.last_log_index.unwrap_or(0),
@@ -118,8 +119,10 @@ impl HandleGroup {
         node == self.node.0 || is_heard_of(metrics, node, &self.limits)
     }
 
+    /// Fails if this replica does not lead, or hears of no quorum: whatever it began would not end.
     fn leads(&self, metrics: &Metrics) -> Result<()> {
-        match metrics.current_leader == Some(self.node.0) && metrics.state.is_leader() {
+        let leads = metrics.current_leader == Some(self.node.0) && metrics.state.is_leader();
+        match leads && is_heard(&self.group.leader_heard, metrics, &self.limits) {
             true => Ok(()),
             false => Err(self.not_leader()),
         }

@@ -100,6 +100,7 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
     let mut metrics = raft.server_metrics();
     let mut term;
     let mut last_leader = None;
+    let mut led_term = None;
     loop {
         let (leads, leader) = {
             let metrics = metrics.borrow_watched();
@@ -109,6 +110,11 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
                 group.counts.leader_changes.increment();
             }
             let leads = metrics.state == ServerState::Leader && metrics.vote.committed;
+            if leads && led_term != Some(term) {
+                led_term = Some(term);
+                group.leader_heard.now();
+            }
+            group.set_membership(metrics.membership_config.clone());
             let leader = metrics.current_leader.map(|leader| {
                 let place = metrics.membership_config.membership().get_node(&leader).cloned();
                 hint(NodeId(leader), &place.unwrap_or_default())

@@ -202,6 +202,48 @@ async fn a_leader_that_hangs_is_replaced_and_proves_nothing_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hears_of_no_leader_and_a_leader_of_no_quorum_say_so_until_they_do() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let (one, other) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+    cluster.are_without_leader(&[]).await;
+    for fault in [Fault::Closed, Fault::Silent] {
+        cluster.isolate(one, Some(fault));
+        cluster.are_without_leader(&[one]).await;
+        assert_eq!(cluster.leader().await, leader, "it has a quorum all the same");
+        cluster.isolate(other, Some(fault));
+        cluster.are_without_leader(&[1, 2, 3]).await;
+        // Nobody could have been elected, and nobody has stepped down.
+        let status = cluster.status(leader);
+        assert!(status.ready, "{status:?}");
+        let error =
+            cluster.log(leader).confirm_leadership(DEV.group).await.expect_err("no quorum confirms it");
+        assert!(error.message.ends_with("nobody is known to"), "it does not name itself: {error}");
+        cluster.isolate(one, None);
+        cluster.isolate(other, None);
+        cluster.ready().await;
+        cluster.are_without_leader(&[]).await;
+    }
+    // One that starts where nobody answers knows who led last, and has not heard of it.
+    cluster.kill(one).await;
+    cluster.start_node(one).await;
+    cluster.are_without_leader(&[one]).await;
+    cluster.isolate(one, None);
+    cluster.are_without_leader(&[]).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_takes_one_message_of_raft_at_a_time_goes_on() {
+    let mut cluster = Cluster::start_with(3, |options| options.store.raft_messages_queued_max = 1).await;
+    let load = Load::start(&cluster, 1, 8);
+    load.acknowledged(200).await;
+    let (written, last, _) = load.end().await;
+    all_have(&cluster, &written, last).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lead_is_handed_over_without_a_failed_commit() {
     let mut cluster = Cluster::start(3).await;
     let load = Load::start(&cluster, 1, 8);

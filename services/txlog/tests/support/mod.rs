@@ -292,6 +292,23 @@ impl Cluster {
         self.nodes.keys().map(|node| self.status(*node)).collect()
     }
 
+    /// Waits until exactly these nodes hear of no leader, and say so wherever they are asked.
+    pub async fn are_without_leader(&self, nodes: &[u64]) {
+        let is_without = |node: &u64| {
+            let log = self.log(*node);
+            let is_measured = log.raft_metrics().iter().all(|raft| !raft.has_leader);
+            [!log.without_leader().is_empty(), self.status(*node).leader.is_none(), is_measured]
+        };
+        let found = async {
+            let expected = |node: &u64| is_without(node) == [nodes.contains(node); 3];
+            while !self.nodes.keys().all(expected) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let found = tokio::time::timeout(WAIT, found).await;
+        assert!(found.is_ok(), "without a leader are not {nodes:?}: {:?}", self.statuses());
+    }
+
     /// The node that leads and takes commits, once there is one.
     pub async fn leader(&self) -> u64 {
         self.leader_of(|_| true).await
