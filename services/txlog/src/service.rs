@@ -400,6 +400,10 @@ pub(crate) fn check_reach(group: GroupId, log: &RaftLog, state: &AppliedState) -
     Err(StartError::Differ { group: group.0, reason })
 }
 
+/// Notes that Raft's tasks leave for it, and it for itself: for each message that it takes, of which it takes thousands before it
+/// looks at a note. Where its own note has no room, it waits for ever.
+const RAFT_NOTES_MIN: u64 = 16_384;
+
 pub(crate) fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
     let limits = &options.store;
     let config = Config {
@@ -416,7 +420,7 @@ pub(crate) fn raft_config(options: &Options, group: GroupId) -> Result<Config, S
         // A restarted leader has lost what it had not flushed: it must be elected and apply its log first.
         enable_leader_restore: Some(false),
         api_channel_size: Some(limits.raft_messages_queued_max),
-        notification_channel_size: Some(limits.raft_messages_queued_max),
+        notification_channel_size: Some(limits.raft_messages_queued_max.max(RAFT_NOTES_MIN)),
         ..Config::default()
     };
     config.validate().map_err(|error| error.to_string())
