@@ -105,22 +105,22 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
         let (leads, leader) = {
             let metrics = metrics.borrow_watched();
             term = metrics.vote.leader_id.term;
+            group.set_membership(metrics.membership_config.clone());
             if metrics.current_leader.is_some() && metrics.current_leader != last_leader {
                 last_leader = metrics.current_leader;
                 group.counts.leader_changes.increment();
             }
             let leads = metrics.state == ServerState::Leader && metrics.vote.committed;
-            if leads && led_term != Some(term) {
-                led_term = Some(term);
-                group.leader_heard.now();
-            }
-            group.set_membership(metrics.membership_config.clone());
             let leader = metrics.current_leader.map(|leader| {
                 let place = metrics.membership_config.membership().get_node(&leader).cloned();
                 hint(NodeId(leader), &place.unwrap_or_default())
             });
             (leads, leader)
         };
+        if leads && led_term != Some(term) {
+            led_term = Some(term);
+            group.leader_heard.now();
+        }
         group.decide(|queue| match leads {
             true => queue.elected(term, leader, passed()),
             false => queue.follow(term, leader),
