@@ -1,6 +1,7 @@
 // `tidemark dev` as a process: how it starts, what it refuses, how it stops.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { readdir, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -9,10 +10,12 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WebSocket } from "ws";
 import { whenOver } from "./harness/cleanup.mjs";
-import { startTidemark, temporaryFolder, tidemarkBinary } from "./harness/tidemark.mjs";
+import { alarmingLines, startTidemark, temporaryFolder, tidemarkBinary } from "./harness/tidemark.mjs";
 
 const PRINT_MS_MAX = 60_000;
 const LIMIT = { timeout: 300_000 };
+/** As long as a start takes, and longer. */
+const STARTING_MS = 1_000;
 
 function runToEnd(...words) {
   const { status, stdout, stderr } = spawnSync(tidemarkBinary(), words, { encoding: "utf8", timeout: 120_000 });
@@ -69,6 +72,22 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
     socket.terminate();
   });
 }
+
+test("a signal while it starts ends it, and nothing alarms anybody", LIMIT, async (context) => {
+  const folder = await temporaryFolder(context);
+  for (let delay = 0; delay < STARTING_MS; delay += 25) {
+    const child = spawn(tidemarkBinary(), ["dev", "--data-dir", join(folder, "data"), "--port", "0", "--site-port", "0"]);
+    let log = "";
+    [child.stdout, child.stderr].forEach((stream) => stream.setEncoding("utf8").on("data", (text) => (log += text)));
+    const closed = once(child, "close");
+    await sleep(delay);
+    child.kill("SIGTERM");
+    const [code, signal] = await closed;
+    // Before it listens for signals there is nothing that it could do in order.
+    assert.ok(code === 0 || (signal === "SIGTERM" && log === ""), `after ${delay} ms: ${code} ${signal}\n${log}`);
+    assert.deepEqual(alarmingLines(log), [], `after ${delay} ms`);
+  }
+});
 
 for (const option of ["--port", "--site-port"]) {
   test(`a used ${option} is refused with exit code 2, naming it and who has it`, LIMIT, async (context) => {

@@ -296,14 +296,28 @@ pub struct Asked {
     pub limits: Limits,
 }
 
-/// Of the file, which may be that of a node or say only where the nodes are and how they are called.
+/// What `serve` would take from the environment.
+#[derive(Debug, clap::Parser)]
+struct Environment {
+    #[command(flatten)]
+    serve: ServeArguments,
+}
+
+/// Of variables over the file, both of which may be those of a node or say only where the nodes are and how they are called.
 pub fn load_for_operator(config: Option<PathBuf>) -> Result<Asked, Refusal> {
+    // There are no words but the program's name: what is wrong is a variable.
+    let environment = <Environment as clap::Parser>::try_parse_from(["tidemark"])
+        .map_err(|error| Refusal::Configuration(error.to_string()))?;
+    operator_asks(environment.serve, config)
+}
+
+fn operator_asks(serve: ServeArguments, config: Option<PathBuf>) -> Result<Asked, Refusal> {
     let mut file = read(&DevArguments { config, ..DevArguments::default() })?;
     let limits = &file.limits;
     if let Some(sentence) = limits.broken_relation().or(limits.broken_relation_between_processes()) {
         return Err(Refusal::Configuration(sentence.to_owned()));
     }
-    let cluster = cluster::combine(ServeArguments::default(), take_serve(&mut file))?;
+    let cluster = cluster::combine(serve, take_serve(&mut file))?;
     Ok(Asked { cluster, limits: file.limits })
 }
 
@@ -637,6 +651,19 @@ mod tests {
         );
         let (dev, _) = loaded("[edge_tls]\nkey = \"k\"");
         assert!(dev.expect_err("refused").to_string().contains("[edge_tls]"));
+    }
+
+    #[test]
+    fn operators_ask_where_flags_of_serve_or_the_file_say() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tidemark.toml");
+        std::fs::write(&path, "internal_port = 1\n[cluster]\nname = \"filed\"\n").expect("written");
+        let words =
+            ["tidemark", "serve", "--cluster-name", "named", "--cluster-peers", "a:7", "--cluster-voters=1"];
+        let arguments = <Arguments as clap::Parser>::try_parse_from(words).expect("valid");
+        let Command::Serve(serve) = arguments.command else { panic!("the words are those of serve") };
+        let asked = operator_asks(*serve, Some(path)).expect("valid").cluster;
+        assert_eq!((asked.name.as_str(), asked.internal_port, asked.peers.len()), ("named", 1, 1));
     }
 
     #[test]

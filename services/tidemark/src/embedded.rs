@@ -9,6 +9,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -145,11 +146,14 @@ pub async fn run(mut configuration: Configuration) -> anyhow::Result<()> {
         // So that it has the key that it had before there was a directory.
         secret: *folder.secret(),
     };
-    let starting = start(&configuration, &folder, node, default, listeners, metrics);
-    let (parts, directory) = tokio::select! {
-        started = starting => started?,
-        // While a node waits for the others nothing is served that would have to end in order.
-        () = signals.next() => return Ok(()),
+    let (parts, directory) = {
+        let mut starting = pin!(start(&configuration, &folder, node, default, listeners, metrics));
+        tokio::select! {
+            started = &mut starting => started?,
+            // While a node starts, or waits for the others, nothing is served that would have to end in order. Nor can it end otherwise
+            // than as if it were killed: what has started would lose what it stands on, and complain.
+            () = signals.next() => std::process::exit(0),
+        }
     };
 
     let admin_key = {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::limits::LogLimits;
-use contract::{CommitOutcome, DeploymentId, GroupId, Position, Timestamp};
+use contract::{CommitOutcome, DeploymentId, GroupId, NodeId, Position, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -24,7 +24,9 @@ use crate::{
     entry::EntryVersion,
     holds::HoldOptions,
     keys::{self, Incarnation},
+    leader::LastHeard,
     planted,
+    raft_types::{Node, StoredMembership},
     state_store::NodeStore,
     stream::CommitBuffer,
     sweep::sweep,
@@ -48,6 +50,12 @@ pub struct Group {
     /// There may be a batch to propose.
     pub work: Notify,
     pub counts: Counts,
+    /// When its leader was heard of last.
+    pub leader_heard: Arc<LastHeard>,
+    /// One change of who belongs to the group, or leads it, after the other.
+    pub changing: tokio::sync::Mutex<()>,
+    /// Who belongs to it, and where they are, as far as this replica's log says.
+    membership: RwLock<Arc<StoredMembership>>,
     position: watch::Sender<Position>,
     published: AtomicU64,
     horizon: AtomicU64,
@@ -111,6 +119,9 @@ impl Group {
             buffer: Arc::new(CommitBuffer::new(last, &limits)),
             work: Notify::new(),
             counts: Counts::new(),
+            leader_heard: Arc::new(LastHeard::new()),
+            changing: tokio::sync::Mutex::default(),
+            membership: RwLock::default(),
             position: watch::Sender::new(position),
             published: AtomicU64::new(last.as_nanoseconds()),
             horizon: AtomicU64::new(state.horizon.as_nanoseconds()),
@@ -153,6 +164,16 @@ impl Group {
     /// By how many nanoseconds the clock is held back.
     pub fn clock_held_back(&self) -> u64 {
         self.clock_ahead.load(Ordering::Relaxed)
+    }
+
+    /// From now on these belong to it.
+    pub fn set_membership(&self, membership: Arc<StoredMembership>) {
+        *self.membership.write() = membership;
+    }
+
+    /// Where a member is, if it is one.
+    pub fn member(&self, node: NodeId) -> Option<Node> {
+        self.membership.read().membership().get_node(&node.0).cloned()
     }
 
     /// Where the group's data lie now. Whoever has read there asks again afterwards: had they been replaced meanwhile, rows

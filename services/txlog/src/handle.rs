@@ -33,8 +33,9 @@ use crate::{
     group::Group,
     holds::NotHeld,
     keys,
+    leader::is_heard,
     limits::StoreLimits,
-    members::GroupStatus,
+    members::{GroupStatus, Metrics},
     metrics::{MetricsSnapshot, RaftSnapshot},
     network::Peers,
     options::Deployment,
@@ -98,8 +99,6 @@ pub struct HandleGroup {
     pub(crate) node: NodeId,
     pub(crate) peers: Arc<Peers>,
     pub(crate) limits: StoreLimits,
-    /// One change of who belongs to the group, or leads it, after the other.
-    pub(crate) changing: tokio::sync::Mutex<()>,
     /// Numbers the large commits of this process; with the term no two are the same.
     stages: AtomicU64,
     /// Bytes that may be staged at once.
@@ -122,8 +121,8 @@ impl HandleGroup {
         fatal: FatalHandler,
     ) -> HandleGroup {
         let stage_room = Arc::new(Semaphore::new(stage_units(&group)));
-        let (stages, changing) = (AtomicU64::new(0), tokio::sync::Mutex::default());
-        HandleGroup { group, raft, node, peers, limits, changing, stages, stage_room, large, fatal }
+        let stages = AtomicU64::new(0);
+        HandleGroup { group, raft, node, peers, limits, stages, stage_room, large, fatal }
     }
 
     /// Whether large commits are under way.
@@ -219,13 +218,10 @@ impl Handle {
         all
     }
 
-    /// Which groups take no requests here now, since nobody is known to lead them.
+    /// Which groups take no requests here now: nobody is known to lead them, or was heard of lately by this replica, or, if it leads
+    /// itself, by a quorum.
     pub fn without_leader(&self) -> Vec<GroupId> {
-        let is_without = |of: &&Arc<HandleGroup>| {
-            let position = of.group.position();
-            let position = position.borrow();
-            !position.ready && position.leader.is_none()
-        };
+        let is_without = |of: &&Arc<HandleGroup>| of.leader(&of.metrics()).is_none();
         let mut groups: Vec<_> =
             self.shared.groups.values().filter(is_without).map(|of| of.group.id).collect();
         groups.sort_unstable();
@@ -265,8 +261,8 @@ impl Handle {
     }
 
     /// Adds a node to a group, by its leader: as a learner, then, once it has caught up, as a voter, in the same step instead of
-    /// another one if that is said. `address` is `host:port`; `zone` may be empty. What was begun goes on if it is asked for
-    /// again.
+    /// another one if that is said. `address` is `host:port`; an empty `zone` is the one that the node says. What was begun goes on
+    /// if it is asked for again. Of a node that has moved with its disk the group learns so where it is now.
     pub async fn add_node(
         &self,
         group: GroupId,
@@ -278,8 +274,8 @@ impl Handle {
     }
 
     /// Removes a node from a group, by its leader; if it is the leader itself, it hands over and answers `NotLeader`. The node
-    /// does not learn of it and is to be stopped; its id is never to be used again.
-    pub async fn remove_node(&self, group: GroupId, node: NodeId) -> Result<()> {
+    /// does not learn of it and is to be stopped; its id is never to be used again. Whether it was there.
+    pub async fn remove_node(&self, group: GroupId, node: NodeId) -> Result<bool> {
         self.group(group)?.remove_node(node).await
     }
 
@@ -719,8 +715,16 @@ impl HandleGroup {
         Ok(self.group.position().borrow().clone())
     }
 
+    /// Who leads, if that one was heard of lately.
+    pub(crate) fn leader(&self, metrics: &Metrics) -> Option<Arc<LeaderHint>> {
+        let leader = self.group.position().borrow().leader.clone();
+        leader.filter(|_| is_heard(&self.group.leader_heard, metrics, &self.limits))
+    }
+
     pub(crate) fn not_leader(&self) -> Error {
-        not_leader(self.group.position().borrow().leader.as_deref())
+        let leader = self.leader(&self.metrics());
+        // It would not say so if a quorum had let it.
+        not_leader(leader.as_deref().filter(|leader| leader.node != self.node))
     }
 
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {

@@ -29,6 +29,7 @@ mod handle;
 mod holds;
 mod incarnations;
 mod keys;
+mod leader;
 mod level;
 mod limits;
 mod log_disk;

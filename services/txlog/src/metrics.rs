@@ -68,7 +68,7 @@ pub struct RaftSnapshot {
     pub term: u64,
     /// Whether this replica leads.
     pub leads: bool,
-    /// Whether it knows who does.
+    /// Whether it has heard lately of one that does.
     pub has_leader: bool,
     /// How often another replica began to lead, as far as it was heard here.
     pub leader_changes: u64,
@@ -115,7 +115,7 @@ impl RaftSnapshot {
             group: group.0,
             term,
             leads,
-            has_leader: metrics.current_leader.is_some(),
+            has_leader: of.leader(&metrics).is_some(),
             leader_changes: of.group.counts.leader_changes.get(),
             voters: voters as u64,
             learners: (replicas.len() - voters) as u64,

@@ -100,10 +100,12 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
     let mut metrics = raft.server_metrics();
     let mut term;
     let mut last_leader = None;
+    let mut led_term = None;
     loop {
         let (leads, leader) = {
             let metrics = metrics.borrow_watched();
             term = metrics.vote.leader_id.term;
+            group.set_membership(metrics.membership_config.clone());
             if metrics.current_leader.is_some() && metrics.current_leader != last_leader {
                 last_leader = metrics.current_leader;
                 group.counts.leader_changes.increment();
@@ -117,6 +119,10 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
             });
             (leads, leader)
         };
+        if leads && led_term != Some(term) {
+            led_term = Some(term);
+            group.leader_heard.now();
+        }
         group.decide(|queue| match leads {
             true => queue.elected(term, leader, passed()),
             false => queue.follow(term, leader),

@@ -246,9 +246,9 @@ pub const STORE: &[Instrument<txlog::MetricsSnapshot>] = instruments! {
 
 pub const RAFT: &[Instrument<Vec<txlog::RaftSnapshot>>] = instruments! {
     groups: Gauge "" "Groups of which this node has a replica.", |at| at.len() as f64;
-    groups_without_leader: Gauge "" "Of these, those of which this replica knows no leader.", |at| at.iter().filter(|raft| !raft.has_leader).count() as f64;
+    groups_without_leader: Gauge "" "Of these, those of which this replica knows no leader, or has not heard lately.", |at| at.iter().filter(|raft| !raft.has_leader).count() as f64;
     leads: Gauge "" ["group"; GROUPS_MAX] "Whether this replica leads the group.", |at| of_groups(at, |raft| u64::from(raft.leads));
-    has_leader: Gauge "" ["group"; GROUPS_MAX] "Whether this replica knows who does.", |at| of_groups(at, |raft| u64::from(raft.has_leader));
+    has_leader: Gauge "" ["group"; GROUPS_MAX] "Whether this replica has heard lately of who does; if it leads itself, of a quorum.", |at| of_groups(at, |raft| u64::from(raft.has_leader));
     term: Gauge "" ["group"; GROUPS_MAX] "The term, which grows with each election.", |at| of_groups(at, |raft| raft.term);
     leader_changes: Counter "" ["group"; GROUPS_MAX] "How often another replica began to lead, the first one included.", |at| of_groups(at, |raft| raft.leader_changes);
     voters: Gauge "" ["group"; GROUPS_MAX] "Replicas with a vote.", |at| of_groups(at, |raft| raft.voters);
