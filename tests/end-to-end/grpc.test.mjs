@@ -621,13 +621,13 @@ function unread(context, tidemark, path, message) {
   return stream;
 }
 
-const LARGE = { set: "large", values: Array.from({ length: 12 }, () => "x".repeat(900_000)) };
+const HALF = { set: "large", values: Array.from({ length: 6 }, () => "x".repeat(900_000)) };
 const LARGE_BYTES = 10_800_000;
 
 for (const [kind, open] of [
   [
     "a subscription",
-    (context, tidemark) => unread(context, tidemark, QUERY.replace("Query", "Subscribe"), toBytes("SubscribeRequest", { call: callOf("values:kept", { set: LARGE.set }) })),
+    (context, tidemark) => unread(context, tidemark, QUERY.replace("Query", "Subscribe"), toBytes("SubscribeRequest", { call: callOf("values:kept", { set: HALF.set }) })),
   ],
   [
     "a WebSocket",
@@ -636,7 +636,7 @@ for (const [kind, open] of [
       whenOver(context, () => socket.terminate());
       socket.on("error", () => {});
       socket.once("open", () => {
-        const query = { type: "Add", queryId: 0, udfPath: "values:kept", args: [{ set: LARGE.set }] };
+        const query = { type: "Add", queryId: 0, udfPath: "values:kept", args: [{ set: HALF.set }] };
         socket.send(JSON.stringify({ type: "Connect", sessionId: randomUUID(), connectionCount: 0, lastCloseReason: null, clientTs: 0 }));
         socket.send(JSON.stringify({ type: "ModifyQuerySet", baseVersion: 0, newVersion: 1, modifications: [query] }));
         socket.pause();
@@ -650,7 +650,7 @@ for (const [kind, open] of [
     const tidemark = await startTidemark(context, { grpc: true, limits: { gateway: { answers_bytes_max: room } } });
     await pushApp(context, tidemark, "conformance");
     const client = connectGrpc(context, tidemark);
-    await client.mutation("values:keep", LARGE);
+    for (const half of [HALF, HALF]) await client.mutation("values:keep", half);
     const used = async () => {
       const text = await (await fetch(tidemark.metricsUrl)).text();
       return Number(/^tidemark_limit_used\{limit="gateway.answers_bytes_max"[^}]*\} (\S+)$/m.exec(text)[1]);
