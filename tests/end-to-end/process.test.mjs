@@ -121,6 +121,23 @@ test("a folder that holds something else is refused and left as it is", LIMIT, a
   assert.deepEqual(await readdir(folder), ["notes.txt"]);
 });
 
+test("what can't be had is refused with exit code 2, and a damaged store with 70", LIMIT, async (context) => {
+  const folder = join(await temporaryFolder(context), "data");
+  const dev = (...words) => runToEnd("dev", "--data-dir", folder, "--port", "0", "--site-port", "0", ...words);
+  for (const [url, sentence] of [
+    ["file://blobs", /behind file:\/\/ it must name a folder in full/],
+    ["ftp://blobs", /names no bucket/],
+    ["file:///proc/blobs", /the blobs can't be kept where blobs_url says/],
+  ]) {
+    const { code, output } = dev("--blobs-url", url);
+    assert.equal(code, 2, output);
+    assert.match(output, sentence);
+  }
+  await writeFile(join(folder, "state", "CURRENT"), "damaged");
+  const { code, output } = dev();
+  assert.equal(code, 70, output);
+});
+
 test("an unknown option is refused with exit code 2 and the usage", LIMIT, () => {
   const { code, output } = runToEnd("dev", "--prot", "1");
   assert.equal(code, 2, output);

@@ -30,7 +30,7 @@ use crate::{
     authentication::{self, Sender, require_admin},
     bodies, components,
     edge::{Addressed, Edge, SharedEdge},
-    error::ApiError,
+    error::{ApiError, public_message},
     json,
     metrics::OfTheApp,
 };
@@ -384,7 +384,8 @@ async fn run_mutation(edge: &Edge, function: FunctionCall) -> Result<Outcome, Ap
         Ok(outcome) => Ok(Outcome { result: outcome.result, log_lines: outcome.log_lines }),
         // It ran and lost every race; the status tells that the same call may be sent again.
         Err(error) if error.kind == ErrorKind::Conflict => {
-            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.code, error.message))
+            let message = public_message(&error);
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.code, message))
         }
         Err(error) => Err(error.into()),
     }

@@ -31,8 +31,8 @@ group! {
         /// Bodies up to here need no room among them, so that slow large ones hold up none that are small: there are at most
         /// as many as there are connections.
         small_body_bytes_max: usize = 16 * KIB,
-        /// Answers of functions that are in memory until their clients have taken them; more of them wait, with the places of
-        /// their calls.
+        /// Answers of functions, and results of live queries, that are in memory until their clients have taken them; more of them
+        /// wait, with the places of their calls.
         answers_bytes_max: usize = 512 * MIB,
         /// Time for the body of a call to arrive, and to wait for memory before (408).
         body_ms_max: u64 = 60_000,
@@ -116,12 +116,14 @@ group! {
         calls_in_flight_max: usize = 20_000,
         /// Subscriptions (`TooManySubscriptions`).
         subscriptions_max: usize = 10_000,
-        /// Calls that ask for the server's health or its description, and streams of both (`TooManyConcurrentRequests`).
+        /// Streams of the server's health or its description (`TooManyConcurrentRequests`). Who asks once for its health needs no place.
         probes_in_flight_max: usize = 1_000,
         /// Queries of one batch (`BatchTooLarge`). Each takes a place among the calls of functions.
         batch_queries_max: usize = 100,
         /// Bytes of what a batch has given in all (`BatchTooLarge`).
         batch_bytes_max: usize = 64 * MIB,
+        /// How often it is looked whether the server's health has changed, for those who watch it.
+        health_watch_ms: u64 = 1_000,
         /// A subscription that shows nothing new for so long says that it is alive.
         heartbeat_ms: u64 = 15_000,
         /// Pings over HTTP/2.

@@ -397,7 +397,7 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
             arguments.deployment_site_url.or(file.deployment_site_url),
         )?,
         deployment_hosts: arguments.deployment_hosts.or(file.deployment_hosts).unwrap_or_default(),
-        blobs_url: arguments.blobs_url.or(file.blobs_url),
+        blobs_url: blobs_url(arguments.blobs_url.or(file.blobs_url))?,
         redact_logs_to_client: arguments
             .redact_logs_to_client
             .or(file.redact_logs_to_client)
@@ -477,6 +477,17 @@ fn pattern(name: &str, pattern: Option<String>) -> Result<Option<String>, Refusa
         }
     }
     Ok(pattern)
+}
+
+/// A folder is named in full, since which one a relative name means depends on where the program was started.
+fn blobs_url(url: Option<String>) -> Result<Option<String>, Refusal> {
+    let is_relative = |url: &String| url.strip_prefix("file://").is_some_and(|path| !path.starts_with('/'));
+    if let Some(url) = url.as_ref().filter(|url| is_relative(url)) {
+        return Err(Refusal::Configuration(format!(
+            "blobs_url is {url}: behind file:// it must name a folder in full, as in file:///folder"
+        )));
+    }
+    Ok(url)
 }
 
 /// Without the slash at its end: clients append paths.
@@ -604,6 +615,8 @@ mod tests {
         let encrypted = "[telemetry]\notlp_endpoint = \"https://example.com\"";
         assert!(refused(encrypted).contains("telemetry.otlp_endpoint must begin with http://"));
         assert!(refused("deployment_url = \"https://example.com\"").contains("deployment_url"));
+        assert!(refused("blobs_url = \"file://shared/blobs\"").contains("file://shared/blobs"));
+        assert!(combine(DevArguments::default(), file("blobs_url = \"file:///shared\"")).is_ok());
         let unknown = toml::from_str::<File>("prot = 5").expect_err("misspelt").to_string();
         assert!(unknown.contains("prot"), "{unknown}");
     }

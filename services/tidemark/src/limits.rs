@@ -42,6 +42,19 @@ limits::group! {
 }
 
 limits::group! {
+    monitoring:
+    /// The port that operators and orchestrators ask, of one process.
+    pub struct MonitoringLimits {
+        /// Connections; more of them wait to be accepted.
+        connections_max: usize = 1_000,
+        /// Time for the head of a request to arrive, and the pause since the last one of the connection, which is then closed.
+        head_ms_max: u64 = 60_000,
+        /// A connection whose client takes nothing of what is sent to it for so long is ended.
+        write_stall_ms_max: u64 = 60_000,
+    }
+}
+
+limits::group! {
     telemetry:
     /// What traces may cost.
     pub struct TelemetryLimits {
@@ -57,6 +70,9 @@ limits::group! {
 
 /// Caches that make room for all their entries from the start hold at most as many.
 const KEPT_MAX: usize = 1 << 20;
+
+/// Each thread for JavaScript is one of the system's, with a stack and isolates of its own, from the start.
+const THREADS_MAX: usize = 1_024;
 
 /// Returns the sentence from `broken_relation` unless the condition holds.
 macro_rules! require {
@@ -96,6 +112,7 @@ pub struct Limits {
     pub archive: ArchiveLimits,
     pub node: NodeLimits,
     pub health: HealthLimits,
+    pub monitoring: MonitoringLimits,
     pub telemetry: TelemetryLimits,
     pub directory: DirectoryLimits,
     pub data_sync: DataSyncLimits,
@@ -129,6 +146,7 @@ impl Limits {
         archive: ArchiveLimits::DEFAULT,
         node: NodeLimits::DEFAULT,
         health: HealthLimits::DEFAULT,
+        monitoring: MonitoringLimits::DEFAULT,
         telemetry: TelemetryLimits::DEFAULT,
         directory: DirectoryLimits::DEFAULT,
         data_sync: DataSyncLimits::DEFAULT,
@@ -206,6 +224,7 @@ impl Limits {
             self.archive.no_limit(),
             self.node.no_limit(),
             self.health.no_limit(),
+            self.monitoring.no_limit(),
             self.telemetry.no_limit(),
             self.directory.no_limit(),
             self.data_sync.no_limit(),
@@ -354,6 +373,7 @@ impl Limits {
             self.function.observed_time_cache_ms_max >= self.function.system_time_ms_max,
             "function.observed_time_cache_ms_max must be at least function.system_time_ms_max"
         );
+        require!(self.function.threads <= THREADS_MAX, "function.threads must be at most 1024");
         require!(
             self.function.heap_bytes_max as u64 <= isolate::Engine::HEAP_BYTES_MAX,
             "function.heap_bytes_max must be at most 512 MiB"
@@ -618,6 +638,8 @@ mod tests {
             toml::from_str("[sync]\nconnections_max = 9223372036854775807\n").expect("it can be read");
         let sentence = limits.broken_relation().expect("it is refused");
         assert!(sentence.starts_with("sync.connections_max must be at most"), "{sentence}");
+        let threads: Limits = toml::from_str("[function]\nthreads = 100000\n").expect("it can be read");
+        assert_eq!(threads.broken_relation(), Some("function.threads must be at most 1024"));
         let automatic: Limits = toml::from_str("[function]\nthreads = 0\n").expect("it can be read");
         assert_eq!(automatic.broken_relation(), None, "its default is 0 as well");
     }
@@ -786,6 +808,8 @@ mod tests {
         "log.backfill_keys_max",
         "store.",
         "telemetry.",
+        // Not clients', and who tells of it would be asked there.
+        "monitoring.",
         "data_sync.",
         "log_streams.",
     ];
@@ -819,6 +843,7 @@ mod tests {
             NodeLimits::NAMES,
             DirectoryLimits::NAMES,
             HealthLimits::NAMES,
+            MonitoringLimits::NAMES,
             TelemetryLimits::NAMES,
             DataSyncLimits::NAMES,
             LogStreamLimits::NAMES,

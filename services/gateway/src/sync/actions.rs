@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 use super::{call_of, session::RequestedAction};
 use crate::{
     edge::{Addressed, SharedEdge},
+    error::public_message,
     metrics::{Api, Outcome},
 };
 
@@ -70,7 +71,7 @@ async fn run(edge: SharedEdge, addressed: Addressed, action: RequestedAction) ->
         Err(error) => {
             edge.metrics.count_error(&error.code);
             counted.end(Outcome::of_error(error.kind));
-            let message = format!("[Request ID: {request_id}] {}: {}", error.code, error.message);
+            let message = format!("[Request ID: {request_id}] {}: {}", error.code, public_message(&error));
             failed(number, message)
         }
     }

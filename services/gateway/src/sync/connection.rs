@@ -9,11 +9,13 @@ use crate::limits::SyncLimits;
 use auth::Verified;
 use axum::extract::ws::{Message, WebSocket};
 use contract::{FanoutSession, Identity, SessionCommand, SessionRound, SessionStart};
+use fair_queue::Place;
 use sync_protocol::{
     ClientMessage, ClientVersion, Connect, MutationResult, ServerMessage, split_into_chunks,
 };
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
@@ -157,8 +159,8 @@ impl Connection {
     /// What comes most often and holds nobody up is looked at first. What is waited for is registered once and not
     /// for each message: with thousands of clients that is what a message costs.
     async fn converse(&mut self, mut connected: Connected) -> Result<(), End> {
-        let ended = connected.registration.ended().clone();
-        let mut ended = pin!(ended.cancelled());
+        let token = connected.registration.ended().clone();
+        let mut ended = pin!(token.cancelled());
         let mut alarm = pin!(sleep_until(self.next_ping));
         loop {
             // A user whose token has expired is shown nothing before the next one is verified.
@@ -175,7 +177,7 @@ impl Connection {
                     self.round(&mut connected, round).await?;
                 }
                 Some(answer) = connected.mutations.answer() => self.answer(&mut connected, answer).await?,
-                answer = connected.actions.answer() => self.send(&answer).await?,
+                answer = connected.actions.answer() => self.deliver(&token, &answer).await?,
                 () = &mut ended => {
                     return Err(self.why_ended().into());
                 }
@@ -283,7 +285,7 @@ impl Connection {
             result,
             log_lines: outcome.log_lines,
         };
-        self.send(&response).await?;
+        self.deliver(connected.registration.ended(), &response).await?;
         match command {
             Some(command) => command_fanout(connected, command).await,
             None => Ok(()),
@@ -297,7 +299,11 @@ impl Connection {
         }
         let now_ns = now.as_nanos() as i64;
         let transition = connected.session.round(round, now_ns)?;
-        let text = ServerMessage::Transition(transition).to_json();
+        let transition = ServerMessage::Transition(transition);
+        let _room = self.room_for(connected.registration.ended(), &transition).await?;
+        let text = transition.to_json();
+        // The text holds all of it.
+        drop(transition);
         let chunk_bytes_max = self.limits.transition_chunk_bytes_max;
         if !self.takes_chunks || text.len() <= chunk_bytes_max {
             return self.send_text(text).await;
@@ -339,6 +345,33 @@ impl Connection {
             return Err(Close::silent().into());
         }
         self.write(Message::Ping(Default::default())).await
+    }
+
+    /// Sends what a function gave.
+    async fn deliver(&mut self, ended: &CancellationToken, message: &ServerMessage) -> Result<(), End> {
+        let _room = self.room_for(ended, message).await?;
+        self.send(message).await
+    }
+
+    /// Waits for room for the text of a message, among the answers that clients have not taken yet; `None` for a small one. Before there
+    /// is room there is no text.
+    async fn room_for(
+        &mut self,
+        ended: &CancellationToken,
+        message: &ServerMessage,
+    ) -> Result<Option<Place>, End> {
+        let started = Instant::now();
+        let deployment = self.addressed.deployment.reference;
+        let room = tokio::select! {
+            biased;
+            room = self.edge.answers.take(deployment, message.size_hint()) => room,
+            () = ended.cancelled() => return Err(self.why_ended().into()),
+        };
+        // Nothing was read meanwhile.
+        if started.elapsed() > Duration::from_millis(self.limits.ping_interval_ms) {
+            self.last_received = Instant::now();
+        }
+        Ok(room)
     }
 
     async fn send(&mut self, message: &ServerMessage) -> Result<(), End> {

@@ -11,6 +11,7 @@ use super::{call_of, close::Close, session::QueuedMutation};
 use crate::{
     audit,
     edge::{Addressed, Edge, SharedEdge},
+    error::public_message,
     metrics::{Api, Outcome},
 };
 
@@ -138,7 +139,7 @@ async fn run(
             | ErrorKind::NotFound
             | ErrorKind::Conflict => Ok(MutationOutcome {
                 result: Err(contract::FunctionError {
-                    message: format!("[Request ID: {request_id}] {}: {}", error.code, error.message),
+                    message: format!("[Request ID: {request_id}] {}: {}", error.code, public_message(&error)),
                     data: None,
                 }),
                 timestamp: None,
