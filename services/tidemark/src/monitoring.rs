@@ -14,9 +14,9 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use hyper::server::conn::http1;
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
     service::TowerToHyperService,
 };
 use rustix::net::sockopt::set_tcp_user_timeout;
@@ -113,12 +113,10 @@ async fn serve(stream: TcpStream, router: Router, limits: MonitoringLimits) {
     if let Err(error) = set_tcp_user_timeout(&stream, stall_ms) {
         tracing::debug!("setting TCP_USER_TIMEOUT: {error}");
     }
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(limits.head_ms_max));
     // How a connection ends is its client's affair.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits.head_ms_max))
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await;
+    let _ = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
 }
 
 async fn metrics(State(Monitored { metrics, .. }): State<Monitored>) -> impl IntoResponse {
