@@ -83,6 +83,9 @@ group! {
         request_ms_max: u64 = 300_000,
         /// How long a long poll (logs, the state of a schema) is held before it is answered as unchanged.
         long_poll_ms_max: u64 = 60_000,
+        /// How far a moment that a query is asked for may be ahead of the clock (400 `InvalidTimestamp`): the clocks of a group's
+        /// nodes may be so far apart.
+        clock_skew_ms_max: u64 = 5_000,
         /// Log entries that are kept for `convex logs`.
         log_entries_max: usize = 10_000,
         /// Bytes of the log entries that are kept.
