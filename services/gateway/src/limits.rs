@@ -26,13 +26,14 @@ group! {
     pub struct GatewayLimits {
         /// Body of a call of a function, over HTTP (413) or gRPC (`RequestTooLarge`): the largest arguments and their envelope.
         api_body_bytes_max: usize = 16 * MIB + 2_000,
-        /// Bodies of calls of functions that are in memory at once, and one more; others wait (503 `TooManyRequestBytes`).
+        /// Bodies of calls of functions, and messages of sockets, that are in memory at once, and one more; other bodies wait (503
+        /// `TooManyRequestBytes`), and other sockets are not read.
         bodies_bytes_max: usize = 512 * MIB,
         /// Bodies up to here need no room among them, so that slow large ones hold up none that are small: there are at most
         /// as many as there are connections.
         small_body_bytes_max: usize = 16 * KIB,
-        /// Answers of functions that are in memory until their clients have taken them; more of them wait, with the places of
-        /// their calls.
+        /// Answers of functions, and Transitions, that are in memory until their clients have taken them; more of them wait, with
+        /// the places of their calls.
         answers_bytes_max: usize = 512 * MIB,
         /// Time for the body of a call to arrive, and to wait for memory before (408).
         body_ms_max: u64 = 60_000,
@@ -138,8 +139,11 @@ group! {
     sync:
     /// The WebSocket sync protocol.
     pub struct SyncLimits {
-        /// One message from a client: arguments of one call and their envelope (close code 1009).
-        message_bytes_max: usize = 17 * MIB,
+        /// One message from a client (`FatalError` and close code 1009, since the client would send it again and again). Arguments of
+        /// 16 MiB fit into it as text, of which numbers need some 45 MiB: a client meets the limit of functions, and not
+        /// this one. Large messages share `gateway.bodies_bytes_max` with the bodies of other calls, from their arrival
+        /// until they are answered.
+        message_bytes_max: usize = 64 * MIB,
         /// A Transition with more bytes is sent in chunks to clients that know them.
         transition_chunk_bytes_max: usize = 5_000_000,
         /// Mutations of one session that may wait for their turn (`TooManyConcurrentMutations`).
