@@ -124,6 +124,8 @@ impl Connection {
             not_before: session.observed(),
             identity: Identity::Anonymous,
         };
+        // A client can say as much in it as a message may have.
+        drop(connect);
         let fanout = self.edge.services.fanout.open(start).await?;
         let mutations = Mutations::new(self.edge.clone(), self.addressed.clone());
         let actions = Actions::new(self.edge.clone(), self.addressed.clone());
@@ -260,7 +262,10 @@ impl Connection {
             }
             Step::Verify(token) => {
                 let (edge, deployment) = (self.edge.clone(), self.addressed.deployment.clone());
-                let verified = async move { edge.tokens.verify(&edge.services, &deployment, &token.0).await };
+                let verified = async move {
+                    let _held = held;
+                    edge.tokens.verify(&edge.services, &deployment, &token.0).await
+                };
                 connected.verifying = Some(Box::pin(verified));
                 Ok(())
             }
@@ -373,7 +378,7 @@ impl Connection {
             Ok((Message::Ping(_) | Message::Pong(_) | Message::Frame(_), _)) => Ok(None),
             Ok((Message::Binary(_), _)) => Err(Close::violation("binary frames mean nothing here").into()),
             Ok((Message::Close(_), _)) => Err(End::Gone),
-            Err(error) => Err(receive_error(error)),
+            Err(error) => Err(receive_error(&error)),
         }
     }
 
@@ -487,11 +492,11 @@ fn fanout_ended() -> contract::Error {
     )
 }
 
-fn receive_error(error: tungstenite::Error) -> End {
+fn receive_error(error: &tungstenite::Error) -> End {
     use tungstenite::{Error, error::CapacityError};
     match error {
         Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
-            Close::too_large(size, max_size).into()
+            Close::too_large(*size, *max_size).into()
         }
         Error::Utf8(_) => End::Close(Close {
             code: close_code::INVALID,

@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// What comes next, with what it holds of the room; `None` at the end. Whoever drops this loses nothing.
-    pub(super) async fn receive(&mut self) -> Option<Result<(Message, Held), Error>> {
+    pub(super) async fn receive(&mut self) -> Option<Result<(Message, Held), Box<Error>>> {
         let message = poll_fn(|context| {
             let polled = self.frames.poll_next_unpin(context);
             self.last = None;
@@ -118,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         });
         let message = match message.await? {
             Ok(message) => message,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Some(Err(Box::new(error))),
         };
         let mut held = Held::default();
         if let Message::Text(text) = &message {
@@ -128,14 +128,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Some(Ok((message, held)))
     }
 
-    pub(super) async fn ping(&mut self) -> Result<(), Error> {
-        self.frames.send(Message::Ping(Bytes::new())).await
+    pub(super) async fn ping(&mut self) -> Result<(), Box<Error>> {
+        Ok(self.frames.send(Message::Ping(Bytes::new())).await?)
     }
 
     /// Long texts go in several frames, so that the library keeps no buffer as long as the longest.
-    pub(super) async fn send(&mut self, text: String) -> Result<(), Error> {
+    pub(super) async fn send(&mut self, text: String) -> Result<(), Box<Error>> {
         if text.len() <= PIECE_BYTES {
-            return self.frames.send(Message::text(text)).await;
+            return Ok(self.frames.send(Message::text(text)).await?);
         }
         let mut rest = Bytes::from(text);
         let mut opcode = OpCode::Data(Data::Text);
@@ -473,7 +473,7 @@ mod tests {
         let (mut client, mut socket) = connected(&budget()).await;
         client.send(text(400)).await.expect("is open");
         let refused = socket.receive().await.expect("something comes");
-        assert!(matches!(refused, Err(Error::Capacity(_))));
+        assert!(matches!(refused, Err(error) if matches!(*error, Error::Capacity(_))));
         let why = CloseFrame { code: CloseCode::Size, reason: "too much".into() };
         let closing = socket.close(why.clone(), 1 << 20);
         let learning = async {
