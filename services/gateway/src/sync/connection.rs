@@ -355,7 +355,7 @@ impl Connection {
 
     /// Waits for room for a Transition, which it takes until its client has it: many clients may be shown the same large
     /// results, and each is sent a text of its own.
-    async fn room_for(&self, round: &SessionRound) -> Result<Option<Place>, End> {
+    async fn room_for(&mut self, round: &SessionRound) -> Result<Option<Place>, End> {
         let bytes = round.changes.iter().map(bytes_of).sum();
         let room = self.edge.answers.take(self.addressed.deployment.reference, bytes);
         let time = Duration::from_millis(self.limits.client_silence_ms_max);
