@@ -101,7 +101,7 @@ impl Shared {
             let (builder, is_streamed) = match std::mem::replace(&mut body, RequestBody::Empty) {
                 // Some servers wait for a body, or refuse what does not say that there is none.
                 RequestBody::Empty if matches!(method, Method::POST | Method::PUT) => {
-                    (builder.header(CONTENT_LENGTH, 0), false)
+                    (builder.header(CONTENT_LENGTH, HeaderValue::from_static("0")), false)
                 }
                 RequestBody::Empty => (builder, false),
                 RequestBody::Whole(bytes) => {
