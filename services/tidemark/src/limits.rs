@@ -549,6 +549,10 @@ impl Limits {
             "rpc.calls_bytes_max must hold the largest transaction"
         );
         require!(
+            self.sync.message_bytes_max <= self.rpc.calls_bytes_max,
+            "rpc.calls_bytes_max must hold what a client says at once, sync.message_bytes_max"
+        );
+        require!(
             log.read_wait_ms_max < self.rpc.call_ms_max,
             "rpc.call_ms_max must be longer than log.read_wait_ms_max"
         );

@@ -53,7 +53,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/gateway/src/clock.rs", 1, "the time that sessions and tokens are given"),
     (
         "services/gateway/src/sync/connection.rs",
-        8,
+        11,
         "when a connection is due for something; ids of transitions",
     ),
     ("services/log-streams/src/delivery.rs", 1, "until when an event waits for others"),
