@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     pin::{Pin, pin},
-    sync::Arc,
     time::Duration,
 };
 
