@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::{GroupId, Result, Retry, Sequencer, Timestamp};
-use tokio::time::{Instant, sleep};
+use contract::{Error, GroupId, Result, Sequencer, Timestamp};
 
 use crate::run::RetryOptions;
 
@@ -18,19 +17,10 @@ pub(crate) struct Newest {
 impl Newest {
     /// A moment that holds every commit which was acknowledged, to whomever, before this call.
     pub async fn moment(&self) -> Result<Timestamp> {
-        let end = Instant::now() + self.retry.give_up_after;
-        let mut repetition = 0;
-        loop {
-            let error = match self.sequencer.latest(self.group).await {
-                Ok(position) => return Ok(position.published),
-                Err(error) => error,
-            };
-            let pause = self.retry.pause(repetition, rand::random());
-            if error.retry == Retry::Never || Instant::now() + pause >= end {
-                return Err(error);
-            }
-            sleep(pause).await;
-            repetition += 1;
-        }
+        let attempt = || self.sequencer.latest(self.group);
+        let again =
+            |error: &Error| tracing::debug!(%error, "the newest moment is asked for again after a pause");
+        let expired = || Error::overloaded("NotYet", "Nobody could say in time what the newest moment is.");
+        Ok(self.retry.until_answered(attempt, again, expired).await?.published)
     }
 }

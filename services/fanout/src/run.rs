@@ -27,10 +27,35 @@ pub(crate) struct RetryOptions {
 impl RetryOptions {
     /// The pause before a repetition, the first of which is number 0: each twice as long as the one before, up to the
     /// longest; of that, between half (`random` is 0) and the whole (1), so that many do not come back together.
-    pub fn pause(&self, repetition: u32, random: f64) -> Duration {
+    fn pause(&self, repetition: u32, random: f64) -> Duration {
         let factor = 1 << repetition.min(20);
         let most = self.pause_min.saturating_mul(factor).min(self.pause_max);
         most.mul_f64(0.5 + random / 2.0)
+    }
+
+    /// Attempts it until it is answered, is refused for good, or fails so late that there is no time for another pause; `expired` if there is no
+    /// word in time. `again` hears why, before each pause.
+    pub async fn until_answered<T, F: Future<Output = Result<T>>>(
+        &self,
+        attempt: impl Fn() -> F,
+        again: impl Fn(&Error),
+        expired: impl FnOnce() -> Error,
+    ) -> Result<T> {
+        let end = Instant::now() + self.give_up_after;
+        for repetition in 0.. {
+            let error = match tokio::time::timeout_at(end, attempt()).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(expired()),
+            };
+            let pause = self.pause(repetition, rand::random());
+            if error.retry == Retry::Never || Instant::now() + pause >= end {
+                return Err(error);
+            }
+            again(&error);
+            tokio::time::sleep(pause).await;
+        }
+        unreachable!("it is tried until it is answered or given up")
     }
 }
 
@@ -59,26 +84,14 @@ impl Runs {
     }
 
     async fn run_until_answered(&self, order: &RunOrder, request_id: &str) -> Result<FinishedRun> {
-        let end = Instant::now() + self.retry.give_up_after;
-        for repetition in 0.. {
-            let error = match tokio::time::timeout_at(end, self.attempt(order, request_id)).await {
-                Ok(Ok(finished)) => return Ok(finished),
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    add(&self.metrics.runs_failed, 1);
-                    return Err(Error::overloaded("ExpiredInQueue", "A query was not run in time."));
-                }
-            };
-            let pause = self.retry.pause(repetition, rand::random());
-            if error.retry == Retry::Never || Instant::now() + pause >= end {
-                add(&self.metrics.runs_failed, 1);
-                return Err(error);
-            }
+        let attempt = || self.attempt(order, request_id);
+        let again = |error: &Error| {
             tracing::debug!(%error, "a live query is run again after a pause");
             add(&self.metrics.run_retries, 1);
-            tokio::time::sleep(pause).await;
-        }
-        unreachable!("it is tried until it is answered or given up")
+        };
+        let expired = || Error::overloaded("ExpiredInQueue", "A query was not run in time.");
+        let finished = self.retry.until_answered(attempt, again, expired).await;
+        finished.inspect_err(|_| add(&self.metrics.runs_failed, 1))
     }
 
     async fn attempt(&self, order: &RunOrder, request_id: &str) -> Result<FinishedRun> {

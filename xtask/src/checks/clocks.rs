@@ -47,7 +47,6 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("services/deploy/src/wait.rs", 2, "how long a tool has waited"),
     ("services/directory/src/secrets.rs", 3, "secrets of deployments, and keys"),
     ("services/fanout/src/deployment.rs", 10, "the time that the tides are given"),
-    ("services/fanout/src/newest.rs", 3, "pauses between attempts"),
     ("services/fanout/src/run.rs", 4, "pauses between attempts; request ids"),
     ("services/gateway/src/request_id.rs", 1, "request ids"),
     ("services/gateway/src/clock.rs", 1, "the time that sessions and tokens are given"),
