@@ -309,7 +309,7 @@ async fn a_process_that_was_killed_finds_again_what_is_there() {
     service.stopped().await;
 
     // Files that can't be read are made anew.
-    for file in walk(&files) {
+    for file in walk(&files).expect("it is read") {
         if file.extension().is_none_or(|extension| extension != "json") {
             std::fs::write(&file, b"nonsense").expect("it is written");
         }
@@ -636,22 +636,37 @@ async fn transactions_find_what_they_have_written_and_say_what_they_have_searche
     harness.stop().await;
 }
 
-fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+fn walk(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("it is read").flatten() {
+    for entry in std::fs::read_dir(folder)?.flatten() {
         match entry.path().is_dir() {
-            true => files.extend(walk(&entry.path())),
+            true => files.extend(walk(&entry.path())?),
             false => files.push(entry.path()),
         }
     }
-    files
+    files.sort();
+    Ok(files)
 }
 
+/// Copies a folder whose files may come and go meanwhile: again until nothing did.
 fn copy(from: &Path, to: &Path) {
-    for file in walk(from) {
-        let place = to.join(file.strip_prefix(from).expect("it is in it"));
-        std::fs::create_dir_all(place.parent().expect("it is in a folder")).expect("it is made");
-        std::fs::copy(file, place).expect("it is copied");
+    let copied = || {
+        let files = walk(from)?;
+        for file in &files {
+            let place = to.join(file.strip_prefix(from).expect("it is in it"));
+            std::fs::create_dir_all(place.parent().expect("it is in a folder"))?;
+            std::fs::copy(file, place)?;
+        }
+        std::io::Result::Ok(walk(from)? == files)
+    };
+    loop {
+        match copied() {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => panic!("it is not copied: {error}"),
+        }
+        let _ = std::fs::remove_dir_all(to);
     }
 }
 
