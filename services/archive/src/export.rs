@@ -87,7 +87,7 @@ fn write(
     let stop = Rc::new(Cell::new(None));
     let piece = BytesMut::with_capacity(2 * PIECE_BYTES);
     let sink = Sink { job, writer, piece, is_broken: false, stop: stop.clone() };
-    let mut archive = Archive { job, at, zip: ZipWriter::new_stream(sink), stop };
+    let mut archive = Archive { job, at, zip: ZipWriter::new_stream(sink), entries: 0, stop };
     archive.start("README.md")?;
     archive.write(README.as_bytes())?;
     let components = components_from(transaction, &row.component)?;
@@ -108,12 +108,22 @@ struct Archive<'j> {
     job: &'j Job,
     at: ReadAt,
     zip: ZipWriter<StreamWriter<Sink<'j>>>,
+    /// How many it has, whose list is held in memory until the end.
+    entries: usize,
     /// Why the sink has taken nothing since.
     stop: Rc<Cell<Option<Stop>>>,
 }
 
 impl Archive<'_> {
     fn start(&mut self, name: &str) -> Result<()> {
+        let entries_max = self.job.shared.limits.entries_max;
+        if self.entries >= entries_max {
+            return Err(Stop::Refused(format!(
+                "There are more files and tables than an archive may have (archive.entries_max is {entries_max}). Export without files, or \
+                 components one by one. Nothing was exported."
+            )));
+        }
+        self.entries += 1;
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
             .compression_level(Some(COMPRESSION_LEVEL))

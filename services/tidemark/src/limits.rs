@@ -481,6 +481,10 @@ impl Limits {
             "files.grace_ms must be longer than gateway.upload_ms_max, and that than gateway.upload_stall_ms_max, or uploads lose their bytes"
         );
         require!(
+            self.log.held_ms_max < self.files.grace_ms,
+            "files.grace_ms must be longer than log.held_ms_max, or exports lose the bytes of files that are deleted meanwhile"
+        );
+        require!(
             self.files.swept_max <= transaction.system_written_documents_max,
             "files.swept_max must be at most transaction.system_written_documents_max"
         );
