@@ -244,12 +244,14 @@ impl VectorIndex {
                 chosen
             }
             _ => {
-                let is_dead = |part: &&Part| {
+                let is_to_be_made_anew = |part: &&Part| {
+                    let is_much_dead =
+                        part.dead.len() * 100 > u64::from(part.data.len()) * DEAD_PERCENT_MAX;
                     !part.data.is_in_memory()
                         && !part.is_taken
-                        && part.dead.len() * 100 > u64::from(part.data.len()) * DEAD_PERCENT_MAX
+                        && (is_much_dead || part.data.lacks_graph(self.limits.vectors_plain_bytes_max))
                 };
-                state.parts.iter().find(is_dead).map(|part| part.number).into_iter().collect()
+                state.parts.iter().find(is_to_be_made_anew).map(|part| part.number).into_iter().collect()
             }
         };
         (!chosen.is_empty()).then(|| state.job(&chosen))
@@ -302,7 +304,7 @@ impl VectorIndex {
             (!open.is_empty()).then(|| state.job(&open))
         };
         if let Some(job) = job {
-            // Without a graph: that is made when there is time.
+            // Without a graph: the next start makes it, when there is time.
             let plain = SearchLimits { vectors_plain_bytes_max: usize::MAX, ..self.limits };
             self.finish(self.write(job, &plain)?)?;
         }
