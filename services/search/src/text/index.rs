@@ -47,6 +47,8 @@ struct State {
     recent: VecDeque<Change>,
     /// The first moment that can be asked for.
     floor: Timestamp,
+    /// Parts that are not there any more. Their folders go once a list without them is saved.
+    gone: Vec<u64>,
     next_number: u64,
 }
 
@@ -63,13 +65,15 @@ pub(crate) enum Job {
     Write { number: u64, part: Arc<MemoryPart> },
     /// Makes one part of several, without the documents that are left out.
     Merge { into: u64, parts: Vec<(u64, Arc<DiskPart>, Vec<u32>)> },
+    /// Removes the folders of parts that are gone.
+    Remove,
 }
 
 /// What came of a [`Job`].
 pub(crate) struct Done {
     job: Job,
-    written: DiskPart,
-    checksums: Checksums,
+    /// The new part, if it makes one.
+    written: Option<(DiskPart, Checksums)>,
 }
 
 /// Why there is no answer.
@@ -237,7 +241,7 @@ impl TextIndex {
             }
             _ => None,
         });
-        write.or_else(|| state.next_merge())
+        write.or_else(|| state.next_merge()).or_else(|| (!state.gone.is_empty()).then_some(Job::Remove))
     }
 
     /// Does the work; takes as long as it takes.
@@ -253,37 +257,33 @@ impl TextIndex {
                 self.folder.remove_part(*into);
                 (*into, DiskPart::merge(&parts, &self.folder.part(*into))?)
             }
+            Job::Remove => return Ok(Done { job, written: None }),
         };
         let checksums = self.folder.checksums(number)?;
-        Ok(Done { job, written, checksums })
+        Ok(Done { job, written: Some((written, checksums)) })
     }
 
     /// Puts what came of the work in its place, and saves the list of parts.
     pub fn finish(&self, done: Done) -> Result<()> {
-        let mut removed = Vec::new();
-        {
+        if let Some((written, checksums)) = done.written {
             let mut state = self.state.write();
             match done.job {
                 Job::Write { number, part } => {
                     assert_eq!(
                         part.len(),
-                        done.written.len(),
+                        written.len(),
                         "every document that was in memory is in the files"
                     );
-                    let written = state.part(number);
-                    written.data = Data::Disk(Arc::new(done.written));
-                    written.checksums = done.checksums;
-                    written.is_taken = false;
+                    let part = state.part(number);
+                    part.data = Data::Disk(Arc::new(written));
+                    part.checksums = checksums;
+                    part.is_taken = false;
                 }
-                Job::Merge { into, parts } => {
-                    removed.extend(parts.iter().map(|(number, ..)| *number));
-                    state.merged(into, &parts, done.written, done.checksums);
-                }
+                Job::Merge { into, parts } => state.merged(into, &parts, written, checksums),
+                Job::Remove => unreachable!("it makes no part"),
             }
         }
-        self.save(None)?;
-        removed.into_iter().for_each(|number| self.folder.remove_part(number));
-        Ok(())
+        self.save(None)
     }
 
     /// Puts everything into files, and notes that it is all until `complete_at`.
@@ -294,7 +294,9 @@ impl TextIndex {
         self.save(complete_at)
     }
 
+    /// Saves the list of parts, and removes those that are gone.
     fn save(&self, complete_at: Option<Timestamp>) -> Result<()> {
+        let gone = std::mem::take(&mut self.state.write().gone);
         let state = self.state.read();
         // Of work that failed something is in memory still.
         let is_all = state.parts.iter().all(|part| matches!(part.data, Data::Disk(_)));
@@ -306,7 +308,9 @@ impl TextIndex {
         });
         let parts = parts.collect();
         drop(state);
-        self.folder.save(&Saved { parts, complete_at: complete_at.filter(|_| is_all) })
+        self.folder.save(&Saved { parts, complete_at: complete_at.filter(|_| is_all) })?;
+        gone.into_iter().for_each(|number| self.folder.remove_part(number));
+        Ok(())
     }
 
     /// Where it lies.
@@ -406,13 +410,13 @@ impl State {
     fn next_merge(&mut self) -> Option<Job> {
         let floor = self.floor;
         // What is dead as a whole need not be merged.
-        let is_dead = |part: &Part| part.deaths.all_before(floor).len() as u32 == part.data.len();
-        self.parts.retain(|part| {
-            part.is_taken
-                || !matches!(part.data, Data::Disk(_))
-                || part.deaths.count() < part.data.len()
-                || !is_dead(part)
-        });
+        let is_dead = |part: &Part| {
+            !part.is_taken
+                && matches!(part.data, Data::Disk(_))
+                && part.deaths.count() == part.data.len()
+                && part.deaths.all_before(floor).len() as u32 == part.data.len()
+        };
+        self.gone.extend(self.parts.extract_if(.., |part| is_dead(part)).map(|part| part.number));
         let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         let mut chosen: Vec<usize> = Vec::new();
         for (position, part) in self.parts.iter().enumerate() {
@@ -472,10 +476,53 @@ impl State {
         let is_old = |part: &Part| parts.iter().any(|(number, ..)| *number == part.number);
         let place = self.parts.iter().position(is_old).expect("parts that are taken stay");
         self.parts.retain(|part| !is_old(part));
+        self.gone.extend(parts.iter().map(|(number, ..)| *number));
         if written.len() > 0 {
             let data = Data::Disk(Arc::new(written));
             let part = Part { number: into, data, deaths, newest, checksums, is_taken: false };
             self.parts.insert(place, part);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timestamp(at: u64) -> Timestamp {
+        Timestamp::new(at).expect("in range")
+    }
+
+    fn open(path: &std::path::Path) -> TextIndex {
+        let folder = Folder::new(path.to_owned()).expect("it is made");
+        TextIndex::open(folder, usize::MAX).expect("it opens").0
+    }
+
+    fn written(id: u8, at: u64) -> (Timestamp, InternalDocumentId, Option<TextDocument>) {
+        let (id, from) = ([id; 16], timestamp(at));
+        let terms = vec![("word".to_owned(), 1)];
+        (from, id, Some(TextDocument { id, creation_time_bits: 0, from, filters: Vec::new(), terms }))
+    }
+
+    fn work(index: &TextIndex) {
+        let job = index.next_job(0).expect("there is work");
+        index.finish(index.work(job).expect("it is done")).expect("it is saved");
+    }
+
+    #[test]
+    fn the_files_of_a_part_that_is_dead_as_a_whole_are_removed() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let index = open(&temporary.path().join("index"));
+        index.change([written(1, 1)]).expect("it is changed");
+        work(&index);
+        let part = index.folder().part(0);
+        assert!(part.exists());
+        index.change([(timestamp(2), [1; 16], None)]).expect("it is changed");
+        assert!(index.next_job(0).is_none(), "searches at the first moment find it");
+        index.forget_before(timestamp(2));
+        work(&index);
+        assert!(!part.exists(), "it is in no list any more");
+        assert!(index.next_job(0).is_none(), "there is no more to do");
+        assert!(index.folder().saved().expect("it is read").parts.is_empty());
     }
 }

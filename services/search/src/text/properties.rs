@@ -235,7 +235,10 @@ fn run(seed: u64) {
             }
             13 if random.random_bool(0.2) => {
                 index.close(Some(timestamp(now))).expect("it is closed");
+                let entries = || std::fs::read_dir(&path).expect("it is read").count();
+                let left = entries();
                 let (opened, complete_at) = open(&path);
+                assert_eq!(entries(), left, "seed {seed}: a stop leaves no files of parts that are gone");
                 assert_eq!(complete_at, Some(timestamp(now)), "seed {seed}");
                 (index, floor) = (opened, now);
             }
