@@ -261,7 +261,7 @@ impl Deployment {
                 ended.expect("a panic ends the process");
                 self.begin_jobs();
             }
-            self.forget();
+            self.forget().await;
         }
     }
 
@@ -315,6 +315,7 @@ impl Deployment {
                 written.read_at = last.timestamp;
             }
         }
+        let indexes = Arc::new(indexes);
         let mut rest = &writes[..];
         while !rest.is_empty() {
             let (portion, after) = rest.split_at(self.reads.min(rest.len()));
@@ -337,14 +338,20 @@ impl Deployment {
                 let change = Change { at: written.at, id: internal_id(written.key)?, document };
                 changes.entry(written.index).or_default().push(change);
             }
-            for (primary, changes) in changes {
-                for index in &indexes[&primary] {
-                    if let Err(error) = index.hear(&changes) {
-                        tracing::error!(%error, index = ?index.definition.index, "a search index can't be changed");
-                        index.broken();
+            // A change waits for the searches of its index.
+            let (indexes, span) = (indexes.clone(), tracing::Span::current());
+            let hear = move || {
+                let _deployment = span.enter();
+                for (primary, changes) in changes {
+                    for index in &indexes[&primary] {
+                        if let Err(error) = index.hear(&changes) {
+                            tracing::error!(%error, index = ?index.definition.index, "a search index can't be changed");
+                            index.broken();
+                        }
                     }
                 }
-            }
+            };
+            tokio::task::spawn_blocking(hear).await.expect("a panic ends the process");
             rest = after;
         }
         Ok(())
@@ -501,7 +508,12 @@ impl Deployment {
                 }
             }
             changes.extend(known.into_keys().map(|id| Change { at, id, document: None }));
-            reading.change(changes.iter()).map_err(|error| error.to_string())
+            let changed = reading.change(changes.iter()).map_err(|error| error.to_string());
+            if last.is_none() {
+                // What was before it came together is not in it.
+                reading.forget_before(at);
+            }
+            changed
         };
         let compared = tokio::task::spawn_blocking(compare).await.expect("a panic ends the process");
         if let Err(error) = compared {
@@ -512,8 +524,6 @@ impl Deployment {
         match last {
             Some(last) => index.set_progress(Progress::Reading { after: Some(last) }),
             None => {
-                // What was before it came together is not in it.
-                index.forget_before(at);
                 index.set_progress(Progress::Complete);
                 // Whoever waits for it looks again.
                 self.known.heard.send_replace(self.heard);
@@ -555,13 +565,15 @@ impl Deployment {
         for index in indexes {
             let is_largest = largest.as_ref().is_some_and(|largest| Arc::ptr_eq(largest, &index));
             let open_bytes_max = if is_largest { 0 } else { index.open_bytes_max(&self.shared.limits) };
-            let Some(job) = index.next_job(open_bytes_max) else { continue };
+            if !index.begin_work(open_bytes_max) {
+                continue;
+            }
             let shared = self.shared.clone();
             self.jobs.spawn(async move {
                 let permit = shared.builds.clone().acquire_owned().await.expect("it is never closed");
                 let working = tokio::task::spawn_blocking(move || {
                     let _permit = permit;
-                    if let Err(error) = index.work(job) {
+                    if let Err(error) = index.work(open_bytes_max) {
                         tracing::error!(%error, index = ?index.definition.index, "a search index can't be written");
                     }
                 });
@@ -584,16 +596,17 @@ impl Deployment {
         !self.jobs.is_empty() && self.known.indexes.read().values().any(|index| index.memory_bytes() > max)
     }
 
-    fn forget(&mut self) {
+    async fn forget(&mut self) {
         if self.forgot.elapsed() < FORGET_EVERY {
             return;
         }
         self.forgot = Instant::now();
         let kept = Duration::from_millis(self.shared.limits.retention_ms).as_nanos() as u64;
         let floor = self.heard.and_then(|heard| Timestamp::new(heard.as_nanoseconds().saturating_sub(kept)));
-        if let Some(floor) = floor {
-            self.known.indexes.read().values().for_each(|index| index.forget_before(floor));
-        }
+        let Some(floor) = floor else { return };
+        let indexes: Vec<_> = self.known.indexes.read().values().cloned().collect();
+        let forget = move || indexes.iter().for_each(|index| index.forget_before(floor));
+        tokio::task::spawn_blocking(forget).await.expect("a panic ends the process");
     }
 }
 

@@ -80,8 +80,8 @@ pub(crate) struct Change {
     pub document: Option<(std::sync::Arc<Object>, Timestamp)>,
 }
 
-/// Work on an index's files, or what came of it.
-pub(crate) enum Job {
+/// Work on an index's files.
+enum Job {
     Text(text::Job),
     Vectors(vectors::Job),
 }
@@ -225,34 +225,46 @@ impl KeptIndex {
         }
     }
 
-    /// Work on its files, if there is some and nobody is at it; [`KeptIndex::work`] ends it. With `open_bytes_max` of 0 the open part is
-    /// written whatever its size.
-    pub fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
-        let mut state = self.progress.lock();
-        if state.is_busy || state.is_broken {
-            return None;
-        }
-        let job = match &self.contents {
-            Contents::Text(index) => index.next_job(open_bytes_max).map(Job::Text),
-            Contents::Vectors(index) => index.next_job(open_bytes_max).map(Job::Vectors),
+    /// Whether there is work on its files and nobody at it: whoever is told so has it done by [`KeptIndex::work`]. Waits for no search.
+    /// With `open_bytes_max` of 0 the open part is written whatever its size.
+    pub fn begin_work(&self, open_bytes_max: usize) -> bool {
+        let has_job = match &self.contents {
+            Contents::Text(index) => index.has_job(open_bytes_max),
+            Contents::Vectors(index) => index.has_job(open_bytes_max),
         };
-        state.is_busy = job.is_some();
-        job
+        let mut state = self.progress.lock();
+        let begins = has_job && !state.is_busy && !state.is_broken;
+        state.is_busy |= begins;
+        begins
     }
 
-    /// Does the work; blocks.
-    pub fn work(&self, job: Job) -> Result<()> {
-        let result = match (&self.contents, job) {
-            (Contents::Text(index), Job::Text(job)) => index.work(job).and_then(|done| index.finish(done)),
-            (Contents::Vectors(index), Job::Vectors(job)) => {
-                index.work(job).and_then(|done| index.finish(done))
-            }
-            _ => unreachable!("the work is the index's own"),
+    /// Does the work that was begun; blocks.
+    pub fn work(&self, open_bytes_max: usize) -> Result<()> {
+        let result = match self.next_job(open_bytes_max) {
+            Some(job) => self.do_job(job),
+            None => Ok(()),
         };
         let mut state = self.progress.lock();
         state.is_busy = false;
         state.is_broken = state.is_broken || result.is_err();
         result
+    }
+
+    fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
+        match &self.contents {
+            Contents::Text(index) => index.next_job(open_bytes_max).map(Job::Text),
+            Contents::Vectors(index) => index.next_job(open_bytes_max).map(Job::Vectors),
+        }
+    }
+
+    fn do_job(&self, job: Job) -> Result<()> {
+        match (&self.contents, job) {
+            (Contents::Text(index), Job::Text(job)) => index.work(job).and_then(|done| index.finish(done)),
+            (Contents::Vectors(index), Job::Vectors(job)) => {
+                index.work(job).and_then(|done| index.finish(done))
+            }
+            _ => unreachable!("the work is the index's own"),
+        }
     }
 
     /// Puts everything into files. `heard` is the moment that it is of, if it is complete. Of one that is broken nobody knows what it lacks.
@@ -356,7 +368,8 @@ mod tests {
                 let index = open();
                 index.change([written(&kind, 1), written(&kind, 2)].iter()).expect("it is changed");
                 index.set_progress(Progress::Complete);
-                index.work(index.next_job(0).expect("there is something to write")).expect("it is written");
+                assert!(index.begin_work(0), "there is something to write");
+                index.work(0).expect("it is written");
                 index.close(at).expect("it is closed");
             };
             // tantivy's names are other ones each time.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use contract::{InternalDocumentId, TextMatches, TextSearch, Timestamp};
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use relevance::Statistics;
 use roaring::RoaringBitmap;
 
@@ -117,14 +117,19 @@ impl TextIndex {
         Ok((TextIndex { folder, prefix_terms_visited_max, state: RwLock::new(state) }, complete_at))
     }
 
+    /// For what only looks: unlike others it does not wait behind a change that waits for searches.
+    fn look(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read_recursive()
+    }
+
     /// The number of documents at the newest moment.
     pub fn documents(&self) -> u64 {
-        self.state.read().documents.max(0) as u64
+        self.look().documents.max(0) as u64
     }
 
     /// Bytes of what is in memory and of no file yet.
     pub fn memory_bytes(&self) -> usize {
-        let state = self.state.read();
+        let state = self.look();
         let bytes = state.parts.iter().map(|part| match &part.data {
             Data::Memory(part) => part.bytes(),
             Data::Disk(_) => 0,
@@ -134,7 +139,7 @@ impl TextIndex {
 
     /// Bytes of the part that is changed.
     pub fn open_bytes(&self) -> usize {
-        match self.state.read().parts.last() {
+        match self.look().parts.last() {
             Some(Part { data: Data::Memory(part), is_taken: false, .. }) => part.bytes(),
             _ => 0,
         }
@@ -231,7 +236,12 @@ impl TextIndex {
         Ok(search(&views, statistics, &asked.condition, asked.matches_max, visited_max)?)
     }
 
-    /// The next work on its files, if there is some. The open part is written if it has more than `open_bytes_max`.
+    /// Whether [`TextIndex::next_job`] has some. Waits for no search.
+    pub fn has_job(&self, open_bytes_max: usize) -> bool {
+        self.look().has_job(open_bytes_max)
+    }
+
+    /// The next work on its files, if there is some. The open part is written if it has more than `open_bytes_max`. Waits for searches.
     pub fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
         let mut state = self.state.write();
         state.close_if_full(open_bytes_max);
@@ -406,37 +416,40 @@ impl State {
         }
     }
 
-    /// Parts to make one of, if there are such; they are taken from then on.
-    fn next_merge(&mut self) -> Option<Job> {
-        let floor = self.floor;
-        // What is dead as a whole need not be merged.
-        let is_dead = |part: &Part| {
-            !part.is_taken
-                && matches!(part.data, Data::Disk(_))
-                && part.deaths.count() == part.data.len()
-                && part.deaths.all_before(floor).len() as u32 == part.data.len()
+    fn has_job(&self, open_bytes_max: usize) -> bool {
+        let is_to_do = |part: &Part| match &part.data {
+            Data::Memory(memory) => part.is_taken || memory.len() > 0 && memory.bytes() > open_bytes_max,
+            Data::Disk(_) => part.is_free() && part.is_dead(self.floor),
         };
-        self.gone.extend(self.parts.extract_if(.., |part| is_dead(part)).map(|part| part.number));
+        !self.gone.is_empty() || self.parts.iter().any(is_to_do) || !self.parts_to_merge().is_empty()
+    }
+
+    /// The places of parts to make one of.
+    fn parts_to_merge(&self) -> Vec<usize> {
         let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-        let mut chosen: Vec<usize> = Vec::new();
-        for (position, part) in self.parts.iter().enumerate() {
-            if part.is_taken || !matches!(part.data, Data::Disk(_)) {
-                continue;
-            }
+        for (position, part) in self.parts.iter().enumerate().filter(|(_, part)| part.is_free()) {
             let class = part.data.len().div_ceil(FIRST_CLASS_DOCUMENTS).max(1).ilog(CLASS as u32);
             let of_class = classes.entry(class).or_default();
             of_class.push(position);
             if of_class.len() >= CLASS {
-                chosen = std::mem::take(of_class);
-                break;
+                return std::mem::take(of_class);
             }
-            let long_dead = || part.deaths.all_before(floor).len() as u64;
+            let long_dead = || part.deaths.all_before(self.floor).len() as u64;
             let may_be = u64::from(part.deaths.count()) * 100 > u64::from(part.data.len()) * DEAD_PERCENT_MAX;
             if may_be && long_dead() * 100 > u64::from(part.data.len()) * DEAD_PERCENT_MAX {
-                chosen = vec![position];
-                break;
+                return vec![position];
             }
         }
+        Vec::new()
+    }
+
+    /// Parts to make one of, if there are such; they are taken from then on.
+    fn next_merge(&mut self) -> Option<Job> {
+        let floor = self.floor;
+        // What is dead as a whole need not be merged.
+        let dead = self.parts.extract_if(.., |part| part.is_free() && part.is_dead(floor));
+        self.gone.extend(dead.map(|part| part.number));
+        let chosen = self.parts_to_merge();
         if chosen.is_empty() {
             return None;
         }
@@ -505,8 +518,28 @@ mod tests {
     }
 
     fn work(index: &TextIndex) {
+        assert!(index.has_job(0));
         let job = index.next_job(0).expect("there is work");
         index.finish(index.work(job).expect("it is done")).expect("it is saved");
+    }
+
+    #[test]
+    fn whoever_looks_for_work_does_not_wait_for_a_search_nor_for_who_waits_for_one() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let index = &open(&temporary.path().join("index"));
+        index.change([written(1, 1)]).expect("it is changed");
+        let searching = index.state.read();
+        std::thread::scope(|scope| {
+            scope.spawn(|| index.forget_before(timestamp(1)));
+            while !index.state.is_locked_exclusive() {
+                std::thread::yield_now();
+            }
+            let (tell, told) = std::sync::mpsc::channel();
+            scope.spawn(move || tell.send((index.has_job(0), index.open_bytes() > 0, index.documents())));
+            let looked = told.recv_timeout(std::time::Duration::from_secs(60));
+            drop(searching);
+            assert_eq!(looked, Ok((true, true, 1)));
+        });
     }
 
     #[test]
@@ -518,11 +551,11 @@ mod tests {
         let part = index.folder().part(0);
         assert!(part.exists());
         index.change([(timestamp(2), [1; 16], None)]).expect("it is changed");
-        assert!(index.next_job(0).is_none(), "searches at the first moment find it");
+        assert!(!index.has_job(0) && index.next_job(0).is_none(), "searches at the first moment find it");
         index.forget_before(timestamp(2));
         work(&index);
         assert!(!part.exists(), "it is in no list any more");
-        assert!(index.next_job(0).is_none(), "there is no more to do");
+        assert!(!index.has_job(0) && index.next_job(0).is_none(), "there is no more to do");
         assert!(index.folder().saved().expect("it is read").parts.is_empty());
     }
 }

@@ -174,7 +174,10 @@ fn search(random: &mut impl Rng, at: Timestamp) -> TextSearch {
 }
 
 fn work(index: &TextIndex) {
-    if let Some(job) = index.next_job(OPEN_BYTES_MAX) {
+    let has_job = index.has_job(OPEN_BYTES_MAX);
+    let job = index.next_job(OPEN_BYTES_MAX);
+    assert_eq!(has_job, job.is_some());
+    if let Some(job) = job {
         let done = index.work(job).expect("it is written");
         index.finish(done).expect("it is saved");
     }
