@@ -386,8 +386,10 @@ impl Deployment {
         indexes.values().filter_map(|index| index.complete_at).filter(|_| self.may_resume).max()
     }
 
-    /// Keeps exactly the indexes that there are at a moment.
+    /// Keeps exactly the indexes that there are at a moment, or at a later one of which they were kept already: an index that is gone does
+    /// not come back, so nobody is at the files of one that is opened.
     async fn keep_indexes_of(&mut self, at: Timestamp) -> Result<()> {
+        let at = at.max(*self.known.since.lock());
         let broken: BTreeSet<IndexId> = {
             let indexes = self.known.indexes.read();
             let broken = indexes.values().filter(|index| index.is_broken() && self.may_remake());
@@ -411,10 +413,7 @@ impl Deployment {
         }
         let names: Vec<String> = wanted.keys().map(|id| hex::encode(id.0)).collect();
         // Whoever misses one from now on sees since when.
-        {
-            let mut since = self.known.since.lock();
-            *since = at.max(*since);
-        }
+        *self.known.since.lock() = at;
         let mut gone = Vec::new();
         self.known.indexes.write().retain(|id, index| {
             let is_wanted = wanted.contains_key(id);

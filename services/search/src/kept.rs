@@ -64,6 +64,8 @@ struct State {
     is_busy: bool,
     /// Its files can't be used.
     is_broken: bool,
+    /// It is not wanted any more. Whoever is at its files last removes them.
+    is_gone: bool,
 }
 
 pub(crate) enum Contents {
@@ -98,7 +100,8 @@ impl KeptIndex {
                 Contents::open(&definition, folder, limits)?
             }
         };
-        let state = State { progress: Progress::Reading { after: None }, is_busy: false, is_broken: false };
+        let progress = Progress::Reading { after: None };
+        let state = State { progress, is_busy: false, is_broken: false, is_gone: false };
         Ok(KeptIndex { definition, contents, complete_at, progress: Mutex::new(state) })
     }
 
@@ -233,21 +236,29 @@ impl KeptIndex {
             Contents::Vectors(index) => index.has_job(open_bytes_max),
         };
         let mut state = self.progress.lock();
-        let begins = has_job && !state.is_busy && !state.is_broken;
+        let begins = has_job && !state.is_busy && !state.is_broken && !state.is_gone;
         state.is_busy |= begins;
         begins
     }
 
-    /// Does the work that was begun; blocks.
+    /// Does the work that was begun; blocks. It can't fail for an index that was removed meanwhile.
     pub fn work(&self, open_bytes_max: usize) -> Result<()> {
-        let result = match self.next_job(open_bytes_max) {
-            Some(job) => self.do_job(job),
-            None => Ok(()),
-        };
-        let mut state = self.progress.lock();
-        state.is_busy = false;
-        state.is_broken = state.is_broken || result.is_err();
-        result
+        let is_gone = self.progress.lock().is_gone;
+        let job = if is_gone { None } else { self.next_job(open_bytes_max) };
+        self.end_work(job.map_or(Ok(()), |job| self.do_job(job)))
+    }
+
+    fn end_work(&self, result: Result<()>) -> Result<()> {
+        {
+            let mut state = self.progress.lock();
+            state.is_busy = false;
+            if !state.is_gone {
+                state.is_broken = state.is_broken || result.is_err();
+                return result;
+            }
+        }
+        self.remove_files();
+        Ok(())
     }
 
     fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
@@ -276,8 +287,19 @@ impl KeptIndex {
         }
     }
 
-    /// Removes its files.
+    /// Nobody wants it any more. Removes its files, once nobody is at them.
     pub fn remove(&self) {
+        let is_busy = {
+            let mut state = self.progress.lock();
+            state.is_gone = true;
+            state.is_busy
+        };
+        if !is_busy {
+            self.remove_files();
+        }
+    }
+
+    fn remove_files(&self) {
         let folder = match &self.contents {
             Contents::Text(index) => index.folder(),
             Contents::Vectors(index) => index.folder(),
@@ -398,6 +420,40 @@ mod tests {
                 let index = open();
                 assert_eq!((index.complete_at, index.documents()), (None, 0), "{}", file.display());
             }
+        }
+    }
+
+    #[test]
+    fn an_index_that_is_removed_while_somebody_is_at_its_files_leaves_none() {
+        for kind in [
+            IndexKind::Text { filter_fields: Vec::new() },
+            IndexKind::Vector { dimensions: 2, filter_fields: Vec::new() },
+        ] {
+            let temporary = tempfile::tempdir().expect("a folder");
+            let path = temporary.path().join("index");
+            let make = || {
+                let index = KeptIndex::open(definition(kind.clone()), path.clone(), &SearchLimits::DEFAULT);
+                let index = index.expect("it opens");
+                index.change([written(&kind, 1)].iter()).expect("it is changed");
+                index
+            };
+            let index = make();
+            index.remove();
+            assert!(!path.exists() && !index.begin_work(0), "nobody is at it");
+
+            let index = make();
+            assert!(index.begin_work(0));
+            index.remove();
+            assert!(path.exists(), "somebody is to be at it");
+            index.work(0).expect("there is nothing to do");
+            assert!(!path.exists() && !index.begin_work(0), "{kind:?}");
+
+            let index = make();
+            assert!(index.begin_work(0));
+            let job = index.next_job(0).expect("there is something to write");
+            index.remove();
+            index.end_work(index.do_job(job)).expect("its files are there still");
+            assert!(!path.exists() && !index.begin_work(0), "{kind:?}");
         }
     }
 
