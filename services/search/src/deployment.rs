@@ -387,20 +387,17 @@ impl Deployment {
     }
 
     /// Keeps exactly the indexes that there are at a moment, or at a later one of which they were kept already: an index that is gone does
-    /// not come back, so nobody is at the files of one that is opened.
+    /// not come back, so nobody is at the files of one that is opened. Those that are broken are made anew, if it is time for that and nobody
+    /// is at their files.
     async fn keep_indexes_of(&mut self, at: Timestamp) -> Result<()> {
         let at = at.max(*self.known.since.lock());
         let broken: BTreeSet<IndexId> = {
             let indexes = self.known.indexes.read();
-            let broken = indexes.values().filter(|index| index.is_broken() && self.may_remake());
+            let broken = indexes.values().filter(|index| index.is_to_be_remade() && self.may_remake());
             broken.map(|index| index.definition.index).collect()
         };
         if !broken.is_empty() {
             self.remakes();
-            // Nobody may be at the files of an index that goes.
-            while let Some(ended) = self.jobs.join_next().await {
-                ended.expect("a panic ends the process");
-            }
         }
         let transactions = &self.shared.transactions;
         let transaction = transactions.snapshot_at(self.deployment, ReadAt::published(at)).await?;
@@ -461,8 +458,8 @@ impl Deployment {
         })
     }
 
-    fn is_any_broken(&self) -> bool {
-        self.known.indexes.read().values().any(|index| index.is_broken())
+    fn is_any_to_be_remade(&self) -> bool {
+        self.known.indexes.read().values().any(|index| index.is_to_be_remade())
     }
 
     /// Reads the next documents of a table for an index that does not hold all, at the moment up to which commits were heard: what is
@@ -533,7 +530,7 @@ impl Deployment {
 
     /// Makes indexes anew whose files can't be used.
     async fn remake_broken(&mut self) -> Result<()> {
-        if !self.is_any_broken() || !self.may_remake() {
+        if !self.is_any_to_be_remade() || !self.may_remake() {
             return Ok(());
         }
         let at = self.heard.map_or_else(|| self.known_published(), Ok)?;

@@ -123,6 +123,12 @@ impl KeptIndex {
         self.progress.lock().is_broken
     }
 
+    /// Whether its files can't be used, and nobody is at them: then there is no work on it any more.
+    pub fn is_to_be_remade(&self) -> bool {
+        let state = self.progress.lock();
+        state.is_broken && !state.is_busy
+    }
+
     pub fn broken(&self) {
         self.progress.lock().is_broken = true;
     }
@@ -421,6 +427,23 @@ mod tests {
                 assert_eq!((index.complete_at, index.documents()), (None, 0), "{}", file.display());
             }
         }
+    }
+
+    #[test]
+    fn an_index_that_breaks_is_made_anew_once_nobody_is_at_its_files() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let kind = IndexKind::Text { filter_fields: Vec::new() };
+        let path = temporary.path().join("index");
+        let index =
+            KeptIndex::open(definition(kind.clone()), path, &SearchLimits::DEFAULT).expect("it opens");
+        index.change([written(&kind, 1)].iter()).expect("it is changed");
+        assert!(index.begin_work(0) && !index.is_to_be_remade());
+        index.broken();
+        assert!(!index.is_to_be_remade(), "somebody is at its files");
+        index.work(0).expect("it is written");
+        assert!(index.is_to_be_remade());
+        index.change([written(&kind, 2)].iter()).expect("it is changed");
+        assert!(!index.begin_work(0), "there is no more work on it");
     }
 
     #[test]
