@@ -414,7 +414,7 @@ async fn searches_at_moments_of_which_an_index_has_nothing_may_be_tried_again() 
     let error = handle.search_text(asked("word", before)).await.expect_err("it was made afterwards");
     assert_eq!((error.code.as_ref(), error.retry), ("SearchIndexesUnavailable", contract::Retry::Later));
     let old = handle.search_text(asked("word", Timestamp::ZERO)).await.expect_err("nobody keeps it");
-    assert_eq!(old.code, "OutOfRetention");
+    assert_eq!(old.code, "SearchIndexesUnavailable", "how old it is has not been seen");
 
     let last = harness.published();
     harness.transactions.transact(DEPLOYMENT, &RemoveIndex).await.expect("it is removed");
@@ -424,6 +424,34 @@ async fn searches_at_moments_of_which_an_index_has_nothing_may_be_tried_again() 
     let error = handle.search_text(asked("word", last)).await.expect_err("it was there");
     assert_eq!(error.code, "SearchIndexesUnavailable");
     assert!(handle.metrics().unavailable >= 2);
+    drop(handle);
+    token.cancel();
+    service.stopped().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moments_are_kept_as_long_as_the_limit_says_and_no_longer() {
+    let harness = Harness::start().await;
+    let kept = Duration::from_millis(600);
+    let limits = SearchLimits { retention_ms: kept.as_millis() as u64, ..small() };
+    let (service, token) = harness.search(limits);
+    let handle = service.handle();
+    found(&handle, "nothing", harness.published()).await;
+    let first = harness.write("word", [1.0, 0.0], "a", false).await;
+    let began = std::time::Instant::now();
+    let forgotten = async {
+        loop {
+            harness.write("word", [1.0, 0.0], "a", false).await;
+            match handle.search_text(asked("word", first)).await {
+                Ok(found) => assert_eq!(found.matches.len(), 1),
+                Err(error) => return error,
+            }
+        }
+    };
+    let error = tokio::time::timeout(PATIENCE, forgotten).await.expect("it is forgotten");
+    assert_eq!(error.code, "OutOfRetention");
+    assert!(began.elapsed() >= kept, "{:?}", began.elapsed());
     drop(handle);
     token.cancel();
     service.stopped().await;

@@ -314,6 +314,10 @@ impl Limits {
             "search.stream_silence_ms_max must be longer than log.stream_heartbeat_ms"
         );
         require!(
+            log.retention_ms_min <= self.search.retention_ms,
+            "search.retention_ms must be at least log.retention_ms_min, or transactions can't search at moments that they can read"
+        );
+        require!(
             self.schedule.conflict_pause_ms_min <= self.schedule.conflict_pause_ms_max
                 && self.schedule.failure_pause_ms_min <= self.schedule.failure_pause_ms_max,
             "the shortest pauses of schedule must be at most the longest"
@@ -681,6 +685,10 @@ mod tests {
         limits.gateway.shutdown_ms_max = limits.health.stop_ms_max;
         let sentence = limits.broken_relation().expect("requests would be cut off");
         assert!(sentence.contains("health.stop_ms_max"), "{sentence}");
+        let mut limits = Limits::DEFAULT;
+        limits.search.retention_ms = limits.log.retention_ms_min - 1;
+        let sentence = limits.broken_relation().expect("searches would fail");
+        assert!(sentence.contains("search.retention_ms"), "{sentence}");
         let mut limits = Limits::DEFAULT;
         limits.gateway.last_request_ms = limits.gateway.shutdown_ms_max;
         assert!(

@@ -16,7 +16,16 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, protocol::CloseFrame},
+    tungstenite::{
+        Message,
+        protocol::{
+            CloseFrame,
+            frame::{
+                Frame,
+                coding::{Data, OpCode},
+            },
+        },
+    },
 };
 
 const SESSION: &str = "eeb94f97-40d8-452f-a084-186fa8178e4e";
@@ -353,6 +362,19 @@ async fn quiet_connections_are_kept_alive_and_dead_ones_closed() {
     end.expect("the server ends it").expect("it ends in order");
     let close = [&1001_u16.to_be_bytes()[..], b"InactiveClient"].concat();
     assert!(bytes.ends_with(&close), "{}", String::from_utf8_lossy(&bytes));
+}
+
+#[tokio::test]
+async fn a_message_that_never_ends_closes_its_connection_although_pings_are_answered() {
+    let server = Server::start(
+        "[limits.sync]\nheartbeat_ms = 100\nping_interval_ms = 100\nclient_silence_ms_max = 3000\n",
+    );
+    let mut client = server.connect().await;
+    let beginning = Frame::message("{", OpCode::Data(Data::Text), false);
+    client.socket.send(Message::Frame(beginning)).await.expect("is open");
+    // Reading answers the pings.
+    let close = client.closed().await;
+    assert_eq!((u16::from(close.code), close.reason.as_str()), (1001, "InactiveClient"));
 }
 
 #[tokio::test]

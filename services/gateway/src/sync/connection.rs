@@ -86,6 +86,7 @@ struct Connection {
     takes_chunks: bool,
     next_ping: Instant,
     last_sent: Instant,
+    /// A message counts when it is whole, and what comes between its parts does not.
     last_received: Instant,
 }
 
@@ -359,7 +360,10 @@ impl Connection {
     /// The next message, with what it holds of the room for messages, or `None` for a frame without one.
     async fn receive(&mut self) -> Result<Option<(ClientMessage, Held)>, End> {
         let received = self.socket.receive().await.ok_or(End::Gone)?;
-        self.last_received = Instant::now();
+        // Whoever answers pings and never ends a message would hold its room for ever.
+        if !self.socket.is_amid_message() {
+            self.last_received = Instant::now();
+        }
         match received {
             Ok((Message::Text(text), held)) => {
                 let message = ClientMessage::parse(&text).map_err(Close::violation)?;

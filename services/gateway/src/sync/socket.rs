@@ -121,11 +121,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             Err(error) => return Some(Err(Box::new(error))),
         };
         let mut held = Held::default();
+        let metered = self.frames.get_mut();
+        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+            metered.is_amid_message = false;
+        }
         if let Message::Text(text) = &message {
-            held = std::mem::take(&mut self.frames.get_mut().held);
+            held = std::mem::take(&mut metered.held);
             self.last = held.is_any().then(|| text.clone().into());
         }
         Some(Ok((message, held)))
+    }
+
+    /// Whether a message has begun to arrive of which the end has not come. Pings and pongs may come between its parts.
+    pub(super) fn is_amid_message(&self) -> bool {
+        self.frames.get_ref().is_amid_message
     }
 
     pub(super) async fn ping(&mut self) -> Result<(), Box<Error>> {
@@ -186,6 +195,8 @@ struct Metered<S> {
     frame_bytes_left: u64,
     /// Whether the frame is one of a message; the others are small.
     is_of_message: bool,
+    /// From the first header of a message until all of it was received.
+    is_amid_message: bool,
     /// What has come of the message.
     message_bytes: usize,
     held: Held,
@@ -246,6 +257,7 @@ impl<S: AsyncRead + Unpin> Metered<S> {
             header: Header::default(),
             frame_bytes_left: 0,
             is_of_message: false,
+            is_amid_message: false,
             message_bytes: 0,
             held: Held::default(),
             waiting: None,
@@ -264,6 +276,7 @@ impl<S: AsyncRead + Unpin> Metered<S> {
             self.is_of_message = header.opcode() < 8;
             // Not one that goes on.
             if matches!(header.opcode(), 1 | 2) {
+                self.is_amid_message = true;
                 self.message_bytes = 0;
                 self.held = Held::default();
             }
@@ -442,6 +455,27 @@ mod tests {
             drop(held);
             assert_eq!(taken_kibibytes(&budget), 0);
         }
+    }
+
+    #[tokio::test]
+    async fn a_message_is_under_way_until_its_last_part_has_come_whatever_comes_between_them() {
+        let (mut client, mut socket) = connected(&budget()).await;
+        let part = |opcode, is_last| Message::Frame(Frame::message("x", opcode, is_last));
+        client.send(Message::Ping(Bytes::new())).await.expect("is open");
+        assert!(matches!(socket.receive().await, Some(Ok((Message::Ping(_), _)))));
+        assert!(!socket.is_amid_message(), "none has begun");
+        for opcode in [Data::Text, Data::Continue] {
+            client.send(part(OpCode::Data(opcode), false)).await.expect("is open");
+            client.send(Message::Pong(Bytes::new())).await.expect("is open");
+            assert!(matches!(socket.receive().await, Some(Ok((Message::Pong(_), _)))));
+            assert!(socket.is_amid_message(), "a pong does not end it");
+        }
+        client.send(part(OpCode::Data(Data::Continue), true)).await.expect("is open");
+        received(&mut socket).await;
+        assert!(!socket.is_amid_message());
+        client.send(text(1)).await.expect("is open");
+        received(&mut socket).await;
+        assert!(!socket.is_amid_message(), "it came at once");
     }
 
     #[tokio::test]
