@@ -247,9 +247,14 @@ test("a node that comes back at another address is a member again once that is s
   for (let number = 0; number < 100; number++) {
     await append(cluster, `${number}`);
   }
-  await cluster.restart(moved);
-  assert.match(moved.log, /this node's address is another one than the group knows/);
+  // The leader calls it where it was, so it does not serve yet.
+  const serves = cluster.restart(moved);
+  const told = (async () => {
+    while (!/this node's address is another one than the group knows/.test(moved.log)) await sleep(20);
+  })();
+  await inTime(Promise.race([told, serves]), "the node finds that it has moved");
   await cluster.print("add-node", `${moved.node}`, "--at", `127.0.0.1:${port}`);
+  await serves;
   await cluster.caughtUp();
   const { groups } = await cluster.ask("status");
   for (const { members } of groups) {

@@ -147,11 +147,9 @@ test("the queries of a batch see one moment, whatever is written meanwhile", LIM
   assert.ok(BigInt(timestamp) > 0n);
   assert.equal((await client.batch([], { at: timestamp })).timestamp, timestamp);
   const ahead = `${BigInt(timestamp) + 3_600_000_000_000n}`;
-  for (const at of ["1", ahead]) {
-    const { status, code } = await failureOf(client.query("live:count", { set }, { at }));
-    const without = await failureOf(client.batch([], { at }));
-    assert.deepEqual([without.status, without.code], [status, code], "as any query at this moment");
-  }
+  const { status, code } = await failureOf(client.query("live:count", { set }, { at: ahead }));
+  const empty = await failureOf(client.batch([], { at: ahead }));
+  assert.deepEqual([empty.status, empty.code], [status, code], "as any query at this moment");
   const many = client.batch(Array.from({ length: 21 }, () => ["live:count", { set }]));
   assert.deepEqual(without(await failureOf(many)), { status: "INVALID_ARGUMENT", code: "BatchTooLarge" });
 });

@@ -377,6 +377,28 @@ async fn deployments_below_one_address_have_no_host_name_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_site_is_told_by_its_host_only_where_that_is_a_name_of_its_own() {
+    let ground = Ground::new().await;
+    for (site, told) in [
+        ("http://127.0.0.1:3211", None),
+        ("http://[::1]:3211", None),
+        ("http://localhost:3211", None),
+        ("https://api.example", None),
+        ("https://site.example", Some("site.example".to_owned())),
+    ] {
+        let running = ground.start(|options| {
+            options.default.cloud_url = "https://api.example".to_owned();
+            options.default.site_url = site.to_owned();
+        });
+        let running = running.await;
+        let deployments = running.directory.deployments();
+        assert_eq!(deployments.borrow().default_entry().expect("it is there").site_host, told, "{site}");
+        running.stop().await;
+    }
+    ground.stop().await;
+}
+
+#[tokio::test]
 async fn with_a_deployment_goes_all_that_it_had_and_nothing_of_its_neighbours() {
     let ground = Ground::new().await;
     let running = ground.start(|_| {}).await;

@@ -20,7 +20,8 @@ impl TableLookup for Numbers {
             Some(number) => *number,
             None => self.catalog.table(table.as_str()).map(|table| table.number),
         };
-        if let Some(number) = number {
+        // Those of system tables are the same for ever.
+        if let Some(number) = number.filter(|number| *number >= TableNumber::FIRST_USER) {
             self.asked_for.borrow_mut().entry(table.clone()).or_insert(number);
         }
         number
