@@ -237,6 +237,39 @@ test("an export that is killed is made anew, of one moment", LIMIT, async (conte
   assert.equal((await fetch(`${tidemark.url}/api/export/zip/7`, asAdmin(tidemark))).status, 404);
 });
 
+test("an export that takes longer than moments are kept is whole, while others write", LIMIT, async (context) => {
+  const kept = { retention_ms_min: 1_000, window_age_ms_min: 950, hold_ms: 1_000 };
+  const limits = { log: kept, function: { user_time_ms_max: 300, system_time_ms_max: 600 } };
+  const { project, client } = await serveApp(context, { limits });
+  // Letters that no archive makes much smaller.
+  const random = randomFrom(SEED);
+  const text = Array.from({ length: 2_000 }, () => random.below(36 ** 8).toString(36)).join(" ");
+  const documents = 48 * 1024;
+  const line = (number) => `${JSON.stringify({ number, text: text.slice(number % 9_000, (number % 9_000) + 950) })}\n`;
+  await project.write("many.jsonl", Array.from({ length: documents }, (_, number) => line(number)).join(""));
+  await project.mustRun("import", "--table", "many", "many.jsonl");
+  let isOver = false;
+  const writing = (async () => {
+    while (!isOver) {
+      await client.mutation(data.fill, { files: [] });
+      await sleep(20);
+    }
+  })();
+  const began = Date.now();
+  const archive = await exported(project, "many.zip");
+  context.diagnostic(`${archive.length} bytes in ${Date.now() - began} ms, and moments are kept for ${kept.retention_ms_min} ms (SEED=${SEED})`);
+  isOver = true;
+  await writing;
+  const other = await startTidemark(context);
+  const otherProject = await pushApp(context, other, "archives");
+  await writeFile(join(otherProject.folder, "many.zip"), archive);
+  const brought = await otherProject.mustRun("import", "--yes", "many.zip");
+  const added = Number(/Added (\d+) documents/.exec(brought.output)?.[1]);
+  const { total } = await counted(other);
+  assert.ok(added >= documents + total, `${added} documents, of which ${total} were written in pairs meanwhile`);
+  assert.equal(total % 2, 0, "each commit is whole");
+});
+
 test("imports and exports take no memory of their size", { timeout: LIMIT.timeout + LARGE_MEBIBYTES * 1_500 }, async (context) => {
   const { tidemark, project } = await serveApp(context);
   const random = randomFrom(SEED);

@@ -1,16 +1,23 @@
 // Three zones as three processes: the official tools and clients against any of them, and one that is killed.
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { startApart } from "./harness/apart.mjs";
 import { startBalancer } from "./harness/balancer.mjs";
 import { OF_A_LOST_NODE, startCluster } from "./harness/cluster.mjs";
 import { callFunction } from "./harness/functions.mjs";
 import { connect, follow } from "./harness/live.mjs";
 import { createProject, pushApp } from "./harness/project.mjs";
+import { tidemarkBinary } from "./harness/tidemark.mjs";
 
 const WRITE_MS_MAX = 60_000;
 const SEEN_MS_MAX = 30_000;
+const GROUPS = 2;
 
 /** Appends until it is acknowledged. What was in doubt may be there twice, as this client tells no two requests apart. */
 async function append(cluster, text) {
@@ -180,6 +187,104 @@ test("a node that is stopped in order hands over, and its clients go elsewhere",
   assert.notEqual(next.node, leader.node);
   await append(cluster, "after");
   assert.deepEqual((await list(next)).filter((text, index, all) => all.indexOf(text) === index), ["before", "after"]);
+});
+
+/** What a node says of itself to those who watch it. */
+async function standing(node) {
+  const ready = await fetch(new URL("/readyz", node.metrics));
+  const metrics = await (await fetch(node.metrics)).text();
+  const value = (name) => Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "m").exec(metrics)?.[1]);
+  return { status: ready.status, text: await ready.text(), without: value("tidemark_raft_groups_without_leader") };
+}
+
+test("whoever is left without a quorum says so, whether it led or not", { timeout: 600_000 }, async (context) => {
+  const cluster = await startCluster(context, { allowedInLog: OF_A_LOST_NODE });
+  await pushApp(context, cluster.nodes[0], "journal");
+  const leads = await cluster.leader();
+  const [follows, other] = cluster.nodes.filter((node) => node !== leads);
+  const until = (node, isReady) =>
+    inTime(
+      (async () => {
+        for (;;) {
+          const { status, text, without } = await standing(node);
+          if ((status === 200) === isReady && without === (isReady ? 0 : GROUPS)) {
+            assert.match(text, isReady ? /^txlog: ready$/m : /^txlog: group \d has no leader that is known here$/m);
+            return;
+          }
+          await sleep(100);
+        }
+      })(),
+      `${node.zone} is ${isReady ? "" : "not "}ready`,
+    );
+  await Promise.all(cluster.nodes.map((node) => until(node, true)));
+  await Promise.all([leads.kill(), other.kill()]);
+  await until(follows, false);
+  assert.match(await cluster.print("status"), /^Group 1: nobody leads term /m);
+  await cluster.restart(leads);
+  await until(follows, true);
+  await append(cluster, "by two");
+  const next = await cluster.leader();
+  await (next === leads ? follows : leads).kill();
+  await until(next, false);
+  assert.match(await cluster.print("status"), /^Group 1: nobody leads term /m);
+  await Promise.all(cluster.nodes.filter((node) => node !== next).map((node) => cluster.restart(node)));
+  await Promise.all(cluster.nodes.map((node) => until(node, true)));
+  await append(cluster, "by all");
+});
+
+test("a node that comes back at another address is a member again once that is said", { timeout: 600_000 }, async (context) => {
+  const cluster = await startCluster(context, { allowedInLog: [...OF_A_LOST_NODE, /this node's address is another one/] });
+  await pushApp(context, cluster.nodes[0], "journal");
+  const leader = await cluster.leader();
+  const [moved, other] = cluster.nodes.filter((node) => node !== leader);
+  assert.equal(await moved.stop(), 0, moved.log);
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  const config = await readFile(moved.config, "utf8");
+  await writeFile(moved.config, config.replace(/^internal_port = .*$/m, `internal_port = ${port}`));
+  for (let number = 0; number < 100; number++) {
+    await append(cluster, `${number}`);
+  }
+  // The leader calls it where it was, so it does not serve yet.
+  const serves = cluster.restart(moved);
+  const told = (async () => {
+    while (!/this node's address is another one than the group knows/.test(moved.log)) await sleep(20);
+  })();
+  await inTime(Promise.race([told, serves]), "the node finds that it has moved");
+  await cluster.print("add-node", `${moved.node}`, "--at", `127.0.0.1:${port}`);
+  await serves;
+  await cluster.caughtUp();
+  const { groups } = await cluster.ask("status");
+  for (const { members } of groups) {
+    const { address, zone, voter } = members.find(({ node }) => node === moved.node);
+    assert.deepEqual([address, zone, voter], [`127.0.0.1:${port}`, moved.zone, true]);
+  }
+  await other.kill();
+  await append(cluster, "with its vote");
+  assert.equal((await list(moved)).at(-1), "with its vote");
+});
+
+test("operators are refused what can't be, and are understood by variables alone", { timeout: 300_000 }, async (context) => {
+  const cluster = await startCluster(context);
+  const leader = await cluster.leader();
+  const refused = (words, why) => assert.rejects(cluster.print(...words), ({ code, stderr }) => code === 1 && why.test(stderr), words.join(" "));
+  await refused(["add-node", "4", "--at", "127.0.0.1:1", "--instead-of", "9"], /node 9 is no voter/);
+  await refused(["transfer-leader", "--to", "9"], /node 9 is no voter/);
+  assert.equal(await cluster.print("remove-node", "99"), "Node 99 is in no group: nothing was to be removed.\n");
+  assert.deepEqual(await cluster.ask("remove-node", "99"), { removed: null });
+
+  const folder = dirname(leader.config);
+  const variables = {
+    TIDEMARK_CLUSTER_NAME: "local",
+    TIDEMARK_INTERNAL_PORT: leader.internal.split(":").at(-1),
+    TIDEMARK_TLS_CA: join(dirname(folder), "ca.pem"),
+    TIDEMARK_TLS_CERTIFICATE: join(folder, "certificate.pem"),
+    TIDEMARK_TLS_KEY: join(folder, "key.pem"),
+  };
+  const { stdout } = await promisify(execFile)(tidemarkBinary(), ["cluster", "status", "--json"], { env: { ...process.env, ...variables } });
+  assert.deepEqual([JSON.parse(stdout).cluster, JSON.parse(stdout).node], ["local", leader.node]);
 });
 
 test("convex dev watches an app on a cluster, also when the leader is lost; operators see how it stands", { timeout: 600_000 }, async (context) => {

@@ -195,6 +195,15 @@ test("deltas from before a table was replaced as a whole are refused, and those 
   });
   assert.equal(cleared.status, 200, await cleared.text());
   assert.deepEqual([await deltas(snapshot, "people"), await deltas(snapshot), await deltas(snapshot, "notes")], [refused, refused, 0]);
+  // Nor does it concern whoever has left the table out, or asks for one of that name elsewhere.
+  const withoutPeople = await fetch(`${tidemark.url}/api/document_deltas`, {
+    ...asAdmin(tidemark),
+    method: "POST",
+    headers: { ...asAdmin(tidemark).headers, "Content-Type": "application/json" },
+    body: `{"format":"json","cursor":${snapshot},"selection":{"_other":"incl","":{"_other":"incl","people":"excl"}}}`,
+  });
+  assert.deepEqual((await withoutPeople.json()).values, []);
+  assert.equal(await deltas(snapshot, "people&component=elsewhere"), 0);
 
   const afterwards = await readSnapshot(tidemark, "people");
   assert.equal(afterwards.documents.size, 0);

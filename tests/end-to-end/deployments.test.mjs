@@ -224,6 +224,12 @@ test("a pattern gives each deployment a host name", LIMIT, async (context) => {
   assert.equal((await ask(tidemark, "shop.api.example", "/instance_name")).text, "shop");
 });
 
+test("a server that has another address for its clients is asked at the one on this machine", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context, { environment: { TIDEMARK_CLOUD_URL: "https://api.example" } });
+  assert.equal(tidemark.url, "https://api.example");
+  assert.match(await mustOperate(tidemark, "list"), /^ *dev +dev +dev +1 +- +https:\/\/api\.example$/m);
+});
+
 test("a deleted deployment ends what is under way, and its data goes", LIMIT, async (context) => {
   const tidemark = await startTidemark(context, {
     limits: { directory: AT_ONCE },
@@ -356,6 +362,39 @@ test("a preview goes when its time is over, with all that it had", LIMIT, async 
   await until(async () => (await operate(tidemark, "create", "short-lived")).code === 0, "its name is free again");
 });
 
+test("a push moves on the time at which a preview goes", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const operator = `Bearer ${(await mustOperate(tidemark, "operator-key")).trim()}`;
+  const expiresMs = async () => {
+    const { deployments } = await (await fetch(`${tidemark.url}/v1/tidemark/deployments`, { headers: { Authorization: operator } })).json();
+    return Object.fromEntries(deployments.map(({ name, expiresMs }) => [name, expiresMs]));
+  };
+  const preview = await create(tidemark, "branch", "--kind", "preview");
+  const chosen = await create(tidemark, "chosen", "--kind", "preview", "--expires-in-days", "3");
+  const before = await expiresMs();
+  for (const deployment of [preview, chosen]) await push(context, deployment);
+  await until(async () => (await expiresMs()).branch > before.branch, "the push counts");
+  assert.equal((await expiresMs()).chosen, before.chosen, "somebody has chosen it");
+});
+
+test("what a project lacks is created once, whoever asks for it at the same time", LIMIT, async (context) => {
+  const tidemark = await startTidemark(context);
+  const project = "p".repeat(40);
+  const key = (await mustOperate(tidemark, "keys", "--project", project, "--create", "ci")).trim();
+  const provision = async () => {
+    const response = await fetch(`${tidemark.url}/api/deployment/provision_and_authorize`, {
+      method: "POST",
+      headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json" },
+      body: JSON.stringify({ teamSlug: "tidemark", projectSlug: project, deploymentType: "dev" }),
+    });
+    assert.equal(response.status, 200, await response.clone().text());
+    return (await response.json()).deploymentName;
+  };
+  const names = new Set(await Promise.all([1, 2, 3, 4].map(provision)));
+  assert.equal(names.size, 1, `${[...names]}`);
+  assert.match([...names][0], /^p+-dev-\d+$/);
+});
+
 test("the control plane lets nobody in without a key", LIMIT, async (context) => {
   const tidemark = await startTidemark(context);
   const shop = await create(tidemark, "shop");
@@ -393,6 +432,8 @@ test("the control plane lets nobody in without a key", LIMIT, async (context) =>
   ]) {
     assert.equal(await code(await created(body)), refusal, body);
   }
+  assert.equal(await code(await asked("DELETE", "/v1/tidemark/deployments/%ff", operator)), "400 BadRequest");
+  assert.equal(await code(await asked("PUT", "/v1/tidemark/deployments", operator, "{}")), "405 MethodNotAllowed");
   const keyless = await asked("POST", "/v1/tidemark/keys", operator, JSON.stringify({ owner: "team", of: "x", name: "x" }));
   assert.equal(await code(keyless), "400 KeyOwnerNotNamed");
   assert.equal(await code(await asked("POST", "/api/deployment/url_for_key", undefined, JSON.stringify({ deployKey: "prod:shop|00" }))), "401 BadAccessToken");

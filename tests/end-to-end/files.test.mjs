@@ -365,7 +365,7 @@ test("killed in the middle of uploads and deletions, no acknowledged file is los
 async function survivesKills(context, { environment: variables, remains }) {
   const seed = Number(process.env.SEED ?? Date.now() % 100_000);
   const random = randomFrom(seed);
-  const limits = "[limits.files]\ngrace_ms = 8000\nsweep_ms = 200\n[limits.gateway]\nupload_ms_max = 6000\nupload_stall_ms_max = 6000\n";
+  const limits = "[limits.log]\nheld_ms_max = 7000\n[limits.files]\ngrace_ms = 8000\nsweep_ms = 200\n[limits.gateway]\nupload_ms_max = 6000\nupload_stall_ms_max = 6000\n";
   const { tidemark, environment, client } = await serveApp(context, { limits, environment: variables });
   /** What was answered, and what was asked for without an answer, by the file's id. */
   const files = new Map();

@@ -3,9 +3,13 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { connect as connectHttp2 } from "node:http2";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { WebSocket } from "ws";
+import { whenOver } from "./harness/cleanup.mjs";
 import { callOf, callRaw, connectGrpc, decode, detailsOf, failureOf, firstOf, fromBytes, grpc, metricIs, nestedQuery, toBytes } from "./harness/grpc.mjs";
 import { CLIENT_ID, newKey, signToken, startProvider } from "./harness/oidc.mjs";
 import { chat, createProject, pushApp } from "./harness/project.mjs";
@@ -141,6 +145,11 @@ test("the queries of a batch see one moment, whatever is written meanwhile", LIM
   assert.equal(failing.results[1].data, 1n, "one that throws does not keep the others from their answers");
   const { timestamp } = await client.batch([]);
   assert.ok(BigInt(timestamp) > 0n);
+  assert.equal((await client.batch([], { at: timestamp })).timestamp, timestamp);
+  const ahead = `${BigInt(timestamp) + 3_600_000_000_000n}`;
+  const { status, code } = await failureOf(client.query("live:count", { set }, { at: ahead }));
+  const empty = await failureOf(client.batch([], { at: ahead }));
+  assert.deepEqual([empty.status, empty.code], [status, code], "as any query at this moment");
   const many = client.batch(Array.from({ length: 21 }, () => ["live:count", { set }]));
   assert.deepEqual(without(await failureOf(many)), { status: "INVALID_ARGUMENT", code: "BatchTooLarge" });
 });
@@ -568,7 +577,7 @@ test("a server for production tells its callers no more than over HTTP", LIMIT, 
 });
 
 test("there are as many subscriptions, calls of a connection and bytes as the configuration has it", LIMIT, async (context) => {
-  const tidemark = await startTidemark(context, { grpc: true, limits: { grpc: { subscriptions_max: 2, streams_per_connection_max: 4, batch_bytes_max: 17_000_000 } } });
+  const tidemark = await startTidemark(context, { grpc: true, limits: { grpc: { subscriptions_max: 2, streams_per_connection_max: 4, batch_bytes_max: 17_000_000, probes_in_flight_max: 2 } } });
   await pushApp(context, tidemark, "conformance");
   const client = connectGrpc(context, tidemark);
   const held = [client.subscribe("live:count", { set: "a" }), client.subscribe("live:count", { set: "b" })];
@@ -585,12 +594,87 @@ test("there are as many subscriptions, calls of a connection and bytes as the co
   assert.deepEqual(answers.map(({ value }) => value), values);
   for (const subscription of held) subscription.cancel();
 
+  const [check, watch] = ["Check", "Watch"].map((method) => `/grpc.health.v1.Health/${method}`);
+  const watching = [1, 2].map(() => unread(context, tidemark, watch, Buffer.alloc(0)));
+  await Promise.all(watching.map((stream) => once(stream, "response")));
+  assert.equal((await failureOf(callRaw(context, tidemark, watch, Buffer.alloc(0)))).code, "TooManyConcurrentRequests");
+  const answer = await callRaw(context, tidemark, check, Buffer.alloc(0));
+  assert.equal(fromBytes("HealthCheckResponse", answer).status, 1, "who only asks is answered whoever else watches");
+
   await client.mutation("values:keep", { set: "large", values: Array.from({ length: 5 }, () => "x".repeat(900_000)) });
   const kept = ["values:kept", { set: "large" }];
   assert.equal((await client.batch([kept, kept, kept])).results.length, 3);
   const failure = await failureOf(client.batch([kept, kept, kept, kept]));
   assert.deepEqual(without(failure), { status: "INVALID_ARGUMENT", code: "BatchTooLarge" });
 });
+
+/** Calls a method on a connection of its own, and takes nothing of what comes back. */
+function unread(context, tidemark, path, message) {
+  const session = connectHttp2(tidemark.grpcUrl);
+  whenOver(context, () => session.destroy());
+  session.on("error", () => {});
+  const stream = session.request({ ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers" });
+  stream.on("error", () => {});
+  stream.end(frame(message));
+  return stream;
+}
+
+const HALF = { set: "large", values: Array.from({ length: 6 }, () => "x".repeat(900_000)) };
+const LARGE_BYTES = 10_800_000;
+
+for (const [kind, open] of [
+  [
+    "a subscription",
+    (context, tidemark) => unread(context, tidemark, QUERY.replace("Query", "Subscribe"), toBytes("SubscribeRequest", { call: callOf("values:kept", { set: HALF.set }) })),
+  ],
+  [
+    "a WebSocket",
+    (context, tidemark) => {
+      const socket = new WebSocket(`${tidemark.url.replace("http", "ws")}/api/1.48.0/sync`);
+      whenOver(context, () => socket.terminate());
+      socket.on("error", () => {});
+      socket.once("open", () => {
+        const query = { type: "Add", queryId: 0, udfPath: "values:kept", args: [{ set: HALF.set }] };
+        socket.send(JSON.stringify({ type: "Connect", sessionId: randomUUID(), connectionCount: 0, lastCloseReason: null, clientTs: 0 }));
+        socket.send(JSON.stringify({ type: "ModifyQuerySet", baseVersion: 0, newVersion: 1, modifications: [query] }));
+        socket.pause();
+      });
+      return Object.assign(socket, { resumed: (take) => socket.on("message", take).resume() });
+    },
+  ],
+]) {
+  test(`what clients of ${kind} don't take has room for so much, and the others wait for it`, LIMIT, async (context) => {
+    const room = 24 << 20;
+    const tidemark = await startTidemark(context, { grpc: true, limits: { gateway: { answers_bytes_max: room } } });
+    await pushApp(context, tidemark, "conformance");
+    const client = connectGrpc(context, tidemark);
+    for (const half of [HALF, HALF]) await client.mutation("values:keep", half);
+    const used = async () => {
+      const text = await (await fetch(tidemark.metricsUrl)).text();
+      return Number(/^tidemark_limit_used\{limit="gateway.answers_bytes_max"[^}]*\} (\S+)$/m.exec(text)[1]);
+    };
+    const clients = [1, 2, 3, 4].map(() => open(context, tidemark));
+    for (const deadline = Date.now() + 120_000; (await used()) < 2 * LARGE_BYTES; await sleep(50)) {
+      assert.ok(Date.now() < deadline, `${await used()} bytes are held, which two of them would be more than`);
+    }
+    await sleep(1_000);
+    const held = await used();
+    assert.ok(held <= room, `${held}`);
+    assert.equal((await client.query("live:count", { set: "a" })).value, 0, "small answers need no room");
+    // Each is told all of it in the end.
+    const taken = (one) =>
+      new Promise((resolve) => {
+        let bytes = 0;
+        const take = (data) => (bytes += data.length) >= LARGE_BYTES && resolve();
+        if (one.resumed) one.resumed(take);
+        else one.on("data", take);
+      });
+    await Promise.all(clients.map(taken));
+    for (const deadline = Date.now() + 120_000; (await used()) > 0; await sleep(50)) {
+      assert.ok(Date.now() < deadline, `${await used()} bytes are still held`);
+    }
+  });
+}
 
 test("the examples do what their README says", LIMIT, async (context) => {
   const tidemark = await startTidemark(context, { grpc: true });

@@ -1,6 +1,7 @@
 // `tidemark dev` as a process: how it starts, what it refuses, how it stops.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { readdir, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -9,10 +10,12 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WebSocket } from "ws";
 import { whenOver } from "./harness/cleanup.mjs";
-import { startTidemark, temporaryFolder, tidemarkBinary } from "./harness/tidemark.mjs";
+import { alarmingLines, startTidemark, temporaryFolder, tidemarkBinary } from "./harness/tidemark.mjs";
 
 const PRINT_MS_MAX = 60_000;
 const LIMIT = { timeout: 300_000 };
+/** As long as a start takes, and longer. */
+const STARTING_MS = 1_000;
 
 function runToEnd(...words) {
   const { status, stdout, stderr } = spawnSync(tidemarkBinary(), words, { encoding: "utf8", timeout: 120_000 });
@@ -70,6 +73,22 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
   });
 }
 
+test("a signal while it starts ends it, and nothing alarms anybody", LIMIT, async (context) => {
+  const folder = await temporaryFolder(context);
+  for (let delay = 0; delay < STARTING_MS; delay += 25) {
+    const child = spawn(tidemarkBinary(), ["dev", "--data-dir", join(folder, "data"), "--port", "0", "--site-port", "0"]);
+    let log = "";
+    [child.stdout, child.stderr].forEach((stream) => stream.setEncoding("utf8").on("data", (text) => (log += text)));
+    const closed = once(child, "close");
+    await sleep(delay);
+    child.kill("SIGTERM");
+    const [code, signal] = await closed;
+    // Before it listens for signals there is nothing that it could do in order.
+    assert.ok(code === 0 || (signal === "SIGTERM" && log === ""), `after ${delay} ms: ${code} ${signal}\n${log}`);
+    assert.deepEqual(alarmingLines(log), [], `after ${delay} ms`);
+  }
+});
+
 for (const option of ["--port", "--site-port"]) {
   test(`a used ${option} is refused with exit code 2, naming it and who has it`, LIMIT, async (context) => {
     const folder = await temporaryFolder(context);
@@ -100,6 +119,23 @@ test("a folder that holds something else is refused and left as it is", LIMIT, a
   assert.ok(code !== 0 && code !== null, output);
   assert.ok(output.includes(folder), output);
   assert.deepEqual(await readdir(folder), ["notes.txt"]);
+});
+
+test("what can't be had is refused with exit code 2, and a damaged store with 70", LIMIT, async (context) => {
+  const folder = join(await temporaryFolder(context), "data");
+  const dev = (...words) => runToEnd("dev", "--data-dir", folder, "--port", "0", "--site-port", "0", ...words);
+  for (const [url, sentence] of [
+    ["file://blobs", /behind file:\/\/ it must name a folder in full/],
+    ["ftp://blobs", /names no bucket/],
+    ["file:///proc/blobs", /the blobs can't be kept where blobs_url says/],
+  ]) {
+    const { code, output } = dev("--blobs-url", url);
+    assert.equal(code, 2, output);
+    assert.match(output, sentence);
+  }
+  await writeFile(join(folder, "state", "CURRENT"), "damaged");
+  const { code, output } = dev();
+  assert.equal(code, 70, output);
 });
 
 test("an unknown option is refused with exit code 2 and the usage", LIMIT, () => {

@@ -185,6 +185,21 @@ macro_rules! transaction_log {
     };
 }
 
+/// The tests of what is held; `$start` is an `async fn() -> LogSubject`, whose log keeps moments for about a second
+/// (`retention_ms_min`), holds them for two (`hold_ms`), and at most three at a time (`holds_max`).
+#[macro_export]
+macro_rules! held_moments {
+    ($start:expr) => {
+        $crate::tests_of! {
+            $crate::transaction_log, $start,
+            a_held_moment_stays_readable_until_it_is_let_go
+            a_hold_that_is_not_renewed_ends
+            too_many_holds_are_refused_and_those_of_others_stay
+            in_groups_that_are_not_there_nothing_is_held
+        }
+    };
+}
+
 /// The tests of what only a log tells that is asked in its leader's process; `$start` is an `async fn() -> LogSubject`.
 #[macro_export]
 macro_rules! leaders_transaction_log {

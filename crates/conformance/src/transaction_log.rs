@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use contract::{
     BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch, ErrorKind, GroupId,
-    IndexId, IndexUpdate, Interval, Lookup, Order, Position, Read, ReadAt, ReadResult, ReadSet, Row,
-    StreamEvent, Timestamp, TransactionLog, Write, code, document,
+    Hold, HoldId, IndexId, IndexUpdate, Interval, Lookup, Order, Position, Read, ReadAt, ReadResult, ReadSet,
+    Row, StreamEvent, Timestamp, TransactionLog, Write, code, document,
 };
 use futures::StreamExt;
 use value::{FieldPath, Object, key::encode_fields};
@@ -976,4 +976,115 @@ pub async fn nobody_tells_the_head_from_elsewhere(subject: LogSubject) {
     assert_eq!(subject.log.head(subject.deployment.group), None);
     let (seen, nothing) = (writer.published(), ReadSet::new());
     assert_eq!(subject.log.unchanged_until(subject.deployment, seen, &nothing), None);
+}
+
+/// How long a log keeps moments whose holds are tested.
+pub const RETENTION: Duration = Duration::from_millis(1_000);
+/// How long it holds one that is not renewed.
+pub const HELD: Duration = Duration::from_millis(2_000);
+/// How many it holds.
+pub const HOLDS_MAX: usize = 3;
+
+const BETWEEN_COMMITS: Duration = Duration::from_millis(20);
+
+fn hold_of(id: u8, at: Timestamp) -> Hold {
+    Hold { id: HoldId([id; 16]), at }
+}
+
+impl Writer<'_> {
+    async fn hold(&self, hold: Hold) -> contract::Result<Duration> {
+        self.log.hold(self.deployment.group, hold).await
+    }
+
+    /// Commits for so long, at least; calls `meanwhile` in between.
+    async fn go_on(&self, time: Duration, mut meanwhile: impl AsyncFnMut(u32)) {
+        let rounds = time.as_millis() / BETWEEN_COMMITS.as_millis();
+        for round in 0..u32::try_from(rounds).expect("a few") {
+            self.put("other", "text").await;
+            meanwhile(round).await;
+            tokio::time::sleep(BETWEEN_COMMITS).await;
+        }
+    }
+
+    async fn can_read(&self, at: Timestamp) -> bool {
+        let read = Read::Point { index: BY_KEY, key: bytes("key") };
+        match self.log.read(self.deployment, ReadAt::published(at), &[read]).await {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::OutOfRetention, "{error}");
+                false
+            }
+        }
+    }
+
+    /// Commits until a moment can't be read any more.
+    async fn until_gone(&self, at: Timestamp) {
+        let gone = async {
+            while self.can_read(at).await {
+                self.put("other", "text").await;
+                tokio::time::sleep(BETWEEN_COMMITS).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("it goes");
+    }
+}
+
+pub async fn a_held_moment_stays_readable_until_it_is_let_go(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let before = writer.put("key", "before").await;
+    let at = writer.put("key", "held").await;
+    assert_eq!(writer.hold(hold_of(1, at)).await, Ok(HELD));
+    writer.put("key", "after").await;
+    writer
+        .go_on(3 * HELD, async |round| {
+            // Several times within the time for which it is held.
+            if round % 5 == 0 {
+                writer.hold(hold_of(1, at)).await.expect("it is there");
+            }
+            let read = writer.point(ReadAt::published(at), "key").await;
+            assert_eq!(read, Some((at, document_of("held"))));
+        })
+        .await;
+    assert!(!writer.can_read(before).await, "nobody holds what was before it");
+    let refused = writer.hold(hold_of(2, before)).await.expect_err("it can't be read");
+    assert_eq!((refused.kind, &*refused.code), (ErrorKind::OutOfRetention, "OutOfRetention"));
+    subject.log.release(subject.deployment.group, HoldId([1; 16])).await.expect("it is let go");
+    writer.until_gone(at).await;
+    assert_eq!(writer.hold(hold_of(1, at)).await.expect_err("it has gone").code, "OutOfRetention");
+    // Nothing is held by it any more.
+    subject.log.release(subject.deployment.group, HoldId([1; 16])).await.expect("there is nothing to do");
+}
+
+pub async fn a_hold_that_is_not_renewed_ends(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let at = writer.put("key", "held").await;
+    writer.hold(hold_of(1, at)).await.expect("it is held");
+    // Not before; a little less, since it was asked for before that was answered.
+    let gone = tokio::time::timeout(HELD * 3 / 4, writer.until_gone(at)).await;
+    assert!(gone.is_err(), "it is held for {HELD:?}");
+    writer.until_gone(at).await;
+}
+
+pub async fn too_many_holds_are_refused_and_those_of_others_stay(subject: LogSubject) {
+    let writer = Writer::new(&subject);
+    let at = writer.put("key", "held").await;
+    let all = 1..=HOLDS_MAX as u8;
+    for id in all.clone() {
+        writer.hold(hold_of(id, at)).await.expect("there is room");
+    }
+    let refused = writer.hold(hold_of(9, at)).await.expect_err("there is none");
+    assert_eq!((refused.kind, &*refused.code), (ErrorKind::Overloaded, "TooManyHolds"));
+    for id in all {
+        writer.hold(hold_of(id, at)).await.expect("it is one of them");
+    }
+    subject.log.release(subject.deployment.group, HoldId([1; 16])).await.expect("it is let go");
+    writer.hold(hold_of(9, at)).await.expect("there is room");
+    assert!(writer.can_read(at).await);
+}
+
+pub async fn in_groups_that_are_not_there_nothing_is_held(subject: LogSubject) {
+    let nowhere = GroupId(4_000_000);
+    let held = subject.log.hold(nowhere, hold_of(1, Timestamp::ZERO)).await.expect_err("it is not there");
+    let released = subject.log.release(nowhere, HoldId([1; 16])).await.expect_err("it is not there");
+    assert_eq!([&*held.code, &*released.code], [code::GROUP_NOT_FOUND; 2]);
 }

@@ -60,6 +60,17 @@ pub trait Directory: Send + Sync + 'static {
         reuse: bool,
     ) -> Result<(Arc<DirectoryEntry>, bool)>;
 
+    /// The oldest deployment of a project and a kind. If there is none it is created, once however many ask for it at the same time, under
+    /// a name that is free: the project's, with the kind behind it, or with a number.
+    ///
+    /// Errors: as [`Directory::create`].
+    async fn provision(&self, project: &str, kind: DeploymentKind) -> Result<Arc<DirectoryEntry>>;
+
+    /// Says that a deployment was pushed to: a preview for which no time was chosen stays for `preview_age_ms` from now on.
+    ///
+    /// Errors: `DeploymentNotFound`.
+    async fn pushed(&self, deployment: DeploymentRef) -> Result<()>;
+
     /// Makes a key; its text comes back. Nobody can read it again.
     ///
     /// Errors: `DeploymentNotFound`, `InvalidProjectName`, `InvalidKeyName`; `KeyExists` if its owner has a key of this name;
@@ -111,8 +122,8 @@ pub struct NewDeployment {
     pub cloud_url: Option<String>,
     /// The same for HTTP actions.
     pub site_url: Option<String>,
-    /// When it is deleted by itself, in milliseconds since the Unix epoch; `None` never, but for previews, which have a
-    /// time of their own (`preview_age_ms`).
+    /// When it is deleted by itself, in milliseconds since the Unix epoch; `None` never, but for previews, which go
+    /// `preview_age_ms` after the last push.
     pub expires_ms: Option<u64>,
     /// How much of what deployments share it may have.
     pub share: Share,

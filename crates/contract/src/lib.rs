@@ -68,7 +68,8 @@ pub use identity::{Identity, IdentityKind, UserIdentity};
 pub use interval::{Interval, ReadSet};
 pub use log_streams::{AuditEntry, AuditPage, CreatedLogStream, LogStreams};
 pub use position::{
-    CommitId, DeploymentId, DeploymentRef, Epoch, GroupId, IndexId, LeaderHint, NodeId, Position, Timestamp,
+    CommitId, DeploymentId, DeploymentRef, Epoch, GroupId, HoldId, IndexId, LeaderHint, NodeId, Position,
+    Timestamp,
 };
 pub use requester::{AuthToken, Requester};
 pub use runner::{
@@ -85,7 +86,7 @@ pub use search::{
 pub use sequencer::Sequencer;
 pub use text::{FilterValue, TextCondition, TextFilter, TextKey, is_announced_only};
 pub use transaction_log::{
-    BackfillProgress, BackfillStep, Commit, CommitNotice, CommitOutcome, Conflict, IndexUpdate, Lookup,
+    BackfillProgress, BackfillStep, Commit, CommitNotice, CommitOutcome, Conflict, Hold, IndexUpdate, Lookup,
     Order, Read, ReadAt, ReadResult, Row, StreamEvent, StreamEvents, TouchedKey, TransactionLog, Version,
     Write,
 };

@@ -57,6 +57,10 @@ pub struct Epoch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitId(pub [u8; 16]);
 
+/// Names what one reader holds; the same whenever it is renewed. Random, 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldId(pub [u8; 16]);
+
 /// One Raft group, which holds one or many deployments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u32);

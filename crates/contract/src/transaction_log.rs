@@ -1,6 +1,6 @@
 //! The contract of the transaction log.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,8 +8,8 @@ use futures::Stream;
 use tokio::sync::watch;
 
 use crate::{
-    CommitId, DeploymentRef, Epoch, GroupId, IndexId, Interval, LeaderHint, Position, ReadSet, Result,
-    Timestamp,
+    CommitId, DeploymentRef, Epoch, GroupId, HoldId, IndexId, Interval, LeaderHint, Position, ReadSet,
+    Result, Timestamp,
 };
 
 /// The order of commits, and the multi-version store that they make. Limits that are named here are those of the log
@@ -100,6 +100,21 @@ pub trait TransactionLog: Send + Sync + 'static {
     /// Errors: `GroupNotFound`, `DeploymentNotFound`; `InvalidIndexField` if a field is not a path of fields; `NotLeader` if this
     /// replica does not lead, or has lost its lead meanwhile.
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress>;
+
+    /// Has every replica keep a moment readable that would soon be older than what is kept. The answer says for how long from
+    /// when this was called (`hold_ms`): whoever asks again before that, several times, by the same id and for the same moment,
+    /// can read it whoever leads meanwhile. It ends with [`TransactionLog::release`], and when the moment is older than
+    /// `held_ms_max`.
+    ///
+    /// Errors, each without any effect on what others hold: `GroupNotFound`; `OutOfRetention` if the moment is older than what is
+    /// kept, or than `held_ms_max`; `TooManyHolds` if `holds_max` others are held; `NotLeader` if this replica does not lead, or no
+    /// quorum says so.
+    async fn hold(&self, group: GroupId, hold: Hold) -> Result<Duration>;
+
+    /// Lets go of what is held by this id, if anything is.
+    ///
+    /// Errors: `GroupNotFound`; `NotLeader` if this replica does not lead.
+    async fn release(&self, group: GroupId, id: HoldId) -> Result<()>;
 }
 
 /// A stream of commits.
@@ -345,6 +360,15 @@ pub struct BackfillStep {
     pub fields: Vec<String>,
     /// Where to go on in the primary index; `None` starts.
     pub from: Option<Bytes>,
+}
+
+/// A moment that is to stay readable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Who wants it.
+    pub id: HoldId,
+    /// The moment.
+    pub at: Timestamp,
 }
 
 /// How far a new index is filled.

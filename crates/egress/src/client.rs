@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::{
     Method, StatusCode,
     dns::{Addrs, Name, Resolve, Resolving},
-    header::{ACCEPT, HeaderMap, HeaderValue, LOCATION},
+    header::{ACCEPT, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION},
     redirect,
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
@@ -99,6 +99,10 @@ impl Shared {
             self.check(&url)?;
             let builder = library.request(method.clone(), url.clone()).headers(headers.clone());
             let (builder, is_streamed) = match std::mem::replace(&mut body, RequestBody::Empty) {
+                // Some servers wait for a body, or refuse what does not say that there is none.
+                RequestBody::Empty if matches!(method, Method::POST | Method::PUT) => {
+                    (builder.header(CONTENT_LENGTH, HeaderValue::from_static("0")), false)
+                }
                 RequestBody::Empty => (builder, false),
                 RequestBody::Whole(bytes) => {
                     body = RequestBody::Whole(bytes.clone());

@@ -55,6 +55,10 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
             let Ok(body) = body.collect().await else { return Ok(Response::new(Full::default())) };
             text(format!("{seen} {}", String::from_utf8_lossy(&body.to_bytes())))
         }
+        "/length" => {
+            let length = request.headers().get(header::CONTENT_LENGTH);
+            text(length.map_or("-", |length| length.to_str().expect("text")).to_owned())
+        }
         "/file" => to(302, "file:///etc/hostname"),
         "/nowhere" => to(302, "http://["),
         "/letters" => {
@@ -150,6 +154,19 @@ async fn a_redirect_changes_what_the_fetch_standard_says() {
         text, "POST - content-type x-own body",
         "what was meant for one server is not shown to another"
     );
+}
+
+#[tokio::test]
+async fn a_request_that_could_have_a_body_says_that_there_is_none() {
+    let address = serve().await;
+    let client = client(Policy::default());
+    for (method, length) in
+        [(Method::POST, "0"), (Method::PUT, "0"), (Method::GET, "-"), (Method::DELETE, "-")]
+    {
+        let url = format!("http://{address}/length");
+        let answer = send(&client, method, url, RequestBody::Empty, Redirects::Follow).await;
+        assert_eq!(text_of(answer.expect("an answer")).await, length);
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! One transaction log for a process, made of the replicas of each group, in whichever process or zone they are.
 //!
 //! ```text
-//!                     ┌─ commit, speculative read, lookup, confirm, backfill ──► the leader
+//!                     ┌─ commit, speculative read, lookup, confirm, backfill, hold ──► the leader
 //!   caller ── Router ─┤
 //!                     └─ read, stream of commits ──► the nearest replica, or the next one where that fails
 //! ```

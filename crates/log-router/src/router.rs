@@ -1,12 +1,12 @@
 //! The log as its callers see it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentRef, Error, ErrorKind,
-    GroupId, Lookup, NodeId, Position, Read, ReadAt, ReadResult, ReadSet, Result, StreamEvents, Timestamp,
-    TransactionLog, code,
+    GroupId, Hold, HoldId, Lookup, NodeId, Position, Read, ReadAt, ReadResult, ReadSet, Result, StreamEvents,
+    Timestamp, TransactionLog, code,
 };
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -174,5 +174,15 @@ impl TransactionLog for Router {
         let step = &step;
         // A step may be sent again.
         leading::ask(&group, |log| async move { Asked::from(log.backfill(step.clone()).await) }).await
+    }
+
+    async fn hold(&self, group: GroupId, hold: Hold) -> Result<Duration> {
+        let of = self.group(group)?;
+        leading::ask(&of, |log| async move { Asked::from(log.hold(group, hold).await) }).await
+    }
+
+    async fn release(&self, group: GroupId, id: HoldId) -> Result<()> {
+        let of = self.group(group)?;
+        leading::ask(&of, |log| async move { Asked::from(log.release(group, id).await) }).await
     }
 }

@@ -5,7 +5,10 @@ mod loopback;
 
 use std::sync::Arc;
 
-use conformance::{LogSubject, SequencerSubject};
+use conformance::{
+    LogSubject, SequencerSubject,
+    transaction_log::{HELD, HOLDS_MAX, RETENTION},
+};
 use contract::{DeploymentId, DeploymentRef, GroupId, NodeId, TransactionLog};
 use log_router::{Here, NearSequencer, Replica, Router, RouterLimits};
 use rpc::{GrpcTransactionLog, RpcLimits, TransactionLogServer};
@@ -25,13 +28,24 @@ struct Kept {
     _folder: tempfile::TempDir,
 }
 
-async fn start() -> (Arc<dyn TransactionLog>, Kept) {
+async fn start(change: impl FnOnce(&mut Options)) -> (Arc<dyn TransactionLog>, Kept) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let token = CancellationToken::new();
-    let service = Service::start(Options::embedded(folder.path()), token.clone()).await.expect("it starts");
+    let mut options = Options::embedded(folder.path());
+    change(&mut options);
+    let service = Service::start(options, token.clone()).await.expect("it starts");
     let log = Arc::new(service.handle());
     let servers = JoinSet::new();
     (log, Kept { _servers: servers, _ends: token.drop_guard(), _service: service, _folder: folder })
+}
+
+/// So that what is held is seen to be kept for longer than the rest.
+fn forgets_soon(options: &mut Options) {
+    let limits = &mut options.limits;
+    limits.retention_ms_min = RETENTION.as_millis() as u64;
+    limits.window_age_ms_min = limits.retention_ms_min / 2;
+    limits.hold_ms = HELD.as_millis() as u64;
+    limits.holds_max = HOLDS_MAX;
 }
 
 fn router(replicas: Vec<Replica>) -> Router {
@@ -54,22 +68,27 @@ fn sequencer(router: Router, log: LogSubject) -> SequencerSubject {
 mod direct {
     use super::*;
 
-    async fn routed() -> (Router, LogSubject) {
-        let (log, kept) = start().await;
+    async fn routed(change: impl FnOnce(&mut Options)) -> (Router, LogSubject) {
+        let (log, kept) = start(change).await;
         let router = router(vec![replica(1, log)]);
         (router.clone(), LogSubject { log: Arc::new(router), deployment: DEV, kept: Box::new(kept) })
     }
 
     async fn log() -> LogSubject {
-        routed().await.1
+        routed(|_| {}).await.1
+    }
+
+    async fn forgetful_log() -> LogSubject {
+        routed(forgets_soon).await.1
     }
 
     async fn sequencer() -> SequencerSubject {
-        let (router, log) = routed().await;
+        let (router, log) = routed(|_| {}).await;
         super::sequencer(router, log)
     }
 
     conformance::transaction_log!(log);
+    conformance::held_moments!(forgetful_log);
     conformance::leaders_transaction_log!(log);
     conformance::sequencer!(sequencer);
 }
@@ -78,8 +97,8 @@ mod from_elsewhere {
     use super::*;
 
     /// The nearest replica is a node that is not there.
-    async fn routed() -> (Router, LogSubject) {
-        let (log, mut kept) = start().await;
+    async fn routed(change: impl FnOnce(&mut Options)) -> (Router, LogSubject) {
+        let (log, mut kept) = start(change).await;
         let server = rpc::server(&RpcLimits::DEFAULT)
             .add_service(TransactionLogServer::service(log, RpcLimits::DEFAULT));
         let channel = loopback::channel_to(server, &RpcLimits::DEFAULT, &mut kept._servers).await;
@@ -101,15 +120,20 @@ mod from_elsewhere {
     }
 
     async fn log() -> LogSubject {
-        routed().await.1
+        routed(|_| {}).await.1
+    }
+
+    async fn forgetful_log() -> LogSubject {
+        routed(forgets_soon).await.1
     }
 
     async fn sequencer() -> SequencerSubject {
-        let (router, log) = routed().await;
+        let (router, log) = routed(|_| {}).await;
         super::sequencer(router, log)
     }
 
     conformance::transaction_log!(log);
+    conformance::held_moments!(forgetful_log);
     conformance::remote_transaction_log!(log);
     conformance::sequencer!(sequencer);
 }

@@ -12,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitNotice, CommitOutcome, DeploymentId,
-    DeploymentRef, Epoch, Error, ErrorKind, GroupId, LeaderHint, Lookup, NodeId, Position, Read, ReadAt,
-    ReadResult, Result, Sequencer, StreamEvent, StreamEvents, Timestamp, TransactionLog, code,
+    DeploymentRef, Epoch, Error, ErrorKind, GroupId, Hold, HoldId, LeaderHint, Lookup, NodeId, Position,
+    Read, ReadAt, ReadResult, Result, Sequencer, StreamEvent, StreamEvents, Timestamp, TransactionLog, code,
 };
 use futures::StreamExt as _;
 use log_router::{Here, NearSequencer, Replica, Router, RouterLimits};
@@ -165,6 +165,12 @@ impl TransactionLog for Node {
     }
     async fn backfill(&self, _: BackfillStep) -> Result<BackfillProgress> {
         unreachable!("no test fills an index")
+    }
+    async fn hold(&self, _: GroupId, _: Hold) -> Result<Duration> {
+        unreachable!("no test holds a moment")
+    }
+    async fn release(&self, _: GroupId, _: HoldId) -> Result<()> {
+        unreachable!("no test holds a moment")
     }
 }
 

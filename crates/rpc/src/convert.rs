@@ -6,9 +6,9 @@ use crate::limits::RpcLimits;
 use bytes::Bytes;
 use contract::{
     BackfillStep, Commit, CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, DeploymentRef,
-    Epoch, Error, GroupId, IndexId, IndexUpdate, Interval, LeaderHint, Lookup, NodeId, Order, Position, Read,
-    ReadAt, ReadResult, ReadSet, Result, Row, StreamEvent, TextCondition, TextFilter, Timestamp, TouchedKey,
-    Version, Write,
+    Epoch, Error, GroupId, HoldId, IndexId, IndexUpdate, Interval, LeaderHint, Lookup, NodeId, Order,
+    Position, Read, ReadAt, ReadResult, ReadSet, Result, Row, StreamEvent, TextCondition, TextFilter,
+    Timestamp, TouchedKey, Version, Write,
 };
 use prost::Message;
 use proto::{common::v1 as common, txlog::v1 as wire};
@@ -65,6 +65,10 @@ pub fn index_bytes(index: IndexId) -> Bytes {
 
 pub fn commit_id(bytes: &[u8]) -> Decoded<CommitId> {
     Ok(CommitId(sixteen(bytes, "a commit id")?))
+}
+
+pub fn hold_id(bytes: &[u8]) -> Decoded<HoldId> {
+    Ok(HoldId(sixteen(bytes, "the id of a hold")?))
 }
 
 pub fn deployment_to_wire(at: DeploymentRef) -> common::DeploymentRef {

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentRef, Epoch, Error, ErrorKind,
-    GroupId, Lookup, Position, Read, ReadAt, ReadResult, Result, StreamEvent, StreamEvents, Timestamp,
-    TransactionLog,
+    GroupId, Hold, HoldId, Lookup, Position, Read, ReadAt, ReadResult, Result, StreamEvent, StreamEvents,
+    Timestamp, TransactionLog,
 };
 use futures::{StreamExt, future::BoxFuture, stream};
 use prost::Message;
@@ -254,6 +254,22 @@ impl TransactionLog for GrpcTransactionLog {
         };
         let reply = self.in_time(self.client.clone().backfill_step(request)).await?;
         Ok(BackfillProgress { documents: reply.documents, next: reply.next })
+    }
+
+    async fn hold(&self, group: GroupId, hold: Hold) -> Result<Duration> {
+        let request = wire::HoldRequest {
+            group: group.0,
+            id: Bytes::copy_from_slice(&hold.id.0),
+            at: hold.at.as_nanoseconds(),
+        };
+        let reply = self.in_time(self.client.clone().hold(request)).await?;
+        Ok(Duration::from_millis(reply.held_ms))
+    }
+
+    async fn release(&self, group: GroupId, id: HoldId) -> Result<()> {
+        let request = wire::ReleaseRequest { group: group.0, id: Bytes::copy_from_slice(&id.0) };
+        self.in_time(self.client.clone().release(request)).await?;
+        Ok(())
     }
 }
 

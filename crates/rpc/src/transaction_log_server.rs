@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::limits::RpcLimits;
 use bytes::Bytes;
-use contract::{CommitOutcome, GroupId, ReadResult, Result, TransactionLog, code};
+use contract::{CommitOutcome, GroupId, Hold, ReadResult, Result, TransactionLog, code};
 use futures::{StreamExt, stream};
 use prost::Message;
 use proto::{
@@ -146,5 +146,25 @@ impl transaction_log_server::TransactionLog for TransactionLogServer {
         let step = convert::backfill_step(request.into_inner()).map_err(refused)?;
         let progress = self.in_time(self.log.backfill(step)).await?;
         Ok(Response::new(wire::BackfillStepReply { documents: progress.documents, next: progress.next }))
+    }
+
+    async fn hold(&self, request: Request<wire::HoldRequest>) -> Result<Response<wire::HoldReply>, Status> {
+        let request = request.into_inner();
+        let hold = Hold {
+            id: convert::hold_id(&request.id).map_err(refused)?,
+            at: convert::timestamp(request.at).map_err(refused)?,
+        };
+        let held = self.in_time(self.log.hold(GroupId(request.group), hold)).await?;
+        Ok(Response::new(wire::HoldReply { held_ms: held.as_millis().try_into().unwrap_or(u64::MAX) }))
+    }
+
+    async fn release(
+        &self,
+        request: Request<wire::ReleaseRequest>,
+    ) -> Result<Response<wire::ReleaseReply>, Status> {
+        let request = request.into_inner();
+        let id = convert::hold_id(&request.id).map_err(refused)?;
+        self.in_time(self.log.release(GroupId(request.group), id)).await?;
+        Ok(Response::new(wire::ReleaseReply {}))
     }
 }

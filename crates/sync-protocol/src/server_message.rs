@@ -95,9 +95,47 @@ pub enum MutationResult {
 }
 
 impl ServerMessage {
+    /// About so many bytes has the text of the frame: not less than the values in it, which alone can be many.
+    pub fn size_hint(&self) -> usize {
+        const REST: usize = 256;
+        let lines = |lines: &[String]| lines.iter().map(String::len).sum();
+        let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+        let of_modification = |modification: &StateModification| {
+            let parts = match modification {
+                StateModification::QueryUpdated { value, log_lines, journal, .. } => {
+                    [value.len(), 0, lines(log_lines), text(journal)]
+                }
+                StateModification::QueryFailed { message, data, log_lines, journal, .. } => {
+                    [message.len(), text(data), lines(log_lines), text(journal)]
+                }
+                StateModification::QueryRemoved { .. } => [0; 4],
+            };
+            REST + parts.iter().sum::<usize>()
+        };
+        let parts = match self {
+            ServerMessage::Transition(transition) => {
+                [transition.modifications.iter().map(of_modification).sum(), 0, 0]
+            }
+            ServerMessage::TransitionChunk { chunk, .. } => [chunk.len(), 0, 0],
+            ServerMessage::MutationResponse { result, log_lines, .. } => match result {
+                MutationResult::Success { value, .. } => [value.len(), 0, lines(log_lines)],
+                MutationResult::Failure { message, data } => [message.len(), text(data), lines(log_lines)],
+            },
+            ServerMessage::ActionResponse { result, log_lines, .. } => match result {
+                Ok(value) => [value.len(), 0, lines(log_lines)],
+                Err((message, data)) => [message.len(), text(data), lines(log_lines)],
+            },
+            ServerMessage::AuthError { error, .. } | ServerMessage::FatalError { error } => {
+                [error.len(), 0, 0]
+            }
+            ServerMessage::Ping => [0; 3],
+        };
+        REST + parts.iter().sum::<usize>()
+    }
+
     /// The text of the frame.
     pub fn to_json(&self) -> String {
-        let mut json = JsonText(String::with_capacity(256));
+        let mut json = JsonText(String::with_capacity(self.size_hint()));
         json.message(self);
         json.0
     }

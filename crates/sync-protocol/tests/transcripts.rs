@@ -195,6 +195,8 @@ fn what_is_no_message_is_refused() {
 /// The text and, to see that it is one JSON value, its tree.
 fn written(message: &ServerMessage) -> (String, Value) {
     let text = message.to_json();
+    // None of them needs more escapes than there is room for besides.
+    assert!(text.len() <= message.size_hint(), "{} bytes: {text}", message.size_hint());
     let value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     (text, value)
 }

@@ -2,11 +2,13 @@
 //! application. They read and write the same documents, under the same rules, as functions do.
 //!
 //! [`SystemTransactions::transact`] runs a piece of [`Work`] until it commits, through conflicts, lost answers and
-//! changes of the log's leader. [`SystemTransactions::snapshot`] is for those that only look.
+//! changes of the log's leader. [`SystemTransactions::snapshot`] is for those that only look, and
+//! [`SystemTransactions::hold`] for those that look at one moment for long.
 //!
 //! This crate knows nothing of what the work is, nor of functions.
 
 mod error;
+mod held;
 
 use std::{
     sync::Arc,
@@ -20,6 +22,7 @@ use transaction::{
 };
 
 pub use error::{Error, Result};
+pub use held::HeldMoment;
 
 /// What transactions of the system are made with. Cheap to clone.
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use contract::{
     DeploymentRef, IndexId, Interval, Order, Read, ReadAt, ReadResult, Row, Timestamp, TransactionLog, Write,
 };
-use value::TableName;
+use value::{ComponentId, TableName};
 
 use crate::{
     ChangeHistoryRow, Error, HistoryStateRow, Result, Stored, SystemTable, Transaction,
@@ -21,6 +21,8 @@ use crate::{
 
 /// The first byte of every note. Another one is refused by name.
 const VERSION: u8 = 1;
+/// Between the name of a replaced table and its component.
+const BEHIND_NAME: char = '/';
 
 /// What one commit has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +31,17 @@ pub struct Change {
     pub timestamp: Timestamp,
     /// Each document once.
     pub documents: Vec<ChangedDocument>,
-    /// The names of tables that have other documents since, all at once, or are gone.
-    pub replaced_tables: Vec<String>,
+    /// Tables that have other documents since, all at once, or are gone.
+    pub replaced_tables: Vec<ReplacedTable>,
+}
+
+/// A table that has other documents, all at once, or is gone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReplacedTable {
+    /// Whose it is, or was; `None` in notes of before this was written down.
+    pub component: Option<ComponentId>,
+    /// Its name.
+    pub name: String,
 }
 
 /// A document that was written or deleted.
@@ -145,15 +156,15 @@ async fn rows(
     }
 }
 
-/// The write that notes what a commit changes. In the place of a document's key a replaced table has its name, below the index of the
-/// notes, which no document is in.
+/// The write that notes what a commit changes. In the place of a document's key a replaced table has its name and, behind a character
+/// that no name has, its component, below the index of the notes, which no document is in.
 pub(crate) fn note<'t>(
     documents: impl Iterator<Item = ChangedDocument>,
-    replaced_tables: impl Iterator<Item = &'t TableName>,
+    replaced_tables: impl Iterator<Item = &'t (ComponentId, TableName)>,
 ) -> Write {
-    let tables = replaced_tables.map(|table| ChangedDocument {
+    let tables = replaced_tables.map(|(component, name)| ChangedDocument {
         primary: IndexId::BY_COMMIT,
-        key: Bytes::copy_from_slice(table.as_str().as_bytes()),
+        key: format!("{name}{BEHIND_NAME}{component}").into(),
         deleted: false,
     });
     let mut note = vec![VERSION];
@@ -193,7 +204,14 @@ fn decode(row: &Row) -> Result<Change> {
         rest = behind;
         match document.primary {
             IndexId::BY_COMMIT => {
-                replaced_tables.push(String::from_utf8(document.key.into()).map_err(|_| damaged())?);
+                let text = std::str::from_utf8(&document.key).map_err(|_| damaged())?;
+                replaced_tables.push(match text.split_once(BEHIND_NAME) {
+                    Some((name, component)) => ReplacedTable {
+                        component: Some(component.parse().map_err(|_| damaged())?),
+                        name: name.to_owned(),
+                    },
+                    None => ReplacedTable { component: None, name: text.to_owned() },
+                });
             }
             _ => documents.push(document),
         }
@@ -204,6 +222,7 @@ fn decode(row: &Row) -> Result<Change> {
 #[cfg(test)]
 mod tests {
     use contract::Version;
+    use value::InternalId;
 
     use super::*;
 
@@ -218,11 +237,21 @@ mod tests {
             key: Bytes::new(),
             version: Version { timestamp: Timestamp::MAX, document },
         };
-        let tables: [TableName; 2] = ["one", "two"].map(|table| table.parse().expect("a name"));
+        let component = ComponentId::from(InternalId::from_bytes([7; 16]));
+        let tables = [(ComponentId::ROOT, "one"), (component, "two")]
+            .map(|(component, table)| (component, table.parse().expect("a name")));
         let note = note(documents.iter().cloned(), tables.iter()).document.expect("it is written");
         let change = decode(&row(note.clone())).expect("it is one");
         assert_eq!(change.documents, documents);
-        assert_eq!(change.replaced_tables, ["one", "two"]);
+        let replaced = change.replaced_tables.iter().map(|table| (table.component, table.name.as_str()));
+        assert!(replaced.eq([(Some(ComponentId::ROOT), "one"), (Some(component), "two")]));
+        // As it was noted before components were.
+        let mut older = vec![VERSION, 0];
+        older.extend(IndexId::BY_COMMIT.0);
+        older.extend([0, 0, 0, 3]);
+        older.extend(b"one");
+        let change = decode(&row(older.into())).expect("it is one");
+        assert_eq!(change.replaced_tables, [ReplacedTable { component: None, name: "one".to_owned() }]);
         for length in [0, 2, note.len() - 1] {
             assert!(decode(&row(note.slice(..length))).is_err(), "{length} bytes");
         }

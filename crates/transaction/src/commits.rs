@@ -169,8 +169,8 @@ mod tests {
 
     use async_trait::async_trait;
     use contract::{
-        BackfillProgress, BackfillStep, CommitId, DeploymentId, DeploymentRef, Epoch, Lookup, Read, ReadAt,
-        ReadResult, StreamEvents,
+        BackfillProgress, BackfillStep, CommitId, DeploymentId, DeploymentRef, Epoch, Hold, HoldId, Lookup,
+        Read, ReadAt, ReadResult, StreamEvents,
     };
     use parking_lot::Mutex;
     use tokio::sync::watch;
@@ -206,6 +206,12 @@ mod tests {
             unreachable!("a commit is settled without it")
         }
         async fn backfill(&self, _: BackfillStep) -> Result<BackfillProgress> {
+            unreachable!("a commit is settled without it")
+        }
+        async fn hold(&self, _: GroupId, _: Hold) -> Result<Duration> {
+            unreachable!("a commit is settled without it")
+        }
+        async fn release(&self, _: GroupId, _: HoldId) -> Result<()> {
             unreachable!("a commit is settled without it")
         }
     }

@@ -108,7 +108,7 @@ impl Transaction {
         let Stored { id, row } =
             row.ok_or_else(|| Error::stored(format!("the table {} has no row", table.name)))?;
         if [row.state, state].contains(&TableState::Active) {
-            self.replaced_tables.insert(table.name.clone());
+            self.replaced_tables.insert((table.component, table.name.clone()));
         }
         self.replace_row(id, &TableRow { state, ..row }).await
     }

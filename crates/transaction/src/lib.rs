@@ -56,7 +56,7 @@ pub use crate::limits::{CronLimits, Limits, PREFETCH_DOCUMENTS, RetryLimits, Tra
 pub use attempts::{Attempts, Next};
 pub use catalog::{Catalog, DeploymentCatalog, Index, IndexState, StoredSchema, Table, TableState};
 pub use catalog_cache::CatalogCache;
-pub use changes::{Change, ChangedDocument, Changes, read_changes};
+pub use changes::{Change, ChangedDocument, Changes, ReplacedTable, read_changes};
 pub use commits::{Commits, Settled, result_lost, unknown_outcome};
 pub use components::component_id;
 pub use crons::CronChanges;

@@ -68,7 +68,7 @@ pub struct Transaction {
     /// Notes of changes that go.
     pub(crate) forgotten: Vec<Write>,
     /// The tables that are put in the places of others, or go.
-    pub(crate) replaced_tables: BTreeSet<TableName>,
+    pub(crate) replaced_tables: BTreeSet<(ComponentId, TableName)>,
     pub(crate) usage: Usage,
     /// The function that runs and those that have called it, outermost first; never empty.
     frames: Vec<Frame>,

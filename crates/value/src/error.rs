@@ -6,6 +6,10 @@ use crate::limits::{ARRAY_LENGTH_MAX, OBJECT_FIELDS_MAX, VALUE_NESTING_MAX};
 pub enum ValueError {
     #[error("this is not valid JSON: {message}")]
     InvalidJson { message: String },
+    #[error(
+        "a string has a lone surrogate, half of a character, which no text can have; `toWellFormed()` of a string replaces it"
+    )]
+    LoneSurrogate,
     #[error("the value nests more than {VALUE_NESTING_MAX} levels deep")]
     TooNested,
     #[error("an array has more than {ARRAY_LENGTH_MAX} members")]
@@ -28,6 +32,8 @@ pub enum ValueError {
     ReservedField { name: String },
     #[error("a document must be an object, not {type_name}")]
     NotADocument { type_name: &'static str },
+    #[error("a patch must be an object of the fields that change, not {type_name}")]
+    NotAPatch { type_name: &'static str },
     #[error("the field `_id` must be a string that holds an id, not {type_name}")]
     InvalidIdField { type_name: &'static str },
     #[error("the field `_creationTime` must be a positive number of milliseconds")]
@@ -43,10 +49,21 @@ pub enum ValueError {
 }
 
 impl ValueError {
+    /// Why a text is not JSON.
+    pub fn of_json(error: &serde_json::Error) -> ValueError {
+        let message = error.to_string();
+        // The parser's errors have no kinds. These are its texts where one half of a pair has come without the other.
+        let of_half_pairs = ["lone leading surrogate", "unexpected end of hex escape"];
+        if of_half_pairs.iter().any(|text| message.starts_with(text)) {
+            return ValueError::LoneSurrogate;
+        }
+        ValueError::InvalidJson { message: excerpt(&message) }
+    }
+
     /// The stable code, which clients may compare.
     pub fn code(&self) -> &'static str {
         match self {
-            ValueError::InvalidJson { .. } => "InvalidJson",
+            ValueError::InvalidJson { .. } | ValueError::LoneSurrogate => "InvalidJson",
             ValueError::TooNested => "TooNestedError",
             ValueError::ArrayTooLong => "ArrayTooLong",
             ValueError::TooManyFields => "TooManyFieldsError",
@@ -57,7 +74,8 @@ impl ValueError {
             ValueError::TooLarge { .. } => "ValueTooLargeError",
             ValueError::DocumentTooNested { .. }
             | ValueError::ReservedField { .. }
-            | ValueError::NotADocument { .. } => "InvalidDocumentError",
+            | ValueError::NotADocument { .. }
+            | ValueError::NotAPatch { .. } => "InvalidDocumentError",
             ValueError::InvalidIdField { .. } => "InvalidIdError",
             ValueError::InvalidCreationTime => "InvalidCreationTimeError",
             ValueError::InvalidIdentifier { .. } => "InvalidIdentifier",

@@ -102,6 +102,18 @@ fn what_is_no_value_is_refused_with_its_code() {
 }
 
 #[test]
+fn a_refusal_says_what_was_wrong() {
+    for half in [r#""\ud800""#, r#"["a\udc00b"]"#, r#"{"a":"\ud800\u0041"}"#, r#"{"\ud800":1}"#] {
+        let error = Value::from_json(half).expect_err(half).to_string();
+        assert!(error.contains("lone surrogate"), "{half}: {error}");
+    }
+    for (text, found) in [("null", "null"), (r#""id""#, "string"), ("[]", "array")] {
+        let error = Patch::from_json(text).expect_err(text).to_string();
+        assert!(error.contains("must be an object") && error.contains(found), "{text}: {error}");
+    }
+}
+
+#[test]
 fn the_structural_limits_hold_exactly() {
     let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     assert_eq!(parse(&nested(64)).nesting(), 64);
@@ -214,8 +226,11 @@ fn patches_set_and_remove_fields() {
         (r#"{"a":{"$undefined":null,"b":1}}"#, "InvalidValueEncoding"),
         (r#"{"$undefined":null}"#, "InvalidValueEncoding"),
         (r#"{"a":1,"a":2}"#, "DuplicateField"),
-        (r#"[]"#, "InvalidJson"),
-        (r#""id""#, "InvalidJson"),
+        (r#"[]"#, "InvalidDocumentError"),
+        (r#""id""#, "InvalidDocumentError"),
+        ("null", "InvalidDocumentError"),
+        ("", "InvalidJson"),
+        ("{", "InvalidJson"),
     ] {
         assert_eq!(Patch::from_json(text).expect_err(text).code(), expected, "{text}");
     }

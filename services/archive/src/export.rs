@@ -65,15 +65,32 @@ pub(crate) fn run(job: &Job, _: ExportRow) -> Result<()> {
     let begun = job.wait(shared.transactions.transact(deployment, &Begin(job)))??;
     let (row, object) = begun.ok_or(Stop::NotOurs)?;
     let mut transaction = job.wait(shared.transactions.snapshot(deployment))??;
+    let start = transaction.begin_at().timestamp;
+    let held = shared.transactions.hold(deployment.group, start);
+    let written = write(job, &row, object, &mut transaction);
+    job.runtime.block_on(held.end());
+    let complete = Complete { job, start, size_bytes: written?.size_bytes };
+    job.wait(shared.transactions.transact(deployment, &complete))??;
+    Ok(())
+}
+
+/// Writes the archive into its object.
+fn write(
+    job: &Job,
+    row: &ExportRow,
+    object: DocumentId,
+    transaction: &mut Transaction,
+) -> Result<ObjectSummary> {
+    let (shared, deployment) = (&job.shared, job.deployment);
     let at = transaction.begin_at();
     let writer = job.wait(shared.objects.create(object_name(deployment, ComponentId::ROOT, object)))??;
     let stop = Rc::new(Cell::new(None));
     let piece = BytesMut::with_capacity(2 * PIECE_BYTES);
     let sink = Sink { job, writer, piece, is_broken: false, stop: stop.clone() };
-    let mut archive = Archive { job, at, zip: ZipWriter::new_stream(sink), stop };
+    let mut archive = Archive { job, at, zip: ZipWriter::new_stream(sink), entries: 0, stop };
     archive.start("README.md")?;
     archive.write(README.as_bytes())?;
-    let components = components_from(&mut transaction, &row.component)?;
+    let components = components_from(transaction, &row.component)?;
     let (root, _) = components.first().cloned().expect("the component that was asked for comes first");
     for (path, component) in components {
         let within = path_within(&root, &path);
@@ -82,25 +99,31 @@ pub(crate) fn run(job: &Job, _: ExportRow) -> Result<()> {
             .filter(|name| !name.is_empty())
             .map(|name| format!("_components/{name}/"))
             .collect();
-        archive.component(&transaction, &folder, component, row.include_storage)?;
+        archive.component(transaction, &folder, component, row.include_storage)?;
     }
-    let sink = archive.zip.finish().map_err(failed)?.into_inner();
-    let stored = sink.finish()?;
-    let complete = Complete { job, start: at.timestamp, size_bytes: stored.size_bytes };
-    job.wait(shared.transactions.transact(deployment, &complete))??;
-    Ok(())
+    archive.zip.finish().map_err(failed)?.into_inner().finish()
 }
 
 struct Archive<'j> {
     job: &'j Job,
     at: ReadAt,
     zip: ZipWriter<StreamWriter<Sink<'j>>>,
+    /// How many it has, whose list is held in memory until the end.
+    entries: usize,
     /// Why the sink has taken nothing since.
     stop: Rc<Cell<Option<Stop>>>,
 }
 
 impl Archive<'_> {
     fn start(&mut self, name: &str) -> Result<()> {
+        let entries_max = self.job.shared.limits.entries_max;
+        if self.entries >= entries_max {
+            return Err(Stop::Refused(format!(
+                "There are more files and tables than an archive may have (archive.entries_max is {entries_max}). Export without files, or \
+                 components one by one. Nothing was exported."
+            )));
+        }
+        self.entries += 1;
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
             .compression_level(Some(COMPRESSION_LEVEL))
@@ -187,7 +210,7 @@ impl Archive<'_> {
         let results = self.job.wait(shared.transactions.log.read(*deployment, self.at, reads))?;
         results.map_err(|error| match error.kind {
             contract::ErrorKind::OutOfRetention => Stop::Refused(
-                "The export took longer than its moment is kept (limits.log.retention_ms_min). Nothing was exported."
+                "The export took longer than its moment is kept (limits.log.held_ms_max). Nothing was exported."
                     .to_owned(),
             ),
             _ => Stop::Failed(error),

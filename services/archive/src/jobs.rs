@@ -2,7 +2,7 @@
 //!
 //! Whoever works on a row has claimed it by a commit, and shows that it is still there by others. A claim that was not renewed for some
 //! time, as this process's clock counts it, another process takes. That it was still in use does no harm: every commit of a job reads
-//! its row, so whoever has lost the claim commits nothing more.
+//! its row, so whoever has lost the claim commits nothing more, not even that it has failed.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,13 +24,15 @@ use crate::{
     service::{CancelImport, Shared},
 };
 
-/// With nothing to do, how long until it is looked for what is too old.
+/// With nothing to do and nothing committed, how long until it is looked for what is too old.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// Works for one deployment, until it goes or the service stops.
 pub(crate) async fn run(shared: Arc<Shared>, deployment: DeploymentRef, shutdown: CancellationToken) {
     let mut wanted = shared.wanted.subscribe();
     let look = Duration::from_millis(shared.limits.look_ms);
+    // What this process was asked for wakes it; of the others' it is looked only for what they have left.
+    let quiet = Duration::from_millis(shared.limits.lease_ms);
     let mut worker = Worker {
         shared,
         deployment,
@@ -55,7 +57,7 @@ pub(crate) async fn run(shared: Arc<Shared>, deployment: DeploymentRef, shutdown
             }
         }
         let later = async {
-            tokio::time::sleep(look).await;
+            tokio::time::sleep(if is_quiet { quiet } else { look }).await;
             if let Some(position) = &mut position
                 && is_quiet
             {
@@ -146,7 +148,7 @@ impl Worker {
                 _ => None,
             };
             if let Some(message) = given_up {
-                let cancel = CancelImport { import: id, message: message.to_owned() };
+                let cancel = CancelImport { import: id, holder: None, message: message.to_owned() };
                 shared.transactions.transact(self.deployment, &cancel).await?;
                 is_quiet = false;
             } else if row.wants_work() {
@@ -260,16 +262,16 @@ async fn work<R: Claimed>(
     let (shared, deployment, id) = (&job.shared, job.deployment, job.id);
     let settled = match result {
         Ok(()) | Err(Stop::NotOurs) => Ok(()),
-        Err(Stop::Refused(message)) => R::fail(shared, deployment, id, message).await,
+        Err(Stop::Refused(message)) => R::fail(&job, message).await,
         Err(Stop::Failed(error)) => {
             tracing::warn!(%deployment, "the work on {id} of {} is begun again: {error}", R::TABLE.name());
-            let counting = Count::<R>::new(id);
+            let counting = Count { job: &job, row: std::marker::PhantomData::<R> };
             let counted = shared.transactions.transact(deployment, &counting).await;
             let pause = Duration::from_millis(shared.limits.look_ms);
             let _ = job.token.run_until_cancelled(tokio::time::sleep(pause)).await;
             match counted {
                 Ok(attempts) if attempts >= shared.limits.attempts_max => {
-                    R::fail(shared, deployment, id, error.to_string()).await
+                    R::fail(&job, error.to_string()).await
                 }
                 Ok(_) => Ok(()),
                 Err(error) => Err(error.into()),
@@ -307,13 +309,8 @@ pub(crate) trait Claimed: SystemRow + Clone + PartialEq + Send + Sync + 'static 
     fn wants_work(&self) -> bool;
     /// Shows how far the work is.
     fn show(&mut self, documents: u64);
-    /// Writes down that nothing comes of it.
-    fn fail(
-        shared: &Shared,
-        deployment: DeploymentRef,
-        id: DocumentId,
-        message: String,
-    ) -> impl Future<Output = Result<()>> + Send;
+    /// Writes down that nothing comes of it, unless it is another process's by now.
+    fn fail(job: &Job, message: String) -> impl Future<Output = Result<()>> + Send;
 }
 
 impl Claimed for ImportRow {
@@ -339,8 +336,9 @@ impl Claimed for ImportRow {
 
     fn show(&mut self, _: u64) {}
 
-    async fn fail(shared: &Shared, deployment: DeploymentRef, id: DocumentId, message: String) -> Result<()> {
-        Ok(shared.transactions.transact(deployment, &CancelImport { import: id, message }).await?)
+    async fn fail(job: &Job, message: String) -> Result<()> {
+        let cancel = CancelImport { import: job.id, holder: Some(job.shared.holder), message };
+        Ok(job.shared.transactions.transact(job.deployment, &cancel).await?)
     }
 }
 
@@ -367,8 +365,8 @@ impl Claimed for ExportRow {
         }
     }
 
-    async fn fail(shared: &Shared, deployment: DeploymentRef, id: DocumentId, message: String) -> Result<()> {
-        Ok(shared.transactions.transact(deployment, &FailExport { id, message }).await?)
+    async fn fail(job: &Job, message: String) -> Result<()> {
+        Ok(job.shared.transactions.transact(job.deployment, &FailExport { job, message }).await?)
     }
 }
 
@@ -419,44 +417,41 @@ impl<R: Claimed> Work for Beat<R> {
 }
 
 /// Counts that the work has failed.
-struct Count<R> {
-    id: DocumentId,
+struct Count<'j, R> {
+    job: &'j Job,
     row: std::marker::PhantomData<R>,
 }
 
-impl<R> Count<R> {
-    fn new(id: DocumentId) -> Count<R> {
-        Count { id, row: std::marker::PhantomData }
-    }
-}
-
 #[async_trait]
-impl<R: Claimed> Work for Count<R> {
+impl<R: Claimed> Work for Count<'_, R> {
+    /// How often it has by now; 0 if it is another process's.
     type Output = u32;
 
     async fn run(&self, transaction: &mut Transaction) -> Transacted<u32> {
-        let Some(mut row) = transaction.row::<R>(self.id).await? else { return Ok(0) };
+        let row = transaction.row::<R>(self.job.id).await?;
+        let Some(mut row) = row.filter(|row| self.job.is_mine(row.claim())) else { return Ok(0) };
         *row.attempts_mut() += 1;
-        transaction.replace_row(self.id, &row).await?;
+        transaction.replace_row(self.job.id, &row).await?;
         Ok(*row.attempts_mut())
     }
 }
 
-struct FailExport {
-    id: DocumentId,
+struct FailExport<'j> {
+    job: &'j Job,
     message: String,
 }
 
 #[async_trait]
-impl Work for FailExport {
+impl Work for FailExport<'_> {
     type Output = ();
 
     async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
-        if let Some(row) = transaction.row::<ExportRow>(self.id).await?
+        if let Some(row) = transaction.row::<ExportRow>(self.job.id).await?
             && row.state.is_under_way()
+            && self.job.is_mine(row.claim)
         {
             let state = ExportState::Failed { message: self.message.clone() };
-            transaction.replace_row(self.id, &ExportRow { state, claim: None, ..row }).await?;
+            transaction.replace_row(self.job.id, &ExportRow { state, claim: None, ..row }).await?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ group! {
         array_bytes_max: usize = 8 * MIB,
         /// Bytes of the text of one document: escaped, or in base 64, it is several times as long as the document.
         line_bytes_max: usize = 16 * MIB,
-        /// Files in an imported archive: the list of them is held in memory, some hundred bytes for each.
+        /// Files in an archive that is imported or exported: the list of them is held in memory, some hundred bytes for each.
         entries_max: usize = 200_000,
         /// Bytes of that list in the archive.
         directory_bytes_max: usize = 64 * MIB,
@@ -49,7 +49,7 @@ group! {
         search_wait_ms_max: u64 = 2 * 3_600_000,
         /// The pause before it is looked again for what is to be done, and before what failed is tried again.
         look_ms: u64 = 1_000,
-        /// How often an export or import is begun that fails for no fault of its own.
+        /// How often an export or import may fail for no fault of its own; an import, without writing anything in between.
         attempts_max: u32 = 5,
         /// An upload that is not complete after so long is given up.
         upload_ms_max: u64 = 24 * 3_600_000,

@@ -176,8 +176,8 @@ impl Archives for Handle {
 
     async fn cancel_import(&self, deployment: DeploymentRef, import: &str) -> Result<()> {
         let import = import_id(import)?;
-        self.transact(deployment, CancelImport { import, message: "The import was canceled.".to_owned() })
-            .await
+        let message = "The import was canceled.".to_owned();
+        self.transact(deployment, CancelImport { import, holder: None, message }).await
     }
 
     async fn request_export(&self, deployment: DeploymentRef, export: NewExport) -> Result<()> {
@@ -426,6 +426,8 @@ impl Work for Perform {
 /// Gives up an import, so that nothing of it can take effect any more.
 pub(crate) struct CancelImport {
     pub import: DocumentId,
+    /// The process that has worked on it, where it is this one that gives it up: if it is another's by now, nothing happens.
+    pub holder: Option<[u8; 16]>,
     pub message: String,
 }
 
@@ -435,7 +437,8 @@ impl Work for CancelImport {
 
     async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
         let row = import_row(transaction, self.import).await?;
-        if row.state.is_over() {
+        let is_others = |holder| row.claim.is_none_or(|claim| claim.holder != holder);
+        if row.state.is_over() || self.holder.is_some_and(is_others) {
             return Ok(());
         }
         drop_hidden_tables(transaction, self.import.internal_id).await?;

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{Cursor, Read as _, Write as _},
+    ops::Range,
     sync::Arc,
     time::Duration,
 };
@@ -12,14 +13,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     Archives as _, Deployment, DeploymentId, DeploymentRef, Deployments, ErrorKind, Files as _, GroupId,
-    NewExport, NewFile, NewImport, ObjectStore, Search as _, Sequencer, TransactionLog, Uploader,
+    NewExport, NewFile, NewImport, ObjectBytes, ObjectName, ObjectStore, ObjectSummary, ObjectWriter,
+    Search as _, Sequencer, TransactionLog, Uploader,
 };
 use futures::TryStreamExt as _;
 use system_transaction::{SystemTransactions, Work};
 use tokio_util::sync::CancellationToken;
 use transaction::{
-    ComponentRow, ExportRow, ExportState, FileObjectRow, ImportRow, ImportState, ImportTableRow, IndexKind,
-    IndexRow, IndexState, SchemaRow, SchemaState, TableRow, Transaction,
+    Claim, ComponentRow, ExportRow, ExportState, FileObjectRow, ImportRow, ImportState, ImportTableRow,
+    IndexKind, IndexRow, IndexState, SchemaRow, SchemaState, Stored, TableRow, Transaction,
 };
 use value::{ComponentId, DocumentId, JsonFormat, Object, Value, object};
 use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
@@ -73,9 +75,17 @@ impl Ground {
 
     /// With a search service that follows these deployments.
     async fn searched(searched: tokio::sync::watch::Receiver<Arc<Deployments>>) -> Ground {
+        Ground::with(searched, txlog::LogLimits::DEFAULT).await
+    }
+
+    async fn with(
+        searched: tokio::sync::watch::Receiver<Arc<Deployments>>,
+        limits: txlog::LogLimits,
+    ) -> Ground {
         let folder = tempfile::tempdir().expect("a folder");
         let shutdown = CancellationToken::new();
         let mut options = txlog::Options::embedded(folder.path().join("log"));
+        options.limits = limits;
         options.deployments.push(txlog::Deployment { name: "d2".to_owned(), at: NEIGHBOUR });
         let log = txlog::Service::start(options, shutdown.child_token()).await.expect("the log starts");
         let handle: Arc<dyn TransactionLog> = Arc::new(log.handle());
@@ -963,6 +973,68 @@ async fn a_push_meanwhile_makes_an_import_fail_that_did_not_know_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_meanwhile_makes_one_fail_whose_ids_are_no_longer_ids() {
+    let harness = Harness::start().await;
+    declare(&harness).await;
+    let names = rows_for("users", "jsonLines", "replace");
+    assert_eq!(harness.import(b"{\"name\":\"Ada\"}", names.clone()).await, Ok(1));
+    let users = harness.documents("users").await.expect("they are there");
+    let post = format!("{{\"author\":\"{}\"}}", field(&users[0], "_id"));
+    let posts = rows_for("posts", "jsonLines", "replace");
+    let (id, _) = harness.proposed(post.as_bytes(), posts.clone()).await.expect("it could be");
+    // No post is there that this would make invalid.
+    let number = value::TableNumber::new(10_077).expect("a number");
+    let other = DocumentId::new(number, value::InternalId::from_bytes([9; 16]));
+    let other = format!("{{\"_id\":\"{other}\",\"name\":\"Eve\"}}");
+    assert_eq!(harness.import(other.as_bytes(), names).await, Ok(1));
+    harness.archives.perform_import(DEPLOYMENT, &id).await.expect("it is confirmed");
+    let refused = harness.over(&id).await.expect_err("it can't be");
+    assert!(refused.contains("ImportForeignKey"), "{refused}");
+    assert_eq!(harness.documents("posts").await, Some(Vec::new()));
+    harness.becomes_tidy().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_told_once_of_a_table_without_documents() {
+    // Nobody searches this deployment, so the import waits behind its last table, wherever it is begun again.
+    let elsewhere = Deployment::fixed([]);
+    let mut harness = Ground::searched(elsewhere).await.serve(LIMITS);
+    declare(&harness).await;
+    let archive =
+        archive_of(&[("users/documents.jsonl", "{\"name\":\"Ada\"}\n"), ("zebras/documents.jsonl", "")]);
+    let (id, _) = harness.proposed(&archive, archive_for("replaceAll")).await.expect("it can be");
+    harness.archives.perform_import(DEPLOYMENT, &id).await.expect("it is confirmed");
+    let told = |state: &ImportState| match state {
+        ImportState::InProgress { done, .. } => done.clone(),
+        other => panic!("{other:?}"),
+    };
+    let is_told = |state: &ImportState| told(state).iter().any(|line| line.contains("zebras"));
+    for _ in 0..3 {
+        harness.until(&id, is_told).await;
+        harness = harness.restart(LIMITS).await;
+        let row: DocumentId = id.parse().expect("an id");
+        let mut transaction = harness.ground.snapshot().await;
+        let before = transaction.row::<ImportRow>(row).await.expect("it is read").expect("it is there").claim;
+        loop {
+            let mut transaction = harness.ground.snapshot().await;
+            let row = transaction.row::<ImportRow>(row).await.expect("it is read").expect("it is there");
+            // It was begun again, and is at work.
+            if row
+                .claim
+                .is_some_and(|claim| before.is_none_or(|old| old.holder != claim.holder) && claim.beat > 2)
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let done = told(&harness.import_state(&id).await);
+    assert_eq!(done.iter().filter(|line| line.contains("zebras")).count(), 1, "{done:?}");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_goes_on_wherever_it_was_interrupted_and_brings_each_document_once() {
     for mode in ["append", "replace"] {
         let slow = ArchiveLimits { batch_documents_max: 1, ..LIMITS };
@@ -1093,6 +1165,172 @@ async fn an_export_is_of_one_moment_and_survives_a_restart() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the export stays");
+}
+
+/// A store in which each piece of an object takes its time.
+struct Slow {
+    objects: Arc<dyn ObjectStore>,
+    pause: Duration,
+    /// Each object that is being written has it.
+    writing: Arc<()>,
+}
+
+struct SlowWriter {
+    object: Box<dyn ObjectWriter>,
+    pause: Duration,
+    _writing: Arc<()>,
+}
+
+#[async_trait]
+impl ObjectStore for Slow {
+    async fn create(&self, name: ObjectName) -> contract::Result<Box<dyn ObjectWriter>> {
+        let object = self.objects.create(name).await?;
+        Ok(Box::new(SlowWriter { object, pause: self.pause, _writing: self.writing.clone() }))
+    }
+    async fn size(&self, name: ObjectName) -> contract::Result<Option<u64>> {
+        self.objects.size(name).await
+    }
+    async fn read(&self, name: ObjectName, range: Range<u64>) -> contract::Result<Option<ObjectBytes>> {
+        self.objects.read(name, range).await
+    }
+    async fn delete(&self, name: ObjectName) -> contract::Result<()> {
+        self.objects.delete(name).await
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for SlowWriter {
+    async fn write(&mut self, bytes: Bytes) -> contract::Result<()> {
+        tokio::time::sleep(self.pause).await;
+        self.object.write(bytes).await
+    }
+    async fn finish(self: Box<Self>) -> contract::Result<ObjectSummary> {
+        self.object.finish().await
+    }
+}
+
+/// A deployment whose export takes several times as long as moments are kept, with so many moments that may be held. Besides, what
+/// each object has that is being written.
+async fn slow_to_export(holds_max: usize, archive: ArchiveLimits) -> (Harness, Arc<()>) {
+    let retention = Duration::from_millis(700);
+    let limits = txlog::LogLimits {
+        retention_ms_min: retention.as_millis() as u64,
+        window_age_ms_min: 500,
+        hold_ms: 1_000,
+        holds_max,
+        ..txlog::LogLimits::DEFAULT
+    };
+    let mut ground = Ground::with(deployments(), limits).await;
+    let writing = Arc::new(());
+    ground.objects = Arc::new(Slow { objects: ground.objects, pause: retention, writing: writing.clone() });
+    let harness = ground.serve(archive);
+    // Half of it is in the archive: a piece for each 512 KiB.
+    for _ in 0..6 {
+        transact!(harness.ground, |transaction| {
+            for _ in 0..8 {
+                let text: String = (0..32_768).map(|_| format!("{:02x}", rand::random::<u8>())).collect();
+                transaction.insert("texts", Value::Object(object! { "text" => text })).await?;
+            }
+        });
+    }
+    (harness, writing)
+}
+
+async fn write_something(harness: &Harness) {
+    transact!(harness.ground, |transaction| {
+        transaction.insert("others", Value::Object(object! { "n" => 1.0 })).await?;
+    });
+}
+
+/// The newest export, and its id.
+async fn last_export(harness: &Harness) -> (DocumentId, ExportRow) {
+    let mut transaction = harness.ground.snapshot().await;
+    let rows = transaction.rows::<ExportRow>("by_creation_time", &[]).await.expect("they are read");
+    let last = rows.into_iter().last().expect("one was requested");
+    (last.id, last.row)
+}
+
+/// What becomes of such an export, and how many moments are held then.
+async fn slow_export(holds_max: usize) -> (ExportState, u64) {
+    let (harness, _) = slow_to_export(holds_max, LIMITS).await;
+    let export = NewExport { include_storage: false, component: String::new() };
+    harness.archives.request_export(DEPLOYMENT, export).await.expect("it is requested");
+    let mut most_held = 0;
+    let state = loop {
+        write_something(&harness).await;
+        most_held = most_held.max(harness.ground.log.handle().metrics().held);
+        let (_, ExportRow { state, .. }) = last_export(&harness).await;
+        if !state.is_under_way() {
+            break state;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(harness.ground.log.handle().metrics().held, 0, "it is let go of");
+    harness.stop().await;
+    (state, most_held)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_takes_longer_than_moments_are_kept_holds_its_own() {
+    let (state, held) = slow_export(1).await;
+    assert!(matches!(state, ExportState::Completed { .. }), "{state:?}");
+    assert_eq!(held, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_held_by_nobody_fails_and_says_so() {
+    let (state, held) = slow_export(0).await;
+    let ExportState::Failed { message } = state else { panic!("{state:?}: the other test can't fail") };
+    assert!(message.contains("took longer than its moment is kept"), "{message}");
+    assert_eq!(held, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_lost_an_export_to_another_process_does_not_fail_it() {
+    // As a process that stood still: it does not look whether the export is still its own.
+    let limits = ArchiveLimits { beat_ms: 600_000, lease_ms: 600_000, ..LIMITS };
+    let (harness, writing) = slow_to_export(0, limits).await;
+    let export = NewExport { include_storage: false, component: String::new() };
+    harness.archives.request_export(DEPLOYMENT, export).await.expect("it is requested");
+    let is_begun = |row: &ExportRow| matches!(row.state, ExportState::InProgress { .. });
+    while !is_begun(&last_export(&harness).await.1) || Arc::strong_count(&writing) == 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    transact!(harness.ground, |transaction| {
+        let rows = transaction.rows::<ExportRow>("by_creation_time", &[]).await?;
+        let Stored { id, row } = rows.into_iter().last().expect("it is there");
+        let claim = Some(Claim { holder: [9; 16], beat: 0 });
+        transaction.replace_row(id, &ExportRow { claim, ..row }).await?;
+    });
+    // It finds that its moment is no longer kept, and ends.
+    while Arc::strong_count(&writing) > 2 {
+        write_something(&harness).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let harness = harness.restart(limits).await;
+    let (_, row) = last_export(&harness).await;
+    assert!(is_begun(&row) && row.attempts == 0, "{row:?}");
+    assert_eq!(row.claim.map(|claim| claim.holder), Some([9; 16]));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_of_too_many_files_is_not_made() {
+    // The README, the list of tables, and the first table's documents.
+    let harness = Ground::new().await.serve(ArchiveLimits { entries_max: 3, ..LIMITS });
+    write_something(&harness).await;
+    let export = NewExport { include_storage: true, component: String::new() };
+    harness.archives.request_export(DEPLOYMENT, export).await.expect("it is requested");
+    let state = loop {
+        let (_, ExportRow { state, .. }) = last_export(&harness).await;
+        if !state.is_under_way() {
+            break state;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let ExportState::Failed { message } = state else { panic!("{state:?}") };
+    assert!(message.contains("archive.entries_max is 3"), "{message}");
+    harness.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use contract::{DeltasRequest, DeploymentRef, Error, IndexId, Result, SnapshotPage, Timestamp};
+use transaction::{ReplacedTable, component_id};
+use value::{ComponentId, ComponentPath};
 
 use crate::{
     documents::{ExportedTable, json_with, object_of, only_id, tables_of},
@@ -43,8 +45,24 @@ pub(crate) async fn page(
     let log = transaction.log().clone();
     let is_wanted = |primary: IndexId| by_primary.contains_key(&primary);
     let changed = changes_above(&*log, (deployment, at), from, is_wanted, &shared.limits).await?;
-    let is_asked_for = |name: &String| request.table.as_ref().is_none_or(|wanted| wanted == name);
-    if let Some(name) = changed.replaced_tables.iter().find(|name| is_asked_for(name)) {
+    let paths: HashMap<ComponentId, String> = transaction
+        .deployment_catalog()
+        .component_paths()
+        .into_iter()
+        .map(|(path, component)| (component, path.as_str().to_owned()))
+        .collect();
+    let asked_component = component.parse().ok().map(|path: ComponentPath| component_id(&path));
+    let is_asked_for = |replaced: &&ReplacedTable| {
+        // `None` where it was not noted, or is gone.
+        let path = replaced.component.and_then(|component| paths.get(&component));
+        let is_of = |wanted: ComponentId| replaced.component.is_none_or(|component| component == wanted);
+        match &request.table {
+            Some(wanted) => *wanted == replaced.name && asked_component.is_none_or(is_of),
+            None => path.is_none_or(|path| selection.columns(path, &replaced.name).is_some()),
+        }
+    };
+    if let Some(replaced) = changed.replaced_tables.iter().find(is_asked_for) {
+        let name = &replaced.name;
         return Err(not_in_window(cursor, &format!("the table `{name}` has been replaced as a whole since")));
     }
     let mut values = Vec::with_capacity(changed.documents.len());

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use contract::{DeploymentRef, IndexId, ReadAt, Result, Timestamp, TransactionLog, Version};
-use transaction::{Change, read_changes};
+use transaction::{Change, ReplacedTable, read_changes};
 
 use crate::{DataSyncLimits, documents::documents_at};
 
@@ -23,8 +23,8 @@ pub(crate) struct Changed {
 #[derive(Debug)]
 pub(crate) struct ChangedPage {
     pub documents: Vec<Changed>,
-    /// The names of tables that have other documents since: what was known of them does not hold.
-    pub replaced_tables: BTreeSet<String>,
+    /// Tables that have other documents since: what was known of them does not hold.
+    pub replaced_tables: BTreeSet<ReplacedTable>,
     /// They are all that there is up to here.
     pub complete_to: Timestamp,
     /// Whether there is more up to the moment that was read at.

@@ -84,6 +84,7 @@ impl Handle {
             .map_err(|error| Error::internal(format!("a pending schema can't be read: {error}")))?;
         // Writes after this moment read the pending schema themselves, and fail it if they don't fit.
         let moment = transaction.begin_at();
+        let held = self.transactions().hold(deployment.group, moment.timestamp);
         let catalog = transaction.deployment_catalog().of(row.component).clone();
         let mut failure = None;
         for table in tables_to_walk(&catalog, &schema)? {
@@ -93,6 +94,7 @@ impl Handle {
                 break;
             }
         }
+        held.end().await;
         Ok(self.transactions().transact(deployment, &Verdict { schema: id, failure }).await?)
     }
 

@@ -47,6 +47,7 @@ impl Work for Found<'_> {
             site_url: None,
             created_ms: transaction.now_ms(),
             expires_ms: None,
+            expires_after_push: false,
             state: DeploymentState::Serving,
             share_weight: Share::USUAL.weight,
             share_percent_max: Share::USUAL.percent_max,
@@ -85,9 +86,10 @@ impl Work for Create<'_> {
 
 /// What is created.
 struct Created<'c> {
-    /// `None`: it is called after its number.
+    /// `None`: it is called after its project, `identifier` and its number.
     name: Option<&'c str>,
     project: &'c str,
+    /// What tools call a preview.
     identifier: Option<&'c str>,
     new: &'c NewDeployment,
 }
@@ -101,8 +103,8 @@ impl Context<'_> {
             let message = format!("There are {} deployments, and no more may be.", directory.deployments);
             return Err(Error::new(ErrorKind::TooManyRequests, "TooManyDeployments", message).into());
         }
-        let of_preview = || names::of_preview(project, identifier.unwrap_or_default(), number);
-        let name = name.map_or_else(of_preview, str::to_owned);
+        let numbered = || names::numbered(project, identifier.unwrap_or_default(), number);
+        let name = name.map_or_else(numbered, str::to_owned);
         let taken = transaction.rows::<DeploymentRow>("by_name", &[Value::from(name.as_str())]).await?;
         if let Some(Stored { row, .. }) = taken.first() {
             let message = match row.state {
@@ -114,8 +116,8 @@ impl Context<'_> {
             return Err(name_taken("DeploymentExists", message).into());
         }
         let now_ms = transaction.now_ms();
-        let of_preview = now_ms.saturating_add(self.limits.preview_age_ms);
-        let expires_ms = new.expires_ms.or((new.kind == DeploymentKind::Preview).then_some(of_preview));
+        let expires_after_push = new.expires_ms.is_none() && new.kind == DeploymentKind::Preview;
+        let expires_ms = new.expires_ms.or(expires_after_push.then(|| after_push_ms(self.limits, now_ms)));
         let latest_ms = now_ms.saturating_add(self.limits.expiry_ms_max);
         if expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms || expires_ms > latest_ms) {
             let message =
@@ -128,11 +130,12 @@ impl Context<'_> {
             group: self.group.0,
             project: project.to_owned(),
             kind: new.kind.name().to_owned(),
-            identifier: identifier.map(str::to_owned),
+            identifier: identifier.filter(|_| new.kind == DeploymentKind::Preview).map(str::to_owned),
             cloud_url: new.cloud_url.clone(),
             site_url: new.site_url.clone(),
             created_ms: now_ms,
             expires_ms,
+            expires_after_push,
             state: DeploymentState::Serving,
             share_weight: new.share.weight,
             share_percent_max: new.share.percent_max,
@@ -147,6 +150,11 @@ impl Context<'_> {
         transaction.replace_row(id, &directory).await?;
         Ok(number)
     }
+}
+
+/// When a preview is deleted by itself that is pushed to now, both in milliseconds since the Unix epoch.
+fn after_push_ms(limits: &DirectoryLimits, now_ms: u64) -> u64 {
+    now_ms.saturating_add(limits.preview_age_ms)
 }
 
 /// A host name is one deployment's, also where it follows from the name: another one may have been given it.
@@ -179,10 +187,7 @@ impl Work for SetUrl<'_> {
     type Output = bool;
 
     async fn run(&self, transaction: &mut Transaction) -> Transacted<bool> {
-        let key = [Value::Float64(f64::from(self.number))];
-        let found = transaction.rows::<DeploymentRow>("by_number", &key).await?.pop();
-        let served = found.filter(|stored| stored.row.state == DeploymentState::Serving);
-        let Stored { id, mut row } = served.ok_or_else(contract::deployment_not_found)?;
+        let Stored { id, mut row } = served_number(transaction, self.number).await?;
         let own = match self.door {
             Door::Api => &mut row.cloud_url,
             Door::Site => &mut row.site_url,
@@ -254,7 +259,7 @@ impl Work for ClaimPreview<'_> {
         if let Some(Stored { id, mut row }) = served.next() {
             if self.reuse {
                 let number = row.number;
-                row.expires_ms = Some(now_ms.saturating_add(self.context.limits.preview_age_ms));
+                row.expires_ms = Some(after_push_ms(self.context.limits, now_ms));
                 transaction.replace_row(id, &row).await?;
                 return Ok((number, false));
             }
@@ -273,6 +278,76 @@ impl Work for ClaimPreview<'_> {
         let (project, identifier) = (self.project, Some(self.identifier));
         let what = Created { name: None, project, identifier, new: &new };
         Ok((self.context.create(transaction, what).await?, true))
+    }
+}
+
+/// Finds the oldest deployment of a project and a kind, or creates one under a name that is free; its number comes back.
+pub(crate) struct Provision<'c> {
+    pub context: Context<'c>,
+    pub project: &'c str,
+    pub kind: DeploymentKind,
+}
+
+#[async_trait]
+impl Work for Provision<'_> {
+    type Output = u32;
+
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<u32> {
+        let Provision { context, project, kind } = self;
+        let of_project = [Value::from(*project)];
+        let of_project = transaction.rows::<DeploymentRow>("by_project_and_identifier", &of_project).await?;
+        let is_it = |row: &DeploymentRow| row.state == DeploymentState::Serving && row.kind == kind.name();
+        let found = of_project.iter().map(|stored| &stored.row).filter(|row| is_it(row));
+        if let Some(number) = found.map(|row| row.number).min() {
+            return Ok(number);
+        }
+        let name = self.free_name(transaction).await?;
+        let new = NewDeployment {
+            name: String::new(),
+            project: None,
+            kind: *kind,
+            cloud_url: None,
+            site_url: None,
+            expires_ms: None,
+            share: Share::USUAL,
+        };
+        // Where none of the names is free it is called after its number.
+        let what = Created { name: name.as_deref(), project, identifier: Some(kind.name()), new: &new };
+        context.create(transaction, what).await
+    }
+}
+
+impl Provision<'_> {
+    /// The project's own name for what its users see, else with the kind behind it.
+    async fn free_name(&self, transaction: &mut Transaction) -> Transacted<Option<String>> {
+        let own = (self.kind == DeploymentKind::Production).then(|| self.project.to_owned());
+        let with_kind = format!("{}-{}", self.project, self.kind.name());
+        for name in own.into_iter().chain([with_kind]).filter(|name| names::is_name(name)) {
+            if transaction.rows::<DeploymentRow>("by_name", &[Value::from(name.as_str())]).await?.is_empty() {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Moves on the time of a preview that was pushed to, if it follows from that.
+pub(crate) struct Pushed<'l> {
+    pub limits: &'l DirectoryLimits,
+    pub number: u32,
+}
+
+#[async_trait]
+impl Work for Pushed<'_> {
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
+        let Stored { id, mut row } = served_number(transaction, self.number).await?;
+        if row.expires_after_push {
+            row.expires_ms = Some(after_push_ms(self.limits, transaction.now_ms()));
+            transaction.replace_row(id, &row).await?;
+        }
+        Ok(())
     }
 }
 
@@ -420,6 +495,14 @@ async fn scope_of(
 /// The row of a deployment that is served. Errors: `DeploymentNotFound`.
 async fn served(transaction: &mut Transaction, name: &str) -> Transacted<Stored<DeploymentRow>> {
     let found = transaction.rows::<DeploymentRow>("by_name", &[Value::from(name)]).await?.pop();
+    let served = found.filter(|stored| stored.row.state == DeploymentState::Serving);
+    Ok(served.ok_or_else(contract::deployment_not_found)?)
+}
+
+/// The same by its number.
+async fn served_number(transaction: &mut Transaction, number: u32) -> Transacted<Stored<DeploymentRow>> {
+    let key = [Value::Float64(f64::from(number))];
+    let found = transaction.rows::<DeploymentRow>("by_number", &key).await?.pop();
     let served = found.filter(|stored| stored.row.state == DeploymentState::Serving);
     Ok(served.ok_or_else(contract::deployment_not_found)?)
 }

@@ -6,7 +6,7 @@ use contract::{Error, Result};
 const NAME_CHARS_MAX: usize = 40;
 /// What people call a key, and tools a preview.
 const TEXT_BYTES_MAX: usize = 256;
-/// What of a preview's identifier is in its name.
+/// What of an identifier is in a name.
 const SLUG_CHARS_MAX: usize = 16;
 
 /// `[a-z0-9-]{1,40}`, and no dash at either end: it is a part of host names.
@@ -56,8 +56,8 @@ fn check_text(text: &str, code: &'static str, what: &str) -> Result<()> {
     ))
 }
 
-/// The name of a preview deployment: what it is of, in what a name may have, and its number, by which no other has it.
-pub(crate) fn of_preview(project: &str, identifier: &str, number: u32) -> String {
+/// A name made of what a deployment is of, in what a name may have, and its number, by which no other has it.
+pub(crate) fn numbered(project: &str, identifier: &str, number: u32) -> String {
     let lowered = identifier.to_lowercase();
     let words = lowered.split(|character: char| !character.is_ascii_alphanumeric());
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
@@ -97,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn a_preview_has_a_legal_name_whatever_it_is_of() {
-        assert_eq!(of_preview("shop", "Feature/New thing", 7), "shop-feature-new-thin-7");
-        assert_eq!(of_preview("shop", "///", 7), "shop-7");
+    fn a_name_with_a_number_is_legal_whatever_it_is_of() {
+        assert_eq!(numbered("shop", "Feature/New thing", 7), "shop-feature-new-thin-7");
+        assert_eq!(numbered("shop", "///", 7), "shop-7");
         for project in ["a", &"p".repeat(40), &format!("{}-b", "p".repeat(20))] {
             for identifier in ["x", "---", "é", &"long-".repeat(40), "0123456789abcde-f"] {
-                let name = of_preview(project, identifier, u32::MAX);
+                let name = numbered(project, identifier, u32::MAX);
                 assert!(is_name(&name), "{name}");
             }
         }

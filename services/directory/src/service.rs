@@ -15,7 +15,10 @@ use transaction::DirectoryRow;
 
 use crate::{
     Clock, DirectoryLimits, HostRule, UrlPatterns,
-    changes::{ClaimPreview, Context, Create, CreateKey, Delete, DeleteKey, Found, SetUrl, check_share},
+    changes::{
+        ClaimPreview, Context, Create, CreateKey, Delete, DeleteKey, Found, Provision, Pushed, SetUrl,
+        check_share,
+    },
     follow::Follower,
     known::{Known, Reading},
     names, removal,
@@ -287,6 +290,18 @@ impl Directory for Handle {
         let (number, is_new) =
             self.shared.change(&ClaimPreview { context, project, identifier, reuse }).await?;
         Ok((self.shared.entry(number).await?, is_new))
+    }
+
+    async fn provision(&self, project: &str, kind: DeploymentKind) -> Result<Arc<DirectoryEntry>> {
+        names::check_project(project)?;
+        let context = self.shared.context()?;
+        let number = self.shared.change(&Provision { context, project, kind }).await?;
+        self.shared.entry(number).await
+    }
+
+    async fn pushed(&self, deployment: DeploymentRef) -> Result<()> {
+        let (limits, number) = (&self.shared.limits, deployment.deployment.0);
+        self.shared.change(&Pushed { limits, number }).await
     }
 
     async fn create_key(&self, new: NewKey) -> Result<String> {

@@ -377,6 +377,28 @@ async fn deployments_below_one_address_have_no_host_name_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_site_is_told_by_its_host_only_where_that_is_a_name_of_its_own() {
+    let ground = Ground::new().await;
+    for (site, told) in [
+        ("http://127.0.0.1:3211", None),
+        ("http://[::1]:3211", None),
+        ("http://localhost:3211", None),
+        ("https://api.example", None),
+        ("https://site.example", Some("site.example".to_owned())),
+    ] {
+        let running = ground.start(|options| {
+            options.default.cloud_url = "https://api.example".to_owned();
+            options.default.site_url = site.to_owned();
+        });
+        let running = running.await;
+        let deployments = running.directory.deployments();
+        assert_eq!(deployments.borrow().default_entry().expect("it is there").site_host, told, "{site}");
+        running.stop().await;
+    }
+    ground.stop().await;
+}
+
+#[tokio::test]
 async fn with_a_deployment_goes_all_that_it_had_and_nothing_of_its_neighbours() {
     let ground = Ground::new().await;
     let running = ground.start(|_| {}).await;
@@ -464,6 +486,83 @@ async fn a_preview_is_reused_or_made_anew_and_goes_when_its_time_is_over() {
     running.directory.delete(&other.deployment.name).await.expect("it is deleted");
     running.forgets(anew.reference()).await;
     assert_eq!(running.names(), ["dev", "shop"]);
+    running.stop().await;
+    ground.stop().await;
+}
+
+#[tokio::test]
+async fn a_push_moves_on_the_time_of_a_preview_unless_somebody_has_chosen_it() {
+    let ground = Ground::new().await;
+    let running = ground.start(|_| {}).await;
+    let made = async |name: &str, kind, expires_ms| {
+        let new = NewDeployment { kind, expires_ms, ..new(name) };
+        running.directory.create(new).await.expect("it is created")
+    };
+    let chosen_ms = Some(ground.now_ms.load(Ordering::SeqCst) + 3_600_000);
+    let preview = made("of-an-operator", DeploymentKind::Preview, None).await;
+    let (claimed, _) =
+        running.directory.claim_preview("of-an-operator", "a", true).await.expect("it is made");
+    let fixed = made("fixed", DeploymentKind::Preview, chosen_ms).await;
+    let production = made("shop", DeploymentKind::Production, chosen_ms).await;
+    // By the clock, of which a step is a millisecond.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    for entry in [&preview, &claimed, &fixed, &production] {
+        running.directory.pushed(entry.reference()).await.expect("it is there");
+    }
+    let moves_on = async |entry: &DirectoryEntry| {
+        let mut deployments = running.directory.deployments();
+        let is_later = |deployments: &Arc<Deployments>| {
+            deployments.get(entry.reference()).is_ok_and(|now| now.expires_ms > entry.expires_ms)
+        };
+        let later = deployments.wait_for(is_later);
+        tokio::time::timeout(PATIENCE, later).await.expect("in time").expect("it lives");
+    };
+    moves_on(&preview).await;
+    moves_on(&claimed).await;
+    for entry in [&fixed, &production] {
+        let deployments = running.directory.deployments();
+        let now = deployments.borrow().get(entry.reference()).expect("it is there").expires_ms;
+        assert_eq!(now, chosen_ms);
+    }
+    let nobody = DeploymentRef { deployment: DeploymentId(99), ..DEFAULT };
+    assert_eq!(running.directory.pushed(nobody).await.expect_err("nobody").code, "DeploymentNotFound");
+    running.stop().await;
+    ground.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_project_lacks_is_created_once_under_a_name_that_is_free() {
+    use DeploymentKind::{Development, Production};
+    let ground = Ground::new().await;
+    let running = ground.start(|options| options.limits.deployments_max = 20).await;
+    let provision = async |project: &str, kind| {
+        let entry = running.directory.provision(project, kind).await.expect("it is there");
+        assert_eq!((&entry.project[..], entry.kind, &entry.identifier), (project, kind, &None));
+        entry.deployment.name.clone()
+    };
+    let all = futures::future::join_all((0..4).map(|_| provision("shop", Production))).await;
+    assert_eq!(all, ["shop"; 4]);
+    assert_eq!(provision("shop", Development).await, "shop-dev");
+    assert_eq!(provision("shop", Development).await, "shop-dev");
+    // Names that are another project's, or too long.
+    for name in ["zed", "zed-prod", "zed-dev"] {
+        running
+            .directory
+            .create(NewDeployment { project: Some("other".into()), ..new(name) })
+            .await
+            .expect("made");
+    }
+    let numbered = provision("zed", Production).await;
+    assert!(numbered.starts_with("zed-prod-"), "{numbered}");
+    assert_eq!(provision("zed", Production).await, numbered);
+    let numbered = provision("zed", Development).await;
+    assert!(numbered.starts_with("zed-dev-"), "{numbered}");
+    let long = "p".repeat(40);
+    assert_eq!(provision(&long, Production).await, long);
+    let numbered = provision(&long, Development).await;
+    assert!(numbered.starts_with("ppp") && numbered.contains("-dev-"), "{numbered}");
+    let error = running.directory.provision("a/b", Production).await.expect_err("no project");
+    assert_eq!(error.code, "InvalidProjectName");
     running.stop().await;
     ground.stop().await;
 }

@@ -39,6 +39,11 @@ impl Call {
         }
         Call { key: CallKey(digest.finalize().into()), component, path, arguments }
     }
+
+    /// Roughly what this takes in memory.
+    pub fn bytes(&self) -> usize {
+        size_of::<Call>() + self.component.len() + self.path.len() + self.arguments.len()
+    }
 }
 
 /// In whose name a session's queries run.

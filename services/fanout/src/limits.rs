@@ -30,7 +30,7 @@ group! {
         openings_waiting_max: usize = 1_024,
         /// Events of one commit stream that may wait before the log's own buffer fills.
         stream_events_waiting_max: usize = 256,
-        /// Bytes of all results of live queries of one instance; beyond it no query can be added
+        /// Bytes of all live queries of one instance, with their arguments, and of their results; beyond it no query can be added
         /// (`SubscriptionsWorkerFullError`).
         result_bytes_max: usize = 1_024 * MIB,
         /// Bytes of what the newest commits touched: a run that began before them can't be shown to hold.

@@ -1,4 +1,4 @@
-//! The memory for results, which the deployments of a process share.
+//! The memory for queries and their results, which the deployments of a process share.
 
 use std::sync::{
     Arc,
@@ -7,7 +7,7 @@ use std::sync::{
 
 use fair_queue::share_of;
 
-/// What the results of all deployments take, and how much they may.
+/// What the queries and results of all deployments take, and how much they may.
 #[derive(Debug)]
 pub(crate) struct Memory {
     bytes_max: usize,
@@ -37,7 +37,7 @@ impl Memory {
         })
     }
 
-    /// What the results take, and how much they may.
+    /// What queries and results take, and how much they may.
     pub fn load_bytes(&self) -> (usize, usize) {
         (self.bytes.load(Ordering::Relaxed), self.bytes_max)
     }
@@ -49,14 +49,14 @@ impl Memory {
 }
 
 impl Account {
-    /// So much do the deployment's results take now.
+    /// So much do the deployment's queries and results take now.
     pub fn set(&mut self, bytes: usize) {
         // Wraps around where it becomes less, and so does the sum.
         self.memory.bytes.fetch_add(bytes.wrapping_sub(self.bytes), Ordering::Relaxed);
         self.bytes = bytes;
     }
 
-    /// Whether there may be no further query while the results take as much as they do. A deployment that is alone may
+    /// Whether there may be no further query while they take as much as they do. A deployment that is alone may
     /// have all.
     pub fn is_full(&self) -> bool {
         let memory = &self.memory;

@@ -545,6 +545,40 @@ fn settled_with_two(bench: &mut Bench) -> SessionId {
 }
 
 #[test]
+fn what_clients_give_with_their_queries_counts_as_long_as_these_are_there() {
+    let memory = Memory::new(10_000, 0, 75);
+    let mut bench = Bench::with(OPTIONS, memory.open());
+    let long = format!(r#"[{{"a":"{}"}}]"#, "x".repeat(4_000));
+    let journal = || Some("j".repeat(4_000).into());
+    let add = |bench: &mut Bench, session, version, query, arguments: &str, journal| {
+        let call = Arc::new(Call::new(String::new(), "m:a", &arguments.into()));
+        let modifications = vec![Modification::Add { query, call, journal }];
+        bench.command(session, Command::ModifyQueries { version, modifications });
+        bench.look();
+    };
+    let first = bench.open(1);
+    add(&mut bench, first, 1, 1, &long, None);
+    add(&mut bench, first, 2, 2, "[{}]", journal());
+    add(&mut bench, first, 3, 3, &long, None);
+    assert!(bench.ends.is_empty(), "there was room: {:?}", bench.ends);
+    let refused = |bench: &mut Bench, number| {
+        let other = bench.open(number);
+        add(bench, other, 1, 1, "[{}]", None);
+        matches!(bench.ends.pop(), Some((of, error)) if of == other && error.code == "SubscriptionsWorkerFullError")
+    };
+    assert!(refused(&mut bench, 2), "the queries take all");
+    bench.command(
+        first,
+        Command::ModifyQueries { version: 4, modifications: vec![Modification::Remove { query: 3 }] },
+    );
+    assert!(!refused(&mut bench, 3), "one of them is gone");
+    bench.tides.close(first);
+    bench.tides.close(SessionId(3));
+    bench.tide();
+    assert_eq!(memory.load_bytes().0, 0);
+}
+
+#[test]
 fn no_query_is_added_where_results_take_what_a_deployment_may_have() {
     let text = "\"".to_owned() + &"x".repeat(800) + "\"";
     let memory = Memory::new(4_000, 4_000, 75);

@@ -79,6 +79,8 @@ pub(crate) struct Query {
     pub serial: u64,
     pub call: Arc<Call>,
     pub journal: Option<Arc<str>>,
+    /// What the client gave with it: its call and the journal of before.
+    pub given_bytes: usize,
     /// Whether its last run looked at the identity.
     pub reads_identity: bool,
     /// Its result, while that holds.

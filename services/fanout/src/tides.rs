@@ -89,6 +89,8 @@ pub(crate) struct Tides {
     copy_bytes: Contribution,
     /// Of all sessions.
     queries: u64,
+    /// What the clients have given with them.
+    query_bytes: usize,
     subscriptions: Contribution,
 }
 
@@ -113,6 +115,7 @@ impl Tides {
             copies: Contribution::default(),
             copy_bytes: Contribution::default(),
             queries: 0,
+            query_bytes: 0,
             subscriptions: Contribution::default(),
         }
     }
@@ -194,6 +197,7 @@ impl Tides {
         let Some(session) = self.sessions.remove(&id) else { return };
         session.check();
         self.queries -= session.queries.len() as u64;
+        self.query_bytes -= session.queries.values().map(|query| query.given_bytes).sum::<usize>();
         self.subscriptions.set(&self.metrics.subscriptions, self.queries);
         self.end_turn(id, session.turn);
         for (number, query) in session.queries {
@@ -215,7 +219,7 @@ impl Tides {
     /// Looks at the sessions that start and at those that have waited too long, not at the others that wait.
     pub fn tide(&mut self, now: Instant) {
         self.results.set_idle_bytes_max(self.memory.idle_bytes_max());
-        self.memory.set(self.results.bytes());
+        self.count_memory();
         self.copies.set(&self.metrics.copies, self.results.len() as u64);
         self.copy_bytes.set(&self.metrics.copy_bytes, self.results.bytes() as u64);
         let at = self.published();
@@ -309,6 +313,7 @@ impl Tides {
         modification: Modification,
         not_before: Timestamp,
     ) -> Result<(), Error> {
+        self.count_memory();
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
         match modification {
             Modification::Add { query, call, journal } => {
@@ -325,21 +330,30 @@ impl Tides {
                         format!("A client can have {} queries.", self.options.session_queries_max),
                     ));
                 }
-                self.memory.set(self.results.bytes());
                 if self.memory.is_full() {
                     return Err(Error::overloaded(
                         "SubscriptionsWorkerFullError",
-                        "The results of live queries take all the memory they may.",
+                        "Live queries and their results take all the memory they may.",
                     ));
                 }
                 let serial = self.next_serial;
                 self.next_serial += 1;
+                let given_bytes = call.bytes() + journal.as_ref().map_or(0, |journal| journal.len());
                 session.add_query(
                     query,
-                    Query { serial, call, journal, reads_identity: false, entry: None, sent: None },
+                    Query {
+                        serial,
+                        call,
+                        journal,
+                        given_bytes,
+                        reads_identity: false,
+                        entry: None,
+                        sent: None,
+                    },
                 );
                 session.floor = session.floor.max(not_before);
                 self.queries += 1;
+                self.query_bytes += given_bytes;
             }
             Modification::Remove { query } => {
                 let Some(known) = session.remove_query(query) else {
@@ -349,6 +363,7 @@ impl Tides {
                     ));
                 };
                 self.queries -= 1;
+                self.query_bytes -= known.given_bytes;
                 if let Some(entry) = known.entry {
                     self.results.detach(entry, Listener { session: id, query, serial: known.serial });
                 }
@@ -356,6 +371,10 @@ impl Tides {
         }
         self.subscriptions.set(&self.metrics.subscriptions, self.queries);
         Ok(())
+    }
+
+    fn count_memory(&mut self) {
+        self.memory.set(self.results.bytes() + self.query_bytes);
     }
 
     fn set_asker(&mut self, id: SessionId, version: u32, asker: Arc<Asker>) {

@@ -18,9 +18,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, Deployment, DeploymentId, DeploymentRef,
-    Error, Fanout, FanoutSession, FunctionError, GroupId, Identity, IndexId, Interval, Lookup, Order,
-    Position, QueryCall, QueryChange, QueryModification, QueryOutcome, Read, ReadAt, ReadResult, ReadSet,
-    Result, SessionCommand, SessionRound, SessionStart, StreamEvents, Timestamp, TransactionLog, Write,
+    Error, Fanout, FanoutSession, FunctionError, GroupId, Hold, HoldId, Identity, IndexId, Interval, Lookup,
+    Order, Position, QueryCall, QueryChange, QueryModification, QueryOutcome, Read, ReadAt, ReadResult,
+    ReadSet, Result, SessionCommand, SessionRound, SessionStart, StreamEvents, Timestamp, TransactionLog,
+    Write,
 };
 use fanout::{Dependencies, FanoutLimits, Handle, MetricsSnapshot, Options, Service};
 use futures::StreamExt;
@@ -136,6 +137,12 @@ impl TransactionLog for Severable {
     }
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
         self.log.backfill(step).await
+    }
+    async fn hold(&self, group: GroupId, hold: Hold) -> Result<Duration> {
+        self.log.hold(group, hold).await
+    }
+    async fn release(&self, group: GroupId, id: HoldId) -> Result<()> {
+        self.log.release(group, id).await
     }
 }
 

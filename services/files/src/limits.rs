@@ -13,8 +13,8 @@ group! {
         /// The media type of a file, which is sent back as a header (400 `InvalidContentType`).
         content_type_bytes_max: usize = 1_024,
         /// How long bytes are kept that no file has: of a file that was deleted, or of an upload that something cut off. Whoever
-        /// is reading a file when it is deleted has so long to come to its end.
-        grace_ms: u64 = 4 * 3_600_000,
+        /// is reading a file when it is deleted has so long to come to its end, an export above all.
+        grace_ms: u64 = 7 * 3_600_000,
         /// How often such bytes are looked for.
         sweep_ms: u64 = 60_000,
         /// Objects that one step of a sweep deletes.

@@ -98,6 +98,30 @@ impl Budget {
         &self.room
     }
 
+    /// Whether so much is held that a body may have so many bytes.
+    pub(crate) fn has_room(&self, held: &Held, bytes: usize) -> bool {
+        held.without_room.is_some() || self.missing_units(held, bytes) == 0
+    }
+
+    fn missing_units(&self, held: &Held, bytes: usize) -> usize {
+        self.room.units_of(bytes).saturating_sub(held.room.as_ref().map_or(0, Place::count))
+    }
+
+    /// Waits until there is room for a body of so many bytes, or until it is the one that needs none.
+    pub(crate) async fn make_room(&self, deployment: DeploymentRef, held: &mut Held, bytes: usize) {
+        if self.has_room(held, bytes) {
+            return;
+        }
+        tokio::select! {
+            biased;
+            more = self.room.units.take(deployment, self.missing_units(held, bytes)) => match &mut held.room {
+                Some(held) => held.merge(more),
+                none => *none = Some(more),
+            },
+            place = self.without_room.take(deployment, 1) => held.without_room = Some(place),
+        }
+    }
+
     /// The whole body, and the room that it takes.
     pub(crate) async fn read(
         &self,
@@ -131,13 +155,20 @@ impl Budget {
     }
 }
 
-/// What a body holds on to until its request is answered.
+/// What a body, or a message of a socket, holds on to until its request is answered.
 #[derive(Default)]
 pub(crate) struct Held {
     /// For what has arrived, unless that is little.
     room: Option<Place>,
     /// It is the one that needs no room any more.
     without_room: Option<Place>,
+}
+
+impl Held {
+    /// Whether it is anything: small bodies hold nothing.
+    pub(crate) fn is_any(&self) -> bool {
+        self.room.is_some() || self.without_room.is_some()
+    }
 }
 
 /// A body while it is read.
@@ -171,20 +202,8 @@ impl Reading<'_> {
         if bytes > self.budget.bytes_max {
             return Err(too_large());
         }
-        let held = self.held.room.as_ref().map_or(0, Place::count);
-        let missing = self.budget.room.units_of(bytes).saturating_sub(held);
-        if missing == 0 || self.held.without_room.is_some() {
-            return Ok(());
-        }
         self.waits_for_room = true;
-        tokio::select! {
-            biased;
-            more = self.budget.room.units.take(self.deployment, missing) => match &mut self.held.room {
-                Some(held) => held.merge(more),
-                none => *none = Some(more),
-            },
-            place = self.budget.without_room.take(self.deployment, 1) => self.held.without_room = Some(place),
-        }
+        self.budget.make_room(self.deployment, &mut self.held, bytes).await;
         self.waits_for_room = false;
         Ok(())
     }

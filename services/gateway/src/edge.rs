@@ -19,6 +19,7 @@ use crate::{
     connections::Connections,
     control::OperatorKey,
     deployments::{Deployment, Served},
+    grpc::IsReady,
     metrics::Metrics,
     request_id::new_request_id,
     server::Listeners,
@@ -66,6 +67,8 @@ pub struct Dependencies {
     pub services: Services,
     /// For what the app's auth providers publish.
     pub http: egress::Client,
+    /// What is answered over gRPC to who asks for the server's health.
+    pub is_ready: IsReady,
     pub listeners: Listeners,
 }
 
@@ -76,6 +79,7 @@ pub(crate) struct Edge {
     pub operator_key: OperatorKey,
     pub team: String,
     pub services: Services,
+    pub is_ready: IsReady,
     pub tokens: Tokens,
     /// Live connections by their session.
     pub sessions: Sessions,
@@ -116,6 +120,7 @@ impl Edge {
         options: Options,
         services: Services,
         http: egress::Client,
+        is_ready: IsReady,
         shutdown: CancellationToken,
     ) -> Edge {
         let Options { limits, operator_key, team } = options;
@@ -157,6 +162,7 @@ impl Edge {
             tasks,
             shutdown,
             services,
+            is_ready,
             limits,
         }
     }

@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use contract::ErrorKind;
+use contract::{ErrorKind, code};
 use serde_json::json;
 
 use crate::metrics::ErrorCode;
@@ -94,19 +94,50 @@ fn status_of(kind: ErrorKind) -> StatusCode {
     }
 }
 
-/// The sentence that a client is shown.
+/// The sentence that a client is shown: nothing of the server's insides, nor of its other nodes. What is left out is logged here.
 pub(crate) fn public_message(error: &contract::Error) -> String {
-    if error.kind == ErrorKind::Internal {
-        tracing::error!(code = %error.code, "{}", error.message);
-        return "The request could not be completed because of a fault of the server. Try again later."
-            .to_owned();
-    }
-    error.message.clone()
+    let sentence = match &*error.code {
+        _ if error.kind == ErrorKind::Internal => {
+            tracing::error!(code = %error.code, "{}", error.message);
+            return "The request could not be completed because of a fault of the server. Try again later."
+                .to_owned();
+        }
+        code::NODE_UNREACHABLE => "Another node of the server can't be reached. Try again later.",
+        code::NOT_LEADER => "No node of the server that leads is known here. Try again later.",
+        // How the nodes are configured.
+        "RoleForbidden" | "VersionNotSupported" => "The nodes of the server do not understand each other.",
+        _ => return error.message.clone(),
+    };
+    tracing::info!(code = %error.code, "a request is refused: {}", error.message);
+    sentence.to_owned()
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = Json(json!({ "code": self.code, "message": self.message }));
         (self.status, Extension(ErrorCode(self.code)), body).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_learn_nothing_of_the_nodes_behind() {
+        const INSIDE: &str = "node 3 at 10.0.0.3:3213: ConnectError(Os { code: 111 })";
+        for (kind, code) in [
+            (ErrorKind::Overloaded, code::NODE_UNREACHABLE),
+            (ErrorKind::Overloaded, code::NOT_LEADER),
+            (ErrorKind::Forbidden, "RoleForbidden"),
+            (ErrorKind::BadRequest, "VersionNotSupported"),
+            (ErrorKind::Internal, "AnswerNotUnderstood"),
+        ] {
+            let shown = ApiError::from(contract::Error::new(kind, code, INSIDE));
+            assert_eq!((shown.status(), shown.code()), (status_of(kind), code));
+            assert!(!shown.message().contains("10.0.0.3"), "{}", shown.message());
+        }
+        let told = contract::Error::bad_request("InvalidArguments", "what is wrong");
+        assert_eq!(ApiError::from(told).message(), "what is wrong");
     }
 }

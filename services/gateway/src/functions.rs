@@ -28,9 +28,9 @@ use value::{FunctionPath, JsonFormat, Value, ValueError, push_with_fractions};
 use crate::{
     audit,
     authentication::{self, Sender, require_admin},
-    bodies, components,
+    bodies, clock, components,
     edge::{Addressed, Edge, SharedEdge},
-    error::ApiError,
+    error::{ApiError, public_message},
     json,
     metrics::OfTheApp,
 };
@@ -84,7 +84,30 @@ pub(crate) async fn query_at_timestamp(
     let Call { function, format, timestamp } = read_call(&edge, addressed, &headers, &body, None).await?;
     let timestamp =
         timestamp.ok_or_else(|| ApiError::bad_request("MissingTimestamp", "The field \"ts\" is missing."))?;
+    check_moment(&edge, function.deployment, timestamp).await?;
     answered(&edge, function.deployment, format, run_query(&edge, function, ReadMoment::At(timestamp))).await
+}
+
+/// Refuses what can't be a moment that anybody has seen: none is 0, and none is far beyond the clock, unless the clock has been
+/// set back. What may come in a moment is waited for.
+async fn check_moment(
+    edge: &Edge,
+    deployment: DeploymentRef,
+    timestamp: contract::Timestamp,
+) -> Result<(), ApiError> {
+    let skew = Duration::from_millis(edge.limits.gateway.clock_skew_ms_max);
+    let clock_max = (clock::now() + skew).as_nanos();
+    if timestamp == contract::Timestamp::ZERO {
+        let message = "No moment has the timestamp 0.";
+        return Err(ApiError::bad_request("InvalidTimestamp", message));
+    }
+    if u128::from(timestamp.as_nanoseconds()) > clock_max
+        && timestamp > edge.services.sequencer.latest(deployment.group).await?.published
+    {
+        let message = "The moment of the timestamp is still to come.";
+        return Err(ApiError::bad_request("InvalidTimestamp", message));
+    }
+    Ok(())
 }
 
 /// The newest moment, for queries that shall all be answered at one: the client sends it to `query_at_ts`.
@@ -384,7 +407,8 @@ async fn run_mutation(edge: &Edge, function: FunctionCall) -> Result<Outcome, Ap
         Ok(outcome) => Ok(Outcome { result: outcome.result, log_lines: outcome.log_lines }),
         // It ran and lost every race; the status tells that the same call may be sent again.
         Err(error) if error.kind == ErrorKind::Conflict => {
-            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.code, error.message))
+            let message = public_message(&error);
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.code, message))
         }
         Err(error) => Err(error.into()),
     }

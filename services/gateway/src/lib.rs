@@ -58,5 +58,6 @@ mod variables;
 
 pub use crate::limits::{GatewayLimits, GrpcLimits, Limits, SyncLimits};
 pub use edge::{Dependencies, Options, Services};
+pub use grpc::IsReady;
 pub use metrics::MetricsSnapshot;
 pub use server::{Handle, Listeners, Service};

@@ -26,13 +26,14 @@ group! {
     pub struct GatewayLimits {
         /// Body of a call of a function, over HTTP (413) or gRPC (`RequestTooLarge`): the largest arguments and their envelope.
         api_body_bytes_max: usize = 16 * MIB + 2_000,
-        /// Bodies of calls of functions that are in memory at once, and one more; others wait (503 `TooManyRequestBytes`).
+        /// Bodies of calls of functions, and messages of sockets, that are in memory at once, and one more; other bodies wait (503
+        /// `TooManyRequestBytes`), and other sockets are not read.
         bodies_bytes_max: usize = 512 * MIB,
         /// Bodies up to here need no room among them, so that slow large ones hold up none that are small: there are at most
         /// as many as there are connections.
         small_body_bytes_max: usize = 16 * KIB,
-        /// Answers of functions that are in memory until their clients have taken them; more of them wait, with the places of
-        /// their calls.
+        /// Answers of functions, and results of live queries, that are in memory until their clients have taken them; more of them
+        /// wait, with the places of their calls.
         answers_bytes_max: usize = 512 * MIB,
         /// Time for the body of a call to arrive, and to wait for memory before (408).
         body_ms_max: u64 = 60_000,
@@ -83,6 +84,9 @@ group! {
         request_ms_max: u64 = 300_000,
         /// How long a long poll (logs, the state of a schema) is held before it is answered as unchanged.
         long_poll_ms_max: u64 = 60_000,
+        /// How far a moment that a query is asked for may be ahead of the clock (400 `InvalidTimestamp`): the clocks of a group's
+        /// nodes may be so far apart.
+        clock_skew_ms_max: u64 = 5_000,
         /// Log entries that are kept for `convex logs`.
         log_entries_max: usize = 10_000,
         /// Bytes of the log entries that are kept.
@@ -116,12 +120,14 @@ group! {
         calls_in_flight_max: usize = 20_000,
         /// Subscriptions (`TooManySubscriptions`).
         subscriptions_max: usize = 10_000,
-        /// Calls that ask for the server's health or its description, and streams of both (`TooManyConcurrentRequests`).
+        /// Streams of the server's health or its description (`TooManyConcurrentRequests`). Who asks once for its health needs no place.
         probes_in_flight_max: usize = 1_000,
         /// Queries of one batch (`BatchTooLarge`). Each takes a place among the calls of functions.
         batch_queries_max: usize = 100,
         /// Bytes of what a batch has given in all (`BatchTooLarge`).
         batch_bytes_max: usize = 64 * MIB,
+        /// How often it is looked whether the server's health has changed, for those who watch it.
+        health_watch_ms: u64 = 1_000,
         /// A subscription that shows nothing new for so long says that it is alive.
         heartbeat_ms: u64 = 15_000,
         /// Pings over HTTP/2.
@@ -135,8 +141,11 @@ group! {
     sync:
     /// The WebSocket sync protocol.
     pub struct SyncLimits {
-        /// One message from a client: arguments of one call and their envelope (close code 1009).
-        message_bytes_max: usize = 17 * MIB,
+        /// One message from a client (`FatalError` and close code 1009, since the client would send it again and again). Arguments of
+        /// 16 MiB fit into it as text, of which numbers need some 45 MiB: a client meets the limit of functions, and not
+        /// this one. Large messages share `gateway.bodies_bytes_max` with the bodies of other calls, from their arrival
+        /// until they are answered.
+        message_bytes_max: usize = 64 * MIB,
         /// A Transition with more bytes is sent in chunks to clients that know them.
         transition_chunk_bytes_max: usize = 5_000_000,
         /// Mutations of one session that may wait for their turn (`TooManyConcurrentMutations`).

@@ -290,13 +290,13 @@ async fn not_served(method: Method, uri: Uri, headers: HeaderMap) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "NotFound", format!("There is nothing at {path}."))
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+pub(crate) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     let message = format!("{} does not take {method}.", uri.path());
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
 }
 
 /// Refusals of the framework (a body that is too large, a query string that can't be read) get the shape of all others.
-async fn described(response: Response) -> Response {
+pub(crate) async fn described(response: Response) -> Response {
     use axum::http::header::CONTENT_TYPE;
     let status = response.status();
     let is_plain = !response

@@ -79,8 +79,8 @@ pub struct Listeners {
 impl Service {
     /// Serves on the current runtime until `shutdown`. Then it closes the sessions (code 1013) and lets open requests end.
     pub fn start(options: Options, dependencies: Dependencies, shutdown: CancellationToken) -> Service {
-        let Dependencies { services, http, listeners } = dependencies;
-        let edge = Arc::new(Edge::new(options, services, http, shutdown));
+        let Dependencies { services, http, is_ready, listeners } = dependencies;
+        let edge = Arc::new(Edge::new(options, services, http, is_ready, shutdown));
         Service { handle: Handle(edge.clone()), serving: tokio::spawn(serve(edge, listeners)) }
     }
 
@@ -117,7 +117,7 @@ async fn serve(edge: SharedEdge, listeners: Listeners) {
     });
     let grpc = async {
         let Some(listener) = grpc else { return };
-        let router = grpc::router(edge.clone()).await;
+        let router = grpc::router(edge.clone());
         accept(&edge, listener, |stream, accepted| {
             let tls = acceptor(EdgeProtocol::Grpc);
             serve_grpc(edge.clone(), stream, tls, accepted, router.clone())

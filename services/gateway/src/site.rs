@@ -4,11 +4,11 @@
 //! one, so that one port serves both. Nothing is added to what the app answers, and nothing of a body is kept here: it is
 //! passed on piece by piece, both ways.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Extension, Json, Router,
-    body::{Body, HttpBody as _},
+    body::{Body, Bytes, HttpBody as _},
     extract::{Request, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
@@ -240,9 +240,15 @@ fn passed_on(
     if let Some(length) = length.filter(|_| has_body) {
         headers.insert(CONTENT_LENGTH, length.into());
     }
-    let body = match *method == Method::HEAD || body_bytes == Some(0) {
-        true => Body::empty(),
-        false => Body::from_stream(until(body, shutdown)),
+    let body = if body_bytes == Some(0) {
+        Body::empty()
+    } else if *method != Method::HEAD {
+        Body::from_stream(until(body, shutdown))
+    } else if length.is_some() || !has_body {
+        Body::empty()
+    } else {
+        // Nothing is sent, and nothing is said of how much a GET would bring: an empty body would say that it is nothing.
+        Body::from_stream(stream::empty::<Result<Bytes, Infallible>>())
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -360,6 +366,12 @@ mod tests {
         let head = passed_on(response(200, Some(2)), &Method::HEAD, false, CancellationToken::new());
         assert_eq!(names(&head), [&cookies[..], &["content-length: 7".to_owned()]].concat());
         assert!(head.into_body().is_end_stream());
+        let unsaid = HttpResponse { headers: Vec::new(), ..response(200, None) };
+        let head = passed_on(unsaid, &Method::HEAD, false, CancellationToken::new());
+        assert!(names(&head).is_empty());
+        assert_eq!(head.body().size_hint().exact(), None, "the server would say that a GET brings nothing");
+        let sent = axum::body::to_bytes(head.into_body(), 10).await.expect("it is empty");
+        assert!(sent.is_empty());
         let none = passed_on(response(204, Some(0)), &Method::GET, false, CancellationToken::new());
         assert_eq!(names(&none), cookies);
         let streamed = passed_on(response(200, None), &Method::GET, false, CancellationToken::new());

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use auth::AuthLimits;
 use contract::{
     ActionOutcome, ActiveSyncs, Archives, AuditEntry, AuditPage, CreatedLogStream, DataSync, DeltasRequest,
-    Deploy, DeployedCode, Deployment, DeploymentId, DeploymentRef, Deployments, Directory, DirectoryEntry,
-    Door, Error, Evaluation, EvaluationRequest, Fanout, FanoutSession, FileName, FileUpload, Files,
-    FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, HttpAnswer, HttpCall, JobsOf, KeyOwner,
-    LogStreams, MutationCall, MutationOutcome, NewDeployment, NewExport, NewFile, NewImport, NewKey,
-    NodeEvaluation, NodeEvaluationRequest, ObjectBytes, PartUpload, Position, Push, PushDifference,
+    Deploy, DeployedCode, Deployment, DeploymentId, DeploymentKind, DeploymentRef, Deployments, Directory,
+    DirectoryEntry, Door, Error, Evaluation, EvaluationRequest, Fanout, FanoutSession, FileName, FileUpload,
+    Files, FinishPush, FunctionCall, FunctionKind, FunctionLogPage, GroupId, HttpAnswer, HttpCall, JobsOf,
+    KeyOwner, LogStreams, MutationCall, MutationOutcome, NewDeployment, NewExport, NewFile, NewImport,
+    NewKey, NodeEvaluation, NodeEvaluationRequest, ObjectBytes, PartUpload, Position, Push, PushDifference,
     QueryCall, QueryOutcome, Result, Runner, Schedules, SchemaDifference, SchemaEvaluation, SchemaId,
     SchemaProgress, SchemasRequest, Sequencer, SessionStart, SnapshotPage, SnapshotRequest, StartedPush,
     StoredExport, StoredFile, StreamedRecord, SyncPage, SyncRequest, VariableChange,
@@ -74,6 +74,14 @@ impl Directory for Broken {
     }
 
     async fn claim_preview(&self, _: &str, _: &str, _: bool) -> Result<(Arc<DirectoryEntry>, bool)> {
+        Err(broken())
+    }
+
+    async fn provision(&self, _: &str, _: DeploymentKind) -> Result<Arc<DirectoryEntry>> {
+        Err(broken())
+    }
+
+    async fn pushed(&self, _: DeploymentRef) -> Result<()> {
         Err(broken())
     }
 
@@ -415,7 +423,7 @@ async fn every_line_about_a_failing_request_names_its_deployment_and_the_request
     let shutdown = CancellationToken::new();
     let http = egress::Client::new(Default::default(), Default::default());
     let listeners = Listeners { api, site, grpc: Some(grpc), tls: None };
-    let dependencies = Dependencies { services, http, listeners };
+    let dependencies = Dependencies { services, http, is_ready: Arc::new(|| true), listeners };
     let gateway = Service::start(options, dependencies, shutdown.clone());
 
     let assert_logged = || {

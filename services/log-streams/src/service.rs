@@ -216,9 +216,11 @@ impl LogStreams for Handle {
         let hmac_secret = matches!(configuration, Configuration::Webhook { .. }).then(new_hmac_secret);
         let secrets = Secrets { configuration, hmac_secret: hmac_secret.clone() };
         let work = Insert { kind, sealed: sealed(&self.shared.seal, deployment, &secrets) };
+        let now_ms = self.now_ms(deployment).await?;
+        // Nothing fails behind this: who is told that a stream could not be made never learns its secret.
         let id = self.shared.transactions.transact(deployment, &work).await?;
         let stream = LogStream { id, secrets, sealed: work.sealed, state: LogStreamState::Pending };
-        self.verify(deployment, stream, self.now_ms(deployment).await?);
+        self.verify(deployment, stream, now_ms);
         Ok(CreatedLogStream { kind: kind.to_owned(), id: id.to_string(), hmac_secret })
     }
 
@@ -229,9 +231,10 @@ impl LogStreams for Handle {
             Ok(Secrets { configuration, ..secrets })
         };
         let work = Replace { seal: &self.shared.seal, deployment, id, change };
+        let now_ms = self.now_ms(deployment).await?;
         let stream = self.shared.transactions.transact(deployment, &work).await?;
         let kind = stream.secrets.configuration.kind().to_owned();
-        self.verify(deployment, stream, self.now_ms(deployment).await?);
+        self.verify(deployment, stream, now_ms);
         Ok(kind)
     }
 
@@ -262,8 +265,9 @@ impl LogStreams for Handle {
             None => Err(Error::bad_request("InvalidLogStream", "Only webhooks have a secret that signs.")),
         };
         let work = Replace { seal: &self.shared.seal, deployment, id, change };
+        let now_ms = self.now_ms(deployment).await?;
         let stream = self.shared.transactions.transact(deployment, &work).await?;
-        self.verify(deployment, stream, self.now_ms(deployment).await?);
+        self.verify(deployment, stream, now_ms);
         Ok(secret)
     }
 

@@ -36,7 +36,7 @@ group! {
         system_time_ms_max: u64 = 15_000,
         /// Processor time for evaluating all modules of a push (`InvalidModules`).
         import_time_ms_max: u64 = ImportLimits::DEFAULT.user_time_ms_max,
-        /// Encoded arguments (`FunctionArgumentsTooLarge`).
+        /// Arguments, counted as a value (`FunctionArgumentsTooLarge`).
         arguments_bytes_max: usize = 16 * MIB,
         /// Result, counted as a value (`FunctionResultTooLarge`). A call's heap holds bytes of this size and their base64.
         result_bytes_max: usize = 16 * MIB,

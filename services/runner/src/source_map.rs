@@ -145,6 +145,7 @@ impl SourceMaps {
         let (file, line, column) = self.original(frame.module, frame.line, frame.column)?;
         Some(match frame.function {
             Some(function) => format!("    at {function} ({file}:{line}:{column})"),
+            None if frame.is_async => format!("    at async {file}:{line}:{column}"),
             None => format!("    at {file}:{line}:{column}"),
         })
     }
@@ -161,9 +162,11 @@ fn modules_of<'t>(texts: impl IntoIterator<Item = &'t str>) -> Vec<&'t str> {
     modules
 }
 
-/// `at function (module:line:column)` or `at module:line:column`.
+/// `at function (module:line:column)`, `at module:line:column` or `at async module:line:column`. A function that was waited for
+/// has the `async` in its name.
 struct Frame<'a> {
     function: Option<&'a str>,
+    is_async: bool,
     module: &'a str,
     line: u32,
     column: u32,
@@ -172,13 +175,15 @@ struct Frame<'a> {
 impl<'a> Frame<'a> {
     fn parse(line: &'a str) -> Option<Frame<'a>> {
         let frame = line.trim().strip_prefix("at ")?;
-        let (function, place) = match frame.strip_suffix(')').and_then(|frame| frame.rsplit_once(" (")) {
-            Some((function, place)) => (Some(function), place),
-            None => (None, frame),
+        let named = frame.strip_suffix(')').and_then(|frame| frame.rsplit_once(" ("));
+        let (function, is_async, place) = match (named, frame.strip_prefix("async ")) {
+            (Some((function, place)), _) => (Some(function), false, place),
+            (None, Some(place)) => (None, true, place),
+            (None, None) => (None, false, frame),
         };
         let (place, column) = place.rsplit_once(':')?;
         let (module, line) = place.rsplit_once(':')?;
-        Some(Frame { function, module, line: line.parse().ok()?, column: column.parse().ok()? })
+        Some(Frame { function, is_async, module, line: line.parse().ok()?, column: column.parse().ok()? })
     }
 }
 
@@ -214,10 +219,10 @@ mod tests {
     fn frames_name_the_file_that_was_written() {
         let mut maps = SourceMaps::default();
         maps.add("messages.js", map(r#"["../convex/other.ts","../convex/messages.ts"]"#).as_bytes());
-        let stack = "    at handler (messages.js:1:9)\n    at messages.js:1:1\n    at native\n    at x (unknown.js:3:4)\n";
+        let stack = "    at handler (messages.js:1:9)\n    at messages.js:1:1\n    at async messages.js:1:9\n    at async inner (messages.js:1:9)\n    at native\n    at x (unknown.js:3:4)\n";
         assert_eq!(
             maps.map_stack(stack),
-            "    at handler (../convex/messages.ts:6:3)\n    at ../convex/other.ts:1:1\n    at native\n    at x (unknown.js:3:4)"
+            "    at handler (../convex/messages.ts:6:3)\n    at ../convex/other.ts:1:1\n    at async ../convex/messages.ts:6:3\n    at async inner (../convex/messages.ts:6:3)\n    at native\n    at x (unknown.js:3:4)"
         );
     }
 
@@ -227,7 +232,7 @@ mod tests {
         let sources =
             r#"["../node_modules/convex/src/server/impl/registration_impl.ts","../convex/messages.ts"]"#;
         maps.add("messages.js", map(sources).as_bytes());
-        let stack = "    at handler (messages.js:1:9)\n    at invokeQuery (messages.js:1:1)";
+        let stack = "    at handler (messages.js:1:9)\n    at async invokeQuery (messages.js:1:1)\n    at async messages.js:1:1";
         assert_eq!(maps.map_stack(stack), "    at handler (../convex/messages.ts:6:3)");
     }
 
@@ -262,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_stack_names_its_modules() {
-        let stack = "    at f (a.js:1:1)\n    at b.js:1:2\n    at g (a.js:9:9)\n    at native";
+        let stack = "    at f (a.js:1:1)\n    at async b.js:1:2\n    at g (a.js:9:9)\n    at native";
         assert_eq!(modules_of([stack, "x\n    at h (c.js:1:1)"]), ["a.js", "b.js", "c.js"]);
     }
 

@@ -1,7 +1,7 @@
 //! A deployment's indexes: follows the commit stream, and has them hold what it says.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     ops::Bound,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
@@ -35,8 +35,8 @@ const NOT_UNDERSTOOD: &str = "AnswerNotUnderstood";
 const FAILURES_MAX: u32 = 16;
 /// Written keys that are taken from the stream together, about.
 const KEYS_TAKEN_MAX: usize = 4_096;
-/// How often the past is forgotten that is not kept any more.
-const FORGET_EVERY: Duration = Duration::from_secs(5);
+/// In so many steps the past is forgotten that is not kept any more.
+const PAST_STEPS: u32 = 60;
 /// Indexes are not changed any more while one has so many times in memory what is written into a file.
 const MEMORY_FACTOR_MAX: usize = 4;
 
@@ -45,6 +45,8 @@ pub(crate) struct Known {
     pub indexes: RwLock<BTreeMap<IndexId, Arc<KeptIndex>>>,
     /// At moments before it there may have been others.
     pub since: Mutex<Timestamp>,
+    /// Moments before it are older than what is kept of the past.
+    pub kept_from: Mutex<Timestamp>,
     /// Up to here the indexes hold what the commits say, as far as they are complete. `None` before the first.
     pub heard: watch::Sender<Option<Timestamp>>,
 }
@@ -72,7 +74,12 @@ pub(crate) struct Deployment {
     /// Bytes of the open parts, as was told last.
     open_bytes: usize,
     forgot: Instant,
+    past: Past,
 }
+
+/// Which moments were the newest that were heard of, and when, some time apart: how old a moment is by the time that has passed.
+#[derive(Default)]
+struct Past(VecDeque<(Instant, Timestamp)>);
 
 /// Why a stream is followed no more.
 enum Break {
@@ -104,8 +111,12 @@ struct Taken {
 
 impl Deployment {
     pub fn new(shared: Arc<Shared>, deployment: DeploymentRef, token: CancellationToken) -> Deployment {
-        let known =
-            Known { indexes: RwLock::default(), since: Mutex::default(), heard: watch::Sender::new(None) };
+        let known = Known {
+            indexes: RwLock::default(),
+            since: Mutex::default(),
+            kept_from: Mutex::default(),
+            heard: watch::Sender::new(None),
+        };
         Deployment {
             shared,
             deployment,
@@ -121,6 +132,7 @@ impl Deployment {
             jobs: JoinSet::new(),
             open_bytes: 0,
             forgot: Instant::now(),
+            past: Past::default(),
         }
     }
 
@@ -192,6 +204,7 @@ impl Deployment {
     fn lose(&mut self) {
         self.heard = None;
         self.may_resume = false;
+        self.past = Past::default();
         self.known.heard.send_replace(None);
         for index in self.known.indexes.read().values() {
             index.set_progress(Progress::Reading { after: None });
@@ -261,7 +274,7 @@ impl Deployment {
                 ended.expect("a panic ends the process");
                 self.begin_jobs();
             }
-            self.forget();
+            self.forget().await;
         }
     }
 
@@ -315,6 +328,7 @@ impl Deployment {
                 written.read_at = last.timestamp;
             }
         }
+        let indexes = Arc::new(indexes);
         let mut rest = &writes[..];
         while !rest.is_empty() {
             let (portion, after) = rest.split_at(self.reads.min(rest.len()));
@@ -337,14 +351,20 @@ impl Deployment {
                 let change = Change { at: written.at, id: internal_id(written.key)?, document };
                 changes.entry(written.index).or_default().push(change);
             }
-            for (primary, changes) in changes {
-                for index in &indexes[&primary] {
-                    if let Err(error) = index.hear(&changes) {
-                        tracing::error!(%error, index = ?index.definition.index, "a search index can't be changed");
-                        index.broken();
+            // A change waits for the searches of its index.
+            let (indexes, span) = (indexes.clone(), tracing::Span::current());
+            let hear = move || {
+                let _deployment = span.enter();
+                for (primary, changes) in changes {
+                    for index in &indexes[&primary] {
+                        if let Err(error) = index.hear(&changes) {
+                            tracing::error!(%error, index = ?index.definition.index, "a search index can't be changed");
+                            index.broken();
+                        }
                     }
                 }
-            }
+            };
+            tokio::task::spawn_blocking(hear).await.expect("a panic ends the process");
             rest = after;
         }
         Ok(())
@@ -379,19 +399,18 @@ impl Deployment {
         indexes.values().filter_map(|index| index.complete_at).filter(|_| self.may_resume).max()
     }
 
-    /// Keeps exactly the indexes that there are at a moment.
+    /// Keeps exactly the indexes that there are at a moment, or at a later one of which they were kept already: an index that is gone does
+    /// not come back, so nobody is at the files of one that is opened. Those that are broken are made anew, if it is time for that and nobody
+    /// is at their files.
     async fn keep_indexes_of(&mut self, at: Timestamp) -> Result<()> {
+        let at = at.max(*self.known.since.lock());
         let broken: BTreeSet<IndexId> = {
             let indexes = self.known.indexes.read();
-            let broken = indexes.values().filter(|index| index.is_broken() && self.may_remake());
+            let broken = indexes.values().filter(|index| index.is_to_be_remade() && self.may_remake());
             broken.map(|index| index.definition.index).collect()
         };
         if !broken.is_empty() {
             self.remakes();
-            // Nobody may be at the files of an index that goes.
-            while let Some(ended) = self.jobs.join_next().await {
-                ended.expect("a panic ends the process");
-            }
         }
         let transactions = &self.shared.transactions;
         let transaction = transactions.snapshot_at(self.deployment, ReadAt::published(at)).await?;
@@ -404,10 +423,7 @@ impl Deployment {
         }
         let names: Vec<String> = wanted.keys().map(|id| hex::encode(id.0)).collect();
         // Whoever misses one from now on sees since when.
-        {
-            let mut since = self.known.since.lock();
-            *since = at.max(*since);
-        }
+        *self.known.since.lock() = at;
         let mut gone = Vec::new();
         self.known.indexes.write().retain(|id, index| {
             let is_wanted = wanted.contains_key(id);
@@ -455,8 +471,8 @@ impl Deployment {
         })
     }
 
-    fn is_any_broken(&self) -> bool {
-        self.known.indexes.read().values().any(|index| index.is_broken())
+    fn is_any_to_be_remade(&self) -> bool {
+        self.known.indexes.read().values().any(|index| index.is_to_be_remade())
     }
 
     /// Reads the next documents of a table for an index that does not hold all, at the moment up to which commits were heard: what is
@@ -501,7 +517,12 @@ impl Deployment {
                 }
             }
             changes.extend(known.into_keys().map(|id| Change { at, id, document: None }));
-            reading.change(changes.iter()).map_err(|error| error.to_string())
+            let changed = reading.change(changes.iter()).map_err(|error| error.to_string());
+            if last.is_none() {
+                // What was before it came together is not in it.
+                reading.forget_before(at);
+            }
+            changed
         };
         let compared = tokio::task::spawn_blocking(compare).await.expect("a panic ends the process");
         if let Err(error) = compared {
@@ -512,8 +533,6 @@ impl Deployment {
         match last {
             Some(last) => index.set_progress(Progress::Reading { after: Some(last) }),
             None => {
-                // What was before it came together is not in it.
-                index.forget_before(at);
                 index.set_progress(Progress::Complete);
                 // Whoever waits for it looks again.
                 self.known.heard.send_replace(self.heard);
@@ -524,7 +543,7 @@ impl Deployment {
 
     /// Makes indexes anew whose files can't be used.
     async fn remake_broken(&mut self) -> Result<()> {
-        if !self.is_any_broken() || !self.may_remake() {
+        if !self.is_any_to_be_remade() || !self.may_remake() {
             return Ok(());
         }
         let at = self.heard.map_or_else(|| self.known_published(), Ok)?;
@@ -555,13 +574,15 @@ impl Deployment {
         for index in indexes {
             let is_largest = largest.as_ref().is_some_and(|largest| Arc::ptr_eq(largest, &index));
             let open_bytes_max = if is_largest { 0 } else { index.open_bytes_max(&self.shared.limits) };
-            let Some(job) = index.next_job(open_bytes_max) else { continue };
+            if !index.begin_work(open_bytes_max) {
+                continue;
+            }
             let shared = self.shared.clone();
             self.jobs.spawn(async move {
                 let permit = shared.builds.clone().acquire_owned().await.expect("it is never closed");
                 let working = tokio::task::spawn_blocking(move || {
                     let _permit = permit;
-                    if let Err(error) = index.work(job) {
+                    if let Err(error) = index.work(open_bytes_max) {
                         tracing::error!(%error, index = ?index.definition.index, "a search index can't be written");
                     }
                 });
@@ -584,16 +605,28 @@ impl Deployment {
         !self.jobs.is_empty() && self.known.indexes.read().values().any(|index| index.memory_bytes() > max)
     }
 
-    fn forget(&mut self) {
-        if self.forgot.elapsed() < FORGET_EVERY {
-            return;
-        }
+    async fn forget(&mut self) {
+        let kept = Duration::from_millis(self.shared.limits.retention_ms);
+        let Some(heard) = self.heard.filter(|_| self.forgot.elapsed() >= kept / PAST_STEPS) else { return };
         self.forgot = Instant::now();
-        let kept = Duration::from_millis(self.shared.limits.retention_ms).as_nanos() as u64;
-        let floor = self.heard.and_then(|heard| Timestamp::new(heard.as_nanoseconds().saturating_sub(kept)));
-        if let Some(floor) = floor {
-            self.known.indexes.read().values().for_each(|index| index.forget_before(floor));
+        let Some(floor) = self.past.newest_before(self.forgot, heard, kept) else { return };
+        *self.known.kept_from.lock() = floor;
+        let indexes: Vec<_> = self.known.indexes.read().values().cloned().collect();
+        let forget = move || indexes.iter().for_each(|index| index.forget_before(floor));
+        tokio::task::spawn_blocking(forget).await.expect("a panic ends the process");
+    }
+}
+
+impl Past {
+    /// Notes what is the newest moment `now`. Returns the one that was it when `age` had still to pass until now; `None` if nobody has noted
+    /// what was it then.
+    fn newest_before(&mut self, now: Instant, newest: Timestamp, age: Duration) -> Option<Timestamp> {
+        self.0.push_back((now, newest));
+        let is_old = |(noted, _): &(Instant, Timestamp)| now.duration_since(*noted) >= age;
+        while self.0.get(1).is_some_and(is_old) {
+            self.0.pop_front();
         }
+        self.0.front().filter(|first| is_old(first)).map(|(_, moment)| *moment)
     }
 }
 
@@ -665,4 +698,37 @@ fn read_document(version: Version) -> Result<(Arc<Object>, Timestamp)> {
         .map_err(|error| Error::internal(format!("a stored document can't be read: {error}")))?;
     let object = value.into_object().map_err(|_| Error::internal("a stored document is not an object"))?;
     Ok((Arc::new(object), version.timestamp))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_as_old_as_the_time_since_it_was_the_newest_whatever_the_clock_of_timestamps_did() {
+        let started = Instant::now();
+        let hour = 3_600;
+        let at = |seconds: u64| Timestamp::new(seconds * 1_000_000_000).expect("in range");
+        let mut past = Past::default();
+        // Seconds that have passed, the newest moment in seconds, and what is the newest one that is 10 seconds old.
+        for (passed, newest, expected) in [
+            (0, hour, None),
+            (5, hour + 5, None),
+            // Nothing is written, or the clock is put right that was ahead.
+            (11, hour + 5, Some(hour)),
+            (16, hour + 5, Some(hour + 5)),
+            (1_000, hour + 5, Some(hour + 5)),
+            // It jumps, and the moment before was the newest until now.
+            (1_001, 2 * hour, Some(hour + 5)),
+            (1_005, 2 * hour + 1, Some(hour + 5)),
+            (1_011, 2 * hour + 2, Some(2 * hour)),
+            // Not noted for long.
+            (2_000, 3 * hour, Some(2 * hour + 2)),
+        ] {
+            let now = started + Duration::from_secs(passed);
+            let found = past.newest_before(now, at(newest), Duration::from_secs(10));
+            assert_eq!(found, expected.map(at), "after {passed} seconds");
+        }
+        assert_eq!(past.0.len(), 2, "what is older is not looked for any more");
+    }
 }

@@ -64,6 +64,8 @@ struct State {
     is_busy: bool,
     /// Its files can't be used.
     is_broken: bool,
+    /// It is not wanted any more. Whoever is at its files last removes them.
+    is_gone: bool,
 }
 
 pub(crate) enum Contents {
@@ -80,8 +82,8 @@ pub(crate) struct Change {
     pub document: Option<(std::sync::Arc<Object>, Timestamp)>,
 }
 
-/// Work on an index's files, or what came of it.
-pub(crate) enum Job {
+/// Work on an index's files.
+enum Job {
     Text(text::Job),
     Vectors(vectors::Job),
 }
@@ -98,7 +100,8 @@ impl KeptIndex {
                 Contents::open(&definition, folder, limits)?
             }
         };
-        let state = State { progress: Progress::Reading { after: None }, is_busy: false, is_broken: false };
+        let progress = Progress::Reading { after: None };
+        let state = State { progress, is_busy: false, is_broken: false, is_gone: false };
         Ok(KeptIndex { definition, contents, complete_at, progress: Mutex::new(state) })
     }
 
@@ -118,6 +121,12 @@ impl KeptIndex {
 
     pub fn is_broken(&self) -> bool {
         self.progress.lock().is_broken
+    }
+
+    /// Whether its files can't be used, and nobody is at them: then there is no work on it any more.
+    pub fn is_to_be_remade(&self) -> bool {
+        let state = self.progress.lock();
+        state.is_broken && !state.is_busy
     }
 
     pub fn broken(&self) {
@@ -225,34 +234,54 @@ impl KeptIndex {
         }
     }
 
-    /// Work on its files, if there is some and nobody is at it; [`KeptIndex::work`] ends it. With `open_bytes_max` of 0 the open part is
-    /// written whatever its size.
-    pub fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
-        let mut state = self.progress.lock();
-        if state.is_busy || state.is_broken {
-            return None;
-        }
-        let job = match &self.contents {
-            Contents::Text(index) => index.next_job(open_bytes_max).map(Job::Text),
-            Contents::Vectors(index) => index.next_job(open_bytes_max).map(Job::Vectors),
+    /// Whether there is work on its files and nobody at it: whoever is told so has it done by [`KeptIndex::work`]. Waits for no search.
+    /// With `open_bytes_max` of 0 the open part is written whatever its size.
+    pub fn begin_work(&self, open_bytes_max: usize) -> bool {
+        let has_job = match &self.contents {
+            Contents::Text(index) => index.has_job(open_bytes_max),
+            Contents::Vectors(index) => index.has_job(open_bytes_max),
         };
-        state.is_busy = job.is_some();
-        job
+        let mut state = self.progress.lock();
+        let begins = has_job && !state.is_busy && !state.is_broken && !state.is_gone;
+        state.is_busy |= begins;
+        begins
     }
 
-    /// Does the work; blocks.
-    pub fn work(&self, job: Job) -> Result<()> {
-        let result = match (&self.contents, job) {
+    /// Does the work that was begun; blocks. It can't fail for an index that was removed meanwhile.
+    pub fn work(&self, open_bytes_max: usize) -> Result<()> {
+        let is_gone = self.progress.lock().is_gone;
+        let job = if is_gone { None } else { self.next_job(open_bytes_max) };
+        self.end_work(job.map_or(Ok(()), |job| self.do_job(job)))
+    }
+
+    fn end_work(&self, result: Result<()>) -> Result<()> {
+        {
+            let mut state = self.progress.lock();
+            state.is_busy = false;
+            if !state.is_gone {
+                state.is_broken = state.is_broken || result.is_err();
+                return result;
+            }
+        }
+        self.remove_files();
+        Ok(())
+    }
+
+    fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
+        match &self.contents {
+            Contents::Text(index) => index.next_job(open_bytes_max).map(Job::Text),
+            Contents::Vectors(index) => index.next_job(open_bytes_max).map(Job::Vectors),
+        }
+    }
+
+    fn do_job(&self, job: Job) -> Result<()> {
+        match (&self.contents, job) {
             (Contents::Text(index), Job::Text(job)) => index.work(job).and_then(|done| index.finish(done)),
             (Contents::Vectors(index), Job::Vectors(job)) => {
                 index.work(job).and_then(|done| index.finish(done))
             }
             _ => unreachable!("the work is the index's own"),
-        };
-        let mut state = self.progress.lock();
-        state.is_busy = false;
-        state.is_broken = state.is_broken || result.is_err();
-        result
+        }
     }
 
     /// Puts everything into files. `heard` is the moment that it is of, if it is complete. Of one that is broken nobody knows what it lacks.
@@ -264,8 +293,19 @@ impl KeptIndex {
         }
     }
 
-    /// Removes its files.
+    /// Nobody wants it any more. Removes its files, once nobody is at them.
     pub fn remove(&self) {
+        let is_busy = {
+            let mut state = self.progress.lock();
+            state.is_gone = true;
+            state.is_busy
+        };
+        if !is_busy {
+            self.remove_files();
+        }
+    }
+
+    fn remove_files(&self) {
         let folder = match &self.contents {
             Contents::Text(index) => index.folder(),
             Contents::Vectors(index) => index.folder(),
@@ -356,7 +396,8 @@ mod tests {
                 let index = open();
                 index.change([written(&kind, 1), written(&kind, 2)].iter()).expect("it is changed");
                 index.set_progress(Progress::Complete);
-                index.work(index.next_job(0).expect("there is something to write")).expect("it is written");
+                assert!(index.begin_work(0), "there is something to write");
+                index.work(0).expect("it is written");
                 index.close(at).expect("it is closed");
             };
             // tantivy's names are other ones each time.
@@ -385,6 +426,57 @@ mod tests {
                 let index = open();
                 assert_eq!((index.complete_at, index.documents()), (None, 0), "{}", file.display());
             }
+        }
+    }
+
+    #[test]
+    fn an_index_that_breaks_is_made_anew_once_nobody_is_at_its_files() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let kind = IndexKind::Text { filter_fields: Vec::new() };
+        let path = temporary.path().join("index");
+        let index =
+            KeptIndex::open(definition(kind.clone()), path, &SearchLimits::DEFAULT).expect("it opens");
+        index.change([written(&kind, 1)].iter()).expect("it is changed");
+        assert!(index.begin_work(0) && !index.is_to_be_remade());
+        index.broken();
+        assert!(!index.is_to_be_remade(), "somebody is at its files");
+        index.work(0).expect("it is written");
+        assert!(index.is_to_be_remade());
+        index.change([written(&kind, 2)].iter()).expect("it is changed");
+        assert!(!index.begin_work(0), "there is no more work on it");
+    }
+
+    #[test]
+    fn an_index_that_is_removed_while_somebody_is_at_its_files_leaves_none() {
+        for kind in [
+            IndexKind::Text { filter_fields: Vec::new() },
+            IndexKind::Vector { dimensions: 2, filter_fields: Vec::new() },
+        ] {
+            let temporary = tempfile::tempdir().expect("a folder");
+            let path = temporary.path().join("index");
+            let make = || {
+                let index = KeptIndex::open(definition(kind.clone()), path.clone(), &SearchLimits::DEFAULT);
+                let index = index.expect("it opens");
+                index.change([written(&kind, 1)].iter()).expect("it is changed");
+                index
+            };
+            let index = make();
+            index.remove();
+            assert!(!path.exists() && !index.begin_work(0), "nobody is at it");
+
+            let index = make();
+            assert!(index.begin_work(0));
+            index.remove();
+            assert!(path.exists(), "somebody is to be at it");
+            index.work(0).expect("there is nothing to do");
+            assert!(!path.exists() && !index.begin_work(0), "{kind:?}");
+
+            let index = make();
+            assert!(index.begin_work(0));
+            let job = index.next_job(0).expect("there is something to write");
+            index.remove();
+            index.end_work(index.do_job(job)).expect("its files are there still");
+            assert!(!path.exists() && !index.begin_work(0), "{kind:?}");
         }
     }
 

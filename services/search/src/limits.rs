@@ -8,7 +8,8 @@ group! {
     pub struct SearchLimits {
         /// How long a search waits until the indexes have heard of its moment (`SearchIndexesUnavailable`).
         wait_ms_max: u64 = 5_000,
-        /// How long the past of a text index is kept for searches at a moment that was (`OutOfRetention`): as long as the log keeps it.
+        /// How long the past of a text index is kept for searches at a moment that was (`OutOfRetention`), by the time that has passed: as
+        /// long as the log keeps it.
         retention_ms: u64 = 5 * 60_000,
         /// Bytes that documents may take in the memory of all indexes of a process before those of the index that has the most are written
         /// to a file, besides what is being written.

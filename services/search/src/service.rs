@@ -281,11 +281,10 @@ impl Handle {
         kept.ok()?.ok()?.get(&deployment).cloned()
     }
 
-    /// The index has nothing of the moment: because nobody keeps it any more, or because the index was made after it.
+    /// The index has nothing of the moment: because nobody keeps it any more, or because the index was made after it. A process that has
+    /// just started does not know which of them, and says what may be tried again.
     fn too_old(&self, known: &Known, at: Timestamp) -> Error {
-        let kept = Duration::from_millis(self.0.limits.retention_ms).as_nanos() as u64;
-        let heard = known.heard.borrow().map_or(0, Timestamp::as_nanoseconds);
-        if at.as_nanoseconds() >= heard.saturating_sub(kept) {
+        if at >= *known.kept_from.lock() {
             return self.unavailable("the search index was made after the moment of the search");
         }
         let what = "the moment of the search is older than what is kept";

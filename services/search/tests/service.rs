@@ -309,7 +309,7 @@ async fn a_process_that_was_killed_finds_again_what_is_there() {
     service.stopped().await;
 
     // Files that can't be read are made anew.
-    for file in walk(&files) {
+    for file in walk(&files).expect("it is read") {
         if file.extension().is_none_or(|extension| extension != "json") {
             std::fs::write(&file, b"nonsense").expect("it is written");
         }
@@ -414,7 +414,7 @@ async fn searches_at_moments_of_which_an_index_has_nothing_may_be_tried_again() 
     let error = handle.search_text(asked("word", before)).await.expect_err("it was made afterwards");
     assert_eq!((error.code.as_ref(), error.retry), ("SearchIndexesUnavailable", contract::Retry::Later));
     let old = handle.search_text(asked("word", Timestamp::ZERO)).await.expect_err("nobody keeps it");
-    assert_eq!(old.code, "OutOfRetention");
+    assert_eq!(old.code, "SearchIndexesUnavailable", "how old it is has not been seen");
 
     let last = harness.published();
     harness.transactions.transact(DEPLOYMENT, &RemoveIndex).await.expect("it is removed");
@@ -424,6 +424,34 @@ async fn searches_at_moments_of_which_an_index_has_nothing_may_be_tried_again() 
     let error = handle.search_text(asked("word", last)).await.expect_err("it was there");
     assert_eq!(error.code, "SearchIndexesUnavailable");
     assert!(handle.metrics().unavailable >= 2);
+    drop(handle);
+    token.cancel();
+    service.stopped().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moments_are_kept_as_long_as_the_limit_says_and_no_longer() {
+    let harness = Harness::start().await;
+    let kept = Duration::from_millis(600);
+    let limits = SearchLimits { retention_ms: kept.as_millis() as u64, ..small() };
+    let (service, token) = harness.search(limits);
+    let handle = service.handle();
+    found(&handle, "nothing", harness.published()).await;
+    let first = harness.write("word", [1.0, 0.0], "a", false).await;
+    let began = std::time::Instant::now();
+    let forgotten = async {
+        loop {
+            harness.write("word", [1.0, 0.0], "a", false).await;
+            match handle.search_text(asked("word", first)).await {
+                Ok(found) => assert_eq!(found.matches.len(), 1),
+                Err(error) => return error,
+            }
+        }
+    };
+    let error = tokio::time::timeout(PATIENCE, forgotten).await.expect("it is forgotten");
+    assert_eq!(error.code, "OutOfRetention");
+    assert!(began.elapsed() >= kept, "{:?}", began.elapsed());
     drop(handle);
     token.cancel();
     service.stopped().await;
@@ -636,22 +664,37 @@ async fn transactions_find_what_they_have_written_and_say_what_they_have_searche
     harness.stop().await;
 }
 
-fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+fn walk(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("it is read").flatten() {
+    for entry in std::fs::read_dir(folder)?.flatten() {
         match entry.path().is_dir() {
-            true => files.extend(walk(&entry.path())),
+            true => files.extend(walk(&entry.path())?),
             false => files.push(entry.path()),
         }
     }
-    files
+    files.sort();
+    Ok(files)
 }
 
+/// Copies a folder whose files may come and go meanwhile: again until nothing did.
 fn copy(from: &Path, to: &Path) {
-    for file in walk(from) {
-        let place = to.join(file.strip_prefix(from).expect("it is in it"));
-        std::fs::create_dir_all(place.parent().expect("it is in a folder")).expect("it is made");
-        std::fs::copy(file, place).expect("it is copied");
+    let copied = || {
+        let files = walk(from)?;
+        for file in &files {
+            let place = to.join(file.strip_prefix(from).expect("it is in it"));
+            std::fs::create_dir_all(place.parent().expect("it is in a folder"))?;
+            std::fs::copy(file, place)?;
+        }
+        std::io::Result::Ok(walk(from)? == files)
+    };
+    loop {
+        match copied() {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => panic!("it is not copied: {error}"),
+        }
+        let _ = std::fs::remove_dir_all(to);
     }
 }
 

@@ -1,14 +1,18 @@
 //! Against a real log in a temporary folder.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, GroupId,
-    Lookup, Position, Read, ReadAt, ReadResult, Result, Sequencer, StreamEvents, Timestamp, TransactionLog,
+    Hold, HoldId, Lookup, Position, Read, ReadAt, ReadResult, Result, Sequencer, StreamEvents, Timestamp,
+    TransactionLog,
 };
 use futures::poll;
 use sequencer::{Dependencies, Service};
@@ -49,6 +53,12 @@ impl TransactionLog for Counted {
     }
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
         self.log.backfill(step).await
+    }
+    async fn hold(&self, group: GroupId, hold: Hold) -> Result<Duration> {
+        self.log.hold(group, hold).await
+    }
+    async fn release(&self, group: GroupId, id: HoldId) -> Result<()> {
+        self.log.release(group, id).await
     }
 }
 

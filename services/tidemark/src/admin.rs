@@ -136,8 +136,10 @@ impl admin_server::Admin for Admin {
     ) -> Result<Response<RemoveNodeReply>, Status> {
         MAY_CHANGE.check(request.extensions())?;
         let RemoveNodeRequest { group, node } = request.into_inner();
-        self.log()?.remove_node(GroupId(group), number(node)?).await.map_err(rpc::to_status)?;
-        tracing::info!(group, node, "a node was removed");
+        let removed = self.log()?.remove_node(GroupId(group), number(node)?).await.map_err(rpc::to_status)?;
+        if removed {
+            tracing::info!(group, node, "a node was removed");
+        }
         Ok(Response::new(RemoveNodeReply {}))
     }
 

@@ -296,14 +296,28 @@ pub struct Asked {
     pub limits: Limits,
 }
 
-/// Of the file, which may be that of a node or say only where the nodes are and how they are called.
+/// What `serve` would take from the environment.
+#[derive(Debug, clap::Parser)]
+struct Environment {
+    #[command(flatten)]
+    serve: ServeArguments,
+}
+
+/// Of variables over the file, both of which may be those of a node or say only where the nodes are and how they are called.
 pub fn load_for_operator(config: Option<PathBuf>) -> Result<Asked, Refusal> {
+    // There are no words but the program's name: what is wrong is a variable.
+    let environment = <Environment as clap::Parser>::try_parse_from(["tidemark"])
+        .map_err(|error| Refusal::Configuration(error.to_string()))?;
+    operator_asks(environment.serve, config)
+}
+
+fn operator_asks(serve: ServeArguments, config: Option<PathBuf>) -> Result<Asked, Refusal> {
     let mut file = read(&DevArguments { config, ..DevArguments::default() })?;
     let limits = &file.limits;
     if let Some(sentence) = limits.broken_relation().or(limits.broken_relation_between_processes()) {
         return Err(Refusal::Configuration(sentence.to_owned()));
     }
-    let cluster = cluster::combine(ServeArguments::default(), take_serve(&mut file))?;
+    let cluster = cluster::combine(serve, take_serve(&mut file))?;
     Ok(Asked { cluster, limits: file.limits })
 }
 
@@ -383,7 +397,7 @@ fn combine(arguments: DevArguments, file: File) -> Result<Configuration, Refusal
             arguments.deployment_site_url.or(file.deployment_site_url),
         )?,
         deployment_hosts: arguments.deployment_hosts.or(file.deployment_hosts).unwrap_or_default(),
-        blobs_url: arguments.blobs_url.or(file.blobs_url),
+        blobs_url: blobs_url(arguments.blobs_url.or(file.blobs_url))?,
         redact_logs_to_client: arguments
             .redact_logs_to_client
             .or(file.redact_logs_to_client)
@@ -463,6 +477,17 @@ fn pattern(name: &str, pattern: Option<String>) -> Result<Option<String>, Refusa
         }
     }
     Ok(pattern)
+}
+
+/// A folder is named in full, since which one a relative name means depends on where the program was started.
+fn blobs_url(url: Option<String>) -> Result<Option<String>, Refusal> {
+    let is_relative = |url: &String| url.strip_prefix("file://").is_some_and(|path| !path.starts_with('/'));
+    if let Some(url) = url.as_ref().filter(|url| is_relative(url)) {
+        return Err(Refusal::Configuration(format!(
+            "blobs_url is {url}: behind file:// it must name a folder in full, as in file:///folder"
+        )));
+    }
+    Ok(url)
 }
 
 /// Without the slash at its end: clients append paths.
@@ -590,6 +615,8 @@ mod tests {
         let encrypted = "[telemetry]\notlp_endpoint = \"https://example.com\"";
         assert!(refused(encrypted).contains("telemetry.otlp_endpoint must begin with http://"));
         assert!(refused("deployment_url = \"https://example.com\"").contains("deployment_url"));
+        assert!(refused("blobs_url = \"file://shared/blobs\"").contains("file://shared/blobs"));
+        assert!(combine(DevArguments::default(), file("blobs_url = \"file:///shared\"")).is_ok());
         let unknown = toml::from_str::<File>("prot = 5").expect_err("misspelt").to_string();
         assert!(unknown.contains("prot"), "{unknown}");
     }
@@ -637,6 +664,19 @@ mod tests {
         );
         let (dev, _) = loaded("[edge_tls]\nkey = \"k\"");
         assert!(dev.expect_err("refused").to_string().contains("[edge_tls]"));
+    }
+
+    #[test]
+    fn operators_ask_where_flags_of_serve_or_the_file_say() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tidemark.toml");
+        std::fs::write(&path, "internal_port = 1\n[cluster]\nname = \"filed\"\n").expect("written");
+        let words =
+            ["tidemark", "serve", "--cluster-name", "named", "--cluster-peers", "a:7", "--cluster-voters=1"];
+        let arguments = <Arguments as clap::Parser>::try_parse_from(words).expect("valid");
+        let Command::Serve(serve) = arguments.command else { panic!("the words are those of serve") };
+        let asked = operator_asks(*serve, Some(path)).expect("valid").cluster;
+        assert_eq!((asked.name.as_str(), asked.internal_port, asked.peers.len()), ("named", 1, 1));
     }
 
     #[test]

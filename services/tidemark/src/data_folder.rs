@@ -8,7 +8,7 @@
 //!   number    the number of the node in its cluster, where it has one
 //!   log/ state/ blobs/
 //!   node/     what Node.js actions run from; can be made again
-//!   env       only while it serves: the two variables that the command line tool takes
+//!   env       only while it serves: the two variables that the command line tool takes, and where else it can be reached
 //! ```
 
 use std::{
@@ -27,6 +27,7 @@ use crate::{process, refusal::Refusal};
 
 const FORMAT: &str = "tidemark data folder, format 1\n";
 const URL_LINE: &str = "CONVEX_SELF_HOSTED_URL='";
+const LOCAL_URL_LINE: &str = "TIDEMARK_LOCAL_URL='";
 const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_FOLDER: u32 = 0o700;
 
@@ -113,14 +114,12 @@ impl DataFolder {
     }
 
     /// Says how to reach the deployment, for tools that wait until it serves.
-    pub fn publish_env(
-        &self,
-        url: &str,
-        admin_key: &str,
-        grpc_url: Option<&str>,
-        metrics_url: Option<&str>,
-    ) -> io::Result<()> {
+    pub fn publish_env(&self, env: &Env<'_>) -> io::Result<()> {
+        let Env { url, admin_key, local_url, grpc_url, metrics_url } = env;
         let mut text = format!("{URL_LINE}{url}'\nCONVEX_SELF_HOSTED_ADMIN_KEY='{admin_key}'\n");
+        if let Some(url) = local_url {
+            text += &format!("{LOCAL_URL_LINE}{url}'\n");
+        }
         if let Some(url) = grpc_url {
             text += &format!("TIDEMARK_GRPC_URL='{url}'\n");
         }
@@ -135,6 +134,17 @@ impl DataFolder {
             tracing::warn!("removing the file env from the data folder: {error}");
         }
     }
+}
+
+/// What the file `env` says.
+pub struct Env<'a> {
+    /// Where clients reach the API.
+    pub url: &'a str,
+    pub admin_key: &'a str,
+    /// Where this machine reaches it without a certificate, if it does.
+    pub local_url: Option<&'a str>,
+    pub grpc_url: Option<&'a str>,
+    pub metrics_url: Option<&'a str>,
 }
 
 fn lock(folder: &Path) -> Result<File, Refusal> {
@@ -221,9 +231,11 @@ pub fn served(path: &Path, shared: Option<&Path>) -> Result<Served, String> {
     let folder = path.display();
     let env = fs::read_to_string(path.join("env"))
         .map_err(|error| format!("no server that serves uses the folder {folder} ({error})"))?;
-    let line = |line: &str| line.strip_prefix(URL_LINE)?.strip_suffix('\'').map(str::to_owned);
-    let url =
-        env.lines().find_map(line).ok_or_else(|| format!("the file env in {folder} names no address"))?;
+    let find = |name: &str| {
+        env.lines().find_map(|line| line.strip_prefix(name)?.strip_suffix('\'').map(str::to_owned))
+    };
+    let url = find(LOCAL_URL_LINE).or_else(|| find(URL_LINE));
+    let url = url.ok_or_else(|| format!("the file env in {folder} names no address"))?;
     let secret = match shared {
         Some(file) => read_shared_secret(file).map_err(|reason| format!("{}: {reason}", file.display()))?,
         None => read_secret(&path.join("secret"))?,
@@ -326,15 +338,25 @@ mod tests {
     fn the_env_file_is_private_and_goes_at_the_next_start() {
         let folder = tempfile::tempdir().expect("a folder");
         let data = DataFolder::open(folder.path()).expect("opens");
-        data.publish_env("http://127.0.0.1:3210", "dev|01", None, None).expect("writes");
+        let env = Env {
+            url: "https://api.example",
+            admin_key: "dev|01",
+            local_url: None,
+            grpc_url: None,
+            metrics_url: None,
+        };
+        data.publish_env(&env).expect("writes");
         let path = folder.path().join("env");
         assert_eq!(mode(&path), 0o600);
         assert_eq!(
             fs::read_to_string(&path).expect("reads"),
-            "CONVEX_SELF_HOSTED_URL='http://127.0.0.1:3210'\nCONVEX_SELF_HOSTED_ADMIN_KEY='dev|01'\n"
+            "CONVEX_SELF_HOSTED_URL='https://api.example'\nCONVEX_SELF_HOSTED_ADMIN_KEY='dev|01'\n"
         );
         let found = served(folder.path(), None).expect("it is served");
-        assert_eq!((&found.url[..], &found.secret), ("http://127.0.0.1:3210", data.secret()));
+        assert_eq!((&found.url[..], &found.secret), ("https://api.example", data.secret()));
+        data.publish_env(&Env { local_url: Some("http://127.0.0.1:3210"), ..env }).expect("writes");
+        let found = served(folder.path(), None).expect("it is served");
+        assert_eq!(found.url, "http://127.0.0.1:3210", "the operator's key stays on the machine");
         let shared = tempfile::NamedTempFile::new().expect("a file");
         fs::write(shared.path(), [7; 32]).expect("writes");
         assert_eq!(served(folder.path(), Some(shared.path())).expect("it is served").secret, [7; 32]);

@@ -8,7 +8,9 @@
 //! since its group may need them for a leader; only then is this process called for more than its log, and are clients answered.
 
 use std::{
+    io::{self, IsTerminal as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -34,7 +36,7 @@ use tonic::service::{Routes, interceptor::InterceptedService};
 use crate::{
     admin::Admin,
     configuration::Configuration,
-    data_folder::DataFolder,
+    data_folder::{DataFolder, Env},
     health::Health,
     metrics::{Expiry, Machine, Metrics},
     monitoring::{self, Monitored},
@@ -102,6 +104,8 @@ pub async fn run(mut configuration: Configuration) -> anyhow::Result<()> {
         None => None,
     };
     let roles = node.as_ref().map_or(Roles::ALL, |node| node.cluster.roles);
+    // What a server for others prints is kept, and read by many.
+    let shows_key = node.is_none() || io::stdout().is_terminal();
     let if_asked = async |port: Option<u16>, flag| match port {
         Some(port) => ports::listen(SocketAddr::new(configuration.host, port), flag).await.map(Some),
         None => Ok(None),
@@ -126,6 +130,9 @@ pub async fn run(mut configuration: Configuration) -> anyhow::Result<()> {
         if listeners.as_ref().is_some_and(|listeners| listeners.tls.is_some()) { "https" } else { "http" };
     let grpc_url = listeners.as_ref().and_then(|listeners| listeners.grpc.as_ref());
     let grpc_url = grpc_url.map(|listener| local_url(scheme, listener)).transpose()?;
+    // The certificate that is shown to clients names another host.
+    let local = listeners.as_ref().filter(|listeners| listeners.tls.is_none());
+    let local_url_of_api = local.map(|listeners| local_url(scheme, &listeners.api)).transpose()?;
     let url_of = |configured: &Option<String>, listener: fn(&Listeners) -> &TcpListener| match (
         configured, &listeners,
     ) {
@@ -145,11 +152,14 @@ pub async fn run(mut configuration: Configuration) -> anyhow::Result<()> {
         // So that it has the key that it had before there was a directory.
         secret: *folder.secret(),
     };
-    let starting = start(&configuration, &folder, node, default, listeners, metrics);
-    let (parts, directory) = tokio::select! {
-        started = starting => started?,
-        // While a node waits for the others nothing is served that would have to end in order.
-        () = signals.next() => return Ok(()),
+    let (parts, directory) = {
+        let mut starting = pin!(start(&configuration, &folder, node, default, listeners, metrics));
+        tokio::select! {
+            started = &mut starting => started?,
+            // While a node starts, or waits for the others, nothing is served that would have to end in order. Nor can it end otherwise
+            // than as if it were killed: what has started would lose what it stands on, and complain.
+            () = signals.next() => std::process::exit(0),
+        }
     };
 
     let admin_key = {
@@ -163,13 +173,18 @@ pub async fn run(mut configuration: Configuration) -> anyhow::Result<()> {
 
     // The sockets are open and everything behind them runs: from here on whoever calls is answered.
     if roles.has(Role::Gateway) {
-        folder
-            .publish_env(&url, &admin_key, grpc_url.as_deref(), metrics_url.as_deref())
-            .context("write the file env into the data folder")?;
+        let env = Env {
+            url: &url,
+            admin_key: &admin_key,
+            local_url: local_url_of_api.as_deref(),
+            grpc_url: grpc_url.as_deref(),
+            metrics_url: metrics_url.as_deref(),
+        };
+        folder.publish_env(&env).context("write the file env into the data folder")?;
         screen::print_served(&Served {
             url: &url,
             site_url: &site_url,
-            admin_key: &admin_key,
+            admin_key: shows_key.then_some(&*admin_key),
             grpc_url: grpc_url.as_deref(),
             metrics_url: metrics_url.as_deref(),
             data_folder: folder.path(),
@@ -233,7 +248,7 @@ async fn start(
     if let Some(listener) = monitoring_port {
         let token = CancellationToken::new();
         let monitored = Monitored { metrics: metrics.clone(), health: health.clone() };
-        let service = monitoring::Service::start(listener, monitored, token.clone())?;
+        let service = monitoring::Service::start(listener, monitored, limits.monitoring, token.clone())?;
         parts.add(token, service.stopped());
     }
     let mut routes = Routes::builder();
@@ -581,7 +596,9 @@ async fn start(
             data_sync,
             log_streams,
         };
-        let dependencies = gateway::Dependencies { services, http, listeners };
+        let asked = health.clone();
+        let is_ready: gateway::IsReady = Arc::new(move || asked.is_ready());
+        let dependencies = gateway::Dependencies { services, http, is_ready, listeners };
         let service = gateway::Service::start(options, dependencies, token.clone());
         metrics.gateway(service.handle());
         health.started("gateway", token.clone());

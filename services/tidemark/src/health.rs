@@ -137,10 +137,15 @@ impl Health {
         }
     }
 
+    /// Whether the process is live and all of its roles take requests.
+    pub fn is_ready(&self) -> bool {
+        are_ready(&self.ills(), &self.roles())
+    }
+
     /// What `/readyz` answers: whether all roles take requests, and how each of them stands.
     pub fn ready(&self) -> (bool, String) {
         let (ills, roles) = (self.ills(), self.roles());
-        let is_ready = ills.is_empty() && roles.iter().all(|(_, standing)| *standing == Standing::Ready);
+        let is_ready = are_ready(&ills, &roles);
         let mut text = String::from(if is_ready { "ready\n" } else { "not ready\n" });
         ills.iter().for_each(|ill| text.extend([ill.as_str(), "\n"]));
         for (role, standing) in &roles {
@@ -154,6 +159,10 @@ impl Health {
         }
         (is_ready, text)
     }
+}
+
+fn are_ready(ills: &[String], roles: &[(&'static str, Standing)]) -> bool {
+    ills.is_empty() && roles.iter().all(|(_, standing)| *standing == Standing::Ready)
 }
 
 #[cfg(test)]
@@ -177,9 +186,10 @@ mod tests {
         assert_eq!(health.ready(), (false, expected.to_owned()));
         has_leader.store(true, Ordering::Relaxed);
         assert_eq!(health.ready(), (true, "ready\ngateway: ready\ntxlog: ready\n".to_owned()));
+        assert!(health.is_ready());
         gateway.cancel();
         assert_eq!(health.ready(), (false, "not ready\ngateway: stopping\ntxlog: ready\n".to_owned()));
-        assert!(health.live().0, "that is no reason to end it");
+        assert!(health.live().0 && !health.is_ready(), "that is no reason to end it");
     }
 
     #[test]

@@ -42,6 +42,19 @@ limits::group! {
 }
 
 limits::group! {
+    monitoring:
+    /// The port that operators and orchestrators ask, of one process.
+    pub struct MonitoringLimits {
+        /// Connections; more of them wait to be accepted.
+        connections_max: usize = 1_000,
+        /// Time for the head of a request to arrive, and the pause since the last one of the connection, which is then closed.
+        head_ms_max: u64 = 60_000,
+        /// A connection whose client takes nothing of what is sent to it for so long is ended.
+        write_stall_ms_max: u64 = 60_000,
+    }
+}
+
+limits::group! {
     telemetry:
     /// What traces may cost.
     pub struct TelemetryLimits {
@@ -57,6 +70,9 @@ limits::group! {
 
 /// Caches that make room for all their entries from the start hold at most as many.
 const KEPT_MAX: usize = 1 << 20;
+
+/// Each thread for JavaScript is one of the system's, with a stack and isolates of its own, from the start.
+const THREADS_MAX: usize = 1_024;
 
 /// Returns the sentence from `broken_relation` unless the condition holds.
 macro_rules! require {
@@ -96,6 +112,7 @@ pub struct Limits {
     pub archive: ArchiveLimits,
     pub node: NodeLimits,
     pub health: HealthLimits,
+    pub monitoring: MonitoringLimits,
     pub telemetry: TelemetryLimits,
     pub directory: DirectoryLimits,
     pub data_sync: DataSyncLimits,
@@ -129,6 +146,7 @@ impl Limits {
         archive: ArchiveLimits::DEFAULT,
         node: NodeLimits::DEFAULT,
         health: HealthLimits::DEFAULT,
+        monitoring: MonitoringLimits::DEFAULT,
         telemetry: TelemetryLimits::DEFAULT,
         directory: DirectoryLimits::DEFAULT,
         data_sync: DataSyncLimits::DEFAULT,
@@ -206,6 +224,7 @@ impl Limits {
             self.archive.no_limit(),
             self.node.no_limit(),
             self.health.no_limit(),
+            self.monitoring.no_limit(),
             self.telemetry.no_limit(),
             self.directory.no_limit(),
             self.data_sync.no_limit(),
@@ -295,6 +314,10 @@ impl Limits {
             "search.stream_silence_ms_max must be longer than log.stream_heartbeat_ms"
         );
         require!(
+            log.retention_ms_min <= self.search.retention_ms,
+            "search.retention_ms must be at least log.retention_ms_min, or transactions can't search at moments that they can read"
+        );
+        require!(
             self.schedule.conflict_pause_ms_min <= self.schedule.conflict_pause_ms_max
                 && self.schedule.failure_pause_ms_min <= self.schedule.failure_pause_ms_max,
             "the shortest pauses of schedule must be at most the longest"
@@ -354,6 +377,7 @@ impl Limits {
             self.function.observed_time_cache_ms_max >= self.function.system_time_ms_max,
             "function.observed_time_cache_ms_max must be at least function.system_time_ms_max"
         );
+        require!(self.function.threads <= THREADS_MAX, "function.threads must be at most 1024");
         require!(
             self.function.heap_bytes_max as u64 <= isolate::Engine::HEAP_BYTES_MAX,
             "function.heap_bytes_max must be at most 512 MiB"
@@ -461,6 +485,10 @@ impl Limits {
             "files.grace_ms must be longer than gateway.upload_ms_max, and that than gateway.upload_stall_ms_max, or uploads lose their bytes"
         );
         require!(
+            self.log.held_ms_max < self.files.grace_ms,
+            "files.grace_ms must be longer than log.held_ms_max, or exports lose the bytes of files that are deleted meanwhile"
+        );
+        require!(
             self.files.swept_max <= transaction.system_written_documents_max,
             "files.swept_max must be at most transaction.system_written_documents_max"
         );
@@ -527,6 +555,10 @@ impl Limits {
         require!(
             transaction.written_bytes_max < self.rpc.calls_bytes_max,
             "rpc.calls_bytes_max must hold the largest transaction"
+        );
+        require!(
+            self.sync.message_bytes_max <= self.rpc.calls_bytes_max,
+            "rpc.calls_bytes_max must hold what a client says at once, sync.message_bytes_max"
         );
         require!(
             log.read_wait_ms_max < self.rpc.call_ms_max,
@@ -618,6 +650,8 @@ mod tests {
             toml::from_str("[sync]\nconnections_max = 9223372036854775807\n").expect("it can be read");
         let sentence = limits.broken_relation().expect("it is refused");
         assert!(sentence.starts_with("sync.connections_max must be at most"), "{sentence}");
+        let threads: Limits = toml::from_str("[function]\nthreads = 100000\n").expect("it can be read");
+        assert_eq!(threads.broken_relation(), Some("function.threads must be at most 1024"));
         let automatic: Limits = toml::from_str("[function]\nthreads = 0\n").expect("it can be read");
         assert_eq!(automatic.broken_relation(), None, "its default is 0 as well");
     }
@@ -651,6 +685,10 @@ mod tests {
         limits.gateway.shutdown_ms_max = limits.health.stop_ms_max;
         let sentence = limits.broken_relation().expect("requests would be cut off");
         assert!(sentence.contains("health.stop_ms_max"), "{sentence}");
+        let mut limits = Limits::DEFAULT;
+        limits.search.retention_ms = limits.log.retention_ms_min - 1;
+        let sentence = limits.broken_relation().expect("searches would fail");
+        assert!(sentence.contains("search.retention_ms"), "{sentence}");
         let mut limits = Limits::DEFAULT;
         limits.gateway.last_request_ms = limits.gateway.shutdown_ms_max;
         assert!(
@@ -786,6 +824,8 @@ mod tests {
         "log.backfill_keys_max",
         "store.",
         "telemetry.",
+        // Not clients', and who tells of it would be asked there.
+        "monitoring.",
         "data_sync.",
         "log_streams.",
     ];
@@ -819,6 +859,7 @@ mod tests {
             NodeLimits::NAMES,
             DirectoryLimits::NAMES,
             HealthLimits::NAMES,
+            MonitoringLimits::NAMES,
             TelemetryLimits::NAMES,
             DataSyncLimits::NAMES,
             LogStreamLimits::NAMES,

@@ -54,6 +54,7 @@ const RUNTIME_STOP_MAX: Duration = Duration::from_millis(500);
 
 const EXIT_FAILURE: u8 = 1;
 const EXIT_REFUSED: u8 = 2;
+const EXIT_STORAGE_FAILED: u8 = txlog::EXIT_CODE_STORAGE_FAILED as u8;
 
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
@@ -74,10 +75,22 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             screen::print_error(&format!("tidemark: {error:#}"));
-            let refused = error.downcast_ref::<Refusal>().is_some();
-            ExitCode::from(if refused { EXIT_REFUSED } else { EXIT_FAILURE })
+            exit_code(&error)
         }
     }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    use txlog::{OpenError, StartError};
+    if error.downcast_ref::<Refusal>().is_some() {
+        return ExitCode::from(EXIT_REFUSED);
+    }
+    ExitCode::from(match error.downcast_ref::<StartError>() {
+        // Another version or another folder helps.
+        Some(StartError::Open(OpenError::Format { .. } | OpenError::OtherNode { .. })) => EXIT_REFUSED,
+        Some(_) => EXIT_STORAGE_FAILED,
+        None => EXIT_FAILURE,
+    })
 }
 
 /// Serves until it is told to stop.

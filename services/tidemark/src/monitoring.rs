@@ -4,7 +4,7 @@
 //! It has a thread and a runtime of its own: it answers however busy the process is, and can tell when that runs nothing
 //! any more. It is started before every service and stopped after all of them.
 
-use std::thread;
+use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use axum::{
@@ -14,11 +14,22 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use rustix::net::sockopt::set_tcp_user_timeout;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     health::Health,
+    limits::MonitoringLimits,
     metrics::{self, Metrics},
 };
 
@@ -40,6 +51,7 @@ impl Service {
     pub fn start(
         listener: TcpListener,
         monitored: Monitored,
+        limits: MonitoringLimits,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Service> {
         let listener = listener.into_std().context("take the port for monitoring")?;
@@ -56,7 +68,7 @@ impl Service {
                 .route("/readyz", get(ready))
                 .with_state(monitored);
             tokio::select! {
-                ended = axum::serve(listener, router) => tracing::error!("monitoring ended: {ended:?}"),
+                () = accept(listener, router, limits) => {}
                 // A scrape that is not answered yet holds nobody up.
                 () = shutdown.cancelled() => {}
             }
@@ -72,6 +84,39 @@ impl Service {
         let joined = tokio::task::spawn_blocking(move || self.serving.join()).await;
         joined.expect("a panic ends the process").expect("a panic ends the process");
     }
+}
+
+/// Serves connections, without an end.
+async fn accept(listener: TcpListener, router: Router, limits: MonitoringLimits) {
+    const RETRY: Duration = Duration::from_secs(1);
+    let places = Arc::new(Semaphore::new(limits.connections_max));
+    loop {
+        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let serving = serve(stream, router.clone(), limits);
+                tokio::spawn(async move {
+                    let _place = place;
+                    serving.await;
+                });
+            }
+            Err(error) => {
+                tracing::info!("no connection for monitoring can be accepted for now: {error}");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router, limits: MonitoringLimits) {
+    let stall_ms = u32::try_from(limits.write_stall_ms_max).unwrap_or(u32::MAX);
+    if let Err(error) = set_tcp_user_timeout(&stream, stall_ms) {
+        tracing::debug!("setting TCP_USER_TIMEOUT: {error}");
+    }
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(limits.head_ms_max));
+    // How a connection ends is its client's affair.
+    let _ = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
 }
 
 async fn metrics(State(Monitored { metrics, .. }): State<Monitored>) -> impl IntoResponse {

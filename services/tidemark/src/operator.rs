@@ -38,7 +38,7 @@ pub struct ClusterArguments {
 enum Question {
     /// Show who leads, how far the others are, and which deployments there are.
     Status(Asking),
-    /// Have a node that runs, and is in no cluster, keep a replica of every group.
+    /// Have a node that runs, and is in no cluster, keep a replica of every group; or tell where one is that has moved with its data.
     AddNode {
         /// Its number.
         #[arg(value_name = "NUMBER")]
@@ -46,8 +46,8 @@ enum Question {
         /// Where its services are called, as `host:port`.
         #[arg(long, value_name = "ADDRESS")]
         at: String,
-        /// Its availability zone.
-        #[arg(long, value_name = "NAME", default_value = "")]
+        /// Its availability zone [default: the one that it says itself].
+        #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
         zone: String,
         /// A voter that it replaces in the same step.
         #[arg(long, value_name = "NUMBER")]
@@ -78,7 +78,8 @@ enum Question {
 
 #[derive(Debug, clap::Args)]
 struct Asking {
-    /// A configuration file as `serve` has it; of it [cluster] and [tls] are looked at.
+    /// A configuration file as `serve` has it; of it, and of the variables of `serve`, what is said of the cluster and of
+    /// TLS is looked at.
     #[arg(long, env = "TIDEMARK_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where to ask, as `host:port` [default: the peers of the configuration].
@@ -109,11 +110,17 @@ pub async fn run(arguments: ClusterArguments) -> anyhow::Result<()> {
         }
         Question::RemoveNode { node, asking } => {
             let operator = Operator::new(&asking).await?;
+            let (status, _) = operator.whole_status().await?;
+            let was_there = status.groups.iter().any(|group| is_member(group, node));
             for (group, leader) in operator.leaders(None).await? {
                 operator.remove_node(group, leader, node).await?;
             }
-            let text = format!("Node {node} is in no group any more. Stop it; its number is used up.\n");
-            screen::print(&if asking.json { format!("{}\n", json!({ "removed": node })) } else { text });
+            let text = match was_there {
+                true => format!("Node {node} is in no group any more. Stop it; its number is used up.\n"),
+                false => format!("Node {node} is in no group: nothing was to be removed.\n"),
+            };
+            let removed = was_there.then_some(node);
+            screen::print(&if asking.json { format!("{}\n", json!({ "removed": removed })) } else { text });
         }
         Question::TransferLeader { group, to, asking } => {
             let operator = Operator::new(&asking).await?;
@@ -252,6 +259,10 @@ impl Operator {
         }
         Ok(clients)
     }
+}
+
+fn is_member(group: &Group, node: u64) -> bool {
+    group.members.iter().any(|member| member.node == node)
 }
 
 fn as_json(status: &StatusReply) -> Value {

@@ -16,6 +16,8 @@ pub enum Refusal {
     UnusableAddress { address: SocketAddr, reason: String },
     #[error("the configuration can't be used: {0}")]
     Configuration(String),
+    #[error("the blobs can't be kept where blobs_url says: {0}")]
+    Blobs(String),
     #[error("SecretUnusable: the cluster's secret can't be read from {}: {reason}", file.display())]
     UnusableSecret { file: PathBuf, reason: String },
     #[error(

@@ -8,7 +8,8 @@ use std::{
 pub struct Served<'a> {
     pub url: &'a str,
     pub site_url: &'a str,
-    pub admin_key: &'a str,
+    /// `None`: it is not to be printed.
+    pub admin_key: Option<&'a str>,
     /// `None`: gRPC is not served.
     pub grpc_url: Option<&'a str>,
     /// `None`: metrics are not served.
@@ -23,21 +24,33 @@ pub fn print_served(served: &Served<'_>) {
     let version = env!("CARGO_PKG_VERSION");
     let grpc = grpc_url.map_or(String::new(), |url| format!("    gRPC         {url}\n"));
     let metrics = metrics_url.map_or(String::new(), |url| format!("    Metrics      {url}\n"));
+    let (key, use_it) = match admin_key {
+        Some(key) => (
+            (*key).to_owned(),
+            format!(
+                "  To use it with your app, put these two lines into its .env.local, then run `npx convex dev`:
+
+    CONVEX_SELF_HOSTED_URL='{url}'
+    CONVEX_SELF_HOSTED_ADMIN_KEY='{key}'
+
+  They are also in {folder}/env while this runs. Ctrl-C stops it."
+            ),
+        ),
+        None => (
+            format!("in {folder}/env, and by `tidemark deployment keys`"),
+            "  Ctrl-C stops it.".to_owned(),
+        ),
+    };
     let text = format!(
         "
   Tidemark {version} is running.
 
     API          {url}
     Site         {site_url}
-{grpc}    Admin key    {admin_key}
+{grpc}    Admin key    {key}
 {metrics}    Data         {folder}
 
-  To use it with your app, put these two lines into its .env.local, then run `npx convex dev`:
-
-    CONVEX_SELF_HOSTED_URL='{url}'
-    CONVEX_SELF_HOSTED_ADMIN_KEY='{admin_key}'
-
-  They are also in {folder}/env while this runs. Ctrl-C stops it.
+{use_it}
 
 "
     );

@@ -14,6 +14,7 @@ use crate::{
     node::Node,
     others::Others,
     parts::Parts,
+    refusal::Refusal,
     replicas::{Replicas, Source},
 };
 
@@ -111,17 +112,21 @@ pub async fn start_blobs(
     node: Option<&Node>,
     token: CancellationToken,
 ) -> anyhow::Result<blob::Service> {
+    let elsewhere = |error: blob::Error| Refusal::Blobs(error.to_string());
     let options = match &configuration.blobs_url {
         Some(url) => match url.strip_prefix("file://") {
             Some(path) => blob::Options { folder: path.into(), is_shared: node.is_some() },
             None => {
                 let settings = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
                 let options = blob::BucketOptions { url: url.clone(), settings };
-                let opened = blob::Service::start_in_bucket(options, token).await;
-                return opened.context("reach the bucket of blobs");
+                return Ok(blob::Service::start_in_bucket(options, token).await.map_err(elsewhere)?);
             }
         },
         None => blob::Options { folder: folder.path().join("blobs"), is_shared: false },
     };
-    blob::Service::start(options, token).await.context("open the blobs")
+    let opened = blob::Service::start(options, token).await;
+    match configuration.blobs_url {
+        Some(_) => Ok(opened.map_err(elsewhere)?),
+        None => opened.context("open the blobs"),
+    }
 }

@@ -2,10 +2,13 @@
 
 mod server;
 
-use server::Server;
+use std::time::{Duration, Instant};
+
+use server::{PATIENCE, Server};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::timeout,
 };
 
 async fn get(address: &str, path: &str) -> String {
@@ -64,6 +67,26 @@ async fn what_is_documented_is_served_in_the_format_of_prometheus() {
     assert!(ready.starts_with("HTTP/1.1 200 OK") && ready.contains("\r\n\r\nready\n"), "{ready}");
     assert!(get(&address, "/").await.starts_with("HTTP/1.1 404 "));
     assert!(get(&server.address, "/metrics").await.starts_with("HTTP/1.1 404 "), "clients don't see them");
+}
+
+#[tokio::test]
+async fn connections_that_bring_nothing_are_ended_and_the_next_ones_are_served() {
+    let server =
+        Server::start("metrics_port = 0\n[limits.monitoring]\nconnections_max = 2\nhead_ms_max = 2000\n");
+    let address = metrics_address(&server).expect("its address is told");
+    let began = Instant::now();
+    let mut silent = Vec::new();
+    for head in ["", "GET /livez HT"] {
+        let mut connection = TcpStream::connect(&address).await.expect("it is accepted");
+        connection.write_all(head.as_bytes()).await.expect("it is taken");
+        silent.push(connection);
+    }
+    assert!(get(&address, "/livez").await.starts_with("HTTP/1.1 200 OK"));
+    assert!(began.elapsed() > Duration::from_secs(1), "it was served beside two that were there before");
+    for mut connection in silent {
+        let read = timeout(PATIENCE, connection.read_to_end(&mut Vec::new())).await;
+        read.expect("the server ends it").expect("it ends in order");
+    }
 }
 
 #[tokio::test]

@@ -16,7 +16,16 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, protocol::CloseFrame},
+    tungstenite::{
+        Message,
+        protocol::{
+            CloseFrame,
+            frame::{
+                Frame,
+                coding::{Data, OpCode},
+            },
+        },
+    },
 };
 
 const SESSION: &str = "eeb94f97-40d8-452f-a084-186fa8178e4e";
@@ -246,6 +255,69 @@ async fn violations_close_with_a_code_and_a_reason() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_too_much_at_once_is_stopped_and_told_why() {
+    let server = Server::start(
+        "[limits.function]\narguments_bytes_max = 1000\n[limits.sync]\nmessage_bytes_max = 1000000\n",
+    );
+    // Also one whose message is far from read when it is refused.
+    for bytes in [1_000_001, 3_000_000] {
+        let mut client = server.connect().await;
+        client.socket.send(Message::text("x".repeat(bytes))).await.expect("is open");
+        let fatal = client.message().await;
+        assert_eq!(fatal["type"], "FatalError", "else it would send the same again and again");
+        assert!(fatal["error"].as_str().is_some_and(|text| text.contains("MessageTooLarge")), "{fatal}");
+        assert_eq!(u16::from(client.closed().await.code), 1009);
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_are_longer_as_text_than_as_values_are_taken() {
+    let server = Server::start("");
+    let mut client = server.connect().await;
+    let bytes = json!({"$bytes": "AAAA".repeat((13 << 20) / 3)});
+    client
+        .send(
+            json!({"type": "Mutation", "requestId": 0, "udfPath": "nowhere:nothing", "args": [{"a": bytes}]}),
+        )
+        .await;
+    let answer = client.message().await;
+    assert_eq!(answer["type"], "MutationResponse");
+    assert!(
+        answer["result"].as_str().is_some_and(|text| text.contains("Could not find function")),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn queries_are_added_as_long_as_there_is_memory_for_what_comes_with_them() {
+    let server = Server::start(
+        "[limits.fanout]\nresult_bytes_max = 1000000\nunlistened_bytes_max = 1000\n[limits.gateway]\nsmall_body_bytes_max = 1000\n",
+    );
+    let mut client = server.connect().await;
+    let mut version = zero();
+    for query in 0..4 {
+        let large = json!({"a": "x".repeat(300_000)});
+        client.send(modify(query, vec![add(query, "nowhere:nothing", large)])).await;
+        if query < 3 {
+            client.until(&mut version, query + 1, 0).await;
+        }
+    }
+    client.send(modify(4, vec![add(4, "nowhere:nothing", json!({}))])).await;
+    let close = client.closed().await;
+    assert_eq!(u16::from(close.code), 1013);
+    assert!(close.reason.starts_with("SubscriptionsWorkerFullError"), "{close:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_closes_is_answered() {
+    let server = Server::start("");
+    let mut client = server.connect().await;
+    let enough = CloseFrame { code: 1000.into(), reason: "enough".into() };
+    client.socket.send(Message::Close(Some(enough))).await.expect("is open");
+    assert_eq!(u16::from(client.closed().await.code), 1000);
+}
+
+#[tokio::test]
 async fn a_second_connection_ends_the_first_of_the_same_session() {
     let server = Server::start("");
     let mut first = server.connect().await;
@@ -290,6 +362,19 @@ async fn quiet_connections_are_kept_alive_and_dead_ones_closed() {
     end.expect("the server ends it").expect("it ends in order");
     let close = [&1001_u16.to_be_bytes()[..], b"InactiveClient"].concat();
     assert!(bytes.ends_with(&close), "{}", String::from_utf8_lossy(&bytes));
+}
+
+#[tokio::test]
+async fn a_message_that_never_ends_closes_its_connection_although_pings_are_answered() {
+    let server = Server::start(
+        "[limits.sync]\nheartbeat_ms = 100\nping_interval_ms = 100\nclient_silence_ms_max = 3000\n",
+    );
+    let mut client = server.connect().await;
+    let beginning = Frame::message("{", OpCode::Data(Data::Text), false);
+    client.socket.send(Message::Frame(beginning)).await.expect("is open");
+    // Reading answers the pings.
+    let close = client.closed().await;
+    assert_eq!((u16::from(close.code), close.reason.as_str()), (1001, "InactiveClient"));
 }
 
 #[tokio::test]

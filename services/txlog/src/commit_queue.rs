@@ -6,8 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use contract::{
-    CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, Epoch, LeaderHint, Lookup, ReadAt,
-    ReadSet, Timestamp, TouchedKey, Write, document,
+    CommitId, CommitNotice, CommitOutcome, Conflict, DeploymentId, Epoch, Hold, HoldId, LeaderHint, Lookup,
+    ReadAt, ReadSet, Timestamp, TouchedKey, Write, document,
 };
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     apply::{Applied, AppliedCommit},
     batcher::{BatchLimits, BatchNumber, Batcher, ProposalError},
     entry::{Batch, CommitWrites, StampedCommit, encode_writes, touched_keys},
+    holds::{HoldOptions, Holds, NotHeld},
     overlay::Overlay,
     planted,
     undecided::{Committed, Known, OpenCommit, Taken, Undecided},
@@ -43,6 +44,9 @@ pub struct CommitQueue<W> {
     ages: Ages,
     retention: Duration,
     records_age: Duration,
+    holds: Holds,
+    /// Up to here this leader has said that nothing can be read any more, whether or not it is applied yet.
+    chosen_horizon: Timestamp,
     /// The group has been idle for so long that the floors must go on.
     floors_are_due: bool,
     /// The last applied timestamp.
@@ -58,6 +62,7 @@ pub struct CommitQueueOptions {
     pub retention: Duration,
     /// How long a commit can be looked up.
     pub records_age: Duration,
+    pub holds: HoldOptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +142,7 @@ impl<W> CommitQueue<W> {
         epoch: Epoch,
         passed: Duration,
     ) -> CommitQueue<W> {
-        let CommitQueueOptions { batches, window_age, retention, records_age } = options;
+        let CommitQueueOptions { batches, window_age, retention, records_age, holds } = options;
         let shortest = window_age.min(retention).min(records_age);
         let longest = window_age.max(retention).max(records_age);
         CommitQueue {
@@ -155,6 +160,8 @@ impl<W> CommitQueue<W> {
             ages: Ages::new(last, passed, (shortest, longest)),
             retention,
             records_age,
+            holds: Holds::new(holds, last, passed),
+            chosen_horizon: Timestamp::ZERO,
             floors_are_due: false,
             published: last,
         }
@@ -389,21 +396,51 @@ impl<W> CommitQueue<W> {
         };
         self.reset_untold = false;
         let last = closed.commits.iter().map(|commit| commit.timestamp).max().unwrap_or(closed.previous);
+        let oldest_held = self.holds.oldest(passed);
         let passed = Ages::at(last, passed);
         let batch = Batch {
             epoch: self.epoch,
             previous: closed.previous,
             commits: closed.commits,
-            horizon: self.horizon(passed),
+            horizon: self.horizon(passed, oldest_held),
             records_floor: self.records_floor(passed),
         };
         assert!(batch.horizon <= self.published, "the horizon is a published moment");
+        self.chosen_horizon = self.chosen_horizon.max(batch.horizon);
         Some((closed.number, batch))
     }
 
-    /// What was the newest moment within the retention stays readable.
-    fn horizon(&self, passed: Duration) -> Timestamp {
-        self.ages.newest(self.retention, passed).unwrap_or_default()
+    /// What was the newest moment within the retention stays readable, and what is held.
+    fn horizon(&self, passed: Duration, oldest_held: Timestamp) -> Timestamp {
+        self.ages.newest(self.retention, passed).unwrap_or_default().min(oldest_held)
+    }
+
+    /// Holds a moment from now on, or goes on holding it. `horizon` stands where it was applied.
+    pub fn hold(&mut self, hold: Hold, horizon: Timestamp, passed: Duration) -> Result<(), NotHeld> {
+        if !self.is_ready() {
+            return Err(NotHeld::NotLeader);
+        }
+        let gone = match planted::is(planted::Bug::HoldIgnoresChosenHorizon) {
+            true => horizon,
+            false => horizon.max(self.chosen_horizon),
+        };
+        self.holds.hold(hold, gone, passed)
+    }
+
+    /// Whether a moment is held by this id, and has been since [`CommitQueue::hold`] said so.
+    pub fn holds(&self, id: HoldId, passed: Duration) -> bool {
+        self.is_ready() && self.holds.has(id, passed)
+    }
+
+    /// How many moments are held here, and the oldest of them.
+    pub fn held(&self, passed: Duration) -> (usize, Option<Timestamp>) {
+        if self.is_ready() { self.holds.count(passed) } else { (0, None) }
+    }
+
+    /// Lets go of what is held by this id; whether this replica leads.
+    pub fn release(&mut self, id: HoldId) -> bool {
+        self.holds.release(id);
+        self.is_ready()
     }
 
     /// Records below it don't count: those of commits that are so old.
@@ -425,7 +462,8 @@ impl<W> CommitQueue<W> {
             return false;
         }
         // Not for every moment that it goes on: once what was published last is reached.
-        let settles = horizon < self.published && self.horizon(passed) == self.published;
+        let next = self.horizon(passed, self.holds.oldest(passed));
+        let settles = horizon < self.published && next == self.published;
         let records_end = records_floor <= self.published && self.records_floor(passed) > self.published;
         self.floors_are_due |= settles || records_end;
         self.floors_are_due
@@ -453,7 +491,12 @@ impl<W> CommitQueue<W> {
     }
 
     /// The election of this replica, in `term`; `leader` says where it is.
-    pub fn elected(&mut self, term: u64, leader: Option<Arc<LeaderHint>>) -> Vec<Answer<W>> {
+    pub fn elected(
+        &mut self,
+        term: u64,
+        leader: Option<Arc<LeaderHint>>,
+        passed: Duration,
+    ) -> Vec<Answer<W>> {
         if self.epoch.term == term && self.standing != Standing::Follows {
             self.leader = leader;
             return Vec::new();
@@ -466,7 +509,7 @@ impl<W> CommitQueue<W> {
         self.standing = Standing::Leads;
         // In the same term it begins behind what followers know of it.
         self.reset_untold = self.epoch.reset > 0;
-        self.become_ready();
+        self.become_ready(passed);
         answers
     }
 
@@ -512,14 +555,17 @@ impl<W> CommitQueue<W> {
     }
 
     /// The blank entry that begins a term was applied: everything older is decided.
-    fn applied_blank(&mut self, term: u64) {
+    fn applied_blank(&mut self, term: u64, passed: Duration) {
         self.decided_term = self.decided_term.max(term);
-        self.become_ready();
+        self.become_ready(passed);
     }
 
-    fn become_ready(&mut self) {
+    fn become_ready(&mut self, passed: Duration) {
         if self.standing == Standing::Leads && self.decided_term == self.epoch.term {
             self.standing = Standing::Ready;
+            self.holds.lead(passed);
+            // All that older leaders have chosen is applied.
+            self.chosen_horizon = Timestamp::ZERO;
         }
     }
 
@@ -530,7 +576,7 @@ impl<W> CommitQueue<W> {
             match applied {
                 Applied::Commits(epoch, commits) => answers.extend(self.applied(*epoch, commits, passed)),
                 Applied::Skipped(epoch, timestamps) => answers.extend(self.skipped(*epoch, timestamps)),
-                Applied::TermBegan(term) => self.applied_blank(*term),
+                Applied::TermBegan(term) => self.applied_blank(*term, passed),
                 Applied::Nothing | Applied::Backfilled(_) => {}
             }
         }
@@ -551,6 +597,7 @@ impl<W> CommitQueue<W> {
             self.validator.applied(*deployment, notice);
             self.published = self.published.max(timestamp);
             self.ages.applied(timestamp, passed);
+            self.holds.applied(timestamp, passed);
             let committed = Committed { timestamp, run: *run };
             let Some(commit) = self.undecided.committed(committed, *deployment, *id) else { continue };
             self.overlay.remove(*deployment, timestamp, &commit.writes);
@@ -608,6 +655,7 @@ impl<W> CommitQueue<W> {
         self.batcher.applied(last);
         self.undecided.trim(last);
         self.ages.replaced(last, passed);
+        self.holds.replaced(last, passed);
         self.published = self.published.max(last);
         self.decided_term = self.decided_term.max(decided);
         self.learn(told);
@@ -656,19 +704,25 @@ mod tests {
         Timestamp::new(at).expect("in range")
     }
 
+    /// Whose leader knows at once what is held.
     fn queue() -> CommitQueue<&'static str> {
+        queue_with_leases_of(Duration::ZERO)
+    }
+
+    fn queue_with_leases_of(lease: Duration) -> CommitQueue<&'static str> {
         let options = CommitQueueOptions {
             batches: BatchLimits { bytes_max: 300, commits_max: 3, in_flight_max: 3 },
             window_age: SECOND,
             retention: MINUTE,
             records_age: MINUTE * 2,
+            holds: HoldOptions { lease, age_max: MINUTE * 20, count_max: 9 },
         };
         CommitQueue::new(options, Timestamp::ZERO, Epoch::default(), Duration::ZERO)
     }
 
     fn queue_that_leads() -> CommitQueue<&'static str> {
         let mut queue = queue();
-        queue.elected(1, None);
+        queue.elected(1, None, Duration::ZERO);
         queue.publish(&[Applied::TermBegan(1)], Duration::ZERO);
         queue
     }
@@ -785,7 +839,7 @@ mod tests {
             let commits = vec![applied(second as u8, u64::from(second))];
             queue.publish(&[Applied::Commits(epoch, commits)], SECOND * second);
         }
-        queue.elected(2, None);
+        queue.elected(2, None, SECOND * 200);
         queue.publish(&[Applied::TermBegan(2)], SECOND * 200);
         let (horizon, records_floor) = floors(&mut queue, timestamp(7), SECOND * 200);
         assert_eq!((horizon, records_floor), (timestamp(140), timestamp(81)));
@@ -807,5 +861,85 @@ mod tests {
             }
         }
         assert_eq!(moved, [(61, timestamp(13), Timestamp::ZERO), (121, timestamp(13), timestamp(14))]);
+    }
+
+    fn hold(id: u8, at: u64) -> Hold {
+        Hold { id: HoldId([id; 16]), at: timestamp(at) }
+    }
+
+    /// It leads, holds for ten seconds what it is asked to, and has applied a commit in each of so many seconds.
+    fn queue_after(seconds: u32) -> CommitQueue<&'static str> {
+        let mut queue = queue_with_leases_of(SECOND * 10);
+        queue.elected(1, None, Duration::ZERO);
+        queue.publish(&[Applied::TermBegan(1)], Duration::ZERO);
+        for second in 1..=seconds {
+            let commits = vec![applied(second as u8, u64::from(second))];
+            queue.publish(&[Applied::Commits(queue.epoch(), commits)], SECOND * second);
+        }
+        queue
+    }
+
+    #[test]
+    fn the_horizon_stops_at_what_is_held_and_goes_on_behind_it() {
+        let mut queue = queue_after(200);
+        let gone = timestamp(140);
+        assert_eq!(queue.hold(hold(1, 139), gone, SECOND * 200), Err(NotHeld::TooOld));
+        queue.hold(hold(1, 150), gone, SECOND * 200).unwrap();
+        queue.hold(hold(1, 150), gone, SECOND * 209).unwrap();
+        queue.hold(hold(2, 160), gone, SECOND * 212).unwrap();
+        assert_eq!(queue.held(SECOND * 218), (2, Some(timestamp(150))));
+        let horizon = |queue: &CommitQueue<_>, second: u32| {
+            queue.horizon(SECOND * second, queue.holds.oldest(SECOND * second))
+        };
+        assert_eq!(horizon(&queue, 218), timestamp(150));
+        assert_eq!(horizon(&queue, 219), timestamp(159), "the first one was not renewed");
+        assert_eq!(horizon(&queue, 221), timestamp(160));
+        assert!(queue.release(hold(2, 160).id) && !queue.holds(hold(2, 160).id, SECOND * 221));
+        assert_eq!(horizon(&queue, 221), timestamp(161));
+    }
+
+    #[test]
+    fn an_idle_group_keeps_what_is_held_and_nothing_else() {
+        let mut queue = queue_after(2);
+        queue.hold(hold(1, 1), Timestamp::ZERO, SECOND * 3).unwrap();
+        for second in 3..100 {
+            queue.hold(hold(1, 1), Timestamp::ZERO, SECOND * second).unwrap();
+            assert!(!queue.idle(SECOND * second, Timestamp::ZERO, Timestamp::ZERO), "after {second} seconds");
+        }
+        assert!(queue.idle(SECOND * 109, Timestamp::ZERO, Timestamp::ZERO));
+        let (_, batch) = queue.close_batch(SECOND * 109).expect("it is proposed");
+        assert_eq!(batch.horizon, timestamp(2));
+    }
+
+    /// What becomes of one that wants to hold a moment which a batch on its way has passed.
+    fn held_behind_a_batch_on_its_way() -> Result<(), NotHeld> {
+        let mut queue = queue_after(200);
+        let (chosen, _) = floors(&mut queue, timestamp(201), SECOND * 210);
+        assert_eq!(chosen, timestamp(150));
+        queue.hold(hold(1, 145), timestamp(140), SECOND * 210)
+    }
+
+    #[test]
+    fn what_a_batch_on_its_way_has_passed_is_not_held() {
+        assert_eq!(held_behind_a_batch_on_its_way(), Err(NotHeld::TooOld));
+        let held = plant(Bug::HoldIgnoresChosenHorizon, held_behind_a_batch_on_its_way);
+        assert_eq!(held, Ok(()), "it could not be seen otherwise");
+    }
+
+    #[test]
+    fn nobody_but_the_leader_holds_and_the_next_one_waits_for_those_who_do() {
+        let mut queue = queue_after(200);
+        queue.hold(hold(1, 150), timestamp(140), SECOND * 200).unwrap();
+        queue.follow(2, None);
+        assert!(!queue.holds(hold(1, 150).id, SECOND * 201) && !queue.release(hold(1, 150).id));
+        assert_eq!(queue.hold(hold(1, 150), timestamp(140), SECOND * 201), Err(NotHeld::NotLeader));
+        queue.elected(3, None, SECOND * 201);
+        assert_eq!(queue.hold(hold(1, 150), timestamp(140), SECOND * 202), Err(NotHeld::NotLeader));
+        queue.publish(&[Applied::TermBegan(3)], SECOND * 203);
+        assert_eq!(floors(&mut queue, timestamp(201), SECOND * 212).0, Timestamp::ZERO);
+        queue.hold(hold(1, 150), timestamp(140), SECOND * 212).expect("in time");
+        assert_eq!(queue.chosen_horizon, Timestamp::ZERO);
+        let oldest = queue.holds.oldest(SECOND * 221);
+        assert_eq!(queue.horizon(SECOND * 221, oldest), timestamp(150));
     }
 }

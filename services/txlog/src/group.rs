@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::limits::LogLimits;
-use contract::{CommitOutcome, DeploymentId, GroupId, Position, Timestamp};
+use contract::{CommitOutcome, DeploymentId, GroupId, NodeId, Position, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -22,8 +22,11 @@ use crate::{
     commit_queue::{Answer, CommitQueue, CommitQueueOptions},
     counts::Counts,
     entry::EntryVersion,
+    holds::HoldOptions,
     keys::{self, Incarnation},
+    leader::LastHeard,
     planted,
+    raft_types::{Node, StoredMembership},
     state_store::NodeStore,
     stream::CommitBuffer,
     sweep::sweep,
@@ -47,6 +50,12 @@ pub struct Group {
     /// There may be a batch to propose.
     pub work: Notify,
     pub counts: Counts,
+    /// When its leader was heard of last.
+    pub leader_heard: Arc<LastHeard>,
+    /// One change of who belongs to the group, or leads it, after the other.
+    pub changing: tokio::sync::Mutex<()>,
+    /// Who belongs to it, and where they are, as far as this replica's log says.
+    membership: RwLock<Arc<StoredMembership>>,
     position: watch::Sender<Position>,
     published: AtomicU64,
     horizon: AtomicU64,
@@ -91,6 +100,11 @@ impl Group {
             window_age: Duration::from_millis(limits.window_age_ms_min),
             retention: Duration::from_millis(limits.retention_ms_min),
             records_age: Duration::from_millis(limits.commit_record_age_ms),
+            holds: HoldOptions {
+                lease: Duration::from_millis(limits.hold_ms),
+                age_max: Duration::from_millis(limits.held_ms_max),
+                count_max: limits.holds_max,
+            },
         };
         let queue = CommitQueue::new(options, last, state.epoch, passed());
         let position = position_of(&queue);
@@ -105,6 +119,9 @@ impl Group {
             buffer: Arc::new(CommitBuffer::new(last, &limits)),
             work: Notify::new(),
             counts: Counts::new(),
+            leader_heard: Arc::new(LastHeard::new()),
+            changing: tokio::sync::Mutex::default(),
+            membership: RwLock::default(),
             position: watch::Sender::new(position),
             published: AtomicU64::new(last.as_nanoseconds()),
             horizon: AtomicU64::new(state.horizon.as_nanoseconds()),
@@ -147,6 +164,16 @@ impl Group {
     /// By how many nanoseconds the clock is held back.
     pub fn clock_held_back(&self) -> u64 {
         self.clock_ahead.load(Ordering::Relaxed)
+    }
+
+    /// From now on these belong to it.
+    pub fn set_membership(&self, membership: Arc<StoredMembership>) {
+        *self.membership.write() = membership;
+    }
+
+    /// Where a member is, if it is one.
+    pub fn member(&self, node: NodeId) -> Option<Node> {
+        self.membership.read().membership().get_node(&node.0).cloned()
     }
 
     /// Where the group's data lie now. Whoever has read there asks again afterwards: had they been replaced meanwhile, rows
@@ -453,9 +480,9 @@ mod tests {
                 let _over = Over(&over);
                 while !over.load(Ordering::Acquire) {
                     let term = term.load(Ordering::Acquire);
-                    group.decide(|queue| queue.elected(term, None));
+                    group.decide(|queue| queue.elected(term, None, passed()));
                 }
-                group.decide(|queue| queue.elected(TERMS, None));
+                group.decide(|queue| queue.elected(TERMS, None, passed()));
             }));
             // What is shown goes back never.
             let mut position = group.position();

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch,
-    Error, ErrorKind, GroupId, LeaderHint, Lookup, NodeId, Position, Read, ReadAt, ReadResult, ReadSet,
-    Result, Retry, StreamEvents, Timestamp, TransactionLog, code, document,
+    Error, ErrorKind, GroupId, Hold, HoldId, LeaderHint, Lookup, NodeId, Position, Read, ReadAt, ReadResult,
+    ReadSet, Result, Retry, StreamEvents, Timestamp, TransactionLog, code, document,
 };
 use counters::Stopwatch;
 use openraft::{async_runtime::WatchReceiver, raft::ReadPolicy};
@@ -26,13 +26,16 @@ use crate::{
     apply::{ApplyError, Family, Store},
     backfill,
     batcher::ProposalError,
+    clock::passed,
     commit_queue::{Received, Request},
     entry::{Backfill, CommitWrites, LogEntry, Staged, encode_writes, touched_keys},
     fatal::FatalHandler,
     group::Group,
+    holds::NotHeld,
     keys,
+    leader::is_heard,
     limits::StoreLimits,
-    members::GroupStatus,
+    members::{GroupStatus, Metrics},
     metrics::{MetricsSnapshot, RaftSnapshot},
     network::Peers,
     options::Deployment,
@@ -96,8 +99,6 @@ pub struct HandleGroup {
     pub(crate) node: NodeId,
     pub(crate) peers: Arc<Peers>,
     pub(crate) limits: StoreLimits,
-    /// One change of who belongs to the group, or leads it, after the other.
-    pub(crate) changing: tokio::sync::Mutex<()>,
     /// Numbers the large commits of this process; with the term no two are the same.
     stages: AtomicU64,
     /// Bytes that may be staged at once.
@@ -120,8 +121,8 @@ impl HandleGroup {
         fatal: FatalHandler,
     ) -> HandleGroup {
         let stage_room = Arc::new(Semaphore::new(stage_units(&group)));
-        let (stages, changing) = (AtomicU64::new(0), tokio::sync::Mutex::default());
-        HandleGroup { group, raft, node, peers, limits, changing, stages, stage_room, large, fatal }
+        let stages = AtomicU64::new(0);
+        HandleGroup { group, raft, node, peers, limits, stages, stage_room, large, fatal }
     }
 
     /// Whether large commits are under way.
@@ -217,13 +218,10 @@ impl Handle {
         all
     }
 
-    /// Which groups take no requests here now, since nobody is known to lead them.
+    /// Which groups take no requests here now: nobody is known to lead them, or was heard of lately by this replica, or, if it leads
+    /// itself, by a quorum.
     pub fn without_leader(&self) -> Vec<GroupId> {
-        let is_without = |of: &&Arc<HandleGroup>| {
-            let position = of.group.position();
-            let position = position.borrow();
-            !position.ready && position.leader.is_none()
-        };
+        let is_without = |of: &&Arc<HandleGroup>| of.leader(&of.metrics()).is_none();
         let mut groups: Vec<_> =
             self.shared.groups.values().filter(is_without).map(|of| of.group.id).collect();
         groups.sort_unstable();
@@ -263,8 +261,8 @@ impl Handle {
     }
 
     /// Adds a node to a group, by its leader: as a learner, then, once it has caught up, as a voter, in the same step instead of
-    /// another one if that is said. `address` is `host:port`; `zone` may be empty. What was begun goes on if it is asked for
-    /// again.
+    /// another one if that is said. `address` is `host:port`; an empty `zone` is the one that the node says. What was begun goes on
+    /// if it is asked for again. Of a node that has moved with its disk the group learns so where it is now.
     pub async fn add_node(
         &self,
         group: GroupId,
@@ -276,8 +274,8 @@ impl Handle {
     }
 
     /// Removes a node from a group, by its leader; if it is the leader itself, it hands over and answers `NotLeader`. The node
-    /// does not learn of it and is to be stopped; its id is never to be used again.
-    pub async fn remove_node(&self, group: GroupId, node: NodeId) -> Result<()> {
+    /// does not learn of it and is to be stopped; its id is never to be used again. Whether it was there.
+    pub async fn remove_node(&self, group: GroupId, node: NodeId) -> Result<bool> {
         self.group(group)?.remove_node(node).await
     }
 
@@ -338,6 +336,10 @@ fn not_leader(leader: Option<&LeaderHint>) -> Error {
     Error::new(ErrorKind::Overloaded, "NotLeader", message)
 }
 
+fn out_of_retention(at: Timestamp) -> Error {
+    Error::new(ErrorKind::OutOfRetention, "OutOfRetention", format!("{at} is older than what is kept"))
+}
+
 fn epoch_ended() -> Error {
     Error {
         retry: Retry::Now,
@@ -354,11 +356,11 @@ impl HandleGroup {
         Error::internal(error.to_string())
     }
 
-    fn limits_used(&self) -> [limits::Use; 5] {
+    fn limits_used(&self) -> [limits::Use; 6] {
         let limits = &self.group.limits;
-        let (undecided, window_bytes) = {
+        let (undecided, window_bytes, (held, _)) = {
             let queue = self.group.queue.read();
-            (queue.undecided(), queue.window_bytes())
+            (queue.undecided(), queue.window_bytes(), queue.held(passed()))
         };
         let staged_bytes_max = limits.staged_bytes_max / STAGE_UNIT_BYTES * STAGE_UNIT_BYTES;
         let staged_bytes = staged_bytes_max - self.stage_room.available_permits() * STAGE_UNIT_BYTES;
@@ -366,6 +368,7 @@ impl HandleGroup {
             limits::Use::of("log.commits_queued_max", undecided.commits, limits.commits_queued_max),
             limits::Use::of("log.commits_queued_bytes_max", undecided.bytes, limits.commits_queued_bytes_max),
             limits::Use::of("log.staged_bytes_max", staged_bytes, staged_bytes_max),
+            limits::Use::of("log.holds_max", held, limits.holds_max),
             limits::Use::of_cache("log.window_bytes_max", window_bytes, limits.window_bytes_max),
             limits::Use::of_cache(
                 "log.stream_buffer_bytes_max",
@@ -673,10 +676,37 @@ impl HandleGroup {
 
     fn in_retention(&self, at: Timestamp) -> Result<()> {
         if at < self.group.horizon() && !planted::is(planted::Bug::ReadIgnoresHorizon) {
-            let message = format!("{at} is older than what is kept");
-            return Err(Error::new(ErrorKind::OutOfRetention, "OutOfRetention", message));
+            return Err(out_of_retention(at));
         }
         Ok(())
+    }
+
+    async fn hold(&self, hold: Hold) -> Result<Duration> {
+        let (epoch, held) = {
+            let mut queue = self.group.queue.write();
+            (queue.epoch(), queue.hold(hold, self.group.horizon(), passed()))
+        };
+        // Whoever comes to lead after this waits for what is held to be renewed. One that leads already would not, and may know
+        // better what can't be read.
+        if !planted::is(planted::Bug::HoldIsNotConfirmed) {
+            self.confirm_leadership().await?;
+        }
+        let queue = self.group.queue.read();
+        match held {
+            _ if queue.epoch() != epoch => Err(self.not_leader()),
+            Ok(()) if queue.holds(hold.id, passed()) => Ok(Duration::from_millis(self.group.limits.hold_ms)),
+            // To confirm it took longer than it is held.
+            Ok(()) | Err(NotHeld::NotLeader) => Err(self.not_leader()),
+            Err(NotHeld::TooOld) => Err(out_of_retention(hold.at)),
+            Err(NotHeld::TooMany) => Err(Error::overloaded("TooManyHolds", "too many moments are held")),
+        }
+    }
+
+    fn release(&self, id: HoldId) -> Result<()> {
+        match self.group.queue.write().release(id) {
+            true => Ok(()),
+            false => Err(self.not_leader()),
+        }
     }
 
     async fn confirm_leadership(&self) -> Result<Position> {
@@ -685,8 +715,16 @@ impl HandleGroup {
         Ok(self.group.position().borrow().clone())
     }
 
+    /// Who leads, if that one was heard of lately.
+    pub(crate) fn leader(&self, metrics: &Metrics) -> Option<Arc<LeaderHint>> {
+        let leader = self.group.position().borrow().leader.clone();
+        leader.filter(|_| is_heard(&self.group.leader_heard, metrics, &self.limits))
+    }
+
     pub(crate) fn not_leader(&self) -> Error {
-        not_leader(self.group.position().borrow().leader.as_deref())
+        let leader = self.leader(&self.metrics());
+        // It would not say so if a quorum had let it.
+        not_leader(leader.as_deref().filter(|leader| leader.node != self.node))
     }
 
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
@@ -780,6 +818,14 @@ impl TransactionLog for Handle {
 
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
         self.awaited(step.deployment).await?.backfill(step).await
+    }
+
+    async fn hold(&self, group: GroupId, hold: Hold) -> Result<Duration> {
+        self.group(group)?.hold(hold).await
+    }
+
+    async fn release(&self, group: GroupId, id: HoldId) -> Result<()> {
+        self.group(group)?.release(id)
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! A commit passes through small state machines that know nothing of clocks, disks or networks: `commit_queue` composes
 //! `validator` and `window` (may it be?), `batcher` (which entry does it go into?), `undecided` and `overlay` (who waits,
-//! who reads it before it is published?); `apply` and `backfill` say what an entry does to the store. Around them
+//! who reads it before it is published?), `holds` (what must stay readable?); `apply` and `backfill` say what an entry does to the store. Around them
 //! `proposer`, `state_machine`, `raft_log` and `state_store` do what touches Raft and the disk, `network` and `raft_server`
 //! what goes between the replicas of a group.
 //!
@@ -26,8 +26,10 @@ mod formation;
 mod gaps;
 mod group;
 mod handle;
+mod holds;
 mod incarnations;
 mod keys;
+mod leader;
 mod level;
 mod limits;
 mod log_disk;

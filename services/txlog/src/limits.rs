@@ -46,6 +46,14 @@ group! {
         commit_record_age_ms: u64 = 600_000,
         /// How far behind the newest commit a read may be: a paused client continues, a push compares.
         retention_ms_min: u64 = 300_000,
+        /// For how long a reader holds a moment that would be too old soon, unless it renews that; it does so several times in
+        /// this time. For so long a new leader forgets nothing, since it does not know yet what is held.
+        hold_ms: u64 = 60_000,
+        /// How old a held moment may become (`OutOfRetention`): as long as it is held, the disk keeps what was overwritten and
+        /// deleted since.
+        held_ms_max: u64 = 6 * 3_600_000,
+        /// Moments of one group that are held at a time (`TooManyHolds`).
+        holds_max: usize = 256,
         /// How long a replica waits for a timestamp that it has not applied yet, before it answers `NotYet`; and for a deployment
         /// of which it has not heard yet, before it answers `DeploymentNotFound`.
         read_wait_ms_max: u64 = 2_000,

@@ -9,16 +9,19 @@ use std::{
     time::Duration,
 };
 
-use contract::{Error, GroupId, LeaderHint, NodeId, Result, Timestamp};
+use contract::{Error, GroupId, LeaderHint, NodeId, Result, Timestamp, code};
 use openraft::{
     ChangeMembers, Instant, RaftMetrics,
     async_runtime::WatchReceiver,
     errors::{ClientWriteError, RaftError},
 };
+use tokio::sync::MutexGuard;
 
 use crate::{
+    clock::passed,
     group::Group,
     handle::HandleGroup,
+    leader::is_heard,
     limits::StoreLimits,
     proposer::GroupRaft,
     raft_types::{Node, RaftTypes, StoredMembership},
@@ -32,7 +35,7 @@ pub struct GroupStatus {
     /// Whose view it is.
     pub node: NodeId,
     pub term: u64,
-    /// Who leads, as far as is known here.
+    /// Who leads, as far as is known here and was heard of lately.
     pub leader: Option<LeaderHint>,
     /// Whether this replica leads and takes commits.
     pub ready: bool,
@@ -63,6 +66,8 @@ pub struct ReplicaStatus {
 
 /// A learner that lacks no more entries can vote: it delays no commit.
 const CAUGHT_UP_ENTRIES: u64 = 64;
+/// A node that is to vote, and from which the leader has heard nothing for longer, is not waited for.
+const SILENT_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked whether what is under way has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(2);
 
@@ -94,7 +99,7 @@ impl HandleGroup {
             group: self.group.id,
             node: self.node,
             term: metrics.current_term,
-            leader: position.leader.as_deref().cloned(),
+            leader: self.leader(metrics).as_deref().cloned(),
             ready: position.ready,
             published: position.published,
             last_index: metrics.last_log_index.unwrap_or(0),
@@ -118,26 +123,43 @@ impl HandleGroup {
         node == self.node.0 || is_heard_of(metrics, node, &self.limits)
     }
 
+    /// Fails if this replica does not lead, or hears of no quorum: whatever it began would not end.
     fn leads(&self, metrics: &Metrics) -> Result<()> {
-        match metrics.current_leader == Some(self.node.0) && metrics.state.is_leader() {
+        let leads = metrics.current_leader == Some(self.node.0) && metrics.state.is_leader();
+        match leads && is_heard(&self.group.leader_heard, metrics, &self.limits) {
             true => Ok(()),
             false => Err(self.not_leader()),
         }
     }
 
-    /// Adds a node to the group: as a learner, and as a voter when it has caught up, however long that takes. With `instead_of`
-    /// that voter goes in the same step.
+    /// Waits until no other change is under way, which may take as long as sending a node all data: so not for long.
+    async fn one_at_a_time(&self) -> Result<MutexGuard<'_, ()>> {
+        let wait = Duration::from_millis(self.limits.hand_over_ms_max);
+        runtime::timeout(wait, self.group.changing.lock()).await.map_err(|_| {
+            let message = "another change of the group's members, or of who leads it, is under way";
+            Error::overloaded("MembershipNotChanged", message)
+        })
+    }
+
+    /// Adds a node to the group: as a learner, and as a voter when it has caught up, however long that takes while it is heard of. With
+    /// `instead_of` that voter goes in the same step. A member whose address or zone is another one by now is found there from now on.
     pub async fn add_node(
         &self,
         node: NodeId,
         (address, zone): (&str, &str),
         instead_of: Option<NodeId>,
     ) -> Result<()> {
-        let _one_at_a_time = self.changing.lock().await;
+        let _one_at_a_time = self.one_at_a_time().await?;
         let metrics = self.metrics();
         self.leads(&metrics)?;
+        let membership = metrics.membership_config.membership();
+        let is_voter = |node: NodeId| membership.voter_ids().any(|voter| voter == node.0);
+        // Where it is asked for again, the other one has gone already.
+        if let Some(gone) = instead_of.filter(|gone| !is_voter(*gone) && !is_voter(node)) {
+            return Err(not_voter(gone));
+        }
         let introduced = self.peers.introduce(self.group.id, address).await.map_err(|error| {
-            Error::overloaded("NodeUnreachable", format!("nobody answers at {address}: {error}"))
+            Error::overloaded(code::NODE_UNREACHABLE, format!("nobody answers at {address}: {error}"))
         })?;
         if introduced.node != node {
             let message = format!("at {address} is node {}, not node {node}", introduced.node);
@@ -147,22 +169,30 @@ impl HandleGroup {
             let message = format!("node {node} is of an older version, which can't read the group's entries");
             return Err(Error::bad_request("NodeTooOld", message));
         }
-        let place = Node { address: address.into(), zone: zone.into(), disk: introduced.place.disk };
-        match metrics.membership_config.membership().get_node(&node.0) {
+        let zone = if zone.is_empty() { introduced.place.zone } else { zone.into() };
+        let place = Node { address: address.into(), zone, disk: introduced.place.disk };
+        match membership.get_node(&node.0) {
             Some(known) if known.disk != place.disk => {
                 let message = format!(
                     "node {node} is known with another disk: one that has lost its disk must come back under an id of its own"
                 );
                 return Err(Error::bad_request("NodeIdTaken", message));
             }
-            Some(_) => {}
+            // A leader sees to its own.
+            Some(known) if *known == place || node == self.node => {}
+            Some(_) => {
+                let moved = ChangeMembers::SetNodes(BTreeMap::from([(node.0, place)]));
+                self.changed(self.raft.change_membership(moved, false).await)?;
+            }
             None if introduced.begun => {
                 let message = format!("node {node} has data of the group already, and does not belong to it");
                 return Err(Error::bad_request("NodeHasData", message));
             }
             None => self.changed(self.raft.add_learner(node.0, place, false).await)?,
         }
-        self.caught_up(node).await?;
+        if node != self.node {
+            self.caught_up(node).await?;
+        }
         let mut changes = vec![ChangeMembers::AddVoterIds(BTreeSet::from([node.0]))];
         if let Some(gone) = instead_of.filter(|gone| *gone != node) {
             if gone == self.node {
@@ -174,38 +204,54 @@ impl HandleGroup {
         self.changed(self.raft.change_membership(ChangeMembers::Batch(changes), false).await)
     }
 
-    /// Waits until a replica has nearly all that the log has.
+    /// Waits until another replica is heard of and has nearly all that the log has.
     async fn caught_up(&self, node: NodeId) -> Result<()> {
+        let began = passed();
+        let look = Duration::from_millis(self.limits.heartbeat_ms);
         let mut metrics = self.raft.metrics();
         loop {
             let now = metrics.borrow_watched().clone();
             self.leads(&now)?;
-            if self.entries_behind(&now, node.0).is_some_and(|behind| behind <= CAUGHT_UP_ENTRIES) {
+            let is_near = self.entries_behind(&now, node.0).is_some_and(|behind| behind <= CAUGHT_UP_ENTRIES);
+            if is_near && self.is_alive(&now, node.0) {
                 return Ok(());
             }
-            metrics.changed().await.map_err(|_| self.not_leader())?;
+            let waited = passed().saturating_sub(began);
+            let silent = silence(&now, node.0).map_or(waited, |silent| silent.min(waited));
+            if silent > SILENT_MAX {
+                let message = format!("the leader hears nothing of node {node}");
+                return Err(Error::overloaded(code::NODE_UNREACHABLE, message));
+            }
+            // Of who says nothing nothing changes.
+            if let Ok(changed) = runtime::timeout(look, metrics.changed()).await {
+                changed.map_err(|_| self.not_leader())?;
+            }
         }
     }
 
     /// Removes a node from the group, voter or learner. It does not learn of it: it is to be stopped. The leader hands over
-    /// first; then the next one is to be asked.
-    pub async fn remove_node(&self, node: NodeId) -> Result<()> {
-        let _one_at_a_time = self.changing.lock().await;
+    /// first; then the next one is to be asked. Whether it was there.
+    pub async fn remove_node(&self, node: NodeId) -> Result<bool> {
+        let _one_at_a_time = self.one_at_a_time().await?;
         let metrics = self.metrics();
         self.leads(&metrics)?;
         let membership = metrics.membership_config.membership();
         if membership.get_node(&node.0).is_none() {
-            return Ok(());
+            return Ok(false);
         }
         if node == self.node {
             return Err(self.handed_over_first().await);
         }
         let nodes = BTreeSet::from([node.0]);
-        if membership.voter_ids().all(|voter| voter != node.0) {
-            return self.changed(self.raft.change_membership(ChangeMembers::RemoveNodes(nodes), false).await);
-        }
-        self.leaves_quorum(node, None)?;
-        self.changed(self.raft.change_membership(ChangeMembers::RemoveVoters(nodes), false).await)
+        let changes = match membership.voter_ids().any(|voter| voter == node.0) {
+            true => {
+                self.leaves_quorum(node, None)?;
+                ChangeMembers::RemoveVoters(nodes)
+            }
+            false => ChangeMembers::RemoveNodes(nodes),
+        };
+        self.changed(self.raft.change_membership(changes, false).await)?;
+        Ok(true)
     }
 
     /// Fails if, without `gone` and with `new`, fewer than a majority of the voters would be heard of: the group could not
@@ -234,8 +280,15 @@ impl HandleGroup {
     /// Hands the lead over to a voter, or to the one that has most of the log, and says to which. Meanwhile commits hear who
     /// will lead; those under way are decided before.
     pub async fn transfer_leader(&self, to: Option<NodeId>) -> Result<NodeId> {
-        let _one_at_a_time = self.changing.lock().await;
-        self.hand_over(to).await
+        let _one_at_a_time = self.one_at_a_time().await?;
+        let leader = self.hand_over(to).await?;
+        match to.filter(|to| *to != leader) {
+            None => Ok(leader),
+            Some(to) => {
+                let message = format!("node {leader} has taken the lead, not node {to}");
+                Err(Error::overloaded("LeaderNotTransferred", message))
+            }
+        }
     }
 
     async fn hand_over(&self, to: Option<NodeId>) -> Result<NodeId> {
@@ -247,11 +300,13 @@ impl HandleGroup {
         };
         let membership = metrics.membership_config.membership();
         let place = membership.get_node(&to.0).filter(|_| membership.voter_ids().any(|voter| voter == to.0));
-        let Some(place) = place else {
-            return Err(Error::bad_request("NodeNotVoter", format!("node {to} is no voter of the group")));
-        };
+        let Some(place) = place else { return Err(not_voter(to)) };
         if to == self.node {
             return Ok(to);
+        }
+        if !self.is_alive(&metrics, to.0) {
+            let message = format!("node {to} was not heard of lately");
+            return Err(Error::overloaded(code::NODE_UNREACHABLE, message));
         }
         let _takes_commits_again = HandingOver::begin(&self.group, hint(to, place));
         let limit = Duration::from_millis(self.limits.hand_over_ms_max);
@@ -327,6 +382,10 @@ impl HandleGroup {
     }
 }
 
+fn not_voter(node: NodeId) -> Error {
+    Error::bad_request("NodeNotVoter", format!("node {node} is no voter of the group"))
+}
+
 /// See [`HandleGroup::is_current`].
 pub async fn is_current(
     group: &Group,
@@ -394,6 +453,8 @@ impl Drop for HandingOver<'_> {
 /// What a leader sees to without being asked: that its own place is known as it is now, and that a change of the voters which
 /// an earlier leader began is finished.
 pub async fn keep_in_order(group: &Group, raft: &GroupRaft, node: NodeId, place: &Node) {
+    // Of two changes at a time one fails. It is looked again soon.
+    let Ok(_one_at_a_time) = group.changing.try_lock() else { return };
     let membership: Arc<StoredMembership> = raft.server_metrics().borrow_watched().membership_config.clone();
     let membership = membership.membership();
     let changes = if membership.get_joint_config().len() > 1 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use counters::HistogramSnapshot;
 use openraft::ServerState;
 
-use crate::{counts::OUTCOMES, group::Group, handle::HandleGroup, members::GroupStatus};
+use crate::{clock::passed, counts::OUTCOMES, group::Group, handle::HandleGroup, members::GroupStatus};
 
 const STAGES: [&str; 4] = ["validate", "queue", "replicate", "apply"];
 
@@ -29,6 +29,10 @@ pub struct MetricsSnapshot {
     pub batches_skipped: u64,
     /// By how many nanoseconds this node's clock is held back, since it is ahead of the others': the most of all groups.
     pub clock_held_back_ns: u64,
+    /// Moments that readers hold, in the groups that this node leads.
+    pub held: u64,
+    /// How old the oldest of them is, by this machine's clock.
+    pub held_age: Duration,
     /// How often subscribers to the stream of commits were woken.
     pub stream_wake_ups: u64,
     /// The newest writes, which commits are validated against.
@@ -64,7 +68,7 @@ pub struct RaftSnapshot {
     pub term: u64,
     /// Whether this replica leads.
     pub leads: bool,
-    /// Whether it knows who does.
+    /// Whether it has heard lately of one that does.
     pub has_leader: bool,
     /// How often another replica began to lead, as far as it was heard here.
     pub leader_changes: u64,
@@ -111,7 +115,7 @@ impl RaftSnapshot {
             group: group.0,
             term,
             leads,
-            has_leader: metrics.current_leader.is_some(),
+            has_leader: of.leader(&metrics).is_some(),
             leader_changes: of.group.counts.leader_changes.get(),
             voters: voters as u64,
             learners: (replicas.len() - voters) as u64,
@@ -133,6 +137,11 @@ impl Group {
             sum.commits_undecided += queue.undecided().commits as u64;
             sum.commits_undecided_bytes += queue.undecided().bytes as u64;
             sum.window_bytes += queue.window_bytes() as u64;
+            let (held, oldest) = queue.held(passed());
+            sum.held += held as u64;
+            let now_ns = self.clock.now().as_nanoseconds();
+            let age_ns = oldest.map_or(0, |oldest| now_ns.saturating_sub(oldest.as_nanoseconds()));
+            sum.held_age = sum.held_age.max(Duration::from_nanos(age_ns));
         }
         for (sum, count) in sum.outcomes.iter_mut().zip(self.counts.outcomes()) {
             *sum += count;

@@ -209,6 +209,7 @@ pub struct Line {
     peers: Arc<Peers>,
     group: Arc<Group>,
     target: NodeId,
+    /// Where it was when the line was made.
     node: Node,
     purpose: Purpose,
 }
@@ -221,12 +222,17 @@ fn unreachable(why: impl ToString) -> Failed {
 }
 
 impl Line {
+    /// Where the target is now. A leader keeps its lines when a member's address changes.
+    fn place(&self) -> Node {
+        self.group.member(self.target).unwrap_or_else(|| self.node.clone())
+    }
+
     fn client(&self) -> Result<RaftClient<Wire>, Failed> {
-        self.peers.client(self.target, &self.node.address, self.purpose).map_err(unreachable)
+        self.peers.client(self.target, &self.place().address, self.purpose).map_err(unreachable)
     }
 
     fn route(&self) -> wire::Route {
-        self.peers.route(self.group.id, Some(self.target), self.node.disk)
+        self.peers.route(self.group.id, Some(self.target), self.place().disk)
     }
 
     async fn call<T>(
@@ -446,6 +452,7 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use std::{
+        collections::BTreeMap,
         pin::Pin,
         sync::atomic::{AtomicBool, Ordering},
     };
@@ -465,7 +472,7 @@ mod tests {
         keys::Incarnation,
         limits::LogLimits,
         raft_messages::appended_to_wire,
-        raft_types::{Vote, log_id},
+        raft_types::{Membership, StoredMembership, Vote, log_id},
         state_store::NodeStore,
     };
 
@@ -721,10 +728,17 @@ mod tests {
         }
         assert_eq!(*lines.opened.lock(), [Purpose::Heartbeats, Purpose::Entries]);
         // Another address is another channel.
+        let there = lines.node.clone();
         lines.node.address = "127.0.0.1:1".into();
         let mut line = lines.network.new_client(2, &lines.node).await;
         let (input, _) = requests(1);
         assert!(line.stream_append(input, option()).await.is_err(), "nobody is there");
         assert_eq!(lines.opened.lock().len(), 3);
+        // A line that is there goes to where the membership has it by now.
+        let members = Membership::new(vec![[2].into()], BTreeMap::from([(2, there)])).expect("it is one");
+        lines.network.group.set_membership(Arc::new(StoredMembership::new(None, members)));
+        let (input, _) = requests(1);
+        let mut answers = line.stream_append(input, option()).await.expect("it is opened");
+        assert_eq!(answers.next().await.unwrap().unwrap(), Ok(Some(log_id(3, 7))));
     }
 }

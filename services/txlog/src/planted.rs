@@ -75,6 +75,12 @@ pub(crate) enum Bug {
     AgesFollowTimestamps,
     /// A stream of commits begins at a replica that nobody knows to be current.
     StreamBeginsUnproved,
+    /// Whoever comes to lead does not wait for what is held to be renewed.
+    NewLeaderForgetsHolds,
+    /// A moment is held that a batch on its way has passed.
+    HoldIgnoresChosenHorizon,
+    /// A replica holds moments that has been replaced as leader and has not heard of it.
+    HoldIsNotConfirmed,
 }
 
 #[cfg(not(test))]

@@ -100,22 +100,33 @@ pub async fn follow_leadership(group: Arc<Group>, raft: GroupRaft, token: Cancel
     let mut metrics = raft.server_metrics();
     let mut term;
     let mut last_leader = None;
+    let mut led_term = None;
     loop {
         let (leads, leader) = {
             let metrics = metrics.borrow_watched();
             term = metrics.vote.leader_id.term;
+            group.set_membership(metrics.membership_config.clone());
             if metrics.current_leader.is_some() && metrics.current_leader != last_leader {
                 last_leader = metrics.current_leader;
                 group.counts.leader_changes.increment();
             }
             let leads = metrics.state == ServerState::Leader && metrics.vote.committed;
-            let leader = metrics.current_leader.map(|leader| {
+            // One that was removed while it led goes on to call itself the leader, though it knows that it leads nobody.
+            let known = metrics.current_leader.filter(|leader| leads || *leader != metrics.id);
+            let leader = known.map(|leader| {
                 let place = metrics.membership_config.membership().get_node(&leader).cloned();
                 hint(NodeId(leader), &place.unwrap_or_default())
             });
             (leads, leader)
         };
-        group.decide(|queue| if leads { queue.elected(term, leader) } else { queue.follow(term, leader) });
+        if leads && led_term != Some(term) {
+            led_term = Some(term);
+            group.leader_heard.now();
+        }
+        group.decide(|queue| match leads {
+            true => queue.elected(term, leader, passed()),
+            false => queue.follow(term, leader),
+        });
         if !leads {
             group.counts.given_up();
         }

@@ -16,7 +16,7 @@ use openraft::{
     alias::SnapshotOf,
     async_runtime::WatchReceiver,
     base::BoxStream,
-    raft::{AppendEntriesResponse, FlushPoint, ReadPolicy, StreamAppendError},
+    raft::{AppendEntriesResponse, FlushPoint, ReadPolicy, StreamAppendError, StreamAppendResult},
 };
 use parking_lot::RwLock;
 use proto::txlog::v1::{self as wire, raft_server, snapshot_piece::Piece};
@@ -168,6 +168,11 @@ async fn durable(raft: &GroupRaft, vote: &Vote, last: LogId) -> Result<(), Statu
     }
 }
 
+/// Whether the answer to a message is one to the leader: to anybody else a newer vote is told.
+fn is_of_leader(answer: &StreamAppendResult<RaftTypes>) -> bool {
+    !matches!(answer, Err(StreamAppendError::HigherVote(_)))
+}
+
 fn ended(error: impl ToString) -> Status {
     Status::unavailable(error.to_string())
 }
@@ -199,8 +204,14 @@ impl raft_server::Raft for RaftService {
             let requests = stream::iter([first]).chain(rest);
             // It keeps nothing of the handle, but only its box says so.
             let answers: BoxStream<'static, _> = Box::pin(served.raft.stream_append(requests));
-            let answers = answers.map(|answer| match answer {
-                Ok(answer) => Ok(appended_to_wire(answer)),
+            let leader_heard = served.group.leader_heard.clone();
+            let answers = answers.map(move |answer| match answer {
+                Ok(answer) => {
+                    if is_of_leader(&answer) {
+                        leader_heard.now();
+                    }
+                    Ok(appended_to_wire(answer))
+                }
                 Err(fatal) => Err(ended(fatal)),
             });
             Ok::<_, Status>(answers.right_stream())
@@ -229,6 +240,9 @@ impl raft_server::Raft for RaftService {
                 None => return Err(Status::internal("nothing conflicts with nothing")),
             },
         };
+        if is_of_leader(&result) {
+            served.group.leader_heard.now();
+        }
         Ok(Response::new(appended_to_wire(result)))
     }
 

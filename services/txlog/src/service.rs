@@ -307,6 +307,21 @@ pub(crate) async fn start_group(
     Ok((group, raft))
 }
 
+/// What the group knows of this node's address it has from when it was told.
+fn tell_of_another_address(raft: &GroupRaft, (group, node): (GroupId, NodeId), place: &Node) {
+    let membership = raft.server_metrics().borrow_watched().membership_config.clone();
+    let known = membership.membership().get_node(&node.0).map(|known| known.address.as_str());
+    if let Some(known) = known.filter(|known| *known != place.address) {
+        let (group, address) = (group.0, &place.address);
+        tracing::warn!(
+            group,
+            known,
+            address,
+            "this node's address is another one than the group knows: where nobody leads it there, `tidemark cluster add-node` tells the group"
+        );
+    }
+}
+
 /// How a group is on this node at its start.
 pub(crate) enum Begun {
     /// This node is its only voter.
@@ -329,6 +344,7 @@ pub(crate) async fn begin(
     let node = options.node;
     if raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
         if !is_only_voter(raft, node) {
+            tell_of_another_address(raft, (group, node), place);
             return Ok(Begun::WithOthers);
         }
         // Nobody else could have been elected: there is nothing to wait for.
@@ -400,6 +416,10 @@ pub(crate) fn check_reach(group: GroupId, log: &RaftLog, state: &AppliedState) -
     Err(StartError::Differ { group: group.0, reason })
 }
 
+/// Notes that Raft's tasks leave for it, and it for itself: for each message that it takes, of which it takes thousands before it
+/// looks at a note. Where its own note has no room, it waits for ever.
+const RAFT_NOTES_MIN: u64 = 16_384;
+
 pub(crate) fn raft_config(options: &Options, group: GroupId) -> Result<Config, String> {
     let limits = &options.store;
     let config = Config {
@@ -416,7 +436,7 @@ pub(crate) fn raft_config(options: &Options, group: GroupId) -> Result<Config, S
         // A restarted leader has lost what it had not flushed: it must be elected and apply its log first.
         enable_leader_restore: Some(false),
         api_channel_size: Some(limits.raft_messages_queued_max),
-        notification_channel_size: Some(limits.raft_messages_queued_max),
+        notification_channel_size: Some(limits.raft_messages_queued_max.max(RAFT_NOTES_MIN)),
         ..Config::default()
     };
     config.validate().map_err(|error| error.to_string())
@@ -745,6 +765,29 @@ mod tests {
             assert_eq!(leader.zone.as_deref(), Some(zone).filter(|zone| !zone.is_empty()));
             running.stop().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_leader_leaves_the_membership_alone_while_somebody_changes_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut options, _reasons) = options(folder.path());
+        // Nobody but the test keeps it in order.
+        options.store.sweep_look_ms = 3_600_000;
+        let running = Running::start(options).await;
+        let (group, raft) = &running.service.groups[0];
+        let (node, place) = (NodeId(1), Node { address: "moved:1".into(), ..Node::default() });
+        let known = || {
+            let membership = raft.server_metrics().borrow_watched().membership_config.clone();
+            membership.membership().get_node(&node.0).cloned()
+        };
+        let before = known();
+        let changing = group.changing.lock().await;
+        keep_in_order(group, raft, node, &place).await;
+        assert_eq!(known(), before);
+        drop(changing);
+        keep_in_order(group, raft, node, &place).await;
+        assert_eq!(known(), Some(place));
+        running.stop().await;
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ mod cluster;
 pub(crate) mod disk;
 mod documents;
 mod faults;
+mod holders;
 mod lists;
 mod network;
 pub(crate) mod runtime;
@@ -123,16 +124,18 @@ macro_rules! found {
 }
 
 found! {
-    a_fence_that_is_open_is_found: FenceIsOpen by 22,
-    an_apply_that_ignores_the_previous_timestamp_is_found: ApplyIgnoresPrevious by 22,
+    a_fence_that_is_open_is_found: FenceIsOpen by 96,
+    an_apply_that_ignores_the_previous_timestamp_is_found: ApplyIgnoresPrevious by 96,
     an_answer_before_a_commit_is_published_is_found: AnsweredBeforePublished by 0,
-    a_log_that_tells_before_it_is_durable_is_found: LogTellsBeforeItIsDurable by 1,
-    an_apply_that_passes_its_own_log_is_found: ApplyPassesLog by 37,
+    a_log_that_tells_before_it_is_durable_is_found: LogTellsBeforeItIsDurable by 0,
+    an_apply_that_passes_its_own_log_is_found: ApplyPassesLog by 62,
     a_commit_that_leaves_no_record_is_found: RecordIsNotWritten by 0,
-    ages_that_follow_timestamps_are_found: AgesFollowTimestamps by 5,
+    ages_that_follow_timestamps_are_found: AgesFollowTimestamps by 2,
     a_purge_that_passes_what_is_flushed_is_found: PurgePassesFlushed by 1,
-    a_membership_that_is_forgotten_is_found: MembershipIsForgotten by 0,
+    a_membership_that_is_forgotten_is_found: MembershipIsForgotten by 6,
     a_snapshot_that_lacks_records_is_found: SnapshotLacksRecords by 0,
-    an_installed_state_that_is_not_flushed_is_found: InstallIsNotFlushed by 64,
+    an_installed_state_that_is_not_flushed_is_found: InstallIsNotFlushed by 12,
     a_stream_that_begins_where_nobody_leads_is_found: StreamBeginsUnproved by 0,
+    a_new_leader_that_forgets_what_is_held_is_found: NewLeaderForgetsHolds by 14,
+    a_hold_that_is_not_confirmed_is_found: HoldIsNotConfirmed by 80,
 }

@@ -50,6 +50,7 @@ fn options(folder: &std::path::Path) -> Options {
     options.limits.staged_entry_bytes_max = 60;
     options.limits.read_page_documents_max = PAGE.rows_max;
     options.limits.retention_ms_min = 30;
+    options.limits.hold_ms = 1;
     options.limits.window_age_ms_min = 30;
     options.limits.window_bytes_max = 4_000;
     options.store.unflushed_look_ms = 1;

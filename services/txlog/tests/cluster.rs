@@ -13,9 +13,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use contract::{NodeId, Timestamp, TransactionLog};
+use contract::{Hold, HoldId, NodeId, Read, ReadAt, ReadResult, Timestamp, TransactionLog};
 use proto::txlog::v1::{self as wire, raft_client::RaftClient};
-use support::{CLUSTER, Cluster, DEV, Fault, commit_at, delete, write};
+use support::{BY_ID, CLUSTER, Cluster, DEV, Fault, commit_at, delete, write};
 use tokio::task::JoinSet;
 use tonic::Code;
 use txlog::Handle;
@@ -202,6 +202,48 @@ async fn a_leader_that_hangs_is_replaced_and_proves_nothing_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hears_of_no_leader_and_a_leader_of_no_quorum_say_so_until_they_do() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let (one, other) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+    cluster.are_without_leader(&[]).await;
+    for fault in [Fault::Closed, Fault::Silent] {
+        cluster.isolate(one, Some(fault));
+        cluster.are_without_leader(&[one]).await;
+        assert_eq!(cluster.leader().await, leader, "it has a quorum all the same");
+        cluster.isolate(other, Some(fault));
+        cluster.are_without_leader(&[1, 2, 3]).await;
+        // Nobody could have been elected, and nobody has stepped down.
+        let status = cluster.status(leader);
+        assert!(status.ready, "{status:?}");
+        let error =
+            cluster.log(leader).confirm_leadership(DEV.group).await.expect_err("no quorum confirms it");
+        assert!(error.message.ends_with("nobody is known to"), "it does not name itself: {error}");
+        cluster.isolate(one, None);
+        cluster.isolate(other, None);
+        cluster.ready().await;
+        cluster.are_without_leader(&[]).await;
+    }
+    // One that starts where nobody answers knows who led last, and has not heard of it.
+    cluster.kill(one).await;
+    cluster.start_node(one).await;
+    cluster.are_without_leader(&[one]).await;
+    cluster.isolate(one, None);
+    cluster.are_without_leader(&[]).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_takes_one_message_of_raft_at_a_time_goes_on() {
+    let mut cluster = Cluster::start_with(3, |options| options.store.raft_messages_queued_max = 1).await;
+    let load = Load::start(&cluster, 1, 8);
+    load.acknowledged(200).await;
+    let (written, last, _) = load.end().await;
+    all_have(&cluster, &written, last).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lead_is_handed_over_without_a_failed_commit() {
     let mut cluster = Cluster::start(3).await;
     let load = Load::start(&cluster, 1, 8);
@@ -272,8 +314,14 @@ async fn voters_are_added_and_removed_while_commits_go_on() {
     };
     assert_eq!(add(&cluster, leader % 3 + 1, 4, None).await.unwrap_err().code, "NotLeader");
     assert_eq!(add(&cluster, leader, 5, None).await.unwrap_err().code, "NodeIsAnother");
+    let error = add(&cluster, leader, 4, Some(9)).await.unwrap_err();
+    assert_eq!(error.code, "NodeNotVoter", "whom should it replace?");
+    assert_eq!(cluster.status(leader).replicas.len(), 3, "nothing was begun");
     add(&cluster, leader, 4, None).await.expect("it is added");
     add(&cluster, leader, 4, None).await.expect("it is there already");
+    let own = cluster.address(leader).to_owned();
+    let itself = cluster.log(leader).add_node(DEV.group, NodeId(leader), (&own, ""), None).await;
+    itself.expect("the leader is there already as well");
     let voters = |cluster: &Cluster, of: u64| -> Vec<u64> {
         let replicas = cluster.status(of).replicas.into_iter().filter(|replica| replica.voter);
         replicas.map(|replica| replica.node.0).collect()
@@ -284,8 +332,10 @@ async fn voters_are_added_and_removed_while_commits_go_on() {
     let error = cluster.log(leader).remove_node(DEV.group, NodeId(leader)).await.unwrap_err();
     assert_eq!(error.code, "NotLeader");
     let next = cluster.leader_of(|node| node != leader).await;
-    cluster.log(next).remove_node(DEV.group, NodeId(leader)).await.expect("it is removed");
-    cluster.log(next).remove_node(DEV.group, NodeId(leader)).await.expect("it is not there any more");
+    for (node, is_there) in [(leader, true), (leader, false), (99, false)] {
+        let removed = cluster.log(next).remove_node(DEV.group, NodeId(node)).await;
+        assert_eq!(removed.expect("it is not there any more"), is_there, "node {node}");
+    }
     let left: Vec<u64> = (1..=4).filter(|node| *node != leader).collect();
     assert_eq!(voters(&cluster, next), left);
     load.acknowledged(50).await;
@@ -302,6 +352,9 @@ async fn voters_are_added_and_removed_while_commits_go_on() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let error = cluster.log(next).remove_node(DEV.group, NodeId(alive)).await.unwrap_err();
     assert_eq!(error.code, "QuorumWouldBeLost");
+    let error = cluster.log(next).transfer_leader(DEV.group, Some(NodeId(dead))).await.unwrap_err();
+    assert_eq!(error.code, "NodeUnreachable", "it can't lead");
+    assert!(cluster.status(next).ready, "who led leads on");
     cluster.log(next).remove_node(DEV.group, NodeId(dead)).await.expect("the dead one can go");
     cluster.stop_all().await;
 }
@@ -322,6 +375,9 @@ async fn a_dead_node_is_replaced_by_another_one() {
         .add_node(DEV.group, NodeId(4), (&address, "zone-4"), Some(NodeId(dead)))
         .await
         .expect("it is replaced");
+    let again = (&*address, "zone-4");
+    let again = cluster.log(leader).add_node(DEV.group, NodeId(4), again, Some(NodeId(dead))).await;
+    again.expect("it is replaced already");
     let members: Vec<_> = cluster.status(leader).replicas.iter().map(|replica| replica.node.0).collect();
     assert_eq!(members, (1..=4).filter(|node| *node != dead).collect::<Vec<_>>());
     let (written, last, _) = load.end().await;
@@ -331,6 +387,68 @@ async fn a_dead_node_is_replaced_by_another_one() {
     let other = (1..=3).find(|node| *node != dead && *node != leader).unwrap();
     cluster.kill(other).await;
     cluster.commit(u128::MAX, vec![write("after", b"it")]).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_has_moved_with_its_disk_is_found_where_it_is_once_that_is_said() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let moved = leader % 3 + 1;
+    cluster.stop(moved).await;
+    // More than a new voter may lack.
+    let load = Load::start(&cluster, 1, 4);
+    load.acknowledged(200).await;
+    cluster.move_node(moved).await;
+    cluster.start_node(moved).await;
+    cluster.are_without_leader(&[moved]).await;
+    let address = cluster.address(moved).to_owned();
+    let tell = async |zone: &str| {
+        cluster.log(leader).add_node(DEV.group, NodeId(moved), (&address, zone), None).await
+    };
+    let place = || {
+        let replicas = cluster.status(leader).replicas;
+        let replica = replicas.into_iter().find(|replica| replica.node.0 == moved).expect("it is a member");
+        (replica.address, replica.zone, replica.voter)
+    };
+    tell("").await.expect("it is there");
+    assert_eq!(place(), (address.clone(), format!("zone-{moved}"), true), "in the zone that it says");
+    tell("elsewhere").await.expect("it is there");
+    assert_eq!(place(), (address.clone(), "elsewhere".into(), true));
+    let (written, last, refused) = load.end().await;
+    assert_eq!(refused, 0, "nobody noticed");
+    cluster.are_without_leader(&[]).await;
+    all_have(&cluster, &written, last).await;
+    // It counts: without it there would be no quorum.
+    cluster.kill((leader + 1) % 3 + 1).await;
+    cluster.commit(u128::MAX, vec![write("after", b"it")]).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_node_that_is_not_heard_of_is_not_waited_for_and_other_changes_are_not_held_up() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.start_node(4).await;
+    let leader = cluster.leader().await;
+    cluster.network.shy.lock().unwrap().insert(4);
+    let address = cluster.address(4).to_owned();
+    let add = async |cluster: &Cluster| {
+        cluster.log(leader).add_node(DEV.group, NodeId(4), (&address, ""), None).await
+    };
+    let meanwhile = async {
+        while cluster.status(leader).replicas.len() < 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        cluster.log(leader).transfer_leader(DEV.group, None).await
+    };
+    let both = async { tokio::join!(add(&cluster), meanwhile) };
+    let (added, meanwhile) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("both end");
+    assert_eq!(added.unwrap_err().code, "NodeUnreachable");
+    assert_eq!(meanwhile.unwrap_err().code, "MembershipNotChanged", "one after the other");
+    let last = cluster.commit(1, vec![write("a", b"one")]).await;
+    cluster.network.shy.lock().unwrap().clear();
+    add(&cluster).await.expect("what was begun goes on");
+    all_have(&cluster, &BTreeMap::from([("a".into(), "one".into())]), last).await;
     cluster.stop_all().await;
 }
 
@@ -433,6 +551,7 @@ fn tiny(options: &mut txlog::Options) {
     options.store.snapshot_piece_bytes_max = 1_000;
     options.store.sweep_look_ms = 20;
     options.limits.retention_ms_min = 500;
+    options.limits.hold_ms = 500;
 }
 
 /// Writes, overwrites and deletes until the leader's log begins behind `index`.
@@ -544,5 +663,83 @@ async fn a_new_node_gets_the_state_while_commits_go_on() {
     let found = cluster.documents(4, last).await;
     assert!(found == all, "{} of {} documents", found.len(), all.len());
     assert!(written.iter().all(|(key, document)| found.get(key) == Some(document)));
+    cluster.stop_all().await;
+}
+
+/// Holds a moment at whoever leads, several times in the time for which it is held, until it is told to let it go.
+async fn keep_held(logs: Vec<Handle>, hold: Hold, stop: Arc<AtomicBool>) {
+    let mut leader = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let asked = tokio::time::timeout(Duration::from_millis(500), logs[leader].hold(DEV.group, hold));
+        match asked.await {
+            Ok(Ok(held_for)) => tokio::time::sleep(held_for / 10).await,
+            Ok(Err(error)) if error.code != "NotLeader" => panic!("it is not held: {error}"),
+            _ => leader = (leader + 1) % logs.len(),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Those who do not lead hold nothing.
+    futures::future::join_all(logs.iter().map(|log| log.release(DEV.group, hold.id))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_held_moment_stays_readable_on_every_node_whoever_comes_to_lead() {
+    const HOLD: Duration = Duration::from_millis(3_000);
+    let mut cluster = Cluster::start_with(3, |options| {
+        options.limits.retention_ms_min = 500;
+        options.limits.hold_ms = HOLD.as_millis() as u64;
+    })
+    .await;
+    let before = cluster.commit(1, vec![write("key", b"before")]).await;
+    let at = cluster.commit(2, vec![write("key", b"held")]).await;
+    let logs: Vec<Handle> = cluster.nodes.values().map(|running| running.log.clone()).collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let hold = Hold { id: HoldId([1; 16]), at };
+    let holding = tokio::spawn(keep_held(logs.clone(), hold, stop.clone()));
+    cluster.commit(3, vec![write("key", b"after")]).await;
+    let read = async |log: &Handle, at: Timestamp| {
+        let read = Read::Point { index: BY_ID, key: "key".into() };
+        match log.read(DEV, ReadAt::published(at), &[read]).await {
+            Ok(results) => match &results[..] {
+                [ReadResult::Point(Some(version))] => Ok(version.document.clone()),
+                other => panic!("it is there: {other:?}"),
+            },
+            Err(error) => Err(error.code),
+        }
+    };
+    let load = Load::start(&cluster, 1, 2);
+    for is_cut_off in [true, false] {
+        let leader = cluster.leader().await;
+        if is_cut_off {
+            cluster.isolate(leader, Some(Fault::Closed));
+        } else {
+            cluster.log(leader).transfer_leader(DEV.group, None).await.expect("another one can lead");
+        }
+        let next = cluster.leader_of(|node| node != leader).await;
+        // Until it lets go of what is not held.
+        let until = Instant::now() + HOLD + Duration::from_secs(1);
+        while Instant::now() < until {
+            load.acknowledged(1).await;
+            for log in &logs {
+                assert_eq!(read(log, at).await, Ok(Bytes::from_static(b"held")), "led by {next}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(read(&cluster.log(next), before).await, Err("OutOfRetention".into()));
+        cluster.isolate(leader, None);
+        cluster.ready().await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    holding.await.expect("it was held all the time");
+    let gone = async {
+        for log in &logs {
+            while read(log, at).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.expect("nobody holds it any more");
+    load.end().await;
+    drop(logs);
     cluster.stop_all().await;
 }

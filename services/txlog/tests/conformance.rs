@@ -5,7 +5,10 @@ mod support;
 
 use std::sync::Arc;
 
-use conformance::{LogSubject, SequencerSubject};
+use conformance::{
+    LogSubject, SequencerSubject,
+    transaction_log::{HELD, HOLDS_MAX, RETENTION},
+};
 use contract::{
     Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, GroupId, IndexId, Interval, Order, Read,
     ReadAt, ReadResult, TransactionLog, Write, document,
@@ -120,8 +123,22 @@ async fn one_answer_to_a_range_read_is_cut_at_the_logs_own_limits() {
     }
 }
 
+/// So that what is held is seen to be kept for longer than the rest.
+fn forgets_soon(options: &mut Options) {
+    let limits = &mut options.limits;
+    limits.retention_ms_min = RETENTION.as_millis() as u64;
+    limits.window_age_ms_min = limits.retention_ms_min / 2;
+    limits.hold_ms = HELD.as_millis() as u64;
+    limits.holds_max = HOLDS_MAX;
+}
+
 mod direct {
     use super::*;
+
+    async fn forgetful_log() -> LogSubject {
+        let (log, _, kept) = start_with(forgets_soon).await;
+        LogSubject { log, deployment: DEV, kept: Box::new(kept) }
+    }
 
     async fn log() -> LogSubject {
         let (log, _, kept) = start().await;
@@ -135,12 +152,19 @@ mod direct {
     }
 
     conformance::transaction_log!(log);
+    conformance::held_moments!(forgetful_log);
     conformance::leaders_transaction_log!(log);
     conformance::sequencer!(sequencer);
 }
 
 mod over_grpc {
     use super::*;
+
+    async fn forgetful_log() -> LogSubject {
+        let (log, token, kept) = start_with(forgets_soon).await;
+        let (client, _) = remote(log, token).await;
+        LogSubject { log: Arc::new(client), deployment: DEV, kept: Box::new(kept) }
+    }
 
     async fn subject() -> (LogSubject, Channel) {
         let (log, token, kept) = start().await;
@@ -158,6 +182,7 @@ mod over_grpc {
     }
 
     conformance::transaction_log!(log);
+    conformance::held_moments!(forgetful_log);
     conformance::remote_transaction_log!(log);
     conformance::sequencer!(sequencer);
 }
@@ -166,11 +191,19 @@ mod leader_of_three {
     use super::*;
 
     async fn log() -> LogSubject {
-        let cluster = support::Cluster::start(3).await;
+        of(support::Cluster::start(3).await).await
+    }
+
+    async fn forgetful_log() -> LogSubject {
+        of(support::Cluster::start_with(3, forgets_soon).await).await
+    }
+
+    async fn of(cluster: support::Cluster) -> LogSubject {
         let leader = cluster.leader().await;
         LogSubject { log: Arc::new(cluster.log(leader)), deployment: DEV, kept: Box::new(cluster) }
     }
 
     conformance::transaction_log!(log);
+    conformance::held_moments!(forgetful_log);
     conformance::leaders_transaction_log!(log);
 }

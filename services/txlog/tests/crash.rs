@@ -95,6 +95,7 @@ fn limit_file_size(bytes: u64) {
 fn restless(folder: impl Into<PathBuf>) -> Options {
     let mut options = Options::embedded(folder);
     options.limits.retention_ms_min = 20;
+    options.limits.hold_ms = 20;
     options.limits.window_age_ms_min = 20;
     options.store.unflushed_look_ms = 1;
     options.store.unflushed_ms_max = 2;

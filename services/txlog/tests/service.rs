@@ -267,6 +267,7 @@ async fn an_idle_store_gives_back_what_was_overwritten_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = Options::embedded(folder.path());
     options.limits.retention_ms_min = 100;
+    options.limits.hold_ms = 100;
     options.store.unflushed_ms_max = 20;
     options.store.unflushed_look_ms = 5;
     options.store.sweep_look_ms = 5;

@@ -107,7 +107,8 @@ export default {
     refused("a format that there is not", "/api/query", { path: "calls:nothing", args: {}, format: "xml" }, 400, "BadFormat"),
     refused("arguments that are no object", "/api/query", { path: "calls:nothing", args: 1 }, 400, "InvalidArguments"),
     refused("a client without a version", "/api/query", { path: "calls:nothing", args: {} }, 400, "InvalidClientVersion", { "Convex-Client": "npm" }),
-    refused("a moment that is to come", "/api/query_at_ts", { path: "calls:nothing", args: {}, ts: "/////////38=" }, 503, "NotYet"),
+    refused("a moment that is to come", "/api/query_at_ts", { path: "calls:nothing", args: {}, ts: "/////////38=" }, 400, "InvalidTimestamp"),
+    refused("the moment 0", "/api/query_at_ts", { path: "calls:nothing", args: {}, ts: "AAAAAAAAAAA=" }, 400, "InvalidTimestamp"),
     {
       rule: "it tells its version and its name",
       check: async ({ server }) => {

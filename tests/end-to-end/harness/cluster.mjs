@@ -45,9 +45,10 @@ export async function startCluster(context, { allowedInLog = [], settings = {}, 
   for (const { config } of nodes) {
     await writeFile(config, `${lines.join("")}${await readFile(config, "utf8")}\n${limitsText(limits)}`);
   }
-  const started = nodes.map(({ node, zone, config, internal, url, siteUrl }) =>
-    Object.assign(new Tidemark(dirname(config), [...allowedInLog, OF_THE_END], config), { node, zone, internal, api: url, site: siteUrl }),
-  );
+  const started = nodes.map(({ node, zone, config, internal, url, siteUrl, metricsUrl }) => {
+    const tidemark = new Tidemark(dirname(config), [...allowedInLog, OF_THE_END], config);
+    return Object.assign(tidemark, { node, zone, internal, api: url, site: siteUrl, metrics: metricsUrl });
+  });
   started.forEach((tidemark) => whenOver(context, () => tidemark.end()));
   await Promise.all(started.map((tidemark) => tidemark.start(environment)));
   return new Cluster(started, environment, async () => {

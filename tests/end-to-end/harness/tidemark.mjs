@@ -112,7 +112,9 @@ export class Tidemark {
     const variables = parseEnvironment(await readFile(envFile, "utf8"));
     this.url = variables.CONVEX_SELF_HOSTED_URL;
     this.adminKey = variables.CONVEX_SELF_HOSTED_ADMIN_KEY;
-    this.port = Number(new URL(this.url).port);
+    this.port = Number(new URL(variables.TIDEMARK_LOCAL_URL ?? this.url).port);
+    // What a server for others prints is kept, and read by many.
+    if (this.config) this.secrets.push(this.adminKey.split("|")[1]);
     if (this.grpcPort !== null) {
       this.grpcUrl = variables.TIDEMARK_GRPC_URL;
       this.grpcPort = Number(new URL(this.grpcUrl).port);

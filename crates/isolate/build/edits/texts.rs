@@ -545,6 +545,21 @@ fini:
 "#,
         times: 1,
     },
+    // ---- Dates ----
+    //
+    // With the name of the time zone, which is UTC in every isolate.
+    Edit {
+        file: "quickjs.c",
+        find: "    char buf[64];\n    double fields[9];\n    int res, fmt, part, pos;\n",
+        replace: "    char buf[96];\n    double fields[9];\n    int res, fmt, part, pos;\n",
+        times: 1,
+    },
+    Edit {
+        file: "quickjs.c",
+        find: "            /* XXX: tack the time zone code? */\n",
+        replace: "            pos += snprintf(buf + pos, sizeof(buf) - pos, \" (Coordinated Universal Time)\");\n",
+        times: 1,
+    },
     // ---- Atomics ----
     //
     // The engine leaves them out where there are no threads. Here is one, which must not wait: `Atomics.wait` throws.

@@ -1,11 +1,13 @@
 // fetch(). The host sends requests, and brings bodies chunk by chunk as they are read.
 import { operation } from "tidemark:host";
+import { TextEncoder, atob, decodeLatin1 } from "tidemark:encoding";
 import { unavailable } from "tidemark:errors";
+import { mimeTypeOfText, serializeMimeType } from "tidemark:mime";
 import { phase } from "tidemark:phase";
 import { Request, partsOf } from "tidemark:request";
 import { syscall } from "tidemark:requests";
 import { answerOf } from "tidemark:response";
-import { streams } from "tidemark:streams";
+import { streamOfBytes, streams } from "tidemark:streams";
 
 const { ReadableStream } = streams;
 
@@ -17,12 +19,60 @@ export async function fetch(input, init = undefined) {
   }
   const { signal, body, ...head } = partsOf(new Request(input, init));
   signal?.throwIfAborted();
+  if (head.url.startsWith("data:")) {
+    return answerOfData(head);
+  }
   const exchange = new Exchange(signal);
   try {
     return await exchange.run(head, body);
   } catch (error) {
     exchange.end();
     throw error;
+  }
+}
+
+// What a data: URL holds (Fetch standard, "data: URL processor").
+function answerOfData({ url, method }) {
+  const text = url.slice("data:".length).replace(/#.*$/s, "");
+  const comma = text.indexOf(",");
+  if (comma < 0) {
+    throw new TypeError("fetch failed: a data: URL has a comma before its data");
+  }
+  let type = text.slice(0, comma).replace(/^[\t\n\f\r ]+|[\t\n\f\r ]+$/g, "");
+  let bytes = percentDecoded(text.slice(comma + 1));
+  const base64 = /; *base64$/i.exec(type);
+  if (base64 !== null) {
+    type = type.slice(0, base64.index);
+    bytes = bytesOfBase64(bytes);
+  }
+  const mime = mimeTypeOfText(type.startsWith(";") ? `text/plain${type}` : type);
+  return answerOf({
+    status: 200,
+    statusText: "OK",
+    headers: [["content-type", mime === null ? "text/plain;charset=US-ASCII" : serializeMimeType(mime)]],
+    url: url.replace(/#.*$/s, ""),
+    redirected: false,
+    stream: method === "HEAD" ? null : streamOfBytes(bytes),
+  });
+}
+
+function percentDecoded(text) {
+  const bytes = new TextEncoder().encode(text);
+  let length = 0;
+  for (let at = 0; at < bytes.length; at++) {
+    const code = bytes[at] === 0x25 ? String.fromCharCode(bytes[at + 1], bytes[at + 2]) : "";
+    const isCode = /^[0-9A-Fa-f]{2}$/.test(code);
+    bytes[length++] = isCode ? parseInt(code, 16) : bytes[at];
+    at += isCode ? 2 : 0;
+  }
+  return bytes.slice(0, length);
+}
+
+function bytesOfBase64(bytes) {
+  try {
+    return Uint8Array.from(atob(decodeLatin1(bytes)), (character) => character.charCodeAt(0));
+  } catch (cause) {
+    throw new TypeError("fetch failed: the data of a data: URL are not base64", { cause });
   }
 }
 

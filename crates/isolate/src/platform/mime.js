@@ -4,7 +4,7 @@ import { isToken } from "tidemark:headers";
 const trim = (text) => text.replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "");
 
 // `{ essence, parameters }`, or null.
-function parseMimeType(text) {
+export function mimeTypeOfText(text) {
   const [whole, ...rest] = [...split(trim(text), ";")];
   const essence = whole.replace(/[\t\n\r ]+$/, "").toLowerCase();
   const parts = essence.split("/");
@@ -73,7 +73,7 @@ export function mimeTypeOf(headers) {
   let type = null;
   let charset = null;
   for (const part of text === null ? [] : split(text, ",")) {
-    const parsed = parseMimeType(part);
+    const parsed = mimeTypeOfText(part);
     if (parsed === null || parsed.essence === "*/*") {
       continue;
     }

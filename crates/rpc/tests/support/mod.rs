@@ -12,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentId, DeploymentRef, Epoch,
-    GroupId, Lookup, Position, Read, ReadAt, ReadResult, ReadSet, Result, StreamEvent, StreamEvents,
-    Timestamp, TransactionLog,
+    GroupId, Hold, HoldId, Lookup, Position, Read, ReadAt, ReadResult, ReadSet, Result, StreamEvent,
+    StreamEvents, Timestamp, TransactionLog,
 };
 use futures::StreamExt;
 use rpc::{RpcLimits, TransactionLogServer};
@@ -102,6 +102,12 @@ impl TransactionLog for Scripted {
         Ok(Box::pin(futures::stream::iter([first]).chain(rest)))
     }
     async fn backfill(&self, _: BackfillStep) -> Result<BackfillProgress> {
+        std::future::pending().await
+    }
+    async fn hold(&self, _: GroupId, _: Hold) -> Result<Duration> {
+        std::future::pending().await
+    }
+    async fn release(&self, _: GroupId, _: HoldId) -> Result<()> {
         std::future::pending().await
     }
 }

@@ -1,5 +1,7 @@
 //! The rows about exports and imports. What tools show of them, `state` above all, has the names that these tools know.
 
+use std::collections::BTreeMap;
+
 use contract::Timestamp;
 use value::{ComponentId, DocumentId, InternalId, Object, TableName, TableNumber, Value, object};
 
@@ -28,7 +30,7 @@ pub struct ExportRow {
     pub component: String,
     /// Who makes it.
     pub claim: Option<Claim>,
-    /// How often it was begun.
+    /// How often the work on it has failed for no fault of its own.
     pub attempts: u32,
     /// The object that holds it, or will.
     pub object: Option<DocumentId>,
@@ -112,7 +114,7 @@ pub struct ImportRow {
     pub order: Option<ImportOrder>,
     /// Who works on it.
     pub claim: Option<Claim>,
-    /// How often somebody began to work on what is confirmed.
+    /// How often the work on it has failed for no fault of its own since something was written.
     pub attempts: u32,
     /// Documents of all tables that are written.
     pub position: u64,
@@ -148,6 +150,8 @@ pub struct ImportTable {
     pub must_be_empty: bool,
     /// How many documents come into it.
     pub documents: u64,
+    /// The tables whose ids its documents have by the schema, with the numbers that these ids were held against.
+    pub references: BTreeMap<TableName, TableNumber>,
 }
 
 /// How far an import is.
@@ -375,6 +379,16 @@ impl ImportState {
     }
 }
 
+fn references_in(object: &Object) -> Result<BTreeMap<TableName, TableNumber>, String> {
+    let Some(references) = object.get("references") else { return Ok(BTreeMap::new()) };
+    let references = references.as_object().ok_or("`references` is no object")?;
+    let each = references.iter().map(|(name, _)| {
+        let table = name.parse().map_err(|error| format!("`references`: {error}"))?;
+        Ok((table, Fields(references).table_number(name)?))
+    });
+    each.collect()
+}
+
 impl SystemRow for ImportTableRow {
     const TABLE: SystemTable = SystemTable::ImportTables;
 
@@ -388,6 +402,7 @@ impl SystemRow for ImportTableRow {
             schema: optional_id(&fields, "schema")?,
             must_be_empty: fields.boolean("must_be_empty")?,
             documents: fields.exact_u64("documents")?,
+            references: references_in(object)?,
         };
         Ok(ImportTableRow { import: fields.parse("import")?, place: fields.u32("place")?, table })
     }
@@ -402,6 +417,11 @@ impl SystemRow for ImportTableRow {
             "documents" => table.documents as f64,
             "must_be_empty" => table.must_be_empty,
         };
+        if !table.references.is_empty() {
+            let number = |number: &TableNumber| Value::from(f64::from(number.get()));
+            let references = table.references.iter().map(|(name, of)| (name.to_string(), number(of)));
+            fields.insert("references", Value::Object(references.collect()));
+        }
         if let Some(schema) = table.schema {
             fields.insert("schema", String::from(schema));
         }
@@ -534,10 +554,12 @@ mod tests {
             schema: Some(id()),
             must_be_empty: true,
             documents: 1 << 50,
+            references: BTreeMap::from([("users".parse().expect("a name"), TableNumber::FIRST_USER)]),
         };
         let row = ImportTableRow { import: InternalId::from_bytes([6; 16]), place: u32::MAX, table };
         comes_back(row.clone());
-        let table = ImportTable { number: None, tablet: None, schema: None, ..row.table };
+        let references = BTreeMap::new();
+        let table = ImportTable { number: None, tablet: None, schema: None, references, ..row.table };
         comes_back(ImportTableRow { table, ..row });
     }
 }

@@ -48,6 +48,8 @@ pub struct DeploymentRow {
     pub created_ms: u64,
     /// When it is deleted by itself.
     pub expires_ms: Option<u64>,
+    /// Whether that is so long after the last push, and not a time that somebody has chosen.
+    pub expires_after_push: bool,
     /// How far it is.
     pub state: DeploymentState,
     /// How often it is served in turn.
@@ -133,6 +135,10 @@ impl SystemRow for DeploymentRow {
             site_url: text("siteUrl")?,
             created_ms: fields.milliseconds("createdMs")?,
             expires_ms: has("expiresMs").then(|| fields.milliseconds("expiresMs")).transpose()?,
+            expires_after_push: has("expiresAfterPush")
+                .then(|| fields.boolean("expiresAfterPush"))
+                .transpose()?
+                .unwrap_or(false),
             state: DeploymentState::from_name(fields.text("state")?).ok_or("`state` is not known")?,
             share_weight: fields.u32("shareWeight")?,
             share_percent_max: has("sharePercentMax").then(|| fields.u32("sharePercentMax")).transpose()?,
@@ -158,6 +164,9 @@ impl SystemRow for DeploymentRow {
             if let Some(text) = text {
                 fields.insert(name, text.as_str());
             }
+        }
+        if self.expires_after_push {
+            fields.insert("expiresAfterPush", true);
         }
         let numbers = [
             ("expiresMs", self.expires_ms.map(|expires_ms| expires_ms as f64)),
@@ -235,6 +244,7 @@ mod tests {
             site_url: Some("https://shop.site.example".into()),
             created_ms: 1_795_000_000_000,
             expires_ms: Some(1_796_000_000_000),
+            expires_after_push: true,
             state: DeploymentState::Deleting,
             share_weight: 3,
             share_percent_max: Some(50),
@@ -246,6 +256,7 @@ mod tests {
             cloud_url: None,
             site_url: None,
             expires_ms: None,
+            expires_after_push: false,
             share_percent_max: None,
             state: DeploymentState::Serving,
             ..row

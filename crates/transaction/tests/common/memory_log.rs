@@ -6,14 +6,15 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, Conflict, DeploymentRef, Epoch, Error,
-    GroupId, IndexId, Interval, Lookup, Order, Position, Read, ReadAt, ReadResult, Result, Row, StreamEvents,
-    Timestamp, TransactionLog, Version,
+    GroupId, Hold, HoldId, IndexId, Interval, Lookup, Order, Position, Read, ReadAt, ReadResult, Result, Row,
+    StreamEvents, Timestamp, TransactionLog, Version,
 };
 use tokio::sync::watch;
 
@@ -199,5 +200,11 @@ impl TransactionLog for MemoryLog {
             }
         }
         Ok(BackfillProgress { documents: rows.len() as u64, next: None })
+    }
+    async fn hold(&self, _: GroupId, _: Hold) -> Result<Duration> {
+        unreachable!("it forgets nothing")
+    }
+    async fn release(&self, _: GroupId, _: HoldId) -> Result<()> {
+        unreachable!("it forgets nothing")
     }
 }

@@ -37,6 +37,10 @@ pub(super) fn value_or_undefined(text: &str) -> Result<ValueOrUndefined, ValueEr
 }
 
 pub(super) fn patch(text: &str) -> Result<Patch, ValueError> {
+    if !text.trim_start().starts_with('{') {
+        let type_name = from_json(text, JsonFormat::ConvexEncoded, true)?.type_name();
+        return Err(ValueError::NotAPatch { type_name });
+    }
     let rules = Rules::new(JsonFormat::ConvexEncoded, true);
     read(text, &rules, PatchFields { rules: &rules }).map(Patch)
 }
@@ -67,7 +71,7 @@ impl Rules {
     }
 
     fn fault(&self, error: serde_json::Error) -> ValueError {
-        self.fault.take().unwrap_or_else(|| ValueError::InvalidJson { message: excerpt(&error.to_string()) })
+        self.fault.take().unwrap_or_else(|| ValueError::of_json(&error))
     }
 
     fn carry<E: Error>(&self, error: E) -> E {

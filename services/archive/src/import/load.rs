@@ -239,11 +239,14 @@ impl Work for Batch<'_> {
         transaction.import_documents(&known, self.documents.clone()).await?;
         transaction.enter(ComponentId::ROOT);
         row.position += self.documents.len() as u64;
-        row.attempts = 0;
+        if !self.documents.is_empty() {
+            row.attempts = 0;
+        }
         if let ImportState::InProgress { message, done } = &mut row.state {
             let (written, of) = (row.position - before, table.documents);
             *message = format!("Importing `{}` ({written} of {of} documents)", table.name);
-            done.extend(self.done.clone());
+            // Of a table without documents it is not known whether it was told.
+            done.extend(self.done.clone().filter(|told| !done.contains(told)));
         }
         transaction.replace_row(self.job.id, &row).await?;
         Ok(Some(row.position))

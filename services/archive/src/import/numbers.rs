@@ -1,6 +1,6 @@
 //! Which number each table of a component will have once an import has taken effect.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 use schema::{TableLookup, Validator};
 use transaction::Catalog;
@@ -10,14 +10,21 @@ use value::{TableName, TableNumber};
 pub(crate) struct Numbers {
     pub imported: BTreeMap<TableName, Option<TableNumber>>,
     pub catalog: Arc<Catalog>,
+    /// Those that were asked for: ids were held against them.
+    pub asked_for: RefCell<BTreeMap<TableName, TableNumber>>,
 }
 
 impl TableLookup for Numbers {
     fn number_of(&self, table: &TableName) -> Option<TableNumber> {
-        match self.imported.get(table) {
+        let number = match self.imported.get(table) {
             Some(number) => *number,
             None => self.catalog.table(table.as_str()).map(|table| table.number),
+        };
+        // Those of system tables are the same for ever.
+        if let Some(number) = number.filter(|number| *number >= TableNumber::FIRST_USER) {
+            self.asked_for.borrow_mut().entry(table.clone()).or_insert(number);
         }
+        number
     }
 
     fn name_of(&self, number: TableNumber) -> Option<TableName> {

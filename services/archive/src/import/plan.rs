@@ -1,6 +1,7 @@
 //! What an import would do: the whole upload is read and held against the deployment, and nothing is written.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -130,6 +131,7 @@ impl<'j> Planning<'j> {
                 schema,
                 must_be_empty: self.order.mode == ImportMode::RequireEmpty,
                 documents: 0,
+                references: BTreeMap::new(),
             });
         }
         Ok(tables)
@@ -175,6 +177,7 @@ impl<'j> Planning<'j> {
             let numbers = Numbers {
                 imported: imported.map(|table| (table.name.clone(), table.number)).collect(),
                 catalog: self.transaction.deployment_catalog().of(component).clone(),
+                asked_for: RefCell::default(),
             };
             let is_appended = self.order.mode == ImportMode::Append;
             let appended_to = if is_appended { self.table(component, &name) } else { None };
@@ -224,7 +227,8 @@ impl<'j> Planning<'j> {
                     }
                 })?;
             }
-            (tables[index].number, tables[index].documents) = (number, documents);
+            let references = numbers.asked_for.into_inner();
+            tables[index] = ImportTable { number, documents, references, ..tables[index].clone() };
         }
         Ok(())
     }
@@ -357,6 +361,7 @@ impl<'j> Planning<'j> {
                         schema: schema.as_ref().map(|(id, _)| *id),
                         must_be_empty: !all_go,
                         documents: 0,
+                        references: BTreeMap::new(),
                     });
                 }
             }

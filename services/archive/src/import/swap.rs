@@ -153,6 +153,21 @@ impl Swap<'_> {
                 return Err(refused("ImportForeignKey", message).into());
             }
         }
+        // Nor must those that come: since they were read another import may have given a table other ids.
+        for table in &filled {
+            for (name, number) in &table.references {
+                let other = active.iter().find(|other| other.name == *name);
+                let stays = other.filter(|other| !going.iter().any(|gone| gone.tablet == other.tablet));
+                let becomes = numbers.get(name).copied().or_else(|| stays.map(|other| other.number));
+                if becomes != Some(*number) {
+                    let message = format!(
+                        "the documents for `{}` have ids of the table `{name}`, which would not be ids of it. Import again, or both tables",
+                        table.name
+                    );
+                    return Err(refused("ImportForeignKey", message).into());
+                }
+            }
+        }
         for table in &going {
             transaction.set_table_state(table, TableState::Deleting).await?;
         }

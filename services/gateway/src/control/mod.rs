@@ -13,9 +13,10 @@ use std::{fmt, sync::Arc};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, FromRequestParts},
+    extract::{DefaultBodyLimit, FromRequestParts, Request, State},
     http::{HeaderMap, header::AUTHORIZATION, request::Parts},
-    middleware,
+    middleware::{self, Next},
+    response::Response,
 };
 use contract::{Deployments, DirectoryEntry, KeyOwner};
 use subtle::ConstantTimeEq as _;
@@ -24,16 +25,27 @@ use crate::{
     admin_key::{AdminKeys, deployment_of, is_among},
     edge::{Edge, SharedEdge},
     error::ApiError,
-    router::within_time,
+    metrics::Api,
+    router::{described, within_time, wrong_method},
 };
 
 /// The routes of the control plane, with what they are held to.
 pub(crate) fn routes(edge: SharedEdge) -> Router {
     projects::routes()
         .merge(deployments::routes())
+        .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(edge.limits.gateway.other_body_bytes_max))
         .layer(middleware::from_fn_with_state(edge.clone(), within_time))
+        .layer(middleware::map_response(described))
+        .layer(middleware::from_fn_with_state(edge.clone(), counted))
         .with_state(edge)
+}
+
+async fn counted(State(edge): State<SharedEdge>, request: Request, next: Next) -> Response {
+    let counted = edge.metrics.begin(Api::Administration);
+    let response = next.run(request).await;
+    counted.answered(&response);
+    response
 }
 
 /// What opens all of the control plane. Kept out of logs.

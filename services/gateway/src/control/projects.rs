@@ -9,7 +9,7 @@ use axum::{
     http::{StatusCode, Uri},
     routing::{get, head, post},
 };
-use contract::{DeploymentKind, Deployments, DirectoryEntry, NewDeployment, Share};
+use contract::{DeploymentKind, Deployments, DirectoryEntry};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -280,20 +280,7 @@ async fn provision(
     if let Some(entry) = default_of(&deployments, &project, kind) {
         return Ok(Json(opened(&deployments, entry)));
     }
-    let name = match kind {
-        DeploymentKind::Production if deployments.named(&project).is_none() => project.clone(),
-        kind => format!("{project}-{}", kind.name()),
-    };
-    let new = NewDeployment {
-        name,
-        project: Some(project),
-        kind,
-        cloud_url: None,
-        site_url: None,
-        expires_ms: None,
-        share: Share::USUAL,
-    };
-    let entry = edge.services.directory.create(new).await?;
+    let entry = edge.services.directory.provision(&project, kind).await?;
     let deployments = edge.services.directory.deployments().borrow().clone();
     Ok(Json(opened(&deployments, &entry)))
 }

@@ -104,8 +104,21 @@ fn too_many_calls() -> ApiError {
     )
 }
 
-/// A call that asks about the server: its health, its description. It is for no deployment, and its stream ends with the
-/// server or after some minutes.
+/// A call that is answered from memory at once. It is for no deployment and needs no place, so that nobody's streams keep others from
+/// asking.
+pub(super) async fn question(State(edge): State<SharedEdge>, request: Request, next: Next) -> Response {
+    let time_max = Duration::from_millis(edge.limits.gateway.body_ms_max);
+    in_time(time_max, request, next).await
+}
+
+/// What comes of it, if its message comes in time.
+async fn in_time(time_max: Duration, request: Request, next: Next) -> Response {
+    timeout(time_max, next.run(request))
+        .await
+        .unwrap_or_else(|_| Failure::from(router::took_too_long()).into_status(&new_request_id()).into_http())
+}
+
+/// A stream about the server: its health, its description. It is for no deployment, and ends with the server or after some minutes.
 pub(super) async fn probe(
     State((edge, places)): State<(SharedEdge, Arc<Semaphore>)>,
     request: Request,
@@ -115,8 +128,8 @@ pub(super) async fn probe(
     let Ok(place) = places.try_acquire_owned() else {
         return Failure::from(too_many_calls()).into_status(&request_id).into_http();
     };
-    let answer = next.run(request).await;
     let time_max = Duration::from_millis(edge.limits.gateway.request_ms_max);
+    let answer = in_time(time_max, request, next).await;
     let shutdown = edge.shutdown.clone();
     let end = async move {
         let _place = place;

@@ -103,7 +103,8 @@ impl From<ApiError> for Failure {
             StatusCode::NOT_FOUND => (Code::NotFound, Retry::Never),
             StatusCode::PAYLOAD_TOO_LARGE => (Code::ResourceExhausted, Retry::Never),
             StatusCode::TOO_MANY_REQUESTS => (Code::ResourceExhausted, Retry::Later),
-            StatusCode::REQUEST_TIMEOUT => (Code::DeadlineExceeded, Retry::Later),
+            // What the call does goes on.
+            StatusCode::REQUEST_TIMEOUT => (Code::DeadlineExceeded, Retry::Never),
             StatusCode::SERVICE_UNAVAILABLE => (Code::Unavailable, Retry::Later),
             status if status.is_server_error() => (Code::Internal, Retry::Never),
             _ => (Code::InvalidArgument, Retry::Never),
@@ -164,6 +165,7 @@ mod tests {
             (StatusCode::UNAUTHORIZED, Code::Unauthenticated, None),
             (StatusCode::FORBIDDEN, Code::PermissionDenied, None),
             (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, None),
+            (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, None),
             (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, Some(PAUSE)),
             (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, Some(PAUSE)),
             (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, None),

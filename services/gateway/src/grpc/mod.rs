@@ -2,12 +2,14 @@
 //!
 //! A call passes through [`calls`], which finds out whom it is for, keeps its deadline and makes room for its message; [`service`] has it
 //! run, as the HTTP API does, and says what came of it; an answer that takes long to be taken goes by [`handover`]. Values are read and
-//! written by [`values`], failures have the form that [`failure`] gives them. A live query is a [`subscription`].
+//! written by [`values`], failures have the form that [`failure`] gives them. A live query is a [`subscription`]. Whoever asks how the server
+//! does is answered by [`health`].
 
 mod calls;
 mod deadline;
 mod failure;
 mod handover;
+mod health;
 mod service;
 mod subscription;
 mod values;
@@ -25,18 +27,27 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, util::MapRequestLayer};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
+pub use health::IsReady;
+
 use crate::{addressing, bodies::PIECE_BYTES, connections::Connection, edge::SharedEdge};
 
 /// What is served on the port.
-pub(crate) async fn router(edge: SharedEdge) -> Router {
+pub(crate) fn router(edge: SharedEdge) -> Router {
     let deployment = DeploymentServer::new(service::Service::new(edge.clone()))
         .max_decoding_message_size(edge.limits.gateway.api_body_bytes_max);
     let calls = Router::new()
         .route_service(&paths_of(&deployment), deployment)
         .layer(middleware::from_fn_with_state(edge.clone(), calls::call));
     let places = Arc::new(Semaphore::new(edge.limits.grpc.probes_in_flight_max));
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<DeploymentServer<service::Service>>().await;
+    let health = health::Health::new(
+        edge.is_ready.clone(),
+        DeploymentServer::<service::Service>::NAME,
+        Duration::from_millis(edge.limits.grpc.health_watch_ms),
+    );
+    let health = health.into_server(edge.limits.gateway.small_body_bytes_max);
+    let questions = Router::new()
+        .route_service("/grpc.health.v1.Health/Check", health.clone())
+        .layer(middleware::from_fn_with_state(edge.clone(), calls::question));
     let describing = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -47,11 +58,11 @@ pub(crate) async fn router(edge: SharedEdge) -> Router {
     // Older clients know nothing else.
     let older_description = describing().build_v1alpha().expect(OWN);
     let probes = Router::new()
-        .route_service(&paths_of(&health_service), health_service)
+        .route_service(&paths_of(&health), health)
         .route_service(&paths_of(&description), description)
         .route_service(&paths_of(&older_description), older_description)
         .layer(middleware::from_fn_with_state((edge, places), calls::probe));
-    calls.merge(probes).fallback(calls::not_served).layer(GrpcWebLayer::new()).layer(cors())
+    calls.merge(questions).merge(probes).fallback(calls::not_served).layer(GrpcWebLayer::new()).layer(cors())
 }
 
 /// The paths of a service's methods.

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use contract::{
-    Caller, DeploymentRef, FunctionError, MutationCall, QueryCall, QueryOutcome, ReadMoment, SessionRequest,
-    Timestamp,
+    Caller, DeploymentRef, FunctionError, Identity, MutationCall, QueryCall, QueryOutcome, ReadMoment,
+    SessionRequest, Timestamp,
 };
 use futures::{Stream, StreamExt as _, future::try_join_all};
 use prost::Message as _;
@@ -29,6 +29,9 @@ use crate::{
     functions,
     metrics::OfTheApp,
 };
+
+/// A query of the system that reads one document at most, and its arguments.
+const READS_LITTLE: (&str, &str) = ("_system/frontend/scheduler:upcomingJobs", r#"[{"limit":1}]"#);
 
 /// The public service of every deployment.
 pub(super) struct Service {
@@ -114,6 +117,9 @@ impl Service {
         let asked = moment(called.message.at_timestamp)?;
         let calls = calls.iter().map(|call| called.function(Some(call))).collect::<Result<Vec<_>>>()?;
         let _places = functions::place_for(&self.edge, deployment, calls.len().max(1)).await?;
+        if calls.is_empty() && asked != ReadMoment::Latest {
+            self.check_moment(&called, asked).await?;
+        }
         let timestamp = match asked {
             ReadMoment::At(timestamp) => timestamp,
             ReadMoment::Latest => self.edge.services.sequencer.latest(deployment.group).await?.published,
@@ -132,6 +138,15 @@ impl Service {
             return Err(Failure::bad_request("BatchTooLarge", message));
         }
         self.delivered(deployment, answer, threw).await
+    }
+
+    /// Whether a moment can be read, as any query would find out. Errors: `NotYet`, `OutOfRetention`.
+    async fn check_moment<T>(&self, called: &Called<T>, at: ReadMoment) -> Result<()> {
+        let (path, arguments) = READS_LITTLE;
+        let identity = Identity::Admin { key_name: "the server".to_owned(), acting_as: None };
+        let function = contract::FunctionCall { identity, ..called.call_of(path, arguments.into()) };
+        let read = self.run_query(function, at).await?.result;
+        read.map(|_| ()).map_err(|error| contract::Error::internal(error.message).into())
     }
 
     async fn answer_mutation(
@@ -234,16 +249,21 @@ impl<T> Called<T> {
             Failure::bad_request("MissingPath", "The field `call.path` is missing: the function's name.")
         })?;
         functions::check_component(&call.component, &self.sender.identity)?;
-        Ok(contract::FunctionCall {
+        let function = self.call_of(&call.path, arguments_of(&call.arguments)?);
+        Ok(contract::FunctionCall { component: call.component.clone(), ..function })
+    }
+
+    fn call_of(&self, path: &str, arguments: Arc<str>) -> contract::FunctionCall {
+        contract::FunctionCall {
             deployment: self.addressed.deployment.reference,
-            component: call.component.clone(),
-            path: call.path.clone(),
-            arguments: arguments_of(&call.arguments)?,
+            component: String::new(),
+            path: path.to_owned(),
+            arguments,
             identity: self.sender.identity.clone(),
             caller: Caller::HttpApi,
             requester: self.addressed.requester_with(self.sender.token.clone()),
             request_id: self.addressed.request_id.to_string(),
-        })
+        }
     }
 }
 

@@ -1,25 +1,28 @@
 //! A live query as a stream of answers.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use contract::{
-    Error, ErrorKind, FanoutSession, FunctionCall, QueryChange, QueryModification, SessionCommand,
-    SessionStart, Timestamp, deployment_not_found,
+    DeploymentRef, Error, ErrorKind, FanoutSession, FunctionCall, FunctionError, QueryChange,
+    QueryModification, SessionCommand, SessionStart, Timestamp, deployment_not_found,
 };
 use fair_queue::Place;
-use futures::{Stream, stream};
+use futures::{FutureExt as _, Stream, stream};
+use prost::Message as _;
 use proto::deployment::v1::{self as wire, subscribe_response::Event};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{calls::shutting_down, failure::Result, service::result_of};
-use crate::{clock, edge::Edge};
+use crate::{clock, edge::SharedEdge};
 
 /// The only query of its session.
 const QUERY: u32 = 0;
 
 /// A session of the fan-out with one query in it.
 pub(super) struct Subscription {
+    edge: SharedEdge,
+    deployment: DeploymentRef,
     fanout: FanoutSession,
     /// The newest moment that the client knows of.
     shown: Timestamp,
@@ -27,7 +30,8 @@ pub(super) struct Subscription {
     expiry: Option<Expiry>,
     /// Of its deployment.
     gone: CancellationToken,
-    shutdown: CancellationToken,
+    /// For the result that was shown last, until the next response is asked for: then the client has taken it. `None` for a small one.
+    room: Option<Place>,
     _place: Place,
 }
 
@@ -49,7 +53,7 @@ impl Subscription {
     /// Begins one: nothing older than `from` is shown. `valid_until_ms` is until when the caller is who it says. It ends when the
     /// deployment is gone.
     pub(super) async fn open(
-        edge: &Edge,
+        edge: &SharedEdge,
         gone: CancellationToken,
         call: FunctionCall,
         from: Timestamp,
@@ -74,12 +78,14 @@ impl Subscription {
             Expiry { at_ms, sleep: Box::pin(sleep(left)) }
         });
         Ok(Subscription {
+            edge: edge.clone(),
+            deployment,
             fanout,
             shown: from,
             heartbeat: Duration::from_millis(edge.limits.grpc.heartbeat_ms),
             expiry,
             gone,
-            shutdown: edge.shutdown.clone(),
+            room: None,
             _place: place,
         })
     }
@@ -95,6 +101,7 @@ impl Subscription {
     }
 
     async fn response(&mut self) -> Result<wire::SubscribeResponse> {
+        self.room = None;
         let next = self.next().await?;
         if self.expiry.as_ref().is_some_and(|expiry| expiry.at_ms <= clock::now_ms()) {
             return Err(expired().into());
@@ -102,10 +109,10 @@ impl Subscription {
         let (event, journal) = match next {
             Next::Silence => (Event::Heartbeat(wire::Heartbeat {}), None),
             Next::Change(QueryChange::Updated { value, log_lines, journal, .. }) => {
-                (Event::Result(result_of(Ok(value), log_lines.to_vec())?), journal)
+                (Event::Result(self.result(Ok(value), &log_lines).await?), journal)
             }
             Next::Change(QueryChange::Failed { error, log_lines, journal, .. }) => {
-                (Event::Result(result_of(Err(error), log_lines.to_vec())?), journal)
+                (Event::Result(self.result(Err(error), &log_lines).await?), journal)
             }
             Next::Change(QueryChange::Removed { .. }) => {
                 return Err(Error::internal("a query was removed that nobody has removed").into());
@@ -118,19 +125,36 @@ impl Subscription {
         })
     }
 
+    /// A result as a message, for which there is room. While it waits for that nothing of it is in memory but the value, which all
+    /// subscriptions of the query share.
+    async fn result(
+        &mut self,
+        result: std::result::Result<Arc<str>, FunctionError>,
+        log_lines: &[String],
+    ) -> Result<wire::FunctionResult> {
+        let message = || result_of(result.clone(), log_lines.to_vec());
+        let first = message()?;
+        let bytes = first.encoded_len();
+        if let Some(room) = self.edge.answers.take(self.deployment, bytes).now_or_never() {
+            self.room = room;
+            return Ok(first);
+        }
+        drop(first);
+        tokio::select! {
+            biased;
+            error = ending(&self.gone, &self.edge.shutdown, &mut self.expiry) => return Err(error.into()),
+            room = self.edge.answers.take(self.deployment, bytes) => self.room = room,
+        }
+        message()
+    }
+
     async fn next(&mut self) -> Result<Next> {
         let silence = sleep(self.heartbeat);
         tokio::pin!(silence);
         loop {
             tokio::select! {
                 biased;
-                // Also at the shutdown.
-                () = self.gone.cancelled() => {
-                    let is_shutting_down = self.shutdown.is_cancelled();
-                    let why = if is_shutting_down { shutting_down() } else { deployment_not_found() };
-                    return Err(why.into());
-                }
-                () = passed(&mut self.expiry) => return Err(expired().into()),
+                error = ending(&self.gone, &self.edge.shutdown, &mut self.expiry) => return Err(error.into()),
                 round = self.fanout.rounds.recv() => {
                     let mut round = (*round.ok_or_else(ended)?)?;
                     if round.timestamp < self.shown {
@@ -144,6 +168,22 @@ impl Subscription {
                 () = &mut silence => return Ok(Next::Silence),
             }
         }
+    }
+}
+
+/// Why nothing is shown any more, once that is so.
+async fn ending(
+    gone: &CancellationToken,
+    shutdown: &CancellationToken,
+    expiry: &mut Option<Expiry>,
+) -> Error {
+    tokio::select! {
+        biased;
+        // Also at the shutdown.
+        () = gone.cancelled() => {
+            if shutdown.is_cancelled() { shutting_down() } else { deployment_not_found() }
+        }
+        () = passed(expiry) => expired(),
     }
 }
 

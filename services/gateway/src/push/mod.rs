@@ -7,7 +7,7 @@ mod answer;
 mod definitions;
 mod request;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, post},
 };
-use contract::{Error, FinishPush, Result, SchemaProgress};
+use contract::{DeploymentKind, DeploymentRef, DirectoryEntry, Error, FinishPush, Result, SchemaProgress};
 use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
 use serde_json::json;
 use sync_protocol::{Client, ClientVersion};
@@ -27,7 +27,7 @@ use self::request::{FinishBody, PushBody, WaitBody};
 use crate::{
     audit,
     authentication::require_admin,
-    edge::{Addressed, SharedEdge},
+    edge::{Addressed, Edge, SharedEdge},
     error::ApiError,
     router::client_version,
 };
@@ -93,12 +93,25 @@ pub(crate) fn routes() -> Router<SharedEdge> {
                 let difference = edge.services.deploy.finish_push(at, push).await?;
                 if changes {
                     audit::record(&edge, &of.deployment, &of.requester, "push_config", json!({})).await;
+                    keep_preview(&edge, at).await;
                 }
                 Ok(answer::finished(&difference))
             }),
         )
         // How long the tool's own steps took. Nobody collects it.
         .route("/api/deploy2/report_push_completed", post(async || Json(())))
+}
+
+/// Previews go some time after their last push. This one is made, whether its time could be moved on or not.
+async fn keep_preview(edge: &Edge, at: DeploymentRef) {
+    let directory = &edge.services.directory;
+    let is_preview = |entry: &Arc<DirectoryEntry>| entry.kind == DeploymentKind::Preview;
+    if !directory.deployments().borrow().get(at).is_ok_and(is_preview) {
+        return;
+    }
+    if let Err(error) = directory.pushed(at).await {
+        tracing::warn!(deployment = %at, "the time at which a preview is deleted could not be moved on: {error}");
+    }
 }
 
 /// A request of a push: its body is read, the work done, the answer written. Bundles have megabytes, so both are

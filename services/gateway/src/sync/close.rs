@@ -1,7 +1,8 @@
 //! Why a socket is closed, as its peer learns it.
 
-use axum::extract::ws::{CloseFrame, close_code};
+use axum::extract::ws::close_code;
 use contract::ErrorKind;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::error::public_message;
 
@@ -33,6 +34,12 @@ impl Close {
         Close { code: close_code::PROTOCOL, reason: format!("ProtocolViolation: {reason}") }
     }
 
+    /// The client has sent more at once than a message may have.
+    pub(super) fn too_large(bytes: usize, bytes_max: usize) -> Close {
+        let reason = format!("MessageTooLarge: a message of {bytes} bytes, where {bytes_max} are allowed");
+        Close { code: close_code::SIZE, reason }
+    }
+
     pub(super) fn after(error: &contract::Error) -> Close {
         let code = match error.kind {
             ErrorKind::TooManyRequests
@@ -51,7 +58,7 @@ impl Close {
     /// The reason is cut at the limit, which the WebSocket standard sets.
     pub(super) fn into_frame(self, reason_bytes_max: usize) -> CloseFrame {
         let end = self.reason.floor_char_boundary(reason_bytes_max);
-        CloseFrame { code: self.code, reason: self.reason[..end].into() }
+        CloseFrame { code: self.code.into(), reason: self.reason[..end].into() }
     }
 }
 

@@ -1,19 +1,22 @@
 //! One connection: reads, writes, and keeps the time.
 
 use std::{
+    collections::VecDeque,
     pin::{Pin, pin},
     time::Duration,
 };
 
 use crate::limits::SyncLimits;
 use auth::Verified;
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::close_code;
 use contract::{FanoutSession, Identity, SessionCommand, SessionRound, SessionStart};
+use fair_queue::Place;
 use sync_protocol::{
     ClientMessage, ClientVersion, Connect, MutationResult, ServerMessage, split_into_chunks,
 };
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
@@ -22,8 +25,10 @@ use super::{
     mutations::{Answer, Mutations},
     session::{Session, Step, to_wire},
     sessions::Registration,
+    socket::Socket,
 };
 use crate::{
+    bodies::Held,
     clock,
     edge::{Addressed, SharedEdge},
     tokens::TokenError,
@@ -34,7 +39,7 @@ pub(super) async fn run(
     edge: SharedEdge,
     addressed: Addressed,
     client: Option<ClientVersion>,
-    socket: WebSocket,
+    socket: Socket,
 ) {
     let now = Instant::now();
     let mut connection = Connection {
@@ -47,8 +52,9 @@ pub(super) async fn run(
         last_sent: now,
         last_received: now,
     };
-    if let Err(End::Close(close)) = connection.serve().await {
-        connection.close(close).await;
+    match connection.serve().await {
+        Err(End::Close(close)) => connection.close(close).await,
+        Err(End::Gone) | Ok(()) => connection.finish().await,
     }
 }
 
@@ -76,10 +82,11 @@ struct Connection {
     edge: SharedEdge,
     addressed: Addressed,
     limits: SyncLimits,
-    socket: WebSocket,
+    socket: Socket,
     takes_chunks: bool,
     next_ping: Instant,
     last_sent: Instant,
+    /// A message counts when it is whole, and what comes between its parts does not.
     last_received: Instant,
 }
 
@@ -89,6 +96,8 @@ struct Connected {
     fanout: FanoutSession,
     mutations: Mutations,
     actions: Actions,
+    /// What large changes of the query set hold until a round shows that the fan-out has counted them, by their versions.
+    adding: VecDeque<(u32, Held)>,
     registration: Registration,
     /// A token of the client's. What it has sent behind it waits until it is known who it is.
     verifying: Option<Verifying>,
@@ -116,10 +125,21 @@ impl Connection {
             not_before: session.observed(),
             identity: Identity::Anonymous,
         };
+        // A client can say as much in it as a message may have.
+        drop(connect);
         let fanout = self.edge.services.fanout.open(start).await?;
         let mutations = Mutations::new(self.edge.clone(), self.addressed.clone());
         let actions = Actions::new(self.edge.clone(), self.addressed.clone());
-        self.converse(Connected { session, fanout, mutations, actions, registration, verifying: None }).await
+        let connected = Connected {
+            session,
+            fanout,
+            mutations,
+            actions,
+            adding: VecDeque::new(),
+            registration,
+            verifying: None,
+        };
+        self.converse(connected).await
     }
 
     /// Why a session ends that its client has not ended.
@@ -139,7 +159,7 @@ impl Connection {
         let time = Duration::from_millis(self.limits.connect_ms_max);
         let first = async {
             loop {
-                if let Some(message) = self.receive().await? {
+                if let Some((message, _)) = self.receive().await? {
                     return Ok::<_, End>(message);
                 }
             }
@@ -157,8 +177,8 @@ impl Connection {
     /// What comes most often and holds nobody up is looked at first. What is waited for is registered once and not
     /// for each message: with thousands of clients that is what a message costs.
     async fn converse(&mut self, mut connected: Connected) -> Result<(), End> {
-        let ended = connected.registration.ended().clone();
-        let mut ended = pin!(ended.cancelled());
+        let token = connected.registration.ended().clone();
+        let mut ended = pin!(token.cancelled());
         let mut alarm = pin!(sleep_until(self.next_ping));
         loop {
             // A user whose token has expired is shown nothing before the next one is verified.
@@ -175,17 +195,17 @@ impl Connection {
                     self.round(&mut connected, round).await?;
                 }
                 Some(answer) = connected.mutations.answer() => self.answer(&mut connected, answer).await?,
-                answer = connected.actions.answer() => self.send(&answer).await?,
+                answer = connected.actions.answer() => self.deliver(&token, &answer).await?,
                 () = &mut ended => {
                     return Err(self.why_ended().into());
                 }
                 verified = ready(&mut connected.verifying) => {
                     connected.verifying = None;
                     let step = connected.session.verified(verified);
-                    self.step(&mut connected, step).await?;
+                    self.step(&mut connected, step, Held::default()).await?;
                 }
-                message = self.receive(), if is_heard => if let Some(message) = message? {
-                    self.message(&mut connected, message).await?;
+                message = self.receive(), if is_heard => if let Some((message, held)) = message? {
+                    self.message(&mut connected, message, held).await?;
                 },
                 () = &mut alarm => alarm.as_mut().reset(self.keep_alive().await?),
             }
@@ -206,17 +226,30 @@ impl Connection {
         Ok(self.next_ping.min(self.last_sent + heartbeat))
     }
 
-    async fn message(&mut self, connected: &mut Connected, message: ClientMessage) -> Result<(), End> {
+    async fn message(
+        &mut self,
+        connected: &mut Connected,
+        message: ClientMessage,
+        held: Held,
+    ) -> Result<(), End> {
         match connected.session.message(message, clock::now_ms()) {
             None => Ok(()),
-            Some(step) => self.step(connected, step).await,
+            Some(step) => self.step(connected, step, held).await,
         }
     }
 
-    async fn step(&mut self, connected: &mut Connected, step: Step) -> Result<(), End> {
+    /// `held` is what the message that led here holds of the room for messages.
+    async fn step(&mut self, connected: &mut Connected, step: Step, held: Held) -> Result<(), End> {
         match step {
-            Step::Command(command) => command_fanout(connected, command).await,
-            Step::Mutation(mutation) => connected.mutations.push(mutation).map_err(|_| {
+            Step::Command(command) => {
+                if let SessionCommand::ModifyQueries { version, .. } = &command
+                    && held.is_any()
+                {
+                    connected.adding.push_back((*version, held));
+                }
+                command_fanout(connected, command).await
+            }
+            Step::Mutation(mutation) => connected.mutations.push(mutation, held).map_err(|_| {
                 let error = contract::Error::new(
                     contract::ErrorKind::TooManyRequests,
                     "TooManyConcurrentMutations",
@@ -225,12 +258,15 @@ impl Connection {
                 Close::after(&error).into()
             }),
             Step::Action(action) => {
-                connected.actions.begin(action);
+                connected.actions.begin(action, held);
                 Ok(())
             }
             Step::Verify(token) => {
                 let (edge, deployment) = (self.edge.clone(), self.addressed.deployment.clone());
-                let verified = async move { edge.tokens.verify(&edge.services, &deployment, &token.0).await };
+                let verified = async move {
+                    let _held = held;
+                    edge.tokens.verify(&edge.services, &deployment, &token.0).await
+                };
                 connected.verifying = Some(Box::pin(verified));
                 Ok(())
             }
@@ -283,7 +319,7 @@ impl Connection {
             result,
             log_lines: outcome.log_lines,
         };
-        self.send(&response).await?;
+        self.deliver(connected.registration.ended(), &response).await?;
         match command {
             Some(command) => command_fanout(connected, command).await,
             None => Ok(()),
@@ -293,11 +329,16 @@ impl Connection {
     async fn round(&mut self, connected: &mut Connected, round: SessionRound) -> Result<(), End> {
         let now = clock::now();
         if let Some(step) = connected.session.before_round(now.as_millis() as u64) {
-            return self.step(connected, step).await;
+            return self.step(connected, step, Held::default()).await;
         }
+        while connected.adding.pop_front_if(|(version, _)| *version <= round.query_set_version).is_some() {}
         let now_ns = now.as_nanos() as i64;
         let transition = connected.session.round(round, now_ns)?;
-        let text = ServerMessage::Transition(transition).to_json();
+        let transition = ServerMessage::Transition(transition);
+        let _room = self.room_for(connected.registration.ended(), &transition).await?;
+        let text = transition.to_json();
+        // The text holds all of it.
+        drop(transition);
         let chunk_bytes_max = self.limits.transition_chunk_bytes_max;
         if !self.takes_chunks || text.len() <= chunk_bytes_max {
             return self.send_text(text).await;
@@ -316,19 +357,22 @@ impl Connection {
         Ok(())
     }
 
-    /// The next message, or `None` for a frame without one.
-    async fn receive(&mut self) -> Result<Option<ClientMessage>, End> {
-        let frame = self.socket.recv().await.ok_or(End::Gone)?;
-        self.last_received = Instant::now();
-        match frame {
-            Ok(Message::Text(text)) => {
+    /// The next message, with what it holds of the room for messages, or `None` for a frame without one.
+    async fn receive(&mut self) -> Result<Option<(ClientMessage, Held)>, End> {
+        let received = self.socket.receive().await.ok_or(End::Gone)?;
+        // Whoever answers pings and never ends a message would hold its room for ever.
+        if !self.socket.is_amid_message() {
+            self.last_received = Instant::now();
+        }
+        match received {
+            Ok((Message::Text(text), held)) => {
                 let message = ClientMessage::parse(&text).map_err(Close::violation)?;
-                Ok(Some(message))
+                Ok(Some((message, held)))
             }
-            Ok(Message::Ping(_) | Message::Pong(_)) => Ok(None),
-            Ok(Message::Binary(_)) => Err(Close::violation("binary frames mean nothing here").into()),
-            Ok(Message::Close(_)) => Err(End::Gone),
-            Err(error) => Err(receive_error(error)),
+            Ok((Message::Ping(_) | Message::Pong(_) | Message::Frame(_), _)) => Ok(None),
+            Ok((Message::Binary(_), _)) => Err(Close::violation("binary frames mean nothing here").into()),
+            Ok((Message::Close(_), _)) => Err(End::Gone),
+            Err(error) => Err(receive_error(&error)),
         }
     }
 
@@ -338,7 +382,40 @@ impl Connection {
         {
             return Err(Close::silent().into());
         }
-        self.write(Message::Ping(Default::default())).await
+        self.write(None).await
+    }
+
+    /// Sends what a function gave.
+    async fn deliver(&mut self, ended: &CancellationToken, message: &ServerMessage) -> Result<(), End> {
+        let _room = self.room_for(ended, message).await?;
+        self.send(message).await
+    }
+
+    /// Waits for room for the text of a message, among the answers that clients have not taken yet; `None` for a small one. Before there
+    /// is room there is no text.
+    async fn room_for(
+        &mut self,
+        ended: &CancellationToken,
+        message: &ServerMessage,
+    ) -> Result<Option<Place>, End> {
+        let started = Instant::now();
+        let deployment = self.addressed.deployment.reference;
+        let time = Duration::from_millis(self.limits.client_silence_ms_max);
+        let room = tokio::select! {
+            biased;
+            room = timeout(time, self.edge.answers.take(deployment, message.size_hint())) => room,
+            () = ended.cancelled() => return Err(self.why_ended().into()),
+        };
+        let room = room.map_err(|_| {
+            let message =
+                "What other clients have not taken yet takes all the memory that there is for answers.";
+            contract::Error::overloaded("TooManyAnswerBytes", message)
+        })?;
+        // Nothing was read meanwhile.
+        if started.elapsed() > Duration::from_millis(self.limits.ping_interval_ms) {
+            self.last_received = Instant::now();
+        }
+        Ok(room)
     }
 
     async fn send(&mut self, message: &ServerMessage) -> Result<(), End> {
@@ -346,16 +423,23 @@ impl Connection {
     }
 
     async fn send_text(&mut self, text: String) -> Result<(), End> {
-        self.write(Message::Text(text.into())).await?;
+        self.write(Some(text)).await?;
         self.last_sent = Instant::now();
         Ok(())
     }
 
-    /// Waits until the peer has taken all but what the kernel buffers, so that at most one message waits in memory.
-    async fn write(&mut self, message: Message) -> Result<(), End> {
+    /// Sends a text, or a ping. Waits until the peer has taken all but what the kernel buffers, so that at most one message waits
+    /// in memory.
+    async fn write(&mut self, text: Option<String>) -> Result<(), End> {
         let started = Instant::now();
         let silence = Duration::from_millis(self.limits.client_silence_ms_max);
-        match timeout(silence, self.socket.send(message)).await {
+        let sending = async {
+            match text {
+                Some(text) => self.socket.send(text).await,
+                None => self.socket.ping().await,
+            }
+        };
+        match timeout(silence, sending).await {
             Ok(Ok(())) => {
                 // A peer that slowly took a large message was alive, though nothing could be read from it meanwhile.
                 if started.elapsed() > Duration::from_millis(self.limits.ping_interval_ms) {
@@ -371,17 +455,33 @@ impl Connection {
     /// Says why, and gives the peer a moment to take it.
     async fn close(&mut self, close: Close) {
         tracing::debug!(code = close.code, reason = close.reason, "closing a connection");
-        let frame = close.into_frame(self.limits.close_reason_bytes_max);
-        let time = Duration::from_millis(self.limits.refused_linger_ms_max);
-        let closing = async {
-            if self.socket.send(Message::Close(Some(frame))).await.is_ok() {
-                // The peer answers with a close frame of its own; the socket ends behind it.
-                while let Some(Ok(_)) = self.socket.recv().await {}
+        let mut time = Duration::from_millis(self.limits.refused_linger_ms_max);
+        if close.code == close_code::SIZE {
+            // A client that is only disconnected sends the same message again, and again.
+            let error = close.reason.clone();
+            if self.send(&ServerMessage::FatalError { error }).await.is_err() {
+                return;
             }
-        };
-        if timeout(time, closing).await.is_err() {
+            // It learns of all this when it has sent the rest.
+            time = Duration::from_millis(self.limits.client_silence_ms_max);
+        }
+        let frame = close.into_frame(self.limits.close_reason_bytes_max);
+        let discarded_bytes_max = self.discarded_bytes_max();
+        if timeout(time, self.socket.close(frame, discarded_bytes_max)).await.is_err() {
             tracing::debug!("a peer did not answer the close frame");
         }
+    }
+
+    /// Answers the peer's close frame.
+    async fn finish(&mut self) {
+        let time = Duration::from_millis(self.limits.refused_linger_ms_max);
+        let discarded_bytes_max = self.discarded_bytes_max();
+        let _ = timeout(time, self.socket.finish(discarded_bytes_max)).await;
+    }
+
+    /// Of what still comes when a connection ends.
+    fn discarded_bytes_max(&self) -> usize {
+        self.limits.message_bytes_max.saturating_mul(4)
     }
 }
 
@@ -403,19 +503,17 @@ fn fanout_ended() -> contract::Error {
     )
 }
 
-fn receive_error(error: axum::Error) -> End {
+fn receive_error(error: &tungstenite::Error) -> End {
     use tungstenite::{Error, error::CapacityError};
-    let error = error.into_inner();
-    match error.downcast_ref::<Error>() {
-        Some(Error::Capacity(CapacityError::MessageTooLong { size, max_size })) => End::Close(Close {
-            code: axum::extract::ws::close_code::SIZE,
-            reason: format!("MessageTooLarge: {size} bytes, {max_size} are allowed"),
-        }),
-        Some(Error::Utf8(_)) => End::Close(Close {
-            code: axum::extract::ws::close_code::INVALID,
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+            Close::too_large(*size, *max_size).into()
+        }
+        Error::Utf8(_) => End::Close(Close {
+            code: close_code::INVALID,
             reason: "ProtocolViolation: a text frame was not UTF-8".to_owned(),
         }),
-        Some(Error::Protocol(violation)) => End::Close(Close::violation(violation)),
+        Error::Protocol(violation) => Close::violation(violation).into(),
         _ => End::Gone,
     }
 }

@@ -1,8 +1,8 @@
 //! The WebSocket sync protocol.
 //!
-//! A connection is one task ([`connection`]), which owns the socket and the session's place in the fan-out and waits for its
-//! actions ([`actions`]), and a second one ([`mutations`]), which runs the session's mutations one after the other. What a
-//! message means is decided by a state machine without input or output ([`session`]).
+//! A connection is one task ([`connection`]), which owns the socket ([`socket`]) and the session's place in the fan-out and
+//! waits for its actions ([`actions`]), and a second one ([`mutations`]), which runs the session's mutations one after the
+//! other. What a message means is decided by a state machine without input or output ([`session`]).
 
 mod actions;
 mod close;
@@ -10,15 +10,17 @@ mod connection;
 mod mutations;
 mod session;
 mod sessions;
+mod socket;
 #[cfg(test)]
 mod transcripts;
 
 use axum::{
-    extract::{Path, State, WebSocketUpgrade},
+    extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::Response,
 };
 use contract::{Caller, FunctionCall};
+use hyper_util::rt::TokioIo;
 use sync_protocol::{ClientVersion, FunctionRequest};
 use tracing::Instrument as _;
 
@@ -30,20 +32,17 @@ use crate::{
 };
 
 pub(crate) use sessions::Sessions;
-
-/// What each socket holds at all times, and what is zeroed at each look at it. The library's 128 KiB are most of what an
-/// idle client costs; larger messages are read in pieces.
-const READ_BUFFER_BYTES: usize = 4 << 10;
+use socket::{Socket, Upgrade};
 
 /// Clients that tell who they are in a header: Rust, Python.
 pub(crate) async fn upgrade(
     State(edge): State<SharedEdge>,
     addressed: Addressed,
     headers: HeaderMap,
-    socket: WebSocketUpgrade,
+    upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
     let client = client_version(&headers)?;
-    accept(edge, addressed, client, socket)
+    accept(edge, addressed, client, upgrade)
 }
 
 /// Clients of the npm package, whose browsers can't set headers.
@@ -51,18 +50,18 @@ pub(crate) async fn upgrade_versioned(
     State(edge): State<SharedEdge>,
     addressed: Addressed,
     Path(version): Path<String>,
-    socket: WebSocketUpgrade,
+    upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
     let client = ClientVersion::from_socket_path(&version)
         .map_err(|error| ApiError::bad_request("InvalidClientVersion", format!("{error}.")))?;
-    accept(edge, addressed, Some(client), socket)
+    accept(edge, addressed, Some(client), upgrade)
 }
 
 fn accept(
     edge: SharedEdge,
     addressed: Addressed,
     client: Option<ClientVersion>,
-    socket: WebSocketUpgrade,
+    upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
     let place = edge.sockets.try_take(addressed.deployment.reference, 1).ok_or_else(|| {
         ApiError::new(
@@ -73,14 +72,19 @@ fn accept(
     })?;
     // From now on the gateway waits for this connection before it says that it has stopped.
     let tracked = edge.tasks.token();
-    let message_bytes_max = edge.limits.sync.message_bytes_max;
-    let socket = (socket.max_message_size(message_bytes_max).max_frame_size(message_bytes_max))
-        .read_buffer_size(READ_BUFFER_BYTES);
-    Ok(socket.on_upgrade(async move |socket| {
-        let span = addressed.log_span();
-        connection::run(edge, addressed, client, socket).instrument(span).await;
-        drop((place, tracked));
-    }))
+    let (answer, connection) = upgrade.accept();
+    tokio::spawn(async move {
+        let _held = (place, tracked);
+        // Otherwise the client went away before it had the answer.
+        if let Ok(io) = connection.await {
+            let (budget, deployment) = (edge.call_bodies.clone(), addressed.deployment.reference);
+            let bytes_max = edge.limits.sync.message_bytes_max;
+            let socket = Socket::new(TokioIo::new(io), budget, deployment, bytes_max).await;
+            let span = addressed.log_span();
+            connection::run(edge, addressed, client, socket).instrument(span).await;
+        }
+    });
+    Ok(answer)
 }
 
 /// The call of a function that a session asks for.

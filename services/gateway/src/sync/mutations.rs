@@ -10,7 +10,9 @@ use tracing::Instrument as _;
 use super::{call_of, close::Close, session::QueuedMutation};
 use crate::{
     audit,
+    bodies::Held,
     edge::{Addressed, Edge, SharedEdge},
+    error::public_message,
     metrics::{Api, Outcome},
 };
 
@@ -32,10 +34,13 @@ pub(super) struct Mutations {
 }
 
 struct Running {
-    waiting: mpsc::Sender<QueuedMutation>,
+    waiting: mpsc::Sender<Waiting>,
     answers: mpsc::Receiver<Answer>,
     _ends: DropGuard,
 }
+
+/// A mutation, and the room that its message takes until it has run.
+type Waiting = (QueuedMutation, Held);
 
 impl Mutations {
     pub(super) fn new(edge: SharedEdge, session: Addressed) -> Mutations {
@@ -43,7 +48,7 @@ impl Mutations {
     }
 
     /// Puts a mutation behind the others; gives it back if there is no room.
-    pub(super) fn push(&mut self, mutation: QueuedMutation) -> Result<(), Box<QueuedMutation>> {
+    pub(super) fn push(&mut self, mutation: QueuedMutation, held: Held) -> Result<(), Box<QueuedMutation>> {
         let running = self.running.get_or_insert_with(|| {
             let limits = &self.edge.limits.sync;
             let (waiting, queue) = mpsc::channel(limits.pending_mutations_max);
@@ -52,7 +57,7 @@ impl Mutations {
             self.edge.tasks.spawn(run_in_order(edge, session, queue, answering, ended.clone()));
             Running { waiting, answers, _ends: ended.drop_guard() }
         });
-        running.waiting.try_send(mutation).map_err(|refused| Box::new(refused.into_inner()))
+        running.waiting.try_send((mutation, held)).map_err(|refused| Box::new(refused.into_inner().0))
     }
 
     /// The next answer; `None` when there will be no other.
@@ -72,16 +77,17 @@ impl Mutations {
 async fn run_in_order(
     edge: SharedEdge,
     session: Addressed,
-    mut queue: mpsc::Receiver<QueuedMutation>,
+    mut queue: mpsc::Receiver<Waiting>,
     answers: mpsc::Sender<Answer>,
     ended: CancellationToken,
 ) {
     let mut newest = Timestamp::ZERO;
-    while let Some(Some(mutation)) = ended.run_until_cancelled(queue.recv()).await {
+    while let Some(Some((mutation, held))) = ended.run_until_cancelled(queue.recv()).await {
         let request_id = mutation.request.request_id;
         let addressed = session.next_request();
         let (span, counted) = (addressed.span(None), edge.metrics.begin(Api::SessionMutation));
         let outcome = run(&edge, addressed, mutation, newest).instrument(span).await;
+        drop(held);
         counted.end(match &outcome {
             Ok(MutationOutcome { result: Ok(_), .. }) => Outcome::Answered,
             Ok(MutationOutcome { result: Err(_), .. }) => Outcome::Threw,
@@ -138,7 +144,7 @@ async fn run(
             | ErrorKind::NotFound
             | ErrorKind::Conflict => Ok(MutationOutcome {
                 result: Err(contract::FunctionError {
-                    message: format!("[Request ID: {request_id}] {}: {}", error.code, error.message),
+                    message: format!("[Request ID: {request_id}] {}: {}", error.code, public_message(&error)),
                     data: None,
                 }),
                 timestamp: None,

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat};
 use serde_json::{Value as Json, json};
 
-use super::{Told, below};
+use super::{Told, below, time};
 use crate::{
     configuration::Attribute,
     events::{Event, Origin},
@@ -36,12 +35,6 @@ pub(super) fn told(
     };
     let told = Told::new(url, "application/json", body.into_bytes());
     told.with_secret("authorization", &format!("Bearer {api_key}"))
-}
-
-/// As RFC 3339 has it, in UTC.
-fn time(timestamp_ms: u64) -> String {
-    let time = i64::try_from(timestamp_ms).ok().and_then(DateTime::from_timestamp_millis);
-    time.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod webhook;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat};
 use egress::{HeaderMap, HeaderName, HeaderValue, Method, Redirects, Request, RequestBody};
 
 use crate::{
@@ -53,6 +54,12 @@ impl Told {
             redirects: Redirects::Refuse,
         }
     }
+}
+
+/// As RFC 3339 has it, in UTC.
+fn time(timestamp_ms: u64) -> String {
+    let time = i64::try_from(timestamp_ms).ok().and_then(DateTime::from_timestamp_millis);
+    time.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// The requests that tell a stream's receiver these events. None where there is nothing for it in them.

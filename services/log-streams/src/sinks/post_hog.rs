@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::{Told, below, otlp};
+use super::{Told, below, otlp, time};
 use crate::events::{Event, Frame, Origin};
 
 const HOST: &str = "https://us.i.posthog.com";
@@ -35,7 +35,7 @@ pub(super) fn exceptions(
             Some(json!({
                 "event": "$exception",
                 "distinct_id": origin.deployment,
-                "timestamp": event.timestamp_ms,
+                "timestamp": time(event.timestamp_ms),
                 "properties": {
                     "$process_person_profile": false,
                     "$exception_level": "error",
@@ -85,6 +85,8 @@ mod tests {
         let body: Json = serde_json::from_slice(&told.body).expect("JSON");
         assert_eq!(body["batch"].as_array().map(Vec::len), Some(1));
         assert_eq!(body["batch"][0]["properties"]["$exception_list"][0]["value"], json!("no body"));
+        // A number is refused with all that comes with it.
+        assert_eq!(body["batch"][0]["timestamp"], json!("2023-11-14T22:13:20.500Z"));
         assert!(exceptions("key", None, &samples::origin(), &events[..2]).is_none());
     }
 }

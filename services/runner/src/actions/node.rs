@@ -31,6 +31,8 @@ pub(super) struct NodeAction<'a> {
     /// The code, the environment variables, the tables.
     pub catalog: &'a Catalog,
     pub arguments: &'a str,
+    /// As a value.
+    pub arguments_bytes: usize,
     pub descent: Descent,
 }
 
@@ -59,7 +61,7 @@ impl Handle {
         action: NodeAction<'_>,
         mut tree: Tree,
     ) -> (Outcome, LogLines) {
-        let NodeAction { call, function, component, catalog, arguments, descent } = action;
+        let NodeAction { call, function, component, catalog, arguments_bytes, descent, .. } = action;
         let new_log =
             || LogLines::new(self.shared.options.limits.function.log_lines_max, self.shared.clock.clone());
         let host = Arc::new(Host {
@@ -83,7 +85,7 @@ impl Handle {
         tree.log = std::mem::replace(&mut *host.log.lock(), new_log());
         let checked = outcome.map(|result| {
             let text = result?;
-            check_result(function, &text, catalog, arguments.len(), &mut tree)?;
+            check_result(function, &text, catalog, arguments_bytes, &mut tree)?;
             Ok(text)
         });
         (checked, tree.log)

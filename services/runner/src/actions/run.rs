@@ -238,16 +238,27 @@ impl Handle {
             Some(_) => (&*call.arguments).into(),
             None => normalize_arguments(&call.arguments),
         };
-        if exchange.is_none()
-            && let Err(thrown) =
-                check_arguments(&function, &arguments, Origin::Outside, &tables, &function_limits)
-        {
-            return (Ok(Err(thrown)), tree.log);
-        }
+        let arguments_bytes = match exchange {
+            Some(_) => 0,
+            None => {
+                match check_arguments(&function, &arguments, Origin::Outside, &tables, &function_limits) {
+                    Ok(bytes) => bytes,
+                    Err(thrown) => return (Ok(Err(thrown)), tree.log),
+                }
+            }
+        };
         tree.enter(&function);
         let Some(image) = image else {
             let (catalog, arguments) = (&*tables, &*arguments);
-            let action = NodeAction { call, function: &function, component, catalog, arguments, descent };
+            let action = NodeAction {
+                call,
+                function: &function,
+                component,
+                catalog,
+                arguments,
+                arguments_bytes,
+                descent,
+            };
             return self.perform_in_node(action, tree).await;
         };
         let host = ActionHost::new(Arc::clone(shared), tree, Arc::clone(&tables), exchange.cloned());
@@ -264,7 +275,7 @@ impl Handle {
         match self.run_to_end(call, begin, operations).await {
             (Ok(Ok(text)), Some(tree)) if exchange.is_some() => (Ok(Ok(text)), tree.log),
             (Ok(Ok(text)), Some(mut tree)) => {
-                let checked = check_result(&function, &text, &tables, arguments.len(), &mut tree);
+                let checked = check_result(&function, &text, &tables, arguments_bytes, &mut tree);
                 (Ok(checked.map(|()| text)), tree.log)
             }
             (outcome, tree) => {

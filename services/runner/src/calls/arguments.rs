@@ -8,20 +8,15 @@ use value::Value;
 
 use super::{Origin, Thrown};
 
-/// Fails, as the caller shall see it, unless `text` is an array with one object that fits the validator.
+/// The size of the arguments as a value. Fails, as the caller shall see it, unless `text` is an array with one object of at most
+/// `bytes_max` that fits the validator. What a message or a request can hold bounds the text.
 pub(super) fn check(
     text: &str,
     origin: Origin,
     validator: &Validator,
     tables: &dyn TableLookup,
     bytes_max: usize,
-) -> Result<(), Thrown> {
-    if text.len() > bytes_max {
-        return Err(Thrown::new(format!(
-            "FunctionArgumentsTooLarge: the arguments have {} bytes, more than the {bytes_max} that are allowed.",
-            text.len()
-        )));
-    }
+) -> Result<usize, Thrown> {
     let invalid = |reason: &dyn std::fmt::Display| Thrown::new(format!("InvalidArguments: {reason}"));
     let [object]: [&RawValue; 1] = serde_json::from_str(text)
         .map_err(|error| invalid(&format_args!("arguments are an array with one object: {error}")))?;
@@ -34,8 +29,15 @@ pub(super) fn check(
         Origin::Function => Value::from_json_with_placeholder(object.get()),
     };
     let value = value.map_err(|error| invalid(&error))?;
+    let bytes = value.size_bytes();
+    if bytes > bytes_max {
+        return Err(Thrown::new(format!(
+            "FunctionArgumentsTooLarge: the arguments have {bytes} bytes, more than the {bytes_max} that are allowed."
+        )));
+    }
     let fits = validator.check(&value, tables);
-    fits.map_err(|failure| Thrown::new(format!("ArgumentValidationError: {failure}")))
+    fits.map_err(|failure| Thrown::new(format!("ArgumentValidationError: {failure}")))?;
+    Ok(bytes)
 }
 
 /// Arguments as clients may send them, made an array with one object: no arguments are an empty object.
@@ -70,19 +72,23 @@ mod tests {
         for text in ["", "[", "[1]", "[{},{}]", "{}", "null", "[null]", "[{\"a\":}]"] {
             assert!(failure(text, &Validator::Any).starts_with("InvalidArguments: "), "{text}");
         }
-        assert_eq!(check(r#"[{"a":1}]"#, Origin::Outside, &Validator::Any, &no_tables, 100), Ok(()));
+        assert_eq!(check(r#"[{"a":1}]"#, Origin::Outside, &Validator::Any, &no_tables, 100), Ok(13));
     }
 
     #[test]
     fn arguments_are_held_to_their_validator_and_size() {
         let validator = Validator::Object(Default::default());
-        assert_eq!(check("[{}]", Origin::Outside, &validator, &no_tables, 100), Ok(()));
+        assert_eq!(check("[{}]", Origin::Outside, &validator, &no_tables, 100), Ok(2));
         assert!(
             failure(r#"[{"a":1}]"#, &validator)
                 .starts_with("ArgumentValidationError: Object contains the extra")
         );
         let large = format!(r#"[{{"a":"{}"}}]"#, "x".repeat(100));
         assert!(failure(&large, &validator).starts_with("FunctionArgumentsTooLarge"));
+        // Bytes are a third longer as text, and numbers many times.
+        let bytes = format!(r#"[{{"a":{{"$bytes":"{}"}}}}]"#, "AAAA".repeat(31));
+        assert!(bytes.len() > 100);
+        assert_eq!(check(&bytes, Origin::Outside, &Validator::Any, &no_tables, 100), Ok(99));
         for validator in [validator, Validator::Any] {
             for no_value in [r#"{"$nonsense":1}"#, r#""\ud800""#, &nested(64)] {
                 let text = format!(r#"[{{"a":{no_value}}}]"#);
@@ -98,7 +104,7 @@ mod tests {
                 &no_tables,
                 1_000
             ),
-            Ok(())
+            Ok(130)
         );
     }
 

@@ -54,15 +54,16 @@ pub(crate) fn call<'c, H: Host>(
         let tables = host.tables(&function);
         // The timestamp of the commit may be named between functions of a mutation, and by what it returns.
         let origin = if host.tree().depth() > 0 { Origin::Function } else { Origin::Outside };
-        if let Err(thrown) = check_arguments(&function, arguments, origin, &tables, &limits) {
-            return Ok(Err(thrown));
-        }
+        let arguments_bytes = match check_arguments(&function, arguments, origin, &tables, &limits) {
+            Ok(bytes) => bytes,
+            Err(thrown) => return Ok(Err(thrown)),
+        };
         let text = match run(host, slots, image, Arc::clone(&function), arguments).await? {
             Ok(text) => text,
             Err(thrown) => return Ok(Err(thrown)),
         };
         let tables = host.tables(&function);
-        let checked = check_result(&function, &text, &tables, arguments.len(), host.tree());
+        let checked = check_result(&function, &text, &tables, arguments_bytes, host.tree());
         Ok(checked.map(|()| text))
     })
 }
@@ -75,14 +76,14 @@ pub(crate) enum Origin {
     Function,
 }
 
-/// Whether the function takes these arguments.
+/// The size of the arguments as a value, if the function takes them.
 pub(crate) fn check_arguments(
     function: &Function,
     arguments: &str,
     origin: Origin,
     tables: &Catalog,
     limits: &FunctionLimits,
-) -> Result<(), Thrown> {
+) -> Result<usize, Thrown> {
     arguments::check(arguments, origin, &function.arguments, &Tables(tables), limits.arguments_bytes_max)
 }
 

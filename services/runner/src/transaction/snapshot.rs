@@ -1,12 +1,12 @@
 //! What a mutation on its way reads: the log at one moment, which moves forward while it waits for turns.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use contract::{
     BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentRef, Error, ErrorKind,
-    GroupId, Interval, Lookup, Position, Read, ReadAt, ReadResult, ReadSet, Result, Retry, StreamEvents,
-    Timestamp, TransactionLog,
+    GroupId, Hold, HoldId, Interval, Lookup, Position, Read, ReadAt, ReadResult, ReadSet, Result, Retry,
+    StreamEvents, Timestamp, TransactionLog,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -202,5 +202,11 @@ impl TransactionLog for Snapshot {
     }
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
         self.log.backfill(step).await
+    }
+    async fn hold(&self, group: GroupId, hold: Hold) -> Result<Duration> {
+        self.log.hold(group, hold).await
+    }
+    async fn release(&self, group: GroupId, id: HoldId) -> Result<()> {
+        self.log.release(group, id).await
     }
 }

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
 use contract::{FunctionCall, Requester};
 use isolate::{Answer, FunctionKind, SyscallError};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use transaction::{GetRequest, NestedLimits, PageRequest, Query, QueryId, Transaction};
-use value::{ComponentId, DocumentId, FunctionHandle, FunctionPath, Patch, Value};
+use value::{ComponentId, DocumentId, FunctionHandle, FunctionPath, Patch, Value, ValueError};
 
 use super::host::TransactionHost;
 use crate::{
@@ -77,7 +77,11 @@ pub(crate) fn caught(code: &str, message: impl std::fmt::Display) -> Failure {
 
 pub(crate) fn parse<'a, T: Deserialize<'a>>(operation: &str, arguments: &'a str) -> Attempt<T> {
     serde_json::from_str(arguments).map_err(|error| {
-        caught("InvalidOperationArguments", format_args!("`{operation}` can't read its arguments: {error}"))
+        let why = match ValueError::of_json(&error) {
+            fault @ ValueError::LoneSurrogate => fault.to_string(),
+            _ => error.to_string(),
+        };
+        caught("InvalidOperationArguments", format_args!("`{operation}` can't read its arguments: {why}"))
     })
 }
 
@@ -89,8 +93,13 @@ struct DocumentArguments<'a> {
     table: Option<String>,
     #[serde(default)]
     is_system: bool,
-    #[serde(borrow)]
+    /// `null` is one.
+    #[serde(default, borrow, deserialize_with = "given")]
     value: Option<&'a RawValue>,
+}
+
+fn given<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -552,6 +561,27 @@ mod tests {
             Err(Failure::Caught(error)) => assert_eq!(error.message, "InvalidAuthHeader: no"),
             _ => panic!("whoever asks gets the error"),
         }
+    }
+
+    #[test]
+    fn null_is_a_value_and_nothing_is_none() {
+        let value = |arguments| {
+            let arguments: DocumentArguments<'_> =
+                parse("1.0/insert", arguments).ok().expect("it can be read");
+            arguments.value.map(RawValue::get)
+        };
+        assert_eq!(value(r#"{"table":"t","value":null}"#), Some("null"));
+        assert_eq!(value(r#"{"table":"t","value":{"a":1}}"#), Some(r#"{"a":1}"#));
+        assert_eq!(value(r#"{"table":"t"}"#), None);
+    }
+
+    #[test]
+    fn arguments_that_no_text_can_hold_are_called_so() {
+        let Err(Failure::Caught(error)) = parse::<CountArguments>("1.0/count", r#"{"table":"\ud800"}"#)
+        else {
+            panic!("it is refused")
+        };
+        assert!(error.message.contains("lone surrogate"), "{}", error.message);
     }
 
     #[test]

@@ -10,9 +10,9 @@ use std::{
 
 use async_trait::async_trait;
 use contract::{
-    BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentRef, ErrorKind, GroupId,
-    Lookup, Position, Read, ReadAt, ReadMoment, ReadResult, Result, SessionRequest, StreamEvents, Timestamp,
-    TransactionLog,
+    BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, DeploymentRef, ErrorKind, GroupId, Hold,
+    HoldId, Lookup, Position, Read, ReadAt, ReadMoment, ReadResult, Result, SessionRequest, StreamEvents,
+    Timestamp, TransactionLog,
 };
 use serde_json::json;
 use tokio::sync::watch;
@@ -201,6 +201,12 @@ impl TransactionLog for Denying {
     }
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
         self.log.backfill(step).await
+    }
+    async fn hold(&self, group: GroupId, hold: Hold) -> Result<Duration> {
+        self.log.hold(group, hold).await
+    }
+    async fn release(&self, group: GroupId, id: HoldId) -> Result<()> {
+        self.log.release(group, id).await
     }
 }
 

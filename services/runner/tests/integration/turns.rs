@@ -11,9 +11,9 @@ use std::{
 
 use async_trait::async_trait;
 use contract::{
-    BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, Conflict, DeploymentRef, GroupId,
-    Lookup, Position, Read, ReadAt, ReadResult, ReadSet, Result, SessionRequest, StreamEvents, Timestamp,
-    TransactionLog,
+    BackfillProgress, BackfillStep, Commit, CommitId, CommitOutcome, Conflict, DeploymentRef, GroupId, Hold,
+    HoldId, Lookup, Position, Read, ReadAt, ReadResult, ReadSet, Result, SessionRequest, StreamEvents,
+    Timestamp, TransactionLog,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde_json::{Value as Json, json};
@@ -98,6 +98,12 @@ impl TransactionLog for Directed {
     }
     async fn backfill(&self, step: BackfillStep) -> Result<BackfillProgress> {
         self.log.backfill(step).await
+    }
+    async fn hold(&self, group: GroupId, hold: Hold) -> Result<Duration> {
+        self.log.hold(group, hold).await
+    }
+    async fn release(&self, group: GroupId, id: HoldId) -> Result<()> {
+        self.log.release(group, id).await
     }
 }
 

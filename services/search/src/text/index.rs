@@ -7,7 +7,7 @@ use std::{
 };
 
 use contract::{InternalDocumentId, TextMatches, TextSearch, Timestamp};
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use relevance::Statistics;
 use roaring::RoaringBitmap;
 
@@ -47,6 +47,8 @@ struct State {
     recent: VecDeque<Change>,
     /// The first moment that can be asked for.
     floor: Timestamp,
+    /// Parts that are not there any more. Their folders go once a list without them is saved.
+    gone: Vec<u64>,
     next_number: u64,
 }
 
@@ -63,13 +65,15 @@ pub(crate) enum Job {
     Write { number: u64, part: Arc<MemoryPart> },
     /// Makes one part of several, without the documents that are left out.
     Merge { into: u64, parts: Vec<(u64, Arc<DiskPart>, Vec<u32>)> },
+    /// Removes the folders of parts that are gone.
+    Remove,
 }
 
 /// What came of a [`Job`].
 pub(crate) struct Done {
     job: Job,
-    written: DiskPart,
-    checksums: Checksums,
+    /// The new part, if it makes one.
+    written: Option<(DiskPart, Checksums)>,
 }
 
 /// Why there is no answer.
@@ -113,14 +117,19 @@ impl TextIndex {
         Ok((TextIndex { folder, prefix_terms_visited_max, state: RwLock::new(state) }, complete_at))
     }
 
+    /// For what only looks: unlike others it does not wait behind a change that waits for searches.
+    fn look(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read_recursive()
+    }
+
     /// The number of documents at the newest moment.
     pub fn documents(&self) -> u64 {
-        self.state.read().documents.max(0) as u64
+        self.look().documents.max(0) as u64
     }
 
     /// Bytes of what is in memory and of no file yet.
     pub fn memory_bytes(&self) -> usize {
-        let state = self.state.read();
+        let state = self.look();
         let bytes = state.parts.iter().map(|part| match &part.data {
             Data::Memory(part) => part.bytes(),
             Data::Disk(_) => 0,
@@ -130,7 +139,7 @@ impl TextIndex {
 
     /// Bytes of the part that is changed.
     pub fn open_bytes(&self) -> usize {
-        match self.state.read().parts.last() {
+        match self.look().parts.last() {
             Some(Part { data: Data::Memory(part), is_taken: false, .. }) => part.bytes(),
             _ => 0,
         }
@@ -227,7 +236,12 @@ impl TextIndex {
         Ok(search(&views, statistics, &asked.condition, asked.matches_max, visited_max)?)
     }
 
-    /// The next work on its files, if there is some. The open part is written if it has more than `open_bytes_max`.
+    /// Whether [`TextIndex::next_job`] has some. Waits for no search.
+    pub fn has_job(&self, open_bytes_max: usize) -> bool {
+        self.look().has_job(open_bytes_max)
+    }
+
+    /// The next work on its files, if there is some. The open part is written if it has more than `open_bytes_max`. Waits for searches.
     pub fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
         let mut state = self.state.write();
         state.close_if_full(open_bytes_max);
@@ -237,7 +251,7 @@ impl TextIndex {
             }
             _ => None,
         });
-        write.or_else(|| state.next_merge())
+        write.or_else(|| state.next_merge()).or_else(|| (!state.gone.is_empty()).then_some(Job::Remove))
     }
 
     /// Does the work; takes as long as it takes.
@@ -253,37 +267,33 @@ impl TextIndex {
                 self.folder.remove_part(*into);
                 (*into, DiskPart::merge(&parts, &self.folder.part(*into))?)
             }
+            Job::Remove => return Ok(Done { job, written: None }),
         };
         let checksums = self.folder.checksums(number)?;
-        Ok(Done { job, written, checksums })
+        Ok(Done { job, written: Some((written, checksums)) })
     }
 
     /// Puts what came of the work in its place, and saves the list of parts.
     pub fn finish(&self, done: Done) -> Result<()> {
-        let mut removed = Vec::new();
-        {
+        if let Some((written, checksums)) = done.written {
             let mut state = self.state.write();
             match done.job {
                 Job::Write { number, part } => {
                     assert_eq!(
                         part.len(),
-                        done.written.len(),
+                        written.len(),
                         "every document that was in memory is in the files"
                     );
-                    let written = state.part(number);
-                    written.data = Data::Disk(Arc::new(done.written));
-                    written.checksums = done.checksums;
-                    written.is_taken = false;
+                    let part = state.part(number);
+                    part.data = Data::Disk(Arc::new(written));
+                    part.checksums = checksums;
+                    part.is_taken = false;
                 }
-                Job::Merge { into, parts } => {
-                    removed.extend(parts.iter().map(|(number, ..)| *number));
-                    state.merged(into, &parts, done.written, done.checksums);
-                }
+                Job::Merge { into, parts } => state.merged(into, &parts, written, checksums),
+                Job::Remove => unreachable!("it makes no part"),
             }
         }
-        self.save(None)?;
-        removed.into_iter().for_each(|number| self.folder.remove_part(number));
-        Ok(())
+        self.save(None)
     }
 
     /// Puts everything into files, and notes that it is all until `complete_at`.
@@ -294,7 +304,9 @@ impl TextIndex {
         self.save(complete_at)
     }
 
+    /// Saves the list of parts, and removes those that are gone.
     fn save(&self, complete_at: Option<Timestamp>) -> Result<()> {
+        let gone = std::mem::take(&mut self.state.write().gone);
         let state = self.state.read();
         // Of work that failed something is in memory still.
         let is_all = state.parts.iter().all(|part| matches!(part.data, Data::Disk(_)));
@@ -306,7 +318,9 @@ impl TextIndex {
         });
         let parts = parts.collect();
         drop(state);
-        self.folder.save(&Saved { parts, complete_at: complete_at.filter(|_| is_all) })
+        self.folder.save(&Saved { parts, complete_at: complete_at.filter(|_| is_all) })?;
+        gone.into_iter().for_each(|number| self.folder.remove_part(number));
+        Ok(())
     }
 
     /// Where it lies.
@@ -402,37 +416,40 @@ impl State {
         }
     }
 
-    /// Parts to make one of, if there are such; they are taken from then on.
-    fn next_merge(&mut self) -> Option<Job> {
-        let floor = self.floor;
-        // What is dead as a whole need not be merged.
-        let is_dead = |part: &Part| part.deaths.all_before(floor).len() as u32 == part.data.len();
-        self.parts.retain(|part| {
-            part.is_taken
-                || !matches!(part.data, Data::Disk(_))
-                || part.deaths.count() < part.data.len()
-                || !is_dead(part)
-        });
+    fn has_job(&self, open_bytes_max: usize) -> bool {
+        let is_to_do = |part: &Part| match &part.data {
+            Data::Memory(memory) => part.is_taken || memory.len() > 0 && memory.bytes() > open_bytes_max,
+            Data::Disk(_) => part.is_free() && part.is_dead(self.floor),
+        };
+        !self.gone.is_empty() || self.parts.iter().any(is_to_do) || !self.parts_to_merge().is_empty()
+    }
+
+    /// The places of parts to make one of.
+    fn parts_to_merge(&self) -> Vec<usize> {
         let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-        let mut chosen: Vec<usize> = Vec::new();
-        for (position, part) in self.parts.iter().enumerate() {
-            if part.is_taken || !matches!(part.data, Data::Disk(_)) {
-                continue;
-            }
+        for (position, part) in self.parts.iter().enumerate().filter(|(_, part)| part.is_free()) {
             let class = part.data.len().div_ceil(FIRST_CLASS_DOCUMENTS).max(1).ilog(CLASS as u32);
             let of_class = classes.entry(class).or_default();
             of_class.push(position);
             if of_class.len() >= CLASS {
-                chosen = std::mem::take(of_class);
-                break;
+                return std::mem::take(of_class);
             }
-            let long_dead = || part.deaths.all_before(floor).len() as u64;
+            let long_dead = || part.deaths.all_before(self.floor).len() as u64;
             let may_be = u64::from(part.deaths.count()) * 100 > u64::from(part.data.len()) * DEAD_PERCENT_MAX;
             if may_be && long_dead() * 100 > u64::from(part.data.len()) * DEAD_PERCENT_MAX {
-                chosen = vec![position];
-                break;
+                return vec![position];
             }
         }
+        Vec::new()
+    }
+
+    /// Parts to make one of, if there are such; they are taken from then on.
+    fn next_merge(&mut self) -> Option<Job> {
+        let floor = self.floor;
+        // What is dead as a whole need not be merged.
+        let dead = self.parts.extract_if(.., |part| part.is_free() && part.is_dead(floor));
+        self.gone.extend(dead.map(|part| part.number));
+        let chosen = self.parts_to_merge();
         if chosen.is_empty() {
             return None;
         }
@@ -472,10 +489,73 @@ impl State {
         let is_old = |part: &Part| parts.iter().any(|(number, ..)| *number == part.number);
         let place = self.parts.iter().position(is_old).expect("parts that are taken stay");
         self.parts.retain(|part| !is_old(part));
+        self.gone.extend(parts.iter().map(|(number, ..)| *number));
         if written.len() > 0 {
             let data = Data::Disk(Arc::new(written));
             let part = Part { number: into, data, deaths, newest, checksums, is_taken: false };
             self.parts.insert(place, part);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timestamp(at: u64) -> Timestamp {
+        Timestamp::new(at).expect("in range")
+    }
+
+    fn open(path: &std::path::Path) -> TextIndex {
+        let folder = Folder::new(path.to_owned()).expect("it is made");
+        TextIndex::open(folder, usize::MAX).expect("it opens").0
+    }
+
+    fn written(id: u8, at: u64) -> (Timestamp, InternalDocumentId, Option<TextDocument>) {
+        let (id, from) = ([id; 16], timestamp(at));
+        let terms = vec![("word".to_owned(), 1)];
+        (from, id, Some(TextDocument { id, creation_time_bits: 0, from, filters: Vec::new(), terms }))
+    }
+
+    fn work(index: &TextIndex) {
+        assert!(index.has_job(0));
+        let job = index.next_job(0).expect("there is work");
+        index.finish(index.work(job).expect("it is done")).expect("it is saved");
+    }
+
+    #[test]
+    fn whoever_looks_for_work_does_not_wait_for_a_search_nor_for_who_waits_for_one() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let index = &open(&temporary.path().join("index"));
+        index.change([written(1, 1)]).expect("it is changed");
+        let searching = index.state.read();
+        std::thread::scope(|scope| {
+            scope.spawn(|| index.forget_before(timestamp(1)));
+            while !index.state.is_locked_exclusive() {
+                std::thread::yield_now();
+            }
+            let (tell, told) = std::sync::mpsc::channel();
+            scope.spawn(move || tell.send((index.has_job(0), index.open_bytes() > 0, index.documents())));
+            let looked = told.recv_timeout(std::time::Duration::from_secs(60));
+            drop(searching);
+            assert_eq!(looked, Ok((true, true, 1)));
+        });
+    }
+
+    #[test]
+    fn the_files_of_a_part_that_is_dead_as_a_whole_are_removed() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let index = open(&temporary.path().join("index"));
+        index.change([written(1, 1)]).expect("it is changed");
+        work(&index);
+        let part = index.folder().part(0);
+        assert!(part.exists());
+        index.change([(timestamp(2), [1; 16], None)]).expect("it is changed");
+        assert!(!index.has_job(0) && index.next_job(0).is_none(), "searches at the first moment find it");
+        index.forget_before(timestamp(2));
+        work(&index);
+        assert!(!part.exists(), "it is in no list any more");
+        assert!(!index.has_job(0) && index.next_job(0).is_none(), "there is no more to do");
+        assert!(index.folder().saved().expect("it is read").parts.is_empty());
     }
 }

@@ -28,6 +28,20 @@ pub(super) struct Part {
     pub is_taken: bool,
 }
 
+impl Part {
+    /// Whether it is in files, and nobody makes another part of it.
+    pub fn is_free(&self) -> bool {
+        !self.is_taken && matches!(self.data, Data::Disk(_))
+    }
+
+    /// Whether all its documents are dead at every moment from `floor` on.
+    pub fn is_dead(&self, floor: Timestamp) -> bool {
+        // The first comparison is cheap, and mostly enough.
+        self.deaths.count() == self.data.len()
+            && self.deaths.all_before(floor).len() as u32 == self.data.len()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Data {
     /// Shared only once it is closed.

@@ -174,7 +174,10 @@ fn search(random: &mut impl Rng, at: Timestamp) -> TextSearch {
 }
 
 fn work(index: &TextIndex) {
-    if let Some(job) = index.next_job(OPEN_BYTES_MAX) {
+    let has_job = index.has_job(OPEN_BYTES_MAX);
+    let job = index.next_job(OPEN_BYTES_MAX);
+    assert_eq!(has_job, job.is_some());
+    if let Some(job) = job {
         let done = index.work(job).expect("it is written");
         index.finish(done).expect("it is saved");
     }
@@ -235,7 +238,10 @@ fn run(seed: u64) {
             }
             13 if random.random_bool(0.2) => {
                 index.close(Some(timestamp(now))).expect("it is closed");
+                let entries = || std::fs::read_dir(&path).expect("it is read").count();
+                let left = entries();
                 let (opened, complete_at) = open(&path);
+                assert_eq!(entries(), left, "seed {seed}: a stop leaves no files of parts that are gone");
                 assert_eq!(complete_at, Some(timestamp(now)), "seed {seed}");
                 (index, floor) = (opened, now);
             }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use contract::{InternalDocumentId, Timestamp, VectorMatch, VectorSearch};
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use roaring::RoaringBitmap;
 
 use super::{
@@ -110,27 +110,32 @@ impl VectorIndex {
         Ok((index, complete_at))
     }
 
+    /// For what only looks: unlike others it does not wait behind a change that waits for searches.
+    fn look(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read_recursive()
+    }
+
     /// The number of documents.
     pub fn documents(&self) -> u64 {
-        self.state.read().documents
+        self.look().documents
     }
 
     /// Bytes of what is in memory and of no file yet.
     pub fn memory_bytes(&self) -> usize {
-        let state = self.state.read();
+        let state = self.look();
         state.parts.iter().filter(|part| part.data.is_in_memory()).map(|part| part.data.memory_bytes()).sum()
     }
 
     /// Bytes of the part that is changed.
     pub fn open_bytes(&self) -> usize {
-        let state = self.state.read();
+        let state = self.look();
         let open = state.parts.last().filter(|part| part.data.is_in_memory() && !part.is_taken);
         open.map_or(0, |part| part.data.memory_bytes())
     }
 
     /// Bytes that what is in files takes in memory: ids, filter values and graphs.
     pub fn file_memory_bytes(&self) -> usize {
-        let state = self.state.read();
+        let state = self.look();
         state.parts.iter().filter(|part| !part.data.is_in_memory()).map(|part| part.data.memory_bytes()).sum()
     }
 
@@ -217,41 +222,15 @@ impl VectorIndex {
             .collect())
     }
 
-    /// The next work on its files, if there is some. The open part is written if it has more than `open_bytes_max`.
+    /// Whether [`VectorIndex::next_job`] has some. Waits for no search.
+    pub fn has_job(&self, open_bytes_max: usize) -> bool {
+        !self.look().parts_to_make_one_of(open_bytes_max, &self.limits).is_empty()
+    }
+
+    /// The next work on its files, if there is some. The open part is written if it has more than `open_bytes_max`. Waits for searches.
     pub fn next_job(&self, open_bytes_max: usize) -> Option<Job> {
         let mut state = self.state.write();
-        let is_full = |part: &Part| part.data.is_in_memory() && part.data.memory_bytes() > open_bytes_max;
-        let chosen: Vec<u64> = match state.parts.last() {
-            Some(open) if is_full(open) && !open.is_taken => {
-                // With it go the parts before it that are not larger than all that go with it so far, so that the sizes of those that stay
-                // double, and each vector is put into few graphs.
-                let mut going = open.alive();
-                let mut chosen = vec![open.number];
-                let mut others: Vec<(u64, u64)> = state
-                    .parts
-                    .iter()
-                    .filter(|part| part.number != open.number && !part.is_taken)
-                    .map(|part| (part.alive(), part.number))
-                    .collect();
-                others.sort_unstable();
-                for (alive, number) in others {
-                    if alive > going {
-                        break;
-                    }
-                    going += alive;
-                    chosen.push(number);
-                }
-                chosen
-            }
-            _ => {
-                let is_dead = |part: &&Part| {
-                    !part.data.is_in_memory()
-                        && !part.is_taken
-                        && part.dead.len() * 100 > u64::from(part.data.len()) * DEAD_PERCENT_MAX
-                };
-                state.parts.iter().find(is_dead).map(|part| part.number).into_iter().collect()
-            }
-        };
+        let chosen = state.parts_to_make_one_of(open_bytes_max, &self.limits);
         (!chosen.is_empty()).then(|| state.job(&chosen))
     }
 
@@ -302,7 +281,7 @@ impl VectorIndex {
             (!open.is_empty()).then(|| state.job(&open))
         };
         if let Some(job) = job {
-            // Without a graph: that is made when there is time.
+            // Without a graph: the next start makes it, when there is time.
             let plain = SearchLimits { vectors_plain_bytes_max: usize::MAX, ..self.limits };
             self.finish(self.write(job, &plain)?)?;
         }
@@ -362,6 +341,43 @@ impl State {
         let number = self.next_number;
         self.next_number += 1;
         number
+    }
+
+    /// The numbers of parts to make one of, if there are such.
+    fn parts_to_make_one_of(&self, open_bytes_max: usize, limits: &SearchLimits) -> Vec<u64> {
+        let is_full = |part: &Part| part.data.is_in_memory() && part.data.memory_bytes() > open_bytes_max;
+        match self.parts.last() {
+            Some(open) if is_full(open) && !open.is_taken => {
+                // With it go the parts before it that are not larger than all that go with it so far, so that the sizes of those that stay
+                // double, and each vector is put into few graphs.
+                let mut going = open.alive();
+                let mut chosen = vec![open.number];
+                let mut others: Vec<(u64, u64)> = self
+                    .parts
+                    .iter()
+                    .filter(|part| part.number != open.number && !part.is_taken)
+                    .map(|part| (part.alive(), part.number))
+                    .collect();
+                others.sort_unstable();
+                for (alive, number) in others {
+                    if alive > going {
+                        break;
+                    }
+                    going += alive;
+                    chosen.push(number);
+                }
+                chosen
+            }
+            _ => {
+                let is_to_be_made_anew = |part: &&Part| {
+                    let is_much_dead = part.dead.len() * 100 > u64::from(part.data.len()) * DEAD_PERCENT_MAX;
+                    !part.data.is_in_memory()
+                        && !part.is_taken
+                        && (is_much_dead || part.data.lacks_graph(limits.vectors_plain_bytes_max))
+                };
+                self.parts.iter().find(is_to_be_made_anew).map(|part| part.number).into_iter().collect()
+            }
+        }
     }
 
     fn job(&mut self, numbers: &[u64]) -> Job {

@@ -110,6 +110,11 @@ impl VectorPart {
         }
     }
 
+    /// Whether it has so many vectors that it should have a graph, and has none.
+    pub fn lacks_graph(&self, plain_bytes_max: usize) -> bool {
+        self.graph.is_none() && self.vector_bytes() > plain_bytes_max
+    }
+
     pub fn is_in_memory(&self) -> bool {
         matches!(self.vectors, Vectors::Memory(_))
     }

@@ -139,20 +139,45 @@ fn every_search_finds_the_nearest_of_what_is_there() {
     }
 }
 
+/// 200 documents with two filters.
+fn two_hundred(dimensions: usize) -> impl Iterator<Item = (InternalDocumentId, Option<VectorDocument>)> {
+    let mut random = ChaCha12Rng::seed_from_u64(1);
+    (0..200_u8).map(move |number| {
+        let (id, from) = ([number; 16], Timestamp::ZERO);
+        let vector = direction(&mut random, dimensions);
+        (id, Some(VectorDocument { id, from, filters: vec![[1; 16]; 2], vector }))
+    })
+}
+
+#[test]
+fn the_graph_that_a_stop_left_out_is_made_after_the_next_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = SearchLimits { vectors_plain_bytes_max: 10_000, ..SearchLimits::DEFAULT };
+    let open = || {
+        let folder = Folder::new(folder.path().join("index")).expect("it is made");
+        VectorIndex::open(folder, 64, 2, limits).expect("it opens").0
+    };
+    let index = open();
+    index.change(two_hundred(64));
+    index.close(None).expect("it is closed");
+    let index = open();
+    let graph = |number| index.folder().part(number).join("graph").exists();
+    assert!(!graph(1), "a stop has no time for it");
+    let job = index.next_job(limits.vectors_plain_bytes_max).expect("a graph is missing");
+    index.finish(index.work(job).expect("it is written")).expect("it is saved");
+    assert!(graph(2));
+    assert!(index.next_job(limits.vectors_plain_bytes_max).is_none(), "it is there");
+    assert_eq!(index.documents(), 200);
+}
+
 #[test]
 fn documents_of_few_dimensions_are_written_before_they_fill_the_memory() {
-    let mut random = ChaCha12Rng::seed_from_u64(1);
     let folder = tempfile::tempdir().expect("a folder");
     let limits = SearchLimits { vectors_plain_bytes_max: 10_000, ..SearchLimits::DEFAULT };
     let path = folder.path().join("index");
     let (index, _) =
         VectorIndex::open(Folder::new(path).expect("it is made"), 2, 2, limits).expect("it opens");
-    let changes = (0..200_u8).map(|number| {
-        let (id, from) = ([number; 16], Timestamp::ZERO);
-        let vector = direction(&mut random, 2);
-        (id, Some(VectorDocument { id, from, filters: vec![[1; 16]; 2], vector }))
-    });
-    index.change(changes);
+    index.change(two_hundred(2));
     assert!(index.memory_bytes() > 200 * (2 * 4 + 2 * 16 + 16 + 8), "{}", index.memory_bytes());
     let job = index.next_job(limits.vectors_plain_bytes_max).expect("it has more than 10,000 bytes");
     index.finish(index.work(job).expect("it is written")).expect("it is saved");

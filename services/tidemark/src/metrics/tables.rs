@@ -228,6 +228,8 @@ pub const LOG: &[Instrument<txlog::MetricsSnapshot>] = instruments! {
     commits_undecided_size: Gauge "By" "What they take in memory.", |at| at.commits_undecided_bytes as f64;
     batches_skipped: Counter "" "Batches of commits that all replicas have passed over, since they did not follow the one before.", |at| at.batches_skipped as f64;
     clock_held_back: Gauge "s" "By how much this machine's clock is held back for commits, since it is ahead of the others': the most of all groups.", |at| at.clock_held_back_ns as f64 / 1e9;
+    held: Gauge "" "Moments that readers hold longer than others are kept, as exports do; in the groups that this node leads.", |at| at.held as f64;
+    held_age: Gauge "s" "How old the oldest of them is: for so long the disk keeps what was overwritten and deleted.", |at| at.held_age.as_secs_f64();
     stream_wake_ups: Counter "" "Times that subscribers to the stream of commits were woken.", |at| at.stream_wake_ups as f64;
     stream_size: Gauge "By" "What the newest commits, for subscribers that are behind, take in memory.", |at| at.stream_bytes as f64;
     window_size: Gauge "By" "What the newest writes, which commits are validated against, take in memory.", |at| at.window_bytes as f64;
@@ -244,9 +246,9 @@ pub const STORE: &[Instrument<txlog::MetricsSnapshot>] = instruments! {
 
 pub const RAFT: &[Instrument<Vec<txlog::RaftSnapshot>>] = instruments! {
     groups: Gauge "" "Groups of which this node has a replica.", |at| at.len() as f64;
-    groups_without_leader: Gauge "" "Of these, those of which this replica knows no leader.", |at| at.iter().filter(|raft| !raft.has_leader).count() as f64;
+    groups_without_leader: Gauge "" "Of these, those of which this replica knows no leader, or has not heard lately.", |at| at.iter().filter(|raft| !raft.has_leader).count() as f64;
     leads: Gauge "" ["group"; GROUPS_MAX] "Whether this replica leads the group.", |at| of_groups(at, |raft| u64::from(raft.leads));
-    has_leader: Gauge "" ["group"; GROUPS_MAX] "Whether this replica knows who does.", |at| of_groups(at, |raft| u64::from(raft.has_leader));
+    has_leader: Gauge "" ["group"; GROUPS_MAX] "Whether this replica has heard lately of who does; if it leads itself, of a quorum.", |at| of_groups(at, |raft| u64::from(raft.has_leader));
     term: Gauge "" ["group"; GROUPS_MAX] "The term, which grows with each election.", |at| of_groups(at, |raft| raft.term);
     leader_changes: Counter "" ["group"; GROUPS_MAX] "How often another replica began to lead, the first one included.", |at| of_groups(at, |raft| raft.leader_changes);
     voters: Gauge "" ["group"; GROUPS_MAX] "Replicas with a vote.", |at| of_groups(at, |raft| raft.voters);

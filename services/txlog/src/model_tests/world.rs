@@ -22,6 +22,7 @@ use crate::{
     batcher::{BatchLimits, BatchNumber, ProposalError},
     commit_queue::{Answer, Checked, CommitQueue, CommitQueueOptions, Received},
     entry::{CommitWrites, LogEntry, Staged},
+    holds::HoldOptions,
     keys::{self, Incarnation},
     reads::{Above, RangeLimits, Reader},
     sweep::sweep,
@@ -137,6 +138,12 @@ fn options() -> CommitQueueOptions {
         window_age: Duration::from_millis(1),
         retention: Duration::from_millis(1),
         records_age: Duration::from_nanos(RECORDS_AGE),
+        // Nobody holds anything here; a new leader's horizon stands still for a while all the same.
+        holds: HoldOptions {
+            lease: Duration::from_nanos(50 * UNIT),
+            age_max: Duration::from_nanos(RECORDS_AGE),
+            count_max: 1,
+        },
     }
 }
 
@@ -451,9 +458,10 @@ impl World {
 
     fn hear(&mut self, number: usize) -> Result<(), String> {
         let leader = self.raft_leader.map(leader_hint);
+        let passed = self.passed();
         let replica = &mut self.replicas[number];
         let answers = match replica.news.pop_front() {
-            Some(News::Elected(term)) => replica.queue.elected(term, leader),
+            Some(News::Elected(term)) => replica.queue.elected(term, leader, passed),
             Some(News::Follows(term)) => replica.queue.follow(term, leader),
             Some(News::Failed(batch, error)) => replica.queue.failed(batch, error),
             None => return Ok(()),

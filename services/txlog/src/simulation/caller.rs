@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use contract::{
-    Commit, CommitOutcome, ErrorKind, LeaderHint, Lookup, Position, Read, ReadAt, ReadResult, Retry,
-    Timestamp, TransactionLog,
+    Commit, CommitOutcome, ErrorKind, Hold, HoldId, LeaderHint, Lookup, Position, Read, ReadAt, ReadResult,
+    Retry, Timestamp, TransactionLog,
 };
 use transaction::{Attempts, Next, RetryLimits};
 
@@ -166,6 +166,27 @@ impl Caller {
             }
             None => Err(String::new()),
         }
+    }
+
+    /// For how long whoever leads holds a moment, from when it is asked; the code of its refusal, empty if there was no answer.
+    pub async fn hold(&mut self, hold: Hold) -> Result<Duration, String> {
+        let target = self.target().await;
+        let work = move |server: Server| async move { server.handle.hold(GROUP, hold).await };
+        match self.call(target, work).await {
+            Some(Ok(held_for)) => Ok(held_for),
+            Some(Err(error)) => Err(error.code.into_owned()),
+            None => {
+                self.leader = None;
+                Err(String::new())
+            }
+        }
+    }
+
+    /// Lets go of a moment, if that is heard.
+    pub async fn release(&self, id: HoldId) {
+        let target = self.target().await;
+        let work = move |server: Server| async move { server.handle.release(GROUP, id).await };
+        self.call(target, work).await;
     }
 
     /// The run could not go on, because the epoch that it read is over.

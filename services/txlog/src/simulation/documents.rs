@@ -59,6 +59,10 @@ impl Past {
         *newest = newest.max(timestamp);
     }
 
+    pub fn observed(&self, observation: Observation) {
+        self.observations.lock().push(observation);
+    }
+
     pub fn newest(&self) -> Timestamp {
         *self.newest.lock()
     }
@@ -226,7 +230,7 @@ impl Client {
             self.caller.read(node, DOCUMENTS, ReadAt::published(at), vec![read.clone()]).await
         {
             let given = Given::new(&read, &results[0]);
-            self.past.observations.lock().push(Observation { at, read, given });
+            self.past.observed(Observation { at, read, given });
         }
     }
 }

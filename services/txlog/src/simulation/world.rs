@@ -20,6 +20,7 @@ use super::{
     cluster::{Cluster, DOCUMENTS, GROUP, LISTS, options},
     documents,
     faults::Trouble,
+    holders::{self, Holder},
     lists,
     network::Server,
     runtime,
@@ -33,6 +34,7 @@ use crate::{
 };
 
 const CLIENTS: usize = 3;
+const HOLDERS: usize = 2;
 const SUBSCRIBERS: usize = 2;
 /// How long things go wrong.
 const TROUBLE: Duration = Duration::from_secs(6);
@@ -51,7 +53,11 @@ pub struct Summary {
 /// Lives through a history and judges it.
 pub async fn live() -> Result<Summary, String> {
     let founders = if runtime::happens(250) { 5 } else { 3 };
-    let cluster = Cluster::new(options(founders));
+    let holders = if runtime::happens(500) { HOLDERS } else { 0 };
+    let mut options = options(founders);
+    // Where nobody holds anything the horizon goes on soon after a change of the leader.
+    options.limits.hold_ms = if holders > 0 { holders::LEASE_MS } else { 50 };
+    let cluster = Cluster::new(options);
     (1..=founders).for_each(|id| cluster.add(id));
     let keys = runtime::random(Keys::choose);
     let healed = Arc::new(AtomicBool::new(false));
@@ -64,6 +70,10 @@ pub async fn live() -> Result<Summary, String> {
         clients.push(runtime::spawn(client.run(healed.clone())));
         let client = lists::Client::new(Caller::new(cluster.network.clone()), of_lists.clone());
         clients.push(runtime::spawn(client.run(healed.clone())));
+    }
+    for _ in 0..holders {
+        let holder = Holder::new(Caller::new(cluster.network.clone()), of_documents.clone(), keys.clone());
+        clients.push(runtime::spawn(holder.run(healed.clone())));
     }
     let mut streams = Vec::new();
     let newest: Newest = {

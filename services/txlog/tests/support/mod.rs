@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     path::PathBuf,
     sync::{
@@ -54,6 +54,8 @@ pub struct Network {
     nodes: Mutex<HashMap<String, u64>>,
     /// How many connections were asked for.
     pub connects: AtomicU64,
+    /// Who answers whoever wants to know who is there, and nobody that calls it by its number.
+    pub shy: Mutex<HashSet<u64>>,
 }
 
 impl Network {
@@ -62,29 +64,35 @@ impl Network {
             faults: watch::Sender::new(Faults::new()),
             nodes: Mutex::default(),
             connects: AtomicU64::new(0),
+            shy: Mutex::default(),
         })
     }
 
     fn channels(self: &Arc<Network>, from: u64) -> Channels {
         let network = self.clone();
-        Channels::new(move |_, address, _| {
+        Channels::new(move |node, address, _| {
             let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(io::Error::other)?;
             let (network, address) = (network.clone(), address.to_owned());
             Ok(endpoint.connect_timeout(Duration::from_secs(1)).connect_with_connector_lazy(
                 tower::service_fn(move |_: Uri| {
                     let (network, address) = (network.clone(), address.clone());
-                    async move { network.connect(from, &address).await.map(TokioIo::new) }
+                    async move { network.connect((from, node), &address).await.map(TokioIo::new) }
                 }),
             ))
         })
     }
 
-    async fn connect(&self, from: u64, address: &str) -> io::Result<DuplexStream> {
+    async fn connect(
+        &self,
+        (from, by_number): (u64, Option<NodeId>),
+        address: &str,
+    ) -> io::Result<DuplexStream> {
         self.connects.fetch_add(1, Ordering::Relaxed);
         let to = self.nodes.lock().unwrap().get(address).copied().unwrap_or(0);
         let line = (from, to);
         let mut faults = self.faults.subscribe();
-        if faults.borrow().contains_key(&line) {
+        let is_refused = by_number.is_some() && self.shy.lock().unwrap().contains(&to);
+        if is_refused || faults.borrow().contains_key(&line) {
             return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the network is cut"));
         }
         let mut connection = TcpStream::connect(address).await?;
@@ -179,6 +187,12 @@ impl Cluster {
         let address = listener.local_addr().unwrap().to_string();
         self.network.nodes.lock().unwrap().insert(address.clone(), node);
         self.addresses.insert(node, address);
+    }
+
+    /// A node that does not run gets another address.
+    pub async fn move_node(&mut self, node: u64) {
+        self.network.nodes.lock().unwrap().remove(&self.addresses[&node]);
+        self.give_address(node).await;
     }
 
     pub fn address(&self, node: u64) -> &str {
@@ -290,6 +304,23 @@ impl Cluster {
 
     pub fn statuses(&self) -> Vec<GroupStatus> {
         self.nodes.keys().map(|node| self.status(*node)).collect()
+    }
+
+    /// Waits until exactly these nodes hear of no leader, and say so wherever they are asked.
+    pub async fn are_without_leader(&self, nodes: &[u64]) {
+        let is_without = |node: &u64| {
+            let log = self.log(*node);
+            let is_measured = log.raft_metrics().iter().all(|raft| !raft.has_leader);
+            [!log.without_leader().is_empty(), self.status(*node).leader.is_none(), is_measured]
+        };
+        let found = async {
+            let expected = |node: &u64| is_without(node) == [nodes.contains(node); 3];
+            while !self.nodes.keys().all(expected) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let found = tokio::time::timeout(WAIT, found).await;
+        assert!(found.is_ok(), "without a leader are not {nodes:?}: {:?}", self.statuses());
     }
 
     /// The node that leads and takes commits, once there is one.
