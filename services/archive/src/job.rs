@@ -92,12 +92,17 @@ impl Job {
     }
 
     pub(crate) fn is_mine(&self, claim: Option<Claim>) -> bool {
-        claim.is_some_and(|claim| claim.holder == self.shared.holder)
+        is_of(claim, self.shared.holder)
     }
 
     pub(crate) fn advance(&self, documents: u64) {
         self.progress.fetch_add(documents, Ordering::Relaxed);
     }
+}
+
+/// Whether it is the claim of a process.
+pub(crate) fn is_of(claim: Option<Claim>, holder: [u8; 16]) -> bool {
+    claim.is_some_and(|claim| claim.holder == holder)
 }
 
 /// What went wrong with the bytes of an archive.

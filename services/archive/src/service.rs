@@ -22,6 +22,7 @@ use crate::{
     ArchiveLimits,
     components::component_at,
     import::drop_hidden_tables,
+    job::is_of,
     jobs::{self, Found, rows_of},
     streamed::{self, ClearTables, Filling},
     upload,
@@ -437,8 +438,7 @@ impl Work for CancelImport {
 
     async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
         let row = import_row(transaction, self.import).await?;
-        let is_others = |holder| row.claim.is_none_or(|claim| claim.holder != holder);
-        if row.state.is_over() || self.holder.is_some_and(is_others) {
+        if row.state.is_over() || self.holder.is_some_and(|holder| !is_of(row.claim, holder)) {
             return Ok(());
         }
         drop_hidden_tables(transaction, self.import.internal_id).await?;
