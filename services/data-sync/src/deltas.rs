@@ -45,20 +45,18 @@ pub(crate) async fn page(
     let log = transaction.log().clone();
     let is_wanted = |primary: IndexId| by_primary.contains_key(&primary);
     let changed = changes_above(&*log, (deployment, at), from, is_wanted, &shared.limits).await?;
-    let paths: HashMap<ComponentId, String> = transaction
-        .deployment_catalog()
-        .component_paths()
-        .into_iter()
-        .map(|(path, component)| (component, path.as_str().to_owned()))
-        .collect();
     let asked_component = component.parse().ok().map(|path: ComponentPath| component_id(&path));
+    let is_selected = |replaced: &ReplacedTable| {
+        let mut paths = transaction.deployment_catalog().component_paths().into_iter();
+        let path = paths.find(|(_, component)| Some(*component) == replaced.component);
+        // Nobody knows of one whose component was not noted, or is gone.
+        path.is_none_or(|(path, _)| selection.columns(path.as_str(), &replaced.name).is_some())
+    };
     let is_asked_for = |replaced: &&ReplacedTable| {
-        // `None` where it was not noted, or is gone.
-        let path = replaced.component.and_then(|component| paths.get(&component));
         let is_of = |wanted: ComponentId| replaced.component.is_none_or(|component| component == wanted);
         match &request.table {
             Some(wanted) => *wanted == replaced.name && asked_component.is_none_or(is_of),
-            None => path.is_none_or(|path| selection.columns(path, &replaced.name).is_some()),
+            None => is_selected(replaced),
         }
     };
     if let Some(replaced) = changed.replaced_tables.iter().find(is_asked_for) {
