@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
     sync::Arc,
 };
 
@@ -16,7 +15,7 @@ use value::DocumentId;
 use crate::{
     secrets::Seal,
     service::DefaultDeployment,
-    urls::{HostRule, UrlPatterns, host_of, name_by},
+    urls::{HostRule, UrlPatterns, has_host_name, host_of, name_by},
 };
 
 /// How rows are read.
@@ -186,7 +185,7 @@ impl Reading {
             let (api, site) = (host_of(&cloud_url), host_of(&site_url));
             // It is reached where it was as well, and a host that has both ports does not tell which of them is meant.
             let site_host = site.clone().filter(|host| ![&api, &reached].contains(&&Some(host.clone())));
-            let site_host = site_host.filter(|host| row.site_url.is_some() || is_name(host));
+            let site_host = site_host.filter(|_| row.site_url.is_some() || has_host_name(&site_url));
             let api_host = api.filter(|_| row.cloud_url.is_some());
             let api_host = api_host.filter(|host| ![&site, &reached_site].contains(&&Some(host.clone())));
             return Addresses { cloud_url, site_url, api_host, site_host };
@@ -232,11 +231,6 @@ impl Reading {
             keys: own_keys.map(|key| key_entry(key, owner.clone())).collect(),
         })
     }
-}
-
-/// Whether a host is called so by a name of its own. What this machine, or an address of it, is asked for says nothing but the port.
-fn is_name(host: &str) -> bool {
-    host != "localhost" && !host.starts_with('[') && host.parse::<Ipv4Addr>().is_err()
 }
 
 /// Where a deployment is reached.

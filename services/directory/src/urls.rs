@@ -128,6 +128,11 @@ pub(crate) fn host_of(url: &str) -> Option<String> {
     Some(Url::parse(url).ok()?.host_str()?.to_ascii_lowercase())
 }
 
+/// Whether a URL's host has a name of its own. A request to this machine, or to an address of it, says nothing but the port.
+pub(crate) fn has_host_name(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.domain().is_some_and(|name| name != "localhost"))
+}
+
 /// A deployment's own address as it is kept, without a slash at its end. It must have a host name and nothing behind it.
 ///
 /// Errors: `InvalidDeploymentUrl`.
