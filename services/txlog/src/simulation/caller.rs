@@ -54,11 +54,15 @@ pub struct Runs {
     began: Duration,
     /// The run under way was said not to have committed, and that it never will.
     pub never: bool,
+    /// The network repeats messages: a run that writes and was answered by a refusal may come once more, and commit. Whoever
+    /// then only reads is not done: of that there is no record, by which it would be known from the earlier run.
+    pub may_have_written: bool,
 }
 
 impl Runs {
     pub fn new() -> Runs {
-        Runs { attempts: Attempts::new(LIMITS), began: runtime::time(), never: false }
+        let attempts = Attempts::new(LIMITS);
+        Runs { attempts, began: runtime::time(), never: false, may_have_written: false }
     }
 
     /// Begins another one; its number.
@@ -198,6 +202,18 @@ impl Caller {
 
     /// Commits, and finds out for certain what became of it.
     pub async fn settle(&mut self, runs: &mut Runs, commit: Commit) -> Fate {
+        let writes = !commit.writes.is_empty();
+        let fate = self.decide(runs, commit).await;
+        let was_refused = match fate {
+            Fate::LostLeader => !runs.never,
+            Fate::Refused => true,
+            Fate::Committed(_) | Fate::OtherRunCommitted(..) | Fate::Conflict(_) => false,
+        };
+        runs.may_have_written |= writes && was_refused;
+        fate
+    }
+
+    async fn decide(&mut self, runs: &mut Runs, commit: Commit) -> Fate {
         let Some(mut next) = self.send(runs, &commit).await else { return Fate::Refused };
         loop {
             next = match next {

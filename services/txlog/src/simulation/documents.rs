@@ -123,8 +123,6 @@ impl Client {
         let above = self.past.newest();
         let mut runs = Runs::new();
         let mut run_again_at: Option<ReadAt> = None;
-        // The network repeats messages: one that was answered by a refusal may come once more, and commit.
-        let mut may_have_written = false;
         loop {
             let run = runs.begin();
             let Some((node, position)) = self.caller.position().await else { continue };
@@ -167,8 +165,7 @@ impl Client {
                         self.past.committed(id, run, timestamp, above);
                     }
                     self.seen = self.seen.max(timestamp);
-                    // Of what only reads there is no record, by which it would be known from an earlier run.
-                    if !is_read_only || !may_have_written {
+                    if !is_read_only || !runs.may_have_written {
                         return;
                     }
                 }
@@ -181,11 +178,8 @@ impl Client {
                     self.past.attempts.lock()[number].never = true;
                     run_again_at = Some(at);
                 }
-                Fate::LostLeader => {
-                    self.past.attempts.lock()[number].never = runs.never;
-                    may_have_written |= !is_read_only && !runs.never;
-                }
-                Fate::Refused => may_have_written |= !is_read_only,
+                Fate::LostLeader => self.past.attempts.lock()[number].never = runs.never,
+                Fate::Refused => {}
             }
         }
     }

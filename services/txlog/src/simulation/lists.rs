@@ -265,10 +265,15 @@ impl Client {
             let commit = Commit { deployment: LISTS, epoch, id, run, begin, read_set, writes };
             match self.caller.settle(&mut runs, commit).await {
                 Fate::Committed(timestamp) => {
+                    self.seen = self.seen.max(timestamp);
                     if !is_read_only {
                         self.past.committed(id, run, timestamp);
+                    } else if runs.may_have_written {
+                        // What it saw was so all the same.
+                        by_run.remove(&run);
+                        self.past.ended(transaction, Outcome::Committed);
+                        continue;
                     }
-                    self.seen = self.seen.max(timestamp);
                     break run;
                 }
                 Fate::OtherRunCommitted(timestamp, run) => {
