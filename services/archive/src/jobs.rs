@@ -27,6 +27,10 @@ use crate::{
 /// With nothing to do and nothing committed, how long until it is looked for what is too old.
 const QUIET: Duration = Duration::from_secs(60);
 
+/// What an export or import is told whose processes ended again and again.
+const WITHOUT_A_WORD: &str =
+    "Each process that worked on it ended before it was done, or failed. The servers' logs say why.";
+
 /// Works for one deployment, until it goes or the service stops.
 pub(crate) async fn run(shared: Arc<Shared>, deployment: DeploymentRef, shutdown: CancellationToken) {
     let mut wanted = shared.wanted.subscribe();
@@ -238,8 +242,13 @@ async fn work<R: Claimed>(
     if job.take_place().await.is_err() {
         return job.id;
     }
-    let claiming = Claiming { id: job.id, seen, holder: job.shared.holder, row: std::marker::PhantomData };
+    let claiming =
+        Claiming { id: job.id, seen, holder: job.shared.holder, row: std::marker::PhantomData::<R> };
     let row = match job.shared.transactions.transact(job.deployment, &claiming).await {
+        Ok(Some(row)) if row.can_fail() && row.attempts() >= job.shared.limits.attempts_max => {
+            give_up::<R>(&job, WITHOUT_A_WORD.to_owned()).await;
+            return job.id;
+        }
         Ok(Some(row)) => row,
         Ok(None) => return job.id,
         Err(error) => {
@@ -260,9 +269,10 @@ async fn work<R: Claimed>(
     };
     let result = ended.expect("a panic ends the process");
     let (shared, deployment, id) = (&job.shared, job.deployment, job.id);
-    let settled = match result {
-        Ok(()) | Err(Stop::NotOurs) => Ok(()),
-        Err(Stop::Refused(message)) => R::fail(&job, message).await,
+    match result {
+        Ok(()) => {}
+        Err(Stop::NotOurs) => release::<R>(&job).await,
+        Err(Stop::Refused(message)) => give_up::<R>(&job, message).await,
         Err(Stop::Failed(error)) => {
             tracing::warn!(%deployment, "the work on {id} of {} is begun again: {error}", R::TABLE.name());
             let counting = Count { job: &job, row: std::marker::PhantomData::<R> };
@@ -271,17 +281,36 @@ async fn work<R: Claimed>(
             let _ = job.token.run_until_cancelled(tokio::time::sleep(pause)).await;
             match counted {
                 Ok(attempts) if attempts >= shared.limits.attempts_max => {
-                    R::fail(&job, error.to_string()).await
+                    give_up::<R>(&job, error.to_string()).await;
                 }
-                Ok(_) => Ok(()),
-                Err(error) => Err(error.into()),
+                Ok(_) => {}
+                Err(error) => is_later::<R>(&job, &error.into()),
             }
         }
-    };
-    if let Err(error) = settled {
-        tracing::warn!(%deployment, "what became of {id} of {} is written down later: {error}", R::TABLE.name());
     }
     id
+}
+
+async fn give_up<R: Claimed>(job: &Job, message: String) {
+    if let Err(error) = R::fail(job, message).await {
+        is_later::<R>(job, &error);
+    }
+}
+
+/// What is not written down now comes to the same when the row is taken up again.
+fn is_later<R: Claimed>(job: &Job, error: &contract::Error) {
+    let (deployment, id, table) = (job.deployment, job.id, R::TABLE.name());
+    tracing::warn!(%deployment, "what became of {id} of {table} is written down later: {error}");
+}
+
+/// Lets go of a row that is still this process's, so that others need not wait for a sign of it. A process that stops does not wait long.
+async fn release<R: Claimed>(job: &Job) {
+    let letting_go = LettingGo { job, row: std::marker::PhantomData::<R> };
+    let within = Duration::from_millis(job.shared.limits.beat_ms);
+    let released = job.shared.transactions.transact(job.deployment, &letting_go);
+    if let Ok(Err(error)) = tokio::time::timeout(within, released).await {
+        tracing::debug!("a claim of {} is not let go: {error}", R::TABLE.name());
+    }
 }
 
 /// Shows that somebody works on it; ends when it is no longer this process.
@@ -303,10 +332,13 @@ async fn beat<R: Claimed>(job: &Job) {
 /// Rows on which one process at a time works.
 pub(crate) trait Claimed: SystemRow + Clone + PartialEq + Send + Sync + 'static {
     fn claim(&self) -> Option<Claim>;
-    fn set_claim(&mut self, claim: Claim);
-    fn attempts_mut(&mut self) -> &mut u32;
+    fn set_claim(&mut self, claim: Option<Claim>);
+    fn attempts(&self) -> u32;
+    fn set_attempts(&mut self, attempts: u32);
     /// Whether somebody must work on it.
     fn wants_work(&self) -> bool;
+    /// Whether it can be given up: what is left of it when it is over is removed however often that fails.
+    fn can_fail(&self) -> bool;
     /// Shows how far the work is.
     fn show(&mut self, documents: u64);
     /// Writes down that nothing comes of it, unless it is another process's by now.
@@ -318,12 +350,16 @@ impl Claimed for ImportRow {
         self.claim
     }
 
-    fn set_claim(&mut self, claim: Claim) {
-        self.claim = Some(claim);
+    fn set_claim(&mut self, claim: Option<Claim>) {
+        self.claim = claim;
     }
 
-    fn attempts_mut(&mut self) -> &mut u32 {
-        &mut self.attempts
+    fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    fn set_attempts(&mut self, attempts: u32) {
+        self.attempts = attempts;
     }
 
     fn wants_work(&self) -> bool {
@@ -332,6 +368,10 @@ impl Claimed for ImportRow {
             ImportState::Uploading | ImportState::WaitingForConfirmation { .. } => false,
             ImportState::Completed { .. } | ImportState::Failed { .. } => !self.is_cleared,
         }
+    }
+
+    fn can_fail(&self) -> bool {
+        !self.state.is_over()
     }
 
     fn show(&mut self, _: u64) {}
@@ -347,15 +387,23 @@ impl Claimed for ExportRow {
         self.claim
     }
 
-    fn set_claim(&mut self, claim: Claim) {
-        self.claim = Some(claim);
+    fn set_claim(&mut self, claim: Option<Claim>) {
+        self.claim = claim;
     }
 
-    fn attempts_mut(&mut self) -> &mut u32 {
-        &mut self.attempts
+    fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    fn set_attempts(&mut self, attempts: u32) {
+        self.attempts = attempts;
     }
 
     fn wants_work(&self) -> bool {
+        self.state.is_under_way()
+    }
+
+    fn can_fail(&self) -> bool {
         self.state.is_under_way()
     }
 
@@ -388,7 +436,11 @@ impl<R: Claimed> Work for Claiming<R> {
         if !row.wants_work() || row.claim() != self.seen {
             return Ok(None);
         }
-        row.set_claim(Claim { holder: self.holder, beat: 0 });
+        // One that ends by itself lets go of its claims; this one ended without a word, and perhaps by this work.
+        if row.claim().is_some_and(|claim| claim.holder != self.holder) {
+            row.set_attempts(row.attempts() + 1);
+        }
+        row.set_claim(Some(Claim { holder: self.holder, beat: 0 }));
         transaction.replace_row(self.id, &row).await?;
         Ok(Some(row))
     }
@@ -409,7 +461,7 @@ impl<R: Claimed> Work for Beat<R> {
     async fn run(&self, transaction: &mut Transaction) -> Transacted<bool> {
         let Some(mut row) = transaction.row::<R>(self.id).await? else { return Ok(false) };
         let Some(claim) = row.claim().filter(|claim| claim.holder == self.holder) else { return Ok(false) };
-        row.set_claim(Claim { beat: claim.beat + 1, ..claim });
+        row.set_claim(Some(Claim { beat: claim.beat + 1, ..claim }));
         row.show(self.documents);
         transaction.replace_row(self.id, &row).await?;
         Ok(true)
@@ -430,9 +482,29 @@ impl<R: Claimed> Work for Count<'_, R> {
     async fn run(&self, transaction: &mut Transaction) -> Transacted<u32> {
         let row = transaction.row::<R>(self.job.id).await?;
         let Some(mut row) = row.filter(|row| self.job.is_mine(row.claim())) else { return Ok(0) };
-        *row.attempts_mut() += 1;
+        row.set_attempts(row.attempts() + 1);
         transaction.replace_row(self.job.id, &row).await?;
-        Ok(*row.attempts_mut())
+        Ok(row.attempts())
+    }
+}
+
+struct LettingGo<'j, R> {
+    job: &'j Job,
+    row: std::marker::PhantomData<R>,
+}
+
+#[async_trait]
+impl<R: Claimed> Work for LettingGo<'_, R> {
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction) -> Transacted<()> {
+        if let Some(mut row) = transaction.row::<R>(self.job.id).await?
+            && self.job.is_mine(row.claim())
+        {
+            row.set_claim(None);
+            transaction.replace_row(self.job.id, &row).await?;
+        }
+        Ok(())
     }
 }
 

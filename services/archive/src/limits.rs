@@ -49,7 +49,8 @@ group! {
         search_wait_ms_max: u64 = 2 * 3_600_000,
         /// The pause before it is looked again for what is to be done, and before what failed is tried again.
         look_ms: u64 = 1_000,
-        /// How often an export or import may fail for no fault of its own; an import, without writing anything in between.
+        /// How often an export or import may fail for no fault of its own, or end the process that works on it; an import, without
+        /// writing anything in between.
         attempts_max: u32 = 5,
         /// An upload that is not complete after so long is given up.
         upload_ms_max: u64 = 24 * 3_600_000,

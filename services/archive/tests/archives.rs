@@ -807,6 +807,72 @@ async fn many_tables_are_refused_or_imported_and_the_row_of_the_import_stays_sma
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_the_processes_that_work_on_it_is_given_up() {
+    let harness = Harness::start().await;
+    let last_but_one = LIMITS.attempts_max - 1;
+    // Of a process that is gone, as after a kill.
+    let claim = Some(Claim { holder: [9; 16], beat: 3 });
+    transact!(harness.ground, |transaction| {
+        let export = ExportRow {
+            state: ExportState::Requested,
+            include_storage: false,
+            component: String::new(),
+            claim,
+            attempts: last_but_one,
+            object: None,
+        };
+        transaction.insert_row(&export).await?;
+        let state = ImportState::Uploaded;
+        let attempts = last_but_one;
+        let import = ImportRow { state, order: None, claim, attempts, position: 0, is_cleared: false };
+        transaction.insert_row(&import).await?;
+    });
+    loop {
+        let mut transaction = harness.ground.snapshot().await;
+        let imports = transaction.rows::<ImportRow>("by_creation_time", &[]).await.expect("they are read");
+        let import = imports.into_iter().next().expect("it is there").row.state;
+        let export = last_export(&harness).await.1.state;
+        if !export.is_under_way() && import.is_over() {
+            let ExportState::Failed { message } = export else { panic!("{export:?}") };
+            assert!(message.contains("ended before it was done"), "{message}");
+            let ImportState::Failed { message } = import else { panic!("{import:?}") };
+            assert!(message.contains("ended before it was done"), "{message}");
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    harness.becomes_tidy().await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_lets_go_of_its_claims_and_that_is_no_failure() {
+    // Nobody would take it from a process that ended without a word.
+    let limits = ArchiveLimits { lease_ms: 600_000, ..LIMITS };
+    let elsewhere = Deployment::fixed([]);
+    let mut harness = Ground::searched(elsewhere).await.serve(limits);
+    declare(&harness).await;
+    let archive = archive_of(&[("users/documents.jsonl", "{\"name\":\"Ada\"}\n")]);
+    let (id, _) = harness.proposed(&archive, archive_for("replaceAll")).await.expect("it can be");
+    harness.archives.perform_import(DEPLOYMENT, &id).await.expect("it is confirmed");
+    let id: DocumentId = id.parse().expect("an id");
+    for _ in 0..limits.attempts_max + 1 {
+        // It waits for a search, and shows that it is there.
+        loop {
+            let mut transaction = harness.ground.snapshot().await;
+            let row = transaction.row::<ImportRow>(id).await.expect("it is read").expect("it is there");
+            assert!(!row.state.is_over() && row.attempts == 0, "{row:?}");
+            if row.claim.is_some_and(|claim| claim.beat > 0) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        harness = harness.restart(limits).await;
+    }
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_can_not_be_read_stops_no_other_import_or_export() {
     let harness = Harness::start().await;
     transact!(harness.ground, |transaction| {
