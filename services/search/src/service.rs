@@ -232,7 +232,8 @@ impl Handle {
         let open_bytes = self.0.open_bytes.load(Ordering::Relaxed);
         [
             limits::Use::of("search.searches_max", searches, limits.searches_max),
-            limits::Use::of("search.memory_bytes_max", open_bytes, limits.memory_bytes_max),
+            // At its end the largest of what is open is written to a file.
+            limits::Use::of_cache("search.memory_bytes_max", open_bytes, limits.memory_bytes_max),
         ]
     }
 

@@ -7,6 +7,7 @@
 //!             share another one
 //!   number    the number of the node in its cluster, where it has one
 //!   log/ state/ blobs/
+//!   search/   text and vector indexes, made of the documents; made anew where it is missing
 //!   node/     what Node.js actions run from; can be made again
 //!   env       only while it serves: the two variables that the command line tool takes, and where else it can be reached
 //! ```
@@ -174,8 +175,8 @@ fn lock(folder: &Path) -> Result<File, Refusal> {
 
 /// Refuses a folder that somebody keeps something else in, before anything is written there.
 fn refuse_foreign(folder: &Path) -> Result<(), String> {
-    // What a start that was cut short has left behind is ours.
-    const OURS: [&str; 4] = ["lock", "secret", "secret.new", "format.new"];
+    // What a start that was cut short has left behind is ours; and a disk of its own has `lost+found` from the first.
+    const OURS: [&str; 5] = ["lock", "lost+found", "secret", "secret.new", "format.new"];
     if folder.join("format").exists() {
         return Ok(());
     }
@@ -282,6 +283,18 @@ mod tests {
         drop(first);
         let second = DataFolder::open(&path).expect("opens again");
         assert_eq!((second.secret(), second.derive_key("a")), (&secret, key));
+    }
+
+    #[test]
+    fn a_new_disk_is_an_empty_folder() {
+        let disk = tempfile::tempdir().expect("a folder");
+        fs::create_dir(disk.path().join("lost+found")).expect("as mkfs makes it");
+        drop(DataFolder::open(disk.path()).expect("opens"));
+        assert!(DataFolder::open(disk.path()).is_ok());
+        let other = tempfile::tempdir().expect("a folder");
+        fs::create_dir(other.path().join("photos")).expect("somebody's");
+        let refused = DataFolder::open(other.path()).map(|_| ()).expect_err("it is somebody's").to_string();
+        assert!(refused.contains("photos"), "{refused}");
     }
 
     #[test]
