@@ -6,11 +6,13 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::{Sleep, sleep},
 };
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
@@ -30,6 +32,8 @@ pub struct Peer {
 pub struct Connection {
     stream: Stream,
     peer: Peer,
+    /// When it ends, whatever is under way on it.
+    end: Pin<Box<Sleep>>,
 }
 
 enum Stream {
@@ -38,13 +42,27 @@ enum Stream {
 }
 
 impl Connection {
-    pub(crate) fn plain(stream: TcpStream, address: SocketAddr) -> Connection {
-        Connection { stream: Stream::Plain(stream), peer: Peer { address, identity: None } }
+    pub(crate) fn plain(stream: TcpStream, address: SocketAddr, life: Duration) -> Connection {
+        let peer = Peer { address, identity: None };
+        Connection { stream: Stream::Plain(stream), peer, end: Box::pin(sleep(life)) }
     }
 
-    pub(crate) fn tls(stream: TlsStream<TcpStream>, address: SocketAddr, identity: Identity) -> Connection {
+    pub(crate) fn tls(
+        stream: TlsStream<TcpStream>,
+        address: SocketAddr,
+        identity: Identity,
+        life: Duration,
+    ) -> Connection {
         let peer = Peer { address, identity: Some(Arc::new(identity)) };
-        Connection { stream: Stream::Tls(Box::new(stream)), peer }
+        Connection { stream: Stream::Tls(Box::new(stream)), peer, end: Box::pin(sleep(life)) }
+    }
+
+    /// An error from the end on: then nothing waits any more until the other side has read what was written.
+    fn check_end(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.end.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::TimedOut, "the connection is too old")),
+            Poll::Pending => Ok(()),
+        }
     }
 }
 
@@ -62,7 +80,9 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let connection = self.get_mut();
+        connection.check_end(context)?;
+        match &mut connection.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         }
@@ -71,7 +91,9 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
+        let connection = self.get_mut();
+        connection.check_end(context)?;
+        match &mut connection.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
@@ -82,7 +104,9 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
+        let connection = self.get_mut();
+        connection.check_end(context)?;
+        match &mut connection.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
@@ -96,14 +120,18 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let connection = self.get_mut();
+        connection.check_end(context)?;
+        match &mut connection.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let connection = self.get_mut();
+        connection.check_end(context)?;
+        match &mut connection.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }

@@ -14,12 +14,13 @@ group! {
         reload_ms: u64 = 5_000,
         /// One file with certificates or a key (`TlsFileUnusable`).
         file_bytes_max: usize = MIB,
-        /// How old a connection between processes becomes. Certificates are looked at when one begins, so this is how long an
-        /// authority that is trusted no more is still believed.
+        /// How old a connection between processes becomes until calls that begin go over another. Certificates are looked at when one
+        /// begins.
         connection_age_ms_max: u64 = 3_600_000,
-        /// How long what goes on may go on when a connection has that age. Streams that last longer
-        /// are cut, and whoever reads them opens another.
-        connection_grace_ms_max: u64 = 10_000,
+        /// How long what is under way may go on when a connection has that age: longer than the longest call. Streams that last for
+        /// ever are cut then, and whoever reads them opens another. With the age, it is how long an authority that is trusted no more
+        /// is still believed.
+        connection_grace_ms_max: u64 = 7 * 3_600_000,
         /// How long calls of other nodes may go on when the process stops: all that they could ask for has ended before.
         shutdown_ms_max: u64 = 500,
     }

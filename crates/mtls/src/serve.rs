@@ -37,11 +37,11 @@ pub async fn serve(
     limits: TlsLimits,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let grace = Duration::from_millis(limits.connection_grace_ms_max);
     let (connections, accepted) = mpsc::channel(1);
     let served = server
+        // Then the other side is told to take another one for what it begins. With a grace of the library's it would not be told, and
+        // all would be cut at once after it.
         .max_connection_age(Duration::from_millis(limits.connection_age_ms_max))
-        .max_connection_age_grace(grace)
         .add_routes(routes)
         .serve_with_incoming_shutdown(ReceiverStream::new(accepted), shutdown.clone().cancelled_owned());
     let accepting = accept(listener, security, limits, connections, shutdown.clone());
@@ -69,6 +69,8 @@ async fn accept(
 ) {
     let places = Arc::new(Semaphore::new(limits.handshakes_max));
     let handshake_max = Duration::from_millis(limits.handshake_ms_max);
+    let life =
+        Duration::from_millis(limits.connection_age_ms_max.saturating_add(limits.connection_grace_ms_max));
     // Dropped, they end.
     let mut handshakes = JoinSet::new();
     loop {
@@ -89,7 +91,7 @@ async fn accept(
         let (security, connections) = (security.clone(), connections.clone());
         handshakes.spawn(async move {
             let _place = place;
-            let known = match timeout(handshake_max, known(stream, address, &security)).await {
+            let known = match timeout(handshake_max, known(stream, address, &security, life)).await {
                 Ok(known) => known,
                 Err(_) => Err(Refused::Slow),
             };
@@ -119,17 +121,22 @@ enum Refused {
     Security(#[from] Error),
 }
 
-async fn known(stream: TcpStream, address: SocketAddr, security: &Security) -> Result<Connection, Refused> {
+async fn known(
+    stream: TcpStream,
+    address: SocketAddr,
+    security: &Security,
+    life: Duration,
+) -> Result<Connection, Refused> {
     stream.set_nodelay(true)?;
     match security {
         Security::Loopback => {
             security.check_called(&address.ip().to_string(), address.port())?;
-            Ok(Connection::plain(stream, address))
+            Ok(Connection::plain(stream, address, life))
         }
         Security::Mutual(credentials) => {
             let stream = TlsAcceptor::from(credentials.server()).accept(stream).await?;
             let identity = identity_of(stream.get_ref().1.peer_certificates(), credentials)?;
-            Ok(Connection::tls(stream, address, identity))
+            Ok(Connection::tls(stream, address, identity, life))
         }
     }
 }

@@ -2,8 +2,9 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use contract::{GroupId, Sequencer as _};
 use futures::StreamExt as _;
 use mtls::{EdgeFiles, EdgeProtocol, EdgeTls, Security, TlsLimits};
 use prost::Message as _;
@@ -11,6 +12,7 @@ use proto::{
     common::v1::Piece,
     sequencer::v1::{LatestRequest, sequencer_client::SequencerClient},
 };
+use rpc::{GrpcSequencer, RpcLimits};
 use support::*;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -151,6 +153,60 @@ async fn a_connection_that_is_old_is_replaced() {
     };
     timeout(PATIENCE, ended).await.expect("it is cut");
     assert!(Open::new(channel).await.goes_on().await, "the same channel has another connection");
+    node.stop().await;
+}
+
+/// Connections grow old soon, and nothing on them is cut.
+const OLD_SOON: TlsLimits = TlsLimits { connection_age_ms_max: 300, ..TlsLimits::DEFAULT };
+
+#[tokio::test]
+async fn what_begins_after_the_age_of_a_connection_comes_by_another_and_its_streams_go_on() {
+    let authority = Authority::new("one");
+    let node = Node::start(Security::Mutual(credentials(&authority, "all", 1)), OLD_SOON).await;
+    let caller = Security::Mutual(credentials(&authority, "txlog", 2));
+    let channel = channel(&node, &caller, ANY_TXLOG);
+    let mut open = Open::new(channel.clone()).await;
+    assert!(open.goes_on().await);
+    let first = node.streams()[0];
+    let moved = async {
+        while node.streams().iter().all(|from| *from == first) {
+            // Each has a stream of its own, over the channel that all share.
+            let sequencer = GrpcSequencer::new(channel.clone(), PATIENT);
+            sequencer.latest(GroupId(1)).await.expect("no call fails meanwhile");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, moved).await.expect("there is another connection");
+    assert!(open.goes_on().await, "what was open goes on");
+    drop(open);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_under_way_over_the_age_of_its_connection_is_answered() {
+    let authority = Authority::new("one");
+    let node = Node::start(Security::Mutual(credentials(&authority, "all", 1)), OLD_SOON).await;
+    let caller = Security::Mutual(credentials(&authority, "txlog", 2));
+    let limits = RpcLimits { line_ms_max: 50, ..PATIENT };
+    let sequencer = Arc::new(GrpcSequencer::new(channel(&node, &caller, ANY_TXLOG), limits));
+    let holding = sequencer.clone();
+    let under_way = tokio::spawn(async move { holding.latest(HELD).await });
+    let moved = async {
+        while node.streams().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let first = node.streams()[0];
+        while node.streams().iter().all(|from| *from == first) {
+            sequencer.latest(GroupId(1)).await.expect("no call fails meanwhile");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, moved).await.expect("there is another connection");
+    assert!(!under_way.is_finished());
+    node.held.notify_one();
+    let answer = timeout(PATIENCE, under_way).await.expect("it is answered").expect("no panic");
+    answer.expect("by the connection on which it was asked");
+    drop(sequencer);
     node.stop().await;
 }
 

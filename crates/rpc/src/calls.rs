@@ -194,7 +194,8 @@ pub fn opened(response: Result<Response<Streaming<Piece>>, Status>) -> Opened {
     Ok(response?.into_inner().boxed())
 }
 
-/// The callers' side of a pair of streams. It opens them when they are first needed, and again when they broke.
+/// The callers' side of a pair of streams. It opens them when they are first needed, again when they broke, and others when they are
+/// old: a connection that is to end does so only when no call is left on it.
 pub struct Caller {
     open: Open,
     limits: RpcLimits,
@@ -213,8 +214,8 @@ pub struct Caller {
 struct Line {
     outgoing: mpsc::Sender<Outgoing>,
     waiting: Arc<Mutex<Waiting>>,
-    /// Gives the answers out.
-    _reader: JoinSet<()>,
+    /// One gives the answers out, one sees to it that the line grows old.
+    _tasks: JoinSet<()>,
 }
 
 /// Who waits for an answer.
@@ -223,6 +224,8 @@ struct Waiting {
     calls: HashMap<u64, oneshot::Sender<Arrived>>,
     /// No answer comes any more. It is here, with the calls, so that none is added to a line that has closed.
     closed: bool,
+    /// New calls go over another line; those on this one are still answered.
+    old: bool,
 }
 
 impl Caller {
@@ -271,11 +274,11 @@ impl Caller {
         Err(CallFailed::NotSent(errors::unreachable("the connection closes as soon as it is opened")))
     }
 
-    /// The open line, or another if it has closed.
+    /// The open line, or another if it has closed or is old.
     async fn line(&self) -> Result<Arc<Line>> {
         let mut line = self.line.lock().await;
         match &*line {
-            Some(open) if open.is_open() => Ok(open.clone()),
+            Some(open) if open.takes_calls() => Ok(open.clone()),
             _ => Ok(line.insert(Arc::new(self.connect().await?)).clone()),
         }
     }
@@ -286,17 +289,24 @@ impl Caller {
         let pieces = in_turns(ReceiverStream::new(calls).map(Ok), &self.limits);
         let pieces = pieces.filter_map(|piece| ready(piece.ok())).boxed();
         let answers = (self.open)(Calls(pieces)).await.map_err(errors::from_status)?;
-        let waiting = Arc::default();
-        let mut reader = JoinSet::new();
-        let giving_out = give_out(answers, Arriving::new(&self.limits), Arc::clone(&waiting));
-        reader.spawn_on(giving_out, &self.runtime);
-        Ok(Line { outgoing, waiting, _reader: reader })
+        let waiting = Arc::new(Mutex::new(Waiting::default()));
+        let mut tasks = JoinSet::new();
+        let giving_out = give_out(answers, Arriving::new(&self.limits), waiting.clone());
+        tasks.spawn_on(giving_out, &self.runtime);
+        let (growing_old, life) = (waiting.clone(), Duration::from_millis(self.limits.line_ms_max));
+        let growing_old = async move {
+            tokio::time::sleep(life).await;
+            growing_old.lock().old = true;
+        };
+        tasks.spawn_on(growing_old, &self.runtime);
+        Ok(Line { outgoing, waiting, _tasks: tasks })
     }
 }
 
 impl Line {
-    fn is_open(&self) -> bool {
-        !self.waiting.lock().closed && !self.outgoing.is_closed()
+    fn takes_calls(&self) -> bool {
+        let waiting = self.waiting.lock();
+        !waiting.closed && !waiting.old && !self.outgoing.is_closed()
     }
 
     /// Lets a call wait for its answer, unless none comes any more.
@@ -492,6 +502,32 @@ mod tests {
         peer.answer(number, 5);
         assert_eq!(in_time(call).await.unwrap().unwrap().len(), 5);
         at_rest.shutdown_background();
+    }
+
+    #[tokio::test]
+    async fn new_calls_leave_a_line_that_is_old_and_those_on_it_are_answered() {
+        let (caller, mut peers) = caller(RpcLimits { line_ms_max: 5, ..LIMITS });
+        let under_way = call(&caller, 1);
+        let mut old = in_time(peers.recv()).await.unwrap();
+        let number = old.piece().await.call;
+        let (new, mut sent) = in_time(async {
+            loop {
+                let new = call(&caller, 2);
+                tokio::select! {
+                    sent = peers.recv() => return (new, sent.unwrap()),
+                    piece = old.sent.next() => old.answer(piece.expect("it is open").call, 1),
+                }
+                assert!(new.await.unwrap().is_ok());
+            }
+        })
+        .await;
+        let later = sent.piece().await.call;
+        old.answer(number, 10);
+        assert_eq!(in_time(under_way).await.unwrap().unwrap().len(), 10);
+        // It ends when nobody waits on it any more.
+        assert!(in_time(old.sent.next()).await.is_none());
+        sent.answer(later, 20);
+        assert_eq!(in_time(new).await.unwrap().unwrap().len(), 20);
     }
 
     #[tokio::test]

@@ -19,6 +19,9 @@ group! {
         call_ms_max: u64 = 10_000,
         /// The same for calls of queries and mutations, which wait for a thread, run, and may run again: longer than a client waits.
         function_call_ms_max: u64 = 90_000,
+        /// How long new calls go over the same stream; then they go over another, so that a connection that is old can end when its
+        /// last call is answered.
+        line_ms_max: u64 = 300_000,
         /// Calls of queries and mutations of one stream that are worked on at once.
         function_calls_in_flight_max: usize = 8_192,
         /// How long an action may take, or whoever waits for the function log: longer than an action is allowed to run.

@@ -8,7 +8,7 @@ use tonic::{
     Request, Status, metadata::MetadataValue, service::interceptor::InterceptedService, transport::Channel,
 };
 
-use crate::{errors, traces};
+use crate::{errors, resending::Resending, traces};
 
 /// Metadata of every call: `1-1`, the oldest and the newest version.
 const HEADER: &str = "tidemark-versions";
@@ -19,13 +19,13 @@ type Hook = fn(Request<()>) -> Result<Request<()>, Status>;
 
 /// A channel whose calls say which versions this side speaks, and which trace they belong to. (What a stream of many calls says of that
 /// is no matter: each of them says it.)
-pub type Line = InterceptedService<Channel, Hook>;
+pub type Line = InterceptedService<Resending<Channel>, Hook>;
 
 /// A service that refuses calls of versions which it does not speak.
 pub type Checked<S> = InterceptedService<S, Hook>;
 
 pub fn line(channel: Channel) -> Line {
-    InterceptedService::new(channel, say as Hook)
+    InterceptedService::new(Resending::new(channel), say as Hook)
 }
 
 pub fn checked<S>(service: S) -> Checked<S> {

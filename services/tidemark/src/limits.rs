@@ -568,9 +568,12 @@ impl Limits {
             self.rpc.call_ms_max.saturating_add(self.retry.lookup_ms_max) < log.commit_record_age_ms,
             "log.commit_record_age_ms must be longer than rpc.call_ms_max and retry.lookup_ms_max together: a commit whose call had no answer is looked up"
         );
+        let grace_ms = self.tls.connection_grace_ms_max;
         require!(
-            self.tls.connection_grace_ms_max < self.tls.connection_age_ms_max,
-            "tls.connection_age_ms_max must be longer than tls.connection_grace_ms_max"
+            self.rpc.line_ms_max.saturating_add(self.rpc.long_call_ms_max) <= grace_ms
+                && self.gateway.upload_ms_max.saturating_add(self.rpc.upload_end_ms_max) <= grace_ms
+                && log.held_ms_max.saturating_add(self.rpc.upload_end_ms_max) <= grace_ms,
+            "tls.connection_grace_ms_max must be at least rpc.line_ms_max and rpc.long_call_ms_max together, and gateway.upload_ms_max or log.held_ms_max with rpc.upload_end_ms_max: what is under way on an old connection comes to its end"
         );
         require!(
             self.function.slot_wait_ms_max
@@ -699,6 +702,10 @@ mod tests {
         assert_eq!(limits.broken_relation(), None);
         let sentence = limits.broken_relation_between_processes().expect("a record would end too early");
         assert!(sentence.contains("retry.lookup_ms_max"), "{sentence}");
+        let mut limits = Limits::DEFAULT;
+        limits.tls.connection_grace_ms_max = limits.log.held_ms_max;
+        let sentence = limits.broken_relation_between_processes().expect("an export would be cut");
+        assert!(sentence.contains("tls.connection_grace_ms_max"), "{sentence}");
     }
 
     /// Limits of one thing (a value, a message, a transaction, a session, a process, a step of work) or of a cache that has a metric of its

@@ -18,7 +18,7 @@ pub enum Purpose {
 
 /// What goes over a connection.
 #[cfg(not(test))]
-pub(crate) type Wire = Channel;
+pub(crate) type Wire = rpc::Resending<Channel>;
 /// What goes over a connection, which may be a simulated one.
 #[cfg(test)]
 pub(crate) use crate::simulation::wire::Wire;
@@ -36,6 +36,8 @@ impl Channels {
     pub fn new(
         connect: impl Fn(Option<NodeId>, &str, Purpose) -> io::Result<Channel> + Send + Sync + 'static,
     ) -> Channels {
+        #[cfg(not(test))]
+        let connect = move |node, address: &str, purpose| connect(node, address, purpose).map(Wire::new);
         #[cfg(test)]
         let connect = move |node, address: &str, purpose| connect(node, address, purpose).map(Wire::Tonic);
         Channels(Arc::new(connect))

@@ -11,22 +11,27 @@ use std::{
 
 use contract::{Epoch, GroupId, NodeId, Position, Sequencer, Timestamp};
 use mtls::{
-    AllowRoles, CredentialFiles, Credentials, Expected, Role, Roles, Security, TlsLimits, connect, serve,
+    AllowRoles, CredentialFiles, Credentials, Expected, Peer, Role, Roles, Security, TlsLimits, connect,
+    serve,
 };
+use parking_lot::Mutex;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
 use rpc::{GrpcSequencer, RpcLimits, SequencerServer};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::{
+    Request, Status,
     service::{Routes, interceptor::InterceptedService},
     transport::Channel,
 };
 
 pub const CLUSTER: &str = "test";
+/// A busy machine is given its time.
+pub const PATIENT: RpcLimits = RpcLimits { call_ms_max: 120_000, ..RpcLimits::DEFAULT };
 pub const TXLOG: Roles = Roles::of(&[Role::Txlog]);
 
 /// Who signs certificates.
@@ -108,12 +113,20 @@ pub fn credentials(authority: &Authority, roles: &str, node: u64) -> Arc<Credent
     Files::new(&[authority], &authority.issue(&name(roles, node), 30)).load()
 }
 
+/// The group of which is answered only when a test says so.
+pub const HELD: GroupId = GroupId(2);
+
 /// Answers always the same.
-struct Fixed;
+struct Fixed {
+    held: Arc<Notify>,
+}
 
 #[tonic::async_trait]
 impl Sequencer for Fixed {
-    async fn latest(&self, _: GroupId) -> contract::Result<Position> {
+    async fn latest(&self, group: GroupId) -> contract::Result<Position> {
+        if group == HELD {
+            self.held.notified().await;
+        }
         let published = Timestamp::new(7).expect("a timestamp");
         Ok(Position { epoch: Epoch::default(), ready: true, published, leader: None })
     }
@@ -122,6 +135,9 @@ impl Sequencer for Fixed {
 /// A process that serves the sequencer to others with the role `txlog`.
 pub struct Node {
     pub address: SocketAddr,
+    /// Has one call be answered that is held.
+    pub held: Arc<Notify>,
+    streams: Arc<Mutex<Vec<SocketAddr>>>,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -131,14 +147,26 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let shutdown = CancellationToken::new();
-        let service = SequencerServer::service(Arc::new(Fixed), RpcLimits::DEFAULT);
-        let routes = Routes::new(InterceptedService::new(service, AllowRoles::of(TXLOG)));
-        let server = rpc::server(&RpcLimits::DEFAULT);
+        let (held, streams) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
+        let service = SequencerServer::service(Arc::new(Fixed { held: held.clone() }), PATIENT);
+        let seen = streams.clone();
+        let look = move |request: Request<()>| -> Result<Request<()>, Status> {
+            AllowRoles::of(TXLOG).check(request.extensions())?;
+            seen.lock().extend(request.extensions().get::<Peer>().map(|peer| peer.address));
+            Ok(request)
+        };
+        let routes = Routes::new(InterceptedService::new(service, look));
+        let server = rpc::server(&PATIENT);
         let token = shutdown.clone();
         let serving = tokio::spawn(async move {
             serve(listener, server, routes, security, limits, token).await.expect("it serves");
         });
-        Node { address, shutdown, serving }
+        Node { address, held, streams, shutdown, serving }
+    }
+
+    /// From where each stream came, by the time.
+    pub fn streams(&self) -> Vec<SocketAddr> {
+        self.streams.lock().clone()
     }
 
     pub async fn stop(self) {
