@@ -18,7 +18,7 @@ import { startTidemark, tidemarkBinary } from "./harness/tidemark.mjs";
 const { notes } = anyApi;
 const LIMIT = { timeout: 600_000 };
 /** What is deleted goes at once: nothing is under way in these tests that needs time to end. */
-const AT_ONCE = { removal_grace_ms: 1, removal_retry_ms: 100 };
+const AT_ONCE = { removal_grace_ms: 1, removal_retry_ms: 100, expiry_check_ms: 100 };
 /** How many deployments one server has in the last test. */
 const MANY = Number(process.env.MANY_DEPLOYMENTS ?? 60);
 const VERSIONS = ["convex", "convex-1-49"];

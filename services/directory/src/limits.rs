@@ -14,6 +14,9 @@ group! {
         preview_age_ms: u64 = 14 * 24 * 3_600_000,
         /// The longest time after which a deployment may be deleted by itself: ten years (400 `InvalidExpiry`).
         expiry_ms_max: u64 = 3_660 * 24 * 3_600_000,
+        /// How long after the clock has said that a deployment's time is over it is asked again: only if it says so twice is the
+        /// deployment deleted, so that a clock which is ahead for a moment deletes nothing.
+        expiry_check_ms: u64 = 60_000,
         /// How long a change waits until this node has heard of it, once it is durable.
         follow_wait_ms_max: u64 = 5_000,
         /// Without a sign of the commit stream for this long it is asked for again.

@@ -104,6 +104,7 @@ impl Work for Erase {
 pub(crate) async fn expire(shared: &Shared) {
     let mut shown = shared.shown.subscribe();
     let pause = Duration::from_millis(shared.limits.removal_retry_ms);
+    let check = Duration::from_millis(shared.limits.expiry_check_ms);
     let expiring = async {
         loop {
             shown.mark_unchanged();
@@ -116,7 +117,9 @@ pub(crate) async fn expire(shared: &Shared) {
             };
             let is_due = next_ms <= now_ms;
             if is_due && leads(shared, DIRECTORY) {
-                match expire_due(shared, now_ms).await {
+                // By time that passes, which no clock's jump shortens.
+                tokio::time::sleep(check).await;
+                match expire_due(shared, now_ms.min(shared.clock.now_ms())).await {
                     Ok(()) => continue,
                     Err(error) => tracing::warn!("deployments whose time is over are deleted later: {error}"),
                 }

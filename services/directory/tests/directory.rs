@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What was under way has no time to end: in these tests nothing is.
 const LIMITS: DirectoryLimits = DirectoryLimits {
+    expiry_check_ms: 50,
     removal_grace_ms: 1,
     removal_retry_ms: 50,
     removed_documents_max: 7,
@@ -42,6 +43,8 @@ struct Ground {
     transactions: SystemTransactions,
     objects: Arc<dyn ObjectStore>,
     now_ms: Arc<AtomicU64>,
+    /// How far the clock is ahead for its next look.
+    ahead_ms: Arc<AtomicU64>,
     shutdown: CancellationToken,
     _folder: tempfile::TempDir,
 }
@@ -71,7 +74,7 @@ impl Ground {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later");
         let now_ms = Arc::new(AtomicU64::new(now.as_millis() as u64));
         let objects = Arc::new(blobs.handle());
-        Ground { log, transactions, objects, now_ms, shutdown, _folder: folder }
+        Ground { log, transactions, objects, now_ms, ahead_ms: Arc::default(), shutdown, _folder: folder }
     }
 
     async fn start(&self, change: impl FnOnce(&mut Options)) -> Running {
@@ -97,8 +100,11 @@ impl Ground {
             team: "team".to_owned(),
         };
         change(&mut options);
-        let (log, now_ms) = (self.log.handle(), self.now_ms.clone());
-        let now = move || UNIX_EPOCH + Duration::from_millis(now_ms.load(Ordering::SeqCst));
+        let (log, now_ms, ahead_ms) = (self.log.handle(), self.now_ms.clone(), self.ahead_ms.clone());
+        let now = move || {
+            let now_ms = now_ms.load(Ordering::SeqCst) + ahead_ms.swap(0, Ordering::SeqCst);
+            UNIX_EPOCH + Duration::from_millis(now_ms)
+        };
         let dependencies = directory::Dependencies {
             transactions: self.transactions.clone(),
             objects: self.objects.clone(),
@@ -486,6 +492,29 @@ async fn a_preview_is_reused_or_made_anew_and_goes_when_its_time_is_over() {
     running.directory.delete(&other.deployment.name).await.expect("it is deleted");
     running.forgets(anew.reference()).await;
     assert_eq!(running.names(), ["dev", "shop"]);
+    running.stop().await;
+    ground.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_for_a_moment_deletes_nothing() {
+    let ground = Ground::new().await;
+    let running = ground.start(|_| {}).await;
+    running.create("shop").await;
+    let (preview, _) = running.directory.claim_preview("shop", "a", true).await.expect("it is made");
+    ground.ahead_ms.store(30 * 24 * 3_600_000, Ordering::SeqCst);
+    // Whatever changes has it look at the clock.
+    running.create("other").await;
+    let looked = async {
+        while ground.ahead_ms.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looked).await.expect("it looks");
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        assert!(running.names().contains(&preview.deployment.name), "it is served");
+    }
     running.stop().await;
     ground.stop().await;
 }

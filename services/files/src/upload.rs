@@ -7,6 +7,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use bytes::Bytes;
 use contract::{DeploymentRef, Error, FileUpload, NewFile, ObjectSummary, ObjectWriter, Result, Uploader};
 use system_transaction::{self as transactions, Result as Transacted, Work};
+use tokio::task::JoinHandle;
 use transaction::{FileRow, Transaction, object_name};
 use value::{ComponentId, DocumentId};
 
@@ -23,8 +24,16 @@ pub(crate) async fn begin(shared: Arc<Shared>, upload: NewFile) -> Result<Box<dy
     let (component, object) = shared.transactions.transact(deployment, &noting).await?;
     shared.metrics.uploads_begun.add(1);
     let place = Place { deployment, component, object };
-    let mut upload =
-        Upload { shared, place, content_type, sha256, size_bytes: 0, writer: None, is_settled: false };
+    let mut upload = Upload {
+        shared,
+        place,
+        content_type,
+        sha256,
+        size_bytes: 0,
+        writer: None,
+        finishing: None,
+        is_settled: false,
+    };
     upload.writer = Some(upload.shared.objects.create(place.name()).await?);
     Ok(Box::new(upload))
 }
@@ -56,6 +65,8 @@ struct Upload {
     size_bytes: u64,
     /// There until the object is finished or given up.
     writer: Option<Box<dyn ObjectWriter>>,
+    /// While the object gets its name. That goes on when nobody waits for it any more.
+    finishing: Option<JoinHandle<Result<ObjectSummary>>>,
     /// From here on the rows say what becomes of the object.
     is_settled: bool,
 }
@@ -93,7 +104,11 @@ impl FileUpload for Upload {
     async fn finish(mut self: Box<Self>) -> Result<String> {
         self.writer()?;
         let writer = self.writer.take().expect("it was just there");
-        let stored = writer.finish().await?;
+        // A task of its own: whoever clears up must know when there is a name to be cleared, or none will come.
+        let finishing = self.shared.tasks.spawn_on(writer.finish(), &self.shared.runtime);
+        let finished = self.finishing.insert(finishing).await;
+        self.finishing = None;
+        let stored = finished.expect("a panic ends the process")?;
         self.check_digest(&stored)?;
         let Place { deployment, component, object } = self.place;
         let file = FileRow {
@@ -125,11 +140,18 @@ impl Drop for Upload {
         }
         self.shared.metrics.uploads_cut_off.add(1);
         // What was written goes before its note does.
-        let writer = self.writer.take();
+        let (writer, finishing) = (self.writer.take(), self.finishing.take());
         let (shared, place) = (self.shared.clone(), self.place);
         self.shared.tasks.spawn_on(
             async move {
                 drop(writer);
+                if let Some(finishing) = finishing
+                    && let Err(error) = finishing.await
+                {
+                    // Its note stays: the object may get its name yet.
+                    tracing::debug!("an upload whose end is not known is left to the sweep: {error}");
+                    return;
+                }
                 if let Err(error) = clear(&shared, place).await {
                     tracing::debug!("an upload that was cut off is left to the sweep: {error}");
                 }

@@ -3,18 +3,20 @@
 #[path = "../../../crates/rpc/tests/support/loopback.rs"]
 mod loopback;
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, ops::Range, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     Deployment, DeploymentId, DeploymentRef, ErrorKind, FileName, FileUpload, Files as _, GroupId, NewFile,
-    ObjectStore, Result, Sequencer, StoredFile, TransactionLog, Uploader,
+    ObjectBytes, ObjectName, ObjectStore, ObjectSummary, ObjectWriter, Result, Sequencer, StoredFile,
+    TransactionLog, Uploader,
 };
 use files::{FileLimits, Handle};
 use futures::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
 use system_transaction::{SystemTransactions, Work};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use transaction::{ComponentRow, FileObjectRow, Transaction, component_id};
 use value::ComponentId;
@@ -42,6 +44,14 @@ struct Harness {
 
 impl Harness {
     async fn start(limits: FileLimits) -> Harness {
+        Harness::start_over(limits, |blobs| Arc::new(blobs)).await
+    }
+
+    /// With what `objects` makes of the blobs.
+    async fn start_over(
+        limits: FileLimits,
+        objects: impl FnOnce(blob::Handle) -> Arc<dyn ObjectStore>,
+    ) -> Harness {
         let folder = tempfile::tempdir().expect("a folder");
         let shutdown = CancellationToken::new();
         let options = txlog::Options::embedded(folder.path().join("log"));
@@ -54,7 +64,7 @@ impl Harness {
         let transactions = SystemTransactions::new(log, sequencer, 1 << 20, &[7; 32], limits_of_transactions);
         let options = blob::Options { folder: folder.path().join("blobs"), is_shared: false };
         let blobs = blob::Service::start(options, CancellationToken::new()).await.expect("the blobs open");
-        let objects: Arc<dyn ObjectStore> = Arc::new(blobs.handle());
+        let objects = objects(blobs.handle());
         let options = files::Options { limits, swept: Deployment::fixed([known(DEPLOYMENT)]) };
         let dependencies =
             files::Dependencies { transactions: transactions.clone(), objects: objects.clone() };
@@ -230,6 +240,72 @@ async fn what_is_refused_or_cut_off_leaves_nothing() {
     assert!(error.message.contains("= Actual: "), "{error}");
     harness.becomes_empty().await;
     assert_eq!(harness.files.metrics().uploads_cut_off, 4);
+    harness.stop().await;
+}
+
+/// Objects that get their names when a test says so, also when nobody waits for it any more.
+struct Slow {
+    blobs: blob::Handle,
+    finish: Arc<Notify>,
+}
+
+struct SlowWriter {
+    writer: Box<dyn ObjectWriter>,
+    finish: Arc<Notify>,
+}
+
+#[async_trait]
+impl ObjectStore for Slow {
+    async fn create(&self, name: ObjectName) -> Result<Box<dyn ObjectWriter>> {
+        let (writer, finish) = (self.blobs.create(name).await?, self.finish.clone());
+        Ok(Box::new(SlowWriter { writer, finish }))
+    }
+
+    async fn size(&self, name: ObjectName) -> Result<Option<u64>> {
+        self.blobs.size(name).await
+    }
+
+    async fn read(&self, name: ObjectName, range: Range<u64>) -> Result<Option<ObjectBytes>> {
+        self.blobs.read(name, range).await
+    }
+
+    async fn delete(&self, name: ObjectName) -> Result<()> {
+        self.blobs.delete(name).await
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for SlowWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.writer.write(bytes).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<ObjectSummary> {
+        let SlowWriter { writer, finish } = *self;
+        let finishing = tokio::spawn(async move {
+            finish.notified().await;
+            writer.finish().await
+        });
+        finishing.await.expect("no panic")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_whose_client_goes_while_it_ends_leaves_nothing() {
+    let finish = Arc::new(Notify::new());
+    let opens = finish.clone();
+    let harness = Harness::start_over(LIMITS, |blobs| Arc::new(Slow { blobs, finish })).await;
+    let mut upload = harness.begin(None).await.expect("it begins");
+    upload.write(Bytes::from_static(b"bytes")).await.expect("it is taken");
+    let mut finishing = upload.finish();
+    assert!(futures::poll!(&mut finishing).is_pending());
+    drop(finishing);
+    // Longer than it would take to clear what is not there yet.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(harness.noted_objects().await, 1, "as long as it may get its name");
+    opens.notify_one();
+    harness.becomes_empty().await;
+    assert_eq!(harness.files.metrics().uploads_cut_off, 1);
     harness.stop().await;
 }
 
