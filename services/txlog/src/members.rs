@@ -23,6 +23,7 @@ use crate::{
     handle::HandleGroup,
     leader::is_heard,
     limits::StoreLimits,
+    planted,
     proposer::GroupRaft,
     raft_types::{Node, RaftTypes, StoredMembership},
     runtime,
@@ -188,7 +189,12 @@ impl HandleGroup {
                 let message = format!("node {node} has data of the group already, and does not belong to it");
                 return Err(Error::bad_request("NodeHasData", message));
             }
-            None => self.changed(self.raft.add_learner(node.0, place, false).await)?,
+            None => {
+                // Where a change was left half done, the library's `add_learner` would end it and keep who went by it as a learner.
+                let keeps = planted::is(planted::Bug::NewNodeKeepsThoseWhoWent);
+                let added = ChangeMembers::AddNodes(BTreeMap::from([(node.0, place)]));
+                self.changed(self.raft.change_membership(added, keeps).await)?;
+            }
         }
         if node != self.node {
             self.caught_up(node).await?;

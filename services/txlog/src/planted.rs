@@ -61,6 +61,8 @@ pub(crate) enum Bug {
     RecordIsNotWritten,
     /// What the members of the group are is not kept with the state.
     MembershipIsForgotten,
+    /// A node that is added after a removal which was left half done keeps who was removed as a learner.
+    NewNodeKeepsThoseWhoWent,
     /// The log goes as far as the state is applied, not as far as it is flushed.
     PurgePassesFlushed,
     /// A state that is sent to another replica lacks the records by which repetitions are known.

@@ -352,7 +352,8 @@ pub(crate) async fn begin(
         return Ok(Begun::Alone);
     }
     match &options.beginning {
-        Beginning::Together { voters, peers: addresses } if *voters > 1 => {
+        // Also the only voter looks around: it may have lost its disk after the group had grown.
+        Beginning::Together { voters, peers: addresses } if *voters > 1 || !addresses.is_empty() => {
             let beginning = formation::begin(
                 raft.clone(),
                 peers.clone(),

@@ -138,4 +138,5 @@ found! {
     a_stream_that_begins_where_nobody_leads_is_found: StreamBeginsUnproved by 0,
     a_new_leader_that_forgets_what_is_held_is_found: NewLeaderForgetsHolds by 14,
     a_hold_that_is_not_confirmed_is_found: HoldIsNotConfirmed by 80,
+    a_removed_node_that_stays_is_found: NewNodeKeepsThoseWhoWent by 55_254,
 }

@@ -483,6 +483,28 @@ async fn a_node_that_has_lost_its_disk_is_not_taken_for_the_one_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_began_alone_and_lost_its_disk_does_not_begin_again() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.commit(1, vec![write("a", b"one")]).await;
+    for node in [2, 3] {
+        cluster.start_node(node).await;
+        let place = (cluster.address(node).to_owned(), format!("zone-{node}"));
+        let added = cluster.log(1).add_node(DEV.group, NodeId(node), (&place.0, &place.1), None).await;
+        added.expect("it is added");
+    }
+    cluster.kill(1).await;
+    cluster.leader_of(|node| node != 1).await;
+    std::fs::remove_dir_all(cluster.folder(1)).unwrap();
+    cluster.restart(1).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let status = cluster.status(1);
+    assert_eq!((status.last_index, status.replicas.len()), (0, 0), "it has begun nothing: {status:?}");
+    assert!(!status.ready);
+    cluster.commit(2, vec![write("b", b"two")]).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_that_are_not_for_this_node_are_refused() {
     let mut cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;

@@ -212,7 +212,7 @@ impl Cluster {
         options.cluster = CLUSTER.into();
         options.address = self.addresses[&node].clone();
         options.zone = format!("zone-{node}");
-        let peers = (1..=self.voters).map(|node| self.addresses[&node].clone()).collect();
+        let peers = self.addresses.values().cloned().collect();
         options.beginning = Beginning::Together { voters: self.voters, peers };
         options.channels = self.network.channels(node);
         options.store.heartbeat_ms = 100;
