@@ -175,7 +175,8 @@ fn user_from_attributes(json: &str) -> Result<UserIdentity, ApiError> {
         (_, Some(issuer), Some(subject)) => (issuer, subject),
         (Some(identifier), issuer, subject) => {
             let (from_issuer, from_subject) = identifier
-                .rsplit_once('|')
+                // An issuer is a URL, which has no bar; a subject may have some.
+                .split_once('|')
                 .ok_or_else(|| invalid_identity("tokenIdentifier must be an issuer, a bar and a subject"))?;
             (
                 issuer.unwrap_or_else(|| from_issuer.to_owned()),
@@ -256,6 +257,8 @@ mod tests {
             (&user.attributes["issuer"][..], &user.attributes["subject"][..]),
             (r#""https://x""#, r#""s""#)
         );
+        let user = user_from_attributes(r#"{"tokenIdentifier":"https://x|oidc|s"}"#).expect("valid");
+        assert_eq!(user.attributes["subject"], r#""oidc|s""#);
     }
 
     #[test]

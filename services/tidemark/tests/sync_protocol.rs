@@ -2,7 +2,7 @@
 
 mod server;
 
-use std::{path::Path, process::Command};
+use std::{path::Path, process::Command, time::Duration};
 
 use server::{PATIENCE, Server};
 
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use sync_protocol::Timestamp;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    MaybeTlsStream, WebSocketStream, client_async, connect_async,
     tungstenite::{
         Message,
         protocol::{
@@ -45,16 +45,29 @@ impl Server {
 
     /// The answer to an administrator, head and body.
     async fn get(&self, path: &str) -> String {
+        self.ask("GET", path, "").await
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: &str) -> String {
         let mut connection = TcpStream::connect(&self.address).await.expect("it is accepted");
         let key = &self.admin_key;
         let head = format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Convex {key}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Convex {key}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         connection.write_all(head.as_bytes()).await.expect("it is taken");
         let mut answer = String::new();
         let read = timeout(PATIENCE, connection.read_to_string(&mut answer)).await.expect("it is answered");
         read.expect("it is text");
         answer
+    }
+
+    async fn set_variables(&self, variables: &[(String, String)]) {
+        let changes = variables.iter().map(|(name, value)| json!({"name": name, "value": value}));
+        let body = json!({"changes": changes.collect::<Vec<_>>()}).to_string();
+        let answer = self.ask("POST", "/api/v1/update_environment_variables", &body).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
     fn authenticate(&self, base_version: u32) -> Value {
@@ -306,6 +319,46 @@ async fn queries_are_added_as_long_as_there_is_memory_for_what_comes_with_them()
     let close = client.closed().await;
     assert_eq!(u16::from(close.code), 1013);
     assert!(close.reason.starts_with("SubscriptionsWorkerFullError"), "{close:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_rounds_more_slowly_than_they_come_is_heard() {
+    let server = Server::start("");
+    let large: Vec<_> = (0..60).map(|number| (format!("LARGE_{number}"), "x".repeat(8_000))).collect();
+    server.set_variables(&large).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(1 << 16).expect("it can be small");
+    let stream = socket.connect(server.address.parse().expect("an address")).await.expect("it is accepted");
+    let url = format!("ws://{}/api/1.27.3/sync", server.address);
+    let (socket, _) = client_async(url, MaybeTlsStream::Plain(stream)).await.expect("upgrades");
+    let mut client = Client { socket };
+    client.send(connect_message()).await;
+    client.send(server.authenticate(0)).await;
+    client.send(modify(0, vec![add(0, "_system/cli/queryEnvironmentVariables:default", json!({}))])).await;
+    let shown = client.until(&mut zero(), 1, 1).await;
+    assert!(shown.last().is_some_and(|shown| shown["type"] == "QueryUpdated"), "{shown:?}");
+    let changes = async {
+        for number in 0.. {
+            server.set_variables(&[("CHANGES".to_owned(), format!("{number}"))]).await;
+        }
+    };
+    let rounds = async {
+        for round in 0..60 {
+            // Some wait in the buffers of the connection by now.
+            if round == 20 {
+                client.send(modify(1, vec![json!({"type": "Remove", "queryId": 0})])).await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if client.message().await["modifications"] == json!([{"type": "QueryRemoved", "queryId": 0}]) {
+                return;
+            }
+        }
+        panic!("it was not heard");
+    };
+    tokio::select! {
+        () = rounds => {}
+        () = changes => {}
+    }
 }
 
 #[tokio::test]

@@ -153,6 +153,7 @@ export const GROUPS = {
     ["with a body where there is none", `await fetch(outside + "/hello", { body: "a" });`, /cannot have body/],
     ["with a body that fails", `await fetch(outside + "/takes", { method: "POST", duplex: "half", body: new ReadableStream({ pull: () => { throw new Error("mine"); } }) });`, /mine/],
     ["with a body of what is no bytes", `await fetch(outside + "/takes", { method: "POST", duplex: "half", body: new ReadableStream({ start: (to) => to.enqueue("text") }) });`, /Uint8Array/],
+    ["with more headers than one map takes", "await fetch(outside + '/hello', { headers: Array.from({ length: 30_000 }, (_, i) => [`x-${i}`, 'a']) });", /can't be sent such headers/],
     ["with ten thousand headers", "await fetch(outside + '/hello', { headers: Array.from({ length: 10_000 }, (_, i) => [`x-${i}`, 'a']) });", ENDS],
   ],
   "what is scheduled has limits": [

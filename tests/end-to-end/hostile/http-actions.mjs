@@ -41,6 +41,7 @@ export const GROUPS = {
     ["an answer that is too large", `return new Response(new Uint8Array((20 << 20) + 1));`, /HttpResponseTooLarge/],
     ["a status that the library refuses", `await answerBelow({ status: 99 });`, /InvalidHttpResponse/],
     ["a header that the library refuses", `await answerBelow({ headers: [["a b", "c\\r\\nd: e"]] });`, /InvalidHttpResponse/],
+    ["an answer with more headers than one map takes", `const headers = new Headers(); for (let i = 0; i < 30_000; i++) headers.append("set-cookie", "a=1"); return new Response("", { headers });`, /InvalidHttpResponse/],
     ["a body that is read twice", `await request.text(); return new Response(await request.text());`, /already been read/],
     ["an error of a megabyte", `throw new Error("x".repeat(1 << 20));`, /xxxx/],
     ["null thrown", `throw null;`, /Uncaught Error: null/],

@@ -180,13 +180,17 @@ impl Connection {
         let token = connected.registration.ended().clone();
         let mut ended = pin!(token.cancelled());
         let mut alarm = pin!(sleep_until(self.next_ping));
+        let mut was_round = false;
         loop {
+            // A client that takes rounds more slowly than they come is heard between two of them all the same.
+            let is_others_turn = std::mem::take(&mut was_round);
             // A user whose token has expired is shown nothing before the next one is verified.
             let is_shown = connected.verifying.is_none() || !connected.session.is_expired(clock::now_ms());
             let is_heard = connected.verifying.is_none();
             tokio::select! {
                 biased;
-                round = connected.fanout.rounds.recv(), if is_shown => {
+                round = connected.fanout.rounds.recv(), if is_shown && !is_others_turn => {
+                    was_round = true;
                     let round = (*round.ok_or_else(fanout_ended)?)?;
                     // The response to a mutation comes before the Transition that covers it, where that is possible.
                     while let Some(answer) = connected.mutations.try_answer() {
@@ -208,6 +212,7 @@ impl Connection {
                     self.message(&mut connected, message, held).await?;
                 },
                 () = &mut alarm => alarm.as_mut().reset(self.keep_alive().await?),
+                () = std::future::ready(()), if is_others_turn => {}
             }
         }
     }
@@ -401,10 +406,17 @@ impl Connection {
         let started = Instant::now();
         let deployment = self.addressed.deployment.reference;
         let time = Duration::from_millis(self.limits.client_silence_ms_max);
-        let room = tokio::select! {
-            biased;
-            room = timeout(time, self.edge.answers.take(deployment, message.size_hint())) => room,
-            () = ended.cancelled() => return Err(self.why_ended().into()),
+        let edge = self.edge.clone();
+        let mut room = pin!(timeout(time, edge.answers.take(deployment, message.size_hint())));
+        let room = loop {
+            let heartbeat = self.last_sent + Duration::from_millis(self.limits.heartbeat_ms);
+            tokio::select! {
+                biased;
+                room = &mut room => break room,
+                () = ended.cancelled() => return Err(self.why_ended().into()),
+                // A client that hears nothing for long takes the connection for lost.
+                () = sleep_until(heartbeat) => self.send(&ServerMessage::Ping).await?,
+            }
         };
         let room = room.map_err(|_| {
             let message =

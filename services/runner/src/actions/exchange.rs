@@ -21,6 +21,9 @@ use crate::{
     transaction::{Attempt, parse},
 };
 
+/// Headers of one message. A map of headers ends the process beyond some 24,000 (http 1.5), and those behind put in some of their own.
+pub(super) const HEADERS_MAX: usize = 16_384;
+
 /// One for each request.
 pub(super) struct Exchange {
     request_bytes_max: usize,
@@ -179,6 +182,12 @@ impl Exchange {
         // Of what is known to be too large nothing is sent.
         if body_bytes.is_some_and(|bytes| bytes > self.response_bytes_max as u64) {
             return Err(self.too_large());
+        }
+        if headers.len() > HEADERS_MAX {
+            return Err(SyscallError::new(format!(
+                "InvalidHttpResponse: the answer has {} headers, and may have {HEADERS_MAX}",
+                headers.len()
+            )));
         }
         let headers: Option<Vec<_>> =
             headers.into_iter().map(|(name, value)| Some((name, from_latin1(&value)?))).collect();
@@ -374,6 +383,23 @@ mod tests {
         let body = body.await.expect("no panic");
         assert_eq!(body, [Ok(Bytes::from("one")), Ok(Bytes::from("two"))]);
         exchange.answer(head(None, false), Vec::new()).await.expect_err("it is answered");
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_so_many_headers_at_the_most() {
+        let head_of = |count: usize| {
+            let headers = vec![("set-cookie".to_owned(), "a=1".to_owned()); count];
+            AnswerArguments { headers, ..head(Some(0), true) }
+        };
+        let (exchange, answered) = open(Vec::new(), 3);
+        let error = exchange.answer(head_of(HEADERS_MAX + 1), Vec::new()).await.expect_err("too many");
+        assert!(
+            error.message.starts_with("InvalidHttpResponse: the answer has 16385 headers"),
+            "{}",
+            error.message
+        );
+        exchange.answer(head_of(HEADERS_MAX), Vec::new()).await.expect("it is sent");
+        assert_eq!(response(answered).await.headers.len(), HEADERS_MAX);
     }
 
     #[tokio::test]

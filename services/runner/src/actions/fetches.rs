@@ -18,6 +18,8 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use super::exchange::HEADERS_MAX;
+
 /// Those that are under way, by the numbers that the platform gives them.
 pub(super) struct Fetches {
     exchanges: HashMap<u64, Arc<Exchange>>,
@@ -195,6 +197,9 @@ fn failed(url: &str, reason: impl std::fmt::Display) -> SyscallError {
 }
 
 fn to_headers(pairs: &[(String, String)]) -> Option<HeaderMap> {
+    if pairs.len() > HEADERS_MAX {
+        return None;
+    }
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
         let bytes: Option<Vec<u8>> = value.chars().map(|character| u8::try_from(character).ok()).collect();
