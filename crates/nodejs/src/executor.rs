@@ -184,17 +184,28 @@ impl Executor {
         [places("node.processes_max", &self.shared.outermost), places("node.called_max", &self.shared.called)]
     }
 
-    /// Runs an action to its end, at most once. It ends if this future is dropped. An error after it has begun
-    /// (`ActionCancelled`) leaves open what it has done.
-    pub async fn run(&self, call: &Call, host: Arc<dyn ActionHost>) -> Result<Outcome, Error> {
+    /// Waits for a place for an action that no other one calls, and that is to run later.
+    pub async fn reserve(&self, deployment: DeploymentRef) -> Result<Place, Error> {
+        self.admit_counted(deployment, Standing::Outermost).await
+    }
+
+    /// Runs an action to its end, at most once, in the place that was reserved for it or else in one for which it waits. It ends if
+    /// this future is dropped. An error after it has begun (`ActionCancelled`) leaves open what it has done.
+    pub async fn run(
+        &self,
+        call: &Call,
+        host: Arc<dyn ActionHost>,
+        reserved: Option<Place>,
+    ) -> Result<Outcome, Error> {
         let limits = &self.shared.options.limits;
         let (bytes, bytes_max) = (call.arguments.len(), limits.arguments_bytes_max);
         if bytes > bytes_max {
             return Ok(Err(Failure::ArgumentsTooLarge { bytes, bytes_max }));
         }
-        let place = self.admit(call.deployment, call.standing).await.inspect_err(|_| {
-            self.shared.counts.refused.fetch_add(1, Ordering::Relaxed);
-        })?;
+        let place = match reserved {
+            Some(place) => place,
+            None => self.admit_counted(call.deployment, call.standing).await?,
+        };
         tokio::select! {
             biased;
             () = self.shared.shutdown.cancelled() => Err(cancelled()),
@@ -242,6 +253,12 @@ impl Executor {
             Ok(Talk::Ended(outcome)) => Ok(shared.over(process, outcome, place)),
             Err(_) => Ok(shared.too_slow(process)),
         }
+    }
+
+    async fn admit_counted(&self, deployment: DeploymentRef, standing: Standing) -> Result<Place, Error> {
+        self.admit(deployment, standing).await.inspect_err(|_| {
+            self.shared.counts.refused.fetch_add(1, Ordering::Relaxed);
+        })
     }
 
     pub(crate) async fn admit(&self, deployment: DeploymentRef, standing: Standing) -> Result<Place, Error> {

@@ -1,7 +1,7 @@
 //! Leases: that a process is there which has claimed entries of the queue.
 //!
 //! ```text
-//!   claim      the holder has a lease; if it had none, it begins
+//!   claim      the holder has a lease; if it had none, it begins; if nobody renews it any more, the claim does
 //!   renewal    the lease names a later moment; so as long as the holder runs anything
 //!   end        by whoever has seen it unchanged for long: the holder runs nothing more, or is gone
 //! ```
@@ -14,6 +14,15 @@ use contract::Timestamp;
 use value::{DocumentId, IndexName, InternalId};
 
 use crate::{Holder, LeaseRow, Result, SystemTable, Transaction};
+
+/// What a claim does about the lease of its holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimLease {
+    /// Renews it, because nobody has lately. Of claims at the same time one commits.
+    Renew,
+    /// Leaves it as it is, because it is renewed anyway, or begins it.
+    Keep,
+}
 
 impl Transaction {
     /// All leases: when each was renewed last. No lease ever names the same moment again.

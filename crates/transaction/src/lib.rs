@@ -66,6 +66,7 @@ pub use documents::GetRequest;
 pub use error::{Error, Result, UserError};
 pub use files::{File, object_name};
 pub use imports::{ImportedFile, document_id};
+pub use leases::ClaimLease;
 pub use overviews::{Count, UpcomingJob};
 pub use page::{Page, PageRequest, PageStatus};
 pub use query::Query;

@@ -19,8 +19,9 @@ use contract::{Interval, Order};
 use value::{ComponentId, DocumentId, FunctionPath, Object, Value, key};
 
 use crate::{
-    DueKind, DueRow, Error, Holder, JobState, Result, ScheduledJobRow, Stored, SystemTable, Transaction,
-    crons::CronRun, documents::parse_id, scan::Scan, system_rows::stored_row, system_tables::DUE_INDEX,
+    ClaimLease, DueKind, DueRow, Error, Holder, JobState, Result, ScheduledJobRow, Stored, SystemTable,
+    Transaction, crons::CronRun, documents::parse_id, scan::Scan, system_rows::stored_row,
+    system_tables::DUE_INDEX,
 };
 
 /// A function to schedule. That it is there has been checked.
@@ -218,14 +219,22 @@ impl Transaction {
 
     /// Claims something that is due: once that is committed, the holder runs it, and nobody else. What comes back is to be given to
     /// [`Transaction::end_claimed_run`]; `None` if it no longer stands in the queue as it did.
-    pub async fn claim_run(&mut self, run: &DueRun, holder: Holder) -> Result<Option<DueRun>> {
+    pub async fn claim_run(
+        &mut self,
+        run: &DueRun,
+        holder: Holder,
+        lease: ClaimLease,
+    ) -> Result<Option<DueRun>> {
         if !self.begin_run(run).await? {
             return Ok(None);
         }
         if let Some(cron) = &run.cron {
             self.begin_claimed_cron_run(cron).await?;
         }
-        self.begin_lease(holder).await?;
+        match lease {
+            ClaimLease::Renew => self.renew_lease(holder).await?,
+            ClaimLease::Keep => self.begin_lease(holder).await?,
+        }
         let due = DueRow { due_ms: f64::INFINITY, holder: Some(holder), ..run.due.clone() };
         self.replace_row(run.id, &due).await?;
         Ok(Some(DueRun { due, ..run.clone() }))

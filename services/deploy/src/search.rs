@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use contract::{DeclaredIndexKind, DeploymentRef, IndexId, Result};
+use contract::{DeclaredIndexKind, DeploymentRef, Result};
 use schema::TableSchema;
-use transaction::{Index, IndexKind};
+use transaction::{Index, IndexKind, IndexRow};
 use value::{FieldPath, IndexName};
 
-use crate::Handle;
+use crate::{Handle, worker::table_of};
 
 /// An index as a schema declares it: its fields, what kind it is, and whether it is staged.
 pub(crate) type Declared = (Vec<FieldPath>, IndexKind, bool);
@@ -61,16 +61,22 @@ pub(crate) fn declared_kind(kind: &IndexKind) -> DeclaredIndexKind {
 }
 
 impl Handle {
-    /// Until the search service holds every document in the index. It fills it by itself, as soon as it hears of its row.
+    /// Until the search service holds every document in the index. It fills it by itself, as soon as it hears of its row. `false` if it
+    /// never will, because the index has gone or goes with its table.
     pub(crate) async fn wait_for_search_index(
         &self,
         deployment: DeploymentRef,
-        index: IndexId,
-    ) -> Result<()> {
+        row: &IndexRow,
+    ) -> Result<bool> {
         let pause = Duration::from_millis(self.limits().push.schema_look_ms);
-        while !self.dependencies().search.search_index(deployment, index).await?.is_complete {
+        while !self.dependencies().search.search_index(deployment, row.id).await?.is_complete {
             tokio::time::sleep(pause).await;
+            let transaction = self.transactions().snapshot(deployment).await?;
+            let table = table_of(&transaction, row);
+            if !table.is_some_and(|table| table.indexes.iter().any(|index| index.id == row.id)) {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -10,7 +10,11 @@ use tokio::time::Instant;
 use transaction::{IndexState, SchemaState};
 use value::DocumentId;
 
-use crate::{Handle, start::index_rows, worker::schema_row};
+use crate::{
+    Handle,
+    start::index_rows,
+    worker::{schema_row, table_of},
+};
 
 /// The rows of pushed schemas, by the paths of their components.
 pub(crate) fn row_ids(schemas: &BTreeMap<String, SchemaId>) -> Result<BTreeMap<String, DocumentId>> {
@@ -69,14 +73,15 @@ impl Handle {
             }
         }
         let rows = index_rows(&mut transaction).await?;
-        let new = || rows.values().filter(|(_, row)| row.state != IndexState::Enabled);
-        if documents_checked && !new().any(|(_, row)| row.state == IndexState::Backfilling && !row.staged) {
+        let mut new: Vec<_> = rows.values().map(|(_, row)| row).collect();
+        new.retain(|row| row.state != IndexState::Enabled && table_of(&transaction, row).is_some());
+        if documents_checked && !new.iter().any(|row| row.state == IndexState::Backfilling && !row.staged) {
             return Ok(SchemaProgress::Complete);
         }
         Ok(SchemaProgress::Preparing {
             documents_checked,
-            indexes_filled: new().filter(|(_, row)| row.state == IndexState::Backfilled).count(),
-            indexes_total: new().count(),
+            indexes_filled: new.iter().filter(|row| row.state == IndexState::Backfilled).count(),
+            indexes_total: new.len(),
         })
     }
 }

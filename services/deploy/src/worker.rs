@@ -16,7 +16,8 @@ use schema::{DatabaseSchema, TableSchema};
 use system_transaction::Work;
 use tokio_util::sync::CancellationToken;
 use transaction::{
-    Catalog, IndexKind, IndexRow, IndexState, SchemaFailure, SchemaRow, SchemaState, Table, Transaction,
+    Catalog, IndexKind, IndexRow, IndexState, SchemaFailure, SchemaRow, SchemaState, Table, TableState,
+    Transaction,
 };
 use value::{DocumentId, TableName, Value};
 
@@ -159,12 +160,12 @@ impl Handle {
             if row.state != IndexState::Backfilling {
                 continue;
             }
-            let catalog = transaction.deployment_catalog().of(row.component);
-            let Some(table) = catalog.table_by_tablet(&row.table).cloned() else { continue };
+            let Some(table) = table_of(&transaction, &row).cloned() else { continue };
             let Some(index) = table.indexes.iter().find(|index| index.id == row.id) else { continue };
             if row.kind != IndexKind::Ordered {
-                self.wait_for_search_index(deployment, row.id).await?;
-                self.transactions().transact(deployment, &MarkFilled { index: row.id }).await?;
+                if self.wait_for_search_index(deployment, &row).await? {
+                    self.transactions().transact(deployment, &MarkFilled { index: row.id }).await?;
+                }
                 continue;
             }
             let mut from = None;
@@ -186,6 +187,13 @@ impl Handle {
         }
         Ok(())
     }
+}
+
+/// The table of an index. `None` if it was dropped, by an import that has put another in its place: the index goes with it, and nobody
+/// fills it any more.
+pub(crate) fn table_of<'t>(transaction: &'t Transaction, row: &IndexRow) -> Option<&'t Arc<Table>> {
+    let table = transaction.deployment_catalog().of(row.component).table_by_tablet(&row.table);
+    table.filter(|table| table.state != TableState::Deleting)
 }
 
 /// Writes down whether the documents fit a schema, unless that has been decided meanwhile.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use schema::SchemaLimits;
 use schema::Validator;
 use serde::Deserialize;
-use transaction::{ModuleRow, Stored, Transaction};
+use transaction::{Catalog, ModuleEnvironment, ModuleRow, Stored, Transaction};
 use value::FunctionPath;
 
 /// A function that can be called.
@@ -21,6 +21,14 @@ pub(crate) struct Function {
     pub arguments: Validator,
     /// Of the result; `None` accepts everything.
     pub returns: Option<Validator>,
+}
+
+impl Function {
+    /// Whether it runs in Node.js, by the module that the catalog has.
+    pub(crate) fn is_for_node(&self, catalog: &Catalog) -> bool {
+        let module = catalog.module(&self.path.module.with_extension());
+        module.is_some_and(|module| module.row.environment == ModuleEnvironment::Node)
+    }
 }
 
 /// Which functions a caller may call.

@@ -127,6 +127,7 @@ impl Deployment {
             }
         }
         self.wish = None;
+        self.shared.metrics.waits_since(self.deployment, None);
         while let Some(ended) = self.runs.join_next().await {
             ended.expect("a panic ends the process");
         }
@@ -332,6 +333,13 @@ async fn run(shared: Arc<Shared>, call: DueCall, entry: EntryKey, key: Bytes, pl
     }
     let EntryKey { due_ms, id } = entry;
     let work = Postpone { id, due_ms, now_ms: shared.clock.now_ms(), trouble, limits: &shared.limits };
+    if trouble == Trouble::Full {
+        // Another process may have had room and be running it: its commit would conflict with one that comes now.
+        let pause = tokio::time::sleep(Duration::from_millis(shared.limits.failure_pause_ms_min));
+        if shared.shutdown.run_until_cancelled(pause).await.is_none() {
+            return Ended::Unsettled(key);
+        }
+    }
     match shared.transactions.transact(deployment, &work).await {
         Ok(()) => {
             shared.metrics.postponed.add(1);

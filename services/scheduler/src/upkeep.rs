@@ -25,7 +25,7 @@ impl Trouble {
     pub(crate) fn of(error: &contract::Error) -> Trouble {
         match &*error.code {
             "OptimisticConcurrencyControlFailure" => Trouble::Conflict,
-            "TooManyConcurrentRequests" => Trouble::Full,
+            "TooManyConcurrentRequests" | "ExpiredInQueue" | "CommitterFullError" => Trouble::Full,
             _ => Trouble::Failure,
         }
     }
@@ -108,6 +108,16 @@ pub(crate) async fn remove_old_results(shared: &Shared, deployment: DeploymentRe
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_has_no_room_is_full_and_what_else_fails_is_not() {
+        let trouble = |code: &'static str| Trouble::of(&contract::Error::overloaded(code, ""));
+        for code in ["TooManyConcurrentRequests", "ExpiredInQueue", "CommitterFullError"] {
+            assert_eq!(trouble(code), Trouble::Full, "{code}");
+        }
+        assert_eq!(trouble("OptimisticConcurrencyControlFailure"), Trouble::Conflict);
+        assert_eq!(trouble(contract::code::SHUTTING_DOWN), Trouble::Failure);
+    }
 
     #[test]
     fn pauses_double_up_to_the_longest() {

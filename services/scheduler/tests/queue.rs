@@ -14,8 +14,8 @@ use std::{
 
 use async_trait::async_trait;
 use contract::{
-    Deployment, DeploymentId, DeploymentRef, DueCall, DueOutcome, DueRunner, Error, ErrorKind, GroupId,
-    JobsOf, NodeId, Result, Schedules as _, Sequencer, TransactionLog,
+    Deployment, DeploymentId, DeploymentRef, Deployments, DueCall, DueOutcome, DueRunner, Error, ErrorKind,
+    GroupId, JobsOf, NodeId, Result, Schedules as _, Sequencer, TransactionLog,
 };
 use parking_lot::Mutex;
 use rand::{RngExt as _, SeedableRng as _};
@@ -25,7 +25,7 @@ use system_transaction::{SystemTransactions, Work};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use transaction::{DueRow, Holder, JobState, NewJob, RunEnd, ScheduledJobRow, Transaction};
+use transaction::{ClaimLease, DueRow, Holder, JobState, NewJob, RunEnd, ScheduledJobRow, Transaction};
 use value::{ComponentId, DocumentId, Value, object};
 
 const NEIGHBOUR: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(2) };
@@ -169,10 +169,18 @@ impl Harness {
     }
 
     fn scheduler(&self, change: impl FnOnce(&mut ScheduleLimits)) -> (Service, CancellationToken) {
+        self.scheduler_of(Deployment::fixed([DEPLOYMENT, NEIGHBOUR].map(known)), change)
+    }
+
+    fn scheduler_of(
+        &self,
+        deployments: watch::Receiver<Arc<Deployments>>,
+        change: impl FnOnce(&mut ScheduleLimits),
+    ) -> (Service, CancellationToken) {
         let mut limits = ScheduleLimits { log_pause_ms: 1, ..ScheduleLimits::DEFAULT };
         change(&mut limits);
         let token = CancellationToken::new();
-        let options = Options { limits, deployments: Deployment::fixed([DEPLOYMENT, NEIGHBOUR].map(known)) };
+        let options = Options { limits, deployments };
         let dependencies = Dependencies {
             runner: self.runner.clone(),
             transactions: self.transactions.clone(),
@@ -300,6 +308,16 @@ async fn until_ran(harness: &Harness, expected: &[&str]) {
     assert!(ended.is_ok(), "{:?}, and not {expected:?}", names(harness));
 }
 
+/// Waits for what nobody tells of.
+async fn until(is: impl Fn() -> bool) {
+    let until = async {
+        while !is() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, until).await.expect("it comes to that");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_due_runs_at_once_and_all_else_when_its_time_comes() {
     let harness = Harness::start().await;
@@ -390,6 +408,57 @@ async fn what_could_not_be_run_is_put_off_longer_each_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_here_and_runs_elsewhere_is_not_put_off() {
+    let harness = Harness::start().await;
+    harness.runner.permits.forget_permits(Semaphore::MAX_PERMITS);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    harness.set_faults(move || match counted.fetch_add(1, Ordering::SeqCst) {
+        0 => Fault::None,
+        _ => Fault::Refused,
+    });
+    // Longer than anybody waits: it ends with the scheduler.
+    let patient = |limits: &mut ScheduleLimits| limits.failure_pause_ms_min = 600_000;
+    let (scheduler, (other, token)) = (harness.scheduler(patient), harness.scheduler(patient));
+    harness.schedule_one("once", START_MS).await;
+    until(|| calls.load(Ordering::SeqCst) == 2).await;
+    // A commit that came at once would be there by then.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    harness.until_queue(DEPLOYMENT, |queue| matches!(queue, [row] if row.failures == 0)).await;
+    harness.runner.permits.add_permits(1);
+    harness.until_queue(DEPLOYMENT, |queue| queue.is_empty()).await;
+    until_ran(&harness, &["once"]).await;
+    token.cancel();
+    let handle = other.handle();
+    tokio::time::timeout(PATIENCE, other.stopped()).await.expect("it ends");
+    let metrics_of_other = handle.metrics();
+    drop(handle);
+    let metrics = harness.stop(scheduler).await;
+    assert_eq!(metrics.runs + metrics_of_other.runs, 1);
+    assert_eq!(metrics.postponed + metrics_of_other.postponed, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_late_any_more_in_a_deployment_that_has_gone() {
+    let harness = Harness::start().await;
+    harness.runner.permits.forget_permits(Semaphore::MAX_PERMITS);
+    let all = Deployment::fixed([DEPLOYMENT, NEIGHBOUR].map(known)).borrow().clone();
+    let directory = watch::Sender::new(all);
+    let scheduler = harness.scheduler_of(directory.subscribe(), |limits| limits.runs_max = 1);
+    harness.schedule(DEPLOYMENT, ["runs", "waits"].map(|name| (name.to_owned(), START_MS)).to_vec()).await;
+    until(|| harness.runner.at_once.load(Ordering::SeqCst) == 1).await;
+    harness.clock.0.send_replace(START_MS + 1_000.0);
+    let handle = scheduler.0.handle();
+    until(|| handle.metrics().late_ms == 1_000.0).await;
+    let left = Deployment::fixed([NEIGHBOUR].map(known)).borrow().clone();
+    directory.send_replace(left);
+    until(|| handle.metrics().late_ms == 0.0).await;
+    harness.runner.permits.add_permits(1);
+    drop(handle);
+    harness.stop(scheduler).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_with_much_to_do_leaves_places_to_its_neighbours() {
     let harness = Harness::start().await;
     harness.runner.permits.forget_permits(Semaphore::MAX_PERMITS);
@@ -475,7 +544,10 @@ async fn each_runs_exactly_once_whatever_happens_to_schedulers() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let guard = runtime.enter();
-        let small = |limits: &mut ScheduleLimits| limits.entries_known_max = 16;
+        let small = |limits: &mut ScheduleLimits| {
+            limits.entries_known_max = 16;
+            limits.failure_pause_ms_min = 1;
+        };
         let schedulers: Vec<_> = (0..random.random_range(1..3)).map(|_| harness.scheduler(small)).collect();
         drop(guard);
         for part in 0..random.random_range(1..6) {
@@ -544,7 +616,7 @@ impl Work for Claim {
         let entry = transaction.rows::<DueRow>("by_due", &[]).await?[0].id;
         let run = transaction.due_run(entry).await?.expect("it is there");
         let holder = Holder { node: NodeId(9), boot: [9; 16] };
-        transaction.claim_run(&run, holder).await?.expect("nobody holds it");
+        transaction.claim_run(&run, holder, ClaimLease::Keep).await?.expect("nobody holds it");
         Ok(())
     }
 }

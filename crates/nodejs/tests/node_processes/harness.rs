@@ -147,7 +147,7 @@ impl Running {
 
     pub async fn run_call(&self, call: &Call, host: &Arc<Host>) -> Outcome {
         let host: Arc<dyn ActionHost> = Arc::clone(host) as _;
-        self.executor.run(call, host).await.expect("it is run")
+        self.executor.run(call, host, None).await.expect("it is run")
     }
 
     pub async fn value(&self, name: &str, arguments: Json) -> Json {

@@ -158,7 +158,7 @@ async fn packages_are_installed_by_their_lock_without_their_scripts_and_then_wit
         module: "uses.js".to_owned(),
         ..call("use", json!({}))
     };
-    let outcome = running.0.run(&call, Host::with_modules(changed)).await.expect("it is run");
+    let outcome = running.0.run(&call, Host::with_modules(changed), None).await.expect("it is run");
     assert_eq!(outcome.expect("a result"), "\"outer and inner\"");
 
     // What is there is not asked for again, and what is gone is installed again from the cache.

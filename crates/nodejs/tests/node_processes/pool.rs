@@ -6,7 +6,7 @@ use contract::ErrorKind;
 use nodejs::{ActionHost, Call, Standing};
 use serde_json::json;
 
-use crate::harness::{Host, NEIGHBOUR, Running, call, lives, until};
+use crate::harness::{DEPLOYMENT, Host, NEIGHBOUR, Running, call, lives, until};
 
 #[tokio::test]
 async fn what_a_call_has_left_behind_does_not_run_until_the_next_call_and_asks_nothing_then() {
@@ -91,16 +91,33 @@ async fn there_are_so_many_places_and_who_is_called_does_not_wait_for_one() {
     let others = async {
         began.recv().await.expect("it begins");
         let quiet: Arc<dyn ActionHost> = Host::quiet();
-        let refused =
-            running.executor.run(&call("count", json!({})), Arc::clone(&quiet)).await.expect_err("no place");
+        let refused = running.executor.run(&call("count", json!({})), Arc::clone(&quiet), None).await;
+        let refused = refused.expect_err("no place");
         assert_eq!((refused.kind, &*refused.code), (ErrorKind::TooManyRequests, "TooManyConcurrentRequests"));
         let called = Call { standing: Standing::Called, ..call("count", json!({})) };
-        assert_eq!(running.executor.run(&called, quiet).await.expect("it is run").expect("a result"), "1");
+        let outcome = running.executor.run(&called, quiet, None).await.expect("it is run");
+        assert_eq!(outcome.expect("a result"), "1");
     };
     let (slept, ()) = futures::join!(long, others);
     slept.expect("a result");
     // Waits until the one before has come to rest.
     running.value("count", json!({})).await;
+    assert_eq!(running.executor.metrics().refused, 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_place_that_was_reserved_is_the_actions_and_nobody_elses() {
+    let running = Running::start(|limits| {
+        limits.processes_max = 1;
+        limits.wait_ms_max = 100;
+    })
+    .await;
+    let place = running.executor.reserve(DEPLOYMENT).await.expect("it is free");
+    let refused = running.executor.reserve(DEPLOYMENT).await.map(drop).expect_err("no place");
+    assert_eq!(refused.code, "TooManyConcurrentRequests");
+    let outcome = running.executor.run(&call("count", json!({})), Host::quiet(), Some(place)).await;
+    assert_eq!(outcome.expect("it is run").expect("a result"), "1");
     assert_eq!(running.executor.metrics().refused, 1);
     running.stop().await;
 }
@@ -129,7 +146,7 @@ async fn the_end_of_the_executor_is_told_to_who_waits() {
         async { Ok(json!(null)) }
     });
     let cancelled =
-        running.executor.run(&call("sleep", json!({"ms": 60_000})), host).await.expect_err("it ends");
+        running.executor.run(&call("sleep", json!({"ms": 60_000})), host, None).await.expect_err("it ends");
     assert_eq!(&*cancelled.code, "ActionCancelled");
     running.stop().await;
 }

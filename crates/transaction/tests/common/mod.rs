@@ -18,8 +18,8 @@ use contract::{
 pub use memory_log::MemoryLog;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use transaction::{
-    CatalogCache, CursorKey, Document, DueRow, DueRun, Finished, GetRequest, Holder, Limits, Options, Query,
-    Result, Transaction,
+    CatalogCache, ClaimLease, CursorKey, Document, DueRow, DueRun, Finished, GetRequest, Holder, Limits,
+    Options, Query, Result, Transaction,
 };
 use value::{ComponentId, Object, Patch, Value};
 
@@ -122,7 +122,8 @@ impl<L: TransactionLog> Store<L> {
         let mut transaction = self.begin().await;
         let entry = transaction.rows::<DueRow>("by_due", &[]).await.unwrap()[0].id;
         let run = transaction.due_run(entry).await.unwrap().expect("it is there");
-        let claimed = transaction.claim_run(&run, HOLDER).await.unwrap().expect("nobody holds it");
+        let claimed =
+            transaction.claim_run(&run, HOLDER, ClaimLease::Keep).await.unwrap().expect("nobody holds it");
         self.must_commit(transaction).await;
         claimed
     }

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use contract::CommitOutcome;
 use serde_json::json;
 use transaction::{
-    Cancellation, DueRow, DueRun, Holder, JobState, Limits, NewJob, RunEnd, ScheduledJobRow, Transaction,
-    held_from,
+    Cancellation, ClaimLease, DueRow, DueRun, Holder, JobState, Limits, NewJob, RunEnd, ScheduledJobRow,
+    Transaction, held_from,
 };
 use value::{ComponentId, DocumentId, Value, object};
 
@@ -153,7 +153,7 @@ async fn what_is_claimed_is_held_until_it_ends_and_nobody_else_begins_it() {
     let seen = transaction.due_run(run.id).await.unwrap().expect("it is there");
     assert_eq!(seen, run);
     assert!(!transaction.begin_run(&seen).await.unwrap());
-    assert_eq!(transaction.claim_run(&seen, HOLDER).await.unwrap(), None);
+    assert_eq!(transaction.claim_run(&seen, HOLDER, ClaimLease::Keep).await.unwrap(), None);
 
     assert!(transaction.end_claimed_run(&run, &end(Ok("7".into()))).await.unwrap());
     store.must_commit(transaction).await;
@@ -199,6 +199,30 @@ async fn who_claims_has_a_lease_that_names_another_moment_after_each_renewal() {
 }
 
 #[tokio::test]
+async fn a_claim_renews_the_lease_that_nobody_renews_any_more() {
+    let store = Store::new();
+    schedule(&store, "x").await;
+    let run = store.claim_first().await;
+    let mut transaction = store.begin().await;
+    assert!(transaction.end_claimed_run(&run, &end(Ok("7".into()))).await.unwrap());
+    store.must_commit(transaction).await;
+    let renewed = async || store.begin().await.leases().await.unwrap()[&HOLDER];
+    let begun = renewed().await;
+    for argument in ["y", "z"] {
+        schedule(&store, argument).await;
+    }
+    let mut transaction = store.begin().await;
+    let entry = transaction.rows::<DueRow>("by_due", &[]).await.unwrap()[0].id;
+    let run = transaction.due_run(entry).await.unwrap().expect("it is there");
+    assert!(transaction.claim_run(&run, HOLDER, ClaimLease::Renew).await.unwrap().is_some());
+    store.must_commit(transaction).await;
+    let again = renewed().await;
+    assert!(again > begun, "{again:?} is later than {begun:?}");
+    store.claim_first().await;
+    assert_eq!(renewed().await, again, "others claim beside it without a change of the lease");
+}
+
+#[tokio::test]
 async fn of_two_claims_one_commits() {
     let store = Store::new();
     schedule(&store, "x").await;
@@ -208,7 +232,7 @@ async fn of_two_claims_one_commits() {
         let entry = transaction.rows::<DueRow>("by_due", &[]).await.unwrap()[0].id;
         let run = transaction.due_run(entry).await.unwrap().expect("it is there");
         let holder = Holder { boot: [boot; 16], ..HOLDER };
-        assert!(transaction.claim_run(&run, holder).await.unwrap().is_some());
+        assert!(transaction.claim_run(&run, holder, ClaimLease::Keep).await.unwrap().is_some());
         transactions.push(transaction);
     }
     let second = transactions.pop().expect("two");

@@ -20,11 +20,12 @@ use std::{
 
 use async_trait::async_trait;
 use contract::{ConsoleLine, DeploymentRef, DueOutcome, FunctionCall, Result, Timestamp};
+use fair_queue::Place;
 use futures::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use system_transaction::Work;
 use tracing::Instrument as _;
-use transaction::{DueKind, DueRow, DueRun, Holder, RunEnd, Stored, Transaction};
+use transaction::{ClaimLease, DueKind, DueRow, DueRun, Holder, RunEnd, Stored, Transaction};
 use value::InternalId;
 
 use super::{
@@ -46,26 +47,50 @@ const RENEWALS_IN_FLIGHT_MAX: usize = 64;
 
 /// The entries of queues that this process has claimed or is about to, until what came of them is entered.
 #[derive(Default)]
-pub(crate) struct Claims(Arc<Mutex<Entries>>);
+pub(crate) struct Claims(Arc<Mutex<ByDeployment>>);
 
-/// How often each is claimed. A deployment stays until its lease has been renewed once more after its last.
-type Entries = HashMap<DeploymentRef, HashMap<InternalId, usize>>;
+/// A deployment stays until its lease has been renewed once more after its last.
+type ByDeployment = HashMap<DeploymentRef, Entries>;
+
+/// Those of one deployment.
+#[derive(Default)]
+struct Entries {
+    /// How often each is claimed.
+    counts: HashMap<InternalId, usize>,
+    /// The lease has been renewed since the first of them, so that it is again and again.
+    is_renewed: bool,
+}
 
 /// One of them, as long as it lives.
 struct Claimed {
-    claims: Arc<Mutex<Entries>>,
+    claims: Arc<Mutex<ByDeployment>>,
     deployment: DeploymentRef,
     entry: InternalId,
 }
 
 impl Claims {
     fn begin(&self, deployment: DeploymentRef, entry: InternalId) -> Claimed {
-        *self.0.lock().entry(deployment).or_default().entry(entry).or_default() += 1;
+        *self.0.lock().entry(deployment).or_default().counts.entry(entry).or_default() += 1;
         Claimed { claims: Arc::clone(&self.0), deployment, entry }
     }
 
     fn holds(&self, deployment: DeploymentRef, entry: InternalId) -> bool {
-        self.0.lock().get(&deployment).is_some_and(|entries| entries.contains_key(&entry))
+        self.0.lock().get(&deployment).is_some_and(|entries| entries.counts.contains_key(&entry))
+    }
+
+    /// What a claim does about the lease: an old one could run out before it is renewed for the first time, and what runs under it
+    /// would be taken for an orphan.
+    fn lease(&self, deployment: DeploymentRef) -> ClaimLease {
+        match self.0.lock().get(&deployment).is_some_and(|entries| entries.is_renewed) {
+            true => ClaimLease::Keep,
+            false => ClaimLease::Renew,
+        }
+    }
+
+    fn renewed(&self, deployment: DeploymentRef) {
+        if let Some(entries) = self.0.lock().get_mut(&deployment) {
+            entries.is_renewed = true;
+        }
     }
 
     /// The deployments that have had any since this was asked before. That of a moment ago counts as well: else a process with many
@@ -73,7 +98,7 @@ impl Claims {
     fn to_renew(&self) -> Vec<DeploymentRef> {
         let mut claims = self.0.lock();
         let deployments = claims.keys().copied().collect();
-        claims.retain(|_, entries| !entries.is_empty());
+        claims.retain(|_, entries| !entries.counts.is_empty());
         deployments
     }
 }
@@ -82,27 +107,35 @@ impl Drop for Claimed {
     fn drop(&mut self) {
         let mut claims = self.claims.lock();
         let entries = claims.get_mut(&self.deployment).expect("it has entries");
-        let count = entries.get_mut(&self.entry).expect("it was counted");
+        let count = entries.counts.get_mut(&self.entry).expect("it was counted");
         *count -= 1;
         if *count == 0 {
-            entries.remove(&self.entry);
+            entries.counts.remove(&self.entry);
         }
     }
 }
 
 impl Handle {
     /// Claims an entry and begins its action, unless it is gone. What comes of it is entered by the runner.
-    pub(crate) async fn begin_due_action(&self, call: FunctionCall, run: DueRun) -> Result<DueOutcome> {
-        let place = self.admit_action(call.deployment).await?;
-        let claimed = self.actions.claims.begin(call.deployment, run.id.internal_id);
-        let claim = Claim { run: &run, holder: self.shared.holder };
-        let Some(run) = self.shared.transactions.transact(call.deployment, &claim).await? else {
+    pub(crate) async fn begin_due_action(
+        &self,
+        call: FunctionCall,
+        run: DueRun,
+        is_for_node: bool,
+    ) -> Result<DueOutcome> {
+        let (deployment, claims) = (call.deployment, &self.actions.claims);
+        let place = self.admit_action(deployment).await?;
+        // What is claimed can't wait any more: it would fail where there is no place.
+        let node_place = if is_for_node { self.reserve_in_node(deployment).await? } else { None };
+        let claimed = claims.begin(deployment, run.id.internal_id);
+        let claim = Claim { run: &run, holder: self.shared.holder, deployment, claims };
+        let Some(run) = self.shared.transactions.transact(deployment, &claim).await? else {
             return Ok(DueOutcome::Gone);
         };
+        claims.renewed(deployment);
         let handle = self.clone();
         let work = async move {
-            let deployment = call.deployment;
-            let end = handle.act_due(call, &run).await;
+            let end = handle.act_due(call, &run, node_place).await;
             handle.enter_end(deployment, &run, &end).await;
             drop((claimed, place));
         };
@@ -110,9 +143,10 @@ impl Handle {
         Ok(DueOutcome::Begun)
     }
 
-    async fn act_due(&self, call: FunctionCall, run: &DueRun) -> RunEnd {
+    async fn act_due(&self, call: FunctionCall, run: &DueRun, node_place: Option<Place>) -> RunEnd {
         let descent = Descent { depth: 1, job: run.job_id() };
-        let (result, lines, execution_time) = match self.act(Arc::new(call), descent).await {
+        let acted = self.act(Arc::new(call), descent, node_place).await;
+        let (result, lines, execution_time) = match acted {
             Ok(Acted { result, error, lines, duration }) => {
                 let failed = |_| kept_of_error(error.unwrap_or_default());
                 (result.map_err(failed), lines, duration)
@@ -162,7 +196,7 @@ impl Handle {
         let renewal = Renewal { holder: self.shared.holder };
         let renewal = self.shared.transactions.transact(deployment, &renewal);
         match tokio::time::timeout(wait_max, renewal).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => self.actions.claims.renewed(deployment),
             Ok(Err(error)) => tracing::debug!(%deployment, %error, "a lease is renewed later"),
             Err(_) => tracing::debug!(%deployment, "a lease that takes long is renewed later"),
         }
@@ -260,6 +294,8 @@ struct Swept {
 struct Claim<'r> {
     run: &'r DueRun,
     holder: Holder,
+    deployment: DeploymentRef,
+    claims: &'r Claims,
 }
 
 #[async_trait]
@@ -267,7 +303,8 @@ impl Work for Claim<'_> {
     type Output = Option<DueRun>;
 
     async fn run(&self, transaction: &mut Transaction) -> system_transaction::Result<Option<DueRun>> {
-        Ok(transaction.claim_run(self.run, self.holder).await?)
+        let lease = self.claims.lease(self.deployment);
+        Ok(transaction.claim_run(self.run, self.holder, lease).await?)
     }
 }
 
@@ -347,5 +384,35 @@ impl Work for EndOrphans<'_> {
             ended += 1;
         }
         Ok(ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::{DeploymentId, GroupId};
+
+    use super::*;
+
+    const DEPLOYMENT: DeploymentRef = DeploymentRef { group: GroupId(1), deployment: DeploymentId(1) };
+
+    #[test]
+    fn claims_renew_the_lease_until_it_is_renewed_without_them() {
+        let claims = Claims::default();
+        let begin = |number: u8| claims.begin(DEPLOYMENT, InternalId::from_bytes([number; 16]));
+        // Somebody else was faster, so that its commit has renewed nothing.
+        drop(begin(1));
+        let held = [begin(2), begin(3)];
+        assert_eq!(claims.lease(DEPLOYMENT), ClaimLease::Renew);
+        claims.renewed(DEPLOYMENT);
+        assert_eq!(claims.lease(DEPLOYMENT), ClaimLease::Keep);
+        drop(held);
+        let held = begin(4);
+        assert_eq!(claims.lease(DEPLOYMENT), ClaimLease::Keep, "it is renewed once more after the last");
+        assert_eq!(claims.to_renew(), [DEPLOYMENT]);
+        drop(held);
+        assert_eq!(claims.to_renew(), [DEPLOYMENT]);
+        assert!(claims.to_renew().is_empty());
+        let _held = begin(5);
+        assert_eq!(claims.lease(DEPLOYMENT), ClaimLease::Renew);
     }
 }

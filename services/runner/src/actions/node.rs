@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use async_trait::async_trait;
-use contract::{BlobDigest, BlobStore, Error, FunctionCall, ModuleSource, Result};
+use contract::{BlobDigest, BlobStore, DeploymentRef, Error, FunctionCall, ModuleSource, Result};
+use fair_queue::Place;
 use futures::{StreamExt as _, stream};
 use isolate::{AsyncOperation, JsError, OperationId, Reply, SyscallError};
 use nodejs::{Answer, Body, Call, CodeId, ConsoleLine, Failure, Operation, OperationError, Standing};
@@ -55,10 +56,19 @@ struct Host {
 }
 
 impl Handle {
-    /// Runs an action to its end. Its lines come with its outcome.
+    /// Waits for a place for an action that begins later. There is none where nothing can run in Node.js: the action will say why.
+    pub(super) async fn reserve_in_node(&self, deployment: DeploymentRef) -> Result<Option<Place>> {
+        match self.node.executor().await {
+            Ok(executor) => executor.reserve(deployment).await.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Runs an action to its end, in the place that was reserved for it, if there is one. Its lines come with its outcome.
     pub(super) async fn perform_in_node(
         &self,
         action: NodeAction<'_>,
+        place: Option<Place>,
         mut tree: Tree,
     ) -> (Outcome, LogLines) {
         let NodeAction { call, function, component, catalog, arguments_bytes, descent, .. } = action;
@@ -76,7 +86,7 @@ impl Handle {
             biased;
             () = self.ending.cancelled() => Err(self.cancelled_by_shutdown()),
             () = host.stopped.cancelled() => Err(host.stop.lock().take().expect("it was put there before")),
-            ended = self.call_node(&action, &host) => match ended {
+            ended = self.call_node(&action, &host, place) => match ended {
                 Ok(Ok(text)) => Ok(Ok(text)),
                 Ok(Err(failure)) => Ok(Err(self.thrown(failure, function))),
                 Err(error) => Err(error.into()),
@@ -91,7 +101,12 @@ impl Handle {
         (checked, tree.log)
     }
 
-    async fn call_node(&self, action: &NodeAction<'_>, host: &Arc<Host>) -> Result<nodejs::Outcome> {
+    async fn call_node(
+        &self,
+        action: &NodeAction<'_>,
+        host: &Arc<Host>,
+        place: Option<Place>,
+    ) -> Result<nodejs::Outcome> {
         let NodeAction { call, function, catalog, arguments, descent, .. } = *action;
         let executor = self.node.executor().await?;
         let none = NodeConfig::default();
@@ -123,7 +138,7 @@ impl Handle {
             request_id: call.request_id.clone(),
             standing: if descent.depth > 1 { Standing::Called } else { Standing::Outermost },
         };
-        executor.run(&call, Arc::clone(host) as _).await
+        executor.run(&call, Arc::clone(host) as _, place).await
     }
 
     fn killed(&self, kill: Kill, text: String) -> Thrown {

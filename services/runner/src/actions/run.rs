@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use isolate::{Answer, FunctionKind, KillReason, OperationId};
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
-use transaction::{Catalog, DeploymentCatalog, ModuleEnvironment, Transaction};
+use transaction::{Catalog, DeploymentCatalog, Transaction};
 use value::{ComponentId, DocumentId};
 
 use super::{
@@ -55,6 +55,8 @@ pub(super) struct Prepared {
     /// `None` for one in Node.js.
     image: Option<NumberedImage>,
     tables: Arc<Catalog>,
+    /// That in Node.js which was reserved for it.
+    node_place: Option<Place>,
 }
 
 /// An action on its way: all that goes from thread to thread with it.
@@ -79,7 +81,7 @@ impl Handle {
         let handle = self.clone();
         let act = async move {
             let call = Arc::new(call);
-            let outcome = handle.act(Arc::clone(&call), Descent { depth: 1, job: None }).await;
+            let outcome = handle.act(Arc::clone(&call), Descent { depth: 1, job: None }, None).await;
             let outcome = outcome.map(|Acted { result, lines, .. }| ActionOutcome {
                 result,
                 log_lines: handle.client_lines(&lines, &call.identity),
@@ -105,17 +107,24 @@ impl Handle {
     ) -> BoxFuture<'_, Result<Acted>> {
         Box::pin(async move {
             let _place = self.actions.admit_called(call.deployment)?;
-            self.act(Arc::new(call), descent).await
+            self.act(Arc::new(call), descent, None).await
         })
     }
 
-    pub(super) async fn act(&self, call: Arc<FunctionCall>, descent: Descent) -> Result<Acted> {
+    /// Runs an action that has its place, and may have one in Node.js, too.
+    pub(super) async fn act(
+        &self,
+        call: Arc<FunctionCall>,
+        descent: Descent,
+        node_place: Option<Place>,
+    ) -> Result<Acted> {
         let shared = &self.shared;
         shared.metrics.actions.increment();
         let run = Run::new(&call, FunctionKind::Action);
         let transaction = shared.transactions.snapshot(call.deployment).await?;
         let catalog = Arc::clone(transaction.deployment_catalog());
         let prepared = self.prepare(&run, transaction).await?;
+        let prepared = prepared.map(|prepared| Prepared { node_place, ..prepared });
         self.run_prepared(&run, prepared, catalog, descent, None).await
     }
 
@@ -204,14 +213,15 @@ impl Handle {
     ) -> Result<Result<Prepared, Thrown>> {
         let (shared, call) = (&self.shared, run.call());
         let tables = Arc::clone(transaction.catalog());
-        let module = tables.module(&function.path.module.with_extension());
-        if module.is_some_and(|module| module.row.environment == ModuleEnvironment::Node) {
-            return Ok(Ok(Prepared { function, component, image: None, tables }));
+        if function.is_for_node(&tables) {
+            return Ok(Ok(Prepared { function, component, image: None, tables, node_place: None }));
         }
         let deployment = shared.deployment(call.deployment)?;
         let catalogs = transaction.deployment_catalog();
         match shared.images.of_component(component, catalogs, &deployment).await? {
-            Some(Ok(image)) => Ok(Ok(Prepared { function, component, image: Some(image), tables })),
+            Some(Ok(image)) => {
+                Ok(Ok(Prepared { function, component, image: Some(image), tables, node_place: None }))
+            }
             Some(Err(error)) => Ok(Err(Thrown::new(format!("The deployed code can't be loaded: {error}")))),
             None => Ok(Err(Thrown::no_function(run.identifier()))),
         }
@@ -226,7 +236,7 @@ impl Handle {
         exchange: Option<&Arc<Exchange>>,
     ) -> (Outcome, LogLines) {
         let (shared, call) = (&self.shared, run.call());
-        let Prepared { function, component, image, tables } = prepared;
+        let Prepared { function, component, image, tables, node_place } = prepared;
         let function_limits = FunctionLimits {
             user_time_ms_max: self.actions.limits.user_time_ms_max,
             ..shared.options.limits.function
@@ -259,8 +269,10 @@ impl Handle {
                 arguments_bytes,
                 descent,
             };
-            return self.perform_in_node(action, tree).await;
+            return self.perform_in_node(action, node_place, tree).await;
         };
+        // A push that came after it was reserved has made the module one for isolates.
+        drop(node_place);
         let host = ActionHost::new(Arc::clone(shared), tree, Arc::clone(&tables), exchange.cloned());
         let calls = Calls::new(self.clone(), Arc::clone(call), Arc::clone(&function), component, descent);
         let fetches = Fetches::new(shared.options.trace_fetches);

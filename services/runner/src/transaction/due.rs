@@ -26,7 +26,8 @@ impl DueRunner for Handle {
         let _call = self.begin_call()?;
         let DueCall { deployment, entry, not_before, request_id } = call;
         let id = entry.parse().map_err(|_| Error::internal("an entry of the queue has no legal id"))?;
-        let Some(Entry { run, component, kind }) = self.entry(deployment, id, not_before).await? else {
+        let entry = self.entry(deployment, id, not_before).await?;
+        let Some(Entry { run, component, kind, is_for_node }) = entry else {
             return Ok(DueOutcome::Gone);
         };
         let function = FunctionCall {
@@ -44,7 +45,7 @@ impl DueRunner for Handle {
         };
         let span = span_of(&function);
         if kind == Some(FunctionKind::Action) {
-            return self.begin_due_action(function, run).instrument(span).await;
+            return self.begin_due_action(function, run, is_for_node).instrument(span).await;
         }
         let job = run.job_id();
         let ran = self.run_once(function, Once::Due(Arc::new(run)), job, not_before).instrument(span).await?;
@@ -59,6 +60,8 @@ struct Entry {
     component: String,
     /// `None` if there is no such function.
     kind: Option<FunctionKind>,
+    /// Whether it runs in Node.js.
+    is_for_node: bool,
 }
 
 impl Handle {
@@ -81,6 +84,8 @@ impl Handle {
         let component = path.map_or_else(|| component.to_string(), |path| path.to_string());
         transaction.enter(run.due.component);
         let function = self.shared.functions.find(&mut transaction, &run.function, AllowedVisibility::All)?;
-        Ok(Some(Entry { run, component, kind: function.map(|function| function.kind) }))
+        let catalog = transaction.catalog();
+        let is_for_node = function.as_ref().is_some_and(|function| function.is_for_node(catalog));
+        Ok(Some(Entry { run, component, kind: function.map(|function| function.kind), is_for_node }))
     }
 }

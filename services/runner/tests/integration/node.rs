@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use contract::{Identity, ModuleSource, Runner as _};
+use contract::{DueOutcome, DueRunner as _, Identity, ModuleSource, Runner as _};
 use nodejs::{NodeLimits, Options};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::{Harness, function_call, module, package_root, parsed, user};
+use crate::{
+    harness::{Harness, function_call, module, package_root, parsed, user},
+    schedules::{due, over, queue},
+};
 
 const MACHINE: &str = r#""use node";
 import { createHash } from "node:crypto";
@@ -134,6 +137,33 @@ async fn actions_in_node_have_places_and_those_that_are_called_don_t_wait() {
     assert_eq!(refused.map(drop).expect_err("there is no place").code, "TooManyConcurrentRequests");
     waiting.await.expect("no panic").expect("it is answered").result.expect("it succeeds");
     assert_eq!(harness.runner.node_metrics().refused, 2);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_that_is_due_waits_in_the_queue_until_there_is_a_place_in_node() {
+    let (harness, _folder) = start(|limits| {
+        limits.processes_max = 1;
+        limits.wait_ms_max = 2_000;
+        limits.deployment_percent = 100;
+    })
+    .await;
+    let runner = harness.runner.clone();
+    let call = function_call(Identity::Anonymous, "machine:waits", json!({"ms": 8_000}));
+    let waiting = tokio::spawn(async move { runner.action(call).await });
+    while harness.value_of("messages:list", json!({})).await == json!([]) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let later = json!({"name": "machine:digest", "args": {"text": ""}});
+    let id = harness.result_of("schedules:later", later).await;
+    let [entry] = queue(&harness).await[..] else { panic!("one entry") };
+    let refused = harness.runner.run_due(due(entry)).await.expect_err("there is no place");
+    assert_eq!(refused.code, "TooManyConcurrentRequests");
+    let job = harness.value_of("schedules:job", json!({"id": id})).await;
+    assert_eq!(job["state"], json!({"kind": "pending"}));
+    waiting.await.expect("no panic").expect("it is answered").result.expect("it succeeds");
+    assert_eq!(harness.runner.run_due(due(entry)).await, Ok(DueOutcome::Begun));
+    assert_eq!(over(&harness, &id).await["state"], json!({"kind": "success"}));
     harness.stop().await;
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use contract::{Caller, DueCall, DueOutcome, DueRunner as _, Runner as _, Timestamp};
 use cron::CronSpec;
 use serde_json::{Value as Json, json};
-use transaction::{CronJobRow, CronOutcome, CronRunRow, DueRow, NewJob, SystemTable, component_id};
+use transaction::{
+    ClaimLease, CronJobRow, CronOutcome, CronRunRow, DueRow, NewJob, SystemTable, component_id,
+};
 use value::{ComponentId, DocumentId};
 
 use crate::harness::{DEPLOYMENT, Harness};
@@ -13,13 +15,13 @@ use crate::harness::{DEPLOYMENT, Harness};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The ids of the entries, in the order of their times.
-async fn queue(harness: &Harness) -> Vec<DocumentId> {
+pub async fn queue(harness: &Harness) -> Vec<DocumentId> {
     let (mut transaction, _) = harness.transaction().await;
     let rows = transaction.rows::<DueRow>("by_due", &[]).await.expect("they can be read");
     rows.iter().map(|stored| stored.id).collect()
 }
 
-fn due(entry: DocumentId) -> DueCall {
+pub fn due(entry: DocumentId) -> DueCall {
     DueCall {
         deployment: DEPLOYMENT,
         entry: entry.into(),
@@ -313,7 +315,7 @@ async fn a_cron_job_runs_and_its_log_says_what_came_of_it() {
 }
 
 /// The job with this id, once it is over.
-async fn over(harness: &Harness, id: &Json) -> Json {
+pub async fn over(harness: &Harness, id: &Json) -> Json {
     let wait = async {
         loop {
             let job = harness.value_of("schedules:job", json!({"id": id})).await;
@@ -464,7 +466,8 @@ async fn what_this_process_holds_and_does_not_run_has_failed_and_what_it_runs_ha
             let holder = rows.iter().find_map(|stored| stored.row.holder).expect("one is held");
             let entry = rows.iter().find(|stored| stored.row.holder.is_none()).expect("one is not");
             let run = transaction.due_run(entry.id).await.expect("it can be read").expect("it is there");
-            transaction.claim_run(&run, holder).await.expect("it is written").expect("nobody holds it");
+            let claimed = transaction.claim_run(&run, holder, ClaimLease::Keep).await.expect("it is written");
+            claimed.expect("nobody holds it");
         })
         .await;
     assert_eq!(over(&harness, &lost).await["state"]["error"], "Transient error while executing action");
