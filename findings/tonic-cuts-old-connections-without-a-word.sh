@@ -43,8 +43,9 @@ async fn look(grace: Option<Duration>) -> (usize, bool) {
     let address = format!("http://{}", listener.local_addr().unwrap());
     let accepted = Arc::new(AtomicUsize::new(0));
     let counting = accepted.clone();
-    let incoming = TcpListenerStream::new(listener).inspect(move |_| {
+    let incoming = TcpListenerStream::new(listener).map(move |connection| {
         counting.fetch_add(1, Ordering::Relaxed);
+        connection
     });
     let (_reporter, health) = tonic_health::server::health_reporter();
     let mut server = tonic::transport::Server::builder().max_connection_age(AGE);
