@@ -280,15 +280,12 @@ impl Client {
     }
 
     async fn add_with(&mut self, query: u32, path: &str, arguments: Arc<str>) {
+        self.modify([added(query, path, arguments)]).await;
+    }
+
+    async fn modify(&mut self, modifications: impl IntoIterator<Item = QueryModification>) {
         self.version += 1;
-        let add = QueryModification::Add {
-            query,
-            component: String::new(),
-            path: path.into(),
-            arguments,
-            journal: None,
-        };
-        let (version, modifications) = (self.version, vec![add]);
+        let (version, modifications) = (self.version, modifications.into_iter().collect());
         self.command(SessionCommand::ModifyQueries { version, modifications }).await;
     }
 
@@ -322,6 +319,10 @@ impl Client {
             self.next().await;
         }
     }
+}
+
+fn added(query: u32, path: &str, arguments: Arc<str>) -> QueryModification {
+    QueryModification::Add { query, component: String::new(), path: path.into(), arguments, journal: None }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -559,9 +560,8 @@ async fn a_deployment_that_has_its_share_of_runs_and_sessions_stalls_no_neighbou
     drop(first);
     running.until(|metrics| metrics.sessions == 0).await;
     let mut greedy = running.open().await;
-    for query in 0..40 {
-        greedy.add(query, &format!("m:held{query}")).await;
-    }
+    // At once: a round that began with fewer of them would hold up the others.
+    greedy.modify((0..40).map(|query| added(query, &format!("m:held{query}"), "[{}]".into()))).await;
     let mut waiting = running.runner.waiting.subscribe();
     timeout(PATIENCE, waiting.wait_for(|waiting| *waiting == 3)).await.expect("they run").expect("it lives");
     let others = [running.open().await, running.open().await];
