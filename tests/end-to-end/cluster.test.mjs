@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,6 +11,7 @@ import { startBalancer } from "./harness/balancer.mjs";
 import { OF_A_LOST_NODE, startCluster } from "./harness/cluster.mjs";
 import { callFunction } from "./harness/functions.mjs";
 import { connect, follow } from "./harness/live.mjs";
+import { freePorts } from "./harness/ports.mjs";
 import { createProject, pushApp } from "./harness/project.mjs";
 import { tidemarkBinary } from "./harness/tidemark.mjs";
 
@@ -238,10 +238,7 @@ test("a node that comes back at another address is a member again once that is s
   const leader = await cluster.leader();
   const [moved, other] = cluster.nodes.filter((node) => node !== leader);
   assert.equal(await moved.stop(), 0, moved.log);
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
+  const [port] = await freePorts(1);
   const config = await readFile(moved.config, "utf8");
   await writeFile(moved.config, config.replace(/^internal_port = .*$/m, `internal_port = ${port}`));
   for (let number = 0; number < 100; number++) {

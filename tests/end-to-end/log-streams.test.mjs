@@ -20,7 +20,7 @@ const LIMIT = { timeout: 300_000 };
 const EVENTUALLY_MS_MAX = 60_000;
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 /** Events go soon, and what fails is tried again soon. */
-const QUICK = { log_streams: { flush_ms_max: 100, look_ms: 100, pause_ms_min: 50, pause_ms_max: 100, answer_ms_max: 2_000 } };
+const QUICK = { log_streams: { flush_ms_max: 100, look_ms: 100, pause_ms_min: 50, pause_ms_max: 100, answer_ms_max: 30_000 } };
 
 /** A server that takes requests, and answers with what `status` says of each, by its number and path: never, if that is `null`. */
 async function startReceiver(context, status = () => 200) {

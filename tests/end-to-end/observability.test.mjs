@@ -297,6 +297,8 @@ test("a trace goes from the edge to the disk and on to other servers, if somebod
     const isWithin = inner.began_ns >= outer.began_ns && inner.ended_ns <= outer.ended_ns;
     assert.ok(isWithin, `${inner.name} is within ${outer.name}`);
   }
+  const isOfAction = ({ trace: of, name }) => of === trace.replace("319c", "319d") && name === "request";
+  await until(() => collector.spans.some(isOfAction), "the trace of the action");
   // The command line tool asks for a trace of each push.
   const begunHere = collector.spans.filter((span) => span.name === "request" && span.parent === "");
   assert.deepEqual(begunHere, [], "traces that nobody asked for");

@@ -18,6 +18,8 @@ const SETTLE_MS_MAX = 60_000;
 const AFTERWARDS_MS = 300;
 /** What is sent whether there is anything to do or not: signs of life, and who is there. */
 const PERIODIC = /\.Raft\/(Heartbeat|Introduce|Confirm)$|\.Admin\/Status$|\.TransactionLog\/(WatchPosition|Subscribe)$/;
+/** What is looked for now and then, so seldom that nothing of it is counted. */
+const RARE = { schedule: { result_sweep_ms: 3_600_000 }, action: { orphan_sweep_ms: 3_600_000 }, files: { sweep_ms: 3_600_000 } };
 const APPEND = "/tidemark.txlog.v1.Raft/Append";
 
 test("what a call costs between processes and on disks", { timeout: 300_000 }, async (context) => {
@@ -26,7 +28,7 @@ test("what a call costs between processes and on disks", { timeout: 300_000 }, a
     counted.push(await startCounting(context, port));
     return counted.at(-1).port;
   };
-  const cluster = await startApart(context, [["all"], ["all"], ["all"]], { between });
+  const cluster = await startApart(context, [["all"], ["all"], ["all"]], { between, limits: RARE });
   const places = cluster.urls.map((url) => ({ url, adminKey: cluster.adminKey }));
   const metricsOf = async (index) => readMetrics(await (await fetch(`${cluster.monitoring[index]}/metrics`)).text());
   const each = (work) => Promise.all(places.map((_, index) => work(index)));

@@ -30,8 +30,8 @@ const GATEWAY: &str = "gateway";
 /// where these are free.
 const FIRST_PORT: u16 = 3210;
 /// Among these is the first port of a cluster that is only prepared: such ones run side by side. They are below those that the system
-/// gives to whoever connects, which would take a node's while it is down.
-const FIRST_PORTS_PREPARED: Range<u16> = 10_000..30_000;
+/// gives to whoever connects, which would take a node's while it is down, and above 10080, which `fetch` refuses in every browser.
+const FIRST_PORTS_PREPARED: Range<u16> = 10_100..30_000;
 const PORTS_APART: u16 = 10;
 const DAYS: i64 = 365;
 

@@ -4,21 +4,22 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { whenOver } from "./cleanup.mjs";
-import { alarmingLines, parseEnvironment, temporaryFolder, tidemarkBinary } from "./tidemark.mjs";
+import { CALM } from "./cluster.mjs";
+import { freePorts } from "./ports.mjs";
+import { alarmingLines, limitsText, parseEnvironment, temporaryFolder, tidemarkBinary } from "./tidemark.mjs";
 
 const START_MS_MAX = 120_000;
 const STOP_MS_MAX = 60_000;
 
 /**
  * Starts a process for each of `roles`, of which the last has the gateway, and waits until that one serves. Returns where, and where each
- * process is asked by operators, and in `urls` where each would serve clients. `settings` stand at the end of each configuration.
+ * process is asked by operators, and in `urls` where each would serve clients. `settings` and `limits` (by group and name) stand at the end of each configuration.
  * Where `between` is given, others call a process at the port that it makes of the process's own.
  */
-export async function startApart(context, roles, { settings = "", between = null } = {}) {
+export async function startApart(context, roles, { settings = "", limits = {}, between = null } = {}) {
   const folder = await temporaryFolder(context);
   const secret = join(folder, "secret");
   await writeFile(secret, randomBytes(32), { mode: 0o600 });
@@ -40,6 +41,7 @@ export async function startApart(context, roles, { settings = "", between = null
       `[node]\nid = ${index + 1}\nzone = "zone-${index % 3}"\naddress = "${peers[index]}"`,
       `[cluster]\npeers = ${JSON.stringify(peers)}\nsecret_file = ${JSON.stringify(secret)}`,
       settings,
+      limitsText({ ...CALM, ...limits }),
     ];
     const config = join(own, "tidemark.toml");
     await writeFile(config, `${lines.join("\n")}\n`);
@@ -77,18 +79,4 @@ function startProcess(context, config, names) {
     const unexpected = alarmingLines(log).filter((line) => !line.includes("the lead was not handed over"));
     assert.deepEqual(unexpected, [], `lines in the log of ${names} that no test expects`);
   });
-}
-
-/** All are held until all are known. */
-async function freePorts(count) {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, "127.0.0.1");
-      await once(server, "listening");
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => once(server.close(), "close")));
-  return ports;
 }

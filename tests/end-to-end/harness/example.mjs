@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { whenOver } from "./cleanup.mjs";
+import { freePorts } from "./ports.mjs";
 import { temporaryFolder } from "./tidemark.mjs";
 
 const images = new URL("../../../docs/images/", import.meta.url).pathname;
@@ -25,7 +25,7 @@ export async function serveExample(context, tidemark, example) {
   const [code] = await once(build, "close");
   assert.equal(code, 0, `vite build failed:\n${printed}`);
 
-  const port = await freePort();
+  const [port] = await freePorts(1);
   const preview = spawn(vite, ["preview", "--strictPort", "--host", "127.0.0.1", "--port", `${port}`, "--outDir", folder], options);
   whenOver(context, async () => {
     preview.kill();
@@ -36,16 +36,6 @@ export async function serveExample(context, tidemark, example) {
     preview.once("exit", (exit) => reject(new Error(`vite preview ended with ${exit}`)));
   });
   return `http://127.0.0.1:${port}/`;
-}
-
-/** A port that nobody uses at this moment. */
-export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** With UPDATE_SCREENSHOTS=1, what the page shows becomes docs/images/<name>.png. */

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { whenOver } from "./cleanup.mjs";
-import { freePort } from "./example.mjs";
+import { freePorts } from "./ports.mjs";
 import { studio } from "./project.mjs";
 import { parseEnvironment, temporaryFolder } from "./tidemark.mjs";
 
@@ -13,7 +13,7 @@ import { parseEnvironment, temporaryFolder } from "./tidemark.mjs";
 export async function startServices(context) {
   const folder = await temporaryFolder(context);
   const file = join(folder, "studio.env");
-  const url = `http://127.0.0.1:${await freePort()}`;
+  const url = `http://127.0.0.1:${(await freePorts(1))[0]}`;
   const keys = spawn(process.execPath, ["keys.mjs", file, url], { cwd: studio, stdio: "inherit" });
   assert.deepEqual(await once(keys, "exit"), [0, null]);
   const variables = parseEnvironment(await readFile(file, "utf8"));

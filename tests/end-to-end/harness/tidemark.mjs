@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { whenOver } from "./cleanup.mjs";
+import { freePorts } from "./ports.mjs";
 
 // Long enough for a busy machine.
 const START_MS_MAX = 120_000;
@@ -85,6 +86,12 @@ export class Tidemark {
   async start(environment = {}) {
     const envFile = join(this.dataFolder, "env");
     const leftover = await modificationTime(envFile);
+    if (!this.config && this.port === 0) {
+      [this.port, this.sitePort] = await freePorts(2);
+    }
+    if (this.grpcPort === 0) {
+      [this.grpcPort] = await freePorts(1);
+    }
     const more = this.grpcPort === null ? [] : ["--grpc-port", `${this.grpcPort}`, "--metrics-port", "0"];
     const child = spawn(
       tidemarkBinary(),
