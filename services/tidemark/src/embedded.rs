@@ -43,7 +43,7 @@ use crate::{
     node::{Calls, Node},
     parts::Parts,
     ports,
-    process::StopSignals,
+    process::{self, StopSignals},
     refusal::Refusal,
     replicas::KEEPS_LOG,
     screen::{self, Served},
@@ -158,7 +158,7 @@ pub async fn run(mut configuration: Configuration) -> anyhow::Result<()> {
             started = &mut starting => started?,
             // While a node starts, or waits for the others, nothing is served that would have to end in order. Nor can it end otherwise
             // than as if it were killed: what has started would lose what it stands on, and complain.
-            () = signals.next() => std::process::exit(0),
+            () = signals.next() => process::end(0),
         }
     };
 
@@ -199,14 +199,14 @@ pub async fn run(mut configuration: Configuration) -> anyhow::Result<()> {
     let forced = async {
         signals.next().await;
         tracing::warn!("ended at once by a second signal");
-        std::process::exit(1);
+        process::end(1);
     };
     tokio::select! {
         all_ended = parts.stop(Duration::from_millis(limits.health.stop_ms_max)) => {
             if !all_ended {
                 // As if it were killed, then: what was acknowledged is in the log.
                 tracing::warn!("some services had not ended when the time for stopping was over");
-                std::process::exit(0);
+                process::end(0);
             }
         }
         () = forced => {}

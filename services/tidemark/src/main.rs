@@ -34,7 +34,7 @@ mod stores;
 mod table;
 mod traces;
 
-use std::{process::ExitCode, time::Duration};
+use std::time::Duration;
 
 use clap::Parser;
 use configuration::{Arguments, Command, Configuration};
@@ -52,11 +52,11 @@ static ALLOCATOR_OPTIONS: &[u8; 60] = b"background_thread:true,dirty_decay_ms:10
 /// How long what other nodes still ask for may take to end when everything has stopped.
 const RUNTIME_STOP_MAX: Duration = Duration::from_millis(500);
 
-const EXIT_FAILURE: u8 = 1;
-const EXIT_REFUSED: u8 = 2;
-const EXIT_STORAGE_FAILED: u8 = txlog::EXIT_CODE_STORAGE_FAILED as u8;
+const EXIT_SUCCESS: i32 = 0;
+const EXIT_FAILURE: i32 = 1;
+const EXIT_REFUSED: i32 = 2;
 
-fn main() -> ExitCode {
+fn main() {
     let Arguments { command } = Arguments::parse();
     process::end_on_panic();
     let run = || -> anyhow::Result<()> {
@@ -71,26 +71,26 @@ fn main() -> ExitCode {
             Command::Deployment(arguments) => deployment::run(arguments),
         }
     };
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
+    process::end(match run() {
+        Ok(()) => EXIT_SUCCESS,
         Err(error) => {
             screen::print_error(&format!("tidemark: {error:#}"));
             exit_code(&error)
         }
-    }
+    })
 }
 
-fn exit_code(error: &anyhow::Error) -> ExitCode {
+fn exit_code(error: &anyhow::Error) -> i32 {
     use txlog::{OpenError, StartError};
     if error.downcast_ref::<Refusal>().is_some() {
-        return ExitCode::from(EXIT_REFUSED);
+        return EXIT_REFUSED;
     }
-    ExitCode::from(match error.downcast_ref::<StartError>() {
+    match error.downcast_ref::<StartError>() {
         // Another version or another folder helps.
         Some(StartError::Open(OpenError::Format { .. } | OpenError::OtherNode { .. })) => EXIT_REFUSED,
-        Some(_) => EXIT_STORAGE_FAILED,
+        Some(_) => txlog::EXIT_CODE_STORAGE_FAILED,
         None => EXIT_FAILURE,
-    })
+    }
 }
 
 /// Serves until it is told to stop.

@@ -3,7 +3,7 @@
 use std::{
     env::{self, VarError},
     fs,
-    io::IsTerminal as _,
+    io::{IsTerminal as _, Write as _},
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -53,6 +53,14 @@ fn not_understood(error: &dyn std::error::Error) -> Refusal {
     Refusal::Configuration(format!(
         "TIDEMARK_LOG must be a level, or parts with levels, as in warn,gateway=debug: {error}"
     ))
+}
+
+/// Ends the process with this exit code, and without what libraries would tidy up: where a start has failed, or a stop was cut short, the
+/// store's threads still use what is the store's, and would abort.
+pub fn end(code: i32) -> ! {
+    let _ = std::io::stdout().flush();
+    // SAFETY: it takes a number and does not return.
+    unsafe { libc::_exit(code) }
 }
 
 /// A panic is a defect after which nobody knows what still holds: the process ends at once, as if it were killed, and what
