@@ -705,9 +705,9 @@ async fn a_deployment_with_many_imports_leaves_a_place_to_its_neighbour() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_that_waits_for_a_search_index_keeps_no_place_and_does_not_wait_for_ever() {
-    let limits = ArchiveLimits { jobs_max: 1, search_wait_ms_max: 2_000, ..LIMITS };
+    let limits = ArchiveLimits { jobs_max: 1, ..LIMITS };
     // Nobody fills the index.
-    let harness = Ground::searched(Deployment::fixed([])).await.serve(limits);
+    let mut harness = Ground::searched(Deployment::fixed([])).await.serve(limits);
     declare(&harness).await;
     let import = rows_for("users", "jsonLines", "requireEmpty");
     let (id, _) = harness.proposed(b"{\"name\":\"Ada\"}", import).await.expect("it can be");
@@ -717,6 +717,8 @@ async fn an_import_that_waits_for_a_search_index_keeps_no_place_and_does_not_wai
         .await;
     assert_eq!(harness.documents("users").await, Some(Vec::new()), "an export has the place meanwhile");
     assert!(!harness.import_state(&id).await.is_over(), "it waits");
+    // Each process waits from the moment on at which it goes on.
+    harness = harness.restart(ArchiveLimits { search_wait_ms_max: 50, ..limits }).await;
     let refused = harness.over(&id).await;
     assert!(
         refused.as_ref().is_err_and(|message| message.contains("archive.search_wait_ms_max")),
@@ -1078,10 +1080,11 @@ async fn people_are_told_once_of_a_table_without_documents() {
     let is_told = |state: &ImportState| told(state).iter().any(|line| line.contains("zebras"));
     for _ in 0..3 {
         harness.until(&id, is_told).await;
-        harness = harness.restart(LIMITS).await;
         let row: DocumentId = id.parse().expect("an id");
         let mut transaction = harness.ground.snapshot().await;
         let before = transaction.row::<ImportRow>(row).await.expect("it is read").expect("it is there").claim;
+        drop(transaction);
+        harness = harness.restart(LIMITS).await;
         loop {
             let mut transaction = harness.ground.snapshot().await;
             let row = transaction.row::<ImportRow>(row).await.expect("it is read").expect("it is there");

@@ -370,8 +370,7 @@ async fn every_view_under_load_is_of_one_moment_and_the_last_one_has_everything(
     let mut clients = Vec::new();
     for _ in 0..4 {
         let mut client = running.open().await;
-        client.add(1, "m:k").await;
-        client.add(2, "m:k0").await;
+        client.modify([added(1, "m:k", "[{}]".into()), added(2, "m:k0", "[{}]".into())]).await;
         clients.push(client);
     }
     let expected: Vec<String> = (0..500).map(|number| format!("k{number:04}")).collect();

@@ -436,7 +436,7 @@ async fn an_action_whose_process_ended_has_failed_and_never_runs_again() {
     let failed = json!({"kind": "failed", "error": "Transient error while executing action"});
     assert_eq!(job["state"], failed);
     assert_eq!(queue(&harness).await, []);
-    assert_eq!(service.handle().metrics().action_orphans, 1);
+    until_orphans(|| service.handle().metrics().action_orphans, 1).await;
     harness.result_of("messages:send", json!({"body": "go on"})).await;
     until_there_is(&harness, "it ended").await;
     while harness.runner.metrics().actions_running > 0 {
@@ -473,7 +473,7 @@ async fn what_this_process_holds_and_does_not_run_has_failed_and_what_it_runs_ha
     assert_eq!(over(&harness, &lost).await["state"]["error"], "Transient error while executing action");
     harness.result_of("messages:send", json!({"body": "go on"})).await;
     assert_eq!(over(&harness, &running).await["state"], json!({"kind": "success"}));
-    assert_eq!(harness.runner.metrics().action_orphans, 1);
+    until_orphans(|| harness.runner.metrics().action_orphans, 1).await;
     harness.stop().await;
 }
 
@@ -490,6 +490,14 @@ async fn harness_of_a_pool() -> Harness {
 }
 
 const LEASE: Duration = Duration::from_secs(2);
+
+/// They are counted after the commit that ends them.
+async fn until_orphans(orphans: impl Fn() -> u64, count: u64) {
+    while orphans() < count {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(orphans(), count);
+}
 
 /// Until nobody's lease is kept any more.
 async fn until_leases_have_ended(harness: &Harness) {
@@ -536,7 +544,7 @@ async fn a_cron_job_goes_on_whose_action_ran_in_a_process_that_is_gone() {
     runtime.shutdown_background();
     let failed = CronOutcome::Failed("Transient error while executing action".to_owned());
     assert_eq!(cron_outcome(&harness).await, failed);
-    assert_eq!(harness.runner.metrics().action_orphans, 1);
+    until_orphans(|| harness.runner.metrics().action_orphans, 1).await;
     until_leases_have_ended(&harness).await;
     assert_eq!(run(&harness, entry).await, DueOutcome::Begun, "it comes again");
     harness.stop().await;
@@ -556,7 +564,7 @@ async fn an_action_whose_process_has_stalled_has_failed_and_ends_in_vain() {
     let job = over(&harness, &id).await;
     let failed = json!({"kind": "failed", "error": "Transient error while executing action"});
     assert_eq!(job["state"], failed);
-    assert_eq!(harness.runner.metrics().action_orphans, 1);
+    until_orphans(|| harness.runner.metrics().action_orphans, 1).await;
     harness.result_of("messages:send", json!({"body": "go on"})).await;
     until_there_is(&harness, "it ended").await;
     while stalled.handle().metrics().actions_running > 0 {
